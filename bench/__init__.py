@@ -1,0 +1,1 @@
+"""Benchmarks of deepgen, run from the project's root. Not part of the installed package."""

@@ -1,0 +1,72 @@
+/* The operations that exist once for each instruction set, all with the same bits.
+ *
+ * `tile_body.h` states them; `tile_generic.c`, `tile_avx2.c` and `tile_avx512.c` compile it.
+ * Tiles are `DG_TILE` columns wide with that leading dimension, 64-byte aligned.
+ */
+#ifndef DEEPGEN_BACKEND_H
+#define DEEPGEN_BACKEND_H
+
+#include "chain.h"
+#include "philox.h"
+
+/* One side of a product, as rows: dense floats, or the non-zero entries of each row in order. */
+struct dg_operand {
+    const float *dense;     /* (n_rows, stride) or NULL */
+    ptrdiff_t stride;
+    const int64_t *start;   /* entries of row r: start[r] .. end[r] */
+    const int64_t *end;
+    const int32_t *index;
+    const float *value;
+};
+
+/* What a pass writes for each row; NULL: not wanted. Strides are the layer's size. */
+struct dg_outputs {
+    float *mean;
+    uint8_t *sample_bytes;
+    float *sample_floats;
+    double *log_normalizer; /* (n_blocks, n_rows): the part of each block of columns */
+    const float *beta_from; /* (n_rows,) or NULL: subtract the log normalizer at this beta */
+};
+
+/* The update of one weight matrix; see docs/math.md, section "One update". */
+struct dg_update {
+    float scale_positive, scale_negative; /* 1 / rows of each phase */
+    float learning_rate, momentum, weight_decay;
+    float averaging;                      /* weight of the new value in the average; 0: none */
+    const float *offset_lower, *offset_upper;         /* centring, or NULL */
+    const float *difference_lower, *difference_upper; /* mean of the phases' difference */
+    const float *gain_lower, *gain_upper;             /* standardization by unit, or NULL */
+};
+
+struct dg_backend {
+    const char *name;
+    /* acc[r, :] += sum_k a[rows.first + r, k] b[k, :], one chain of fused multiply-adds in k */
+    void (*product)(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t n_rows,
+                    ptrdiff_t n_inputs, const float *b, ptrdiff_t b_stride, float *acc,
+                    ptrdiff_t acc_stride);
+    /* field -> log normalizer, mean, draw of `width` columns of `n_rows` rows */
+    void (*finish)(const struct layer *layer, const struct context *context,
+                   const struct dg_stream *stream, const struct dg_outputs *out,
+                   ptrdiff_t first_row, ptrdiff_t n_rows, ptrdiff_t first, ptrdiff_t width,
+                   float *field, ptrdiff_t stride, float *scratch, double *block_log_normalizer);
+    /* one row of a weight tile: gradient from the two sums, then the step */
+    int (*update_row)(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
+                      ptrdiff_t width, const float *positive, const float *negative,
+                      float *gradient, float *weights, float *velocity, float *average);
+    /* out[k, c] = weights[(first + c), k] for c < width: a tile of the transpose, zero padded */
+    void (*transpose)(const float *weights, ptrdiff_t stride, ptrdiff_t first, ptrdiff_t width,
+                      ptrdiff_t n_inputs, float *out);
+};
+
+extern const struct dg_backend dg_backend_generic;
+#ifdef __x86_64__
+extern const struct dg_backend dg_backend_avx2;
+extern const struct dg_backend dg_backend_avx512;
+#endif
+
+/* The best back end of this machine, or the one that DEEPGEN_CPU names. */
+const struct dg_backend *dg_backend(void);
+int dg_backend_select(const char *name); /* 0: chosen; -1: not available here */
+int dg_backend_available(const char *name);
+
+#endif

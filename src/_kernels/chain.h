@@ -1,0 +1,52 @@
+/* A layered model as the kernels see it, filled by `Chain` in layers.pyx and nowhere else.
+ *
+ * Rows are samples, columns are units. weights[l] is (size of layer l, size of layer l + 1),
+ * row-major. The field of a unit is its bias plus what its neighbours send; every unit kind is
+ * an exponential family in that field, so an inverse temperature scales natural parameters.
+ */
+#ifndef DEEPGEN_CHAIN_H
+#define DEEPGEN_CHAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DG_MAX_LAYERS 64
+
+enum dg_kind { DG_BINARY = 0, DG_GAUSSIAN = 1, DG_SOFTMAX = 2 };
+
+struct layer {
+    int kind;
+    int n_copies;           /* binary: tied copies, states 0..n_copies */
+    ptrdiff_t size;         /* columns */
+    ptrdiff_t group;        /* softmax: columns of one group, else 1 */
+    const float *bias;      /* (size,) */
+    const float *precision; /* gaussian: (size,), else NULL */
+};
+
+struct chain {
+    int n_layers;
+    struct layer layers[DG_MAX_LAYERS];
+    const float *weights[DG_MAX_LAYERS];
+};
+
+/* States of one layer, a row for each sample: bytes, floats, or compressed sparse rows. */
+enum dg_storage { DG_BYTES = 0, DG_FLOATS = 1, DG_SPARSE = 2 };
+
+struct rows {
+    int storage;
+    ptrdiff_t n_rows, stride; /* stride in elements */
+    const void *data;         /* bytes or floats; for sparse the float values */
+    const int64_t *start;     /* sparse: (n_rows + 1,) */
+    const int32_t *index;     /* sparse: column of each value, ascending in a row */
+};
+
+/* What varies from row to row around a layer; NULL where nothing does. */
+struct context {
+    const float *bias_rows;      /* (n_rows, size): added to the bias */
+    const uint8_t *held;         /* (n_rows, size): non-zero entries keep their value */
+    const float *beta;           /* (n_rows,): inverse temperature */
+    const float *base_bias;      /* (size,): natural parameters at beta = 0 ... */
+    const float *base_precision; /* ... of an annealed model, else NULL */
+};
+
+#endif

@@ -1,0 +1,306 @@
+#include "conditional.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "parallel.h"
+#include "units.h"
+
+/* Rows are taken in panels, so that scratch does not grow with the data; a panel is cut into
+ * tiles of rows times blocks of columns, the tasks of the threads. None of it changes a bit. */
+#define PANEL 256
+#define ROW_TILE 128
+
+/* Above this share of non-zero inputs the dense kernel is faster (docs/decisions.md). */
+#define LIST_DENSITY 0.40
+
+struct plan {
+    ptrdiff_t panel, n_blocks, block, stride, widest;
+    int64_t *count[2], *start[2], *end[2];
+    int32_t *index[2];
+    float *value[2];
+    double *partial;    /* (n_blocks, panel) */
+    char *thread_base;
+    size_t thread_bytes;
+};
+
+static void make_plan(struct plan *plan, struct dg_arena *arena, const struct chain *chain, int l,
+                      ptrdiff_t n_rows, int n_threads)
+{
+    const struct layer *layer = &chain->layers[l];
+    plan->panel = dg_min(PANEL, n_rows);
+    plan->block = dg_block_width(layer);
+    plan->n_blocks = (layer->size + plan->block - 1) / plan->block;
+    plan->stride = dg_round_up(plan->block, DG_TILE);
+    plan->widest = 1;
+    for (int side = 0; side < 2; side++) {
+        int from = side ? l + 1 : l - 1;
+        if (from < 0 || from >= chain->n_layers)
+            continue;
+        size_t size = (size_t)chain->layers[from].size, rows = (size_t)plan->panel;
+        if ((ptrdiff_t)size > plan->widest)
+            plan->widest = (ptrdiff_t)size;
+        plan->count[side] = dg_take(arena, rows * sizeof(int64_t));
+        plan->start[side] = dg_take(arena, rows * sizeof(int64_t));
+        plan->end[side] = dg_take(arena, rows * sizeof(int64_t));
+        plan->index[side] = dg_take(arena, rows * size * sizeof(int32_t));
+        plan->value[side] = dg_take(arena, rows * size * sizeof(float));
+    }
+    plan->partial = dg_take(arena, (size_t)(plan->n_blocks * plan->panel) * sizeof(double));
+    struct dg_arena one = {NULL, 0};
+    dg_take(&one, (size_t)(plan->widest * DG_TILE) * sizeof(float));
+    dg_take(&one, (size_t)((ROW_TILE + 4) * plan->stride) * sizeof(float));
+    plan->thread_bytes = one.used;
+    plan->thread_base = dg_take(arena, one.used * (size_t)n_threads);
+}
+
+size_t dg_conditional_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads)
+{
+    size_t most = 0;
+    for (int l = 0; l < chain->n_layers; l++) {
+        struct plan plan;
+        struct dg_arena arena = {NULL, 0};
+        make_plan(&plan, &arena, chain, l, n_rows, n_threads);
+        most = arena.used > most ? arena.used : most;
+    }
+    return most + 64;
+}
+
+static int64_t count_nonzero(const struct rows *x, ptrdiff_t row, ptrdiff_t size)
+{
+    int64_t count = 0;
+    if (x->storage == DG_BYTES) {
+        const uint8_t *values = (const uint8_t *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j < size; j++)
+            count += values[j] != 0;
+    } else {
+        const float *values = (const float *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j < size; j++)
+            count += values[j] != 0.0f;
+    }
+    return count;
+}
+
+static int64_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, int64_t at,
+                        int32_t *index, float *value)
+{
+    const uint8_t *bytes = (const uint8_t *)x->data + row * x->stride;
+    const float *floats = (const float *)x->data + row * x->stride;
+    for (ptrdiff_t j = 0; j < size; j++) {
+        float v = x->storage == DG_BYTES ? (float)bytes[j] : floats[j];
+        index[at] = (int32_t)j;
+        value[at] = v;
+        at += v != 0.0f;
+    }
+    return at;
+}
+
+static void run_task(const struct dg_backend *backend, const struct chain *chain, int l,
+                     const struct context *context, const struct dg_stream *stream,
+                     const struct dg_outputs *out, const struct plan *plan,
+                     const struct dg_operand *operands, ptrdiff_t first_row, ptrdiff_t offset,
+                     ptrdiff_t n_rows, ptrdiff_t block, double *partial, char *scratch)
+{
+    const struct layer *layer = &chain->layers[l];
+    ptrdiff_t first = block * plan->block, stride = plan->stride;
+    ptrdiff_t width = dg_min(plan->block, layer->size - first);
+    struct dg_arena arena = {scratch, 0};
+    float *packed = dg_take(&arena, (size_t)(plan->widest * DG_TILE) * sizeof(float));
+    float *field = dg_take(&arena, (size_t)((ROW_TILE + 4) * stride) * sizeof(float));
+
+    for (ptrdiff_t i = 0; i < n_rows; i++) {
+        const float *extra = context->bias_rows
+            ? context->bias_rows + (first_row + offset + i) * layer->size + first : NULL;
+        for (ptrdiff_t j = 0; j < width; j++)
+            field[i * stride + j] = layer->bias[first + j] + (extra ? extra[j] : 0.0f);
+        for (ptrdiff_t j = width; j < stride; j++)
+            field[i * stride + j] = 0.0f;
+    }
+    for (ptrdiff_t sub = 0; sub < width; sub += DG_TILE) {
+        ptrdiff_t columns = dg_min(DG_TILE, width - sub);
+        if (l > 0) {
+            ptrdiff_t n_inputs = chain->layers[l - 1].size;
+            const float *weights = chain->weights[l - 1] + first + sub, *b = packed;
+            ptrdiff_t b_stride = DG_TILE;
+            if (columns == DG_TILE && n_rows < 8) {
+                b = weights; /* packing pays only when several rows read it */
+                b_stride = layer->size;
+            } else {
+                for (ptrdiff_t k = 0; k < n_inputs; k++) {
+                    float *line = packed + k * DG_TILE;
+                    for (ptrdiff_t c = 0; c < columns; c++)
+                        line[c] = weights[k * layer->size + c];
+                    for (ptrdiff_t c = columns; c < DG_TILE; c++)
+                        line[c] = 0.0f;
+                }
+            }
+            backend->product(&operands[0], offset, n_rows, n_inputs, b, b_stride, field + sub,
+                             stride);
+        }
+        if (l + 1 < chain->n_layers) {
+            ptrdiff_t n_inputs = chain->layers[l + 1].size;
+            backend->transpose(chain->weights[l], n_inputs, first + sub, columns, n_inputs,
+                               packed);
+            backend->product(&operands[1], offset, n_rows, n_inputs, packed, DG_TILE, field + sub,
+                             stride);
+        }
+    }
+    /* rows of `partial` are local to the panel, rows of everything else are the caller's */
+    backend->finish(layer, context, stream, out, first_row + offset, n_rows, first, width, field,
+                    stride, field + ROW_TILE * stride,
+                    partial ? partial + block * plan->panel - first_row : NULL);
+}
+
+void dg_conditional(const struct chain *chain, int l, const struct rows *states,
+                    const struct context *context, const struct dg_stream *stream,
+                    struct dg_outputs *out, double *log_normalizer, ptrdiff_t n_rows,
+                    void *scratch, int n_threads)
+{
+    const struct dg_backend *backend = dg_backend();
+    struct plan plan;
+    struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
+    make_plan(&plan, &arena, chain, l, n_rows, n_threads);
+    double *partial = log_normalizer ? plan.partial : NULL;
+
+    DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1))
+    for (ptrdiff_t first_row = 0; first_row < n_rows; first_row += PANEL) {
+        ptrdiff_t panel = dg_min(PANEL, n_rows - first_row);
+        struct dg_operand operands[2] = {{0}, {0}};
+
+        for (int side = 0; side < 2; side++) {
+            int from = side ? l + 1 : l - 1;
+            if (from < 0 || from >= chain->n_layers)
+                continue;
+            const struct rows *x = &states[from];
+            ptrdiff_t size = chain->layers[from].size;
+            struct dg_operand *operand = &operands[side];
+            if (x->storage == DG_SPARSE) {
+                operand->start = x->start + first_row;
+                operand->end = x->start + first_row + 1;
+                operand->index = x->index;
+                operand->value = (const float *)x->data;
+                continue;
+            }
+            DG_OMP(omp for schedule(static))
+            for (ptrdiff_t r = 0; r < panel; r++)
+                plan.count[side][r] = count_nonzero(x, first_row + r, size);
+            int64_t total = 0;
+            for (ptrdiff_t r = 0; r < panel; r++)
+                total += plan.count[side][r];
+            if ((double)total < LIST_DENSITY * (double)(panel * size)) {
+                DG_OMP(omp for schedule(static))
+                for (ptrdiff_t r = 0; r < panel; r++) {
+                    plan.start[side][r] = r * size;
+                    plan.end[side][r] = list_row(x, first_row + r, size, r * size,
+                                                 plan.index[side], plan.value[side]);
+                }
+                operand->start = plan.start[side];
+                operand->end = plan.end[side];
+                operand->index = plan.index[side];
+                operand->value = plan.value[side];
+            } else if (x->storage == DG_BYTES) {
+                DG_OMP(omp for schedule(static))
+                for (ptrdiff_t r = 0; r < panel; r++) {
+                    const uint8_t *bytes = (const uint8_t *)x->data + (first_row + r) * x->stride;
+                    for (ptrdiff_t j = 0; j < size; j++)
+                        plan.value[side][r * size + j] = (float)bytes[j];
+                }
+                operand->dense = plan.value[side];
+                operand->stride = size;
+            } else {
+                operand->dense = (const float *)x->data + first_row * x->stride;
+                operand->stride = x->stride;
+            }
+        }
+
+        ptrdiff_t tiles = (panel + ROW_TILE - 1) / ROW_TILE;
+        DG_OMP(omp for schedule(dynamic, 1))
+        for (ptrdiff_t task = 0; task < tiles * plan.n_blocks; task++) {
+            ptrdiff_t offset = task / plan.n_blocks * ROW_TILE;
+            char *mine = plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes;
+            run_task(backend, chain, l, context, stream, out, &plan, operands, first_row, offset,
+                     dg_min(ROW_TILE, panel - offset), task % plan.n_blocks, partial, mine);
+        }
+        if (partial) {
+            DG_OMP(omp for schedule(static))
+            for (ptrdiff_t r = 0; r < panel; r++) {
+                double sum = 0.0;
+                for (ptrdiff_t block = 0; block < plan.n_blocks; block++)
+                    sum += partial[block * plan.panel + r];
+                log_normalizer[first_row + r] += sum;
+            }
+        }
+    }
+}
+
+void dg_gibbs(const struct chain *chain, const uint8_t *free_layers, struct rows *states,
+              const struct context *contexts, const struct dg_stream *stream,
+              ptrdiff_t n_sweeps, ptrdiff_t n_rows, void *scratch, int n_threads)
+{
+    for (ptrdiff_t sweep = 0; sweep < n_sweeps; sweep++)
+        for (int parity = 1; parity >= 0; parity--)
+            for (int l = parity; l < chain->n_layers; l += 2) {
+                if (!free_layers[l])
+                    continue;
+                struct dg_stream site = *stream;
+                struct dg_outputs out = {0};
+                site.step = stream->step + (uint64_t)sweep;
+                site.purpose = stream->purpose | (uint32_t)l << 16;
+                if (states[l].storage == DG_BYTES)
+                    out.sample_bytes = (uint8_t *)states[l].data;
+                else
+                    out.sample_floats = (float *)states[l].data;
+                dg_conditional(chain, l, states, &contexts[l], &site, &out, NULL, n_rows, scratch,
+                               n_threads);
+            }
+}
+
+static double log_binomial(int n, int k)
+{
+    return lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0);
+}
+
+static double unit_log_weight(const struct layer *layer, const struct context *context,
+                              ptrdiff_t row, ptrdiff_t j, double x)
+{
+    double beta = context->beta ? (double)context->beta[row] : 1.0, weight;
+    double field = layer->bias[j];
+    if (context->bias_rows)
+        field += (double)context->bias_rows[row * layer->size + j];
+    field *= beta;
+    if (context->base_bias)
+        field += (1.0 - beta) * (double)context->base_bias[j];
+    weight = field * x;
+    if (layer->kind == DG_BINARY && layer->n_copies > 1)
+        weight += log_binomial(layer->n_copies, (int)x);
+    if (layer->precision) {
+        double precision = beta * (double)layer->precision[j];
+        if (context->base_precision)
+            precision += (1.0 - beta) * (double)context->base_precision[j];
+        weight -= 0.5 * precision * x * x;
+    }
+    return weight;
+}
+
+void dg_layer_log_weight(const struct layer *layer, const struct rows *x,
+                         const struct context *context, double *out, int n_threads)
+{
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1))
+    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
+        double sum = 0.0;
+        if (x->storage == DG_SPARSE) {
+            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++)
+                sum += unit_log_weight(layer, context, r, x->index[e],
+                                       (double)((const float *)x->data)[e]);
+        } else {
+            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride;
+            const float *floats = (const float *)x->data + r * x->stride;
+            for (ptrdiff_t j = 0; j < layer->size; j++) {
+                double v = x->storage == DG_BYTES ? (double)bytes[j] : (double)floats[j];
+                if (v != 0.0)
+                    sum += unit_log_weight(layer, context, r, j, v);
+            }
+        }
+        out[r] += sum;
+    }
+}

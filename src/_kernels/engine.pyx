@@ -1,0 +1,529 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: embedsignature=True, freethreading_compatible=True
+"""Marshalling between arrays and the C kernels: no arithmetic here, no checks of user input.
+
+Each function is called from exactly one module of `deepgen`, which validates and allocates.
+Arguments: data, parameters, outputs, random key and position, scalars, `n_threads` last.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+cdef extern from "philox.h":
+    struct dg_stream:
+        uint64_t key
+        uint64_t step
+        int64_t first_row
+        uint32_t purpose
+    void dg_philox(const uint32_t *counter, const uint32_t *key, uint32_t *out) noexcept nogil
+    float dg_uniform(uint32_t word) noexcept nogil
+
+cdef extern from "chain.h":
+    int DG_MAX_LAYERS
+    int DG_BYTES
+    int DG_FLOATS
+    int DG_SPARSE
+    struct layer:
+        int kind
+        int n_copies
+        Py_ssize_t size
+        Py_ssize_t group
+        const float *bias
+        const float *precision
+    struct chain:
+        int n_layers
+        layer *layers
+        const float **weights
+    struct rows:
+        int storage
+        Py_ssize_t n_rows
+        Py_ssize_t stride
+        const void *data
+        const int64_t *start
+        const int32_t *index
+    struct context:
+        const float *bias_rows
+        const uint8_t *held
+        const float *beta
+        const float *base_bias
+        const float *base_precision
+
+cdef extern from "backend.h":
+    struct dg_outputs:
+        float *mean
+        uint8_t *sample_bytes
+        float *sample_floats
+        double *log_normalizer
+        const float *beta_from
+    struct dg_update:
+        float scale_positive
+        float scale_negative
+        float learning_rate
+        float momentum
+        float weight_decay
+        float averaging
+        const float *offset_lower
+        const float *offset_upper
+        const float *difference_lower
+        const float *difference_upper
+        const float *gain_lower
+        const float *gain_upper
+    struct dg_backend_struct "dg_backend":
+        const char *name
+    const dg_backend_struct *dg_backend_current "dg_backend"() noexcept nogil
+    int dg_backend_select(const char *name) noexcept nogil
+    int dg_backend_available(const char *name) noexcept nogil
+
+cdef extern from "elementwise.h":
+    float dg_exp(float x) noexcept nogil
+    float dg_log(float x) noexcept nogil
+    float dg_logistic(float x) noexcept nogil
+    float dg_softplus(float x) noexcept nogil
+
+cdef extern from "conditional.h":
+    void dg_conditional(const chain *c, int l, const rows *states, const context *ctx,
+                        const dg_stream *stream, dg_outputs *out, double *log_normalizer,
+                        Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
+    size_t dg_conditional_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
+    void dg_gibbs(const chain *c, const uint8_t *free_layers, rows *states,
+                  const context *contexts, const dg_stream *stream, Py_ssize_t n_sweeps,
+                  Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
+    void dg_layer_log_weight(const layer *one, const rows *x, const context *ctx, double *out,
+                             int n_threads) noexcept nogil
+
+cdef extern from "phases.h":
+    struct dg_phase:
+        rows lower
+        rows upper
+    int dg_update_weights(const dg_phase *positive, const dg_phase *negative,
+                          Py_ssize_t n_lower, Py_ssize_t n_upper, const dg_update *update,
+                          float *gradient, float *weights, float *velocity, float *average,
+                          void *scratch, int n_threads) noexcept nogil
+    size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_upper,
+                           int n_threads) noexcept nogil
+    void dg_layer_sums(const rows *x, Py_ssize_t size, const double **factor, double *total,
+                       double *square, double **weighted, int n_threads) noexcept nogil
+    void dg_row_dot(const rows *x, Py_ssize_t size, const float *offset, double *out,
+                    int n_threads) noexcept nogil
+
+cdef extern from "enumerate.h":
+    struct dg_sites:
+        Py_ssize_t n_sites
+        Py_ssize_t n_fields
+        const int64_t *radix
+        const int64_t *offset
+        const double *shift
+        const double *own
+    struct dg_segment:
+        int kind
+        int n_copies
+        Py_ssize_t size
+        Py_ssize_t group
+        const double *precision
+    void dg_enumerate(const dg_sites *high, const dg_sites *low, const double *bias,
+                      const dg_segment *segments, int n_segments, int64_t first_high,
+                      int64_t n_high, double *table, double *scratch, double *out,
+                      int n_threads) noexcept nogil
+    double dg_segments_log_normalizer(const dg_segment *segments, int n_segments,
+                                      const double *field) noexcept nogil
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    static const int dg_openmp = 1;
+    #else
+    static const int dg_openmp = 0;
+    #endif
+    """
+    int dg_openmp
+
+
+# --- marshalling ------------------------------------------------------------------------------
+
+cdef const float *floats_of(object array) except? NULL:
+    cdef const float[::1] flat
+    if array is None:
+        return NULL
+    flat = array.reshape(-1)
+    return &flat[0] if flat.shape[0] else NULL
+
+
+cdef const uint8_t *bytes_of(object array) except? NULL:
+    cdef const uint8_t[::1] flat
+    if array is None:
+        return NULL
+    flat = array.reshape(-1)
+    return &flat[0] if flat.shape[0] else NULL
+
+
+cdef const double *doubles_of(object array) except? NULL:
+    cdef const double[::1] flat
+    if array is None:
+        return NULL
+    flat = array.reshape(-1)
+    return &flat[0] if flat.shape[0] else NULL
+
+
+cdef int fill_rows(rows *out, object x) except -1:
+    """Rows of uint8 or float32 (C-contiguous), or a CSR triple (data, indices, indptr)."""
+    cdef const uint8_t[:, ::1] as_bytes
+    cdef const float[:, ::1] as_floats
+    cdef const float[::1] values
+    cdef const int32_t[::1] indices
+    cdef const int64_t[::1] indptr
+    memset(out, 0, sizeof(rows))
+    if x is None:
+        return 0
+    if isinstance(x, tuple):
+        values, indices, indptr = x
+        out.storage = DG_SPARSE
+        out.n_rows = indptr.shape[0] - 1
+        out.start = &indptr[0]
+        if values.shape[0]:
+            out.data = &values[0]
+            out.index = &indices[0]
+    elif x.dtype.char == "f":
+        as_floats = x
+        out.storage = DG_FLOATS
+        out.n_rows, out.stride = as_floats.shape[0], as_floats.shape[1]
+        if out.n_rows and out.stride:
+            out.data = &as_floats[0, 0]
+    else:
+        as_bytes = x
+        out.storage = DG_BYTES
+        out.n_rows, out.stride = as_bytes.shape[0], as_bytes.shape[1]
+        if out.n_rows and out.stride:
+            out.data = &as_bytes[0, 0]
+    return 0
+
+
+cdef int fill_context(context *out, object fields) except -1:
+    """(bias_rows, held, beta, base_bias, base_precision), each an array or None."""
+    memset(out, 0, sizeof(context))
+    if fields is None:
+        return 0
+    bias_rows, held, beta, base_bias, base_precision = fields
+    out.bias_rows = floats_of(bias_rows)
+    out.held = bytes_of(held)
+    out.beta = floats_of(beta)
+    out.base_bias = floats_of(base_bias)
+    out.base_precision = floats_of(base_precision)
+    return 0
+
+
+cdef class Chain:
+    """A layered model as the kernels read it; holds the arrays that it points into.
+
+    `layers` is a list of (kind, n_copies, group, bias, precision or None), `weights` a list of
+    float32 (n_lower, n_upper) arrays, C-contiguous. The arrays are read, never copied: a
+    trainer that updates them in place updates the chain.
+    """
+
+    cdef chain c
+    cdef layer layers[64]
+    cdef const float *pointers[64]
+    cdef object kept
+    cdef readonly int n_layers
+
+    def __cinit__(self, layers, weights):
+        cdef int l
+        self.kept = (list(layers), list(weights))
+        self.n_layers = self.c.n_layers = len(layers)
+        if self.n_layers > DG_MAX_LAYERS:
+            raise ValueError(f"a model has at most {DG_MAX_LAYERS} layers, got {self.n_layers}")
+        for l, (kind, n_copies, group, bias, precision) in enumerate(layers):
+            self.c.layers[l].kind = kind
+            self.c.layers[l].n_copies = n_copies
+            self.c.layers[l].group = group
+            self.c.layers[l].size = bias.shape[0]
+            self.c.layers[l].bias = floats_of(bias)
+            self.c.layers[l].precision = floats_of(precision)
+        for l, matrix in enumerate(weights):
+            self.c.weights[l] = floats_of(matrix)
+
+
+cdef class Workspace:
+    """Scratch memory that grows and is kept between calls; one thread at a time."""
+
+    cdef char *data
+    cdef size_t size
+
+    def __dealloc__(self):
+        free(self.data)
+
+    cdef char *reserve(self, size_t size) except NULL:
+        if size > self.size:
+            free(self.data)
+            self.size = 0
+            self.data = <char *> malloc(size)
+            if self.data == NULL:
+                raise MemoryError(f"no memory for {size} bytes of kernel scratch")
+            self.size = size
+        return self.data
+
+
+cdef int fill_states(rows *out, object states, int n_layers) except -1:
+    cdef int l
+    for l in range(n_layers):
+        fill_rows(&out[l], states[l])
+    return 0
+
+
+# --- conditional passes -----------------------------------------------------------------------
+
+def conditional(Chain model, int l, states, context_fields,
+                mean, sample, log_normalizer, beta_from,
+                uint64_t key, uint64_t step, uint32_t purpose, int64_t first_row,
+                Py_ssize_t n_rows, Workspace workspace, int n_threads):
+    """mean, sample ~ p(x_l | neighbours) and log normalizer: OUT, each an array or None."""
+    cdef rows neighbours[64]
+    cdef context ctx
+    cdef dg_outputs out
+    cdef dg_stream stream
+    cdef rows target
+    cdef double *normalizer = <double *> doubles_of(log_normalizer)
+    cdef char *scratch
+    memset(neighbours, 0, sizeof(neighbours))
+    memset(&out, 0, sizeof(out))
+    if l > 0:
+        fill_rows(&neighbours[l - 1], states[l - 1])
+    if l + 1 < model.n_layers:
+        fill_rows(&neighbours[l + 1], states[l + 1])
+    fill_context(&ctx, context_fields)
+    out.mean = <float *> floats_of(mean)
+    out.beta_from = floats_of(beta_from)
+    if sample is not None:
+        fill_rows(&target, sample)
+        if target.storage == DG_BYTES:
+            out.sample_bytes = <uint8_t *> target.data
+        else:
+            out.sample_floats = <float *> target.data
+    stream.key, stream.step, stream.first_row, stream.purpose = key, step, first_row, purpose
+    scratch = workspace.reserve(dg_conditional_bytes(&model.c, n_rows, n_threads))
+    with nogil:
+        dg_conditional(&model.c, l, neighbours, &ctx, &stream, &out, normalizer, n_rows, scratch,
+                       n_threads)
+
+
+def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
+          uint64_t key, uint64_t step, uint32_t purpose, int64_t first_row,
+          Py_ssize_t n_sweeps, Py_ssize_t n_rows, Workspace workspace, int n_threads):
+    """states: INOUT. Odd layers, then even layers, `n_sweeps` times."""
+    cdef rows all_rows[64]
+    cdef context ctx[64]
+    cdef dg_stream stream
+    cdef int l
+    cdef char *scratch
+    fill_states(all_rows, states, model.n_layers)
+    for l in range(model.n_layers):
+        fill_context(&ctx[l], contexts[l])
+    stream.key, stream.step, stream.first_row, stream.purpose = key, step, first_row, purpose
+    scratch = workspace.reserve(dg_conditional_bytes(&model.c, n_rows, n_threads))
+    with nogil:
+        dg_gibbs(&model.c, &free_layers[0], all_rows, ctx, &stream, n_sweeps, n_rows, scratch,
+                 n_threads)
+
+
+def layer_log_weight(Chain model, int l, x, context_fields, double[::1] out, int n_threads):
+    """out += log weight of the states x of layer l alone: INOUT."""
+    cdef rows states
+    cdef context ctx
+    fill_rows(&states, x)
+    fill_context(&ctx, context_fields)
+    if states.n_rows:
+        with nogil:
+            dg_layer_log_weight(&model.c.layers[l], &states, &ctx, &out[0], n_threads)
+
+
+# --- phases -----------------------------------------------------------------------------------
+
+def update_weights(positive, negative, offsets, differences, gains, gradient, weights, velocity,
+                   average, float learning_rate, float momentum, float weight_decay,
+                   float averaging, Workspace workspace, int n_threads):
+    """The tiled update, or its gradient alone; True when a weight became non-finite.
+
+    `positive` and `negative` are pairs (lower, upper) of states; `offsets`, `differences` and
+    `gains` pairs of float32 vectors or None. OUT: gradient. INOUT: weights, velocity, average.
+    """
+    cdef dg_phase phases[2]
+    cdef dg_update update
+    cdef Py_ssize_t n_lower = weights.shape[0], n_upper = weights.shape[1]
+    cdef float *gradient_out = <float *> floats_of(gradient)
+    cdef float *weights_out = <float *> floats_of(weights)
+    cdef float *velocity_out = <float *> floats_of(velocity)
+    cdef float *average_out = <float *> floats_of(average)
+    cdef char *scratch
+    cdef int overflow
+    memset(&update, 0, sizeof(update))
+    for side, phase in enumerate((positive, negative)):
+        fill_rows(&phases[<int> side].lower, phase[0])
+        fill_rows(&phases[<int> side].upper, phase[1])
+    update.scale_positive = 1.0 / max(phases[0].lower.n_rows, 1)
+    update.scale_negative = 1.0 / max(phases[1].lower.n_rows, 1)
+    update.learning_rate = learning_rate
+    update.momentum = momentum
+    update.weight_decay = weight_decay
+    update.averaging = averaging
+    if offsets is not None:
+        update.offset_lower, update.offset_upper = floats_of(offsets[0]), floats_of(offsets[1])
+        update.difference_lower = floats_of(differences[0])
+        update.difference_upper = floats_of(differences[1])
+    if gains is not None:
+        update.gain_lower, update.gain_upper = floats_of(gains[0]), floats_of(gains[1])
+    scratch = workspace.reserve(dg_update_bytes(phases[0].lower.n_rows, phases[1].lower.n_rows,
+                                                n_upper, n_threads))
+    with nogil:
+        overflow = dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update,
+                                     gradient_out, weights_out, velocity_out, average_out,
+                                     scratch, n_threads)
+    return bool(overflow)
+
+
+def layer_sums(x, lower_factor, upper_factor, double[::1] total, double[::1] square,
+               lower_weighted, upper_weighted, int n_threads):
+    """Sums over rows of x, of x^2 and of factor * x for each side with factors: INOUT."""
+    cdef rows states
+    cdef const double *factors[2]
+    cdef double *weighted[2]
+    factors[0], factors[1] = doubles_of(lower_factor), doubles_of(upper_factor)
+    weighted[0] = <double *> doubles_of(lower_weighted)
+    weighted[1] = <double *> doubles_of(upper_weighted)
+    fill_rows(&states, x)
+    if states.n_rows:
+        with nogil:
+            dg_layer_sums(&states, total.shape[0], factors, &total[0], &square[0], weighted,
+                          n_threads)
+
+
+def row_dot(x, const float[::1] offset, double[::1] out, int n_threads):
+    """out[r] = sum_j x[r, j] offset[j]: OUT."""
+    cdef rows states
+    fill_rows(&states, x)
+    if states.n_rows:
+        with nogil:
+            dg_row_dot(&states, offset.shape[0], &offset[0], &out[0], n_threads)
+
+
+# --- enumeration ------------------------------------------------------------------------------
+
+cdef int fill_sites(dg_sites *out, object sites, Py_ssize_t n_fields) except -1:
+    cdef const int64_t[::1] radix, offset
+    radix, offset, shift, own = sites
+    memset(out, 0, sizeof(dg_sites))
+    out.n_fields = n_fields
+    out.n_sites = radix.shape[0]
+    if out.n_sites:
+        out.radix, out.offset = &radix[0], &offset[0]
+        out.shift, out.own = doubles_of(shift), doubles_of(own)
+    return 0
+
+
+cdef int fill_segments(dg_segment *out, object segments) except -1:
+    cdef int s
+    for s, (kind, n_copies, size, group, precision) in enumerate(segments):
+        out[s].kind, out[s].n_copies = kind, n_copies
+        out[s].size, out[s].group = size, group
+        out[s].precision = doubles_of(precision)
+    return 0
+
+
+def enumerate_states(high, low, const double[::1] bias, segments, double[::1] table,
+                     double[::1] scratch, double[::1] out, int64_t first_high, int n_threads):
+    """out[s]: log of the summed weights of all low states at high state first_high + s: OUT."""
+    cdef dg_sites high_sites, low_sites
+    cdef dg_segment parts[64]
+    cdef int n_segments = len(segments)
+    cdef int64_t n_high = out.shape[0]
+    fill_sites(&high_sites, high, bias.shape[0])
+    fill_sites(&low_sites, low, bias.shape[0])
+    fill_segments(parts, segments)
+    with nogil:
+        dg_enumerate(&high_sites, &low_sites, &bias[0], parts, n_segments, first_high, n_high,
+                     &table[0], &scratch[0], &out[0], n_threads)
+
+
+def segments_log_normalizer(segments, const double[:, ::1] field, double[::1] out):
+    """out[r] = log sum_x exp(field[r] x), summed over the units of all segments: OUT."""
+    cdef dg_segment parts[64]
+    cdef int n_segments = len(segments)
+    cdef Py_ssize_t r
+    fill_segments(parts, segments)
+    if field.shape[1]:
+        with nogil:
+            for r in range(field.shape[0]):
+                out[r] = dg_segments_log_normalizer(parts, n_segments, &field[r, 0])
+
+
+# --- random words and elementwise functions ---------------------------------------------------
+
+def random_words(uint32_t[:, ::1] out, uint64_t key, uint64_t step, uint32_t purpose,
+                 int64_t first_row):
+    """out[r, j]: word j of row first_row + r at this step and purpose: OUT."""
+    cdef uint32_t counter[4]
+    cdef uint32_t keys[2]
+    cdef uint32_t quad[4]
+    cdef Py_ssize_t r, j
+    cdef uint64_t row
+    with nogil:
+        for r in range(out.shape[0]):
+            row = <uint64_t> (first_row + r)
+            keys[0] = (<uint32_t> key) ^ (<uint32_t> (step >> 32))
+            keys[1] = (<uint32_t> (key >> 32)) ^ (<uint32_t> (row >> 32))
+            for j in range(out.shape[1]):
+                if j % 4 == 0:
+                    counter[0] = <uint32_t> (j // 4)
+                    counter[1] = <uint32_t> row
+                    counter[2] = <uint32_t> step
+                    counter[3] = purpose
+                    dg_philox(counter, keys, quad)
+                out[r, j] = quad[j % 4]
+
+
+def philox(const uint32_t[::1] counter, const uint32_t[::1] key, uint32_t[::1] out):
+    """Philox4x32-10 of one counter: OUT."""
+    dg_philox(&counter[0], &key[0], &out[0])
+
+
+def uniform(const uint32_t[::1] words, float[::1] out):
+    """Words to uniforms in (0, 1): OUT."""
+    cdef Py_ssize_t i
+    for i in range(words.shape[0]):
+        out[i] = dg_uniform(words[i])
+
+
+def elementwise(str name, const float[::1] x, float[::1] out):
+    """exp, log, logistic or softplus of x: OUT."""
+    cdef Py_ssize_t i
+    cdef int which = ("exp", "log", "logistic", "softplus").index(name)
+    for i in range(x.shape[0]):
+        if which == 0:
+            out[i] = dg_exp(x[i])
+        elif which == 1:
+            out[i] = dg_log(x[i])
+        elif which == 2:
+            out[i] = dg_logistic(x[i])
+        else:
+            out[i] = dg_softplus(x[i])
+
+
+# --- configuration ----------------------------------------------------------------------------
+
+def backend():
+    """The name of the instruction set in use."""
+    return dg_backend_current().name.decode()
+
+
+def available_backends():
+    """The instruction sets that this build and this machine have."""
+    names = ("generic", "avx2", "avx512")
+    return [name for name in names if dg_backend_available(name.encode())]
+
+
+def select_backend(str name):
+    """Use one instruction set from now on (tests and DEEPGEN_CPU)."""
+    return dg_backend_select(name.encode()) == 0
+
+
+def has_openmp():
+    """Whether the kernels were built with OpenMP."""
+    return bool(dg_openmp)

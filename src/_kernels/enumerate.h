@@ -1,0 +1,35 @@
+/* Exact log Z: enumerate one side of a bipartite model, sum the other side out in closed form. */
+#ifndef DEEPGEN_ENUMERATE_H
+#define DEEPGEN_ENUMERATE_H
+
+#include "chain.h"
+
+/* An enumerated side is a list of sites (a unit, or a softmax group) with `radix` states each.
+ * State s of site i adds row `offset[i] + s` of `shift` to the fields of the other side and
+ * `own[offset[i] + s]` to the log weight. Fields are kept in float64 throughout. */
+struct dg_sites {
+    ptrdiff_t n_sites, n_fields;
+    const int64_t *radix;  /* (n_sites,) */
+    const int64_t *offset; /* (n_sites,) */
+    const double *shift;   /* (sum of radix, n_fields) */
+    const double *own;     /* (sum of radix,) */
+};
+
+/* The side summed out: unit kinds by field, in segments of one layer each. */
+struct dg_segment {
+    int kind, n_copies;
+    ptrdiff_t size, group;
+    const double *precision; /* gaussian */
+};
+
+/* For every state of the high sites one value: the log of the sum over all states of the low
+ * sites. out has as many entries as the high sites have states; Python adds them in order. */
+void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const double *bias,
+                  const struct dg_segment *segments, int n_segments, int64_t first_high,
+                  int64_t n_high, double *table, double *scratch, double *out, int n_threads);
+
+/* log sum_x exp(f x) of each segment's units, in float64: the closed form of the other side */
+double dg_segments_log_normalizer(const struct dg_segment *segments, int n_segments,
+                                  const double *field);
+
+#endif

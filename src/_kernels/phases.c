@@ -1,0 +1,229 @@
+#include "phases.h"
+
+#include <string.h>
+
+#include "parallel.h"
+#include "units.h"
+
+#define CHUNK 1024 /* rows transposed at a time */
+#define LIST_DENSITY 0.40
+
+static float value_at(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
+{
+    if (x->storage == DG_BYTES)
+        return (float)((const uint8_t *)x->data)[row * x->stride + column];
+    return ((const float *)x->data)[row * x->stride + column];
+}
+
+static int64_t first_entry(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
+{
+    int64_t low = x->start[row], high = x->start[row + 1];
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (x->index[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Upper states as tiles (n_tiles, n_rows, DG_TILE) of floats, zero padded. */
+static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, float *packed)
+{
+    ptrdiff_t n_tiles = (n_upper + DG_TILE - 1) / DG_TILE;
+    for (ptrdiff_t tile = 0; tile < n_tiles; tile++) {
+        float *line = packed + (tile * y->n_rows + row) * DG_TILE;
+        ptrdiff_t width = dg_min(DG_TILE, n_upper - tile * DG_TILE);
+        for (ptrdiff_t c = 0; c < width; c++)
+            line[c] = value_at(y, row, tile * DG_TILE + c);
+        for (ptrdiff_t c = width; c < DG_TILE; c++)
+            line[c] = 0.0f;
+    }
+}
+
+struct transposed {
+    int64_t start[DG_TILE], end[DG_TILE];
+    int32_t *index; /* (DG_TILE, CHUNK) */
+    float *value;   /* (DG_TILE, CHUNK): entries of the lists, or all values */
+};
+
+/* Rows first..first + n of `width` columns of x, turned into the rows of an operand. */
+static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
+                                   ptrdiff_t column, ptrdiff_t width, struct transposed *t)
+{
+    struct dg_operand operand = {NULL, CHUNK, t->start, t->end, t->index, t->value};
+    for (ptrdiff_t c = 0; c < DG_TILE; c++)
+        t->start[c] = t->end[c] = c * CHUNK;
+    if (x->storage == DG_SPARSE) {
+        for (ptrdiff_t r = 0; r < n; r++) {
+            int64_t e = first_entry(x, first + r, column);
+            for (; e < x->start[first + r + 1] && x->index[e] < column + width; e++) {
+                int64_t at = t->end[x->index[e] - column]++;
+                t->index[at] = (int32_t)r;
+                t->value[at] = ((const float *)x->data)[e];
+            }
+        }
+        return operand;
+    }
+    ptrdiff_t filled = 0;
+    for (ptrdiff_t r = 0; r < n; r++)
+        for (ptrdiff_t c = 0; c < width; c++) {
+            float v = value_at(x, first + r, column + c);
+            t->value[t->end[c]] = v;
+            t->index[t->end[c]] = (int32_t)r;
+            t->end[c] += v != 0.0f;
+            filled += v != 0.0f;
+        }
+    if ((double)filled < LIST_DENSITY * (double)(n * width))
+        return operand;
+    for (ptrdiff_t r = 0; r < n; r++)
+        for (ptrdiff_t c = 0; c < width; c++)
+            t->value[c * CHUNK + r] = value_at(x, first + r, column + c);
+    for (ptrdiff_t c = width; c < DG_TILE; c++)
+        memset(t->value + c * CHUNK, 0, (size_t)n * sizeof(float));
+    operand.dense = t->value;
+    return operand;
+}
+
+/* acc (n_tiles, DG_TILE, DG_TILE) = x^T y over the rows of one phase, for DG_TILE lower units */
+static void accumulate(const struct dg_backend *backend, const struct dg_phase *phase,
+                       const float *packed, ptrdiff_t column, ptrdiff_t width, ptrdiff_t n_tiles,
+                       struct transposed *t, float *acc)
+{
+    ptrdiff_t n_rows = phase->lower.n_rows;
+    memset(acc, 0, (size_t)(n_tiles * DG_TILE * DG_TILE) * sizeof(float));
+    for (ptrdiff_t first = 0; first < n_rows; first += CHUNK) {
+        ptrdiff_t n = dg_min(CHUNK, n_rows - first);
+        struct dg_operand operand = transpose(&phase->lower, first, n, column, width, t);
+        for (ptrdiff_t tile = 0; tile < n_tiles; tile++)
+            backend->product(&operand, 0, width, n, packed + (tile * n_rows + first) * DG_TILE,
+                             DG_TILE, acc + tile * DG_TILE * DG_TILE, DG_TILE);
+    }
+}
+
+struct update_plan {
+    float *packed[2];
+    char *thread_base;
+    size_t thread_bytes;
+};
+
+static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
+                             ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_upper,
+                             int n_threads)
+{
+    size_t padded = (size_t)dg_round_up(n_upper, DG_TILE);
+    plan->packed[0] = dg_take(arena, (size_t)n_positive * padded * sizeof(float));
+    plan->packed[1] = dg_take(arena, (size_t)n_negative * padded * sizeof(float));
+    struct dg_arena one = {NULL, 0};
+    dg_take(&one, DG_TILE * CHUNK * sizeof(int32_t));
+    dg_take(&one, DG_TILE * CHUNK * sizeof(float) + sizeof(float));
+    dg_take(&one, 2 * padded * DG_TILE * sizeof(float));
+    plan->thread_bytes = one.used;
+    plan->thread_base = dg_take(arena, one.used * (size_t)n_threads);
+}
+
+size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_upper,
+                       int n_threads)
+{
+    struct update_plan plan;
+    struct dg_arena arena = {NULL, 0};
+    make_update_plan(&plan, &arena, n_positive, n_negative, n_upper, n_threads);
+    return arena.used + 64;
+}
+
+int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
+                      ptrdiff_t n_lower, ptrdiff_t n_upper, const struct dg_update *update,
+                      float *gradient, float *weights, float *velocity, float *average,
+                      void *scratch, int n_threads)
+{
+    const struct dg_backend *backend = dg_backend();
+    const struct dg_phase *phases[2] = {positive, negative};
+    struct update_plan plan;
+    struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
+    make_update_plan(&plan, &arena, positive->upper.n_rows, negative->upper.n_rows, n_upper,
+                     n_threads);
+    ptrdiff_t n_tiles = (n_upper + DG_TILE - 1) / DG_TILE;
+    size_t acc_size = (size_t)(n_tiles * DG_TILE * DG_TILE);
+    int overflow = 0;
+
+    DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1) reduction(| : overflow))
+    {
+        struct dg_arena own = {
+            plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
+        struct transposed t;
+        t.index = dg_take(&own, DG_TILE * CHUNK * sizeof(int32_t));
+        t.value = dg_take(&own, DG_TILE * CHUNK * sizeof(float) + sizeof(float));
+        float *acc[2];
+        acc[0] = dg_take(&own, 2 * acc_size * sizeof(float));
+        acc[1] = acc[0] + acc_size;
+        for (int side = 0; side < 2; side++) {
+            DG_OMP(omp for schedule(static))
+            for (ptrdiff_t row = 0; row < phases[side]->upper.n_rows; row++)
+                pack_upper(&phases[side]->upper, n_upper, row, plan.packed[side]);
+        }
+        DG_OMP(omp for schedule(dynamic, 1))
+        for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
+            ptrdiff_t width = dg_min(DG_TILE, n_lower - column);
+            for (int side = 0; side < 2; side++)
+                accumulate(backend, phases[side], plan.packed[side], column, width, n_tiles, &t,
+                           acc[side]);
+            for (ptrdiff_t i = 0; i < width; i++)
+                for (ptrdiff_t tile = 0; tile < n_tiles; tile++) {
+                    ptrdiff_t at = (tile * DG_TILE + i) * DG_TILE, first = tile * DG_TILE;
+                    ptrdiff_t to = (column + i) * n_upper + first;
+                    overflow |= backend->update_row(
+                        update, column + i, first, dg_min(DG_TILE, n_upper - first),
+                        acc[0] + at, acc[1] + at, gradient ? gradient + to : NULL, weights + to,
+                        velocity ? velocity + to : NULL, average ? average + to : NULL);
+                }
+        }
+    }
+    return overflow;
+}
+
+static void add_unit(ptrdiff_t row, ptrdiff_t j, double v, const double *const factor[2],
+                     double *total, double *square, double *const weighted[2])
+{
+    total[j] += v;
+    square[j] += v * v;
+    for (int side = 0; side < 2; side++)
+        if (factor[side])
+            weighted[side][j] += factor[side][row] * v;
+}
+
+void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
+                   double *total, double *square, double *const weighted[2], int n_threads)
+{
+    const ptrdiff_t block = 64;
+    if (x->storage == DG_SPARSE) {
+        for (ptrdiff_t r = 0; r < x->n_rows; r++)
+            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++)
+                add_unit(r, x->index[e], (double)((const float *)x->data)[e], factor, total,
+                         square, weighted);
+        return;
+    }
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
+    for (ptrdiff_t first = 0; first < size; first += block) {
+        ptrdiff_t last = dg_min(first + block, size);
+        for (ptrdiff_t r = 0; r < x->n_rows; r++)
+            for (ptrdiff_t j = first; j < last; j++)
+                add_unit(r, j, (double)value_at(x, r, j), factor, total, square, weighted);
+    }
+}
+
+void dg_row_dot(const struct rows *x, ptrdiff_t size, const float *offset, double *out,
+                int n_threads)
+{
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
+    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
+        double sum = 0.0;
+        if (x->storage == DG_SPARSE)
+            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++)
+                sum += (double)((const float *)x->data)[e] * (double)offset[x->index[e]];
+        else
+            for (ptrdiff_t j = 0; j < size; j++)
+                sum += (double)value_at(x, r, j) * (double)offset[j];
+        out[r] = sum;
+    }
+}

@@ -1,0 +1,32 @@
+/* From the states of two phases to a gradient or an update: one visit to each weight tile. */
+#ifndef DEEPGEN_PHASES_H
+#define DEEPGEN_PHASES_H
+
+#include "backend.h"
+
+/* The pair of neighbouring layers in one phase: rows of the lower and of the upper layer. */
+struct dg_phase {
+    struct rows lower, upper;
+};
+
+/* gradient = x^T y / n (positive) - x^T y / m (negative) + rank-one terms - decay; written to
+ * `gradient` where that is not NULL, else applied to weights, velocity and average at once.
+ * Returns 1 where a weight became non-finite. Scratch: dg_update_bytes(). */
+int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
+                      ptrdiff_t n_lower, ptrdiff_t n_upper, const struct dg_update *update,
+                      float *gradient, float *weights, float *velocity, float *average,
+                      void *scratch, int n_threads);
+
+size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_upper,
+                       int n_threads);
+
+/* Sums over rows, in float64 and in row order: total[j] = sum_r x, square[j] = sum_r x^2 and,
+ * for each side with factors, weighted[side][j] = sum_r factor[side][r] x[r, j]. */
+void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
+                   double *total, double *square, double *const weighted[2], int n_threads);
+
+/* out[r] = sum_j x[r, j] offset[j] */
+void dg_row_dot(const struct rows *x, ptrdiff_t size, const float *offset, double *out,
+                int n_threads);
+
+#endif

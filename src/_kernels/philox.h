@@ -1,0 +1,88 @@
+/* Counter-based random numbers: a draw is a function of who asks, never of when.
+ *
+ * Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+ * Counter = (column / 4, row, step, purpose); word `column % 4` belongs to the column.
+ * What overflows 32 bits of row or step goes into the key, so that no two sites share a draw.
+ */
+#ifndef DEEPGEN_PHILOX_H
+#define DEEPGEN_PHILOX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum dg_purpose_kind { DG_PURPOSE_DRAW = 1, DG_PURPOSE_WORDS = 2 };
+
+struct dg_stream {
+    uint64_t key;
+    uint64_t step;      /* update and sweep, or epoch and sweep */
+    int64_t first_row;  /* the row that local row 0 stands for */
+    uint32_t purpose;   /* kind << 24 | layer << 16 | temperature */
+};
+
+static inline uint32_t dg_purpose(uint32_t kind, uint32_t layer, uint32_t temperature)
+{
+    return kind << 24 | layer << 16 | temperature;
+}
+
+static inline void dg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
+{
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        c0 = n0;
+        c2 = n2;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
+
+#define DG_LANES 8
+
+/* Words of 8 neighbouring blocks (32 columns) of one row; the lanes vectorize. */
+static inline void dg_words32(const struct dg_stream *stream, int64_t row, uint32_t first_block,
+                              uint32_t out[32])
+{
+    uint64_t site = (uint64_t)(stream->first_row + row);
+    uint32_t c0[DG_LANES], c1[DG_LANES], c2[DG_LANES], c3[DG_LANES];
+    uint32_t k0 = (uint32_t)stream->key ^ (uint32_t)(stream->step >> 32);
+    uint32_t k1 = (uint32_t)(stream->key >> 32) ^ (uint32_t)(site >> 32);
+    for (int lane = 0; lane < DG_LANES; lane++) {
+        c0[lane] = first_block + (uint32_t)lane;
+        c1[lane] = (uint32_t)site;
+        c2[lane] = (uint32_t)stream->step;
+        c3[lane] = stream->purpose;
+    }
+    for (int round = 0; round < 10; round++) {
+        for (int lane = 0; lane < DG_LANES; lane++) {
+            uint64_t p0 = (uint64_t)0xD2511F53u * c0[lane], p1 = (uint64_t)0xCD9E8D57u * c2[lane];
+            c0[lane] = (uint32_t)(p1 >> 32) ^ c1[lane] ^ k0;
+            c2[lane] = (uint32_t)(p0 >> 32) ^ c3[lane] ^ k1;
+            c1[lane] = (uint32_t)p1;
+            c3[lane] = (uint32_t)p0;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    for (int lane = 0; lane < DG_LANES; lane++) {
+        out[4 * lane] = c0[lane];
+        out[4 * lane + 1] = c1[lane];
+        out[4 * lane + 2] = c2[lane];
+        out[4 * lane + 3] = c3[lane];
+    }
+}
+
+/* Uniform in (0, 1): 23 bits and a half, because the usual 24-bit form reaches 1.0 in float32. */
+static inline float dg_uniform(uint32_t word)
+{
+    return ((float)(int32_t)(word >> 9) + 0.5f) * 0x1p-23f;
+}
+
+#endif

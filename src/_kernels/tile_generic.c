@@ -1,0 +1,47 @@
+/* Plain C build of the tile operations: the reference that the others equal, bit for bit.
+ * Where the compiler knows no fused multiply-add, fmaf of libm gives the same rounding, slowly. */
+typedef struct {
+    float lane[8];
+} dg_vec8;
+
+static inline dg_vec8 dg_load8(const float *p)
+{
+    dg_vec8 v;
+    for (int i = 0; i < 8; i++)
+        v.lane[i] = p[i];
+    return v;
+}
+
+static inline void dg_store8(float *p, dg_vec8 v)
+{
+    for (int i = 0; i < 8; i++)
+        p[i] = v.lane[i];
+}
+
+static inline dg_vec8 dg_set8(float x)
+{
+    dg_vec8 v;
+    for (int i = 0; i < 8; i++)
+        v.lane[i] = x;
+    return v;
+}
+
+static inline dg_vec8 dg_fma8(dg_vec8 a, dg_vec8 b, dg_vec8 c)
+{
+    for (int i = 0; i < 8; i++)
+        c.lane[i] = __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]);
+    return c;
+}
+
+#define VEC dg_vec8
+#define LANES 8
+#define LOAD dg_load8
+#define STORE dg_store8
+#define SET1 dg_set8
+#define FMA dg_fma8
+#define MICRO_ROWS 2
+#define MICRO_VECS 2
+#define LIST_ROWS 1
+#define BACKEND dg_backend_generic
+#define BACKEND_NAME "generic"
+#include "tile_body.h"

@@ -1,0 +1,161 @@
+/* What a unit does with its field, kind by kind: `width` columns of one row of a layer.
+ *
+ * The only place that knows unit kinds; the kind is switched on once for a row of a tile.
+ * `field` and `precision` are already tempered. Formulas: docs/math.md, section "Units".
+ */
+#ifndef DEEPGEN_UNITS_H
+#define DEEPGEN_UNITS_H
+
+#include "chain.h"
+#include "elementwise.h"
+#include "philox.h"
+
+#define DG_TILE 32
+#define DG_LOG_2PI 1.8378770664093453
+
+/* Columns of one task: 32, or whole softmax groups. */
+static inline ptrdiff_t dg_block_width(const struct layer *layer)
+{
+    if (layer->kind != DG_SOFTMAX)
+        return DG_TILE;
+    return layer->group >= DG_TILE ? layer->group : DG_TILE / layer->group * layer->group;
+}
+
+/* P(X > k) of a binomial with success probability p and n trials. */
+static inline float dg_binomial_survival(float p, int n, int k)
+{
+    float q = 1.0f - p, pmf = 1.0f, below;
+    for (int i = 0; i < n; i++)
+        pmf *= q;
+    below = pmf;
+    for (int i = 1; i <= k; i++) {
+        pmf *= (float)(n - i + 1) / (float)i * (p / (q > 1e-30f ? q : 1e-30f));
+        below += pmf;
+    }
+    return 1.0f - below;
+}
+
+/* mean[j] = E[x_j | field] */
+DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const float *field,
+                             const float *precision, float *mean)
+{
+    switch (layer->kind) {
+    case DG_BINARY: {
+        float copies = (float)layer->n_copies;
+        for (ptrdiff_t j = 0; j < width; j++)
+            mean[j] = copies * dg_logistic(field[j]);
+        break;
+    }
+    case DG_GAUSSIAN:
+        for (ptrdiff_t j = 0; j < width; j++)
+            mean[j] = field[j] / precision[j];
+        break;
+    case DG_SOFTMAX:
+        for (ptrdiff_t g = 0; g < width; g += layer->group) {
+            float top = field[g], total = 0.0f;
+            for (ptrdiff_t j = g + 1; j < g + layer->group; j++)
+                top = field[j] > top ? field[j] : top;
+            for (ptrdiff_t j = g; j < g + layer->group; j++)
+                mean[j] = dg_exp(field[j] - top);
+            for (ptrdiff_t j = g; j < g + layer->group; j++)
+                total += mean[j];
+            for (ptrdiff_t j = g; j < g + layer->group; j++)
+                mean[j] /= total;
+        }
+        break;
+    }
+}
+
+/* sample[j] ~ p(x_j | field), given the mean; one uniform a unit (softmax: a group) by inverse
+ * CDF, normals by Box and Muller from the two uniforms of a pair of columns. */
+DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff_t width,
+                             const float *precision, const float *mean,
+                             const struct dg_stream *stream, int64_t row, float *sample)
+{
+    uint32_t words[DG_TILE];
+    float u[DG_TILE];
+    if (layer->kind != DG_SOFTMAX) {
+        dg_words32(stream, row, (uint32_t)(first / 4), words);
+        for (int j = 0; j < DG_TILE; j++)
+            u[j] = dg_uniform(words[j]);
+    }
+    switch (layer->kind) {
+    case DG_BINARY:
+        if (layer->n_copies == 1) {
+            for (ptrdiff_t j = 0; j < width; j++)
+                sample[j] = u[j] < mean[j] ? 1.0f : 0.0f;
+            break;
+        }
+        for (ptrdiff_t j = 0; j < width; j++) {
+            sample[j] = 0.0f;
+            for (int k = 0; k < layer->n_copies; k++) {
+                float p = mean[j] / (float)layer->n_copies;
+                sample[j] += u[j] < dg_binomial_survival(p, layer->n_copies, k) ? 1.0f : 0.0f;
+            }
+        }
+        break;
+    case DG_GAUSSIAN: {
+        float normal[DG_TILE];
+        for (int j = 0; j < DG_TILE; j += 2)
+            dg_normal_pair(u[j], u[j + 1], normal + j, normal + j + 1);
+        for (ptrdiff_t j = 0; j < width; j++)
+            sample[j] = mean[j] + normal[j] / sqrtf(precision[j]);
+        break;
+    }
+    case DG_SOFTMAX:
+        for (ptrdiff_t g = 0; g < width; g += layer->group) {
+            uint32_t site = (uint32_t)((first + g) / layer->group);
+            dg_words32(stream, row, site / 4, words);
+            float uniform = dg_uniform(words[site % 4]), cumulative = 0.0f;
+            ptrdiff_t chosen = layer->group - 1;
+            for (ptrdiff_t j = 0; j < layer->group; j++) {
+                sample[g + j] = 0.0f;
+                cumulative += mean[g + j];
+                if (uniform < cumulative && j < chosen)
+                    chosen = j;
+            }
+            sample[g + chosen] = 1.0f;
+        }
+        break;
+    }
+}
+
+/* sum over these units of log sum_x exp(field x + log base measure): float32 terms in eight
+ * float64 lanes by column, added in order. */
+DG_INLINE double dg_units_log_normalizer(const struct layer *layer, ptrdiff_t width,
+                                         const float *field, const float *precision)
+{
+    double lanes[8] = {0.0};
+    float term[DG_TILE] = {0.0f};
+    switch (layer->kind) {
+    case DG_BINARY:
+        for (ptrdiff_t j = 0; j < width; j++)
+            term[j] = dg_softplus(field[j]);
+        for (ptrdiff_t j = 0; j < DG_TILE; j++)
+            lanes[j % 8] += (double)term[j];
+        for (int lane = 0; lane < 8; lane++)
+            lanes[lane] *= (double)layer->n_copies;
+        break;
+    case DG_GAUSSIAN:
+        for (ptrdiff_t j = 0; j < width; j++) {
+            double f = field[j], p = precision[j];
+            lanes[j % 8] += 0.5 * (f * f / p + DG_LOG_2PI - log(p));
+        }
+        break;
+    case DG_SOFTMAX:
+        for (ptrdiff_t g = 0; g < width; g += layer->group) {
+            float top = field[g];
+            double total = 0.0;
+            for (ptrdiff_t j = g + 1; j < g + layer->group; j++)
+                top = field[j] > top ? field[j] : top;
+            for (ptrdiff_t j = g; j < g + layer->group; j++)
+                total += (double)dg_exp(field[j] - top);
+            lanes[0] += (double)top + log(total);
+        }
+        break;
+    }
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
+#endif

@@ -1,0 +1,62 @@
+"""deepgen: deep generative models on ordinary CPUs.
+
+Estimators (:class:`RBM`) are what most people call; the core below them is public too: models
+are data (:class:`BoltzmannMachine`), algorithms are functions over them (:func:`gibbs`,
+:func:`exact_log_partition`, :func:`ais`, ...).
+"""
+
+from deepgen._version import __version__
+from deepgen.config import show_config
+from deepgen.context import Context
+from deepgen.errors import DivergedError, ModelFileError
+from deepgen.estimators import RBM
+from deepgen.estimators.loading import load
+from deepgen.likelihood import (
+    LogPartition,
+    ais,
+    exact_log_likelihood,
+    exact_log_partition,
+    free_energy,
+    reverse_ais,
+)
+from deepgen.models import BoltzmannMachine
+from deepgen.optimizers import SGD, Adam, Constant, Linear
+from deepgen.rules import CD, PCD, Sparsity
+from deepgen.sampling import gibbs
+from deepgen.states import Particles
+from deepgen.stream import Stream, child_seed
+from deepgen.threads import set_num_threads
+from deepgen.units import Binary, Gaussian, Softmax, Units
+
+__all__ = [
+    "CD",
+    "PCD",
+    "RBM",
+    "SGD",
+    "Adam",
+    "Binary",
+    "BoltzmannMachine",
+    "Constant",
+    "Context",
+    "DivergedError",
+    "Gaussian",
+    "Linear",
+    "LogPartition",
+    "ModelFileError",
+    "Particles",
+    "Softmax",
+    "Sparsity",
+    "Stream",
+    "Units",
+    "__version__",
+    "ais",
+    "child_seed",
+    "exact_log_likelihood",
+    "exact_log_partition",
+    "free_energy",
+    "gibbs",
+    "load",
+    "reverse_ais",
+    "set_num_threads",
+    "show_config",
+]

@@ -1,0 +1,5 @@
+"""scikit-learn estimators: hyper-parameters here, everything else in the core."""
+
+from deepgen.estimators.rbm import RBM
+
+__all__ = ["RBM"]

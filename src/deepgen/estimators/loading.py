@@ -1,0 +1,28 @@
+"""From a file back to an estimator."""
+
+from deepgen import storage
+from deepgen.estimators.rbm import RBM
+
+
+def load(path):
+    """Read a model file as a fitted estimator.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    RBM
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a whole, valid model of a known version. A file never runs code.
+    FileNotFoundError
+        If there is no such file.
+    """
+    model, _ = storage.load_model(path)
+    if model.n_layers != 2:
+        raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
+    return RBM.from_model(model)

@@ -1,0 +1,525 @@
+"""The restricted Boltzmann machine as a scikit-learn estimator."""
+
+import threading
+import warnings
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from deepgen import storage
+from deepgen.bracket import log_partition_bracket
+from deepgen.data import ArrayRows, IterableRows, is_iterable_of_batches, survey
+from deepgen.likelihood import exact_log_likelihood, free_energy
+from deepgen.models import BoltzmannMachine
+from deepgen.optimizers import SGD, Constant, Linear, as_schedule
+from deepgen.rules import as_rule
+from deepgen.sampling import gibbs, impute, start_particles, update_layer
+from deepgen.states import Particles, as_states
+from deepgen.stream import Stream, child_seed, seed_of
+from deepgen.training import DEFAULT_UPDATES, Trainer, default_schedule, initial_model
+from deepgen.units import Binary, Gaussian, as_units
+
+_DTYPES = [np.float64, np.float32, np.uint8, np.bool_]
+
+
+def _check_integer(value, name, least=1):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Restricted Boltzmann machine: a generative model with one layer of features.
+
+    ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
+    real-valued or categorical data. The defaults are meant to work untuned.
+
+    Parameters
+    ----------
+    n_hidden : int, default 256
+        Hidden units.
+    visible : {"binary", "gaussian"} or Units, default "binary"
+        Binary units take values in [0, 1]: 0 and 1 are states, values between are means (see
+        `binarize`). Gaussian units learn their variances; ``dg.Softmax(k)`` takes k one-hot
+        columns for each variable, all zero where it is missing.
+    hidden : {"binary", "gaussian"} or Units, default "binary"
+    rule : {"pcd", "cd"} or rule, default "pcd"
+        ``dg.PCD(k, n_particles=...)`` or ``dg.CD(k)``.
+    learning_rate : float, schedule or None
+        A number stays constant; ``dg.Linear(start, end)`` moves. None: a rate that works for
+        the unit types, decaying to zero.
+    optimizer : SGD, Adam or None
+        None: ``dg.SGD()``, plain steps, light decay, the last fifth averaged.
+    batch_size : int, default 100
+    n_epochs : int or None
+        None: enough for 5,000 updates.
+    binarize : bool, default False
+        Draw binary states from grey values afresh at each presentation. False: grey values are
+        used as means.
+    random_state : int, RandomState, Generator or None
+        The same seed gives the same bits for any number of threads.
+    n_threads : int or None
+        None: ``OMP_NUM_THREADS``, else all cores that this process may use.
+    callbacks : sequence of callable or None
+        Called with an ``EpochReport`` after each epoch; a true value stops training.
+    verbose : int, default 0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    model_ : BoltzmannMachine
+        ``model_.weights[0]`` is (n_visible, n_hidden); ``model_.layers[i].bias``.
+    history_ : list of dict
+        One entry an epoch.
+    n_features_in_ : int
+    n_updates_ : int
+
+    Examples
+    --------
+    >>> import numpy as np, deepgen as dg
+    >>> X = (np.random.default_rng(0).random((200, 16)) < 0.3).astype(np.uint8)
+    >>> rbm = dg.RBM(n_hidden=8, n_epochs=2, random_state=0).fit(X)
+    >>> rbm.transform(X).shape
+    (200, 8)
+    """
+
+    def __init__(
+        self, n_hidden=256, *, visible="binary", hidden="binary", rule="pcd", learning_rate=None,
+        optimizer=None, batch_size=100, n_epochs=None, binarize=False, random_state=None,
+        n_threads=None, callbacks=None, verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.visible = visible
+        self.hidden = hidden
+        self.rule = rule
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.binarize = binarize
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def fit(self, X, y=None):
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
+            uint8 and bool are used as they are; CSR stays sparse; a re-iterable of arrays is
+            read a batch at a time.
+        y : ignored
+
+        Returns
+        -------
+        RBM
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a value of X is not valid; raised before any work.
+        DivergedError
+            If a parameter is no longer finite; `model_` is the last good model.
+        """
+        self._check_parameters()
+        rows = self._rows(X, reset=True)
+        visible, hidden = self._units(rows.n_columns)
+        n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
+        seed = seed_of(self.random_state)
+        stream = Stream.from_random_state(seed)
+        model = initial_model(visible, hidden, mean, variance, n_rows, stream)
+        n_epochs = self.n_epochs
+        if n_epochs is None:
+            n_epochs = -(-DEFAULT_UPDATES // -(-n_rows // self.batch_size))
+        if isinstance(rows, IterableRows) and n_epochs > 1 and iter(X) is X:
+            raise ValueError(
+                "X is a generator that can be read only once, but training takes "
+                f"{n_epochs} epochs; pass an object whose __iter__ starts again, or partial_fit"
+            )
+        trainer = self._trainer_for(model, stream)
+        self._score_seed = child_seed(seed, "score")
+        try:
+            trainer.fit(
+                rows, n_epochs, n_rows, callbacks=self.callbacks or (), verbose=self.verbose
+            )
+        finally:
+            self._keep(trainer)
+        return self
+
+    def partial_fit(self, X, y=None):
+        """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
+
+        Calls that bring multiples of `batch_size` rows give the same bits however they were
+        cut; a shorter call is one update. A learning rate of None is constant here.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        RBM
+            This estimator.
+        """
+        first = not hasattr(self, "model_")
+        self._check_parameters()
+        rows = self._rows(X, reset=first)
+        if isinstance(rows, IterableRows):
+            raise ValueError("X must be an array or a sparse matrix for partial_fit")
+        visible, hidden = self._units(rows.n_columns)
+        n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
+        trainer = getattr(self, "_trainer", None)
+        if trainer is None:
+            seed = seed_of(self.random_state)
+            stream = Stream.from_random_state(seed)
+            self._score_seed = child_seed(seed, "score")
+            model = None if first else self.model_
+            if first:
+                model = initial_model(visible, hidden, mean, variance, n_rows, stream)
+            trainer = self._trainer_for(model, stream, streaming=True)
+        try:
+            for start in range(0, n_rows, self.batch_size):
+                trainer.step(as_states(rows.X[start : start + self.batch_size]), 0.0)
+        finally:
+            self._keep(trainer)
+            self._trainer = trainer
+        return self
+
+    def _check_parameters(self):
+        for name in ("n_hidden", "batch_size"):
+            _check_integer(getattr(self, name), name)
+        for name in ("n_epochs", "n_threads"):
+            if getattr(self, name) is not None:
+                _check_integer(getattr(self, name), name)
+        as_rule(self.rule)
+        if self.learning_rate is not None:
+            as_schedule(self.learning_rate)
+        if self.optimizer is not None and not hasattr(self.optimizer, "step"):
+            raise ValueError(
+                f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {self.optimizer!r}"
+            )
+        if self.binarize and not isinstance(as_units(self.visible, "visible"), Binary):
+            raise ValueError("binarize needs visible='binary'")
+        for callback in self.callbacks or ():
+            if not callable(callback):
+                raise ValueError(f"callbacks must be callables, got {callback!r}")
+
+    def _units(self, n_columns):
+        visible = as_units(self.visible, "visible").sized(n_columns)
+        hidden = as_units(self.hidden, "hidden")
+        if isinstance(hidden, Gaussian):
+            hidden = Gaussian(learn_precision=False)  # its scale is the weights' scale
+        return visible, hidden.sized(self.n_hidden)
+
+    def _trainer_for(self, model, stream, streaming=False):
+        if self.learning_rate is not None:
+            schedule = as_schedule(self.learning_rate)
+        else:
+            schedule = default_schedule(model.layers)
+            if streaming and isinstance(schedule, Linear):
+                schedule = Constant(0.25 * schedule.start)
+        optimizer = self.optimizer or SGD()
+        return Trainer(
+            model, as_rule(self.rule), optimizer, schedule, stream=stream,
+            batch_size=self.batch_size, binarize=self.binarize, n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def _keep(self, trainer):
+        self.model_ = trainer.model()
+        self.history_ = trainer.history
+        self.n_updates_ = trainer.n_updates
+        self._particles = trainer.rule_state.particles
+        self._trainer = None
+        self._bracket = None
+
+    # --- using --------------------------------------------------------------------------------
+
+    def transform(self, X):
+        """Return E[h | v], the features of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_hidden), float32
+        """
+        states = self._states(X)
+        model = self.model_
+        return update_layer(model, 1, [states, None], mean=True, n_threads=self.n_threads)[0]
+
+    def inverse_transform(self, X):
+        """Return E[v | h] for features in [0, 1] (or real, for Gaussian hidden units).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_hidden)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+        """
+        check_is_fitted(self)
+        H = np.asarray(X)
+        hidden = self.model_.layers[1]
+        if H.ndim != 2 or H.shape[1] != hidden.size:
+            raise ValueError(
+                f"X must have shape (n_samples, {hidden.size}), the hidden units, got {H.shape}"
+            )
+        states = as_states(H)
+        hidden.check(states)
+        model = self.model_
+        return update_layer(model, 0, [None, states], mean=True, n_threads=self.n_threads)[0]
+
+    def free_energy(self, X):
+        """Return -log sum_h exp(-energy(v, h)) by row, in nats: low for likely rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        return free_energy(self.model_, self._states(X), n_threads=self.n_threads)
+
+    def log_partition(self):
+        """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
+
+        Returns
+        -------
+        LogPartition
+            `lower`, `value` and `upper`. Computed once for a fitted model.
+        """
+        check_is_fitted(self)
+        bracket = getattr(self, "_bracket", None)
+        if bracket is None:
+            with _bracket_lock:
+                bracket = getattr(self, "_bracket", None)
+                if bracket is None:
+                    bracket = log_partition_bracket(
+                        self.model_, self._particles, random_state=self._score_seed,
+                        n_threads=self.n_threads,
+                    )  # fmt: skip
+                    self._bracket = bracket
+        return bracket
+
+    def score_samples(self, X):
+        """Return log p(v) by row in nats, with log Z at the bracket's value.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            States. Grey values give no log-likelihood and a warning: binarize them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        states = self._states(X)
+        if not self.model_.layers[0].is_state(states):
+            warnings.warn(
+                "X has values between states, so the result is not a log-likelihood; binarize "
+                "grey values first, for example X > rng.random(X.shape)",
+                UserWarning,
+                stacklevel=2,
+            )
+        bracket = self.log_partition()
+        if bracket.method == "exact":
+            return exact_log_likelihood(self.model_, states, log_partition=bracket.value)
+        return -free_energy(self.model_, states, n_threads=self.n_threads) - bracket.value
+
+    def score(self, X, y=None):
+        """Return the mean log-likelihood at its lower end, so that no search is misled by AIS.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+            Nats a row.
+        """
+        samples = self.score_samples(X)
+        bracket = self.log_partition()
+        return float(np.mean(samples) - (bracket.upper - bracket.value))
+
+    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
+        """Draw rows by Gibbs sampling, each from a chain of its own.
+
+        Parameters
+        ----------
+        n_samples : int
+        n_sweeps : int, default 1000
+            Sweeps of each chain. Chains start from the training particles where there are any.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+            Pieces drawn with the right `first_row` equal the whole.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            uint8, or float32 for Gaussian units.
+        """
+        check_is_fitted(self)
+        _check_integer(n_samples, "n_samples", 0)
+        _check_integer(n_sweeps, "n_sweeps", 0)
+        _check_integer(first_row, "first_row", 0)
+        stream = Stream.from_random_state(random_state)
+        if n_samples == 0:
+            return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
+        particles = self._first_states(n_samples, stream, first_row)
+        particles = gibbs(
+            self.model_, particles, n_sweeps, random_state=stream.child("sample"),
+            first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+        return particles[0]
+
+    def _first_states(self, n_samples, stream, first_row):
+        if self._particles is None:
+            return start_particles(self.model_, n_samples, stream, first_row=first_row)
+        chosen = np.arange(first_row, first_row + n_samples) % len(self._particles)
+        return Particles([x[chosen] for x in self._particles.states])
+
+    def impute(
+        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
+        random_state=None, first_row=0,
+    ):  # fmt: skip
+        """Complete rows; observed entries come back untouched.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        missing : bool array of shape (n_samples, n_features) or None
+            None: where X is NaN.
+        method : {"mean", "draw"}, default "mean"
+            Mean over chains of the missing entries' means, or one joint draw.
+        return_std : bool, default False
+            Also return the standard deviation of each missing entry (0 where observed).
+        n_chains, n_sweeps : int
+            Gibbs chains a row, and sweeps of each.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        ndarray, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32.
+        """
+        check_is_fitted(self)
+        if method not in ("mean", "draw"):
+            raise ValueError(f"method must be 'mean' or 'draw', got {method!r}")
+        _check_integer(n_chains, "n_chains")
+        _check_integer(n_sweeps, "n_sweeps", 0)
+        values = validate_data(
+            self, X, dtype=_DTYPES, reset=False, ensure_all_finite="allow-nan",
+            ensure_min_samples=0,
+        )  # fmt: skip
+        if missing is None:
+            missing = np.isnan(values)
+        else:
+            missing = np.asarray(missing)
+            if missing.dtype != np.bool_ or missing.shape != values.shape:
+                raise ValueError(
+                    f"missing must be a bool array of shape {values.shape}, got "
+                    f"{missing.dtype} of shape {missing.shape}"
+                )
+        filled = np.where(missing, 0, values)
+        if np.isnan(filled).any():
+            raise ValueError("X has NaN where `missing` says that it is observed")
+        states = as_states(filled)
+        self.model_.layers[0].check(states)
+        draws, means, deviation = impute(
+            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
+            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+        completed = draws if method == "draw" else means
+        if np.issubdtype(values.dtype, np.floating):
+            completed = np.where(missing, completed, values).astype(values.dtype)
+        return (completed, deviation) if return_std else completed
+
+    # --- files --------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom ending in ``.safetensors``.
+        """
+        check_is_fitted(self)
+        storage.save(self.model_, path, extra={"estimator": "RBM"})
+
+    @classmethod
+    def from_model(cls, model):
+        """Return a fitted estimator around a core model of two layers.
+
+        Parameters
+        ----------
+        model : BoltzmannMachine
+        """
+        if not isinstance(model, BoltzmannMachine) or model.n_layers != 2:
+            raise ValueError(f"model must be a BoltzmannMachine of 2 layers, got {model!r}")
+        visible, hidden = model.layers
+        rbm = cls(
+            hidden.size,
+            visible=type(visible)(**visible.options()),
+            hidden=type(hidden)(**hidden.options()),
+        )
+        rbm.model_ = model
+        rbm.history_ = []
+        rbm.n_updates_ = 0
+        rbm.n_features_in_ = visible.size
+        rbm._particles = rbm._trainer = rbm._bracket = None
+        rbm._score_seed = 0
+        return rbm
+
+    # --- scikit-learn -------------------------------------------------------------------------
+
+    def _rows(self, X, *, reset):
+        if is_iterable_of_batches(X):
+            rows = IterableRows(X)
+            self.n_features_in_ = rows.n_columns
+            return rows
+        return ArrayRows(
+            validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=reset)
+        )
+
+    def _states(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False)
+        states = as_states(X)
+        self.model_.layers[0].check(states)
+        return states
+
+    @property
+    def _n_features_out(self):
+        return self.model_.layers[1].size
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+# One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.
+_bracket_lock = threading.Lock()

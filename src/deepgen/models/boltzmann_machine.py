@@ -1,0 +1,115 @@
+"""Boltzmann machines of layers: two are an RBM, more are a DBM."""
+
+import itertools
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.units import Gaussian, Units
+
+_versions = itertools.count(1)
+
+
+class BoltzmannMachine:
+    """Layers and the weight matrices between neighbours; plain, uncentred parameters.
+
+    ``energy = -sum_l (bias_l . x_l + log base measure) - sum_l x_l^T weights_l x_(l+1)``.
+    A model never changes: :meth:`replace` makes another one, with another `version`.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+        Bottom layer first; each with a size.
+    weights : sequence of array-like of shape (n_lower, n_upper)
+        One matrix for each pair of neighbours.
+    observed : sequence of int, default (0,)
+        Layers that data can be given for.
+
+    Attributes
+    ----------
+    layers : tuple of Units
+    weights : tuple of ndarray, float32, read-only
+    version : int
+        Different for every set of parameters in this process; keys every cache.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a value is not finite, or two Gaussian layers are neighbours
+        (such a model need not have a finite partition function).
+    """
+
+    def __init__(self, layers, weights, *, observed=(0,)):
+        self.layers = tuple(layers)
+        self.observed = tuple(int(l) for l in observed)
+        self.version = next(_versions)
+        if len(self.layers) < 2:
+            raise ValueError(f"layers must hold at least two layers, got {len(self.layers)}")
+        for number, layer in enumerate(self.layers):
+            if not isinstance(layer, Units) or layer.size is None:
+                raise ValueError(f"layers[{number}] must be Units with a size, got {layer!r}")
+        weights = list(weights)
+        if len(weights) != len(self.layers) - 1:
+            raise ValueError(
+                f"weights must hold {len(self.layers) - 1} matrices, one for each pair of "
+                f"neighbouring layers, got {len(weights)}"
+            )
+        self.weights = tuple(self._matrix(l, matrix) for l, matrix in enumerate(weights))
+        if not set(self.observed) <= set(range(len(self.layers))):
+            raise ValueError(f"observed must name layers of the model, got {self.observed}")
+        for number, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
+            if isinstance(lower, Gaussian) and isinstance(upper, Gaussian):
+                raise ValueError(
+                    f"layers[{number}] and layers[{number + 1}] are both Gaussian; such a model "
+                    "need not be normalizable: make one of them binary"
+                )
+        self._chain = None
+
+    def _matrix(self, number, matrix):
+        matrix = np.array(matrix, np.float32, order="C")
+        expected = (self.layers[number].size, self.layers[number + 1].size)
+        if matrix.shape != expected:
+            raise ValueError(f"weights[{number}] must have shape {expected}, got {matrix.shape}")
+        if not np.isfinite(matrix).all():
+            raise ValueError(f"weights[{number}] must be finite")
+        matrix.flags.writeable = False
+        return matrix
+
+    def __repr__(self):
+        kinds = " - ".join(f"{type(layer).__name__}({layer.size})" for layer in self.layers)
+        return f"BoltzmannMachine({kinds})"
+
+    def __reduce__(self):
+        return _rebuild, (self.layers, self.weights, self.observed)
+
+    @property
+    def n_layers(self):
+        """Number of layers."""
+        return len(self.layers)
+
+    @property
+    def chain(self):
+        """The model as the kernels read it."""
+        if self._chain is None:  # a race builds it twice, to the same effect
+            layers = [layer.kernel_layer() for layer in self.layers]
+            self._chain = engine.Chain(layers, self.weights)
+        return self._chain
+
+    def replace(self, *, layers=None, weights=None):
+        """Return a model with other layers or weights.
+
+        Parameters
+        ----------
+        layers : sequence of Units or None
+        weights : sequence of array-like or None
+            None: as in this model.
+        """
+        return BoltzmannMachine(
+            self.layers if layers is None else layers,
+            self.weights if weights is None else weights,
+            observed=self.observed,
+        )
+
+
+def _rebuild(layers, weights, observed):
+    return BoltzmannMachine(layers, weights, observed=observed)

@@ -1,0 +1,109 @@
+"""The parameters of a model in training: arrays that the kernels update in place."""
+
+import numpy as np
+
+from deepgen._kernels import engine
+
+
+class Parameters:
+    """Writable copies of a model's parameters, with the kernels' view of them.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+
+    Attributes
+    ----------
+    layers : tuple of Units
+        Kinds and options; their parameters are the starting values.
+    weights, biases : list of ndarray, float32
+    log_precisions, precisions : list of ndarray or None
+        By layer; None where a layer has none.
+    chain : Chain
+        Reads the arrays above, so it is always up to date.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.layers = model.layers
+        self.weights = [np.array(w) for w in model.weights]
+        self.biases = [np.array(layer.bias) for layer in model.layers]
+        self.log_precisions = [
+            None if layer.precision is None else np.array(layer.log_precision)
+            for layer in model.layers
+        ]
+        self.precisions = [
+            None if layer.precision is None else np.array(layer.precision)
+            for layer in model.layers
+        ]
+        self.chain = engine.Chain(
+            [
+                (*layer.kernel_layer()[:3], bias, precision)
+                for layer, bias, precision in zip(
+                    self.layers, self.biases, self.precisions, strict=True
+                )
+            ],
+            self.weights,
+        )
+
+    def __getstate__(self):
+        return self.model, self.snapshot()
+
+    def __setstate__(self, state):
+        self.__init__(state[0])
+        self.restore(state[1])
+
+    @property
+    def n_layers(self):
+        """Number of layers."""
+        return len(self.layers)
+
+    def learned(self):
+        """Return the arrays that training changes, by name."""
+        arrays = {f"weights[{l}]": w for l, w in enumerate(self.weights)}
+        arrays |= {f"layers[{l}].bias": b for l, b in enumerate(self.biases)}
+        for l, layer in enumerate(self.layers):
+            if l == 0 and getattr(layer, "learn_precision", False):
+                arrays[f"layers[{l}].log_precision"] = self.log_precisions[l]
+        return arrays
+
+    @staticmethod
+    def place(name):
+        """Return (number, kind) of a name such as ``"layers[0].bias"``."""
+        number = int(name[name.index("[") + 1 : name.index("]")])
+        return number, name.rpartition("]")[2].lstrip(".") or "weights"
+
+    def refresh(self):
+        """Recompute what is derived: precisions."""
+        for precision, log_precision in zip(self.precisions, self.log_precisions, strict=True):
+            if precision is not None:
+                np.exp(log_precision, out=precision)
+
+    def first_non_finite(self):
+        """Return the name of a parameter that is not finite, or None."""
+        for name, array in self.learned().items():
+            if not np.isfinite(array).all():
+                return name
+        return None
+
+    def snapshot(self):
+        """Return copies of the learned arrays."""
+        return {name: array.copy() for name, array in self.learned().items()}
+
+    def restore(self, arrays):
+        """Put back what :meth:`snapshot` returned."""
+        for name, array in self.learned().items():
+            array[...] = arrays[name]
+        self.refresh()
+
+    def to_model(self, arrays=None):
+        """Return a model with these parameters, or with `arrays` in their place."""
+        arrays = self.learned() if arrays is None else arrays
+        layers = []
+        for l, layer in enumerate(self.layers):
+            changes = {"bias": arrays[f"layers[{l}].bias"]}
+            if f"layers[{l}].log_precision" in arrays:
+                changes["log_precision"] = arrays[f"layers[{l}].log_precision"]
+            layers.append(layer.replace(**changes))
+        weights = [arrays[f"weights[{l}]"] for l in range(len(self.weights))]
+        return self.model.replace(layers=layers, weights=weights)

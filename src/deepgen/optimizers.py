@@ -1,0 +1,215 @@
+"""Optimizers: from phases to a change of the parameters. Where the states came from, they
+do not know."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A learning rate that stays."""
+
+    value: float
+
+    def __call__(self, progress):
+        """Return the rate at `progress` in [0, 1] of the updates."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A learning rate that moves from `start` to `end` in a straight line."""
+
+    start: float
+    end: float = 0.0
+
+    def __call__(self, progress):
+        """Return the rate at `progress` in [0, 1] of the updates."""
+        return self.start + (self.end - self.start) * min(max(progress, 0.0), 1.0)
+
+
+def as_schedule(value):
+    """Turn a number or a callable of progress into a schedule."""
+    if callable(value):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
+        raise ValueError(
+            "learning_rate must be None, a positive number or a schedule such as "
+            f"dg.Linear(0.1, 0), got {value!r}"
+        )
+    return Constant(float(value))
+
+
+def _check_share(value, name):
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
+
+
+def _clip_precision(log_precision, start, change):
+    # A variance may move by a factor e^7 from the data's and by 10 % an update: where a unit
+    # explains nothing, nothing else would stop it.
+    np.clip(change, -0.1, 0.1, out=change)
+    np.clip(log_precision + change, start - 7.0, start + 7.0, out=log_precision)
+
+
+class _TailAverage:
+    """Mean of the parameters over the last share of the updates (Polyak & Juditsky 1992)."""
+
+    def __init__(self, share):
+        self.share = share
+        self.arrays = None
+        self.count = 0
+
+    def weight(self, progress, parameters):
+        """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ..."""
+        if not self.share or progress < 1.0 - self.share:
+            return 0.0
+        if self.arrays is None:
+            self.arrays = parameters.snapshot()
+        self.count += 1
+        return 1.0 / self.count
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient ascent with momentum, decay and tail averaging.
+
+    Parameters
+    ----------
+    momentum : float, default 0.0
+        ``velocity = momentum * velocity + gradient``; the rate multiplies the velocity.
+    weight_decay : float, default 1e-4
+        Of weights only.
+    averaging : float, default 0.2
+        Share of the updates, at the end, whose parameters are averaged; 0 for none.
+    """
+
+    momentum: float = 0.0
+    weight_decay: float = 1e-4
+    averaging: float = 0.2
+
+    def __post_init__(self):
+        _check_share(self.momentum, "momentum")
+        _check_share(self.averaging, "averaging")
+
+    def start(self, parameters):
+        """Return the state before the first update."""
+        velocity = None
+        if self.momentum:
+            velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
+        return {"velocity": velocity, "average": _TailAverage(self.averaging)}
+
+    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+        """Change the parameters in place.
+
+        Returns
+        -------
+        bool
+            True where a parameter became non-finite.
+        """
+        velocity, tail = state["velocity"], state["average"]
+        weight = tail.weight(progress, parameters)
+        averages = tail.arrays or {}
+        gradients = layer_gradients(parameters, phases, n_threads)
+        overflow = False
+        for l in range(len(parameters.weights)):
+            name = f"weights[{l}]"
+            overflow |= step_weights(
+                parameters, phases, l, gradients.difference,
+                Step(rate, self.momentum, self.weight_decay, weight),
+                velocity=velocity and velocity[name], average=averages.get(name),
+                workspace=workspace, n_threads=n_threads,
+            )  # fmt: skip
+        arrays = parameters.learned()
+        for kind in ("bias", "log_precision"):
+            for l, gradient in enumerate(getattr(gradients, kind)):
+                name = f"layers[{l}].{kind}"
+                if name not in arrays:
+                    continue
+                change = gradient.astype(np.float32)
+                if velocity:
+                    velocity[name] *= self.momentum
+                    velocity[name] += change
+                    change = velocity[name]
+                _apply(parameters, l, kind, arrays[name], rate * change)
+                if name in averages:
+                    averages[name] += np.float32(weight) * (arrays[name] - averages[name])
+                overflow |= not np.isfinite(arrays[name]).all()
+        parameters.refresh()
+        return overflow
+
+
+def _apply(parameters, layer, kind, array, change):
+    if kind == "log_precision":
+        # the precision has a fifth of the rate: its gradient is the noisiest
+        _clip_precision(array, parameters.layers[layer].log_precision, 0.2 * change)
+    else:
+        array += change
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015) on the gradient of the likelihood.
+
+    Parameters
+    ----------
+    beta1, beta2, epsilon : float
+        As in the paper, section 2.
+    weight_decay : float, default 1e-4
+        Of weights only, added to the gradient.
+    averaging : float, default 0.2
+        See :class:`SGD`.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 1e-4
+    averaging: float = 0.2
+
+    def __post_init__(self):
+        for name in ("beta1", "beta2", "averaging"):
+            _check_share(getattr(self, name), name)
+
+    def start(self, parameters):
+        """Return the state before the first update."""
+        moments = [
+            {name: np.zeros_like(a) for name, a in parameters.learned().items()} for _ in range(2)
+        ]
+        return {"moments": moments, "steps": 0, "average": _TailAverage(self.averaging)}
+
+    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+        """Change the parameters in place; see :meth:`SGD.step`."""
+        tail = state["average"]
+        weight = tail.weight(progress, parameters)
+        gradients = layer_gradients(parameters, phases, n_threads)
+        named = {}
+        for l in range(len(parameters.weights)):
+            named[f"weights[{l}]"] = weight_gradient(
+                parameters, phases, l, gradients.difference, weight_decay=self.weight_decay,
+                workspace=workspace, n_threads=n_threads,
+            )  # fmt: skip
+        for l in range(parameters.n_layers):
+            named[f"layers[{l}].bias"] = gradients.bias[l].astype(np.float32)
+            if gradients.log_precision[l] is not None:
+                named[f"layers[{l}].log_precision"] = gradients.log_precision[l].astype(np.float32)
+        state["steps"] += 1
+        correct1 = 1.0 - self.beta1 ** state["steps"]
+        correct2 = 1.0 - self.beta2 ** state["steps"]
+        first, second = state["moments"]
+        overflow = False
+        for name, array in parameters.learned().items():
+            gradient = named[name]
+            first[name] += np.float32(1.0 - self.beta1) * (gradient - first[name])
+            second[name] += np.float32(1.0 - self.beta2) * (gradient * gradient - second[name])
+            scale = np.sqrt(second[name] / np.float32(correct2)) + np.float32(self.epsilon)
+            l, kind = parameters.place(name)
+            _apply(parameters, l, kind, array, np.float32(rate / correct1) * first[name] / scale)
+            if weight:
+                tail.arrays[name] += np.float32(weight) * (array - tail.arrays[name])
+            overflow |= not np.isfinite(array).all()
+        parameters.refresh()
+        return overflow

@@ -1,0 +1,84 @@
+"""Conditional passes: one layer given its neighbours. The only caller of these kernels."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.states import kernel_form
+from deepgen.stream import Stream, purpose
+from deepgen.threads import effective_threads
+
+
+class Site(NamedTuple):
+    """Who asks for random numbers."""
+
+    stream: Stream
+    kind: int
+    first_row: int = 0
+    temperature: int = 0
+
+
+def conditional_pass(
+    chain, layer, states, fields=None, *, mean=None, sample=None, log_normalizer=None,
+    beta_from=None, site=None, n_rows, work, workspace=None, n_threads=None,
+):  # fmt: skip
+    """Run one layer of a chain given its neighbours.
+
+    Parameters
+    ----------
+    chain : Chain
+    layer : int
+    states : sequence
+        States by layer; only the neighbours of `layer` are read.
+    fields : tuple or None
+        What varies by row, from ``Context.fields``.
+    mean, sample, log_normalizer : ndarray or None
+        Outputs, C-contiguous: (n_rows, size) float32, (n_rows, size) of the layer's state type,
+        (n_rows,) float64 that is added to. None: not wanted.
+    beta_from : ndarray of shape (n_rows,) or None
+        Subtract the log normalizer at this inverse temperature.
+    site : Site or None
+        Needed for a sample.
+    work : int
+        Multiply-adds, to decide on threads.
+    """
+    stream = site.stream if site else Stream(0)
+    engine.conditional(
+        chain, layer, [None if x is None else kernel_form(x) for x in states], fields,
+        mean, sample, log_normalizer, beta_from,
+        stream.key, stream.position,
+        purpose(site.kind, layer, site.temperature) if site else 0,
+        site.first_row if site else 0,
+        n_rows, workspace or engine.Workspace(), effective_threads(n_threads, work),
+    )  # fmt: skip
+
+
+def gibbs_sweeps(
+    chain, free_layers, states, fields, *, n_sweeps, site, n_rows, work, workspace, n_threads=None
+):
+    """Run sweeps over a chain in place: odd layers, then even layers."""
+    stream = site.stream
+    engine.gibbs(
+        chain, np.asarray(free_layers, np.uint8), [kernel_form(x) for x in states], fields,
+        stream.key, stream.position, purpose(site.kind, 0, site.temperature), site.first_row,
+        n_sweeps, n_rows, workspace, effective_threads(n_threads, work),
+    )  # fmt: skip
+
+
+def layer_log_weight(chain, layer, x, fields=None, *, n_threads=None):
+    """Return the log weight of states of one layer alone, float64 of shape (n_rows,)."""
+    out = np.zeros(x.shape[0])
+    work = 8 * x.shape[0] * x.shape[1]
+    engine.layer_log_weight(
+        chain, layer, kernel_form(x), fields, out, effective_threads(n_threads, work)
+    )
+    return out
+
+
+def segments_log_normalizer(segments, field):
+    """Return log sum_x exp(field x) of whole layers in float64, shape (n_rows,)."""
+    field = np.ascontiguousarray(field, np.float64)
+    out = np.zeros(len(field))
+    engine.segments_log_normalizer(segments, field, out)
+    return out

@@ -1,0 +1,181 @@
+"""Two phases of states, and the gradient that their difference is (docs/math.md, "One update").
+
+The gradient of every layered model is the same sum: ``x^T y / n`` of the positive phase minus
+``x^T y / m`` of the negative phase, plus rank-one terms. Centring and standardization are
+affine changes of that gradient; models and files always hold plain parameters.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.states import kernel_form
+from deepgen.threads import effective_threads
+
+
+@dataclass
+class Phases:
+    """States under the data and states under the model.
+
+    Attributes
+    ----------
+    positive, negative : list of ndarray or CompressedRows
+        By layer, (n_rows, n_units): samples or conditional means. Each phase is divided by its
+        own number of rows.
+    offsets : list of ndarray or None
+        Centring by layer (Montavon & Müller 2012; Melchior et al. 2016). None: no centring.
+    gains : list of ndarray or None
+        Standardization by layer: the precision that Gaussian units started from, 1 elsewhere.
+    bias_terms : dict of int to ndarray
+        Added to the gradient of a layer's bias: sparsity targets.
+    """
+
+    positive: list
+    negative: list
+    offsets: list | None = None
+    gains: list | None = None
+    bias_terms: dict = field(default_factory=dict)
+
+
+def _row_dot(x, offset, n_threads):
+    out = np.empty(x.shape[0])
+    threads = effective_threads(n_threads, x.shape[0] * x.shape[1] * 4)
+    engine.row_dot(kernel_form(x), offset, out, threads)
+    return out
+
+
+def _means(x, factors, n_threads):
+    """Mean over rows of x, x^2 and factor * x for the lower and the upper factor."""
+    size, n = x.shape[1], max(x.shape[0], 1)
+    total, square = np.zeros(size), np.zeros(size)
+    weighted = [None if f is None else np.zeros(size) for f in factors]
+    threads = effective_threads(n_threads, x.shape[0] * size * 8)
+    engine.layer_sums(kernel_form(x), factors[0], factors[1], total, square, *weighted, threads)
+    return total / n, square / n, [None if w is None else w / n for w in weighted]
+
+
+def column_moments(x, n_threads=None):
+    """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
+    mean, square, _ = _means(x, (None, None), n_threads)
+    return mean, square
+
+
+@dataclass
+class LayerGradients:
+    """Gradients by bias and log precision, and the differences that the weights need."""
+
+    bias: list
+    log_precision: list
+    difference: list
+
+
+def layer_gradients(parameters, phases, n_threads=None):
+    """Return the gradient of every parameter that belongs to one layer.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    phases : Phases
+
+    Returns
+    -------
+    LayerGradients
+        ``difference[l]`` is the plain difference of means, float32; ``bias[l]`` and
+        ``log_precision[l]`` are float64.
+    """
+    n_layers, offsets, gains = parameters.n_layers, phases.offsets, phases.gains
+    scaled = None
+    if offsets is not None:
+        scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
+    means = []
+    for states in (phases.positive, phases.negative):
+        dots = None
+        if scaled is not None:
+            dots = [_row_dot(x, s, n_threads) for x, s in zip(states, scaled, strict=True)]
+        side = []
+        for l, x in enumerate(states):
+            below = dots[l - 1] if dots is not None and l > 0 else None
+            above = dots[l + 1] if dots is not None and l + 1 < n_layers else None
+            side.append(_means(x, (below, above), n_threads))
+        means.append(side)
+    difference = [p[0] - q[0] for p, q in zip(*means, strict=True)]
+    bias, log_precision = [], []
+    for l in range(n_layers):
+        gradient = difference[l].copy()
+        for side, m in enumerate((l - 1, l + 1)):
+            if scaled is None or not 0 <= m < n_layers:
+                continue
+            # (centred weight gradient) times (offset of the neighbour)
+            gradient -= means[0][l][2][side] - means[1][l][2][side]
+            gradient += offsets[l] * (difference[m] * scaled[m]).sum()
+            gradient += difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
+        if gains is not None:
+            gradient *= gains[l]
+        if l in phases.bias_terms:
+            gradient += phases.bias_terms[l]
+        own = None
+        if f"layers[{l}].log_precision" in parameters.learned():
+            # derivative at a fixed offset: -precision (x - offset)^2 / 2
+            centre = 0.0 if offsets is None else offsets[l]
+            square = means[0][l][1] - means[1][l][1] - 2.0 * centre * difference[l]
+            own = -0.5 * parameters.precisions[l] * square
+            gradient += parameters.precisions[l] * own * centre
+        bias.append(gradient)
+        log_precision.append(own)
+    return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
+
+
+@dataclass(frozen=True)
+class Step:
+    """Numbers of one optimizer step on a weight matrix."""
+
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    averaging: float = 0.0
+
+
+def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
+    pair = slice(layer, layer + 2)
+    workspace, n_threads = tools
+    rows = phases.positive[layer].shape[0] + phases.negative[layer].shape[0]
+    weights = parameters.weights[layer]
+    gradient, velocity, average = arrays
+    return engine.update_weights(
+        [kernel_form(x) for x in phases.positive[pair]],
+        [kernel_form(x) for x in phases.negative[pair]],
+        None if phases.offsets is None else phases.offsets[pair],
+        differences[pair],
+        None if phases.gains is None else phases.gains[pair],
+        gradient, weights, velocity, average,
+        step.learning_rate, step.momentum, step.weight_decay, step.averaging,
+        workspace or engine.Workspace(), effective_threads(n_threads, (rows + 4) * weights.size),
+    )  # fmt: skip
+
+
+def weight_gradient(
+    parameters, phases, layer, differences, *, weight_decay=0.0, workspace=None, n_threads=None
+):
+    """Return the gradient by weights[layer], float32 of shape (n_lower, n_upper)."""
+    out = np.empty_like(parameters.weights[layer])
+    step = Step(0.0, weight_decay=weight_decay)
+    tools = (workspace, n_threads)
+    _visit_weights(parameters, phases, layer, differences, step, (out, None, None), tools)
+    return out
+
+
+def step_weights(
+    parameters, phases, layer, differences, step, *, velocity=None, average=None,
+    workspace=None, n_threads=None,
+):  # fmt: skip
+    """Change weights[layer], its velocity and its average in one visit to each tile.
+
+    Returns
+    -------
+    bool
+        True where a weight became non-finite.
+    """
+    tools = (workspace, n_threads)
+    arrays = (None, velocity, average)
+    return _visit_weights(parameters, phases, layer, differences, step, arrays, tools)

@@ -1,0 +1,217 @@
+"""Learning rules: immutable recipes that turn a batch into two phases of states.
+
+A rule keeps nothing: `start` gives a state that training holds and checkpoints.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepgen.passes import Site
+from deepgen.phases import Phases
+from deepgen.sampling import start_particles, update_layer
+from deepgen.states import Particles
+from deepgen.stream import DATA, PARTICLES
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """A target for the mean of hidden units, reached through their biases.
+
+    Parameters
+    ----------
+    target : float
+        Wanted mean, in (0, 1).
+    strength : float, default 0.1
+        Weight of ``target - running mean`` in the gradient of the bias.
+    decay : float, default 0.9
+        Decay of the running mean by update.
+    """
+
+    target: float
+    strength: float = 0.1
+    decay: float = 0.9
+
+    def __post_init__(self):
+        if not 0.0 < self.target < 1.0:
+            raise ValueError(f"target must lie in (0, 1), got {self.target!r}")
+
+
+@dataclass
+class RuleState:
+    """What a rule needs from one update to the next.
+
+    Attributes
+    ----------
+    particles : Particles or None
+    offsets, gains : list of ndarray or None
+        Centring and standardization by layer.
+    activity : list of ndarray or None
+        Running means for sparsity targets, by layer.
+    """
+
+    particles: Particles | None
+    offsets: list | None
+    gains: list | None
+    activity: list | None
+
+
+def _check_count(value, name):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _start(model, rule, particles):
+    offsets = None
+    if rule.centring:
+        offsets = [layer.mean(layer.bias[None])[0] for layer in model.layers]
+    gains = None
+    if any(layer.precision is not None for layer in model.layers):
+        gains = [
+            np.ones(layer.size, np.float32) if layer.precision is None else layer.precision.copy()
+            for layer in model.layers
+        ]
+    activity = None
+    if rule.sparsity is not None:
+        activity = [np.full(layer.size, rule.sparsity.target) for layer in model.layers]
+    return RuleState(particles, offsets, gains, activity)
+
+
+def _finish(rule, state, positive, negative):
+    """Make the phases; move the offsets and running means with the positive phase."""
+    terms = {}
+    if state.activity is not None:
+        for l in range(1, len(positive)):
+            mean = positive[l].mean(axis=0, dtype=np.float64)
+            kept = rule.sparsity.decay
+            state.activity[l] = kept * state.activity[l] + (1.0 - kept) * mean
+            terms[l] = rule.sparsity.strength * (rule.sparsity.target - state.activity[l])
+    phases = Phases(positive, negative, state.offsets, state.gains, terms)
+    if state.offsets is not None:
+        # the first layer's offset is the data's mean already, by way of its initial bias
+        moved = [
+            o if l == 0 else o + rule.offset_rate * (positive[l].mean(axis=0) - o)
+            for l, o in enumerate(state.offsets)
+        ]
+        state.offsets = [np.ascontiguousarray(o, np.float32) for o in moved]
+    return phases
+
+
+@dataclass(frozen=True)
+class CD:
+    """Contrastive divergence: k sweeps from the data (Hinton 2002).
+
+    Parameters
+    ----------
+    k : int, default 1
+        Sweeps.
+    centring : bool, default True
+        Centre the gradient by the data's mean and a moving mean of the hidden units.
+    sparsity : Sparsity or None
+    offset_rate : float, default 0.01
+        Rate of the moving mean.
+    """
+
+    k: int = 1
+    centring: bool = True
+    sparsity: Sparsity | None = None
+    offset_rate: float = 0.01
+
+    def __post_init__(self):
+        _check_count(self.k, "k")
+
+    def start(self, model, stream):
+        """Return the state before the first update."""
+        return _start(model, self, None)
+
+    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+        """Return the phases of one update.
+
+        Parameters
+        ----------
+        model : Parameters
+            Two layers.
+        batch : states of the first layer
+        state : RuleState
+            Changed in place.
+        stream : Stream
+            At this update's position.
+        context : Context or None
+            Bias rows, held entries and inverse temperatures of the batch's rows.
+        """
+        tools = {"context": context, "workspace": workspace, "n_threads": n_threads}
+        means, draws = update_layer(
+            model, 1, [batch, None], mean=True, site=Site(stream.child("data"), DATA), **tools
+        )
+        positive = [batch, means]
+        v = batch
+        for sweep in range(self.k):
+            site = Site(stream.child(sweep), DATA)
+            _, v = update_layer(model, 0, [v, draws], site=site, **tools)
+            last = sweep == self.k - 1
+            means, draws = update_layer(
+                model, 1, [v, draws], mean=last, site=None if last else site, **tools
+            )
+        return _finish(self, state, positive, [v, means])
+
+
+@dataclass(frozen=True)
+class PCD:
+    """Persistent contrastive divergence (Tieleman 2008; stochastic maximum likelihood).
+
+    Parameters
+    ----------
+    k : int, default 1
+        Sweeps of the particles for each update.
+    n_particles : int, default 100
+    centring, sparsity, offset_rate
+        See :class:`CD`.
+    """
+
+    k: int = 1
+    n_particles: int = 100
+    centring: bool = True
+    sparsity: Sparsity | None = None
+    offset_rate: float = 0.01
+
+    def __post_init__(self):
+        _check_count(self.k, "k")
+        _check_count(self.n_particles, "n_particles")
+
+    def start(self, model, stream):
+        """Return the state before the first update; particles start from the biases."""
+        particles = start_particles(model, self.n_particles, stream.child("particles"))
+        return _start(model, self, particles)
+
+    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+        """Return the phases of one update; see :meth:`CD.phases`.
+
+        Raises
+        ------
+        ValueError
+            If a context is given: particles belong to no row of the data. Use CD.
+        """
+        if context is not None:
+            raise ValueError(
+                "PCD cannot use a context by row, because its particles belong to no row of the "
+                "data; use CD"
+            )
+        tools = {"workspace": workspace, "n_threads": n_threads}
+        means, _ = update_layer(model, 1, [batch, None], mean=True, **tools)
+        positive, states = [batch, means], list(state.particles.states)
+        for sweep in range(self.k):
+            site = Site(stream.child(sweep), PARTICLES)
+            _, states[0] = update_layer(model, 0, states, site=site, **tools)
+            last = sweep == self.k - 1
+            means, states[1] = update_layer(model, 1, states, mean=last, site=site, **tools)
+        state.particles = Particles(states)
+        return _finish(self, state, positive, [states[0], means])
+
+
+def as_rule(value):
+    """Turn ``"cd"``, ``"pcd"`` or a rule into a rule."""
+    if isinstance(value, str) and value in ("cd", "pcd"):
+        return CD() if value == "cd" else PCD()
+    if not hasattr(value, "phases"):
+        raise ValueError(f"rule must be 'cd', 'pcd', dg.CD(k) or dg.PCD(k), got {value!r}")
+    return value

@@ -1,0 +1,215 @@
+"""Samplers: Gibbs sweeps over layered models, and what is drawn with them."""
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.context import Context
+from deepgen.passes import Site, conditional_pass, gibbs_sweeps
+from deepgen.states import Particles, as_states, dense
+from deepgen.stream import IMPUTE, SAMPLE, START, Stream
+
+# Multiply-adds of one kernel call: between calls Ctrl-C is honoured, about every 50 ms.
+CALL_WORK = 2_000_000_000
+
+_NO_CONTEXT = Context()
+
+
+def layer_work(model, layer, n_rows):
+    """Count the multiply-adds of one pass."""
+    inputs = sum(model.layers[m].size for m in (layer - 1, layer + 1) if 0 <= m < model.n_layers)
+    return n_rows * model.layers[layer].size * (inputs + 8)
+
+
+def update_layer(
+    model, layer, states, *, context=None, mean=False, site=None, workspace=None, n_threads=None
+):
+    """Compute the conditional mean of a layer, or draw it, or both.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    layer : int
+    states : sequence
+        States by layer; the neighbours are read. Held entries are taken from ``states[layer]``.
+    context : Context or None
+    mean : bool
+        Whether the mean is wanted.
+    site : Site or None
+        Whether, and with which random numbers, a draw is wanted.
+
+    Returns
+    -------
+    tuple of (ndarray or None, ndarray or None)
+        Mean (float32) and draw (the layer's state type), (n_rows, n_units).
+    """
+    context = context or _NO_CONTEXT
+    neighbour = states[layer - 1] if layer > 0 else states[layer + 1]
+    n_rows, units = neighbour.shape[0], model.layers[layer]
+    shape = (n_rows, units.size)
+    held = layer in context.held
+    means = draws = None
+    if mean:
+        means = np.array(dense(states[layer]), np.float32) if held else np.empty(shape, np.float32)
+    if site is not None:
+        draws = np.empty(shape, units.state_dtype)
+        if held:
+            draws[...] = dense(states[layer])
+    if n_rows:
+        conditional_pass(
+            model.chain, layer, states, context.fields(layer), mean=means, sample=draws, site=site,
+            n_rows=n_rows, work=layer_work(model, layer, n_rows), workspace=workspace,
+            n_threads=n_threads,
+        )  # fmt: skip
+    return means, draws
+
+
+def start_particles(model, n_particles, stream, *, first_row=0):
+    """Draw particles from independent layers, each with its own bias.
+
+    Returns
+    -------
+    Particles
+    """
+    states = []
+    for number, layer in enumerate(model.layers):
+        chain = engine.Chain([layer.kernel_layer()], [])
+        draws = np.empty((n_particles, layer.size), layer.state_dtype)
+        site = Site(stream.child(number), START, first_row)
+        conditional_pass(
+            chain, 0, [None], sample=draws, site=site, n_rows=n_particles, work=draws.size * 8
+        )
+        states.append(draws)
+    return Particles(states)
+
+
+def gibbs(
+    model, particles, n_sweeps=1, *, context=None, clamp=(), random_state=None, first_row=0,
+    n_threads=None,
+):  # fmt: skip
+    """Run block Gibbs sweeps: every odd layer, then every even layer, once a sweep.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    particles : Particles
+        First states; not changed.
+    n_sweeps : int
+    context : Context or None
+        Bias rows, held entries and an inverse temperature for each row.
+    clamp : sequence of int
+        Layers that keep their states.
+    random_state : int, RandomState, Generator, Stream or None
+    first_row : int
+        The row that row 0 stands for: pieces drawn with the right `first_row` equal the whole.
+    n_threads : int or None
+
+    Returns
+    -------
+    Particles
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit the model.
+    """
+    if n_sweeps < 0:
+        raise ValueError(f"n_sweeps must not be negative, got {n_sweeps}")
+    context = context or _NO_CONTEXT
+    context.check(model.layers, len(particles))
+    for number, (layer, x) in enumerate(zip(model.layers, particles.states, strict=True)):
+        if x.shape[1] != layer.size:
+            raise ValueError(
+                f"particles[{number}] must have {layer.size} columns, got {x.shape[1]}"
+            )
+    if isinstance(random_state, Stream):
+        stream = random_state
+    else:
+        stream = Stream.from_random_state(random_state)
+    n_rows = len(particles)
+    states = [
+        np.array(dense(x), layer.state_dtype, order="C")
+        for layer, x in zip(model.layers, particles.states, strict=True)
+    ]
+    fields = [context.fields(l) for l in range(model.n_layers)]
+    free = [l not in clamp for l in range(model.n_layers)]
+    work = sum(layer_work(model, l, n_rows) for l in range(model.n_layers) if free[l])
+    workspace, piece = engine.Workspace(), max(1, CALL_WORK // max(work, 1))
+    done = 0
+    while done < n_sweeps and n_rows:
+        count = min(piece, n_sweeps - done)
+        gibbs_sweeps(
+            model.chain, free, states, fields, n_sweeps=count,
+            site=Site(stream.advanced(done), SAMPLE, first_row), n_rows=n_rows, work=work,
+            workspace=workspace, n_threads=n_threads,
+        )  # fmt: skip
+        done += count
+    return Particles(states)
+
+
+def visible_mean(model, particles, *, context=None, n_threads=None):
+    """Return the mean of the first layer given the second: smooth pictures of samples."""
+    return update_layer(
+        model, 0, particles.states, context=context, mean=True, n_threads=n_threads
+    )[0]
+
+
+def impute(
+    model, X, missing, *, n_chains=20, n_sweeps=100, random_state=None, first_row=0, n_threads=None
+):
+    """Complete rows: Gibbs chains with the observed entries held.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    X : array-like of shape (n_samples, n_visible)
+        Values at missing entries are ignored.
+    missing : bool array of shape (n_samples, n_visible)
+    n_chains : int
+        Independent chains a row.
+    n_sweeps : int
+        Sweeps of each chain.
+
+    Returns
+    -------
+    tuple of (draws, means, deviations)
+        Last draw of the first chain; mean over chains of the conditional mean of the last
+        sweep; and the standard deviation of the missing values, from the conditional means'
+        spread over chains plus the conditional variance. float32, shape of X.
+    """
+    units = model.layers[0]
+    stream = Stream.from_random_state(random_state)
+    X = np.where(missing, 0, dense(as_states(X)))
+    held = {0: ~missing}
+    first, total, square = None, 0.0, 0.0
+    for chain in range(n_chains):
+        source = stream.child(chain)
+        particles = start_particles(model, len(X), source, first_row=first_row)
+        particles.states[0] = np.where(missing, particles[0], X).astype(units.state_dtype)
+        context = Context(held=held)
+        if n_sweeps:
+            particles = gibbs(
+                model, particles, n_sweeps, context=context, random_state=source,
+                first_row=first_row, n_threads=n_threads,
+            )  # fmt: skip
+        last = Site(source.advanced(n_sweeps), IMPUTE, first_row)
+        means, draws = update_layer(
+            model, 0, particles.states, context=context, mean=True, site=last, n_threads=n_threads
+        )
+        first = draws if first is None else first
+        total = total + means.astype(np.float64)
+        square = square + means.astype(np.float64) ** 2 + _conditional_variance(units, means)
+    mean = total / n_chains
+    deviation = np.sqrt(np.maximum(square / n_chains - mean**2, 0.0))
+    return (
+        np.where(missing, first, X).astype(np.float32),
+        np.where(missing, mean, X).astype(np.float32),
+        np.where(missing, deviation, 0.0).astype(np.float32),
+    )
+
+
+def _conditional_variance(units, means):
+    """Variance of each unit given its field, from its mean."""
+    if units.precision is not None:
+        return 1.0 / units.precision.astype(np.float64)
+    means = means.astype(np.float64)
+    return means * (1.0 - means / units.n_copies)

@@ -1,0 +1,122 @@
+"""Seeds and counters: every random number is a function of who asks (docs/kernels.md)."""
+
+import hashlib
+import numbers
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepgen._kernels import engine
+
+# Who asks. Each kind of site has a number, so that no two sites can share a draw.
+PARTICLES = 1  # persistent particles: (particle, update and sweep)
+DATA = 2  # draws attached to data rows: (row in the data set, epoch and sweep)
+BINARIZE = 3  # grey pixels binarized afresh: (row in the data set, epoch)
+SHUFFLE = 4  # order of rows and blocks: (block, epoch)
+SAMPLE = 5  # chains that a user asks for
+IMPUTE = 6  # chains that complete rows
+ANNEAL = 7  # annealed importance sampling, forward
+REVERSE = 8  # and reverse
+START = 9  # first states of particles and chains
+
+
+def purpose(kind, layer=0, temperature=0):
+    """Pack the last word of the counter: kind << 24 | layer << 16 | temperature."""
+    return kind << 24 | layer << 16 | temperature
+
+
+def _digest(*parts):
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+def seed_of(random_state):
+    """Turn what scikit-learn users pass as `random_state` into one integer.
+
+    A RandomState or Generator is drawn from once; None asks the operating system. The global
+    NumPy state is never touched.
+    """
+    if random_state is None:
+        return secrets.randbits(63)
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        if random_state < 0:
+            raise ValueError(f"random_state must not be negative, got {random_state}")
+        return int(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(0, 2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(0, 2**63 - 1))
+    raise ValueError(
+        "random_state must be None, an integer, a numpy RandomState or a numpy Generator, got "
+        f"{random_state!r}"
+    )
+
+
+def child_seed(random_state, name):
+    """Derive an independent seed for a part, so that a stack can be trained by hand.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator or None
+        Seed of the whole.
+    name : str or int
+        Name of the part, for example the number of a layer.
+
+    Returns
+    -------
+    int
+        In [0, 2**32), a valid `random_state` everywhere.
+    """
+    return _digest("child", seed_of(random_state), name) % 2**32
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Key and position of a counter-based random stream.
+
+    Attributes
+    ----------
+    key : int
+        64 bits.
+    position : int
+        Steps used so far: updates and sweeps.
+    """
+
+    key: int
+    position: int = 0
+
+    @classmethod
+    def from_random_state(cls, random_state):
+        """Start a stream from a seed (see :func:`seed_of`)."""
+        return cls(_digest("stream", seed_of(random_state)))
+
+    def child(self, name):
+        """Return an independent stream for a part, at the same position."""
+        return Stream(_digest("stream", self.key, name), self.position)
+
+    def advanced(self, steps):
+        """Return the stream `steps` further on."""
+        return Stream(self.key, self.position + steps)
+
+    def generator(self, name):
+        """Return a NumPy Generator for initial values, seeded by this stream and a name."""
+        return np.random.default_rng(_digest("generator", self.key, name))
+
+    def words(self, n_rows, n_columns, kind, *, first_row=0):
+        """Return uint32 words of shape (n_rows, n_columns) at the current position."""
+        out = np.empty((n_rows, n_columns), np.uint32)
+        engine.random_words(out, self.key, self.position, purpose(kind), first_row)
+        return out
+
+    def uniform(self, n_rows, n_columns, kind, *, first_row=0):
+        """Return float32 uniforms in (0, 1) of shape (n_rows, n_columns)."""
+        words = self.words(n_rows, n_columns, kind, first_row=first_row)
+        out = np.empty(words.shape, np.float32)
+        engine.uniform(words.reshape(-1), out.reshape(-1))
+        return out
+
+    def permutation(self, n, kind, *, row=0):
+        """Return a permutation of range(n), a function of the key, the position and `row`."""
+        words = self.words(1, 2 * n, kind, first_row=row).reshape(-1, 2).astype(np.uint64)
+        return np.argsort(words[:, 0] << np.uint64(32) | words[:, 1], kind="stable")

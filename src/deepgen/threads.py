@@ -1,0 +1,94 @@
+"""How many threads a kernel may use: this module alone decides."""
+
+import logging
+import os
+
+from deepgen._kernels import engine
+
+# Below this many multiply-adds (about 0.2 ms) waking a second thread costs more than it saves.
+SERIAL_WORK = 2_000_000
+
+logger = logging.getLogger("deepgen")
+_limit = None
+_in_forked_child = False
+
+
+def _after_fork_in_child():
+    # libgomp hangs in the child of a process that has used threads; serial code gives the
+    # same bits, so the child just runs serial.
+    global _in_forked_child
+    _in_forked_child = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def available_cores():
+    """Count the cores that this process may use (affinity and cgroup quota).
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return max(1, cores or 1)  # no cgroup v2 here: affinity is all there is to know
+    return max(1, cores or 1)
+
+
+def set_num_threads(n):
+    """Set the number of threads for calls that do not name their own.
+
+    Parameters
+    ----------
+    n : int or None
+        Number of threads; None returns to ``OMP_NUM_THREADS``, else the available cores.
+
+    Raises
+    ------
+    ValueError
+        If `n` is less than 1.
+    """
+    global _limit
+    if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+        raise ValueError(f"n must be a positive integer or None, got {n!r}")
+    _limit = n
+
+
+def effective_threads(n_threads=None, work=None):
+    """Decide how many threads a kernel call uses.
+
+    Results never depend on the answer.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        What the caller asked for.
+    work : int or None
+        Multiply-adds of the call; small work stays serial.
+
+    Returns
+    -------
+    int
+    """
+    if n_threads is not None and n_threads < 1:
+        raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}")
+    if _in_forked_child or not engine.has_openmp():
+        return 1
+    if work is not None and work < SERIAL_WORK:
+        return 1
+    if n_threads is not None:
+        return int(n_threads)
+    if _limit is not None:
+        return _limit
+    wish = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wish.isdigit() and int(wish) > 0:
+        return int(wish)
+    return available_cores()

@@ -1,0 +1,408 @@
+"""Float64 NumPy twins of the kernels: one formula each, for tests to compare with.
+
+Rows are samples, columns are units; `weights[l]` is (size of layer l, size of layer l + 1).
+A model is a list of `Layer` and a list of weights. `beta` is an inverse temperature, a number
+or one for each row; it scales every natural parameter (bias, weights, precision), but not the
+binomial base measure of tied copies.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import comb
+
+import numpy as np
+from scipy.special import gammaln
+
+# ---------------------------------------------------------------------------- random numbers
+
+MASK = np.uint64(0xFFFFFFFF)
+SHIFT = np.uint64(32)
+
+
+def philox4x32(counter, key):
+    """Ten rounds: c0, c1, c2, c3 <- hi(M1 c2)^c1^k0, lo(M1 c2), hi(M0 c0)^c3^k1, lo(M0 c0)."""
+    counter = np.asarray(counter, dtype=np.uint32).astype(np.uint64)
+    c0, c1, c2, c3 = (counter[..., word] for word in range(4))
+    k0, k1 = (int(word) for word in np.asarray(key, dtype=np.uint32))
+    for _ in range(10):
+        product0 = np.uint64(0xD2511F53) * c0
+        product1 = np.uint64(0xCD9E8D57) * c2
+        c0, c1, c2, c3 = (
+            (product1 >> SHIFT) ^ c1 ^ np.uint64(k0),
+            product1 & MASK,
+            (product0 >> SHIFT) ^ c3 ^ np.uint64(k1),
+            product0 & MASK,
+        )
+        k0 = (k0 + 0x9E3779B9) % 2**32
+        k1 = (k1 + 0xBB67AE85) % 2**32
+    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+
+
+def uniform(words):
+    """u = ((x >> 9) + 0.5) * 2**-23, in (0, 1)."""
+    return ((np.asarray(words, dtype=np.uint32) >> 9) + 0.5) * 2.0**-23
+
+
+def site_words(key, step, purpose, rows, columns):
+    """Word column % 4 of philox(column // 4, row, step, purpose); high halves go into the key."""
+    key, step = int(key), int(step)
+    words = np.empty((len(rows), len(columns)), dtype=np.uint32)
+    columns = np.asarray(columns, dtype=np.int64)
+    for i, row in enumerate(rows):
+        row = int(row)
+        counter = np.empty((len(columns), 4), dtype=np.uint32)
+        counter[:, 0] = columns // 4
+        counter[:, 1] = row % 2**32
+        counter[:, 2] = step % 2**32
+        counter[:, 3] = purpose
+        halves = [(key % 2**32) ^ (step >> 32), (key >> 32) ^ (row >> 32)]
+        blocks = philox4x32(counter, np.array(halves, dtype=np.uint32))
+        words[i] = blocks[np.arange(len(columns)), columns % 4]
+    return words
+
+
+def normal_pair(u, v):
+    """sqrt(-2 log u) * (cos(2 pi v), sin(2 pi v))."""
+    radius = np.sqrt(-2.0 * np.log(u))
+    return radius * np.cos(2.0 * np.pi * v), radius * np.sin(2.0 * np.pi * v)
+
+
+# ------------------------------------------------------------------------------- elementwise
+
+
+def float64(x):
+    """x as a float64 array."""
+    return np.asarray(x, dtype=np.float64)
+
+
+def logistic(x):
+    """1 / (1 + exp(-x)) = exp(-log(1 + exp(-x)))."""
+    return np.exp(-np.logaddexp(0.0, -float64(x)))
+
+
+def softplus(x):
+    """log(1 + exp(x))."""
+    return np.logaddexp(0.0, float64(x))
+
+
+def grouped(x, group):
+    """(rows, columns) -> (rows, groups, columns of a group)."""
+    x = float64(x)
+    return x.reshape(x.shape[0], x.shape[1] // group, group)
+
+
+def log_sum_exp(x):
+    """log sum exp(x) over the last axis."""
+    highest = x.max(axis=-1, keepdims=True)
+    return np.log(np.exp(x - highest).sum(axis=-1)) + highest[..., 0]
+
+
+def row_softmax(field, group):
+    """exp(field) / sum of exp(field) over each group of `group` columns."""
+    blocks = grouped(field, group)
+    return np.exp(blocks - log_sum_exp(blocks)[..., None]).reshape(np.shape(field))
+
+
+# ------------------------------------------------------------------------------------ layers
+
+
+@dataclass
+class Layer:
+    """Units of one kind: "binary", "gaussian" or "softmax"."""
+
+    kind: str
+    bias: np.ndarray
+    n_copies: int = 1  # binary: states 0..n_copies, a sum of tied copies
+    group: int | None = None  # softmax: columns of one group, one-hot; all zeros: missing
+    log_precision: np.ndarray | None = None  # gaussian: (n,), None: zeros
+
+    def __post_init__(self):
+        self.bias = float64(self.bias)
+        if self.kind not in ("binary", "gaussian", "softmax"):
+            raise ValueError(f"kind is {self.kind!r}")
+        if self.kind == "gaussian":
+            log_precision = 0.0 if self.log_precision is None else self.log_precision
+            self.log_precision = np.zeros(self.size) + log_precision
+        if self.kind == "softmax" and (self.group is None or self.size % self.group):
+            raise ValueError(f"{self.size} columns are no whole number of groups")
+
+    @property
+    def size(self):
+        """Number of columns."""
+        return len(self.bias)
+
+    @property
+    def precision(self):
+        """exp(log_precision)."""
+        return np.exp(self.log_precision)
+
+
+def row_beta(beta):
+    """A number, or (rows,) as a column (rows, 1)."""
+    beta = float64(beta)
+    return beta if beta.ndim == 0 else beta.reshape(-1, 1)
+
+
+def field(layers, weights, states, index, bias_rows=None, beta=1.0):
+    """beta * (bias + bias_rows + x_{l-1} W_{l-1} + x_{l+1} W_l^T) of layer l = `index`."""
+    total = layers[index].bias[None, :]
+    if bias_rows is not None:
+        total = total + float64(bias_rows)
+    if index > 0:
+        total = total + float64(states[index - 1]) @ float64(weights[index - 1])
+    if index + 1 < len(layers):
+        total = total + float64(states[index + 1]) @ float64(weights[index]).T
+    return row_beta(beta) * total
+
+
+def tempered_precision(layer, beta=1.0):
+    """beta * precision."""
+    return row_beta(beta) * layer.precision[None, :]
+
+
+def mean(layer, field, beta=1.0, missing=None, precision=None):
+    """n_copies * logistic(field); softmax(field); field / (beta * precision); 0 where missing."""
+    field = float64(field)
+    if layer.kind == "binary":
+        return layer.n_copies * logistic(field)
+    if layer.kind == "softmax":
+        present = present_columns(layer, field.shape[0], missing)
+        return row_softmax(field, layer.group) * present
+    return field / (tempered_precision(layer, beta) if precision is None else precision)
+
+
+def log_normalizer(layer, field, beta=1.0, missing=None, precision=None):
+    """Sum over units of n_copies log(1 + e^f); log sum e^f; f^2 / (2 p) + log(2 pi / p) / 2."""
+    return unit_log_normalizers(layer, field, beta, missing, precision).sum(axis=1)
+
+
+def unit_log_normalizers(layer, field, beta=1.0, missing=None, precision=None):
+    """The terms of `log_normalizer`, (rows, units) or (rows, groups)."""
+    field = float64(field)
+    if layer.kind == "binary":
+        return layer.n_copies * softplus(field)
+    if layer.kind == "softmax":
+        terms = log_sum_exp(grouped(field, layer.group))
+        return terms if missing is None else np.where(missing, 0.0, terms)
+    if precision is None:
+        precision = tempered_precision(layer, beta)
+    return field**2 / (2.0 * precision) + np.log(2.0 * np.pi / precision) / 2.0
+
+
+def present_columns(layer, n_rows, missing):
+    """1 for the columns of groups that exist, from `missing` (rows, groups) or None."""
+    if missing is None:
+        return np.ones((n_rows, layer.size))
+    return np.repeat(1.0 - float64(missing), layer.group, axis=1)
+
+
+def missing_groups(layer, x):
+    """True for the groups of `x` whose columns are all zero."""
+    return (grouped(x, layer.group) == 0.0).all(axis=2)
+
+
+# -------------------------------------------------------------------------------------- draws
+
+
+def draw_binary(layer, field, uniforms):
+    """Number of k in 0..n_copies-1 with u < P(X > k); for one copy u < logistic(field)."""
+    probability = logistic(field)
+    n = layer.n_copies
+    drawn = np.zeros(np.shape(field))
+    for k in range(n):
+        tail = sum(
+            comb(n, j) * probability**j * (1 - probability) ** (n - j) for j in range(k + 1, n + 1)
+        )
+        drawn += uniforms < tail
+    return drawn
+
+
+def draw_softmax(layer, field, uniforms, missing=None):
+    """One-hot of the first category whose cumulative probability exceeds u (rows, groups)."""
+    cumulative = grouped(row_softmax(field, layer.group), layer.group).cumsum(axis=2)
+    category = (cumulative[..., :-1] <= np.asarray(uniforms)[..., None]).sum(axis=2)
+    one_hot = np.eye(layer.group)[category].reshape(np.shape(field))
+    return one_hot * present_columns(layer, len(one_hot), missing)
+
+
+def draw_gaussian(layer, field, normals, beta=1.0):
+    """field / p + normal / sqrt(p), p = beta * precision."""
+    precision = tempered_precision(layer, beta)
+    return field / precision + normals / np.sqrt(precision)
+
+
+# ----------------------------------------------------------------------- energies of a model
+
+
+def log_base_measure(layer, x):
+    """Sum over units of log binomial(n_copies, x) (binary), else 0; never tempered."""
+    x = float64(x)
+    if layer.kind != "binary" or layer.n_copies == 1:
+        return np.zeros(x.shape[0])
+    n = layer.n_copies
+    return (gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1)).sum(axis=1)
+
+
+def layer_log_weight(layer, x, bias_rows=None, beta=1.0):
+    """beta * ((bias + bias_rows) . x - precision . x^2 / 2) + log base measure(x)."""
+    x = float64(x)
+    bias = layer.bias if bias_rows is None else layer.bias + bias_rows
+    natural = (bias * x).sum(axis=1)
+    if layer.kind == "gaussian":
+        natural = natural - (layer.precision * x**2 / 2.0).sum(axis=1)
+    return float64(beta) * natural + log_base_measure(layer, x)
+
+
+def log_weight(layers, weights, states, bias_rows=None, beta=1.0):
+    """Sum of layer log weights + beta * sum_l x_l W_l x_{l+1}^T; `bias_rows` a list or None."""
+    bias_rows = [None] * len(layers) if bias_rows is None else bias_rows
+    states = [float64(x) for x in states]
+    total = sum(layer_log_weight(layer, x, rows, beta)
+                for layer, x, rows in zip(layers, states, bias_rows, strict=True))
+    for lower, w, upper in zip(states[:-1], weights, states[1:], strict=True):
+        total = total + float64(beta) * ((lower @ float64(w)) * upper).sum(axis=1)
+    return total
+
+
+def energy(layers, weights, states):
+    """-log_weight at beta = 1, by row."""
+    return -log_weight(layers, weights, states)
+
+
+def free_energy(layers, weights, v, bias_rows_hidden=None, beta=1.0, missing_hidden=None):
+    """-log sum_h exp(-E(v, h)) = -visible log weight(v) - hidden log normalizer(c + v W)."""
+    visible, hidden = layers
+    hidden_field = field(layers, weights, [v, None], 1, bias_rows_hidden, beta)
+    hidden_part = log_normalizer(hidden, hidden_field, beta, missing_hidden)
+    return -layer_log_weight(visible, v, None, beta) - hidden_part
+
+
+# ------------------------------------------------------------------------ gradients and steps
+
+
+@dataclass
+class Gradient:
+    """Derivatives of the mean log-likelihood; `log_precisions[l]` None unless gaussian."""
+
+    weights: list
+    biases: list
+    log_precisions: list
+
+
+def statistics(x, y):
+    """x^T y, a sum over rows."""
+    return float64(x).T @ float64(y)
+
+
+def phase(layers, states):
+    """Means over rows of -dE / d(weights, biases, log_precision = -precision x^2 / 2)."""
+    states = [float64(x) for x in states]
+    n = states[0].shape[0]
+    return Gradient(
+        [statistics(x, y) / n for x, y in pairwise(states)],
+        [x.mean(axis=0) for x in states],
+        [-layer.precision * (x**2).mean(axis=0) / 2.0 if layer.kind == "gaussian" else None
+         for layer, x in zip(layers, states, strict=True)],
+    )
+
+
+def difference(positive, negative):
+    """positive - negative, part by part."""
+    return Gradient(*(
+        [None if p is None else p - q for p, q in zip(here, there, strict=True)]
+        for here, there in (
+            (positive.weights, negative.weights),
+            (positive.biases, negative.biases),
+            (positive.log_precisions, negative.log_precisions),
+        )
+    ))
+
+
+def gradient(layers, positive, negative):
+    """phase(positive states) - phase(negative states), each divided by its own row count."""
+    return difference(phase(layers, positive), phase(layers, negative))
+
+
+def centred_gradient(layers, positive, negative, mu, lam):
+    """dW = <(v-mu)(h-lam)>_d - <(v-mu)(h-lam)>_m; db = dv - dW lam; dc = dh - dW^T mu."""
+    plain = gradient(layers, positive, negative)
+    centred = [[float64(v) - mu, float64(h) - lam]
+               for v, h in (positive, negative)]
+    d_weights = (statistics(*centred[0]) / len(centred[0][0])
+                 - statistics(*centred[1]) / len(centred[1][0]))
+    d_visible, d_hidden = plain.biases
+    biases = [d_visible - d_weights @ lam, d_hidden - d_weights.T @ mu]
+    return Gradient([d_weights], biases, plain.log_precisions)
+
+
+def sgd_step(parameter, velocity, gradient, learning_rate, momentum=0.0, weight_decay=0.0):
+    """velocity <- momentum velocity + gradient - decay W; W <- W + rate velocity (ascent)."""
+    velocity = momentum * velocity + gradient - weight_decay * parameter
+    return parameter + learning_rate * velocity, velocity
+
+
+def tail_average(average, parameter, count):
+    """average + (parameter - average) / count; `count` includes this one, 1 for the first."""
+    return average + (parameter - average) / count
+
+
+def adam_step(parameter, first, second, gradient, step, learning_rate,
+              beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """W + rate * m / (1-b1^t) / (sqrt(s / (1-b2^t)) + eps), t = step >= 1 (ascent)."""
+    first = beta1 * first + (1.0 - beta1) * gradient
+    second = beta2 * second + (1.0 - beta2) * gradient**2
+    unbiased = first / (1.0 - beta1**step)
+    scale = np.sqrt(second / (1.0 - beta2**step)) + epsilon
+    return parameter + learning_rate * unbiased / scale, first, second
+
+
+# ------------------------------------------------------------------------------------ annealing
+
+
+def annealed_field(base_bias, field, beta):
+    """(1 - beta) * base_bias + beta * field, `field` untempered."""
+    return (1.0 - row_beta(beta)) * base_bias + row_beta(beta) * field
+
+
+def annealed_precision(base_precision, precision, beta):
+    """(1 - beta) * base_precision + beta * precision."""
+    return (1.0 - row_beta(beta)) * base_precision + row_beta(beta) * precision
+
+
+def annealed_log_weight(layers, weights, base, v, beta):
+    """log p*_beta(v) of a two-layer model; `base` two layers of independent units."""
+    visible, hidden = layers
+    v = float64(v)
+    total = (annealed_field(base[0].bias, visible.bias, beta) * v).sum(axis=1)
+    if visible.kind == "gaussian":
+        precision = annealed_precision(base[0].precision, visible.precision, beta)
+        total = total - (precision * v**2 / 2.0).sum(axis=1)
+    hidden_field = field(layers, weights, [v, None], 1)
+    hidden_field = annealed_field(base[1].bias, hidden_field, beta)
+    precision = None
+    if hidden.kind == "gaussian":
+        precision = annealed_precision(base[1].precision, hidden.precision, beta)
+    hidden_part = log_normalizer(hidden, hidden_field, precision=precision)
+    return total + log_base_measure(visible, v) + hidden_part
+
+
+def base_log_partition(base):
+    """log Z of independent layers: sum of log_normalizer(bias), log p*_0 summed over v."""
+    return float(sum(log_normalizer(layer, layer.bias[None, :])[0] for layer in base))
+
+
+# ------------------------------------------------------------------------------------ derivatives
+
+
+def finite_difference(function, x, step=1e-3):
+    """(f(x-2s) - 8 f(x-s) + 8 f(x+s) - f(x+2s)) / (12 s) by each entry of x, f a number."""
+    x = float64(x)
+    slope = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        total = 0.0
+        for offset, factor in ((-2, 1.0), (-1, -8.0), (1, 8.0), (2, -1.0)):
+            moved = x.copy()
+            moved[place] += offset * step
+            total += factor * float(function(moved))
+        slope[place] = total / (12.0 * step)
+    return slope
