@@ -44,7 +44,7 @@ class BuildExt(build_ext):
             return False
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
-            source.write_text("#include <omp.h>\nint main(void) { return omp_get_num_threads(); }\n")
+            source.write_text("#include <omp.h>\nint main(void) { return omp_in_parallel(); }\n")
             command = [*self.compiler.compiler_so, "-fopenmp", str(source), "-o", f"{folder}/probe"]
             try:
                 done = subprocess.run(
@@ -69,7 +69,8 @@ setup(
     ext_modules=cythonize(
         [engine],
         include_path=["src"],
-        build_dir="build/cython",
-        compiler_directives={"boundscheck": True, "initializedcheck": True} if DEBUG else {},
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        # a directive in a file's first lines would win over these
+        compiler_directives={"boundscheck": DEBUG, "initializedcheck": DEBUG, "wraparound": False},
     ),
 )

@@ -9,14 +9,20 @@
 #include "chain.h"
 #include "philox.h"
 
-/* One side of a product, as rows: dense floats, or the non-zero entries of each row in order. */
+/* One side of a product, as rows: dense floats, or the non-zero entries of each row in order.
+ *
+ * Lists come in groups of DG_GROUP rows, entry by entry: index[(g * capacity + e) * DG_GROUP + r].
+ * Shorter lists of a group end in entries of value zero, which add nothing, so that the rows of a
+ * group are walked together: four chains of additions hide each other's latency. */
+#define DG_GROUP 4
+
 struct dg_operand {
-    const float *dense;     /* (n_rows, stride) or NULL */
+    const float *dense;      /* (n_rows, stride), or NULL for lists */
     ptrdiff_t stride;
-    const int64_t *start;   /* entries of row r: start[r] .. end[r] */
-    const int64_t *end;
-    const int32_t *index;
+    const int32_t *index;    /* (n_groups, capacity, DG_GROUP) */
     const float *value;
+    const int32_t *length;   /* (n_groups,) */
+    ptrdiff_t capacity;
 };
 
 /* What a pass writes for each row; NULL: not wanted. Strides are the layer's size. */
@@ -40,7 +46,8 @@ struct dg_update {
 
 struct dg_backend {
     const char *name;
-    /* acc[r, :] += sum_k a[rows.first + r, k] b[k, :], one chain of fused multiply-adds in k */
+    /* acc[r, :] += sum_k a[first + r, k] b[k, :], one chain of fused multiply-adds in k; `first`
+     * is a multiple of DG_GROUP, and acc has room for whole groups */
     void (*product)(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t n_rows,
                     ptrdiff_t n_inputs, const float *b, ptrdiff_t b_stride, float *acc,
                     ptrdiff_t acc_stride);

@@ -8,7 +8,7 @@
 
 /* Rows are taken in panels, so that scratch does not grow with the data; a panel is cut into
  * tiles of rows times blocks of columns, the tasks of the threads. None of it changes a bit. */
-#define PANEL 256
+#define PANEL_INPUTS (1 << 18)
 #define ROW_TILE 128
 
 /* Above this share of non-zero inputs the dense kernel is faster (docs/decisions.md). */
@@ -16,19 +16,29 @@
 
 struct plan {
     ptrdiff_t panel, n_blocks, block, stride, widest;
-    int64_t *count[2], *start[2], *end[2];
+    int64_t *count[2];  /* non-zero inputs of each row */
+    int32_t *length[2]; /* lists: see struct dg_operand */
     int32_t *index[2];
-    float *value[2];
+    float *value[2];    /* values of the lists, or whole rows as floats */
     double *partial;    /* (n_blocks, panel) */
     char *thread_base;
     size_t thread_bytes;
 };
 
+ptrdiff_t dg_panel_rows(const struct chain *chain, int l)
+{
+    ptrdiff_t widest = 1;
+    for (int m = l - 1; m <= l + 1; m++)
+        if (m >= 0 && m < chain->n_layers && chain->layers[m].size > widest)
+            widest = chain->layers[m].size;
+    return dg_round_up(PANEL_INPUTS / widest + 1, 2 * ROW_TILE);
+}
+
 static void make_plan(struct plan *plan, struct dg_arena *arena, const struct chain *chain, int l,
                       ptrdiff_t n_rows, int n_threads)
 {
     const struct layer *layer = &chain->layers[l];
-    plan->panel = dg_min(PANEL, n_rows);
+    plan->panel = dg_min(dg_panel_rows(chain, l), n_rows);
     plan->block = dg_block_width(layer);
     plan->n_blocks = (layer->size + plan->block - 1) / plan->block;
     plan->stride = dg_round_up(plan->block, DG_TILE);
@@ -37,12 +47,12 @@ static void make_plan(struct plan *plan, struct dg_arena *arena, const struct ch
         int from = side ? l + 1 : l - 1;
         if (from < 0 || from >= chain->n_layers)
             continue;
-        size_t size = (size_t)chain->layers[from].size, rows = (size_t)plan->panel;
+        size_t size = (size_t)chain->layers[from].size;
+        size_t rows = (size_t)dg_round_up(plan->panel, DG_GROUP);
         if ((ptrdiff_t)size > plan->widest)
             plan->widest = (ptrdiff_t)size;
         plan->count[side] = dg_take(arena, rows * sizeof(int64_t));
-        plan->start[side] = dg_take(arena, rows * sizeof(int64_t));
-        plan->end[side] = dg_take(arena, rows * sizeof(int64_t));
+        plan->length[side] = dg_take(arena, rows / DG_GROUP * sizeof(int32_t));
         plan->index[side] = dg_take(arena, rows * size * sizeof(int32_t));
         plan->value[side] = dg_take(arena, rows * size * sizeof(float));
     }
@@ -66,8 +76,11 @@ size_t dg_conditional_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_t
     return most + 64;
 }
 
+DG_CLONES
 static int64_t count_nonzero(const struct rows *x, ptrdiff_t row, ptrdiff_t size)
 {
+    if (x->storage == DG_SPARSE)
+        return x->start[row + 1] - x->start[row];
     int64_t count = 0;
     if (x->storage == DG_BYTES) {
         const uint8_t *values = (const uint8_t *)x->data + row * x->stride;
@@ -81,18 +94,49 @@ static int64_t count_nonzero(const struct rows *x, ptrdiff_t row, ptrdiff_t size
     return count;
 }
 
-static int64_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, int64_t at,
-                        int32_t *index, float *value)
+/* Write the non-zero entries of one row, DG_GROUP apart; returns how many. */
+static ptrdiff_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, int32_t *index,
+                          float *value)
 {
-    const uint8_t *bytes = (const uint8_t *)x->data + row * x->stride;
-    const float *floats = (const float *)x->data + row * x->stride;
-    for (ptrdiff_t j = 0; j < size; j++) {
-        float v = x->storage == DG_BYTES ? (float)bytes[j] : floats[j];
-        index[at] = (int32_t)j;
-        value[at] = v;
-        at += v != 0.0f;
+    ptrdiff_t at = 0;
+    if (x->storage == DG_SPARSE) {
+        for (int64_t e = x->start[row]; e < x->start[row + 1]; e++, at++) {
+            index[at * DG_GROUP] = x->index[e];
+            value[at * DG_GROUP] = ((const float *)x->data)[e];
+        }
+    } else if (x->storage == DG_BYTES) {
+        const uint8_t *bytes = (const uint8_t *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j < size; j++) { /* no branch: data are hard to predict */
+            index[at * DG_GROUP] = (int32_t)j;
+            value[at * DG_GROUP] = (float)bytes[j];
+            at += bytes[j] != 0;
+        }
+    } else {
+        const float *floats = (const float *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j < size; j++) {
+            index[at * DG_GROUP] = (int32_t)j;
+            value[at * DG_GROUP] = floats[j];
+            at += floats[j] != 0.0f;
+        }
     }
     return at;
+}
+
+/* Lists of the rows first .. first + n of one group, padded to the longest of them. */
+static int32_t list_group(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t size,
+                          int32_t *index, float *value)
+{
+    ptrdiff_t lengths[DG_GROUP] = {0}, longest = 0;
+    for (ptrdiff_t r = 0; r < n; r++) {
+        lengths[r] = list_row(x, first + r, size, index + r, value + r);
+        longest = lengths[r] > longest ? lengths[r] : longest;
+    }
+    for (ptrdiff_t r = 0; r < DG_GROUP; r++)
+        for (ptrdiff_t e = lengths[r]; e < longest; e++) {
+            index[e * DG_GROUP + r] = 0;
+            value[e * DG_GROUP + r] = 0.0f;
+        }
+    return (int32_t)longest;
 }
 
 static void run_task(const struct dg_backend *backend, const struct chain *chain, int l,
@@ -122,8 +166,8 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
             ptrdiff_t n_inputs = chain->layers[l - 1].size;
             const float *weights = chain->weights[l - 1] + first + sub, *b = packed;
             ptrdiff_t b_stride = DG_TILE;
-            if (columns == DG_TILE && n_rows < 8) {
-                b = weights; /* packing pays only when several rows read it */
+            if (columns == DG_TILE) {
+                b = weights; /* whole tiles are read where they are; the last one is padded */
                 b_stride = layer->size;
             } else {
                 for (ptrdiff_t k = 0; k < n_inputs; k++) {
@@ -163,8 +207,8 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
     double *partial = log_normalizer ? plan.partial : NULL;
 
     DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1))
-    for (ptrdiff_t first_row = 0; first_row < n_rows; first_row += PANEL) {
-        ptrdiff_t panel = dg_min(PANEL, n_rows - first_row);
+    for (ptrdiff_t first_row = 0; first_row < n_rows; first_row += plan.panel) {
+        ptrdiff_t panel = dg_min(plan.panel, n_rows - first_row);
         struct dg_operand operands[2] = {{0}, {0}};
 
         for (int side = 0; side < 2; side++) {
@@ -174,30 +218,23 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
             const struct rows *x = &states[from];
             ptrdiff_t size = chain->layers[from].size;
             struct dg_operand *operand = &operands[side];
-            if (x->storage == DG_SPARSE) {
-                operand->start = x->start + first_row;
-                operand->end = x->start + first_row + 1;
-                operand->index = x->index;
-                operand->value = (const float *)x->data;
-                continue;
-            }
             DG_OMP(omp for schedule(static))
             for (ptrdiff_t r = 0; r < panel; r++)
                 plan.count[side][r] = count_nonzero(x, first_row + r, size);
             int64_t total = 0;
             for (ptrdiff_t r = 0; r < panel; r++)
                 total += plan.count[side][r];
-            if ((double)total < LIST_DENSITY * (double)(panel * size)) {
-                DG_OMP(omp for schedule(static))
-                for (ptrdiff_t r = 0; r < panel; r++) {
-                    plan.start[side][r] = r * size;
-                    plan.end[side][r] = list_row(x, first_row + r, size, r * size,
-                                                 plan.index[side], plan.value[side]);
-                }
-                operand->start = plan.start[side];
-                operand->end = plan.end[side];
+            if (x->storage == DG_SPARSE ||
+                (double)total < LIST_DENSITY * (double)(panel * size)) {
+                operand->capacity = size;
                 operand->index = plan.index[side];
                 operand->value = plan.value[side];
+                operand->length = plan.length[side];
+                DG_OMP(omp for schedule(static))
+                for (ptrdiff_t r = 0; r < panel; r += DG_GROUP)
+                    plan.length[side][r / DG_GROUP] =
+                        list_group(x, first_row + r, dg_min(DG_GROUP, panel - r), size,
+                                   plan.index[side] + r * size, plan.value[side] + r * size);
             } else if (x->storage == DG_BYTES) {
                 DG_OMP(omp for schedule(static))
                 for (ptrdiff_t r = 0; r < panel; r++) {

@@ -12,6 +12,9 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
                     struct dg_outputs *out, double *log_normalizer, ptrdiff_t n_rows,
                     void *scratch, int n_threads);
 
+/* Rows taken together: as many as make the inputs of a panel about 2^18 numbers. */
+ptrdiff_t dg_panel_rows(const struct chain *chain, int l);
+
 size_t dg_conditional_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads);
 
 /* Sweeps: every free layer once, odd layers first, then even ones. `free_layers[l]` is 0 for a

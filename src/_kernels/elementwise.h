@@ -1,6 +1,6 @@
 /* One formula for each elementwise function, in float32 with explicit fused multiply-adds:
  * the same bits from every instruction set and from scalar code. Branch-free, so that loops
- * over columns vectorize. Not-a-number goes in and comes out.
+ * over columns vectorize. Not-a-number goes in and comes out, but for dg_log.
  */
 #ifndef DEEPGEN_ELEMENTWISE_H
 #define DEEPGEN_ELEMENTWISE_H
@@ -52,7 +52,7 @@ DG_INLINE float dg_exp(float x)
     return p * dg_from_bits((int32_t)(exponent << 23));
 }
 
-/* log(x) for positive normal x; relative error below 2e-7 (Cephes logf polynomial). */
+/* log(x) for positive normal x, and nothing else; relative error below 2e-7 (Cephes logf polynomial). */
 DG_INLINE float dg_log(float x)
 {
     int32_t bits = dg_bits(x);
@@ -85,7 +85,7 @@ DG_INLINE float dg_softplus(float x)
 {
     float z = dg_exp(-fabsf(x)), u = 1.0f + z;
     float tail = dg_log(u) + (z - (u - 1.0f)) / u;
-    return (x > 0.0f ? x : x - x) + tail;
+    return (x > 0.0f ? x : 0.0f) + tail;
 }
 
 /* Two independent normal draws from two uniforms (Box and Muller 1958). */
@@ -116,7 +116,7 @@ DG_INLINE void dg_normal_pair(float u, float v, float *first, float *second)
 /* float64 twins of the exact paths: no speed asked for, so libm serves. */
 DG_INLINE double dg_softplus64(double x)
 {
-    return (x > 0.0 ? x : x - x) + log1p(exp(-fabs(x)));
+    return (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x)));
 }
 
 #endif

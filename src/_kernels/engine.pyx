@@ -84,6 +84,7 @@ cdef extern from "conditional.h":
     void dg_conditional(const chain *c, int l, const rows *states, const context *ctx,
                         const dg_stream *stream, dg_outputs *out, double *log_normalizer,
                         Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
+    Py_ssize_t dg_panel_rows(const chain *c, int l) noexcept nogil
     size_t dg_conditional_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
     void dg_gibbs(const chain *c, const uint8_t *free_layers, rows *states,
                   const context *contexts, const dg_stream *stream, Py_ssize_t n_sweeps,
@@ -305,6 +306,11 @@ def conditional(Chain model, int l, states, context_fields,
                        n_threads)
 
 
+def panel_rows(Chain model, int l):
+    """Rows that a pass over layer l takes together, between two barriers."""
+    return dg_panel_rows(&model.c, l)
+
+
 def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
           uint64_t key, uint64_t step, uint32_t purpose, int64_t first_row,
           Py_ssize_t n_sweeps, Py_ssize_t n_rows, Workspace workspace, int n_threads):
@@ -379,19 +385,20 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     return bool(overflow)
 
 
-def layer_sums(x, lower_factor, upper_factor, double[::1] total, double[::1] square,
+def layer_sums(x, lower_factor, upper_factor, double[::1] total, square,
                lower_weighted, upper_weighted, int n_threads):
-    """Sums over rows of x, of x^2 and of factor * x for each side with factors: INOUT."""
+    """Sums over rows of x, x^2 (or None) and factor * x for each side with factors: INOUT."""
     cdef rows states
     cdef const double *factors[2]
     cdef double *weighted[2]
     factors[0], factors[1] = doubles_of(lower_factor), doubles_of(upper_factor)
     weighted[0] = <double *> doubles_of(lower_weighted)
     weighted[1] = <double *> doubles_of(upper_weighted)
+    cdef double *squares = <double *> doubles_of(square)
     fill_rows(&states, x)
     if states.n_rows:
         with nogil:
-            dg_layer_sums(&states, total.shape[0], factors, &total[0], &square[0], weighted,
+            dg_layer_sums(&states, total.shape[0], factors, &total[0], squares, weighted,
                           n_threads)
 
 

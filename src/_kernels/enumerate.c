@@ -111,7 +111,8 @@ static int fits_product(const struct dg_sites *high, const struct dg_sites *low,
     return 1;
 }
 
-#ifdef __x86_64__
+/* not DG_CLONES: the fused multiply-add needs a clone that has one */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
 __attribute__((target_clones("avx512f", "arch=haswell", "default")))
 #endif
 static double sum_low(ptrdiff_t n_fields, int64_t n_low, const double *own, const double *table,

@@ -5,6 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Plain loops outside the tile kernels, compiled for several instruction sets; without
+ * contraction they give the same bits from each. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+#define DG_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define DG_CLONES
+#endif
+
 #ifdef _OPENMP
 #include <omp.h>
 #define DG_OMP(text) _Pragma(#text)

@@ -42,47 +42,65 @@ static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, f
     }
 }
 
+/* DG_TILE columns of a chunk of rows, turned into the rows of an operand. */
 struct transposed {
-    int64_t start[DG_TILE], end[DG_TILE];
+    int32_t length[DG_TILE / DG_GROUP];
     int32_t *index; /* (DG_TILE, CHUNK) */
     float *value;   /* (DG_TILE, CHUNK): entries of the lists, or all values */
 };
 
-/* Rows first..first + n of `width` columns of x, turned into the rows of an operand. */
+/* Write an entry of one list; it is kept only if `keep`. No branch: what is non-zero in data is
+ * hard to predict. A list never outgrows the rows seen, so the last write has room. */
+static inline void append(struct transposed *t, int32_t *lengths, ptrdiff_t column, ptrdiff_t row,
+                          float v, int keep)
+{
+    ptrdiff_t group = column / DG_GROUP, r = column % DG_GROUP;
+    ptrdiff_t at = (group * CHUNK + lengths[column]) * DG_GROUP + r;
+    t->index[at] = (int32_t)row;
+    t->value[at] = v;
+    lengths[column] += keep;
+}
+
 static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
                                    ptrdiff_t column, ptrdiff_t width, struct transposed *t)
 {
-    struct dg_operand operand = {NULL, CHUNK, t->start, t->end, t->index, t->value};
-    for (ptrdiff_t c = 0; c < DG_TILE; c++)
-        t->start[c] = t->end[c] = c * CHUNK;
-    if (x->storage == DG_SPARSE) {
-        for (ptrdiff_t r = 0; r < n; r++) {
+    struct dg_operand operand = {NULL, CHUNK, t->index, t->value, t->length, CHUNK};
+    int32_t lengths[DG_TILE] = {0};
+    ptrdiff_t filled = 0;
+    for (ptrdiff_t r = 0; r < n; r++) {
+        if (x->storage == DG_SPARSE) {
             int64_t e = first_entry(x, first + r, column);
-            for (; e < x->start[first + r + 1] && x->index[e] < column + width; e++) {
-                int64_t at = t->end[x->index[e] - column]++;
-                t->index[at] = (int32_t)r;
-                t->value[at] = ((const float *)x->data)[e];
-            }
+            for (; e < x->start[first + r + 1] && x->index[e] < column + width; e++)
+                append(t, lengths, x->index[e] - column, r, ((const float *)x->data)[e], 1);
+        } else if (x->storage == DG_BYTES) {
+            const uint8_t *bytes = (const uint8_t *)x->data + (first + r) * x->stride + column;
+            for (ptrdiff_t c = 0; c < width; c++)
+                append(t, lengths, c, r, (float)bytes[c], bytes[c] != 0);
+        } else {
+            const float *floats = (const float *)x->data + (first + r) * x->stride + column;
+            for (ptrdiff_t c = 0; c < width; c++)
+                append(t, lengths, c, r, floats[c], floats[c] != 0.0f);
         }
+    }
+    for (ptrdiff_t c = 0; c < width; c++)
+        filled += lengths[c];
+    if (x->storage != DG_SPARSE && (double)filled >= LIST_DENSITY * (double)(n * width)) {
+        memset(t->value, 0, DG_TILE * CHUNK * sizeof(float));
+        for (ptrdiff_t r = 0; r < n; r++)
+            for (ptrdiff_t c = 0; c < width; c++)
+                t->value[c * CHUNK + r] = value_at(x, first + r, column + c);
+        operand.dense = t->value;
         return operand;
     }
-    ptrdiff_t filled = 0;
-    for (ptrdiff_t r = 0; r < n; r++)
-        for (ptrdiff_t c = 0; c < width; c++) {
-            float v = value_at(x, first + r, column + c);
-            t->value[t->end[c]] = v;
-            t->index[t->end[c]] = (int32_t)r;
-            t->end[c] += v != 0.0f;
-            filled += v != 0.0f;
-        }
-    if ((double)filled < LIST_DENSITY * (double)(n * width))
-        return operand;
-    for (ptrdiff_t r = 0; r < n; r++)
-        for (ptrdiff_t c = 0; c < width; c++)
-            t->value[c * CHUNK + r] = value_at(x, first + r, column + c);
-    for (ptrdiff_t c = width; c < DG_TILE; c++)
-        memset(t->value + c * CHUNK, 0, (size_t)n * sizeof(float));
-    operand.dense = t->value;
+    for (ptrdiff_t group = 0; group < DG_TILE / DG_GROUP; group++) {
+        int32_t longest = 0, *own = lengths + group * DG_GROUP;
+        for (int r = 0; r < DG_GROUP; r++)
+            longest = own[r] > longest ? own[r] : longest;
+        for (int r = 0; r < DG_GROUP; r++)
+            while (own[r] < longest)
+                append(t, lengths, group * DG_GROUP + r, 0, 0.0f, 1);
+        t->length[group] = longest;
+    }
     return operand;
 }
 
@@ -117,7 +135,7 @@ static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
     plan->packed[1] = dg_take(arena, (size_t)n_negative * padded * sizeof(float));
     struct dg_arena one = {NULL, 0};
     dg_take(&one, DG_TILE * CHUNK * sizeof(int32_t));
-    dg_take(&one, DG_TILE * CHUNK * sizeof(float) + sizeof(float));
+    dg_take(&one, DG_TILE * CHUNK * sizeof(float));
     dg_take(&one, 2 * padded * DG_TILE * sizeof(float));
     plan->thread_bytes = one.used;
     plan->thread_base = dg_take(arena, one.used * (size_t)n_threads);
@@ -153,7 +171,7 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
         struct transposed t;
         t.index = dg_take(&own, DG_TILE * CHUNK * sizeof(int32_t));
-        t.value = dg_take(&own, DG_TILE * CHUNK * sizeof(float) + sizeof(float));
+        t.value = dg_take(&own, DG_TILE * CHUNK * sizeof(float));
         float *acc[2];
         acc[0] = dg_take(&own, 2 * acc_size * sizeof(float));
         acc[1] = acc[0] + acc_size;
@@ -182,48 +200,97 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
     return overflow;
 }
 
-static void add_unit(ptrdiff_t row, ptrdiff_t j, double v, const double *const factor[2],
-                     double *total, double *square, double *const weighted[2])
+static void add_values(const double *values, ptrdiff_t n, double factor0, double factor1,
+                       double *total, double *square, double *weighted0, double *weighted1)
 {
-    total[j] += v;
-    square[j] += v * v;
-    for (int side = 0; side < 2; side++)
-        if (factor[side])
-            weighted[side][j] += factor[side][row] * v;
+    for (ptrdiff_t j = 0; j < n; j++)
+        total[j] += values[j];
+    if (square)
+        for (ptrdiff_t j = 0; j < n; j++)
+            square[j] += values[j] * values[j];
+    if (weighted0)
+        for (ptrdiff_t j = 0; j < n; j++)
+            weighted0[j] += factor0 * values[j];
+    if (weighted1)
+        for (ptrdiff_t j = 0; j < n; j++)
+            weighted1[j] += factor1 * values[j];
+}
+
+#define SUM_BLOCK 64
+
+DG_CLONES
+static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
+                      const double *const factor[2], double *total, double *square,
+                      double *weighted0, double *weighted1)
+{
+    double values[SUM_BLOCK];
+    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
+        if (x->storage == DG_BYTES) {
+            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + first;
+            for (ptrdiff_t j = 0; j < n; j++)
+                values[j] = (double)bytes[j];
+        } else {
+            const float *floats = (const float *)x->data + r * x->stride + first;
+            for (ptrdiff_t j = 0; j < n; j++)
+                values[j] = (double)floats[j];
+        }
+        add_values(values, n, weighted0 ? factor[0][r] : 0.0, weighted1 ? factor[1][r] : 0.0,
+                   total, square, weighted0, weighted1);
+    }
 }
 
 void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
                    double *total, double *square, double *const weighted[2], int n_threads)
 {
-    const ptrdiff_t block = 64;
+    double *w0 = factor[0] ? weighted[0] : NULL, *w1 = factor[1] ? weighted[1] : NULL;
     if (x->storage == DG_SPARSE) {
         for (ptrdiff_t r = 0; r < x->n_rows; r++)
-            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++)
-                add_unit(r, x->index[e], (double)((const float *)x->data)[e], factor, total,
-                         square, weighted);
+            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++) {
+                ptrdiff_t j = x->index[e];
+                double v = (double)((const float *)x->data)[e];
+                add_values(&v, 1, w0 ? factor[0][r] : 0.0, w1 ? factor[1][r] : 0.0, total + j,
+                           square ? square + j : NULL, w0 ? w0 + j : NULL, w1 ? w1 + j : NULL);
+            }
         return;
     }
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
-    for (ptrdiff_t first = 0; first < size; first += block) {
-        ptrdiff_t last = dg_min(first + block, size);
-        for (ptrdiff_t r = 0; r < x->n_rows; r++)
-            for (ptrdiff_t j = first; j < last; j++)
-                add_unit(r, j, (double)value_at(x, r, j), factor, total, square, weighted);
+    for (ptrdiff_t j = 0; j < size; j += SUM_BLOCK)
+        sum_block(x, j, dg_min(SUM_BLOCK, size - j), factor, total + j,
+                  square ? square + j : NULL, w0 ? w0 + j : NULL, w1 ? w1 + j : NULL);
+}
+
+/* sum_j x[j] offset[j] in eight float64 lanes by column: whatever the storage, the same bits */
+DG_CLONES
+static double row_dot(const struct rows *x, ptrdiff_t row, ptrdiff_t size, const float *offset)
+{
+    double lanes[8] = {0.0};
+    if (x->storage == DG_SPARSE) {
+        for (int64_t e = x->start[row]; e < x->start[row + 1]; e++)
+            lanes[x->index[e] % 8] +=
+                (double)((const float *)x->data)[e] * (double)offset[x->index[e]];
+    } else if (x->storage == DG_BYTES) {
+        const uint8_t *bytes = (const uint8_t *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j + 8 <= size; j += 8)
+            for (int lane = 0; lane < 8; lane++)
+                lanes[lane] += (double)bytes[j + lane] * (double)offset[j + lane];
+        for (ptrdiff_t j = size / 8 * 8; j < size; j++)
+            lanes[j % 8] += (double)bytes[j] * (double)offset[j];
+    } else {
+        const float *floats = (const float *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j + 8 <= size; j += 8)
+            for (int lane = 0; lane < 8; lane++)
+                lanes[lane] += (double)floats[j + lane] * (double)offset[j + lane];
+        for (ptrdiff_t j = size / 8 * 8; j < size; j++)
+            lanes[j % 8] += (double)floats[j] * (double)offset[j];
     }
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
 void dg_row_dot(const struct rows *x, ptrdiff_t size, const float *offset, double *out,
                 int n_threads)
 {
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
-    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
-        double sum = 0.0;
-        if (x->storage == DG_SPARSE)
-            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++)
-                sum += (double)((const float *)x->data)[e] * (double)offset[x->index[e]];
-        else
-            for (ptrdiff_t j = 0; j < size; j++)
-                sum += (double)value_at(x, r, j) * (double)offset[j];
-        out[r] = sum;
-    }
+    for (ptrdiff_t r = 0; r < x->n_rows; r++)
+        out[r] = row_dot(x, r, size, offset);
 }

@@ -44,38 +44,45 @@ static inline void dg_philox(const uint32_t counter[4], const uint32_t key[2], u
     out[3] = c3;
 }
 
-#define DG_LANES 8
+/* Words of 8 neighbouring blocks (32 columns) of one row, 64-bit lanes of 32-bit values. The
+ * files of one instruction set define DG_WIDE_BYTES, the width of their vectors, and DG_MUL32,
+ * the product of the low halves of the lanes by a constant. */
+#ifndef DG_WIDE_BYTES
+#define DG_WIDE_BYTES 16
+#define DG_MUL32(lanes, constant) ((lanes) * (uint64_t)(constant))
+#endif
+#define DG_WIDE_LANES (DG_WIDE_BYTES / 8)
 
-/* Words of 8 neighbouring blocks (32 columns) of one row; the lanes vectorize. */
+typedef uint64_t dg_wide __attribute__((vector_size(DG_WIDE_BYTES)));
+
 static inline void dg_words32(const struct dg_stream *stream, int64_t row, uint32_t first_block,
                               uint32_t out[32])
 {
     uint64_t site = (uint64_t)(stream->first_row + row);
-    uint32_t c0[DG_LANES], c1[DG_LANES], c2[DG_LANES], c3[DG_LANES];
-    uint32_t k0 = (uint32_t)stream->key ^ (uint32_t)(stream->step >> 32);
-    uint32_t k1 = (uint32_t)(stream->key >> 32) ^ (uint32_t)(site >> 32);
-    for (int lane = 0; lane < DG_LANES; lane++) {
-        c0[lane] = first_block + (uint32_t)lane;
-        c1[lane] = (uint32_t)site;
-        c2[lane] = (uint32_t)stream->step;
-        c3[lane] = stream->purpose;
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int lane = 0; lane < DG_LANES; lane++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * c0[lane], p1 = (uint64_t)0xCD9E8D57u * c2[lane];
-            c0[lane] = (uint32_t)(p1 >> 32) ^ c1[lane] ^ k0;
-            c2[lane] = (uint32_t)(p0 >> 32) ^ c3[lane] ^ k1;
-            c1[lane] = (uint32_t)p1;
-            c3[lane] = (uint32_t)p0;
+    uint32_t start0 = (uint32_t)stream->key ^ (uint32_t)(stream->step >> 32);
+    uint32_t start1 = (uint32_t)(stream->key >> 32) ^ (uint32_t)(site >> 32);
+    for (int part = 0; part < 8; part += DG_WIDE_LANES) {
+        dg_wide zero = {0}, low = zero + 0xFFFFFFFFu;
+        dg_wide c0 = zero, c1 = zero + (uint32_t)site, c2 = zero + (uint32_t)stream->step;
+        dg_wide c3 = zero + stream->purpose;
+        uint32_t k0 = start0, k1 = start1;
+        for (int lane = 0; lane < DG_WIDE_LANES; lane++)
+            c0[lane] = (uint32_t)(first_block + (uint32_t)(part + lane));
+        for (int round = 0; round < 10; round++) {
+            dg_wide p0 = DG_MUL32(c0, 0xD2511F53u), p1 = DG_MUL32(c2, 0xCD9E8D57u);
+            c0 = (p1 >> 32) ^ c1 ^ (zero + k0);
+            c2 = (p0 >> 32) ^ c3 ^ (zero + k1);
+            c1 = p1 & low;
+            c3 = p0 & low;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    for (int lane = 0; lane < DG_LANES; lane++) {
-        out[4 * lane] = c0[lane];
-        out[4 * lane + 1] = c1[lane];
-        out[4 * lane + 2] = c2[lane];
-        out[4 * lane + 3] = c3[lane];
+        c0 |= c1 << 32;
+        c2 |= c3 << 32;
+        for (int lane = 0; lane < DG_WIDE_LANES; lane++) {
+            uint64_t pair[2] = {c0[lane], c2[lane]};
+            __builtin_memcpy(out + 4 * (part + lane), pair, sizeof pair);
+        }
     }
 }
 

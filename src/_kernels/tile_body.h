@@ -2,7 +2,7 @@
  *
  *   VEC          a vector of LANES floats       LOAD(p) STORE(p, v) SET1(x) FMA(a, b, c)
  *   MICRO_ROWS   rows of the dense micro kernel MICRO_VECS  vectors of a row of it
- *   LIST_ROWS    rows walked together by the list kernel, to hide the latency of a chain
+ *   TRANSPOSE    (from, stride, to): a LANES x LANES block, rows of `to` DG_TILE apart
  *
  * The order of the inputs in each element's chain of fused multiply-adds is the same in every
  * kernel below, and a zero input adds nothing: dense and list kernels give the same bits.
@@ -51,37 +51,27 @@ static void product_dense(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t
     }
 }
 
-#define LIST_VECS (DG_TILE / LANES)
-
-static inline __attribute__((always_inline)) void
-list_micro(const struct dg_operand *a, ptrdiff_t first, const float *b, ptrdiff_t b_stride,
-           float *acc, ptrdiff_t acc_stride, const int n_rows)
+static void product_lists(const struct dg_operand *a, ptrdiff_t group, const float *b,
+                          ptrdiff_t b_stride, float *acc, ptrdiff_t acc_stride)
 {
-    VEC sum[LIST_ROWS][LIST_VECS];
-    int64_t common = INT64_MAX;
-    for (int r = 0; r < n_rows; r++) {
-        int64_t length = a->end[first + r] - a->start[first + r];
-        common = length < common ? length : common;
-        for (int v = 0; v < LIST_VECS; v++)
-            sum[r][v] = LOAD(acc + r * acc_stride + v * LANES);
-    }
-    for (int64_t e = 0; e < common; e++)
-        for (int r = 0; r < n_rows; r++) {
-            int64_t entry = a->start[first + r] + e;
-            const float *line = b + a->index[entry] * b_stride;
-            VEC x = SET1(a->value[entry]);
-            for (int v = 0; v < LIST_VECS; v++)
-                sum[r][v] = FMA(x, LOAD(line + v * LANES), sum[r][v]);
-        }
-    for (int r = 0; r < n_rows; r++) {
-        for (int64_t entry = a->start[first + r] + common; entry < a->end[first + r]; entry++) {
-            const float *line = b + a->index[entry] * b_stride;
-            VEC x = SET1(a->value[entry]);
-            for (int v = 0; v < LIST_VECS; v++)
-                sum[r][v] = FMA(x, LOAD(line + v * LANES), sum[r][v]);
-        }
-        for (int v = 0; v < LIST_VECS; v++)
-            STORE(acc + r * acc_stride + v * LANES, sum[r][v]);
+    const int32_t *index = a->index + group * a->capacity * DG_GROUP;
+    const float *value = a->value + group * a->capacity * DG_GROUP;
+    int32_t length = a->length[group];
+    for (int c = 0; c < DG_TILE; c += MICRO_WIDTH) {
+        VEC sum[DG_GROUP][MICRO_VECS];
+        for (int r = 0; r < DG_GROUP; r++)
+            for (int v = 0; v < MICRO_VECS; v++)
+                sum[r][v] = LOAD(acc + r * acc_stride + c + v * LANES);
+        for (int32_t e = 0; e < length; e++)
+            for (int r = 0; r < DG_GROUP; r++) {
+                const float *line = b + index[e * DG_GROUP + r] * b_stride + c;
+                VEC x = SET1(value[e * DG_GROUP + r]);
+                for (int v = 0; v < MICRO_VECS; v++)
+                    sum[r][v] = FMA(x, LOAD(line + v * LANES), sum[r][v]);
+            }
+        for (int r = 0; r < DG_GROUP; r++)
+            for (int v = 0; v < MICRO_VECS; v++)
+                STORE(acc + r * acc_stride + c + v * LANES, sum[r][v]);
     }
 }
 
@@ -93,19 +83,17 @@ static void tile_product(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t 
         product_dense(a, first, n_rows, n_inputs, b, b_stride, acc, acc_stride);
         return;
     }
-    ptrdiff_t r = 0;
-    for (; r + LIST_ROWS <= n_rows; r += LIST_ROWS)
-        list_micro(a, first + r, b, b_stride, acc + r * acc_stride, acc_stride, LIST_ROWS);
-    for (; r < n_rows; r++)
-        list_micro(a, first + r, b, b_stride, acc + r * acc_stride, acc_stride, 1);
+    for (ptrdiff_t r = 0; r < n_rows; r += DG_GROUP)
+        product_lists(a, (first + r) / DG_GROUP, b, b_stride, acc + r * acc_stride, acc_stride);
 }
 
-/* natural parameters at this row's temperature: (1 - beta) base + beta model */
+/* natural parameters at this row's temperature: (1 - beta) base + beta model; beyond `width` up
+ * to `stride` the field stays zero and the precision is 1 */
 static inline void temper(const struct layer *layer, const struct context *context, float beta,
-                          ptrdiff_t first, ptrdiff_t width, const float *field, float *tempered,
-                          float *precision)
+                          ptrdiff_t first, ptrdiff_t width, ptrdiff_t stride, const float *field,
+                          float *tempered, float *precision)
 {
-    for (ptrdiff_t j = 0; j < width; j++)
+    for (ptrdiff_t j = 0; j < stride; j++)
         tempered[j] = beta * field[j];
     if (context->base_bias)
         for (ptrdiff_t j = 0; j < width; j++)
@@ -114,9 +102,34 @@ static inline void temper(const struct layer *layer, const struct context *conte
         return;
     for (ptrdiff_t j = 0; j < width; j++)
         precision[j] = beta * layer->precision[first + j];
+    for (ptrdiff_t j = width; j < stride; j++)
+        precision[j] = 1.0f;
     if (context->base_precision)
         for (ptrdiff_t j = 0; j < width; j++)
             precision[j] = DG_FMA(1.0f - beta, context->base_precision[first + j], precision[j]);
+}
+
+static inline void store_floats(float *out, const float *values, const uint8_t *held,
+                                ptrdiff_t width)
+{
+    if (!held) {
+        memcpy(out, values, (size_t)width * sizeof *out);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < width; j++)
+        out[j] = held[j] ? out[j] : values[j];
+}
+
+static inline void store_bytes(uint8_t *out, const float *values, const uint8_t *held,
+                               ptrdiff_t width)
+{
+    if (width == DG_TILE && !held) {
+        for (int j = 0; j < DG_TILE; j++)
+            out[j] = (uint8_t)(int)values[j];
+        return;
+    }
+    for (ptrdiff_t j = 0; j < width; j++)
+        out[j] = held && held[j] ? out[j] : (uint8_t)(int)values[j];
 }
 
 static void tile_finish(const struct layer *layer, const struct context *context,
@@ -128,46 +141,37 @@ static void tile_finish(const struct layer *layer, const struct context *context
     float *tempered = scratch, *precision = scratch + stride, *mean = precision + stride;
     float *sample = mean + stride;
     int draw = out->sample_bytes || out->sample_floats;
+    int plain = !context->beta && !context->base_bias && !layer->precision;
     for (ptrdiff_t i = 0; i < n_rows; i++) {
         ptrdiff_t row = first_row + i, at = row * layer->size + first;
         const uint8_t *held = context->held ? context->held + at : NULL;
-        float beta = context->beta ? context->beta[row] : 1.0f;
-        if (block_log_normalizer) {
-            double from = 0.0;
-            if (out->beta_from) {
-                temper(layer, context, out->beta_from[row], first, width, field + i * stride,
-                       tempered, precision);
-                from = dg_units_log_normalizer(layer, width, tempered, precision);
-            }
-            temper(layer, context, beta, first, width, field + i * stride, tempered, precision);
-            block_log_normalizer[row] =
-                dg_units_log_normalizer(layer, width, tempered, precision) - from;
-        } else {
-            temper(layer, context, beta, first, width, field + i * stride, tempered, precision);
+        const float *natural = tempered;
+        double from = 0.0;
+        if (out->beta_from) {
+            temper(layer, context, out->beta_from[row], first, width, stride, field + i * stride,
+                   tempered, precision);
+            from = dg_units_log_normalizer(layer, width, tempered, precision);
         }
+        if (plain)
+            natural = field + i * stride;
+        else
+            temper(layer, context, context->beta ? context->beta[row] : 1.0f, first, width,
+                   stride, field + i * stride, tempered, precision);
+        if (block_log_normalizer)
+            block_log_normalizer[row] =
+                dg_units_log_normalizer(layer, width, natural, precision) - from;
         if (!out->mean && !draw)
             continue;
-        dg_units_mean(layer, width, tempered, precision, mean);
-        if (out->mean) {
-            if (held) {
-                for (ptrdiff_t j = 0; j < width; j++)
-                    if (!held[j])
-                        out->mean[at + j] = mean[j];
-            } else {
-                memcpy(out->mean + at, mean, (size_t)width * sizeof *mean);
-            }
-        }
+        dg_units_mean(layer, width, natural, precision, mean);
+        if (out->mean)
+            store_floats(out->mean + at, mean, held, width);
         if (!draw)
             continue;
         dg_units_draw(layer, first, width, precision, mean, stream, row, sample);
         if (out->sample_bytes)
-            for (ptrdiff_t j = 0; j < width; j++)
-                out->sample_bytes[at + j] = held && held[j] ? out->sample_bytes[at + j]
-                                                            : (uint8_t)(int)sample[j];
+            store_bytes(out->sample_bytes + at, sample, held, width);
         else
-            for (ptrdiff_t j = 0; j < width; j++)
-                out->sample_floats[at + j] = held && held[j] ? out->sample_floats[at + j]
-                                                             : sample[j];
+            store_floats(out->sample_floats + at, sample, held, width);
     }
 }
 
@@ -216,15 +220,17 @@ static void tile_transpose(const float *weights, ptrdiff_t stride, ptrdiff_t fir
 {
     if (width < DG_TILE)
         memset(out, 0, (size_t)n_inputs * DG_TILE * sizeof *out);
-    ptrdiff_t k = 0;
-    for (; k + 8 <= n_inputs; k += 8)
-        for (ptrdiff_t c = 0; c < width; c++) {
-            const float *source = weights + (first + c) * stride + k;
-            for (int i = 0; i < 8; i++)
-                out[(k + i) * DG_TILE + c] = source[i];
-        }
-    for (; k < n_inputs; k++)
-        for (ptrdiff_t c = 0; c < width; c++)
+    ptrdiff_t c = 0;
+    for (; c + LANES <= width; c += LANES) {
+        ptrdiff_t k = 0;
+        for (; k + LANES <= n_inputs; k += LANES)
+            TRANSPOSE(weights + (first + c) * stride + k, stride, out + k * DG_TILE + c);
+        for (; k < n_inputs; k++)
+            for (int i = 0; i < LANES; i++)
+                out[k * DG_TILE + c + i] = weights[(first + c + i) * stride + k];
+    }
+    for (; c < width; c++)
+        for (ptrdiff_t k = 0; k < n_inputs; k++)
             out[k * DG_TILE + c] = weights[(first + c) * stride + k];
 }
 

@@ -1,5 +1,7 @@
 /* Plain C build of the tile operations: the reference that the others equal, bit for bit.
  * Where the compiler knows no fused multiply-add, fmaf of libm gives the same rounding, slowly. */
+#include "units.h"
+
 typedef struct {
     float lane[8];
 } dg_vec8;
@@ -33,6 +35,13 @@ static inline dg_vec8 dg_fma8(dg_vec8 a, dg_vec8 b, dg_vec8 c)
     return c;
 }
 
+static inline void dg_transpose8(const float *from, ptrdiff_t stride, float *to)
+{
+    for (int i = 0; i < 8; i++)
+        for (int k = 0; k < 8; k++)
+            to[k * DG_TILE + i] = from[i * stride + k];
+}
+
 #define VEC dg_vec8
 #define LANES 8
 #define LOAD dg_load8
@@ -41,7 +50,7 @@ static inline dg_vec8 dg_fma8(dg_vec8 a, dg_vec8 b, dg_vec8 c)
 #define FMA dg_fma8
 #define MICRO_ROWS 2
 #define MICRO_VECS 2
-#define LIST_ROWS 1
+#define TRANSPOSE dg_transpose8
 #define BACKEND dg_backend_generic
 #define BACKEND_NAME "generic"
 #include "tile_body.h"

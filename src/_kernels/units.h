@@ -1,6 +1,8 @@
 /* What a unit does with its field, kind by kind: `width` columns of one row of a layer.
  *
  * The only place that knows unit kinds; the kind is switched on once for a row of a tile.
+ * Elementwise kinds compute whole tiles (fixed trip counts vectorize best); arrays have room, and
+ * what lies beyond `width` is never stored.
  * `field` and `precision` are already tempered. Formulas: docs/math.md, section "Units".
  */
 #ifndef DEEPGEN_UNITS_H
@@ -21,18 +23,19 @@ static inline ptrdiff_t dg_block_width(const struct layer *layer)
     return layer->group >= DG_TILE ? layer->group : DG_TILE / layer->group * layer->group;
 }
 
-/* P(X > k) of a binomial with success probability p and n trials. */
+/* P(X > k) of a binomial with success probability p and n trials, summed from the far side. */
 static inline float dg_binomial_survival(float p, int n, int k)
 {
-    float q = 1.0f - p, pmf = 1.0f, below;
-    for (int i = 0; i < n; i++)
-        pmf *= q;
-    below = pmf;
-    for (int i = 1; i <= k; i++) {
-        pmf *= (float)(n - i + 1) / (float)i * (p / (q > 1e-30f ? q : 1e-30f));
-        below += pmf;
+    double success = p, failure = 1.0 - success, survival = 0.0;
+    for (int i = n; i > k; i--) {
+        double pmf = 1.0;
+        for (int trial = 0; trial < i; trial++)
+            pmf *= success * (double)(n - trial) / (double)(trial + 1);
+        for (int trial = i; trial < n; trial++)
+            pmf *= failure;
+        survival += pmf;
     }
-    return 1.0f - below;
+    return (float)survival;
 }
 
 /* mean[j] = E[x_j | field] */
@@ -42,12 +45,12 @@ DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const f
     switch (layer->kind) {
     case DG_BINARY: {
         float copies = (float)layer->n_copies;
-        for (ptrdiff_t j = 0; j < width; j++)
+        for (int j = 0; j < DG_TILE; j++)
             mean[j] = copies * dg_logistic(field[j]);
         break;
     }
     case DG_GAUSSIAN:
-        for (ptrdiff_t j = 0; j < width; j++)
+        for (int j = 0; j < DG_TILE; j++)
             mean[j] = field[j] / precision[j];
         break;
     case DG_SOFTMAX:
@@ -82,7 +85,7 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
     switch (layer->kind) {
     case DG_BINARY:
         if (layer->n_copies == 1) {
-            for (ptrdiff_t j = 0; j < width; j++)
+            for (int j = 0; j < DG_TILE; j++)
                 sample[j] = u[j] < mean[j] ? 1.0f : 0.0f;
             break;
         }
@@ -98,7 +101,7 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
         float normal[DG_TILE];
         for (int j = 0; j < DG_TILE; j += 2)
             dg_normal_pair(u[j], u[j + 1], normal + j, normal + j + 1);
-        for (ptrdiff_t j = 0; j < width; j++)
+        for (int j = 0; j < DG_TILE; j++)
             sample[j] = mean[j] + normal[j] / sqrtf(precision[j]);
         break;
     }
@@ -129,10 +132,13 @@ DG_INLINE double dg_units_log_normalizer(const struct layer *layer, ptrdiff_t wi
     float term[DG_TILE] = {0.0f};
     switch (layer->kind) {
     case DG_BINARY:
-        for (ptrdiff_t j = 0; j < width; j++)
+        for (int j = 0; j < DG_TILE; j++)
             term[j] = dg_softplus(field[j]);
-        for (ptrdiff_t j = 0; j < DG_TILE; j++)
-            lanes[j % 8] += (double)term[j];
+        for (ptrdiff_t j = width; j < DG_TILE; j++)
+            term[j] = 0.0f;
+        for (int j = 0; j < DG_TILE; j += 8)
+            for (int lane = 0; lane < 8; lane++)
+                lanes[lane] += (double)term[j + lane];
         for (int lane = 0; lane < 8; lane++)
             lanes[lane] *= (double)layer->n_copies;
         break;

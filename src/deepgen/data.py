@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from deepgen.phases import column_moments
-from deepgen.states import as_states
+from deepgen.states import as_states, checked_csr
 from deepgen.stream import SHUFFLE
 
 # Rows are shuffled in blocks of this many: memory does not grow with the data, and disks are
@@ -22,7 +22,7 @@ class ArrayRows:
     """
 
     def __init__(self, X):
-        self.X = X.tocsr() if sparse.issparse(X) else X
+        self.X = checked_csr(X) if sparse.issparse(X) else X
         self.n_rows, self.n_columns = self.X.shape
 
     def pieces(self):
@@ -50,38 +50,75 @@ class ArrayRows:
 class IterableRows:
     """Rows from an object that can be iterated over again and again, a batch at a time.
 
-    Batches come in the iterable's own order and are cut or joined to `batch_size` rows.
+    Batches come in the iterable's own order and are cut or joined to `batch_size` rows: how the
+    iterable cuts its rows does not matter.
     """
 
     n_rows = None
 
     def __init__(self, batches):
+        iterator = iter(batches)
+        if iterator is batches:
+            raise ValueError(
+                "X is a generator or iterator that can be read only once, but fit reads the rows "
+                "once to measure them and once in each epoch; pass an object whose __iter__ starts "
+                "again, or call partial_fit with each batch"
+            )
         self.source = batches
-        try:
-            first = next(iter(batches))
-        except StopIteration:
-            raise ValueError("X yields no batches; expected arrays of rows") from None
-        self.n_columns = as_states(first).shape[1]
+        self.n_columns = None
+        for batch in iterator:
+            self.n_columns = self._matrix(0, batch).shape[1]
+            break
+        if not self.n_columns:
+            raise ValueError("X must yield arrays of rows, got no batch or no column")
+
+    def _matrix(self, number, batch):
+        name = f"batch {number} of X"
+        if sparse.issparse(batch):
+            try:
+                matrix = checked_csr(batch)
+            except ValueError as error:
+                raise ValueError(f"{name} cannot be read: {error}") from None
+        else:
+            matrix = np.asarray(batch)
+            if matrix.dtype.kind not in "buif":
+                raise ValueError(f"{name} must hold numbers, got dtype {matrix.dtype}")
+        if matrix.ndim != 2:
+            raise ValueError(f"{name} must be a 2-D array of rows, got shape {matrix.shape}")
+        if self.n_columns not in (None, matrix.shape[1]):
+            raise ValueError(
+                f"{name} has {matrix.shape[1]} features, but the first had {self.n_columns}"
+            )
+        return matrix
 
     def pieces(self):
         """Yield the batches as they come."""
         for number, batch in enumerate(self.source):
-            states = as_states(batch)
-            if states.shape[1] != self.n_columns:
-                raise ValueError(
-                    f"batch {number} of X has {states.shape[1]} features, but the first had "
-                    f"{self.n_columns}"
-                )
-            yield states
+            yield as_states(self._matrix(number, batch))
 
     def batches(self, batch_size, stream):
         """Yield one epoch; the order is the iterable's."""
-        for states in self.pieces():
-            if not isinstance(states, np.ndarray):
-                yield states
-                continue
-            for first in range(0, len(states), batch_size):
-                yield states[first : first + batch_size]
+        pending, count = [], 0
+        for batch in self.source:
+            rows = batch.tocsr() if sparse.issparse(batch) else np.asarray(batch)
+            start = 0
+            while start < rows.shape[0]:
+                taken = rows[start : start + batch_size - count]
+                pending.append(taken)
+                count += taken.shape[0]
+                start += taken.shape[0]
+                if count == batch_size:
+                    yield as_states(_join(pending))
+                    pending, count = [], 0
+        if pending:
+            yield as_states(_join(pending))
+
+
+def _join(pieces):
+    if len(pieces) == 1:
+        return pieces[0]
+    join = sparse.vstack if sparse.issparse(pieces[0]) else np.concatenate
+    return join(pieces)
 
 
 def is_iterable_of_batches(X):
@@ -110,5 +147,7 @@ def survey(rows, units, name="X", n_threads=None):
         n_rows += states.shape[0]
         total = total + states.shape[0] * mean
         square = square + states.shape[0] * mean_square
+    if n_rows == 0:
+        raise ValueError(f"{name} must have at least one row, got none")
     mean = total / n_rows
     return n_rows, mean, np.maximum(square / n_rows - mean**2, 0.0)

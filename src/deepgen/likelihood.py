@@ -68,13 +68,14 @@ def free_energy(model, X, *, context=None, n_threads=None):
     if model.n_layers != 2:
         raise ValueError(f"the free energy needs a model of 2 layers, got {model.n_layers}")
     x = as_states(X)
+    model.layers[0].check_width(x)
     context = context or Context()
     context.check(model.layers, x.shape[0])
     out = layer_log_weight(model.chain, 0, x, context.fields(0), n_threads=n_threads)
     if x.shape[0]:
         conditional_pass(
             model.chain, 1, [x, None], context.fields(1), log_normalizer=out, n_rows=x.shape[0],
-            work=layer_work(model, 1, x.shape[0]), n_threads=n_threads,
+            work=layer_work(model, 1), n_threads=n_threads,
         )  # fmt: skip
     return -out
 
@@ -217,6 +218,7 @@ def exact_log_likelihood(model, X, *, log_partition=None):
     if log_partition is None:
         log_partition = exact_log_partition(model).value
     x = as_states(X)
+    model.layers[0].check_width(x)
     out = layer_log_weight(model.chain, 0, x)
     weights, hidden = model.weights[0].astype(np.float64), model.layers[1]
     rows = dense(x)
@@ -261,6 +263,9 @@ def base_rates(model, X=None):
 
 def _annealing(model, base):
     """Layers at beta = 0: the base for the first, flat ones (bias zero) above it."""
+    visible = model.layers[0]
+    if base is not None and (type(base), base.size) != (type(visible), visible.size):
+        raise ValueError(f"base must be like the first layer, {visible!r}, got {base!r}")
     flat = [layer.replace(bias=np.zeros(layer.size)) for layer in model.layers[1:]]
     layers = (model.layers[0] if base is None else base, *flat)
     log_base = sum(float(layer.log_normalizer(layer.bias[None])[0]) for layer in layers)
@@ -300,7 +305,7 @@ def _anneal(model, base, states, betas, site, n_threads):
             conditional_pass(
                 model.chain, l, states, context.fields(l), sample=draws,
                 log_normalizer=log_weights, beta_from=before, site=here, n_rows=n,
-                work=layer_work(model, l, n), **tools,
+                work=layer_work(model, l), **tools,
             )  # fmt: skip
             states[l] = draws
         if step < len(betas) - 1:
@@ -358,6 +363,8 @@ def ais(model, *, n_chains=100, n_betas=None, base=None, random_state=None, n_th
     ----------
     Neal (2001); Salakhutdinov & Murray (2008), section 4.1.
     """
+    if n_chains < 1:
+        raise ValueError(f"n_chains must be positive, got {n_chains}")
     betas = _betas(n_betas)
     layers, log_base = _annealing(model, base)
     stream = Stream.from_random_state(random_state)

@@ -1,6 +1,7 @@
 """Optimizers: from phases to a change of the parameters. Where the states came from, they
 do not know."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,20 @@ import numpy as np
 from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
 
 
+def _check_number(value, name, low, high=math.inf):
+    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not (good and low <= value < high):
+        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}), got {value!r}")
+
+
 @dataclass(frozen=True)
 class Constant:
     """A learning rate that stays."""
 
     value: float
+
+    def __post_init__(self):
+        _check_number(self.value, "value", 0.0)
 
     def __call__(self, progress):
         """Return the rate at `progress` in [0, 1] of the updates."""
@@ -26,6 +36,10 @@ class Linear:
     start: float
     end: float = 0.0
 
+    def __post_init__(self):
+        _check_number(self.start, "start", 0.0)
+        _check_number(self.end, "end", 0.0)
+
     def __call__(self, progress):
         """Return the rate at `progress` in [0, 1] of the updates."""
         return self.start + (self.end - self.start) * min(max(progress, 0.0), 1.0)
@@ -33,9 +47,11 @@ class Linear:
 
 def as_schedule(value):
     """Turn a number or a callable of progress into a schedule."""
-    if callable(value):
+    if callable(value) and not isinstance(value, type):
+        _check_number(value(0.0), "learning_rate(0.0)", 0.0)
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not (number and 0 < value < math.inf):
         raise ValueError(
             "learning_rate must be None, a positive number or a schedule such as "
             f"dg.Linear(0.1, 0), got {value!r}"
@@ -43,16 +59,21 @@ def as_schedule(value):
     return Constant(float(value))
 
 
-def _check_share(value, name):
-    if not 0.0 <= value < 1.0:
-        raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
-
-
-def _clip_precision(log_precision, start, change):
-    # A variance may move by a factor e^7 from the data's and by 10 % an update: where a unit
-    # explains nothing, nothing else would stop it.
-    np.clip(change, -0.1, 0.1, out=change)
-    np.clip(log_precision + change, start - 7.0, start + 7.0, out=log_precision)
+def _apply(parameters, phases, layer, kind, change):
+    """Add a change to a bias, or carefully to a log precision."""
+    if kind == "bias":
+        parameters.biases[layer] += change
+        return
+    # The precision has a fifth of the rate, because its gradient is the noisiest; it moves by at
+    # most 10 % an update and by a factor e^7 from the data's: where a unit explains nothing,
+    # nothing else would stop it. The bias goes along, so that the mean stays where it is.
+    log_precision, start = parameters.log_precisions[layer], parameters.layers[layer].log_precision
+    moved = log_precision + np.clip(0.2 * change, -0.1, 0.1)
+    moved = np.clip(moved, start - 7.0, start + 7.0).astype(np.float32)
+    if phases.offsets is not None:
+        shift = parameters.precisions[layer] * (moved - log_precision) * phases.offsets[layer]
+        parameters.biases[layer] += shift
+    log_precision[...] = moved
 
 
 class _TailAverage:
@@ -92,8 +113,9 @@ class SGD:
     averaging: float = 0.2
 
     def __post_init__(self):
-        _check_share(self.momentum, "momentum")
-        _check_share(self.averaging, "averaging")
+        _check_number(self.momentum, "momentum", 0.0, 1.0)
+        _check_number(self.averaging, "averaging", 0.0, 1.0)
+        _check_number(self.weight_decay, "weight_decay", 0.0)
 
     def start(self, parameters):
         """Return the state before the first update."""
@@ -124,7 +146,7 @@ class SGD:
                 workspace=workspace, n_threads=n_threads,
             )  # fmt: skip
         arrays = parameters.learned()
-        for kind in ("bias", "log_precision"):
+        for kind in ("log_precision", "bias"):  # a precision moves its bias along
             for l, gradient in enumerate(getattr(gradients, kind)):
                 name = f"layers[{l}].{kind}"
                 if name not in arrays:
@@ -134,20 +156,12 @@ class SGD:
                     velocity[name] *= self.momentum
                     velocity[name] += change
                     change = velocity[name]
-                _apply(parameters, l, kind, arrays[name], rate * change)
+                _apply(parameters, phases, l, kind, rate * change)
                 if name in averages:
                     averages[name] += np.float32(weight) * (arrays[name] - averages[name])
                 overflow |= not np.isfinite(arrays[name]).all()
         parameters.refresh()
         return overflow
-
-
-def _apply(parameters, layer, kind, array, change):
-    if kind == "log_precision":
-        # the precision has a fifth of the rate: its gradient is the noisiest
-        _clip_precision(array, parameters.layers[layer].log_precision, 0.2 * change)
-    else:
-        array += change
 
 
 @dataclass(frozen=True)
@@ -172,7 +186,10 @@ class Adam:
 
     def __post_init__(self):
         for name in ("beta1", "beta2", "averaging"):
-            _check_share(getattr(self, name), name)
+            _check_number(getattr(self, name), name, 0.0, 1.0)
+        _check_number(self.weight_decay, "weight_decay", 0.0)
+        if not self.epsilon > 0:
+            raise ValueError(f"epsilon must be positive, got {self.epsilon!r}")
 
     def start(self, parameters):
         """Return the state before the first update."""
@@ -185,7 +202,9 @@ class Adam:
         """Change the parameters in place; see :meth:`SGD.step`."""
         tail = state["average"]
         weight = tail.weight(progress, parameters)
-        gradients = layer_gradients(parameters, phases, n_threads)
+        # Normalizing element by element is no linear map: it must happen in the centred and
+        # standardized parameters, and the plain biases follow the weights' actual change.
+        gradients = layer_gradients(parameters, phases, n_threads, centred=True)
         named = {}
         for l in range(len(parameters.weights)):
             named[f"weights[{l}]"] = weight_gradient(
@@ -200,16 +219,39 @@ class Adam:
         correct1 = 1.0 - self.beta1 ** state["steps"]
         correct2 = 1.0 - self.beta2 ** state["steps"]
         first, second = state["moments"]
-        overflow = False
-        for name, array in parameters.learned().items():
-            gradient = named[name]
+        arrays = parameters.learned()
+        for name, gradient in named.items():
             first[name] += np.float32(1.0 - self.beta1) * (gradient - first[name])
             second[name] += np.float32(1.0 - self.beta2) * (gradient * gradient - second[name])
             scale = np.sqrt(second[name] / np.float32(correct2)) + np.float32(self.epsilon)
-            l, kind = parameters.place(name)
-            _apply(parameters, l, kind, array, np.float32(rate / correct1) * first[name] / scale)
+            named[name] = np.float32(rate / correct1) * first[name] / scale
+        _unscale(named, phases)
+        for l, matrix in enumerate(parameters.weights):
+            change = named[f"weights[{l}]"]
+            matrix += change
+            if phases.offsets is not None:
+                lower, upper = phases.offsets[l], phases.offsets[l + 1]
+                named[f"layers[{l}].bias"] -= (change * upper).sum(axis=1)
+                named[f"layers[{l + 1}].bias"] -= (change * lower[:, None]).sum(axis=0)
+        for l in range(parameters.n_layers):
+            for kind in ("log_precision", "bias"):  # a precision moves its bias along
+                if f"layers[{l}].{kind}" in named:
+                    _apply(parameters, phases, l, kind, named[f"layers[{l}].{kind}"])
+        overflow = False
+        for name, array in arrays.items():
             if weight:
                 tail.arrays[name] += np.float32(weight) * (array - tail.arrays[name])
             overflow |= not np.isfinite(array).all()
         parameters.refresh()
         return overflow
+
+
+def _unscale(changes, phases):
+    """Turn changes of standardized parameters into changes of the plain ones, in place."""
+    if phases.gains is None:
+        return
+    scales = [np.sqrt(gain) for gain in phases.gains]
+    for l in range(len(scales) - 1):
+        changes[f"weights[{l}]"] *= scales[l][:, None] * scales[l + 1]
+    for l, scale in enumerate(scales):
+        changes[f"layers[{l}].bias"] *= scale

@@ -41,8 +41,9 @@ def conditional_pass(
     site : Site or None
         Needed for a sample.
     work : int
-        Multiply-adds, to decide on threads.
+        Multiply-adds of a row, to decide on threads.
     """
+    work *= min(n_rows, engine.panel_rows(chain, layer))
     stream = site.stream if site else Stream(0)
     engine.conditional(
         chain, layer, [None if x is None else kernel_form(x) for x in states], fields,
@@ -57,8 +58,12 @@ def conditional_pass(
 def gibbs_sweeps(
     chain, free_layers, states, fields, *, n_sweeps, site, n_rows, work, workspace, n_threads=None
 ):
-    """Run sweeps over a chain in place: odd layers, then even layers."""
+    """Run sweeps over a chain in place: odd layers, then even layers.
+
+    `work` counts the multiply-adds of a row in an average layer.
+    """
     stream = site.stream
+    work *= min(n_rows, max(engine.panel_rows(chain, l) for l in range(chain.n_layers)))
     engine.gibbs(
         chain, np.asarray(free_layers, np.uint8), [kernel_form(x) for x in states], fields,
         stream.key, stream.position, purpose(site.kind, 0, site.temperature), site.first_row,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.states import kernel_form
+from deepgen.states import dense, kernel_form
 from deepgen.threads import effective_threads
 
 
@@ -45,20 +45,25 @@ def _row_dot(x, offset, n_threads):
     return out
 
 
-def _means(x, factors, n_threads):
+def _means(x, factors, n_threads, squares=True):
     """Mean over rows of x, x^2 and factor * x for the lower and the upper factor."""
     size, n = x.shape[1], max(x.shape[0], 1)
-    total, square = np.zeros(size), np.zeros(size)
+    total, square = np.zeros(size), np.zeros(size) if squares else None
     weighted = [None if f is None else np.zeros(size) for f in factors]
     threads = effective_threads(n_threads, x.shape[0] * size * 8)
     engine.layer_sums(kernel_form(x), factors[0], factors[1], total, square, *weighted, threads)
-    return total / n, square / n, [None if w is None else w / n for w in weighted]
+    return total / n, square / n if squares else None, [w if w is None else w / n for w in weighted]
 
 
 def column_moments(x, n_threads=None):
     """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
     mean, square, _ = _means(x, (None, None), n_threads)
     return mean, square
+
+
+def learns_precision(parameters, layer):
+    """Tell whether training changes the log precision of a layer."""
+    return f"layers[{layer}].log_precision" in parameters.learned()
 
 
 @dataclass
@@ -70,23 +75,27 @@ class LayerGradients:
     difference: list
 
 
-def layer_gradients(parameters, phases, n_threads=None):
+def layer_gradients(parameters, phases, n_threads=None, *, centred=False):
     """Return the gradient of every parameter that belongs to one layer.
 
     Parameters
     ----------
     parameters : Parameters
     phases : Phases
+    centred : bool, default False
+        Leave out of the bias gradients what the change of the weights adds to them: the
+        gradient by the biases of the centred parametrization.
 
     Returns
     -------
     LayerGradients
         ``difference[l]`` is the plain difference of means, float32; ``bias[l]`` and
-        ``log_precision[l]`` are float64.
+        ``log_precision[l]`` are float64. The latter is taken at a fixed mean: who changes a log
+        precision moves the bias along by ``precision * offset * change``.
     """
     n_layers, offsets, gains = parameters.n_layers, phases.offsets, phases.gains
     scaled = None
-    if offsets is not None:
+    if offsets is not None and not centred:
         scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
     means = []
     for states in (phases.positive, phases.negative):
@@ -97,7 +106,7 @@ def layer_gradients(parameters, phases, n_threads=None):
         for l, x in enumerate(states):
             below = dots[l - 1] if dots is not None and l > 0 else None
             above = dots[l + 1] if dots is not None and l + 1 < n_layers else None
-            side.append(_means(x, (below, above), n_threads))
+            side.append(_means(x, (below, above), n_threads, learns_precision(parameters, l)))
         means.append(side)
     difference = [p[0] - q[0] for p, q in zip(*means, strict=True)]
     bias, log_precision = [], []
@@ -115,12 +124,11 @@ def layer_gradients(parameters, phases, n_threads=None):
         if l in phases.bias_terms:
             gradient += phases.bias_terms[l]
         own = None
-        if f"layers[{l}].log_precision" in parameters.learned():
+        if learns_precision(parameters, l):
             # derivative at a fixed offset: -precision (x - offset)^2 / 2
             centre = 0.0 if offsets is None else offsets[l]
             square = means[0][l][1] - means[1][l][1] - 2.0 * centre * difference[l]
             own = -0.5 * parameters.precisions[l] * square
-            gradient += parameters.precisions[l] * own * centre
         bias.append(gradient)
         log_precision.append(own)
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
@@ -138,13 +146,14 @@ class Step:
 
 def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
     pair = slice(layer, layer + 2)
+    (lower, upper), (below, above) = phases.positive[pair], phases.negative[pair]
     workspace, n_threads = tools
     rows = phases.positive[layer].shape[0] + phases.negative[layer].shape[0]
     weights = parameters.weights[layer]
     gradient, velocity, average = arrays
     return engine.update_weights(
-        [kernel_form(x) for x in phases.positive[pair]],
-        [kernel_form(x) for x in phases.negative[pair]],
+        (kernel_form(lower), dense(upper)),  # only the lower layer of a pair may be sparse
+        (kernel_form(below), dense(above)),
         None if phases.offsets is None else phases.offsets[pair],
         differences[pair],
         None if phases.gains is None else phases.gains[pair],

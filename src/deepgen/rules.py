@@ -3,15 +3,36 @@
 A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from deepgen.context import Context
 from deepgen.passes import Site
 from deepgen.phases import Phases
 from deepgen.sampling import start_particles, update_layer
 from deepgen.states import Particles
 from deepgen.stream import DATA, PARTICLES
+
+
+def _check_count(value, name):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _check_number(value, name, low, high):
+    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not (good and low < value < high):
+        raise ValueError(f"{name} must be a number in ({low:g}, {high:g}), got {value!r}")
+
+
+def _check_common(rule):
+    _check_count(rule.k, "k")
+    _check_number(rule.offset_rate, "offset_rate", 0.0, 1.0)
+    if not isinstance(rule.centring, bool):
+        raise ValueError(f"centring must be True or False, got {rule.centring!r}")
+    if rule.sparsity is not None and not isinstance(rule.sparsity, Sparsity):
+        raise ValueError(f"sparsity must be None or dg.Sparsity(target), got {rule.sparsity!r}")
 
 
 @dataclass(frozen=True)
@@ -33,8 +54,9 @@ class Sparsity:
     decay: float = 0.9
 
     def __post_init__(self):
-        if not 0.0 < self.target < 1.0:
-            raise ValueError(f"target must lie in (0, 1), got {self.target!r}")
+        _check_number(self.target, "target", 0.0, 1.0)
+        _check_number(self.strength, "strength", 0.0, np.inf)
+        _check_number(self.decay, "decay", 0.0, 1.0)
 
 
 @dataclass
@@ -54,11 +76,6 @@ class RuleState:
     offsets: list | None
     gains: list | None
     activity: list | None
-
-
-def _check_count(value, name):
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def _start(model, rule, particles):
@@ -97,6 +114,18 @@ def _finish(rule, state, positive, negative):
     return phases
 
 
+def _without_missing(model, batch, context):
+    """Hold what is missing at zero: it is no part of that row's model (Salakhutdinov, Mnih &
+    Hinton 2007, section 2)."""
+    missing = model.layers[0].missing(batch)
+    if missing is None:
+        return context
+    context = Context() if context is None else context
+    held = context.held.get(0)
+    missing = missing if held is None else (held != 0) | missing
+    return replace(context, held={**context.held, 0: missing})
+
+
 @dataclass(frozen=True)
 class CD:
     """Contrastive divergence: k sweeps from the data (Hinton 2002).
@@ -118,7 +147,7 @@ class CD:
     offset_rate: float = 0.01
 
     def __post_init__(self):
-        _check_count(self.k, "k")
+        _check_common(self)
 
     def start(self, model, stream):
         """Return the state before the first update."""
@@ -139,6 +168,7 @@ class CD:
         context : Context or None
             Bias rows, held entries and inverse temperatures of the batch's rows.
         """
+        context = _without_missing(model, batch, context)
         tools = {"context": context, "workspace": workspace, "n_threads": n_threads}
         means, draws = update_layer(
             model, 1, [batch, None], mean=True, site=Site(stream.child("data"), DATA), **tools
@@ -175,7 +205,7 @@ class PCD:
     offset_rate: float = 0.01
 
     def __post_init__(self):
-        _check_count(self.k, "k")
+        _check_common(self)
         _check_count(self.n_particles, "n_particles")
 
     def start(self, model, stream):
@@ -189,12 +219,18 @@ class PCD:
         Raises
         ------
         ValueError
-            If a context is given: particles belong to no row of the data. Use CD.
+            If a context is given, or the batch has missing variables: particles belong to no row
+            of the data. Use CD.
         """
         if context is not None:
             raise ValueError(
                 "PCD cannot use a context by row, because its particles belong to no row of the "
                 "data; use CD"
+            )
+        if model.layers[0].missing(batch) is not None:
+            raise ValueError(
+                "X has missing variables (all-zero groups), which PCD cannot leave out of the "
+                "model row by row; use rule='cd'"
             )
         tools = {"workspace": workspace, "n_threads": n_threads}
         means, _ = update_layer(model, 1, [batch, None], mean=True, **tools)
@@ -212,6 +248,6 @@ def as_rule(value):
     """Turn ``"cd"``, ``"pcd"`` or a rule into a rule."""
     if isinstance(value, str) and value in ("cd", "pcd"):
         return CD() if value == "cd" else PCD()
-    if not hasattr(value, "phases"):
+    if isinstance(value, type) or not hasattr(value, "phases"):
         raise ValueError(f"rule must be 'cd', 'pcd', dg.CD(k) or dg.PCD(k), got {value!r}")
     return value

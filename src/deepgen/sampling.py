@@ -14,10 +14,10 @@ CALL_WORK = 2_000_000_000
 _NO_CONTEXT = Context()
 
 
-def layer_work(model, layer, n_rows):
-    """Count the multiply-adds of one pass."""
+def layer_work(model, layer):
+    """Count the multiply-adds of one pass by row."""
     inputs = sum(model.layers[m].size for m in (layer - 1, layer + 1) if 0 <= m < model.n_layers)
-    return n_rows * model.layers[layer].size * (inputs + 8)
+    return model.layers[layer].size * (inputs + 8)
 
 
 def update_layer(
@@ -42,9 +42,17 @@ def update_layer(
     tuple of (ndarray or None, ndarray or None)
         Mean (float32) and draw (the layer's state type), (n_rows, n_units).
     """
-    context = context or _NO_CONTEXT
     neighbour = states[layer - 1] if layer > 0 else states[layer + 1]
     n_rows, units = neighbour.shape[0], model.layers[layer]
+    if context is None:
+        context = _NO_CONTEXT
+    else:
+        context.check(model.layers, n_rows)
+    for m in (layer - 1, layer + 1):
+        if 0 <= m < model.n_layers:
+            model.layers[m].check_width(states[m], f"states[{m}]")
+    if layer in context.held and states[layer] is None:
+        raise ValueError(f"held[{layer}] needs the states that layer {layer} keeps, got None")
     shape = (n_rows, units.size)
     held = layer in context.held
     means = draws = None
@@ -57,7 +65,7 @@ def update_layer(
     if n_rows:
         conditional_pass(
             model.chain, layer, states, context.fields(layer), mean=means, sample=draws, site=site,
-            n_rows=n_rows, work=layer_work(model, layer, n_rows), workspace=workspace,
+            n_rows=n_rows, work=layer_work(model, layer), workspace=workspace,
             n_threads=n_threads,
         )  # fmt: skip
     return means, draws
@@ -76,7 +84,7 @@ def start_particles(model, n_particles, stream, *, first_row=0):
         draws = np.empty((n_particles, layer.size), layer.state_dtype)
         site = Site(stream.child(number), START, first_row)
         conditional_pass(
-            chain, 0, [None], sample=draws, site=site, n_rows=n_particles, work=draws.size * 8
+            chain, 0, [None], sample=draws, site=site, n_rows=n_particles, work=8 * layer.size
         )
         states.append(draws)
     return Particles(states)
@@ -116,11 +124,9 @@ def gibbs(
         raise ValueError(f"n_sweeps must not be negative, got {n_sweeps}")
     context = context or _NO_CONTEXT
     context.check(model.layers, len(particles))
-    for number, (layer, x) in enumerate(zip(model.layers, particles.states, strict=True)):
-        if x.shape[1] != layer.size:
-            raise ValueError(
-                f"particles[{number}] must have {layer.size} columns, got {x.shape[1]}"
-            )
+    _check_particles(model, particles)
+    if not set(clamp) <= set(range(model.n_layers)):
+        raise ValueError(f"clamp must name layers of the model, got {tuple(clamp)}")
     if isinstance(random_state, Stream):
         stream = random_state
     else:
@@ -132,18 +138,34 @@ def gibbs(
     ]
     fields = [context.fields(l) for l in range(model.n_layers)]
     free = [l not in clamp for l in range(model.n_layers)]
-    work = sum(layer_work(model, l, n_rows) for l in range(model.n_layers) if free[l])
-    workspace, piece = engine.Workspace(), max(1, CALL_WORK // max(work, 1))
+    work = sum(layer_work(model, l) for l in range(model.n_layers) if free[l])
+    workspace, piece = engine.Workspace(), max(1, CALL_WORK // max(work * n_rows, 1))
     done = 0
     while done < n_sweeps and n_rows:
         count = min(piece, n_sweeps - done)
         gibbs_sweeps(
             model.chain, free, states, fields, n_sweeps=count,
-            site=Site(stream.advanced(done), SAMPLE, first_row), n_rows=n_rows, work=work,
-            workspace=workspace, n_threads=n_threads,
+            site=Site(stream.advanced(done), SAMPLE, first_row), n_rows=n_rows,
+            work=work // model.n_layers, workspace=workspace, n_threads=n_threads,
         )  # fmt: skip
         done += count
     return Particles(states)
+
+
+def _check_particles(model, particles):
+    if len(particles.states) != model.n_layers:
+        raise ValueError(
+            f"particles must have {model.n_layers} layers, got {len(particles.states)}"
+        )
+    for number, (layer, x) in enumerate(zip(model.layers, particles.states, strict=True)):
+        name = f"particles[{number}]"
+        layer.check_width(x, name)
+        layer.check(x, name)
+        if not layer.is_state(x):
+            raise ValueError(
+                f"{name} must hold states, got values between them; binarize grey values first, "
+                "for example x > rng.random(x.shape)"
+            )
 
 
 def visible_mean(model, particles, *, context=None, n_threads=None):
@@ -179,12 +201,16 @@ def impute(
     units = model.layers[0]
     stream = Stream.from_random_state(random_state)
     X = np.where(missing, 0, dense(as_states(X)))
-    held = {0: ~missing}
+    held, grey = {0: ~missing}, not units.is_state(X)
     first, total, square = None, 0.0, 0.0
     for chain in range(n_chains):
         source = stream.child(chain)
         particles = start_particles(model, len(X), source, first_row=first_row)
-        particles.states[0] = np.where(missing, particles[0], X).astype(units.state_dtype)
+        observed = X
+        if grey:  # each chain conditions on states drawn from the means
+            observed = units.sample(units.field_of(X), source.child("grey"), first_row=first_row)
+            observed[X == 0] = 0  # also the columns of a missing softmax group
+        particles.states[0] = np.where(missing, particles[0], observed).astype(units.state_dtype)
         context = Context(held=held)
         if n_sweeps:
             particles = gibbs(

@@ -29,12 +29,18 @@ class CompressedRows:
 def as_states(X):
     """Return rows in a form that kernels read, copying only where the form must change.
 
-    bool and uint8 stay bytes; CSR stays sparse; everything else becomes float32.
+    bool and uint8 stay bytes; CSR stays sparse; everything else becomes float32 (values beyond
+    it become infinite, which every unit type refuses).
+
+    Raises
+    ------
+    ValueError
+        If a sparse matrix points outside itself, which scipy does not check, or X is complex.
     """
     if isinstance(X, CompressedRows):
         return X
     if sparse.issparse(X):
-        X = X.tocsr()
+        X = checked_csr(X)
         if not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
@@ -45,11 +51,38 @@ def as_states(X):
             X.shape[1],
         )
     X = np.asarray(X)
+    if X.dtype.kind == "c":
+        raise ValueError("X must be real, got complex values")
     if X.dtype == np.bool_:
         return np.ascontiguousarray(X).view(np.uint8)
     if X.dtype == np.uint8:
         return np.ascontiguousarray(X)
-    return np.ascontiguousarray(X, np.float32)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(X, np.float32)
+
+
+def checked_csr(X):
+    """Return a sparse matrix as CSR after a check of its indices."""
+    if X.format == "coo":
+        for axis, coordinates in enumerate(X.coords):
+            if len(coordinates) and not 0 <= coordinates.min() <= coordinates.max() < X.shape[axis]:
+                raise ValueError("X is a damaged sparse matrix: indices point outside it")
+    if X.format not in ("csr", "csc", "bsr"):
+        return X.tocsr()
+    rows, limit = X.shape if X.format != "csc" else X.shape[::-1]
+    if X.format == "bsr":
+        rows, limit = rows // X.blocksize[0], limit // X.blocksize[1]
+    starts, indices = X.indptr, X.indices
+    whole = (
+        len(starts) == rows + 1
+        and starts[0] == 0
+        and (np.diff(starts) >= 0).all()
+        and starts[-1] <= min(len(indices), len(X.data))
+        and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < limit))
+    )
+    if not whole:
+        raise ValueError("X is a damaged sparse matrix: indices point outside it; build it again")
+    return X.tocsr()
 
 
 def kernel_form(states):

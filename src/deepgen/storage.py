@@ -5,6 +5,7 @@ names; every tensor's shape is recomputed from it. Nothing in a file is ever imp
 """
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -102,9 +103,7 @@ def _refuse_constant(name):
 
 
 def _json(text):
-    return json.loads(
-        text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant
-    )
+    return json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
 
 
 def read_header(path):
@@ -152,7 +151,7 @@ def _is_count(value, most):
 
 def _check_config(path, config):
     version = config.get("format_version")
-    _require(_is_count(version, 10**6), path, "it has no format_version")
+    _require(_is_count(version, math.inf), path, "it has no format_version")
     _require(
         version <= FORMAT_VERSION, path,
         f"format version {version} is newer than {FORMAT_VERSION}; update deepgen to read it",
@@ -183,7 +182,8 @@ def _check_config(path, config):
     observed = config["observed"]
     _require(
         isinstance(observed, list)
-        and all(isinstance(l, int) and 0 <= l < len(layers) for l in observed),
+        and all(type(l) is int and 0 <= l < len(layers) for l in observed)
+        and 1 <= len(set(observed)) == len(observed),
         path, "observed must list layers of the model",
     )  # fmt: skip
 
@@ -228,6 +228,11 @@ def load_model(path):
             shapes[name] == ("F32", shape), path,
             f"tensor {name} must be F32 of shape {shape}, got {shapes[name]}",
         )  # fmt: skip
+    n_bytes = sum(4 * math.prod(shape) for shape in expected.values())
+    _require(
+        8 <= path.stat().st_size - n_bytes <= 8 + MAX_HEADER, path,
+        f"it should hold {n_bytes} bytes of tensors, but is {path.stat().st_size} bytes long",
+    )  # fmt: skip
     try:
         tensors = parse(path.read_bytes())
     except (SafetensorError, ValueError) as error:

@@ -5,8 +5,9 @@ import os
 
 from deepgen._kernels import engine
 
-# Below this many multiply-adds (about 0.2 ms) waking a second thread costs more than it saves.
-SERIAL_WORK = 2_000_000
+# Below this many multiply-adds between two barriers (about 0.2 ms) waking a second thread costs
+# more than it saves, and on a busy machine far more.
+SERIAL_WORK = 4_000_000
 
 logger = logging.getLogger("deepgen")
 _limit = None
@@ -72,7 +73,7 @@ def effective_threads(n_threads=None, work=None):
     n_threads : int or None
         What the caller asked for.
     work : int or None
-        Multiply-adds of the call; small work stays serial.
+        Multiply-adds between two barriers; small work stays serial.
 
     Returns
     -------

@@ -19,6 +19,8 @@ from deepgen.stream import BINARIZE, Stream
 from deepgen.units import Gaussian
 
 DEFAULT_UPDATES = 5_000
+# Hidden units start rare: better likelihoods and features than from 0 (docs/decisions.md).
+HIDDEN_BIAS = -2.0
 # Updates between two copies of the last good parameters.
 SNAPSHOT_EVERY = 100
 
@@ -86,8 +88,11 @@ def default_schedule(layers):
 
 
 @contextlib.contextmanager
-def _interrupt_between_steps():
-    """Hold Ctrl-C back until an update is whole; yields a function that raises it."""
+def interrupt_between_steps():
+    """Hold Ctrl-C back until an update is whole; yields a function that raises it.
+
+    What arrives late is raised at the end.
+    """
     asked = threading.Event()
     ours = threading.current_thread() is threading.main_thread()
     ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -103,6 +108,7 @@ def _interrupt_between_steps():
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+    check()
 
 
 class Trainer:
@@ -179,17 +185,21 @@ class Trainer:
             batch = self._binarized(batch)
         # positions of different updates never meet, however many draws an update takes
         site = Stream(self.stream.child("updates").key, self.n_updates)
-        phases = self.rule.phases(
-            self.parameters, batch, self.rule_state, site, context=context, **tools
-        )
-        self.learning_rate = self.schedule(progress)
-        overflow = self.optimizer.step(
-            self.parameters, phases, self.optimizer_state, self.learning_rate, progress, **tools
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
+            phases = self.rule.phases(
+                self.parameters, batch, self.rule_state, site, context=context, **tools
+            )
+            self.learning_rate = self.schedule(progress)
+            overflow = self.optimizer.step(
+                self.parameters, phases, self.optimizer_state, self.learning_rate, progress, **tools
+            )
         if overflow:
             name = self.parameters.first_non_finite() or "parameters"
             self.parameters.restore(self._good)
-            self.optimizer_state["average"].arrays = None
+            # particles and velocities may hold what is not finite: begin them anew
+            good = self.parameters.to_model()
+            self.rule_state = self.rule.start(good, self.stream.child("diverged"))
+            self.optimizer_state = self.optimizer.start(self.parameters)
             raise DivergedError(name, self.epoch + 1, self.learning_rate)
         self.n_updates += 1
 
@@ -220,7 +230,7 @@ class Trainer:
         per_epoch = -(-n_rows // self.batch_size)
         total, stop = n_epochs * per_epoch, False
         bar = tqdm(total=total, unit="update", disable=not verbose)
-        with _interrupt_between_steps() as check_interrupt, bar:
+        with interrupt_between_steps() as check_interrupt, bar:
             while self.epoch < n_epochs and not stop:
                 began, seen = time.perf_counter(), 0
                 order = Stream(self.stream.child("order").key, self.epoch)
@@ -243,4 +253,5 @@ class Trainer:
         }
         self.history.append(entry)
         logger.info("epoch %(epoch)d: learning rate %(learning_rate).4g, %(seconds).2f s", entry)
-        return any([callback(report) for callback in callbacks])
+        answers = [callback(report) for callback in callbacks]  # all of them are called
+        return any(answers)

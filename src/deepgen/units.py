@@ -14,6 +14,9 @@ from deepgen.passes import Site, conditional_pass, layer_log_weight, segments_lo
 from deepgen.states import CompressedRows, as_states, dense
 from deepgen.stream import DATA
 
+# Beyond this, products of a precision and a mean leave float32.
+MAX_LOG_PRECISION = 60.0
+
 KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX = 0, 1, 2
 
 
@@ -64,8 +67,11 @@ class Units(ABC):
     group = 1
     precision = None
 
+    size = bias = None  # until the constructor has checked them
+
     def __init__(self, size=None, *, bias=None):
-        if size is not None and (not isinstance(size, int | np.integer) or size < 1):
+        integer = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        if size is not None and not (integer and size >= 1):
             raise ValueError(f"size must be a positive integer, got {size!r}")
         if bias is not None:
             bias = _vector(bias, size, "bias")
@@ -101,13 +107,20 @@ class Units(ABC):
         """Return (kind, n_copies, group, bias, precision) for ``Chain``."""
         return self.kind, self.n_copies, self.group, self.bias, self.precision
 
+    def check_width(self, x, name="X"):
+        """Raise ValueError unless `x` is (n_rows, size)."""
+        shape = np.shape(x)
+        if len(shape) != 2 or shape[1] != self.size:
+            raise ValueError(f"{name} must have shape (n_rows, {self.size}), got {shape}")
+
     def _pass(self, field, **outputs):
         """Run the kernels on this layer alone: its field comes as bias rows."""
+        self.check_width(field, "field")
         field = np.ascontiguousarray(field, np.float32)
         layer = self.kernel_layer()
         chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
         fields = (field, None, None, None, None)
-        conditional_pass(chain, 0, [None], fields, n_rows=len(field), work=field.size, **outputs)
+        conditional_pass(chain, 0, [None], fields, n_rows=len(field), work=8 * self.size, **outputs)
 
     def mean(self, field):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""
@@ -115,10 +128,10 @@ class Units(ABC):
         self._pass(field, mean=out)
         return out
 
-    def sample(self, field, stream):
+    def sample(self, field, stream, *, first_row=0):
         """Draw x ~ p(x | field) with the random numbers of `stream`."""
         out = np.empty(np.shape(field), self.state_dtype)
-        self._pass(field, sample=out, site=Site(stream, DATA))
+        self._pass(field, sample=out, site=Site(stream, DATA, first_row))
         return out
 
     def log_normalizer(self, field):
@@ -132,6 +145,7 @@ class Units(ABC):
         -------
         ndarray of shape (n_rows,), float64
         """
+        self.check_width(field, "field")
         return segments_log_normalizer([self.kernel_segment()], field)
 
     def kernel_segment(self):
@@ -151,6 +165,7 @@ class Units(ABC):
         ndarray of shape (n_rows,), float64
         """
         x = as_states(x)
+        self.check_width(x, "x")
         return -layer_log_weight(engine.Chain([self.kernel_layer()], []), 0, x)
 
     def moments(self, x):
@@ -170,8 +185,15 @@ class Units(ABC):
         """
 
     @abstractmethod
+    def field_of(self, mean):
+        """Return fields whose means are `mean`: the inverse of :meth:`mean`, within float32."""
+
+    @abstractmethod
     def check(self, states, name="X"):
         """Raise ValueError unless every value is one that these units can take."""
+
+    def missing(self, states):
+        """Return a bool mask of entries that say "missing", or None where there are none."""
 
     def is_state(self, states):
         """Tell whether the values are states, not means between states."""
@@ -197,13 +219,19 @@ class Binary(Units):
 
     def __init__(self, size=None, *, bias=None, n_copies=1):
         super().__init__(size, bias=bias)
-        if not isinstance(n_copies, int | np.integer) or not 1 <= n_copies <= 255:
-            raise ValueError(f"n_copies must be an integer from 1 to 255, got {n_copies!r}")
+        if not isinstance(n_copies, int | np.integer) or not 1 <= n_copies <= 8:
+            raise ValueError(f"n_copies must be an integer from 1 to 8, got {n_copies!r}")
         self.n_copies = int(n_copies)
 
     def options(self):
         """Return the settings that are not parameters."""
         return {} if self.n_copies == 1 else {"n_copies": self.n_copies}
+
+    def field_of(self, mean):
+        """Return log odds, within +-80."""
+        p = np.asarray(mean, np.float64) / self.n_copies
+        with np.errstate(divide="ignore"):
+            return np.clip(np.log(p) - np.log1p(-p), -80.0, 80.0).astype(np.float32)
 
     def fitted_to(self, mean, variance, n_rows):
         """Return the layer whose bias is the log odds of the data, smoothed by half a count."""
@@ -252,6 +280,12 @@ class Gaussian(Units):
         if log_precision is None:
             log_precision = np.zeros(self.size)
         self.log_precision = _vector(log_precision, self.size, "log_precision")
+        if np.abs(self.log_precision).max() > MAX_LOG_PRECISION:
+            raise ValueError(
+                f"log_precision must lie within +-{MAX_LOG_PRECISION:g}, got "
+                f"{self.log_precision[np.abs(self.log_precision).argmax()]:g}; standardize the "
+                "columns"
+            )
         self.precision = np.exp(self.log_precision)
         self.precision.flags.writeable = False
 
@@ -267,6 +301,10 @@ class Gaussian(Units):
         """Return the derivatives by bias, x, and by log_precision, -precision x**2 / 2."""
         square = (dense(as_states(x)).astype(np.float64) ** 2).mean(axis=0)
         return {**super().moments(x), "log_precision": -0.5 * self.precision * square}
+
+    def field_of(self, mean):
+        """Return precision times mean."""
+        return np.asarray(mean, np.float32) * self.precision
 
     def fitted_to(self, mean, variance, n_rows):
         """Return the layer with the data's mean and, where it is learned, its variance.
@@ -288,6 +326,11 @@ class Gaussian(Units):
             raise ValueError(
                 f"{name} must be finite and within float32, got {low} to {high}; remove or impute "
                 "such rows, and standardize the columns"
+            )
+        if max(abs(low), abs(high)) > 1e12:
+            raise ValueError(
+                f"{name} must lie within +-1e12 for Gaussian units, got {low:g} to {high:g}; "
+                "standardize the columns"
             )
 
     def is_state(self, states):
@@ -324,6 +367,16 @@ class Softmax(Units):
     def options(self):
         """Return the settings that are not parameters."""
         return {"n_categories": self.group}
+
+    def missing(self, states):
+        """Return the mask of the columns of all-zero groups, or None."""
+        rows = dense(states)
+        absent = ~rows.reshape(len(rows), -1, self.group).any(axis=2)
+        return np.repeat(absent, self.group, axis=1) if absent.any() else None
+
+    def field_of(self, mean):
+        """Return log probabilities, at least -80."""
+        return np.log(np.maximum(mean, np.exp(-80.0))).astype(np.float32)
 
     def fitted_to(self, mean, variance, n_rows):
         """Return the layer whose bias is the log frequency, smoothed by one count a group."""

@@ -1,15 +1,17 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
+import contextlib
 import threading
 import warnings
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen import storage
 from deepgen.bracket import log_partition_bracket
@@ -19,10 +21,17 @@ from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, Constant, Linear, as_schedule
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
-from deepgen.states import Particles, as_states
+from deepgen.states import Particles, as_states, checked_csr
 from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.training import DEFAULT_UPDATES, Trainer, default_schedule, initial_model
-from deepgen.units import Binary, Gaussian, as_units
+from deepgen.training import (
+    DEFAULT_UPDATES,
+    HIDDEN_BIAS,
+    Trainer,
+    default_schedule,
+    initial_model,
+    interrupt_between_steps,
+)
+from deepgen.units import Binary, Gaussian, Softmax, as_units
 
 _DTYPES = [np.float64, np.float32, np.uint8, np.bool_]
 
@@ -30,6 +39,13 @@ _DTYPES = [np.float64, np.float32, np.uint8, np.bool_]
 def _check_integer(value, name, least=1):
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def _sized(units, size, name, needed_by):
+    try:
+        return units.sized(size)
+    except ValueError as error:
+        raise ValueError(f"{name} does not fit {needed_by}: {error}") from None
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -131,21 +147,17 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If a parameter is no longer finite; `model_` is the last good model.
         """
         self._check_parameters()
-        rows = self._rows(X, reset=True)
-        visible, hidden = self._units(rows.n_columns)
-        n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
-        seed = seed_of(self.random_state)
-        stream = Stream.from_random_state(seed)
-        model = initial_model(visible, hidden, mean, variance, n_rows, stream)
-        n_epochs = self.n_epochs
-        if n_epochs is None:
-            n_epochs = -(-DEFAULT_UPDATES // -(-n_rows // self.batch_size))
-        if isinstance(rows, IterableRows) and n_epochs > 1 and iter(X) is X:
-            raise ValueError(
-                "X is a generator that can be read only once, but training takes "
-                f"{n_epochs} epochs; pass an object whose __iter__ starts again, or partial_fit"
-            )
-        trainer = self._trainer_for(model, stream)
+        with self._unchanged_on_error():
+            rows = self._rows(X, reset=True)
+            visible, hidden = self._units(rows.n_columns)
+            n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
+            seed = seed_of(self.random_state)
+            stream = Stream.from_random_state(seed)
+            model = initial_model(visible, hidden, mean, variance, n_rows, stream)
+            n_epochs = self.n_epochs
+            if n_epochs is None:
+                n_epochs = -(-DEFAULT_UPDATES // -(-n_rows // self.batch_size))
+            trainer = self._trainer_for(model, stream)
         self._score_seed = child_seed(seed, "score")
         try:
             trainer.fit(
@@ -173,23 +185,29 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         self._check_parameters()
-        rows = self._rows(X, reset=first)
-        if isinstance(rows, IterableRows):
-            raise ValueError("X must be an array or a sparse matrix for partial_fit")
-        visible, hidden = self._units(rows.n_columns)
-        n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
-        trainer = getattr(self, "_trainer", None)
-        if trainer is None:
-            seed = seed_of(self.random_state)
-            stream = Stream.from_random_state(seed)
-            self._score_seed = child_seed(seed, "score")
-            model = None if first else self.model_
-            if first:
-                model = initial_model(visible, hidden, mean, variance, n_rows, stream)
-            trainer = self._trainer_for(model, stream, streaming=True)
+        if is_iterable_of_batches(X):
+            raise ValueError(
+                "X must be an array or a sparse matrix for partial_fit, got "
+                f"{type(X).__name__}; call partial_fit with each of its batches"
+            )
+        with self._unchanged_on_error():
+            rows = self._rows(X, reset=first)
+            visible, hidden = self._units(rows.n_columns)
+            n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
+            trainer = getattr(self, "_trainer", None)
+            if trainer is None:
+                seed = seed_of(self.random_state)
+                stream = Stream.from_random_state(seed)
+                self._score_seed = child_seed(seed, "score")
+                model = None if first else self.model_
+                if first:
+                    model = initial_model(visible, hidden, mean, variance, n_rows, stream)
+                trainer = self._trainer_for(model, stream, streaming=True)
         try:
-            for start in range(0, n_rows, self.batch_size):
-                trainer.step(as_states(rows.X[start : start + self.batch_size]), 0.0)
+            with interrupt_between_steps() as check_interrupt:
+                for start in range(0, n_rows, self.batch_size):
+                    check_interrupt()
+                    trainer.step(as_states(rows.X[start : start + self.batch_size]), 0.0)
         finally:
             self._keep(trainer)
             self._trainer = trainer
@@ -201,6 +219,15 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name in ("n_epochs", "n_threads"):
             if getattr(self, name) is not None:
                 _check_integer(getattr(self, name), name)
+        if not isinstance(self.verbose, bool):
+            _check_integer(self.verbose, "verbose", 0)
+        for name in ("rule", "learning_rate", "optimizer"):
+            value = getattr(self, name)
+            if isinstance(value, type):
+                raise ValueError(
+                    f"{name} must be an object, got the class {value.__name__}; write "
+                    f"{value.__name__}(...)"
+                )
         as_rule(self.rule)
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
@@ -208,18 +235,43 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {self.optimizer!r}"
             )
-        if self.binarize and not isinstance(as_units(self.visible, "visible"), Binary):
-            raise ValueError("binarize needs visible='binary'")
-        for callback in self.callbacks or ():
-            if not callable(callback):
-                raise ValueError(f"callbacks must be callables, got {callback!r}")
+        visible, hidden = as_units(self.visible, "visible"), as_units(self.hidden, "hidden")
+        if isinstance(visible, Gaussian) and isinstance(hidden, Gaussian):
+            raise ValueError(
+                "hidden must not be Gaussian where visible is: such a model need not be "
+                "normalizable; make one of them 'binary'"
+            )
+        if not isinstance(self.binarize, bool | np.bool_):
+            raise ValueError(f"binarize must be True or False, got {self.binarize!r}")
+        if self.binarize and not (isinstance(visible, Binary) and visible.n_copies == 1):
+            raise ValueError(f"binarize needs visible='binary', got visible={self.visible!r}")
+        if not isinstance(self.callbacks, list | tuple | None) or not all(
+            callable(callback) for callback in self.callbacks or ()
+        ):
+            raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
 
     def _units(self, n_columns):
-        visible = as_units(self.visible, "visible").sized(n_columns)
+        visible = as_units(self.visible, "visible")
         hidden = as_units(self.hidden, "hidden")
         if isinstance(hidden, Gaussian):
-            hidden = Gaussian(learn_precision=False)  # its scale is the weights' scale
-        return visible, hidden.sized(self.n_hidden)
+            hidden = hidden.replace(learn_precision=False)  # its scale is the weights' scale
+        elif isinstance(hidden, Binary) and hidden.size is None:
+            bias = np.full(self.n_hidden, HIDDEN_BIAS)
+            hidden = Binary(bias=bias, n_copies=hidden.n_copies)
+        return (
+            _sized(visible, n_columns, "visible", f"the {n_columns} columns of X"),
+            _sized(hidden, self.n_hidden, "hidden", f"n_hidden={self.n_hidden}"),
+        )
+
+    @contextlib.contextmanager
+    def _unchanged_on_error(self):
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _trainer_for(self, model, stream, streaming=False):
         if self.learning_rate is not None:
@@ -271,9 +323,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features), float32
         """
         check_is_fitted(self)
-        H = np.asarray(X)
+        if sparse.issparse(X):
+            X = checked_csr(X)
+        H = check_array(X, accept_sparse="csr", dtype=_DTYPES, input_name="X", estimator=self)
         hidden = self.model_.layers[1]
-        if H.ndim != 2 or H.shape[1] != hidden.size:
+        if H.shape[1] != hidden.size:
             raise ValueError(
                 f"X must have shape (n_samples, {hidden.size}), the hidden units, got {H.shape}"
             )
@@ -293,7 +347,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
-        return free_energy(self.model_, self._states(X), n_threads=self.n_threads)
+        states = self._states(X)
+        return free_energy(self.model_, states, n_threads=self.n_threads)
 
     def log_partition(self):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
@@ -425,10 +480,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(f"method must be 'mean' or 'draw', got {method!r}")
         _check_integer(n_chains, "n_chains")
         _check_integer(n_sweeps, "n_sweeps", 0)
-        values = validate_data(
-            self, X, dtype=_DTYPES, reset=False, ensure_all_finite="allow-nan",
-            ensure_min_samples=0,
-        )  # fmt: skip
+        _check_integer(first_row, "first_row", 0)
+        values = self._validated(X, reset=False, ensure_all_finite=False, ensure_min_samples=0)
         if missing is None:
             missing = np.isnan(values)
         else:
@@ -439,10 +492,16 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     f"{missing.dtype} of shape {missing.shape}"
                 )
         filled = np.where(missing, 0, values)
-        if np.isnan(filled).any():
-            raise ValueError("X has NaN where `missing` says that it is observed")
-        states = as_states(filled)
-        self.model_.layers[0].check(states)
+        if not np.isfinite(filled).all():
+            raise ValueError("X must be finite where it is observed; mark other entries as missing")
+        states, visible = as_states(filled), self.model_.layers[0]
+        visible.check(states)
+        if isinstance(visible, Softmax):
+            counts = missing.reshape(-1, visible.group).sum(axis=1)
+            if not np.isin(counts, (0, visible.group)).all():
+                raise ValueError(
+                    f"missing must hold all {visible.group} columns of a softmax variable or none"
+                )
         draws, means, deviation = impute(
             self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
             random_state=random_state, first_row=first_row, n_threads=self.n_threads,
@@ -495,15 +554,25 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if is_iterable_of_batches(X):
             rows = IterableRows(X)
             self.n_features_in_ = rows.n_columns
+            vars(self).pop("feature_names_in_", None)
             return rows
-        return ArrayRows(
-            validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=reset)
-        )
+        return ArrayRows(self._validated(X, reset=reset, accept_sparse="csr"))
+
+    def _validated(self, X, *, reset, **options):
+        if is_iterable_of_batches(X):
+            raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
+        if sparse.issparse(X):
+            X = checked_csr(X)
+        if np.ma.isMaskedArray(X):
+            raise ValueError(
+                "X is a masked array, whose mask would be lost; fill it, or complete rows with "
+                "impute(X.data, missing=X.mask)"
+            )
+        return validate_data(self, X, dtype=_DTYPES, reset=reset, **options)
 
     def _states(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False)
-        states = as_states(X)
+        states = as_states(self._validated(X, reset=False, accept_sparse="csr"))
         self.model_.layers[0].check(states)
         return states
 
