@@ -134,8 +134,8 @@ def _tell(likelihood, say):
     if likelihood["method"] == "exact":
         value, how = f"{lower:.1f}", "exact"
     else:
-        value = f"{lower:.1f} .. {upper:.1f}" if math.isfinite(upper) else f"{lower:.1f} .. ?"
-        how = "bracket by annealed importance sampling, forward and back"
+        ends = [f"{end:.1f}" if math.isfinite(end) else "unknown" for end in (lower, upper)]
+        value, how = " .. ".join(ends), "bracket by annealed importance sampling, both ways"
     say("Log-likelihood of a held-out digit, in nats (higher is better)")
     say(f"  independent pixels  {independent:.1f}")
     say(f"  RBM                 {value}  ({how})")
@@ -181,10 +181,12 @@ def _completions(rbm, X, seed):
     observed[:, : X.shape[1] // 2] = True
     seed = child_seed(seed, "completions")
     rows = {
-        f"{n} chain{'s' * (n > 1)}": rbm.impute(X, ~observed, n_chains=n, random_state=seed)
+        f"{n} chain{'s' * (n > 1)}": rbm.impute(
+            X, ~observed, n_chains=n, n_sweeps=500, random_state=seed
+        )
         for n in (1, 20)
     }
     plots.plot_completions(X, observed, rows, ax=ax).set_title(
-        "Lower half missing (blue), completed: pixel means of one chain, and over 20", fontsize=10
+        "Lower half missing (blue), completed: pixel means of one chain, and of 20", fontsize=10
     )
     return figure

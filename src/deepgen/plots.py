@@ -11,8 +11,7 @@ import numpy as np
 
 from deepgen.states import as_states, dense
 
-_GAP = 2  # pixels between pictures
-_BETWEEN = "white"  # colour between pictures
+_BETWEEN = "#c3d0dd"  # colour between pictures: neither ink nor paper nor a grey
 _MISSING = "#5b84b1"  # colour of a pixel that is NaN: not to be taken for a grey
 _INCHES = 0.6  # side of one picture in a figure made here
 
@@ -73,7 +72,7 @@ def plot_filters(model_or_estimator, shape=None, *, n=100, ax=None):
     pictures = _pictures(model.weights[0].T[:n], shape, "the visible layer")
     limit = float(np.percentile(np.abs(pictures), 99.5)) or 1.0
     grid = _arranged(pictures)
-    return _draw(grid, ax, limits=(-limit, limit), colours="RdBu_r", between="#c0c0c0")
+    return _draw(grid, ax, limits=(-limit, limit), colours="RdBu_r")
 
 
 def plot_samples(X, shape=None, *, n_columns=None, limits=None, ax=None):
@@ -125,9 +124,9 @@ def plot_rows(rows, shape=None, *, limits=None, ax=None):
     if len(set(shapes.values())) != 1:
         raise ValueError(f"rows must have one number of pictures of one shape, got {shapes}")
     ax = _draw(np.stack(pictures), ax, limits=limits or _limits(pictures))
-    height = pictures[0].shape[1]
+    height, gap = pictures[0].shape[1], _gap(pictures[0].shape)
     ax.set_yticks(
-        [_GAP + row * (height + _GAP) + height / 2 - 0.5 for row in range(len(rows))],
+        [gap + row * (height + gap) + height / 2 - 0.5 for row in range(len(rows))],
         labels=list(rows),
     )
     return ax
@@ -251,22 +250,27 @@ def _arranged(pictures, n_columns=None):
     return grid.reshape(n_rows, n_columns, *pictures.shape[1:])
 
 
-def _draw(grid, ax, *, limits, colours="gray", between=_BETWEEN):
+def _gap(shape):
+    """Pixels between pictures (..., height, width)."""
+    return max(1, round(max(shape[-2:]) / 14))
+
+
+def _draw(grid, ax, *, limits, colours="gray"):
     """Draw a grid (rows, columns, height, width) as one image; infinite is between pictures."""
     n_rows, n_columns, height, width = grid.shape
     if ax is None:
-        size = (_INCHES * n_columns + 0.2, _INCHES * n_rows * height / width + 0.2)
-        size = (max(size[0], 3.0), max(size[1], 1.0))
+        size = (max(3.0, _INCHES * n_columns), max(1.0, _INCHES * n_rows * height / width))
         _, ax = require_matplotlib("pyplot").subplots(figsize=size, layout="constrained")
-    tile = np.full((n_rows, n_columns, height + _GAP, width + _GAP), np.inf, np.float32)
-    tile[:, :, _GAP:, _GAP:] = grid
-    image = tile.transpose(0, 2, 1, 3).reshape(n_rows * (height + _GAP), -1)
-    image = np.pad(image, ((0, _GAP), (0, _GAP)), constant_values=np.inf)
+    gap = _gap(grid.shape)
+    tile = np.full((n_rows, n_columns, height + gap, width + gap), np.inf, np.float32)
+    tile[:, :, gap:, gap:] = grid
+    image = tile.transpose(0, 2, 1, 3).reshape(n_rows * (height + gap), -1)
+    image = np.pad(image, ((0, gap), (0, gap)), constant_values=np.inf)
     # An image of colours: NaN and the gaps need two colours, and a colour map has one for both.
     colors = require_matplotlib("colors")
     scale = require_matplotlib("cm").ScalarMappable(colors.Normalize(*limits, clip=True), colours)
     colour = scale.to_rgba(np.nan_to_num(image, posinf=0.0))
-    colour[np.isposinf(image)] = colors.to_rgba(between)
+    colour[np.isposinf(image)] = colors.to_rgba(_BETWEEN)
     colour[np.isnan(image)] = colors.to_rgba(_MISSING)
     ax.imshow(colour, interpolation="nearest")
     ax.set_xticks([])

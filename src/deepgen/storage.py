@@ -1,9 +1,11 @@
 """The file format: one model, one safetensors file (docs/architecture.md, "Files").
 
 The configuration is JSON in the file's metadata, with a format version and a closed registry of
-names; every tensor's shape is recomputed from it. Nothing in a file is ever imported or run.
+names; every tensor's shape is recomputed from it, and a checksum covers both. Nothing in a file
+is ever imported or run.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -39,6 +41,11 @@ def describe(model):
     tags = {kind: tag for tag, kind in _UNITS.items()}
     layers, tensors = [], {}
     for l, layer in enumerate(model.layers):
+        if type(layer) not in tags:
+            raise ValueError(
+                f"layers[{l}] is a {type(layer).__name__}, which the file format does not know; "
+                f"it knows {', '.join(kind.__name__ for kind in tags)}"
+            )
         layers.append({"units": tags[type(layer)], "size": layer.size, **layer.options()})
         tensors |= {f"layers.{l}.{name}": value for name, value in layer.parameters().items()}
     tensors |= {f"weights.{l}": matrix for l, matrix in enumerate(model.weights)}
@@ -63,9 +70,19 @@ def save(model, path, *, extra=None):
     """
     config, tensors = describe(model)
     header = {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}
-    metadata = {"deepgen": json.dumps(header, sort_keys=True, allow_nan=False)}
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    metadata = {"deepgen": text, "sha256": _checksum(text, contiguous)}
     write_atomically(path, serialize(contiguous, metadata=metadata))
+
+
+def _checksum(text, tensors):
+    """SHA-256 of the configuration and the tensors by name: finds damage, proves no origin."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name])
+    return digest.hexdigest()
 
 
 def write_atomically(path, data):
@@ -116,7 +133,10 @@ def read_header(path):
     FileNotFoundError
         If there is none.
     """
-    path = Path(path)
+    return _read_header(Path(path))[:2]
+
+
+def _read_header(path):
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
@@ -137,7 +157,7 @@ def _parse_header(path, prefix, start, size):
         raise ModelFileError(f"{path}: not a deepgen model file ({error})") from None
     if not isinstance(config, dict):
         raise ModelFileError(f"{path}: the configuration is not an object")
-    return config, shapes
+    return config, shapes, metadata
 
 
 def _require(condition, path, message):
@@ -219,7 +239,7 @@ def load_model(path):
         If there is no such file.
     """
     path = Path(path)
-    config, shapes = read_header(path)
+    config, shapes, metadata = _read_header(path)
     _check_config(path, config)
     expected = _expected_shapes(config["layers"])
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
@@ -238,6 +258,9 @@ def load_model(path):
     except (SafetensorError, ValueError) as error:
         raise ModelFileError(f"{path}: damaged ({error})") from None
     _require(set(tensors) == set(expected), path, "tensors are missing or unknown")
+    text = metadata["deepgen"]
+    whole = metadata == {"deepgen": text, "sha256": _checksum(text, tensors)}
+    _require(whole, path, "damaged: the checksum does not fit the tensors")
     layers = []
     try:
         for l, layer in enumerate(config["layers"]):

@@ -21,6 +21,8 @@ from deepgen.units import Gaussian
 DEFAULT_UPDATES = 5_000
 # Hidden units start rare: better likelihoods and features than from 0 (docs/decisions.md).
 HIDDEN_BIAS = -2.0
+# Particles this many of the data's standard deviations away will not come back.
+RUNAWAY = 1e6
 # Updates between two copies of the last good parameters.
 SNAPSHOT_EVERY = 100
 
@@ -83,7 +85,7 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
 def default_schedule(layers):
     """Return the learning rate that works untuned, decaying to zero (docs/decisions.md)."""
     if any(isinstance(layer, Gaussian) for layer in layers):
-        return Linear(0.02, 0.0)
+        return Linear(0.05, 0.0)
     return Linear(0.2, 0.0)
 
 
@@ -179,6 +181,7 @@ class Trainer:
             If a parameter is no longer finite; the last good parameters are put back.
         """
         if self.n_updates % SNAPSHOT_EVERY == 0:
+            self._check_particles()
             self._good = self.parameters.snapshot()
         tools = {"workspace": self._workspace, "n_threads": self.n_threads}
         if self.binarize:
@@ -194,14 +197,25 @@ class Trainer:
                 self.parameters, phases, self.optimizer_state, self.learning_rate, progress, **tools
             )
         if overflow:
-            name = self.parameters.first_non_finite() or "parameters"
-            self.parameters.restore(self._good)
-            # particles and velocities may hold what is not finite: begin them anew
-            good = self.parameters.to_model()
-            self.rule_state = self.rule.start(good, self.stream.child("diverged"))
-            self.optimizer_state = self.optimizer.start(self.parameters)
-            raise DivergedError(name, self.epoch + 1, self.learning_rate)
+            self._diverged(self.parameters.first_non_finite() or "parameters")
         self.n_updates += 1
+
+    def _check_particles(self):
+        """Real-valued particles can run away long before a weight does."""
+        particles = self.rule_state.particles
+        for l, layer in enumerate(self.parameters.layers):
+            if particles is not None and layer.precision is not None:
+                away = np.abs(particles[l] - layer.bias / layer.precision)
+                if not (away * np.sqrt(layer.precision) < RUNAWAY).all():
+                    self._diverged(f"particles[{l}]")
+
+    def _diverged(self, name):
+        self.parameters.restore(self._good)
+        # particles and velocities may hold what is not finite: begin them anew
+        good = self.parameters.to_model()
+        self.rule_state = self.rule.start(good, self.stream.child("diverged"))
+        self.optimizer_state = self.optimizer.start(self.parameters)
+        raise DivergedError(name, self.epoch + 1, self.learning_rate)
 
     def _binarized(self, batch):
         grey = dense(batch)

@@ -31,6 +31,14 @@ def _vector(value, size, name):
     return value
 
 
+def _check_finite(low, high, name):
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(
+            f"{name} must be finite, but contains NaN, inf or values beyond float32; remove such "
+            "rows, or complete them with impute"
+        )
+
+
 def _bounds(states):
     """Smallest and largest value, counting the zeros that a sparse matrix leaves out."""
     if isinstance(states, CompressedRows):
@@ -241,6 +249,7 @@ class Binary(Units):
     def check(self, states, name="X"):
         """Raise ValueError unless every value lies in [0, n_copies]."""
         low, high = _bounds(states)
+        _check_finite(low, high, name)
         if not (low >= 0 and high <= self.n_copies):
             value = high if not high <= self.n_copies else low
             raise ValueError(
@@ -322,11 +331,7 @@ class Gaussian(Units):
     def check(self, states, name="X"):
         """Raise ValueError where a value is not finite or beyond float32."""
         low, high = _bounds(states)
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(
-                f"{name} must be finite and within float32, got {low} to {high}; remove or impute "
-                "such rows, and standardize the columns"
-            )
+        _check_finite(low, high, name)
         if max(abs(low), abs(high)) > 1e12:
             raise ValueError(
                 f"{name} must lie within +-1e12 for Gaussian units, got {low:g} to {high:g}; "
@@ -388,6 +393,7 @@ class Softmax(Units):
     def check(self, states, name="X"):
         """Raise ValueError unless each group is a distribution, a one-hot state or all zero."""
         low, high = _bounds(states)
+        _check_finite(low, high, name)
         if not (low >= 0 and high <= 1):
             value = high if not high <= 1 else low
             raise ValueError(
