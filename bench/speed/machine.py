@@ -16,8 +16,10 @@ def n_cores():
 def describe(n_threads):
     """Return lines about the CPU, its load, threads, BLAS and the commit."""
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    busy = os.getloadavg()[0] > 0.5 * n_cores()
+    warning = " BUSY: measure again" if busy else ""
     return [
-        f"cpu: {cpu_model()}, {n_cores()} cores; load average {load} (1, 5, 15 min)",
+        f"cpu: {cpu_model()}, {n_cores()} cores; load average {load} (1, 5, 15 min){warning}",
         f"threads: {n_threads} for every system; BLAS of NumPy and SciPy: {blas()}",
         f"python {platform.python_version()}, {platform.system()} {platform.machine()}; "
         f"commit: {commit()}",

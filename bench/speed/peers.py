@@ -32,14 +32,14 @@ class System:
 
 
 def fit_deepgen(rows, n_epochs, callbacks=None):
-    """Return a fitted `deepgen.RBM`."""
+    """Return a fitted `deepgen.RBM`, without the centring and averaging that peers do not do."""
     import deepgen as dg
 
     return dg.RBM(
         n_hidden=N_HIDDEN,
-        rule=dg.CD(1),
+        rule=dg.CD(1, centring=False),
         learning_rate=LEARNING_RATE,
-        optimizer=dg.SGD(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
+        optimizer=dg.SGD(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, averaging=0.0),
         batch_size=BATCH_SIZE,
         n_epochs=n_epochs,
         random_state=0,
@@ -201,7 +201,7 @@ def _torch_optimizer(weights, visible_bias, hidden_bias):
 
 
 SYSTEMS = {
-    "deepgen": System(train_deepgen, "uint8"),
+    "deepgen": System(train_deepgen, "uint8", "uncentred, no averaging"),
     "numpy": System(train_numpy, "float32", "plain loop"),
     "scikit-learn": System(
         train_sklearn,

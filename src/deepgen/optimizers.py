@@ -71,7 +71,8 @@ def _apply(parameters, phases, layer, kind, change):
     moved = log_precision + np.clip(0.2 * change, -0.1, 0.1)
     moved = np.clip(moved, start - 7.0, start + 7.0).astype(np.float32)
     if phases.offsets is not None:
-        shift = parameters.precisions[layer] * (moved - log_precision) * phases.offsets[layer]
+        change = np.expm1(moved - log_precision)
+        shift = parameters.precisions[layer] * change * phases.offsets[layer]
         parameters.biases[layer] += shift
     log_precision[...] = moved
 

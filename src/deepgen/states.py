@@ -44,8 +44,10 @@ def as_states(X):
         if not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(X.data, np.float32)
         return CompressedRows(
-            np.ascontiguousarray(X.data, np.float32),
+            values,
             np.ascontiguousarray(X.indices, np.int32),
             np.ascontiguousarray(X.indptr, np.int64),
             X.shape[1],

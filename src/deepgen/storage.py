@@ -70,15 +70,16 @@ def save(model, path, *, extra=None):
     """
     config, tensors = describe(model)
     header = {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    metadata = {"deepgen": text, "sha256": _checksum(text, contiguous)}
+    header["sha256"] = _checksum(header, contiguous)
+    # one entry: safetensors writes several in an order that changes from call to call
+    metadata = {"deepgen": json.dumps(header, sort_keys=True, allow_nan=False)}
     write_atomically(path, serialize(contiguous, metadata=metadata))
 
 
-def _checksum(text, tensors):
+def _checksum(config, tensors):
     """SHA-256 of the configuration and the tensors by name: finds damage, proves no origin."""
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, allow_nan=False).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name])
@@ -133,10 +134,7 @@ def read_header(path):
     FileNotFoundError
         If there is none.
     """
-    return _read_header(Path(path))[:2]
-
-
-def _read_header(path):
+    path = Path(path)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
@@ -151,13 +149,13 @@ def _parse_header(path, prefix, start, size):
     try:
         header = _json(start[:length].decode())
         metadata = header.pop("__metadata__")
-        config = _json(metadata["deepgen"])
+        config = _json(metadata.pop("deepgen"))
         shapes = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a deepgen model file ({error})") from None
-    if not isinstance(config, dict):
-        raise ModelFileError(f"{path}: the configuration is not an object")
-    return config, shapes, metadata
+    if not isinstance(config, dict) or metadata:
+        raise ModelFileError(f"{path}: the configuration is not one object")
+    return config, shapes
 
 
 def _require(condition, path, message):
@@ -177,7 +175,7 @@ def _check_config(path, config):
         f"format version {version} is newer than {FORMAT_VERSION}; update deepgen to read it",
     )  # fmt: skip
     _require(
-        set(config) == {"format_version", "model", "layers", "observed", "extra"}, path,
+        set(config) == {"format_version", "model", "layers", "observed", "extra", "sha256"}, path,
         "the configuration has unknown or missing entries",
     )  # fmt: skip
     _require(config["model"] == "BoltzmannMachine", path, f"unknown model {config['model']!r}")
@@ -239,7 +237,7 @@ def load_model(path):
         If there is no such file.
     """
     path = Path(path)
-    config, shapes, metadata = _read_header(path)
+    config, shapes = read_header(path)
     _check_config(path, config)
     expected = _expected_shapes(config["layers"])
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
@@ -258,9 +256,7 @@ def load_model(path):
     except (SafetensorError, ValueError) as error:
         raise ModelFileError(f"{path}: damaged ({error})") from None
     _require(set(tensors) == set(expected), path, "tensors are missing or unknown")
-    text = metadata["deepgen"]
-    whole = metadata == {"deepgen": text, "sha256": _checksum(text, tensors)}
-    _require(whole, path, "damaged: the checksum does not fit the tensors")
+    _require(config.pop("sha256") == _checksum(config, tensors), path, "damaged (wrong checksum)")
     layers = []
     try:
         for l, layer in enumerate(config["layers"]):

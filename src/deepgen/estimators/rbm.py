@@ -14,9 +14,8 @@ from sklearn.base import (
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen import storage
-from deepgen.bracket import log_partition_bracket
 from deepgen.data import ArrayRows, IterableRows, is_iterable_of_batches, survey
-from deepgen.likelihood import exact_log_likelihood, free_energy
+from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
 from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, Constant, Linear, as_schedule
 from deepgen.rules import as_rule

@@ -1,6 +1,7 @@
 """Brackets of log Z: an estimate from below and one from above, or the exact value."""
 
-from deepgen.likelihood import LogPartition, ais, exact_log_partition, is_enumerable, reverse_ais
+from deepgen.likelihood.annealing import ais, reverse_ais
+from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_enumerable
 from deepgen.sampling import start_particles
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed

@@ -1,0 +1,110 @@
+"""scikit-learn's own checks, on real-valued data and on the binary default: nothing may fail."""
+
+import os
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
+
+import deepgen as dg
+
+# The only check that may be skipped, because scikit-learn asks for an environment variable.
+NEEDS_ARRAY_API = "check_array_api_input"
+
+
+def _to_unit_interval(X):
+    """Map numbers to [0, 1] one by one (0 to 0); leave what is no table of numbers as it is."""
+    if isinstance(X, pd.DataFrame):
+        return X.map(lambda value: abs(value) / (1.0 + abs(value)))
+    if sparse.issparse(X):
+        if X.format not in ("csr", "csc", "coo"):
+            X = X.tocsr()
+        mapped = X.copy()
+        mapped.data = _to_unit_interval(X.data)
+        return mapped
+    array = np.asarray(X)
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            return X
+    if array.dtype.kind not in "iuf":
+        return X
+    size = np.abs(array.astype(np.float64 if array.dtype.kind != "f" else array.dtype))
+    with np.errstate(invalid="ignore"):  # inf / inf: NaN, which the estimator refuses as well
+        return size / (1 + size)
+
+
+class UnitIntervalRBM(dg.RBM):
+    """The binary default, fed with reals: every method that takes X maps it first."""
+
+    def fit(self, X, y=None):
+        return super().fit(_to_unit_interval(X))
+
+    def partial_fit(self, X, y=None):
+        return super().partial_fit(_to_unit_interval(X))
+
+    def transform(self, X):
+        return super().transform(_to_unit_interval(X))
+
+    def free_energy(self, X):
+        return super().free_energy(_to_unit_interval(X))
+
+    def score_samples(self, X):
+        with warnings.catch_warnings():  # mapped values are grey; that warning has its own test
+            warnings.filterwarnings("ignore", "X has values between states", UserWarning)
+            return super().score_samples(_to_unit_interval(X))
+
+    # `score` calls score_samples: mapped there once
+
+
+ESTIMATORS = {
+    "gaussian": dg.RBM(n_hidden=4, visible="gaussian", n_epochs=2, random_state=0),
+    "binary": UnitIntervalRBM(n_hidden=4, n_epochs=2, random_state=0),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_check_estimator_raises_nothing(name):
+    """Would catch any breach of scikit-learn's contract: no list of expected failures is given."""
+    check_estimator(ESTIMATORS[name], on_fail="raise", on_skip=None)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_all_checks_run(name):
+    """Would catch a tag that quietly switches checks off: all run, none is skipped by us."""
+    results = check_estimator(ESTIMATORS[name], on_fail=None, on_skip=None)
+    status = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
+    if os.environ.get("SCIPY_ARRAY_API") != "1":
+        assert status.pop(NEEDS_ARRAY_API, "skipped") == "skipped"
+    assert status == {}
+    assert not any(r["expected_to_fail"] for r in results)
+    names = {r["check_name"] for r in results}
+    assert len(names) >= 40
+    for needed in (
+        "check_n_features_in_after_fitting", "check_fit2d_1sample", "check_estimator_sparse_matrix",
+        "check_estimators_pickle", "check_transformer_general", "check_methods_subset_invariance",
+        "check_methods_sample_order_invariance", "check_readonly_memmap_input",
+    ):  # fmt: skip
+        assert needed in names
+
+
+def test_checks_see_a_broken_estimator():
+    """Would catch a checker that checks nothing: an estimator that keeps the data must fail."""
+
+    class Broken(UnitIntervalRBM):
+        def transform(self, X):
+            return super().transform(X) + np.arange(np.shape(X)[0])[:, None]  # by position
+
+    failed = check_estimator(
+        Broken(n_hidden=2, n_epochs=1, random_state=0), on_fail=None, on_skip=None
+    )
+    assert any(r["status"] == "failed" for r in failed)
+
+
+def test_checks_can_be_listed():
+    """Would catch an estimator whose tags or constructor break scikit-learn's own generator."""
+    assert len(list(estimator_checks_generator(ESTIMATORS["gaussian"]))) >= 40

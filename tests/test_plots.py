@@ -1,0 +1,179 @@
+"""Pictures: what is drawn where, in which colours, and without touching anybody's figures."""
+
+import sys
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import deepgen as dg
+from deepgen import plots
+
+matplotlib = pytest.importorskip("matplotlib", reason="pip install 'deepgen[demo]'")
+matplotlib.use("Agg")
+from matplotlib import colors, pyplot  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+BLACK, WHITE = (0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    pyplot.close("all")
+
+
+@pytest.fixture
+def ax():
+    """Axes of a figure that pyplot does not know."""
+    return Figure().subplots()
+
+
+def colours(ax):
+    """The image that was drawn, (height, width, 4)."""
+    return ax.images[0].get_array()
+
+
+def same(colour, expected):
+    return np.allclose(colour, colors.to_rgba(expected), atol=1e-6)
+
+
+def test_pixels_stand_where_the_data_say(ax):
+    """Catches a transposed picture or grid: digits would lie on their side."""
+    X = np.zeros((3, 6), np.uint8)
+    X[0, 1] = X[1, 3] = 1  # row 0, column 1 of the first; row 1, column 0 of the second
+    image = colours(plots.plot_samples(X, (2, 3), n_columns=2, ax=ax))
+    gap = plots._gap((2, 3))
+    assert image.shape == (2 * (2 + gap) + gap, 2 * (3 + gap) + gap, 4)
+    assert same(image[gap, gap + 1], WHITE)
+    assert same(image[gap + 1, 2 * gap + 3], WHITE)
+    assert same(image[gap, gap], BLACK)
+    white = (image == 1).all(axis=2).sum()
+    assert white == 2  # also: the empty place of the grid is neither ink nor paper
+
+
+def test_scale_follows_data_or_limits(ax):
+    """Catches bytes of 0..255 or reals drawn on a scale of 0..1, where all would be white."""
+    X = np.array([[0, 51, 255, 0]])
+    assert same(colours(plots.plot_samples(X, ax=ax))[1, 2], (0.2, 0.2, 0.2))
+    image = colours(plots.plot_samples(np.array([[0.0, 0.5, 0.25, 0.0]]), ax=Figure().subplots()))
+    assert abs(image[1, 2, 0] - 0.5) < 0.01
+    limited = plots.plot_samples(X, limits=(0, 51), ax=Figure().subplots())
+    assert same(colours(limited)[1, 2], WHITE)
+
+
+def test_missing_pixels_have_a_colour_of_their_own(ax):
+    """Catches NaN drawn as black, which reads as observed paper."""
+    image = colours(plots.plot_samples(np.array([[0.0, np.nan, 1.0, 0.0]]), ax=ax))
+    assert same(image[1, 2], plots._MISSING)
+    assert same(image[0, 0], plots._BETWEEN)
+
+
+def test_sparse_rows_are_drawn(ax):
+    """Catches a picture function that takes only arrays, while models take CSR."""
+    X = np.eye(4, dtype=np.uint8)
+    dense = colours(plots.plot_samples(X, ax=ax))
+    assert (colours(plots.plot_samples(sparse.csr_array(X), ax=Figure().subplots())) == dense).all()
+
+
+def test_filters_are_columns_of_the_weights(ax):
+    """Catches filters cut along the wrong axis of the weights, or scaled off zero."""
+    W = np.zeros((4, 3))
+    W[1, 0], W[2, 1] = 2.0, -2.0
+    model = dg.BoltzmannMachine([dg.Binary(4), dg.Binary(3)], [W])
+    image = colours(plots.plot_filters(model, n=2, ax=ax))
+    assert image.shape == (4, 7, 4)
+    up, down, none = image[1, 2], image[2, 4], image[1, 1]
+    assert up[0] > up[2]  # red
+    assert down[2] > down[0]  # blue
+    assert none[:3].min() > 0.95
+    estimator = plots.plot_filters(dg.RBM.from_model(model), n=2, ax=Figure().subplots())
+    assert (colours(estimator) == image).all()
+
+
+def test_filters_of_zero_weights(ax):
+    """Catches a division by the largest weight where all are zero."""
+    model = dg.BoltzmannMachine([dg.Binary(4), dg.Binary(3)], [np.zeros((4, 3))])
+    assert np.isfinite(colours(plots.plot_filters(model, ax=ax))).all()
+
+
+def test_rows_carry_their_labels(ax):
+    """Catches labels in another order than the rows of pictures."""
+    plots.plot_rows({"zeros": np.zeros((2, 4)), "ones": np.ones((2, 4))}, ax=ax)
+    labels = {text.get_text(): int(y) for text, y in zip(
+        ax.get_yticklabels(), ax.get_yticks(), strict=True
+    )}  # fmt: skip
+    image = colours(ax)
+    assert same(image[labels["zeros"], 1], BLACK)
+    assert same(image[labels["ones"], 1], WHITE)
+
+
+@pytest.mark.parametrize("by_row", [True, False])
+def test_completions_hide_what_was_not_observed(ax, by_row):
+    """Catches an inverted mask: the given pixels would be hidden and the answer shown."""
+    original = np.array([[1, 1, 0, 0]])
+    mask = np.array([True, True, False, False])
+    mask = mask[None] if by_row else mask
+    image = colours(plots.plot_completions(original, mask, {"one": original}, ax=ax))
+    assert same(image[4, 1], WHITE)
+    assert same(image[5, 1], plots._MISSING)
+    assert same(image[8, 1], BLACK)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["original", "observed", "one"]
+
+
+def test_history_draws_each_epoch(ax):
+    """Catches epochs counted from zero, or values of another entry."""
+    history = [{"epoch": 1, "weight_max": 0.5}, {"epoch": 2, "weight_max": 0.75}]
+    (line,) = plots.plot_history(history, ax=ax).lines
+    assert line.get_xydata().tolist() == [[1, 0.5], [2, 0.75]]
+
+
+def test_pyplot_is_not_touched_where_axes_are_given(ax):
+    """Catches a stray figure, which a notebook would show and a long run would pile up."""
+    X = np.zeros((2, 4))
+    model = dg.BoltzmannMachine([dg.Binary(4), dg.Binary(3)], [np.zeros((4, 3))])
+    before = pyplot.get_fignums()
+    plots.plot_filters(model, ax=ax)
+    plots.plot_samples(X, ax=ax)
+    plots.plot_rows({"a": X}, ax=ax)
+    plots.plot_completions(X, X > 0, X, ax=ax)
+    assert plots.plot_history([{"epoch": 1, "weight_max": 1.0}], ax=ax) is ax
+    assert pyplot.get_fignums() == before
+
+
+def test_new_figure_where_no_axes_are_given():
+    """Catches a function that draws into whatever axes happen to be current."""
+    current = pyplot.figure().subplots()
+    drawn = plots.plot_samples(np.zeros((2, 4)))
+    assert drawn is not current
+    assert not current.images
+    assert plots.plot_history([{"epoch": 1, "weight_max": 1.0}]).figure is not drawn.figure
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: plots.plot_samples(np.zeros((2, 6))), r"not a square; pass shape="),
+        (lambda: plots.plot_samples(np.zeros((2, 6)), (2, 2)), r"6 features, got \(2, 2\)"),
+        (lambda: plots.plot_samples(np.zeros(4)), r"X must have shape \(n_samples, n_features\)"),
+        (lambda: plots.plot_samples(np.zeros((0, 4))), "none of them 0"),
+        (lambda: plots.plot_samples(np.zeros((1, 4)), n_columns=0), "n_columns"),
+        (lambda: plots.plot_filters(dg.RBM()), "fitted estimator"),
+        (lambda: plots.plot_rows({}), "at least one row"),
+        (lambda: plots.plot_rows({"a": np.zeros((1, 4)), "b": np.zeros((2, 4))}), "'b': "),
+        (lambda: plots.plot_completions(np.zeros((1, 4)), np.ones(4), np.zeros((1, 4))), "bool"),
+        (lambda: plots.plot_history([]), "loaded has no history"),
+        (lambda: plots.plot_history([{"epoch": 1}], "loss"), r"'loss'; it has \['epoch'\]"),
+    ],
+)
+def test_errors_name_what_was_wrong(draw, words):
+    """Catches a numpy reshape error in place of a sentence that names the remedy."""
+    with pytest.raises(ValueError, match=words):
+        draw()
+
+
+def test_missing_matplotlib_names_the_remedy(monkeypatch):
+    """Catches a bare "No module named matplotlib", which does not say what to install."""
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"pip install 'deepgen\[demo\]'"):
+        plots.plot_samples(np.zeros((1, 4)))
