@@ -21,9 +21,13 @@ from conftest import (
 from deepgen._kernels import engine
 
 import deepgen as dg
-from deepgen import bracket
-from deepgen.likelihood import log_partition_bracket
-from deepgen.likelihood import base_rates, default_betas, is_enumerable
+from deepgen.likelihood import (
+    base_rates,
+    bracket,
+    default_betas,
+    is_enumerable,
+    log_partition_bracket,
+)
 from deepgen.sampling import start_particles
 
 pytestmark = pytest.mark.usefixtures("serial")

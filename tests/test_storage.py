@@ -575,7 +575,9 @@ def structured_mutants(blob):
     for path in places(config):
         if not path:
             continue
-        yield path != ("extra", "estimator"), with_config(removed(config, path))
+        yield True, with_text(json.dumps(removed(config, path)))
+        fitting = path in (("extra", "estimator"), ("sha256",))
+        yield not fitting, with_config(removed(config, path))
         for value in VALUES:
             new = changed(config, path, value)
             yield differs(new, config), with_text(json.dumps(new))

@@ -99,17 +99,17 @@ class IterableRows:
     def batches(self, batch_size, stream):
         """Yield one epoch; the order is the iterable's."""
         pending, count = [], 0
-        for batch in self.source:
-            rows = batch.tocsr() if sparse.issparse(batch) else np.asarray(batch)
-            start = 0
+        for number, batch in enumerate(self.source):
+            rows, start = self._matrix(number, batch), 0
             while start < rows.shape[0]:
                 taken = rows[start : start + batch_size - count]
-                pending.append(taken)
                 count += taken.shape[0]
                 start += taken.shape[0]
                 if count == batch_size:
-                    yield as_states(_join(pending))
+                    yield as_states(_join([*pending, taken]))
                     pending, count = [], 0
+                else:
+                    pending.append(taken.copy())  # the source may fill the same buffer again
         if pending:
             yield as_states(_join(pending))
 
@@ -117,8 +117,10 @@ class IterableRows:
 def _join(pieces):
     if len(pieces) == 1:
         return pieces[0]
-    join = sparse.vstack if sparse.issparse(pieces[0]) else np.concatenate
-    return join(pieces)
+    if all(sparse.issparse(piece) for piece in pieces):
+        return sparse.vstack(pieces, format="csr")
+    dense = [piece.toarray() if sparse.issparse(piece) else piece for piece in pieces]
+    return np.concatenate(dense)
 
 
 def is_iterable_of_batches(X):
@@ -151,3 +153,14 @@ def survey(rows, units, name="X", n_threads=None):
         raise ValueError(f"{name} must have at least one row, got none")
     mean = total / n_rows
     return n_rows, mean, np.maximum(square / n_rows - mean**2, 0.0)
+
+
+def check_rule(rows, units, rule):
+    """Raise ValueError where rows have missing variables that a rule cannot leave out."""
+    if rule.takes_context or not units.can_be_missing:
+        return
+    if any(units.missing(states) is not None for states in rows.pieces()):
+        raise ValueError(
+            "X has missing variables (all-zero groups), which PCD cannot leave out of the model "
+            "row by row; use rule='cd'"
+        )

@@ -49,7 +49,11 @@ def run_demo(folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, say=
     def stage(name, words):
         say(f"{words} ...", end=" ", flush=True)
         start = time.perf_counter()
-        yield
+        try:
+            yield
+        except BaseException:
+            say()  # what comes next is an error message: on a line of its own
+            raise
         seconds[name] = round(time.perf_counter() - start, 2)
         say(f"{seconds[name]:.1f} s")
 

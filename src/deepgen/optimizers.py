@@ -136,7 +136,9 @@ class SGD:
         velocity, tail = state["velocity"], state["average"]
         weight = tail.weight(progress, parameters)
         averages = tail.arrays or {}
-        gradients = layer_gradients(parameters, phases, n_threads)
+        gradients = layer_gradients(
+            parameters, phases, n_threads, weight_decay=self.weight_decay
+        )
         overflow = False
         for l in range(len(parameters.weights)):
             name = f"weights[{l}]"

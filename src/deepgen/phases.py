@@ -75,13 +75,16 @@ class LayerGradients:
     difference: list
 
 
-def layer_gradients(parameters, phases, n_threads=None, *, centred=False):
+def layer_gradients(parameters, phases, n_threads=None, *, weight_decay=0.0, centred=False):
     """Return the gradient of every parameter that belongs to one layer.
 
     Parameters
     ----------
     parameters : Parameters
     phases : Phases
+    weight_decay : float
+        Of the weights. Real-valued units far from zero need their neighbours' biases to follow
+        the decay too, or it would move every field.
     centred : bool, default False
         Leave out of the bias gradients what the change of the weights adds to them: the
         gradient by the biases of the centred parametrization.
@@ -131,6 +134,12 @@ def layer_gradients(parameters, phases, n_threads=None, *, centred=False):
             own = -0.5 * parameters.precisions[l] * square
         bias.append(gradient)
         log_precision.append(own)
+    if gains is not None and scaled is not None and weight_decay:
+        for l, weights in enumerate(parameters.weights):
+            bias[l] += weight_decay * _row_dot(weights, offsets[l + 1], n_threads)
+            factors = (None, offsets[l].astype(np.float64))
+            means_of_weights = _means(weights, factors, n_threads, squares=False)[2][1]
+            bias[l + 1] += weight_decay * len(weights) * means_of_weights
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
 

@@ -4,6 +4,7 @@ A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -81,7 +82,10 @@ class RuleState:
 def _start(model, rule, particles):
     offsets = None
     if rule.centring:
-        offsets = [layer.mean(layer.bias[None])[0] for layer in model.layers]
+        offsets = [model.layers[0].mean(model.layers[0].bias[None])[0]]
+        for layer, weights in zip(model.layers[1:], model.weights, strict=True):
+            field = layer.bias + (offsets[-1][:, None] * weights).sum(axis=0, dtype=np.float64)
+            offsets.append(layer.mean(field[None])[0])
     gains = None
     if any(layer.precision is not None for layer in model.layers):
         gains = [
@@ -146,6 +150,8 @@ class CD:
     sparsity: Sparsity | None = None
     offset_rate: float = 0.01
 
+    takes_context: ClassVar[bool] = True
+
     def __post_init__(self):
         _check_common(self)
 
@@ -204,6 +210,8 @@ class PCD:
     sparsity: Sparsity | None = None
     offset_rate: float = 0.01
 
+    takes_context: ClassVar[bool] = False
+
     def __post_init__(self):
         _check_common(self)
         _check_count(self.n_particles, "n_particles")
@@ -219,18 +227,12 @@ class PCD:
         Raises
         ------
         ValueError
-            If a context is given, or the batch has missing variables: particles belong to no row
-            of the data. Use CD.
+            If a context is given: particles belong to no row of the data. Use CD.
         """
         if context is not None:
             raise ValueError(
                 "PCD cannot use a context by row, because its particles belong to no row of the "
                 "data; use CD"
-            )
-        if model.layers[0].missing(batch) is not None:
-            raise ValueError(
-                "X has missing variables (all-zero groups), which PCD cannot leave out of the "
-                "model row by row; use rule='cd'"
             )
         tools = {"workspace": workspace, "n_threads": n_threads}
         means, _ = update_layer(model, 1, [batch, None], mean=True, **tools)

@@ -79,6 +79,9 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
     for axis, units in enumerate((visible, hidden)):
         if units.precision is not None:
             weights *= np.expand_dims(np.sqrt(units.precision), 1 - axis)
+    # hidden fields start at the hidden biases for the mean row, wherever the data lie
+    shift = (np.asarray(mean)[:, None] * weights).sum(axis=0)
+    hidden = hidden.replace(bias=hidden.bias - shift)
     return BoltzmannMachine([visible, hidden], [weights])
 
 
@@ -243,8 +246,9 @@ class Trainer:
         """
         per_epoch = -(-n_rows // self.batch_size)
         total, stop = n_epochs * per_epoch, False
-        bar = tqdm(total=total, unit="update", disable=not verbose)
-        with interrupt_between_steps() as check_interrupt, bar:
+        # without a bar, no tqdm: it starts locks and threads of its own
+        bar = tqdm(total=total, unit="update") if verbose else None
+        with interrupt_between_steps() as check_interrupt, bar or contextlib.nullcontext():
             while self.epoch < n_epochs and not stop:
                 began, seen = time.perf_counter(), 0
                 order = Stream(self.stream.child("order").key, self.epoch)
@@ -252,7 +256,8 @@ class Trainer:
                     check_interrupt()
                     self.step(batch, (self.n_updates + 1) / total)
                     seen += batch.shape[0]
-                    bar.update()
+                    if bar is not None:
+                        bar.update()
                 self.epoch += 1
                 stop = self._report(time.perf_counter() - began, seen, callbacks)
 

@@ -71,6 +71,7 @@ class Units(ABC):
     """
 
     state_dtype = np.uint8
+    can_be_missing = False  # whether a state says so, see `missing`
     n_copies = 1
     group = 1
     precision = None
@@ -357,6 +358,7 @@ class Softmax(Units):
     """
 
     kind = KIND_SOFTMAX
+    can_be_missing = True
 
     def __init__(self, n_categories, size=None, *, bias=None):
         if not isinstance(n_categories, int | np.integer) or n_categories < 2:

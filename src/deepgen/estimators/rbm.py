@@ -14,7 +14,7 @@ from sklearn.base import (
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen import storage
-from deepgen.data import ArrayRows, IterableRows, is_iterable_of_batches, survey
+from deepgen.data import ArrayRows, IterableRows, check_rule, is_iterable_of_batches, survey
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
 from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, Constant, Linear, as_schedule
@@ -150,6 +150,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             rows = self._rows(X, reset=True)
             visible, hidden = self._units(rows.n_columns)
             n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
+            check_rule(rows, visible, as_rule(self.rule))
             seed = seed_of(self.random_state)
             stream = Stream.from_random_state(seed)
             model = initial_model(visible, hidden, mean, variance, n_rows, stream)
@@ -193,6 +194,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             rows = self._rows(X, reset=first)
             visible, hidden = self._units(rows.n_columns)
             n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
+            check_rule(rows, visible, as_rule(self.rule))
             trainer = getattr(self, "_trainer", None)
             if trainer is None:
                 seed = seed_of(self.random_state)
