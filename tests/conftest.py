@@ -26,12 +26,14 @@ SMALL = {"binary": 3, "copies": 2, "softmax": 6, "gaussian": 3}
 
 def assert_within_errors(found, expected, error, rounding=0.0):
     """Fail where `found` is further than five standard errors (and a rounding) from `expected`."""
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    away, allowed = np.abs(found - expected), FIVE_SIGMA * np.asarray(error) + rounding
-    worst = np.argmax(away - allowed)
-    assert (away <= allowed).all(), (
-        f"{found.flat[worst]} is {away.flat[worst]} from {expected.flat[worst]}, at most "
-        f"{np.broadcast_to(allowed, away.shape).flat[worst]} was allowed"
+    found, expected, error, rounding = np.broadcast_arrays(
+        *(np.asarray(part, np.float64) for part in (found, expected, error, rounding))
+    )
+    away, allowed = np.abs(found - expected), FIVE_SIGMA * error + rounding
+    assert found.size == 0 or (away <= allowed).all(), (
+        "{0} is {2} from {1}, at most {3} was allowed".format(
+            *(part.flat[np.argmax(away - allowed)] for part in (found, expected, away, allowed))
+        )
     )
 
 

@@ -163,7 +163,7 @@ def own_models(model, n_rows, rng, missing_share=0.4):
     """A bias row for each layer, a temperature and missing groups for each of `n_rows` rows."""
     bias_rows = [rng.normal(0.0, 1.0, (n_rows, layer.size)) for layer in model.layers]
     bias_rows = [rows.astype(np.float32).astype(np.float64) for rows in bias_rows]
-    beta = rng.uniform(0.4, 1.5, n_rows).astype(np.float32).astype(np.float64)
+    beta = rng.uniform(0.3, 2.0, n_rows).astype(np.float32).astype(np.float64)
     missing, held = [None] * model.n_layers, {}
     for l, layer in enumerate(model.layers):
         if isinstance(layer, dg.Softmax):
@@ -188,8 +188,9 @@ def assert_rows_follow_their_own(model, states, own):
                for l in range(len(layers) - 1)]
         ))  # fmt: skip
     residuals = np.array(residuals)
-    covariates = np.concatenate([*own["bias_rows"], own["beta"][:, None]], axis=1)
-    covariates = np.concatenate([np.ones((n_rows, 1)), covariates - covariates.mean(axis=0)], 1)
+    rows = np.concatenate(own["bias_rows"], axis=1)
+    beta = own["beta"][:, None] - own["beta"].mean()
+    covariates = np.concatenate([np.ones((n_rows, 1)), beta, rows, rows * beta], axis=1)
     products = residuals[:, :, None] * covariates[:, None, :]
     assert_mean(products, 0.0, rounding=1e-6)
 

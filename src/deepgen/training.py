@@ -258,6 +258,7 @@ class Trainer:
                     seen += batch.shape[0]
                     if bar is not None:
                         bar.update()
+                self._check_particles()
                 self.epoch += 1
                 stop = self._report(time.perf_counter() - began, seen, callbacks)
 

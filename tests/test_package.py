@@ -1,0 +1,245 @@
+"""The installed package: names, docstrings, files, and what an import brings along."""
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deepgen as dg
+
+PACKAGE = Path(dg.__file__).parent
+PUBLIC = {name: getattr(dg, name) for name in dg.__all__}
+
+
+def run(code, tmp_path):
+    """Run code in a new process, outside the checkout and without its folders on the path."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def modules():
+    """Every pure Python module of the package, by name."""
+    found = pkgutil.walk_packages([str(PACKAGE)], "deepgen.")
+    return sorted(m.name for m in found if not m.name.startswith("deepgen._kernels"))
+
+
+# ------------------------------------------------------------------------------------- public names
+
+
+def test_the_promised_names_are_there():
+    """Would catch a public name that was renamed or forgotten; others rely on these."""
+    promised = {
+        "RBM", "BoltzmannMachine", "Binary", "Gaussian", "Softmax", "Units", "Context", "Particles",
+        "Stream", "CD", "PCD", "SGD", "Adam", "Linear", "Constant", "LogPartition", "ais",
+        "reverse_ais", "exact_log_partition", "exact_log_likelihood", "free_energy", "gibbs",
+        "load", "child_seed", "set_num_threads", "show_config", "DivergedError", "ModelFileError",
+    }  # fmt: skip
+    assert promised <= set(dg.__all__)
+    assert len(set(dg.__all__)) == len(dg.__all__)
+    star = {}
+    exec("from deepgen import *", star)
+    assert promised <= set(star)
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLIC) - {"__version__"}))
+def test_every_public_name_has_a_docstring(name):
+    """Would catch a name that help() cannot explain, methods and properties included."""
+    thing = PUBLIC[name]
+    if inspect.ismodule(thing) or not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        return
+    assert inspect.getdoc(thing)
+    assert "deepgen" in (thing.__module__ or "")
+    if not inspect.isclass(thing):
+        return
+    own = [cls for cls in thing.__mro__ if cls.__module__.startswith("deepgen")]
+    for cls in own:
+        for attribute, value in vars(cls).items():
+            function = value.fget if isinstance(value, property) else value
+            function = getattr(function, "__func__", function)
+            if attribute.startswith("_") or not inspect.isfunction(function):
+                continue
+            assert inspect.getdoc(getattr(cls, attribute)), f"{cls.__name__}.{attribute}"
+
+
+@pytest.mark.parametrize("name", ["deepgen", *modules()])
+def test_every_module_has_a_docstring_and_imports_alone(name):
+    """Would catch a circular import that only some orders of import show."""
+    module = importlib.import_module(name)
+    source = Path(module.__file__).read_text()
+    if source.strip() and not name.endswith("._version"):
+        assert ast.get_docstring(ast.parse(source)), name
+
+
+def test_parameters_in_docstrings_are_parameters():
+    """Would catch a docstring that describes an argument of another time."""
+    for name, thing in PUBLIC.items():
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            continue
+        section = re.search(
+            r"Parameters\n-{10}\n(.*?)(\n\n[A-Z]\w+\n-{3,}|\Z)", inspect.getdoc(thing) or "", re.S
+        )
+        if not section:
+            continue
+        documented = re.findall(r"^(\w[\w, ]*?)(?: :.*)?$", section.group(1), re.M)
+        documented = {part.strip() for line in documented for part in line.split(",")}
+        known = set(inspect.signature(thing).parameters)
+        assert documented - {"See"} <= known, (name, documented - known)
+
+
+def test_the_estimator_documents_each_of_its_parameters():
+    """Would catch a hyper-parameter that help(RBM) does not mention."""
+    text = inspect.getdoc(dg.RBM)
+    for name in inspect.signature(dg.RBM).parameters:
+        assert re.search(rf"^{name} : ", text, re.M), name
+
+
+def test_the_version_is_one_and_well_formed():
+    """Would catch a wheel that names another version than the package."""
+    assert dg.__version__ == importlib.metadata.version("deepgen")
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|(a|b|rc)\d+)?", dg.__version__)
+    assert dg.show_config()["version"] == dg.__version__
+
+
+# ---------------------------------------------------------------------------------- files installed
+
+
+def test_types_are_marked():
+    """Would catch py.typed left out of the wheel."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_kernels_are_inside_the_package_and_nowhere_else(fresh):
+    """Would catch a top-level `_kernels` in site-packages, which any package could overwrite."""
+    assert fresh["kernels"] == ["deepgen._kernels.engine", None, False]
+    files = importlib.metadata.files("deepgen") or []
+    tops = {file.parts[0] for file in files if ".." not in file.parts} - {"__pycache__"}
+    assert "_kernels" not in tops
+    assert not [top for top in tops if not re.match(r"deepgen|__editable__|_*editable", top)]
+    for folder in map(Path, sys.path):
+        if folder.name == "site-packages":
+            assert not (folder / "_kernels").exists()
+            assert not list(folder.glob("_kernels.*"))
+
+
+def test_no_sources_of_kernels_are_installed():
+    """Would catch C files and build leftovers in a wheel (an editable install has none either)."""
+    files = [str(file) for file in importlib.metadata.files("deepgen") or []]
+    assert not [file for file in files if file.endswith((".c", ".h", ".pyx", ".pxd", ".o"))]
+
+
+# ------------------------------------------------------------------------------------------ imports
+
+
+FRESH = """
+import importlib.util, json, logging, os, pickle, signal, sys, time, warnings
+import numpy as np, scipy.sparse, sklearn.base, sklearn.utils.validation
+import safetensors.numpy, threadpoolctl, tqdm.auto
+
+def state():
+    pools = threadpoolctl.threadpool_info()
+    return [list(map(repr, warnings.filters)), dict(os.environ), np.geterr(),
+            list(map(repr, logging.getLogger().handlers)), repr(signal.getsignal(signal.SIGINT)),
+            pickle.dumps(np.random.get_state()).hex(),
+            sorted((p["filepath"], p["num_threads"]) for p in pools if p["user_api"] == "blas")]
+
+theirs = set(sys.modules)
+before, began = state(), time.process_time()
+import deepgen
+seconds, after = time.process_time() - began, state()
+import deepgen._kernels.engine as engine
+print(json.dumps({
+    "seconds": seconds, "before": before, "after": after, "modules": sorted(sys.modules),
+    "added": sorted(set(sys.modules) - theirs),
+    "handlers": list(map(repr, logging.getLogger("deepgen").handlers)),
+    "kernels": [engine.__name__, importlib.util.find_spec("_kernels"), "_kernels" in sys.modules],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """What a new process sees of `import deepgen`, after the packages that it depends on."""
+    return json.loads(run(FRESH, tmp_path_factory.mktemp("fresh")))
+
+
+def test_an_import_brings_no_optional_package(fresh):
+    """Would catch matplotlib or pandas loaded by `import deepgen`."""
+    optional = {"matplotlib", "pandas", "torch", "mlxtend", "PIL", "pytest", "pooch"}
+    assert not optional & set(fresh["added"])  # scikit-learn itself may load pandas
+    assert not {"matplotlib", "torch", "mlxtend"} & set(fresh["modules"])
+
+
+def test_an_import_adds_little_to_its_dependencies(fresh):
+    """Would catch an import that builds tables, probes the machine for long or loads data.
+    Processor time beyond that of numpy, scipy and scikit-learn, which come first."""
+    assert fresh["seconds"] < 0.75
+
+
+def test_an_import_changes_nothing_global(fresh):
+    """Would catch an import that seeds NumPy, filters warnings, sets threads or logs."""
+    assert fresh["before"] == fresh["after"]
+    assert fresh["handlers"] == []
+
+
+WITHOUT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("matplotlib", "pandas", "mlxtend", "torch", "pooch", "PIL"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import numpy as np, deepgen as dg
+X = (np.random.default_rng(0).random((40, 6)) < 0.5).astype(np.uint8)
+rbm = dg.RBM(3, n_epochs=1, random_state=0, verbose=1).fit(X)
+rbm.save("a.safetensors")
+assert dg.load("a.safetensors").sample(2).shape == (2, 6)
+from deepgen.cli import main
+try:
+    main(["info", "a.safetensors"])
+except SystemExit as end:
+    assert not end.code, end
+"""
+
+
+def test_everything_but_pictures_works_without_the_optional_packages(tmp_path):
+    """Would catch a dependency that is optional in name only."""
+    assert "6" in run(WITHOUT, tmp_path)
+
+
+def test_imports_only_go_down():
+    """Would catch scikit-learn in the core, or plots and data sets below the estimators."""
+    above = {"estimators", "plots", "demo", "cli", "datasets"}
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room in above or path == PACKAGE / "__init__.py":
+            continue
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module or "")
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        assert not [name for name in names if name.split(".")[0] in ("sklearn", "matplotlib")], path
+        assert not [n for n in names if n.startswith("deepgen.") and n.split(".")[1] in above], path
+
+
+def test_the_test_suite_does_not_lean_on_the_checkout():
+    """Would catch tests that pass only because the working folder is on the path."""
+    assert importlib.util.find_spec("_kernels") is None
+    assert "deepgen._kernels.engine" in sys.modules
