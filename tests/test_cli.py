@@ -160,12 +160,17 @@ def test_demo_likelihoods_of_the_same_model_are_equal():
 
 def test_demo_prints_an_open_bracket(monkeypatch, capsys):
     """Catches Infinity in the JSON, which is not JSON, and "inf" presented as a likelihood."""
-    likelihood = {"independent_pixels": -2.0, "lower": -1.0, "upper": np.inf, "method": "bracket"}
+    likelihood = {
+        "independent_pixels": -2.0, "value": -0.5, "lower": -1.0, "upper": np.inf,
+        "method": "bracket",
+    }  # fmt: skip
     monkeypatch.setattr(cli, "run_demo", lambda folder, **_: {"log_likelihood": likelihood})
     assert main(["demo", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["log_likelihood"]["upper"] is None
     demo._tell(likelihood, print)
-    assert "-1.0 .. unknown" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "-0.5  (over -1.0, " in out
+    assert "inf" not in out
 
 
 @pytest.mark.parametrize("module", ["matplotlib.figure", "mlxtend.data"])

@@ -50,6 +50,14 @@ def _serial():
     dg.set_num_threads(None)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of SIGINT: a job in the background of a shell starts without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def digits():
     """Real digits as bits: 1,500 rows to learn from, 297 held out."""
@@ -760,7 +768,7 @@ def test_partial_fit_goes_on_from_fit_from_a_file_and_from_a_core_model(tmp_path
     assert bits(again.model_) == bits(fitted.model_)  # while fit starts over
 
 
-def test_partial_fit_interrupted_leaves_whole_updates(monkeypatch):
+def test_partial_fit_interrupted_leaves_whole_updates(monkeypatch, ctrl_c):
     """Would catch weights of one update beside the biases of the one before."""
     rbm = dg.RBM(**SMALL).partial_fit(X)
     reference = copy.deepcopy(rbm)
@@ -1015,7 +1023,7 @@ def test_an_exception_in_a_callback_leaves_the_last_state(error):
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 4])
-def test_ctrl_c_from_a_callback_is_raised_and_leaves_a_usable_model(epoch):
+def test_ctrl_c_from_a_callback_is_raised_and_leaves_a_usable_model(epoch, ctrl_c):
     """Would catch Ctrl-C swallowed, in the last epoch too, or a model that was never set."""
 
     def interrupt(report):
@@ -1053,7 +1061,7 @@ class Counted(dg.PCD):
 counted = []
 
 
-def test_ctrl_c_from_outside_stops_soon_between_updates():
+def test_ctrl_c_from_outside_stops_soon_between_updates(ctrl_c):
     """Would catch a long run that cannot be stopped, or that stops in the middle of an update."""
     rows = np.tile(X, (100, 1))
     started, sent = threading.Event(), []
@@ -1086,7 +1094,7 @@ def test_ctrl_c_from_outside_stops_soon_between_updates():
     assert bits(again.model_) == bits(rbm.model_)
 
 
-def test_training_in_a_thread_leaves_the_signal_handler_alone():
+def test_training_in_a_thread_leaves_the_signal_handler_alone(ctrl_c):
     """Would catch signal.signal called outside the main thread, which raises."""
     before, errors = signal.getsignal(signal.SIGINT), []
 
@@ -1103,7 +1111,7 @@ def test_training_in_a_thread_leaves_the_signal_handler_alone():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_users_own_signal_handler_stays():
+def test_a_users_own_signal_handler_stays(ctrl_c):
     """Would catch a library that replaces an application's handler."""
     calls = []
 

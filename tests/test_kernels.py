@@ -308,7 +308,7 @@ def assert_pass_equals_reference(model, states, context, found, layer=1):
 @pytest.mark.parametrize("shape", SHAPES, ids=SHAPE_NAMES)
 def test_pass_equals_reference(shape, context):
     """Catches a wrong tile edge, base measure, temperature, held entry or random word."""
-    model, states, context = make_case(shape, context)
+    model, states, context = make_case(shape, context, n_rows=140)
     assert_pass_equals_reference(model, states, context, run_pass(model, states, context))
 
 

@@ -197,6 +197,98 @@ def test_a_fixed_precision_stays():
         assert parameters.biases[0].any()
 
 
+# ------------------------------------------------------------- the unit of real-valued data
+
+
+def in_other_units(model, factor, shift):
+    """The model of ``factor * v + shift``: the same probabilities, other numbers."""
+    visible, hidden = model.layers
+    precision = visible.precision / factor**2
+    weights = model.weights[0] / factor[:, None]
+    layers = [
+        visible.replace(bias=visible.bias / factor + precision * shift,
+                        log_precision=visible.log_precision - 2.0 * np.log(factor)),
+        hidden.replace(bias=hidden.bias - shift @ weights),
+    ]  # fmt: skip
+    return dg.BoltzmannMachine(layers, [weights])
+
+
+def as_means(model, offsets):
+    """Parameters in numbers that have no cancellation: fields at the offsets, not biases."""
+    visible, hidden = ([x.astype(np.float64) for x in (layer.bias, offset)]
+                       for layer, offset in zip(model.layers, offsets, strict=True))
+    weights, precision = (x.astype(np.float64) for x in (model.weights[0],
+                                                         model.layers[0].precision))
+    return (np.log(precision), weights,
+            (visible[0] + weights @ hidden[1]) / precision - visible[1],
+            hidden[0] + visible[1] @ weights)  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", [dg.SGD(weight_decay=0.1, averaging=0.0), dg.Adam(
+    weight_decay=0.1, averaging=0.0), dg.SGD(0.5, 0.1, 0.0)], ids=["SGD", "Adam", "momentum"])
+def test_steps_do_not_depend_on_the_unit_of_the_data(optimizer):
+    """Catches decay, precisions or Adam's normalization applied to uncentred parameters.
+
+    Temperatures in Kelvin or in degrees Celsius must train the same model: a bias that does not
+    follow its weights or its precision exactly moves the mean of data that are far from zero.
+    """
+    plain = random_model(("gaussian", "binary"), 10)
+    factor, shift = np.array([0.5, 1.0, 4.0]), np.array([-30.0, 100.0, 10.0])
+    phases, found = make_phases(plain, 10), []
+    for change in (False, True):
+        model = in_other_units(plain, factor, shift) if change else plain
+        offsets = [np.full(3, 0.25), np.full(3, 0.5)]
+        gains = [model.layers[0].precision.copy(), np.ones(3, np.float32)]
+        if change:
+            offsets[0] = factor * offsets[0] + shift
+        offsets = [offset.astype(np.float32) for offset in offsets]
+        own = []
+        for one in phases:
+            sides = [list(one.positive), list(one.negative)]
+            for states in sides:
+                if change:
+                    states[0] = (factor * states[0] + shift).astype(np.float32)
+            own.append(Phases(*sides, offsets, gains))
+        parameters = Parameters(model)
+        state = optimizer.start(parameters)
+        for one in own:
+            assert not optimizer.step(parameters, one, state, 0.05, 0.0)
+        found.append(as_means(parameters.to_model(), offsets))
+    scales = (1.0, factor[:, None], 1.0 / factor, 1.0)
+    for name, one, other, scale, move in zip(
+        ("log precision", "weights", "mean", "hidden field"), *found, scales,
+        (2.0 * np.log(factor), 0.0, 0.0, 0.0), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(other * scale + move, one, rtol=0, atol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", [dg.SGD(0.5, 0.0, 0.0), dg.Adam(weight_decay=0.1)], ids=str)
+def test_centred_steps_do_not_see_flipped_bits(optimizer):
+    """Catches an optimizer that is blind to centring: ink on paper must learn as paper on ink."""
+    plain = random_model(("binary", "binary"), 11)
+    weights = plain.weights[0].astype(np.float64)
+    flipped = dg.BoltzmannMachine(
+        [plain.layers[0].replace(bias=-plain.layers[0].bias),
+         plain.layers[1].replace(bias=plain.layers[1].bias + weights.sum(axis=0))], [-weights],
+    )  # fmt: skip
+    offsets, ends = [np.array([0.1, 0.6, 0.3], np.float32), np.full(3, 0.5, np.float32)], []
+    for model in (plain, flipped):
+        parameters = Parameters(model)
+        state = optimizer.start(parameters)
+        for one in make_phases(plain, 11):
+            sides, own = [list(one.positive), list(one.negative)], list(offsets)
+            if model is flipped:
+                sides = [[1 - states[0], states[1]] for states in sides]
+                own[0] = 1 - offsets[0]
+            assert not optimizer.step(parameters, Phases(*sides, own), state, 0.1, 0.0)
+        ends.append(parameters.to_model())
+    one, other = ends
+    np.testing.assert_allclose(other.weights[0], -one.weights[0], **STEPS)
+    np.testing.assert_allclose(other.layers[0].bias, -one.layers[0].bias, **STEPS)
+    expected = one.layers[1].bias + one.weights[0].sum(axis=0)
+    np.testing.assert_allclose(other.layers[1].bias, expected, **STEPS)
+
+
 # --------------------------------------------------------------------------------- extremes
 
 

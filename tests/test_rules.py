@@ -135,6 +135,24 @@ def test_cd_with_a_context_expects_each_rows_own_gradient():
         assert_mean(h, target.biases[1], MEANS["atol"])
 
 
+def test_cd_leaves_missing_ratings_out_of_each_rows_model():
+    """Catches items that nobody rated being drawn in the negative phase, and learned from."""
+    model = random_model(("softmax", "binary"), 6)
+    layers, weights = twin(model)
+    patterns = np.array([[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 1, 0]], np.uint8)
+    batch = patterns[np.random.default_rng(6).integers(0, 3, N_PARTICLES)]
+    rule = dg.CD(30, centring=False)
+    phases = rule.phases(Parameters(model), batch, rule.start(model, dg.Stream(6)), dg.Stream(7))
+    for pattern in patterns:
+        rows = (batch == pattern).all(axis=1)
+        missing = [reference.missing_groups(layers[0], pattern[None])[0], None]
+        target = exact.moments(layers, weights, missing=missing)
+        v, h = (x[rows].astype(np.float64) for x in phases.negative)
+        assert not v[:, np.repeat(missing[0], 3)].any()
+        assert_mean(v[:, :, None] * h[:, None, :], target.weights[0], MEANS["atol"])
+        assert_mean(h, target.biases[1], MEANS["atol"])
+
+
 @pytest.mark.parametrize("kinds", [("binary", "binary"), ("gaussian", "binary")])
 def test_centring_is_an_affine_change_of_the_expected_gradient(kinds):
     """Catches centring that moves the optimum: where the exact gradient is zero, so is this."""

@@ -320,6 +320,19 @@ def test_check_takes_states_means_and_missing_groups():
     assert dg.Gaussian(2).is_state(np.array([[0.5, 1.0]], np.float32))
 
 
+def test_missing_names_the_columns_of_empty_groups():
+    """Catches ratings that nobody gave being taken for a state, in any form and with no rows."""
+    units = dg.Softmax(2, 4)
+    rows = np.array([[0, 0, 1, 0], [0, 1, 0, 0]], np.uint8)
+    expected = [[True, True, False, False], [False, False, True, True]]
+    for states in (rows, dg.Particles([sparse.csr_array(rows)])[0]):
+        np.testing.assert_array_equal(units.missing(states), expected)
+    assert units.missing(np.array([[0, 1, 1, 0]], np.uint8)) is None
+    assert units.missing(np.zeros((0, 4), np.uint8)) is None
+    for kind in ("binary", "copies", "gaussian"):
+        assert units_of(kind).missing(np.zeros((2, SMALL[kind]), np.float32)) is None
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_field_of_another_shape_is_refused(kind):
     """Catches a read beyond the end of the field: a crash, or a neighbour's memory."""

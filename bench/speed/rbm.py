@@ -31,7 +31,7 @@ def run(*, n_rows, n_rounds, n_epochs, n_calls, n_threads, peer_python):
     print(
         f"{n_rounds} rounds, systems in turn, a fresh process each time; median (min..max) of the "
         "rounds; ratios within a round; peak memory includes packages and rows; error: mean "
-        "squared, of reconstructed bits",
+        "squared, of reconstructed bits; active: mean of hidden units",
         flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -50,8 +50,8 @@ def time_epochs(name, path, n_epochs):
     -------
     dict
         `seconds` an epoch (median of `n_epochs`, after one to warm up), `peak` memory of the
-        process in bytes, and `error`, the mean squared error of reconstructing 1,000 training
-        rows, which tells a fast system from one that does not learn.
+        process in bytes, and two signs that all learned the same on 1,000 training rows: the
+        mean squared `error` of their reconstruction and the mean of hidden units, `active`.
     """
     rows = np.load(path)
     marks = []
@@ -66,6 +66,7 @@ def time_epochs(name, path, n_epochs):
         "seconds": statistics.median(np.diff(marks).tolist()),
         "peak": peak,
         "error": float(np.mean((v_data - visible) ** 2)),
+        "active": float(np.mean(hidden)),
     }
 
 
@@ -105,8 +106,9 @@ def _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common):
     results = _in_turn(measure, peers.SYSTEMS, n_rounds)
     seconds = {name: [result["seconds"] for result in found] for name, found in results.items()}
     print(
-        "\n| system | s / epoch | rows / s | peak MB | error | system / deepgen | rows, remark |\n"
-        "| --- | --- | --- | --- | --- | --- | --- |"
+        f"\n| system | s / epoch | rows / s | peak MB | error | active | system / {OURS} "
+        "| rows, remark |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- |"
     )
     for name, system in peers.SYSTEMS.items():
         if name not in results:
@@ -116,7 +118,7 @@ def _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common):
             f"| {name} | {_spread(seconds[name])} "
             f"| {n_rows / statistics.median(seconds[name]):,.0f} "
             f"| {statistics.median(result['peak'] for result in results[name]) / 1e6:,.0f} "
-            f"| {results[name][-1]['error']:.4f} "
+            f"| {results[name][-1]['error']:.4f} | {results[name][-1]['active']:.3f} "
             f"| {_ratio(seconds[name], seconds.get(OURS))} | {remark} |"
         )
 

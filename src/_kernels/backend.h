@@ -16,6 +16,9 @@
  * group are walked together: four chains of additions hide each other's latency. */
 #define DG_GROUP 4
 
+/* Above this share of non-zero inputs the dense kernel is faster (docs/decisions.md). */
+#define LIST_DENSITY 0.40
+
 struct dg_operand {
     const float *dense;      /* (n_rows, stride), or NULL for lists */
     ptrdiff_t stride;
@@ -30,7 +33,6 @@ struct dg_outputs {
     float *mean;
     uint8_t *sample_bytes;
     float *sample_floats;
-    double *log_normalizer; /* (n_blocks, n_rows): the part of each block of columns */
     const float *beta_from; /* (n_rows,) or NULL: subtract the log normalizer at this beta */
 };
 

@@ -1,4 +1,4 @@
-/* A layered model as the kernels see it, filled by `Chain` in layers.pyx and nowhere else.
+/* A layered model as the kernels see it, filled by `Chain` in engine.pyx and nowhere else.
  *
  * Rows are samples, columns are units. weights[l] is (size of layer l, size of layer l + 1),
  * row-major. The field of a unit is its bias plus what its neighbours send; every unit kind is

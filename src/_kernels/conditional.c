@@ -11,9 +11,6 @@
 #define PANEL_INPUTS (1 << 18)
 #define ROW_TILE 128
 
-/* Above this share of non-zero inputs the dense kernel is faster (docs/decisions.md). */
-#define LIST_DENSITY 0.40
-
 struct plan {
     ptrdiff_t panel, n_blocks, block, stride, widest;
     int64_t *count[2];  /* non-zero inputs of each row */

@@ -1,5 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-# cython: embedsignature=True, freethreading_compatible=True
+# cython: language_level=3, embedsignature=True, freethreading_compatible=True
 """Marshalling between arrays and the C kernels: no arithmetic here, no checks of user input.
 
 Each function is called from exactly one module of `deepgen`, which validates and allocates.
@@ -53,7 +52,6 @@ cdef extern from "backend.h":
         float *mean
         uint8_t *sample_bytes
         float *sample_floats
-        double *log_normalizer
         const float *beta_from
     struct dg_update:
         float scale_positive
@@ -221,8 +219,6 @@ cdef class Chain:
     """
 
     cdef chain c
-    cdef layer layers[64]
-    cdef const float *pointers[64]
     cdef object kept
     cdef readonly int n_layers
 

@@ -58,7 +58,8 @@ static int64_t n_states(const struct dg_sites *sites)
 
 /* log prod_j (1 + e^f_j)^copies for f = high + low, given e^high and e^low: a fused multiply-add
  * a unit instead of an exp and a log. Valid while |f| < 350: two factors stay below 1e305. */
-static double product_log_normalizer(ptrdiff_t n, const double *high, const double *low)
+static inline __attribute__((always_inline)) double
+product_log_normalizer(ptrdiff_t n, const double *high, const double *low)
 {
     double product[8], logs = 0.0;
     int64_t exponent[8];
@@ -112,7 +113,7 @@ static int fits_product(const struct dg_sites *high, const struct dg_sites *low,
 }
 
 /* not DG_CLONES: the fused multiply-add needs a clone that has one */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+#ifdef DG_HAS_CLONES
 __attribute__((target_clones("avx512f", "arch=haswell", "default")))
 #endif
 static double sum_low(ptrdiff_t n_fields, int64_t n_low, const double *own, const double *table,

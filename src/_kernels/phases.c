@@ -6,7 +6,6 @@
 #include "units.h"
 
 #define CHUNK 1024 /* rows transposed at a time */
-#define LIST_DENSITY 0.40
 
 static float value_at(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
 {

@@ -10,19 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dg_purpose_kind { DG_PURPOSE_DRAW = 1, DG_PURPOSE_WORDS = 2 };
-
 struct dg_stream {
     uint64_t key;
     uint64_t step;      /* update and sweep, or epoch and sweep */
     int64_t first_row;  /* the row that local row 0 stands for */
     uint32_t purpose;   /* kind << 24 | layer << 16 | temperature */
 };
-
-static inline uint32_t dg_purpose(uint32_t kind, uint32_t layer, uint32_t temperature)
-{
-    return kind << 24 | layer << 16 | temperature;
-}
 
 static inline void dg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {

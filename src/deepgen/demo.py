@@ -126,6 +126,7 @@ def _likelihoods(rbm, train, held_out):
     independent = held_out @ np.log(p) + (1 - held_out.astype(np.int8)) @ np.log1p(-p)
     return {
         "independent_pixels": float(independent.mean()),
+        "value": at_value,
         "lower": float(at_value + bracket.value - bracket.upper),
         "upper": float(at_value + bracket.value - bracket.lower),
         "method": bracket.method,
@@ -134,15 +135,14 @@ def _likelihoods(rbm, train, held_out):
 
 def _tell(likelihood, say):
     lower, upper = likelihood["lower"], likelihood["upper"]
-    independent = likelihood["independent_pixels"]
     if likelihood["method"] == "exact":
-        value, how = f"{lower:.1f}", "exact"
+        how = "exact"
     else:
-        ends = [f"{end:.1f}" if math.isfinite(end) else "unknown" for end in (lower, upper)]
-        value, how = " .. ".join(ends), "bracket by annealed importance sampling, both ways"
+        how = f"from {lower:.1f} to {upper:.1f}" if math.isfinite(upper) else f"over {lower:.1f}"
+        how += ", annealed importance sampling both ways"
     say("Log-likelihood of a held-out digit, in nats (higher is better)")
-    say(f"  independent pixels  {independent:.1f}")
-    say(f"  RBM                 {value}  ({how})")
+    say(f"  independent pixels  {likelihood['independent_pixels']:.1f}")
+    say(f"  RBM                 {likelihood['value']:.1f}  ({how})")
 
 
 def _figure(width, height):

@@ -7,9 +7,11 @@ from deepgen.context import Context
 from deepgen.passes import Site, conditional_pass, gibbs_sweeps
 from deepgen.states import Particles, as_states, dense
 from deepgen.stream import IMPUTE, SAMPLE, START, Stream
+from deepgen.threads import Governor
 
-# Multiply-adds of one kernel call: between calls Ctrl-C is honoured, about every 50 ms.
-CALL_WORK = 2_000_000_000
+# Multiply-adds of one kernel call, 10 ms or so: between calls Ctrl-C is honoured, and the number
+# of threads chosen.
+CALL_WORK = 400_000_000
 
 _NO_CONTEXT = Context()
 
@@ -140,14 +142,16 @@ def gibbs(
     free = [l not in clamp for l in range(model.n_layers)]
     work = sum(layer_work(model, l) for l in range(model.n_layers) if free[l])
     workspace, piece = engine.Workspace(), max(1, CALL_WORK // max(work * n_rows, 1))
-    done = 0
+    done, governor = 0, Governor(n_threads)
     while done < n_sweeps and n_rows:
         count = min(piece, n_sweeps - done)
+        threads = governor.next()
         gibbs_sweeps(
             model.chain, free, states, fields, n_sweeps=count,
             site=Site(stream.advanced(done), SAMPLE, first_row), n_rows=n_rows,
-            work=work // model.n_layers, workspace=workspace, n_threads=n_threads,
+            work=work // model.n_layers, workspace=workspace, n_threads=threads,
         )  # fmt: skip
+        governor.done()
         done += count
     return Particles(states)
 

@@ -11,8 +11,8 @@ from deepgen._kernels import engine
 
 # Who asks. Each kind of site has a number, so that no two sites can share a draw.
 PARTICLES = 1  # persistent particles: (particle, update and sweep)
-DATA = 2  # draws attached to data rows: (row in the data set, epoch and sweep)
-BINARIZE = 3  # grey pixels binarized afresh: (row in the data set, epoch)
+DATA = 2  # draws attached to a batch: (row of the batch, update and sweep)
+BINARIZE = 3  # grey pixels binarized afresh: (row of the batch, update)
 SHUFFLE = 4  # order of rows and blocks: (block, epoch)
 SAMPLE = 5  # chains that a user asks for
 IMPUTE = 6  # chains that complete rows

@@ -1,7 +1,7 @@
 """How many threads a kernel may use: this module alone decides."""
 
-import logging
 import os
+import time
 
 from deepgen._kernels import engine
 
@@ -9,7 +9,6 @@ from deepgen._kernels import engine
 # more than it saves, and on a busy machine far more.
 SERIAL_WORK = 4_000_000
 
-logger = logging.getLogger("deepgen")
 _limit = None
 _in_forked_child = False
 
@@ -93,3 +92,47 @@ def effective_threads(n_threads=None, work=None):
     if wish.isdigit() and int(wish) > 0:
         return int(wish)
     return available_cores()
+
+
+class Governor:
+    """Chooses between many threads and one, step by step, for a loop of like steps.
+
+    A team of threads waits at barriers for its slowest member. Where other processes use the
+    cores, that makes two threads many times slower than one, so the choice is measured again
+    and again: `PROBE` steps of each, then the faster for `HOLD` steps. Results never depend on
+    it.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        The most to use; see :func:`effective_threads`.
+    """
+
+    PROBE, HOLD = 6, 300
+
+    def __init__(self, n_threads=None):
+        self.most = effective_threads(n_threads)
+        self._seconds = [0.0, 0.0]  # of the last probe: with many, with one
+        self._place = 0
+        self._began = 0.0
+
+    def next(self):
+        """Return the number of threads for the next step, and start its clock."""
+        if self.most == 1:
+            return 1
+        if self._place < 2 * self.PROBE:
+            single = self._place >= self.PROBE
+        else:
+            single = self._seconds[1] < self._seconds[0]
+        self._began = time.perf_counter()
+        return 1 if single else self.most
+
+    def done(self):
+        """Note that the step is over."""
+        if self.most == 1:
+            return
+        if self._place < 2 * self.PROBE:
+            self._seconds[self._place // self.PROBE] += time.perf_counter() - self._began
+        self._place += 1
+        if self._place == 2 * self.PROBE + self.HOLD:
+            self._place, self._seconds = 0, [0.0, 0.0]

@@ -16,6 +16,7 @@ from deepgen.models import BoltzmannMachine, Parameters
 from deepgen.optimizers import Linear
 from deepgen.states import dense
 from deepgen.stream import BINARIZE, Stream
+from deepgen.threads import Governor
 from deepgen.units import Gaussian
 
 DEFAULT_UPDATES = 5_000
@@ -156,13 +157,16 @@ class Trainer:
         self.learning_rate = schedule(0.0)
         self._good = self.parameters.snapshot()
         self._workspace = engine.Workspace()
+        self._governor = Governor(n_threads)
 
     def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k != "_workspace"}
+        tools = ("_workspace", "_governor")
+        return {name: value for name, value in vars(self).items() if name not in tools}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._workspace = engine.Workspace()
+        self._governor = Governor(self.n_threads)
 
     def model(self):
         """Return the model that this run stands for: averaged where averaging has begun."""
@@ -186,7 +190,7 @@ class Trainer:
         if self.n_updates % SNAPSHOT_EVERY == 0:
             self._check_particles()
             self._good = self.parameters.snapshot()
-        tools = {"workspace": self._workspace, "n_threads": self.n_threads}
+        tools = {"workspace": self._workspace, "n_threads": self._governor.next()}
         if self.binarize:
             batch = self._binarized(batch)
         # positions of different updates never meet, however many draws an update takes
@@ -199,6 +203,7 @@ class Trainer:
             overflow = self.optimizer.step(
                 self.parameters, phases, self.optimizer_state, self.learning_rate, progress, **tools
             )
+        self._governor.done()
         if overflow:
             self._diverged(self.parameters.first_non_finite() or "parameters")
         self.n_updates += 1

@@ -378,7 +378,7 @@ class Softmax(Units):
     def missing(self, states):
         """Return the mask of the columns of all-zero groups, or None."""
         rows = dense(states)
-        absent = ~rows.reshape(len(rows), -1, self.group).any(axis=2)
+        absent = ~rows.reshape(len(rows), self.size // self.group, self.group).any(axis=2)
         return np.repeat(absent, self.group, axis=1) if absent.any() else None
 
     def field_of(self, mean):

@@ -193,7 +193,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with self._unchanged_on_error():
             rows = self._rows(X, reset=first)
             visible, hidden = self._units(rows.n_columns)
-            n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
+            n_rows, _, _ = survey(rows, visible, n_threads=self.n_threads)
             check_rule(rows, visible, as_rule(self.rule))
             trainer = getattr(self, "_trainer", None)
             if trainer is None:
@@ -201,8 +201,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 stream = Stream.from_random_state(seed)
                 self._score_seed = child_seed(seed, "score")
                 model = None if first else self.model_
-                if first:
-                    model = initial_model(visible, hidden, mean, variance, n_rows, stream)
+                if first:  # from one batch, so that it does not matter how calls are cut
+                    batch = ArrayRows(rows.X[: self.batch_size])
+                    n_first, mean, variance = survey(batch, visible, n_threads=self.n_threads)
+                    model = initial_model(visible, hidden, mean, variance, n_first, stream)
                 trainer = self._trainer_for(model, stream, streaming=True)
         try:
             with interrupt_between_steps() as check_interrupt:
@@ -391,6 +393,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "grey values first, for example X > rng.random(X.shape)",
                 UserWarning,
                 stacklevel=2,
+            )
+        if self.model_.layers[0].missing(states) is not None:
+            raise ValueError(
+                "X has missing variables (all-zero groups), and log p(v) is that of whole rows; "
+                "complete them with impute, or compare free_energy of rows with the same gaps"
             )
         bracket = self.log_partition()
         if bracket.method == "exact":
