@@ -99,8 +99,8 @@ class Governor:
 
     A team of threads waits at barriers for its slowest member. Where other processes use the
     cores, that makes two threads many times slower than one, so the choice is measured again
-    and again: `PROBE` steps of each, then the faster for `HOLD` steps. Results never depend on
-    it.
+    and again: a few steps of each, then the faster for many steps, longer each time that one
+    thread wins. Results never depend on it (docs/decisions.md has numbers).
 
     Parameters
     ----------
@@ -108,31 +108,44 @@ class Governor:
         The most to use; see :func:`effective_threads`.
     """
 
-    PROBE, HOLD = 6, 300
+    PROBE, HOLD, LONGEST = 3, 300, 10_000
 
     def __init__(self, n_threads=None):
         self.most = effective_threads(n_threads)
-        self._seconds = [0.0, 0.0]  # of the last probe: with many, with one
-        self._place = 0
-        self._began = 0.0
+        self._hold = self.HOLD
+        self._restart()
+
+    def _restart(self):
+        self._single, self._team = [], []  # seconds of the steps of this probe
+        self._left = 0  # steps until the next probe, once the probe is over
+        self._choice = None
 
     def next(self):
         """Return the number of threads for the next step, and start its clock."""
         if self.most == 1:
             return 1
-        if self._place < 2 * self.PROBE:
-            single = self._place >= self.PROBE
+        if self._choice is None:
+            self._current = 1 if len(self._single) < self.PROBE else self.most
         else:
-            single = self._seconds[1] < self._seconds[0]
+            self._current = self._choice
         self._began = time.perf_counter()
-        return 1 if single else self.most
+        return self._current
 
     def done(self):
         """Note that the step is over."""
         if self.most == 1:
             return
-        if self._place < 2 * self.PROBE:
-            self._seconds[self._place // self.PROBE] += time.perf_counter() - self._began
-        self._place += 1
-        if self._place == 2 * self.PROBE + self.HOLD:
-            self._place, self._seconds = 0, [0.0, 0.0]
+        if self._choice is not None:
+            self._left -= 1
+            if self._left == 0:
+                self._restart()
+            return
+        steps = self._single if self._current == 1 else self._team
+        steps.append(time.perf_counter() - self._began)
+        slow = self._team and self._team[-1] > 2.0 * max(self._single)
+        if slow or len(self._team) == self.PROBE:
+            if slow or sum(self._team) > sum(self._single):
+                self._choice, self._hold = 1, min(2 * self._hold, self.LONGEST)
+            else:
+                self._choice, self._hold = self.most, self.HOLD
+            self._left = self._hold
