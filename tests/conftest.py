@@ -1,5 +1,6 @@
 """Helpers that the tests of several rooms share: tolerances, random models, back ends."""
 
+import signal
 from itertools import pairwise, product
 
 import numpy as np
@@ -164,3 +165,12 @@ def serial():
     dg.set_num_threads(1)
     yield
     dg.set_num_threads(None)
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_as_in_a_terminal():
+    """A shell starts background jobs with SIGINT ignored; tests of Ctrl-C need it."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -121,10 +121,18 @@ def test_types_are_marked():
     assert (PACKAGE / "py.typed").is_file()
 
 
+def installed_files():
+    """Files of the installed distribution; build leftovers of a checkout have no RECORD."""
+    for found in importlib.metadata.distributions(name="deepgen"):
+        if found.read_text("RECORD") is not None:
+            return found.files or []
+    return []
+
+
 def test_kernels_are_inside_the_package_and_nowhere_else(fresh):
     """Would catch a top-level `_kernels` in site-packages, which any package could overwrite."""
     assert fresh["kernels"] == ["deepgen._kernels.engine", None, False]
-    files = importlib.metadata.files("deepgen") or []
+    files = installed_files()
     tops = {file.parts[0] for file in files if ".." not in file.parts} - {"__pycache__"}
     assert "_kernels" not in tops
     assert not [top for top in tops if not re.match(r"deepgen|__editable__|_*editable", top)]
@@ -136,7 +144,7 @@ def test_kernels_are_inside_the_package_and_nowhere_else(fresh):
 
 def test_no_sources_of_kernels_are_installed():
     """Would catch C files and build leftovers in a wheel (an editable install has none either)."""
-    files = [str(file) for file in importlib.metadata.files("deepgen") or []]
+    files = [str(file) for file in installed_files()]
     assert not [file for file in files if file.endswith((".c", ".h", ".pyx", ".pxd", ".o"))]
 
 

@@ -113,6 +113,7 @@ class Governor:
     def __init__(self, n_threads=None):
         self.most = effective_threads(n_threads)
         self._hold = self.HOLD
+        self._first = True  # not measured: it wakes the team, and may be the only step
         self._restart()
 
     def _restart(self):
@@ -124,7 +125,9 @@ class Governor:
         """Return the number of threads for the next step, and start its clock."""
         if self.most == 1:
             return 1
-        if self._choice is None:
+        if self._first:
+            self._current = self.most
+        elif self._choice is None:
             self._current = 1 if len(self._single) < self.PROBE else self.most
         else:
             self._current = self._choice
@@ -134,6 +137,9 @@ class Governor:
     def done(self):
         """Note that the step is over."""
         if self.most == 1:
+            return
+        if self._first:
+            self._first = False
             return
         if self._choice is not None:
             self._left -= 1
