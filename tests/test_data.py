@@ -293,3 +293,22 @@ def test_damaged_sparse_matrices_are_refused(kind, part, value):
     for call in calls:
         with pytest.raises(ValueError, match="damaged sparse matrix"):
             call()
+
+
+def test_batches_are_looked_at_in_every_epoch():
+    """Would catch a kernel that reads past the rows of a source which changes after the survey."""
+    damaged = sparse.csr_matrix(ROWS.astype(np.float32))
+    damaged.indices[0] = 10**8
+    for second, message in ((ROWS[:, :4], "batch 0 of X has 4 features"), (damaged, "damaged")):
+
+        class Changing:
+            begun = 0
+
+            def __iter__(self, second=second):
+                self.begun += 1
+                yield second if self.begun > 3 else ROWS
+
+        rbm = dg.RBM(3, n_epochs=5, batch_size=50, random_state=0)
+        with pytest.raises(ValueError, match=message):
+            rbm.fit(Changing())
+        assert rbm.sample(2, n_sweeps=1).shape == (2, 9)  # what was learned before is kept

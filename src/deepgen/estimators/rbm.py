@@ -15,36 +15,17 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen import storage
 from deepgen.data import ArrayRows, IterableRows, check_rule, is_iterable_of_batches, survey
+from deepgen.estimators.settings import check_integer, check_settings, trainer_for, units_for
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
 from deepgen.models import BoltzmannMachine
-from deepgen.optimizers import SGD, Constant, Linear, as_schedule
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
 from deepgen.states import Particles, as_states, checked_csr
 from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.training import (
-    DEFAULT_UPDATES,
-    HIDDEN_BIAS,
-    Trainer,
-    default_schedule,
-    initial_model,
-    interrupt_between_steps,
-)
-from deepgen.units import Binary, Gaussian, Softmax, as_units
+from deepgen.training import DEFAULT_UPDATES, initial_model, interrupt_between_steps
+from deepgen.units import Softmax
 
 _DTYPES = [np.dtype(kind) for kind in (np.float64, np.float32, np.uint8, np.bool_)]
-
-
-def _check_integer(value, name, least=1):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def _sized(units, size, name, needed_by):
-    try:
-        return units.sized(size)
-    except ValueError as error:
-        raise ValueError(f"{name} does not fit {needed_by}: {error}") from None
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -145,10 +126,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         DivergedError
             If a parameter is no longer finite; `model_` is the last good model.
         """
-        self._check_parameters()
+        check_settings(self)
         with self._unchanged_on_error():
             rows = self._rows(X, reset=True)
-            visible, hidden = self._units(rows.n_columns)
+            visible, hidden = units_for(self, rows.n_columns)
             n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
             check_rule(rows, visible, as_rule(self.rule))
             seed = seed_of(self.random_state)
@@ -157,7 +138,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             n_epochs = self.n_epochs
             if n_epochs is None:
                 n_epochs = -(-DEFAULT_UPDATES // -(-n_rows // self.batch_size))
-            trainer = self._trainer_for(model, stream)
+            trainer = trainer_for(self, model, stream)
         self._score_seed = child_seed(seed, "score")
         try:
             trainer.fit(
@@ -184,7 +165,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             This estimator.
         """
         first = not hasattr(self, "model_")
-        self._check_parameters()
+        check_settings(self)
         if is_iterable_of_batches(X):
             raise ValueError(
                 "X must be an array or a sparse matrix for partial_fit, got "
@@ -192,7 +173,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         with self._unchanged_on_error():
             rows = self._rows(X, reset=first)
-            visible, hidden = self._units(rows.n_columns)
+            visible, hidden = units_for(self, rows.n_columns)
             n_rows, _, _ = survey(rows, visible, n_threads=self.n_threads)
             check_rule(rows, visible, as_rule(self.rule))
             trainer = getattr(self, "_trainer", None)
@@ -205,7 +186,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     batch = ArrayRows(rows.X[: self.batch_size])
                     n_first, mean, variance = survey(batch, visible, n_threads=self.n_threads)
                     model = initial_model(visible, hidden, mean, variance, n_first, stream)
-                trainer = self._trainer_for(model, stream, streaming=True)
+                trainer = trainer_for(self, model, stream, streaming=True)
         try:
             with interrupt_between_steps() as check_interrupt:
                 for start in range(0, n_rows, self.batch_size):
@@ -216,56 +197,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._trainer = trainer
         return self
 
-    def _check_parameters(self):
-        for name in ("n_hidden", "batch_size"):
-            _check_integer(getattr(self, name), name)
-        for name in ("n_epochs", "n_threads"):
-            if getattr(self, name) is not None:
-                _check_integer(getattr(self, name), name)
-        if not isinstance(self.verbose, bool):
-            _check_integer(self.verbose, "verbose", 0)
-        for name in ("rule", "learning_rate", "optimizer"):
-            value = getattr(self, name)
-            if isinstance(value, type):
-                raise ValueError(
-                    f"{name} must be an object, got the class {value.__name__}; write "
-                    f"{value.__name__}(...)"
-                )
-        as_rule(self.rule)
-        if self.learning_rate is not None:
-            as_schedule(self.learning_rate)
-        if self.optimizer is not None and not hasattr(self.optimizer, "step"):
-            raise ValueError(
-                f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {self.optimizer!r}"
-            )
-        visible, hidden = as_units(self.visible, "visible"), as_units(self.hidden, "hidden")
-        if isinstance(visible, Gaussian) and isinstance(hidden, Gaussian):
-            raise ValueError(
-                "hidden must not be Gaussian where visible is: such a model need not be "
-                "normalizable; make one of them 'binary'"
-            )
-        if not isinstance(self.binarize, bool | np.bool_):
-            raise ValueError(f"binarize must be True or False, got {self.binarize!r}")
-        if self.binarize and not (isinstance(visible, Binary) and visible.n_copies == 1):
-            raise ValueError(f"binarize needs visible='binary', got visible={self.visible!r}")
-        if not isinstance(self.callbacks, list | tuple | None) or not all(
-            callable(callback) for callback in self.callbacks or ()
-        ):
-            raise ValueError(f"callbacks must be a list of callables, got {self.callbacks!r}")
-
-    def _units(self, n_columns):
-        visible = as_units(self.visible, "visible")
-        hidden = as_units(self.hidden, "hidden")
-        if isinstance(hidden, Gaussian):
-            hidden = hidden.replace(learn_precision=False)  # its scale is the weights' scale
-        elif isinstance(hidden, Binary) and hidden.size is None:
-            bias = np.full(self.n_hidden, HIDDEN_BIAS)
-            hidden = Binary(bias=bias, n_copies=hidden.n_copies)
-        return (
-            _sized(visible, n_columns, "visible", f"the {n_columns} columns of X"),
-            _sized(hidden, self.n_hidden, "hidden", f"n_hidden={self.n_hidden}"),
-        )
-
     @contextlib.contextmanager
     def _unchanged_on_error(self):
         before = dict(vars(self))
@@ -275,19 +206,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             vars(self).clear()
             vars(self).update(before)
             raise
-
-    def _trainer_for(self, model, stream, streaming=False):
-        if self.learning_rate is not None:
-            schedule = as_schedule(self.learning_rate)
-        else:
-            schedule = default_schedule(model.layers)
-            if streaming and isinstance(schedule, Linear):
-                schedule = Constant(0.25 * schedule.start)
-        optimizer = self.optimizer or SGD()
-        return Trainer(
-            model, as_rule(self.rule), optimizer, schedule, stream=stream,
-            batch_size=self.batch_size, binarize=self.binarize, n_threads=self.n_threads,
-        )  # fmt: skip
 
     def _keep(self, trainer):
         self.model_ = trainer.model()
@@ -439,9 +357,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             uint8, or float32 for Gaussian units.
         """
         check_is_fitted(self)
-        _check_integer(n_samples, "n_samples", 0)
-        _check_integer(n_sweeps, "n_sweeps", 0)
-        _check_integer(first_row, "first_row", 0)
+        check_integer(n_samples, "n_samples", 0)
+        check_integer(n_sweeps, "n_sweeps", 0)
+        check_integer(first_row, "first_row", 0)
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
             return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
@@ -486,9 +404,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if method not in ("mean", "draw"):
             raise ValueError(f"method must be 'mean' or 'draw', got {method!r}")
-        _check_integer(n_chains, "n_chains")
-        _check_integer(n_sweeps, "n_sweeps", 0)
-        _check_integer(first_row, "first_row", 0)
+        check_integer(n_chains, "n_chains")
+        check_integer(n_sweeps, "n_sweeps", 0)
+        check_integer(first_row, "first_row", 0)
         values = self._validated(X, reset=False, ensure_all_finite=False, ensure_min_samples=0)
         if missing is None:
             missing = np.isnan(values)
