@@ -758,11 +758,11 @@ def test_partial_fit_goes_on_from_fit_from_a_file_and_from_a_core_model(tmp_path
         dg.load(tmp_path / "a.safetensors"),
         dg.RBM.from_model(fitted.model_),
     ):
-        before = rbm.model_.weights[0].copy()
+        before, n_before = rbm.model_.weights[0].copy(), rbm.n_updates_
         rbm.set_params(batch_size=10, random_state=0).partial_fit(X[:10])
         change = np.abs(rbm.model_.weights[0] - before).max()
         assert 0 < change < 0.1 * np.abs(before).max() + 0.05
-        assert rbm.n_updates_ == 1
+        assert rbm.n_updates_ == n_before + 1
         assert np.isfinite(rbm.score(X))
     again = copy.deepcopy(fitted).fit(X)
     assert bits(again.model_) == bits(fitted.model_)  # while fit starts over
@@ -807,12 +807,13 @@ def test_pieces_with_first_row_equal_the_whole(kind, rule):
     """Would catch draws that count from the call and not from the row."""
     visible, rows = KINDS[kind]
     rbm = dg.RBM(visible=visible, rule=rule, **SMALL).fit(rows)
-    whole = rbm.sample(230, n_sweeps=3, random_state=5)
-    pieces = [
-        rbm.sample(n, n_sweeps=3, random_state=5, first_row=first)
-        for first, n in ((0, 1), (1, 129), (130, 0), (130, 100))
-    ]
-    assert np.array_equal(whole, np.concatenate(pieces))
+    for n_sweeps in (0, 1, 3):
+        whole = rbm.sample(230, n_sweeps=n_sweeps, random_state=5)
+        pieces = [
+            rbm.sample(n, n_sweeps=n_sweeps, random_state=5, first_row=first)
+            for first, n in ((0, 1), (1, 129), (130, 0), (130, 100))
+        ]
+        assert np.array_equal(whole, np.concatenate(pieces))
     missing = np.random.default_rng(0).random(rows.shape) < 0.3
     if kind == "softmax":
         missing = np.repeat(missing[:, ::3], 3, axis=1)
@@ -970,6 +971,21 @@ def test_there_and_back_keeps_shapes_and_domains(kind, hidden):
         assert (back <= 1).all()
     if kind == "softmax":
         assert back.reshape(60, 4, 3).sum(axis=2) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_options_of_hidden_units_reach_the_model():
+    """Would catch a layer description that is replaced by the default of its kind."""
+    for hidden in (
+        dg.Gaussian(log_precision=np.arange(5.0)),
+        dg.Binary(n_copies=2),
+        dg.Softmax(5),
+    ):
+        layer = dg.RBM(hidden=hidden, **SMALL).fit(X).model_.layers[1]
+        assert type(layer) is type(hidden)
+        assert layer.n_copies == hidden.n_copies
+        assert layer.group == hidden.group
+        if isinstance(hidden, dg.Gaussian):  # its scale is the weights' scale: not learned
+            assert layer.log_precision.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_features_follow_the_formula(fitted_digits, digits):

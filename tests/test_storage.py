@@ -286,10 +286,9 @@ def test_golden_files_are_in_git():
 # ------------------------------------------------------------------------------------- atomicity
 
 FAILING_STEPS = {
-    "make": ("deepgen.storage.tempfile.mkstemp", 1),
-    "flush": ("deepgen.storage.os.fsync", 1),
-    "permit": ("deepgen.storage.os.chmod", 1),
-    "rename": ("deepgen.storage.os.replace", 1),
+    "make": "deepgen.storage.os.open",
+    "flush": "deepgen.storage.os.fsync",
+    "rename": "deepgen.storage.os.replace",
 }
 
 
@@ -311,8 +310,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
     def fail(*args, **options):
         raise error
 
-    target, _ = FAILING_STEPS[step]
-    monkeypatch.setattr(target, fail)
+    monkeypatch.setattr(FAILING_STEPS[step], fail)
     with pytest.raises(type(error)):
         storage.save(small_model(1), path)
     monkeypatch.undo()
@@ -439,7 +437,7 @@ def test_saves_at_once_leave_one_whole_file(tmp_path):
 
 
 def test_a_saved_file_can_be_read_by_others(tmp_path):
-    """Would catch the 0600 of mkstemp left on a model that a service should read."""
+    """Would catch permissions other than the umask's on a model that a service should read."""
     before = os.umask(0o027)
     try:
         storage.save(small_model(), tmp_path / "a")

@@ -14,9 +14,11 @@ from deepgen.estimators.loading import load
 from deepgen.likelihood import (
     LogPartition,
     ais,
+    base_rates,
     exact_log_likelihood,
     exact_log_partition,
     free_energy,
+    log_partition_bracket,
     reverse_ais,
 )
 from deepgen.models import BoltzmannMachine
@@ -50,12 +52,14 @@ __all__ = [
     "Units",
     "__version__",
     "ais",
+    "base_rates",
     "child_seed",
     "exact_log_likelihood",
     "exact_log_partition",
     "free_energy",
     "gibbs",
     "load",
+    "log_partition_bracket",
     "reverse_ais",
     "set_num_threads",
     "show_config",

@@ -157,7 +157,7 @@ def survey(rows, units, name="X", n_threads=None):
 
 def check_rule(rows, units, rule):
     """Raise ValueError where rows have missing variables that a rule cannot leave out."""
-    if rule.takes_context or not units.can_be_missing:
+    if getattr(rule, "takes_context", False) or not units.can_be_missing:
         return
     if any(units.missing(states) is not None for states in rows.pieces()):
         raise ValueError(

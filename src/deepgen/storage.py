@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ def save(model, path, *, extra=None):
     model : BoltzmannMachine
     path : str or path-like
     extra : dict or None
-        Plain JSON data kept beside the configuration (an estimator's settings).
+        Plain JSON data kept beside the configuration (the estimator's name and seed).
 
     Raises
     ------
@@ -89,18 +89,16 @@ def _checksum(config, tensors):
 def write_atomically(path, data):
     """Write bytes beside `path`, flush them to the disk, and rename: never half a file."""
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files that only the owner can read
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

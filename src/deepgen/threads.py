@@ -1,5 +1,6 @@
 """How many threads a kernel may use: this module alone decides."""
 
+import numbers
 import os
 import time
 
@@ -57,7 +58,7 @@ def set_num_threads(n):
         If `n` is less than 1.
     """
     global _limit
-    if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+    if n is not None and (isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1):
         raise ValueError(f"n must be a positive integer or None, got {n!r}")
     _limit = n
 

@@ -168,6 +168,13 @@ class Trainer:
         self._workspace = engine.Workspace()
         self._governor = Governor(self.n_threads)
 
+    def go_on(self, n_updates, history, particles):
+        """Take over the place of an earlier run whose last model this one starts from."""
+        self.n_updates, self.history = n_updates, list(history)
+        own = self.rule_state.particles
+        if own is not None and particles is not None and len(own) == len(particles):
+            self.rule_state.particles = particles
+
     def model(self):
         """Return the model that this run stands for: averaged where averaging has begun."""
         return self.parameters.to_model(self.optimizer_state["average"].arrays)

@@ -228,7 +228,8 @@ class Binary(Units):
 
     def __init__(self, size=None, *, bias=None, n_copies=1):
         super().__init__(size, bias=bias)
-        if not isinstance(n_copies, int | np.integer) or not 1 <= n_copies <= 8:
+        integer = isinstance(n_copies, int | np.integer) and not isinstance(n_copies, bool)
+        if not integer or not 1 <= n_copies <= 8:
             raise ValueError(f"n_copies must be an integer from 1 to 8, got {n_copies!r}")
         self.n_copies = int(n_copies)
 

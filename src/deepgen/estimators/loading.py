@@ -22,7 +22,10 @@ def load(path):
     FileNotFoundError
         If there is no such file.
     """
-    model, _ = storage.load_model(path)
+    model, extra = storage.load_model(path)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
-    return RBM.from_model(model)
+    rbm = RBM.from_model(model)
+    seed = extra.get("score_seed", 0)
+    rbm._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
+    return rbm

@@ -1,6 +1,7 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
 import contextlib
+import os
 import threading
 import warnings
 
@@ -26,6 +27,15 @@ from deepgen.training import DEFAULT_UPDATES, initial_model, interrupt_between_s
 from deepgen.units import Softmax
 
 _DTYPES = [np.dtype(kind) for kind in (np.float64, np.float32, np.uint8, np.bool_)]
+
+
+def _check_same_model(layers, wanted):
+    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
+        if (type(layer), layer.size) != (type(want), want.size):
+            raise ValueError(
+                f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
+                "set the parameters back"
+            )
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -152,7 +162,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
 
         Calls that bring multiples of `batch_size` rows give the same bits however they were
-        cut; a shorter call is one update. A learning rate of None is constant here.
+        cut; a shorter call is one update. A learning rate of None is constant here; a schedule
+        stays at its start, and nothing is averaged, because a stream has no end to move to.
+        After `fit` learning goes on from the fitted model and its particles.
 
         Parameters
         ----------
@@ -187,6 +199,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     n_first, mean, variance = survey(batch, visible, n_threads=self.n_threads)
                     model = initial_model(visible, hidden, mean, variance, n_first, stream)
                 trainer = trainer_for(self, model, stream, streaming=True)
+                if not first:
+                    trainer.go_on(self.n_updates_, self.history_, self._particles)
+            _check_same_model(trainer.parameters.layers, (visible, hidden))
         try:
             with interrupt_between_steps() as check_interrupt:
                 for start in range(0, n_rows, self.batch_size):
@@ -442,13 +457,16 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def save(self, path):
         """Write the model to one file, atomically; :func:`deepgen.load` reads it.
 
+        The file holds the model and what likelihoods are estimated with; hyper-parameters and
+        history are not kept, nor are particles: samples of a loaded model start from its biases.
+
         Parameters
         ----------
         path : str or path-like
             By custom ending in ``.safetensors``.
         """
         check_is_fitted(self)
-        storage.save(self.model_, path, extra={"estimator": "RBM"})
+        storage.save(self.model_, path, extra={"estimator": "RBM", "score_seed": self._score_seed})
 
     @classmethod
     def from_model(cls, model):
@@ -530,3 +548,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.
 _bracket_lock = threading.Lock()
+
+
+def _renew_lock_in_child():
+    # a thread that the child does not have may have held it
+    global _bracket_lock
+    _bracket_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock_in_child)

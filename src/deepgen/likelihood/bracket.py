@@ -1,5 +1,7 @@
 """Brackets of log Z: an estimate from below and one from above, or the exact value."""
 
+import numpy as np
+
 from deepgen.likelihood.annealing import ais, reverse_ais
 from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_enumerable
 from deepgen.sampling import start_particles
@@ -41,7 +43,9 @@ def log_partition_bracket(
     if particles is None:
         stream = Stream.from_random_state(seeds[1])
         particles = start_particles(model, n_chains, stream)
-    chosen = Particles([x[:n_chains] for x in particles.states])
+    # few particles serve several chains each; the sweeps before annealing part them
+    chosen = np.arange(n_chains) % len(particles)
+    chosen = Particles([x[chosen] for x in particles.states])
     n_sweeps = 500
     reverse = reverse_ais(
         model, chosen, n_betas=n_betas, n_sweeps=n_sweeps, base=base, random_state=seeds[1],

@@ -26,8 +26,8 @@ class LogPartition:
     value : float
         The estimate, in nats.
     lower, upper : float
-        Interval: 3 standard errors for one estimator; both ends for a bracket; equal to
-        `value` where it is exact.
+        Interval: 3 standard errors (or Markov's bound) for one estimator; both ends for a
+        bracket; equal to `value` where it is exact.
     log_weights : ndarray of shape (n_chains,)
         Empty where it is exact.
     ess : float
@@ -119,7 +119,7 @@ def _enumerated_parity(model):
     return min((0, 1), key=lambda parity: _count_states(model.layers[parity::2]))
 
 
-def is_enumerable(model, bits=25):
+def is_enumerable(model, bits=MAX_BITS):
     """Tell whether :func:`exact_log_partition` has at most 2**bits states to visit."""
     return _count_states(model.layers[_enumerated_parity(model) :: 2]) <= bits
 
