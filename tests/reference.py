@@ -394,6 +394,17 @@ def base_log_partition(base):
 # ------------------------------------------------------------------------------------ derivatives
 
 
+def bridge(forward, reverse):
+    """Log ratio of normalizers by fixed-point iteration of Bennett (1976)."""
+    forward, back, ratio = np.asarray(forward, float), -np.asarray(reverse, float), 0.0
+    n, m = len(forward), len(back)
+    for _ in range(500):
+        above = np.mean(1.0 / (n * np.exp(ratio - forward) + m))
+        below = np.mean(1.0 / (n + m * np.exp(back - ratio)))
+        ratio += np.log(above) - np.log(below)
+    return ratio
+
+
 def finite_difference(function, x, step=1e-3):
     """(f(x-2s) - 8 f(x-s) + 8 f(x+s) - f(x+2s)) / (12 s) by each entry of x, f a number."""
     x = float64(x)

@@ -106,6 +106,7 @@ cdef extern from "phases.h":
                     int n_threads) noexcept nogil
 
 cdef extern from "enumerate.h":
+    int DG_PRODUCT_LANES
     struct dg_sites:
         Py_ssize_t n_sites
         Py_ssize_t n_fields
@@ -121,8 +122,8 @@ cdef extern from "enumerate.h":
         const double *precision
     void dg_enumerate(const dg_sites *high, const dg_sites *low, const double *bias,
                       const dg_segment *segments, int n_segments, int64_t first_high,
-                      int64_t n_high, double *table, double *scratch, double *out,
-                      int n_threads) noexcept nogil
+                      int64_t n_high, Py_ssize_t per_fold, double *table, double *scratch,
+                      double *out, int n_threads) noexcept nogil
     double dg_segments_log_normalizer(const dg_segment *segments, int n_segments,
                                       const double *field) noexcept nogil
 
@@ -431,7 +432,8 @@ cdef int fill_segments(dg_segment *out, object segments) except -1:
 
 
 def enumerate_states(high, low, const double[::1] bias, segments, double[::1] table,
-                     double[::1] scratch, double[::1] out, int64_t first_high, int n_threads):
+                     double[::1] scratch, double[::1] out, int64_t first_high,
+                     Py_ssize_t per_fold, int n_threads):
     """out[s]: log of the summed weights of all low states at high state first_high + s: OUT."""
     cdef dg_sites high_sites, low_sites
     cdef dg_segment parts[64]
@@ -442,7 +444,10 @@ def enumerate_states(high, low, const double[::1] bias, segments, double[::1] ta
     fill_segments(parts, segments)
     with nogil:
         dg_enumerate(&high_sites, &low_sites, &bias[0], parts, n_segments, first_high, n_high,
-                     &table[0], &scratch[0], &out[0], n_threads)
+                     per_fold, &table[0], &scratch[0], &out[0], n_threads)
+
+
+PRODUCT_LANES = DG_PRODUCT_LANES
 
 
 def segments_log_normalizer(segments, const double[:, ::1] field, double[::1] out):

@@ -33,8 +33,10 @@ double dg_segments_log_normalizer(const struct dg_segment *segments, int n_segme
     return sum;
 }
 
-/* field = bias + the shifts of the sites in state `code` (mixed radix); returns its own weight */
-static double place(const struct dg_sites *sites, int64_t code, double *field)
+/* field is moved by the shifts of the sites in state `code` (mixed radix), or multiplied by them
+ * where they are factors; returns the state's own weight */
+DG_CLONES
+static double place(const struct dg_sites *sites, int64_t code, int factors, double *field)
 {
     double own = 0.0;
     for (ptrdiff_t i = 0; i < sites->n_sites; i++) {
@@ -42,8 +44,12 @@ static double place(const struct dg_sites *sites, int64_t code, double *field)
         const double *shift = sites->shift + at * sites->n_fields;
         code /= sites->radix[i];
         own += sites->own[at];
-        for (ptrdiff_t j = 0; j < sites->n_fields; j++)
-            field[j] += shift[j];
+        if (factors)
+            for (ptrdiff_t j = 0; j < sites->n_fields; j++)
+                field[j] *= shift[j];
+        else
+            for (ptrdiff_t j = 0; j < sites->n_fields; j++)
+                field[j] += shift[j];
     }
     return own;
 }
@@ -56,72 +62,62 @@ static int64_t n_states(const struct dg_sites *sites)
     return states;
 }
 
-/* log prod_j (1 + e^f_j)^copies for f = high + low, given e^high and e^low: a fused multiply-add
- * a unit instead of an exp and a log. Valid while |f| < 350: two factors stay below 1e305. */
-static inline __attribute__((always_inline)) double
-product_log_normalizer(ptrdiff_t n, const double *high, const double *low)
+/* Running products: mantissas in [1, 2) once folded, and their exponents as integers. */
+enum { LANES = DG_PRODUCT_LANES };
+struct products {
+    double value[LANES];
+    int64_t exponent[LANES];
+};
+
+static inline __attribute__((always_inline)) void fold(struct products *p)
 {
-    double product[8], logs = 0.0;
-    int64_t exponent[8];
-    ptrdiff_t j = 0;
-    for (int lane = 0; lane < 8; lane++) {
-        product[lane] = 1.0;
-        exponent[lane] = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        uint64_t bits;
+        memcpy(&bits, &p->value[lane], sizeof bits);
+        p->exponent[lane] += (int64_t)(bits >> 52) - 1023;
+        bits = (bits & 0x000FFFFFFFFFFFFFu) | 0x3FF0000000000000u;
+        memcpy(&p->value[lane], &bits, sizeof bits);
     }
-    for (; j + 8 <= n; j += 8)
-        for (int lane = 0; lane < 8; lane++) {
-            double p = product[lane] * __builtin_fma(high[j + lane], low[j + lane], 1.0);
-            uint64_t bits;
-            memcpy(&bits, &p, sizeof bits); /* keep the mantissa, count the exponent */
-            exponent[lane] += (int64_t)(bits >> 52) - 1023;
-            bits = (bits & 0x000FFFFFFFFFFFFFu) | 0x3FF0000000000000u;
-            memcpy(&product[lane], &bits, sizeof bits);
-        }
-    for (int lane = 0; j < n; j++, lane++)
-        logs += log1p(high[j] * low[j]);
-    double mantissa = 1.0, power = 0.0;
-    for (int lane = 0; lane < 8; lane++) {
-        mantissa *= product[lane];
-        power += (double)exponent[lane];
-    }
-    return logs + log(mantissa) + power * 0.69314718055994530942;
 }
 
-/* e^f of every state is a product of a high and a low part only where nothing can overflow */
-static int fits_product(const struct dg_sites *high, const struct dg_sites *low,
-                        const double *bias, const struct dg_segment *segments, int n_segments)
+/* log prod_j (1 + e^f_j) for e^f = high * low: a fused multiply-add and a product a unit instead
+ * of an exp and a log. No lane overflows within `per_fold` products. */
+static inline __attribute__((always_inline)) double
+product_log_normalizer(ptrdiff_t n, ptrdiff_t per_fold, const double *high, const double *low)
 {
-    if (n_segments != 1 || segments[0].kind != DG_BINARY || segments[0].n_copies != 1)
-        return 0;
-    const struct dg_sites *sides[2] = {high, low};
-    for (ptrdiff_t j = 0; j < high->n_fields; j++) {
-        double reach = fabs(bias[j]);
-        for (int side = 0; side < 2; side++)
-            for (ptrdiff_t i = 0; i < sides[side]->n_sites; i++) {
-                double widest = 0.0;
-                for (int64_t s = 0; s < sides[side]->radix[i]; s++) {
-                    double shift = sides[side]->shift[(sides[side]->offset[i] + s) *
-                                                          high->n_fields + j];
-                    widest = fabs(shift) > widest ? fabs(shift) : widest;
-                }
-                reach += widest;
-            }
-        if (!(reach < 350.0))
-            return 0;
+    struct products p;
+    ptrdiff_t j = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        p.value[lane] = 1.0;
+        p.exponent[lane] = 0;
     }
-    return 1;
+    while (j < n) {
+        ptrdiff_t end = dg_min(j + per_fold * LANES, n);
+        for (; j < end; j += LANES)
+            for (int lane = 0; lane < LANES; lane++)
+                p.value[lane] *= __builtin_fma(high[j + lane], low[j + lane], 1.0);
+        fold(&p);
+    }
+    double mantissa = 1.0;
+    int64_t power = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        mantissa *= p.value[lane];
+        power += p.exponent[lane];
+    }
+    return log(mantissa) + (double)power * 0.69314718055994530942;
 }
 
 /* not DG_CLONES: the fused multiply-add needs a clone that has one */
 #ifdef DG_HAS_CLONES
 __attribute__((target_clones("avx512f", "arch=haswell", "default")))
 #endif
-static double sum_low(ptrdiff_t n_fields, int64_t n_low, const double *own, const double *table,
-                      const double *high, double *values)
+static double sum_low(ptrdiff_t n_fields, ptrdiff_t per_fold, int64_t n_low, const double *own,
+                      const double *table, const double *high, double *values)
 {
     double top = -INFINITY, total = 0.0;
     for (int64_t s = 0; s < n_low; s++) {
-        values[s] = own[s] + product_log_normalizer(n_fields, high, table + s * n_fields);
+        values[s] =
+            own[s] + product_log_normalizer(n_fields, per_fold, high, table + s * n_fields);
         top = values[s] > top ? values[s] : top;
     }
     for (int64_t s = 0; s < n_low; s++)
@@ -132,29 +128,27 @@ static double sum_low(ptrdiff_t n_fields, int64_t n_low, const double *own, cons
 /* table: (n_low, n_fields + 2): own weights, values of a thread's pass, then low parts */
 void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const double *bias,
                   const struct dg_segment *segments, int n_segments, int64_t first_high,
-                  int64_t n_high, double *table, double *scratch, double *out, int n_threads)
+                  int64_t n_high, ptrdiff_t per_fold, double *table, double *scratch, double *out,
+                  int n_threads)
 {
     ptrdiff_t n = high->n_fields;
     int64_t n_low = n_states(low);
     double *own = table + n_low * n;
-    int product = fits_product(high, low, bias, segments, n_segments);
+    int factors = per_fold > 0;
 
-    memset(table, 0, (size_t)(n_low * n) * sizeof(double));
     for (int64_t s = 0; s < n_low; s++) {
-        own[s] = place(low, s, table + s * n);
-        for (ptrdiff_t j = 0; product && j < n; j++)
-            table[s * n + j] = exp(table[s * n + j]);
+        for (ptrdiff_t j = 0; j < n; j++)
+            table[s * n + j] = factors ? 1.0 : 0.0;
+        own[s] = place(low, s, factors, table + s * n);
     }
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))
     for (int64_t code = 0; code < n_high; code++) {
         double *field = scratch + (size_t)omp_get_thread_num() * (size_t)(2 * n + n_low);
         double *sum = field + n, *values = sum + n;
         memcpy(field, bias, (size_t)n * sizeof(double));
-        double weight = place(high, first_high + code, field);
-        if (product) {
-            for (ptrdiff_t j = 0; j < n; j++)
-                field[j] = exp(field[j]);
-            out[code] = weight + sum_low(n, n_low, own, table, field, values);
+        double weight = place(high, first_high + code, factors, field);
+        if (factors) {
+            out[code] = weight + sum_low(n, per_fold, n_low, own, table, field, values);
             continue;
         }
         double top = -INFINITY, total = 0.0;

@@ -23,10 +23,18 @@ struct dg_segment {
 };
 
 /* For every state of the high sites one value: the log of the sum over all states of the low
- * sites. out has as many entries as the high sites have states; Python adds them in order. */
+ * sites. out has as many entries as the high sites have states; Python adds them in order.
+ *
+ * per_fold > 0 is for one segment of single binary units with moderate fields: `bias` and `shift`
+ * then hold the exponentials of what they are named after, and that many factors 1 + e^field may
+ * be multiplied before a product could overflow; n_fields is a multiple of DG_PRODUCT_LANES (what
+ * pads it is zero, a factor of 1). */
+#define DG_PRODUCT_LANES 32
+
 void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const double *bias,
                   const struct dg_segment *segments, int n_segments, int64_t first_high,
-                  int64_t n_high, double *table, double *scratch, double *out, int n_threads);
+                  int64_t n_high, ptrdiff_t per_fold, double *table, double *scratch, double *out,
+                  int n_threads);
 
 /* log sum_x exp(f x) of each segment's units, in float64: the closed form of the other side */
 double dg_segments_log_normalizer(const struct dg_segment *segments, int n_segments,

@@ -5,6 +5,7 @@ are data (:class:`BoltzmannMachine`), algorithms are functions over them (:func:
 :func:`exact_log_partition`, :func:`ais`, ...).
 """
 
+from deepgen import datasets
 from deepgen._version import __version__
 from deepgen.config import show_config
 from deepgen.context import Context
@@ -13,15 +14,18 @@ from deepgen.estimators import RBM
 from deepgen.estimators.loading import load
 from deepgen.likelihood import (
     LogPartition,
+    Trajectory,
     ais,
     base_rates,
     exact_log_likelihood,
     exact_log_partition,
     free_energy,
     log_partition_bracket,
+    pseudo_log_likelihood,
     reverse_ais,
 )
 from deepgen.models import BoltzmannMachine
+from deepgen.monitors import LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
 from deepgen.rules import CD, PCD, Sparsity
 from deepgen.sampling import gibbs
@@ -42,6 +46,7 @@ __all__ = [
     "Context",
     "DivergedError",
     "Gaussian",
+    "LikelihoodMonitor",
     "Linear",
     "LogPartition",
     "ModelFileError",
@@ -49,17 +54,20 @@ __all__ = [
     "Softmax",
     "Sparsity",
     "Stream",
+    "Trajectory",
     "Units",
     "__version__",
     "ais",
     "base_rates",
     "child_seed",
+    "datasets",
     "exact_log_likelihood",
     "exact_log_partition",
     "free_energy",
     "gibbs",
     "load",
     "log_partition_bracket",
+    "pseudo_log_likelihood",
     "reverse_ais",
     "set_num_threads",
     "show_config",

@@ -92,6 +92,33 @@ def start_particles(model, n_particles, stream, *, first_row=0):
     return Particles(states)
 
 
+def spread_particles(model, n_particles, stream):
+    """Draw particles far from each other, so that few modes are missed.
+
+    Odd layers are on with a probability that runs from near 0 to near 1 over the particles; even
+    layers are drawn given those.
+
+    Returns
+    -------
+    Particles
+    """
+    states = [None] * model.n_layers
+    probability = (np.arange(n_particles) + 0.5) / n_particles
+    field = np.log(probability / (1.0 - probability)).astype(np.float32)
+    for l in range(1, model.n_layers, 2):
+        layer = model.layers[l].replace(bias=np.zeros(model.layers[l].size))
+        chain = engine.Chain([layer.kernel_layer()], [])
+        context = Context(bias_rows={0: np.repeat(field[:, None], layer.size, axis=1)})
+        states[l] = np.empty((n_particles, layer.size), layer.state_dtype)
+        conditional_pass(
+            chain, 0, [None], context.fields(0), sample=states[l],
+            site=Site(stream.child(l), START), n_rows=n_particles, work=8 * layer.size,
+        )  # fmt: skip
+    for l in range(0, model.n_layers, 2):
+        _, states[l] = update_layer(model, l, states, site=Site(stream.child(l), START))
+    return Particles(states)
+
+
 def gibbs(
     model, particles, n_sweeps=1, *, context=None, clamp=(), random_state=None, first_row=0,
     n_threads=None,

@@ -19,6 +19,7 @@ IMPUTE = 6  # chains that complete rows
 ANNEAL = 7  # annealed importance sampling, forward
 REVERSE = 8  # and reverse
 START = 9  # first states of particles and chains
+FLIP = 10  # units whose conditional probability is asked for
 
 
 def purpose(kind, layer=0, temperature=0):

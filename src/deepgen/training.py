@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -50,6 +50,8 @@ class EpochReport:
         Largest absolute weight.
     trainer : Trainer
         `trainer.model()` is the current model.
+    entry : dict
+        This epoch's line of the history; a callback may add to it.
     """
 
     epoch: int
@@ -59,6 +61,7 @@ class EpochReport:
     n_rows: int
     weight_max: float
     trainer: "Trainer"
+    entry: dict = field(default_factory=dict)
 
 
 def initial_model(visible, hidden, mean, variance, n_rows, stream):
@@ -279,10 +282,11 @@ class Trainer:
             self.epoch, self.n_updates, self.learning_rate, seconds, n_rows,
             max(float(np.abs(w).max()) for w in self.parameters.weights), self,
         )  # fmt: skip
-        entry = {
-            name: getattr(report, name)
+        entry = report.entry
+        entry.update(
+            (name, getattr(report, name))
             for name in ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
-        }
+        )
         self.history.append(entry)
         logger.info("epoch %(epoch)d: learning rate %(learning_rate).4g, %(seconds).2f s", entry)
         answers = [callback(report) for callback in callbacks]  # all of them are called

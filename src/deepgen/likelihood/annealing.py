@@ -13,7 +13,7 @@ from deepgen.context import Context
 from deepgen.likelihood.exact import LogPartition
 from deepgen.passes import Site, conditional_pass
 from deepgen.sampling import gibbs, layer_work, start_particles, update_layer
-from deepgen.states import as_states, dense
+from deepgen.states import Particles, as_states, dense
 from deepgen.stream import ANNEAL, REVERSE, Stream
 from deepgen.threads import Governor
 
@@ -61,8 +61,8 @@ def _form(units):
     return type(units), units.size, units.group, units.n_copies
 
 
-def _annealing(model, base):
-    """Layers at beta = 0: the base for the first, flat ones (bias zero) above it."""
+def annealed_layers(model, base):
+    """Return the layers at beta = 0 (the base, flat ones of bias zero above it) and their log Z."""
     visible = model.layers[0]
     if base is not None and _form(base) != _form(visible):
         raise ValueError(f"base must be like the first layer, {visible!r}, got {base!r}")
@@ -84,8 +84,8 @@ def _slope(model, base, states):
     return total
 
 
-def _anneal(model, base, states, betas, site, n_threads):
-    """Move states of the even layers along `betas`; return the log weights by row.
+def anneal(model, base, states, betas, site, n_threads):
+    """Move states of the even layers along `betas`; return the log weights by row, and the states.
 
     Odd layers are summed out of the weights; they are drawn from the fields of that same pass.
     """
@@ -113,7 +113,7 @@ def _anneal(model, base, states, betas, site, n_threads):
             for l in range(0, model.n_layers, 2):
                 _, states[l] = update_layer(model, l, states, context=context, site=here, **tools)
         governor.done()
-    return log_weights
+    return log_weights, states
 
 
 def _log_mean_exp(log_weights):
@@ -134,6 +134,22 @@ def _interval(value, error):
     probability 0.00135 at the most."""
     low = value + math.log1p(-3.0 * error) if 3.0 * error < 1.0 else -math.inf
     return max(low, value + math.log(0.00135)), value + math.log1p(3.0 * error)
+
+
+def mean_weight(log_weights, log_base=0.0):
+    """Return the estimate of log Z that the mean of forward weights is."""
+    value, error, ess = _log_mean_exp(log_weights)
+    low, high = _interval(value, error)
+    return LogPartition(log_base + value, log_base + low, log_base + high, log_weights, ess, "ais")
+
+
+def mean_reverse_weight(log_weights, log_base):
+    """Return the estimate of log Z that the mean of reverse weights is."""
+    value, error, ess = _log_mean_exp(log_weights)
+    low, high = _interval(value, error)
+    return LogPartition(
+        log_base - value, log_base - high, log_base - low, log_weights, ess, "reverse_ais"
+    )
 
 
 def ais(model, *, n_chains=100, n_betas=None, base=None, random_state=None, n_threads=None):
@@ -171,17 +187,28 @@ def ais(model, *, n_chains=100, n_betas=None, base=None, random_state=None, n_th
     ----------
     Neal (2001); Salakhutdinov & Murray (2008), section 4.1.
     """
-    if n_chains < 1:
-        raise ValueError(f"n_chains must be positive, got {n_chains}")
-    betas = _betas(n_betas)
-    layers, log_base = _annealing(model, base)
-    stream = Stream.from_random_state(random_state)
+    check_chains(n_chains)
+    log_weights, log_base, _ = forward_chains(
+        model, n_chains, as_betas(n_betas), base, Stream.from_random_state(random_state), n_threads
+    )
+    return mean_weight(log_weights, log_base)
+
+
+def forward_chains(model, n_chains, betas, base, stream, n_threads):
+    """Anneal from independent units to the model: log weights, log Z at beta = 0, last states."""
+    layers, log_base = annealed_layers(model, base)
     start = start_particles(_Independent(layers), n_chains, stream.child("start"))
     site = (stream.child("ais"), ANNEAL, 0)
-    log_weights = _anneal(model, layers, start.states, betas, site, n_threads)
-    value, error, ess = _log_mean_exp(log_weights)
-    low, high = _interval(value, error)
-    return LogPartition(log_base + value, log_base + low, log_base + high, log_weights, ess, "ais")
+    log_weights, states = anneal(model, layers, start.states, betas, site, n_threads)
+    return log_weights, log_base, Particles(states)
+
+
+def reverse_chains(model, particles, betas, base, stream, n_threads):
+    """Anneal samples of the model back to independent units: log weights, log Z at beta = 0."""
+    layers, log_base = annealed_layers(model, base)
+    site = (stream.child("reverse"), REVERSE, 0)
+    log_weights, _ = anneal(model, layers, particles.states, betas[::-1], site, n_threads)
+    return log_weights, log_base
 
 
 def reverse_ais(
@@ -208,22 +235,24 @@ def reverse_ais(
     ----------
     Burda, Grosse & Salakhutdinov (2015).
     """
-    betas = _betas(n_betas)[::-1]
-    layers, log_base = _annealing(model, base)
+    betas = as_betas(n_betas)
     stream = Stream.from_random_state(random_state)
     particles = gibbs(
         model, particles, n_sweeps, random_state=stream.child("start"), n_threads=n_threads
     )
-    site = (stream.child("reverse"), REVERSE, 0)
-    log_weights = _anneal(model, layers, particles.states, betas, site, n_threads)
-    value, error, ess = _log_mean_exp(log_weights)
-    low, high = _interval(value, error)
-    return LogPartition(
-        log_base - value, log_base - high, log_base - low, log_weights, ess, "reverse_ais"
+    return mean_reverse_weight(
+        *reverse_chains(model, particles, betas, base, stream, n_threads)
     )
 
 
-def _betas(n_betas):
+def check_chains(n_chains):
+    """Raise ValueError unless there is at least one chain."""
+    if n_chains < 1:
+        raise ValueError(f"n_chains must be positive, got {n_chains}")
+
+
+def as_betas(n_betas):
+    """Return inverse temperatures from 0 to 1; see :func:`ais`."""
     if n_betas is None or isinstance(n_betas, int | np.integer):
         if n_betas is not None and n_betas < 2:
             raise ValueError(f"n_betas must be at least 2, got {n_betas}")

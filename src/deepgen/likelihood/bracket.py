@@ -1,59 +1,159 @@
-"""Brackets of log Z: an estimate from below and one from above, or the exact value."""
+"""Brackets of log Z: forward and reverse estimates joined, or the exact value."""
+
+import math
 
 import numpy as np
 
-from deepgen.likelihood.annealing import ais, reverse_ais
-from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_enumerable
-from deepgen.sampling import start_particles
+from deepgen.likelihood.annealing import (
+    as_betas,
+    base_rates,
+    check_chains,
+    forward_chains,
+    mean_reverse_weight,
+    mean_weight,
+    reverse_chains,
+)
+from deepgen.likelihood.bridge import bridge
+from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_cheap
+from deepgen.sampling import gibbs, spread_particles
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 
-# Enumeration up to this many states (about a second) is cheaper than any estimate.
-CHEAP_BITS = 20
+# Sweeps of spread chains and of particles before they are annealed, and of annealed ones.
+SETTLE, FRESHEN = 200, 20
+ERRORS = 3.0  # standard errors on each side
 
 
 def log_partition_bracket(
-    model, particles=None, *, n_chains=100, n_betas=3000, base=None, random_state=None,
-    n_threads=None,
+    model, particles=None, *, n_chains=100, n_betas=3000, base=None, exact=None,
+    random_state=None, n_threads=None,
 ):  # fmt: skip
-    """Bracket log Z of a model.
+    """Bracket log Z of a model: exactly where that is cheap, else from both directions.
 
     Parameters
     ----------
     model : BoltzmannMachine
     particles : Particles or None
-        Chains near the model's distribution (training particles). None: fresh chains.
+        Chains near the model's distribution, training particles say: further starts of reverse
+        chains.
     n_chains : int
-    n_betas, base, random_state, n_threads
+        Forward chains; about one and a half times as many run in reverse.
+    n_betas : int, array-like or None
         See :func:`deepgen.ais`.
+    base : Units or None
+        First layer at beta = 0. None: the rates of the model's own spread chains.
+    exact : bool or None
+        Whether to enumerate. None: where that takes some seconds at the most.
+    random_state : int, RandomState, Generator or None
+    n_threads : int or None
 
     Returns
     -------
     LogPartition
-        `value` is the forward estimate's, or the middle where the two disagree by more than
-        their errors; `lower` and `upper` cover the intervals of both.
+        `method` says which way was taken: "exact", "bracket", or "open bracket" where the
+        estimates contradict each other and the interval was opened to hold them all.
+
+    Raises
+    ------
+    ValueError
+        If `exact` is true and the model is too large to be enumerated.
+
+    Notes
+    -----
+    Forward chains err low in log Z; chains annealed back from samples err high. Where both are
+    samples of what they should be, their weights obey one identity, and the bridge between them
+    (Bennett 1976) is far sharper than either; `lower` and `upper` are 3 of its standard errors
+    away. The reverse chains start from the ends of the forward chains, from chains that were
+    spread over all densities of the hidden layers, and from `particles`. The bracket opens where
+
+    - an estimate by one kind of start contradicts another, or the forward chains alone, by more
+      than 3 standard errors;
+    - a reverse weight lies where forward chains would never come: a mode of unknown mass that
+      annealing misses. `upper` is then the bound by that single chain.
+
+    A mode that no start finds stays unknown: this is statistics, not proof.
+
+    References
+    ----------
+    Grosse, Ghahramani & Adams (2015), bidirectional Monte Carlo; Burda, Grosse & Salakhutdinov
+    (2015).
     """
-    if is_enumerable(model, CHEAP_BITS):
+    check_chains(n_chains)
+    if exact or (exact is None and is_cheap(model)):
         return exact_log_partition(model, n_threads=n_threads)
-    seeds = [child_seed(random_state, name) for name in ("forward", "reverse")]
-    forward = ais(
-        model, n_chains=n_chains, n_betas=n_betas, base=base, random_state=seeds[0],
-        n_threads=n_threads,
+    betas, seed = as_betas(n_betas), child_seed(random_state, "bracket")
+    streams = {
+        name: Stream(child_seed(seed, name))
+        for name in ("spread", "forward", "freshen", "particles", "reverse")
+    }
+    few = max(1, n_chains // 4)
+    spread = spread_particles(model, n_chains, streams["spread"])
+    spread = gibbs(
+        model, spread, SETTLE, random_state=streams["spread"].child("settle"), n_threads=n_threads
+    )
+    if base is None:
+        base = base_rates(model, spread[0])
+    forward, log_base, ends = forward_chains(
+        model, n_chains, betas, base, streams["forward"], n_threads
+    )
+    ancestors = resample(forward)
+    starts = [_chosen(ends, ancestors)]
+    starts[0] = gibbs(
+        model, starts[0], FRESHEN, random_state=streams["freshen"], n_threads=n_threads
+    )
+    starts.append(_chosen(spread, np.arange(few) * n_chains // few))
+    clusters = [ancestors, n_chains + np.arange(few)]
+    if particles is not None:
+        chosen = np.arange(few) % len(particles)
+        starts.append(
+            gibbs(
+                model, _chosen(particles, chosen), SETTLE, random_state=streams["particles"],
+                n_threads=n_threads,
+            )
+        )  # fmt: skip
+        clusters.append(n_chains + chosen)
+    together = Particles([np.concatenate(x) for x in zip(*(s.states for s in starts), strict=True)])
+    weights, _ = reverse_chains(model, together, betas, base, streams["reverse"], n_threads)
+    reverse = np.split(weights, np.cumsum([len(s) for s in starts])[:-1])
+    return _join(forward, reverse, clusters, log_base)
+
+
+def _chosen(particles, rows):
+    return Particles([x[rows] for x in particles.states])
+
+
+def resample(log_weights):
+    """Return chain numbers in proportion to their weights, by even steps through the sum."""
+    weights = np.exp(log_weights - log_weights.max())
+    edges = np.cumsum(weights) / weights.sum()
+    n = len(log_weights)
+    return np.minimum(np.searchsorted(edges, (np.arange(n) + 0.5) / n), n - 1)
+
+
+def _join(forward, reverse, clusters, log_base):
+    """Make one bracket of forward weights and the reverse weights by kind of start."""
+    bridges = [bridge(forward, r, clusters=c) for r, c in zip(reverse, clusters, strict=True)]
+    value, error = bridges[0]
+    lower, upper = value - ERRORS * error, value + ERRORS * error
+    is_open = not math.isfinite(error)
+    alone = mean_weight(forward)
+    # an error from a handful of effective chains is no error: Markov's bound serves below
+    alone_error = (alone.upper - alone.lower) / (2.0 * ERRORS)
+    for other, own_error in [*bridges[1:], (alone.value, alone_error)]:
+        apart = ERRORS * math.hypot(error, own_error)
+        if not abs(other - value) <= apart:
+            lower, upper = min(lower, other - apart), max(upper, other + apart)
+            is_open = True
+    spread = float(forward.std())
+    back = -np.concatenate(reverse)
+    # where weights are near normal, reverse chains lie half a variance above the value; further
+    # than that by all fluctuation, and by the log of the number of forward chains
+    if back.max() > value + 0.5 * spread**2 + 4.0 * spread + math.log(len(forward)):
+        upper, is_open = max(upper, float(back.max())), True
+    if is_open:
+        lower = min(lower, alone.lower)
+    return LogPartition(
+        log_base + value, log_base + lower, log_base + upper, forward, alone.ess,
+        "open bracket" if is_open else "bracket",
+        mean_weight(forward, log_base), mean_reverse_weight(np.concatenate(reverse), log_base),
     )  # fmt: skip
-    if particles is None:
-        stream = Stream.from_random_state(seeds[1])
-        particles = start_particles(model, n_chains, stream)
-    # few particles serve several chains each; the sweeps before annealing part them
-    chosen = np.arange(n_chains) % len(particles)
-    chosen = Particles([x[chosen] for x in particles.states])
-    n_sweeps = 500
-    reverse = reverse_ais(
-        model, chosen, n_betas=n_betas, n_sweeps=n_sweeps, base=base, random_state=seeds[1],
-        n_threads=n_threads,
-    )  # fmt: skip
-    lower = min(forward.lower, reverse.lower)
-    upper = max(forward.upper, reverse.upper)
-    apart = reverse.lower > forward.upper or reverse.upper < forward.lower
-    value = 0.5 * (forward.value + reverse.value) if apart else forward.value
-    ess = min(forward.ess, reverse.ess)
-    return LogPartition(value, lower, upper, forward.log_weights, ess, "bracket")

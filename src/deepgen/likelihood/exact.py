@@ -15,6 +15,8 @@ from deepgen.units import KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX
 
 # Enumeration goes up to 25 binary units.
 MAX_BITS = 25
+# Products of an enumeration that is cheaper than an estimate of the same precision.
+CHEAP_WORK = 2.0**35
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class LogPartition:
     ess : float
         Effective sample size of the weights; a few chains' worth is not to be trusted.
     method : str
+        "exact", "ais", "reverse_ais", "bracket", "open bracket" or "trajectory".
+    forward, reverse : LogPartition or None
+        What a bracket was joined from: the estimates of each direction alone.
     """
 
     value: float
@@ -41,6 +46,8 @@ class LogPartition:
     log_weights: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     ess: float = math.inf
     method: str = "exact"
+    forward: "LogPartition | None" = field(default=None, repr=False)
+    reverse: "LogPartition | None" = field(default=None, repr=False)
 
 
 def free_energy(model, X, *, context=None, n_threads=None):
@@ -124,6 +131,17 @@ def is_enumerable(model, bits=MAX_BITS):
     return _count_states(model.layers[_enumerated_parity(model) :: 2]) <= bits
 
 
+def is_cheap(model):
+    """Tell whether :func:`exact_log_partition` takes some seconds at the most."""
+    parity = _enumerated_parity(model)
+    others = model.layers[1 - parity :: 2]
+    bits = _count_states(model.layers[parity::2])
+    work = 2.0 ** min(bits, 64.0) * sum(layer.size for layer in others)
+    # a product a unit where the others are one layer of binary units, else logarithms
+    single = len(others) == 1 and others[0].kernel_segment()[:2] == (KIND_BINARY, 1)
+    return bits <= MAX_BITS and work * (1 if single else 16) <= CHEAP_WORK
+
+
 def exact_log_partition(model, *, n_threads=None):
     """Compute log Z by enumeration of the layers of one parity; the others in closed form.
 
@@ -167,7 +185,22 @@ def exact_log_partition(model, *, n_threads=None):
     return LogPartition(value, value, value)
 
 
+def _products_per_fold(shift, bias, segments):
+    """Count the factors 1 + exp(field) whose product is safe; 0 where products do not apply."""
+    if len(segments) != 1 or segments[0][:2] != (KIND_BINARY, 1):
+        return 0
+    reach = np.abs(bias) + sum(np.abs(rows).max(axis=0) for rows in shift)
+    if not reach.max() < 350.0:
+        return 0
+    return int(690.0 / np.logaddexp(0.0, reach.max()))
+
+
 def _enumerate(radix, shift, own, bias, segments, n_threads):
+    per_fold = _products_per_fold(shift, bias, segments)
+    if per_fold:
+        padding = np.zeros(-len(bias) % engine.PRODUCT_LANES)
+        bias = np.concatenate([np.exp(bias), padding])
+        shift = [np.pad(np.exp(rows), ((0, 0), (0, len(padding)))) for rows in shift]
     # a table of the low sites' states is shared; it should stay in the second-level cache
     n_low_sites, n_low = 0, 1
     while n_low_sites < len(radix) and n_low * radix[n_low_sites] * len(bias) <= 2**16:
@@ -186,10 +219,13 @@ def _enumerate(radix, shift, own, bias, segments, n_threads):
     table = np.empty(n_low * (len(bias) + 1))
     scratch = np.empty(threads * (2 * len(bias) + n_low))
     top, total = -math.inf, 0.0
-    piece = max(1, 2**25 // (n_low * len(bias)))  # about 50 ms between chances for Ctrl-C
+    # about 50 ms between chances for Ctrl-C
+    piece = max(1, 2 ** (28 if per_fold else 25) // (n_low * len(bias)))
     for first in range(0, n_high, piece):
         out = np.empty(min(piece, n_high - first))
-        engine.enumerate_states(high, low, bias, segments, table, scratch, out, first, threads)
+        engine.enumerate_states(
+            high, low, bias, segments, table, scratch, out, first, per_fold, threads
+        )
         here = float(out.max())
         if here > top:
             top, total = here, total * math.exp(top - here)

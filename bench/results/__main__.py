@@ -1,0 +1,35 @@
+"""Command line: `python -m bench.results rbm_mnist [--quick] [--write]`."""
+
+import argparse
+import sys
+
+from bench.results import rbm_brackets, rbm_mnist, rbm_patches, report
+from bench.results.store import Store
+
+TABLES = {"rbm_mnist": rbm_mnist, "rbm_brackets": rbm_brackets, "rbm_patches": rbm_patches}
+
+
+def main():
+    """Parse the command line, make one table, print it."""
+    parser = argparse.ArgumentParser(prog="python -m bench.results", description=__doc__)
+    parser.add_argument("name", choices=TABLES)
+    parser.add_argument("--quick", action="store_true", help="a short form, under 5 minutes")
+    parser.add_argument(
+        "--write", action="store_true", help="put the table into docs/results.md as well"
+    )
+    arguments = parser.parse_args()
+    table = TABLES[arguments.name]
+    store = Store(arguments.name + ("_quick" if arguments.quick else ""))
+    print(*report.preamble(arguments.name, arguments.quick), sep="\n", flush=True)
+    done = []
+    for row in table.rows(store, arguments.quick):
+        done.append(row)
+        print(report.line(row), file=sys.stderr, flush=True)
+    text = report.table(table.TITLE, table.COLUMNS, done, table.NOTES)
+    print(text)
+    if arguments.write:
+        report.write(arguments.name, arguments.quick, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Pieces of a long run that are done already, one file each."""
+
+import json
+import os
+import pickle
+import tempfile
+import time
+from pathlib import Path
+
+import deepgen as dg
+from deepgen.errors import ModelFileError
+
+
+def runs_folder():
+    """Return `$DEEPGEN_RUNS`, else a folder beside other temporary files."""
+    folder = os.environ.get("DEEPGEN_RUNS")
+    return Path(folder) if folder else Path(tempfile.gettempdir()) / "deepgen-runs"
+
+
+class Store:
+    """Results, models and checkpoints of one table, by name.
+
+    Delete the folder to begin anew.
+    """
+
+    def __init__(self, name):
+        self.folder = runs_folder() / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def once(self, name, function):
+        """Return the JSON-able result of `function()`, computed once for this name.
+
+        The seconds that it took are kept as ``seconds`` of the result.
+        """
+        path = self.folder / f"{name}.json"
+        if path.exists():
+            return json.loads(path.read_text())
+        began = time.perf_counter()
+        result = function()
+        result.setdefault("seconds", time.perf_counter() - began)
+        self._replace(path, json.dumps(result).encode())
+        return result
+
+    def model(self, name, train):
+        """Return (estimator, seconds) of `train()`, which is called once for this name."""
+        path = self.folder / f"{name}.safetensors"
+        seconds = self.folder / f"{name}.seconds"
+        if seconds.exists():
+            try:
+                return dg.load(path), float(seconds.read_text())
+            except (FileNotFoundError, ModelFileError):
+                seconds.unlink()
+        began = time.perf_counter()
+        rbm = train()
+        taken = getattr(rbm, "bench_seconds_", time.perf_counter() - began)
+        rbm.save(path)
+        self._replace(seconds, str(taken).encode())
+        return rbm, taken
+
+    def checkpoint(self, name):
+        """Return what :meth:`keep` was last given, or None. Only ever our own file."""
+        path = self.folder / f"{name}.checkpoint"
+        return pickle.loads(path.read_bytes()) if path.exists() else None
+
+    def keep(self, name, value):
+        """Keep a checkpoint, replacing the last one."""
+        self._replace(self.folder / f"{name}.checkpoint", pickle.dumps(value))
+
+    def _replace(self, path, content):
+        new = path.with_name(path.name + ".new")
+        new.write_bytes(content)
+        new.replace(path)

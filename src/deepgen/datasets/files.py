@@ -1,0 +1,89 @@
+"""Where data files are, whether they are whole, and what to do where they are missing."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that a loader reads.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Bytes.
+    sha256 : str
+    url : str or None
+        Where it can be had, if that is known.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    url: str | None = None
+
+
+def find(file, dataset, data_home=None):
+    """Return the path of a data file, checked, downloaded first where that is possible.
+
+    Parameters
+    ----------
+    file : DataFile
+    dataset : str
+        Name of the folder that holds the data set.
+    data_home : path-like or None
+        Folder that holds folders of data sets. None: ``$DEEPGEN_DATA``, else
+        ``~/.cache/deepgen`` (``$XDG_CACHE_HOME/deepgen`` where that is set).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is not there and cannot be downloaded; says where to put it.
+    ValueError
+        If its content is not the known one.
+    """
+    folder = _home(data_home) / dataset
+    path = folder / file.name
+    if not path.exists():
+        _download(file, folder)
+    if path.stat().st_size != file.size or _sha256(path) != file.sha256:
+        raise ValueError(
+            f"{path} is not the known file ({file.size} bytes, SHA-256 {file.sha256}), got "
+            f"{path.stat().st_size} bytes, SHA-256 {_sha256(path)}; delete it and fetch it again"
+        )
+    return path
+
+
+def _home(data_home):
+    if data_home is not None:
+        return Path(data_home).expanduser()
+    if os.environ.get("DEEPGEN_DATA"):
+        return Path(os.environ["DEEPGEN_DATA"]).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "deepgen"
+
+
+def _download(file, folder):
+    remedy = "set DEEPGEN_DATA or data_home to the folder that holds it"
+    if file.url is not None:
+        try:
+            import pooch
+        except ImportError:
+            remedy += ", or pip install 'deepgen[data]' to download it"
+        else:
+            pooch.retrieve(
+                file.url, known_hash=f"sha256:{file.sha256}", fname=file.name, path=folder
+            )
+            return
+    raise FileNotFoundError(
+        f"{file.name} is missing: put the file of {file.size} bytes with SHA-256 {file.sha256} "
+        f"into {folder}, {remedy}"
+    )
+
+
+def _sha256(path):
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,146 @@
+"""Log Z along a path of models: annealing through what training passes anyway."""
+
+import itertools
+import math
+
+import numpy as np
+
+from deepgen.likelihood.annealing import check_chains, mean_weight
+from deepgen.likelihood.bracket import ERRORS
+from deepgen.likelihood.bridge import bridge
+from deepgen.likelihood.exact import LogPartition
+from deepgen.models import BoltzmannMachine
+from deepgen.passes import Site, conditional_pass, layer_log_weight
+from deepgen.sampling import gibbs, layer_work, start_particles, update_layer
+from deepgen.states import Particles
+from deepgen.stream import ANNEAL, Stream
+from deepgen.threads import Governor
+
+# Sweeps at a new model before its samples are annealed back.
+SETTLE = 20
+
+
+def interpolated(old, new, share):
+    """Return the model whose natural parameters lie at `share` in [0, 1] from `old` to `new`."""
+
+    def between(a, b):
+        return (1.0 - share) * a.astype(np.float64) + share * b
+
+    layers = []
+    for a, b in zip(old.layers, new.layers, strict=True):
+        changed = {"bias": between(a.bias, b.bias)}
+        if a.precision is not None:
+            changed["log_precision"] = np.log(between(a.precision, b.precision))
+        layers.append(b.replace(**changed))
+    weights = [between(a, b) for a, b in zip(old.weights, new.weights, strict=True)]
+    return new.replace(layers=layers, weights=weights)
+
+
+class Trajectory:
+    """Chains that follow a model wherever it moves, and the log Z that they tell.
+
+    From one model to the next, chains are annealed along the straight line between the natural
+    parameters, forward from samples of the old model and back from samples of the new one; the
+    bridge between both (Bennett 1976) gives the change of log Z.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+        Where the path begins. Its weights are taken as zero: log Z is known there.
+    n_chains : int
+    random_state : int, RandomState, Generator or None
+    n_threads : int or None
+
+    References
+    ----------
+    Béreux, Decelle, Furtlehner, Rosset & Seoane (2025), "Fast training and sampling of
+    restricted Boltzmann machines", on estimates along the trajectory of learning.
+    """
+
+    def __init__(self, model, n_chains=100, *, random_state=None, n_threads=None):
+        check_chains(n_chains)
+        self._stream = Stream.from_random_state(random_state)
+        self._n_threads = n_threads
+        self._moves = 0
+        layers = [layer.replace(bias=np.zeros(layer.size)) for layer in model.layers]
+        layers[0] = model.layers[0]
+        weights = [np.zeros(w.shape) for w in model.weights]
+        self._model = BoltzmannMachine(layers, weights, observed=model.observed)
+        self._particles = start_particles(self._model, n_chains, self._stream.child("start"))
+        self._value = sum(float(layer.log_normalizer(layer.bias[None])[0]) for layer in layers)
+        self._variance = 0.0
+
+    def advance(self, model, n_steps, particles=None):
+        """Move on to another model of the same shape.
+
+        Parameters
+        ----------
+        model : BoltzmannMachine
+        n_steps : int
+            Steps of the way, each with one sweep.
+        particles : Particles or None
+            Chains near the new model's distribution, training particles say; as many as there
+            are chains are taken. None: the chains themselves go on.
+
+        Returns
+        -------
+        LogPartition
+            At `model`; the interval is 3 standard errors, which add up along the path. It does
+            not know of chains that no longer are samples.
+        """
+        self._moves += 1
+        stream = self._stream.child(self._moves)
+        n = len(self._particles)
+        way = [interpolated(self._model, model, k / n_steps) for k in range(1, n_steps)]
+        way = [self._model, *way, model]
+        forward, ends = self._anneal(way, self._particles, stream.child("forward"))
+        clusters = np.arange(n)  # descendants of the forward chains
+        if particles is not None:
+            chosen = np.arange(n) % len(particles)
+            ends = Particles([x[chosen] for x in particles.states])
+            clusters = n + chosen
+        ends = gibbs(
+            model, ends, SETTLE, random_state=stream.child("settle"), n_threads=self._n_threads
+        )
+        reverse, _ = self._anneal(way[::-1], ends, stream.child("reverse"))
+        ratio, error = bridge(forward, reverse, clusters=clusters)
+        self._model, self._particles = model, ends
+        self._value += ratio
+        self._variance += error**2
+        reach = ERRORS * math.sqrt(self._variance)
+        return LogPartition(
+            self._value, self._value - reach, self._value + reach, forward,
+            mean_weight(forward).ess, "trajectory",
+        )  # fmt: skip
+
+    def _anneal(self, way, particles, stream):
+        """Move particles through the models of `way`; return log weights and last states."""
+        states, log_weights = list(particles.states), np.zeros(len(particles))
+        governor = Governor(self._n_threads)
+        for number, (old, new) in enumerate(itertools.pairwise(way)):
+            n_threads = governor.next()
+            site = Site(stream.advanced(number), ANNEAL)
+            log_weights -= _log_probability(old, states, None, n_threads)
+            log_weights += _log_probability(new, states, site, n_threads)
+            for l in range(0, new.n_layers, 2):
+                _, states[l] = update_layer(new, l, states, site=site, n_threads=n_threads)
+            governor.done()
+        return log_weights, Particles(states)
+
+
+def _log_probability(model, states, site, n_threads):
+    """Unnormalized log p of the even layers; with a site, odd layers are drawn into `states`."""
+    n = states[0].shape[0]
+    total = np.zeros(n)
+    for l in range(0, model.n_layers, 2):
+        total += layer_log_weight(model.chain, l, states[l], n_threads=n_threads)
+    for l in range(1, model.n_layers, 2):
+        layer = model.layers[l]
+        draws = None if site is None else np.empty((n, layer.size), layer.state_dtype)
+        conditional_pass(
+            model.chain, l, states, sample=draws, log_normalizer=total, site=site, n_rows=n,
+            work=layer_work(model, l), n_threads=n_threads,
+        )  # fmt: skip
+        if draws is not None:
+            states[l] = draws
+    return total
