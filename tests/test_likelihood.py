@@ -458,7 +458,7 @@ def test_particles_in_a_mode_that_nothing_else_finds_open_the_bracket():
         dg.Binary(bias=np.concatenate([[-300.0], np.zeros(n_hidden - 1)])),
     ]
     model = dg.BoltzmannMachine(layers, [weights])
-    free = dg.BoltzmannMachine(layers[:1] + [dg.Binary(bias=layers[1].bias[1:])], [weights[:, 1:]])
+    free = dg.BoltzmannMachine([*layers[:1], dg.Binary(bias=layers[1].bias[1:])], [weights[:, 1:]])
     without = log_partition_bracket(free, n_betas=300, exact=False, random_state=0).value
     # with that unit on, visible fields are +-20 - 1 and all others nearly independent of them
     inside = -300.0 + np.logaddexp(0.0, weights[:, 0] - 1.0).sum() + 29 * np.log(2.0)

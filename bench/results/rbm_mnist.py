@@ -144,9 +144,7 @@ def row(store, quick, digits, label, published, runs):
     """Return one row: likelihoods of the models of several seeds."""
     found = []
     for key, rbm, _ in runs:
-        found.append(
-            store.once(f"{key}-likelihood", lambda r=rbm: likelihoods(r, digits, quick))
-        )
+        found.append(store.once(f"{key}-likelihood", lambda r=rbm: likelihoods(r, digits, quick)))
     first, mean = found[0], {}
     for name in ("train", "forward", "reverse", "lower", "upper", "log_z"):
         mean[name] = np.mean([np.mean(one[name]) for one in found])

@@ -1,5 +1,7 @@
 """Tables as Markdown, and their place in docs/results.md."""
 
+import textwrap
+
 from bench.speed import machine
 from bench.speed.fresh import PROJECT_ROOT
 
@@ -24,6 +26,7 @@ def line(row):
 def table(title, columns, rows, notes):
     """Return a section: title, table, notes."""
     head = [line(columns), line(["---"] * len(columns))]
+    notes = [textwrap.fill(note, 120) for note in notes]
     return "\n".join([f"## {title}", "", *head, *map(line, rows), "", *notes])
 
 

@@ -1,9 +1,9 @@
-"""Command line: `python -m bench.speed rbm`."""
+"""Command line: `python -m bench.speed rbm` or `ais`."""
 
 import argparse
 import sys
 
-from bench.speed import machine, rbm
+from bench.speed import ais, machine, rbm
 
 
 def main():
@@ -11,17 +11,27 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("rbm", help=rbm.__doc__)
-    command.add_argument("--rows", type=int, help="rows of data (60,000; quick: 6,000)")
-    command.add_argument("--rounds", type=int, default=3, help="turns of each system (3)")
-    command.add_argument("--threads", type=int, default=machine.n_cores(), help="(all cores)")
-    command.add_argument("--quick", action="store_true", help="a tenth of the rows")
-    command.add_argument(
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--rounds", type=int, default=3, help="turns of each system (3)")
+    shared.add_argument("--threads", type=int, default=machine.n_cores(), help="(all cores)")
+    shared.add_argument("--quick", action="store_true", help="a tenth of the work")
+    shared.add_argument(
         "--peer-python",
         default=sys.executable,
         help="interpreter that has torch and rbms (this one)",
     )
+    command = commands.add_parser("rbm", help=rbm.__doc__, parents=[shared])
+    command.add_argument("--rows", type=int, help="rows of data (60,000; quick: 6,000)")
+    commands.add_parser("ais", help=ais.__doc__, parents=[shared])
     arguments = parser.parse_args()
+    if arguments.command == "ais":
+        ais.run(
+            n_betas=1_500 if arguments.quick else 14_500,
+            n_rounds=arguments.rounds,
+            n_threads=arguments.threads,
+            peer_python=arguments.peer_python,
+        )
+        return
     rbm.run(
         n_rows=arguments.rows or (6_000 if arguments.quick else 60_000),
         n_rounds=arguments.rounds,

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.speed import fresh, machine, peers
+from bench.speed import fresh, machine, peers, rounds
 from bench.speed.data import binary_digits
 
 OURS = "deepgen"
 LATENCY_PEER = "scikit-learn"
 ROW_DTYPES = ("uint8", "float32", "float64")
 TIMEOUT = 60  # seconds, for one process
-BUDGET = 200  # seconds, for one table: no round starts after it
 
 
 def run(*, n_rows, n_rounds, n_epochs, n_calls, n_threads, peer_python):
@@ -103,7 +102,7 @@ def _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common):
             **common,
         )
 
-    results = _in_turn(measure, peers.SYSTEMS, n_rounds)
+    results = rounds.in_turn(measure, peers.SYSTEMS, n_rounds)
     seconds = {name: [result["seconds"] for result in found] for name, found in results.items()}
     print(
         f"\n| system | s / epoch | rows / s | peak MB | error | active | system / {OURS} "
@@ -115,11 +114,11 @@ def _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common):
             continue
         remark = ", ".join(filter(None, (system.dtype, system.remark)))
         print(
-            f"| {name} | {_spread(seconds[name])} "
+            f"| {name} | {rounds.spread(seconds[name])} "
             f"| {n_rows / statistics.median(seconds[name]):,.0f} "
             f"| {statistics.median(result['peak'] for result in results[name]) / 1e6:,.0f} "
             f"| {results[name][-1]['error']:.4f} | {results[name][-1]['active']:.3f} "
-            f"| {_ratio(seconds[name], seconds.get(OURS))} | {remark} |"
+            f"| {rounds.ratio(seconds[name], seconds.get(OURS))} | {remark} |"
         )
 
 
@@ -127,7 +126,7 @@ def _compare_latencies(folder, n_rounds, n_calls, common):
     def measure(name):
         return fresh.call(time_transform, name=name, folder=folder, n_calls=n_calls, **common)
 
-    results = _in_turn(measure, (OURS, LATENCY_PEER), n_rounds)
+    results = rounds.in_turn(measure, (OURS, LATENCY_PEER), n_rounds)
     print(
         f"\n| `transform`, one row | {OURS}, us | {LATENCY_PEER}, us | {LATENCY_PEER} / {OURS} |\n"
         "| --- | --- | --- | --- |"
@@ -137,45 +136,10 @@ def _compare_latencies(folder, n_rounds, n_calls, common):
             name: [1e6 * result[dtype] for result in found] for name, found in results.items()
         }
         ours, theirs = microseconds.get(OURS), microseconds.get(LATENCY_PEER)
-        print(f"| {dtype} | {_spread(ours)} | {_spread(theirs)} | {_ratio(theirs, ours)} |")
-
-
-def _in_turn(measure, names, n_rounds):
-    """Measure A B C, A B C, ... within the budget; leave out what fails, and say why.
-
-    Returns
-    -------
-    dict
-        From name to one result a round.
-    """
-    results = {name: [] for name in names}
-    start = time.perf_counter()
-    for n_done in range(n_rounds):
-        if time.perf_counter() - start > BUDGET:
-            print(f"only {n_done} of {n_rounds} rounds: {BUDGET} s are over", flush=True)
-            break
-        for name in list(results):
-            try:
-                results[name].append(measure(name))
-            except fresh.Failed as failure:
-                print(f"without {name}: {failure}", flush=True)
-                del results[name]
-    return results
-
-
-def _spread(values):
-    """Format as median (min..max)."""
-    if not values:
-        return "-"
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:.3g} ({low:.3g}..{high:.3g})"
-
-
-def _ratio(theirs, ours):
-    """Format the ratios of the same rounds."""
-    if not theirs or not ours:
-        return "-"
-    return _spread([peer / own for peer, own in zip(theirs, ours, strict=True)])
+        print(
+            f"| {dtype} | {rounds.spread(ours)} | {rounds.spread(theirs)} "
+            f"| {rounds.ratio(theirs, ours)} |"
+        )
 
 
 def _rows_path(folder, dtype):
