@@ -49,10 +49,11 @@ def find(file, dataset, data_home=None):
     path = folder / file.name
     if not path.exists():
         _download(file, folder)
-    if path.stat().st_size != file.size or _sha256(path) != file.sha256:
+    size, sha256 = path.stat().st_size, _sha256(path)  # the hash of all of MNIST takes 13 ms
+    if (size, sha256) != (file.size, file.sha256):
         raise ValueError(
             f"{path} is not the known file ({file.size} bytes, SHA-256 {file.sha256}), got "
-            f"{path.stat().st_size} bytes, SHA-256 {_sha256(path)}; delete it and fetch it again"
+            f"{size} bytes, SHA-256 {sha256}; delete it and fetch it again"
         )
     return path
 
@@ -74,13 +75,20 @@ def _download(file, folder):
         except ImportError:
             remedy += ", or pip install 'deepgen[data]' to download it"
         else:
-            pooch.retrieve(
-                file.url, known_hash=f"sha256:{file.sha256}", fname=file.name, path=folder
-            )
+            try:
+                pooch.retrieve(
+                    file.url, known_hash=f"sha256:{file.sha256}", fname=file.name, path=folder
+                )
+            except (OSError, ValueError) as error:  # no network, no right to write, another file
+                raise _missing(file, folder, f"{remedy} ({file.url}: {error})") from error
             return
-    raise FileNotFoundError(
+    raise _missing(file, folder, remedy)
+
+
+def _missing(file, folder, remedy):
+    return FileNotFoundError(
         f"{file.name} is missing: put the file of {file.size} bytes with SHA-256 {file.sha256} "
-        f"into {folder}, {remedy}"
+        f"into {folder}, or {remedy}"
     )
 
 

@@ -65,12 +65,12 @@ def load_mnist(data_home=None):
 
     References
     ----------
-    LeCun, Bottou, Bengio & Haffner (1998).
+    LeCun, Bottou, Bengio & Haffner (1998). Commonly stated terms: CC BY-SA 3.0.
     """
 
     def read(name, header):
         with gzip.open(find(_FILES[name], "mnist", data_home)) as file:
-            return np.frombuffer(file.read(), np.uint8, offset=header)
+            return np.frombuffer(bytearray(file.read()), np.uint8, offset=header)  # writable
 
     parts = []
     for part in ("train", "t10k"):
