@@ -14,6 +14,7 @@ from conftest import FIVE_SIGMA
 from scipy.io import savemat
 
 from deepgen.datasets import binarize, files, load_mnist, load_olivetti, mnist, olivetti
+from deepgen.stream import Stream
 
 needs_data = pytest.mark.skipif(
     not os.environ.get("DEEPGEN_DATA"), reason="DEEPGEN_DATA is not set"
@@ -199,7 +200,21 @@ def test_one_seed_names_one_binarization():
               for i in range(0, 9_000, 3_500)]  # fmt: skip
     assert (np.concatenate(pieces) == whole).all()
     assert (binarize(grey, random_state=6) != whole).mean() > 0.2
-    assert (binarize(grey / 255.0, random_state=5) != whole).mean() < 1e-4
+
+
+def test_bytes_and_floats_give_the_same_bits(monkeypatch):
+    """Catches k * (1 / 255) in place of k / 255: for 32 of the 256 values other bits can follow.
+
+    The uniforms next to each grey value are the ones that would tell.
+    """
+    grey = np.arange(256, dtype=np.uint8)
+    nearest = np.round(grey / 255.0 * 2**23 - 0.5) + np.arange(-2, 3)[:, None]
+    uniforms = ((nearest + 0.5) * 2.0**-23).astype(np.float32)
+    monkeypatch.setattr(Stream, "uniform", lambda *_, **__: uniforms)
+    X = np.tile(grey, (5, 1))
+    expected = binarize(X, random_state=0)
+    for dtype in (np.float32, np.float64):
+        assert (binarize((X / 255.0).astype(dtype), random_state=0) == expected).all()
 
 
 @pytest.mark.parametrize(

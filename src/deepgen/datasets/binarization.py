@@ -52,9 +52,9 @@ def binarize(X, *, random_state, first_row=0):
     if isinstance(first_row, bool) or not isinstance(first_row, int | np.integer) or first_row < 0:
         raise ValueError(f"first_row must be an integer of at least 0, got {first_row!r}")
     if X.dtype == np.uint8:
-        scale = np.float32(1.0 / 255.0)
+        white = np.float32(255.0)
     elif np.issubdtype(X.dtype, np.floating):
-        scale = np.float32(1.0)
+        white = np.float32(1.0)
         if X.size and not (X.min() >= 0.0 and X.max() <= 1.0):
             raise ValueError(
                 "X must hold grey values in [0, 1] without NaN; divide by the largest value, or "
@@ -70,5 +70,5 @@ def binarize(X, *, random_state, first_row=0):
     for start in range(0, len(X), BLOCK):
         grey = X[start : start + BLOCK]
         u = stream.uniform(*grey.shape, BINARIZE, first_row=first_row + start)
-        out[start : start + BLOCK] = u < grey * scale
+        out[start : start + BLOCK] = u < grey / white  # a quotient: the same bits as for X / 255
     return out
