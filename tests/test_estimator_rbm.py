@@ -157,13 +157,28 @@ def test_score_is_the_mean_log_likelihood_at_the_lower_end(fitted):
     """Would catch a score that a model search can raise by an optimistic log Z."""
     assert fitted.log_partition().method == "exact"
     assert fitted.score(X) == pytest.approx(fitted.score_samples(X).mean(), rel=1e-12)
-    bracketed = dg.RBM(**{**SMALL, "n_hidden": 24}).fit(np.tile(X, (1, 2)))
+    wide = np.tile(X, (1, 3))
+    bracketed = dg.RBM(**{**SMALL, "n_hidden": 30}).fit(wide)
     bracket = bracketed.log_partition()
     assert bracket.method == "bracket"
     assert bracket.lower <= bracket.value <= bracket.upper
-    expected = -bracketed.free_energy(np.tile(X, (1, 2))).mean() - bracket.upper
-    assert bracketed.score(np.tile(X, (1, 2))) == pytest.approx(expected, rel=1e-12)
+    expected = -bracketed.free_energy(wide).mean() - bracket.upper
+    assert bracketed.score(wide) == pytest.approx(expected, rel=1e-12)
     assert bracketed.log_partition() is bracket  # computed once
+
+
+def test_scores_use_the_bracket_that_was_asked_for_last():
+    """Would catch a narrower bracket that is computed and then not used."""
+    wide = np.tile(X, (1, 3))
+    rbm = dg.RBM(**{**SMALL, "n_hidden": 30}).fit(wide)
+    first = rbm.score(wide)
+    narrow = rbm.log_partition(n_chains=400, n_betas=[0.0, 0.3, 0.6, 0.8, 0.9, 1.0])
+    assert rbm.log_partition(n_chains=400, n_betas=[0.0, 0.3, 0.6, 0.8, 0.9, 1.0]) is narrow
+    expected = -rbm.free_energy(wide).mean() - narrow.upper
+    assert rbm.score(wide) == pytest.approx(expected, rel=1e-12)
+    assert rbm.score(wide) != first
+    rbm.fit(wide)
+    assert rbm.score(wide) == first  # a new fit forgets
 
 
 def test_names_and_data_frames_go_in_and_out():

@@ -63,15 +63,16 @@ def rows(store, quick):
 
 def recipes(quick):
     """Return (label, key, settings, number of seeds) of our own rows."""
-    defaults = {"n_epochs": 10}
-    thirty = {"n_epochs": 30}
+    ten, thirty = {"n_epochs": 10}, {"n_epochs": 30}
     long = {"n_epochs": 60, "n_particles": 500, "weight_decay": 3e-4}
     dynamic = {"n_epochs": 100, "n_particles": 500, "binarize": True}
+    alone = ("defaults alone, 10 epochs", "defaults", ten | {"rate": None}, 1 if quick else 3)
     if quick:
-        return [("defaults, 10 epochs", "ten", defaults, 1)]
+        return [alone, ("chosen rate, 10 epochs", "ten", ten, 1)]
     return [
-        ("defaults, 10 epochs", "ten", defaults, 3),
-        ("defaults, 30 epochs", "thirty", thirty, 3),
+        alone,
+        ("chosen rate, 10 epochs", "ten", ten, 3),
+        ("chosen rate, 30 epochs", "thirty", thirty, 3),
         ("200 particles, 30 epochs", "thirty-200", thirty | {"n_particles": 200}, 3),
         ("500 particles, decay 0.0003, 60 epochs", "long", long, 2),
         ("500 particles, *dynamic*, 100 epochs", "dynamic", dynamic, 1),
@@ -80,13 +81,13 @@ def recipes(quick):
 
 def ours(digits, rate, seed, settings):
     """Train by PCD with the library's defaults but for `settings`."""
-    settings = dict(settings)
-    n_particles = settings.pop("n_particles", None)
-    optimizer = dg.SGD(weight_decay=settings.pop("weight_decay", dg.SGD().weight_decay))
+    n_particles = settings.get("n_particles")
+    rate = settings.get("rate", rate)
+    optimizer = dg.SGD(weight_decay=settings.get("weight_decay", dg.SGD().weight_decay))
     rbm = dg.RBM(
         N_HIDDEN,
         rule=dg.PCD(n_particles=n_particles) if n_particles else "pcd",
-        learning_rate=dg.Linear(rate, 0.0),
+        learning_rate=dg.Linear(rate, 0.0) if rate else None,
         optimizer=optimizer,
         n_epochs=settings["n_epochs"],
         binarize=settings.get("binarize", False),
