@@ -22,6 +22,7 @@ from deepgen.stream import Stream, child_seed
 # Sweeps of spread chains and of particles before they are annealed, and of annealed ones.
 SETTLE, FRESHEN = 200, 20
 ERRORS = 3.0  # standard errors on each side
+FEWEST = 3.0  # effective forward chains, below which errors are not believed
 
 
 def log_partition_bracket(
@@ -69,7 +70,8 @@ def log_partition_bracket(
     - an estimate by one kind of start contradicts another, or the forward chains alone, by more
       than 3 standard errors;
     - a reverse weight lies where forward chains would never come: a mode of unknown mass that
-      annealing misses. `upper` is then the bound by that single chain.
+      annealing misses; or fewer than 3 forward chains count. `upper` is then the bound by the
+      reverse chain that gives the greatest.
 
     A mode that no start finds stays unknown: this is statistics, not proof.
 
@@ -146,9 +148,10 @@ def _join(forward, reverse, clusters, log_base):
             is_open = True
     spread = float(forward.std())
     back = -np.concatenate(reverse)
+    few = alone.ess < FEWEST  # normal theory has nothing to stand on
     # where weights are near normal, reverse chains lie half a variance above the value; further
     # than that by all fluctuation, and by the log of the number of forward chains
-    if back.max() > value + 0.5 * spread**2 + 4.0 * spread + math.log(len(forward)):
+    if few or back.max() > value + 0.5 * spread**2 + 4.0 * spread + math.log(len(forward)):
         upper, is_open = max(upper, float(back.max())), True
     if is_open:
         lower = min(lower, alone.lower)
