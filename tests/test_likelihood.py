@@ -276,8 +276,9 @@ def test_likelihoods_of_no_rows_and_of_wrong_rows():
 def exact_particles(model, n_rows, seed):
     """Particles drawn exactly from the model."""
     states = exact.sample(*twin(model), n_rows, np.random.default_rng(seed))
-    return dg.Particles([x.astype(layer.state_dtype)
-                         for x, layer in zip(states, model.layers, strict=True)])
+    return dg.Particles(
+        [x.astype(layer.state_dtype) for x, layer in zip(states, model.layers, strict=True)]
+    )
 
 
 def log_mean_exp(log_weights):
@@ -427,9 +428,7 @@ def two_modes(size, weight, bias):
 
 
 # the mode of all units on holds e^10 times as much as the other, e^-1, e^80, e^400
-@pytest.mark.parametrize(
-    ("weight", "bias"), [(0.2, -3.9), (0.3, -6.0), (0.3, -5.0), (1.0, -15.0)]
-)
+@pytest.mark.parametrize(("weight", "bias"), [(0.2, -3.9), (0.3, -6.0), (0.3, -5.0), (1.0, -15.0)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_bracket_opens_where_annealing_misses_a_mode(weight, bias, seed):
     """Catches a bracket that lies: forward chains from the model's biases find one mode only.

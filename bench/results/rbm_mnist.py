@@ -24,9 +24,11 @@ NOTES = [
     "Published: Salakhutdinov & Murray (2008), table 1; -86.34 as quoted by other authors, the two "
     "others to the nat. Their rows here: the settings of their script (rate 0.05, momentum 0.5, "
     "then 0.9 after epoch 5, decay 0.0002, biases 0, no centring, no averaging); CD-25 is CD-k "
-    "with k = epoch / 10, rate 0.05 / k. The learning rate of the rows below, 0.1, 0.2 or 0.4 at the "
-    "start and linearly to 0, was chosen on the last 10,000 training rows, for 10 and for 30 "
-    "epochs with 100 particles; longer rows use that of 30.",
+    "with k = epoch / 10, rate 0.05 / k.",
+    "",
+    "The learning rate of the rows below, 0.1, 0.2 or 0.4 at the start and linearly to 0, was "
+    "chosen on the last 10,000 training rows, for 10 and for 30 epochs with 100 particles; longer "
+    "rows use that of 30. *Defaults alone* is `dg.RBM(n_hidden=500, n_epochs=10)`.",
     "",
     "Rows marked *dynamic* draw the training bits afresh at each presentation, which the "
     "published rows did not: they see more data.",

@@ -240,9 +240,7 @@ def reverse_ais(
     particles = gibbs(
         model, particles, n_sweeps, random_state=stream.child("start"), n_threads=n_threads
     )
-    return mean_reverse_weight(
-        *reverse_chains(model, particles, betas, base, stream, n_threads)
-    )
+    return mean_reverse_weight(*reverse_chains(model, particles, betas, base, stream, n_threads))
 
 
 def check_chains(n_chains):
