@@ -1,0 +1,82 @@
+"""Tables of results: what is done is not done again, and pages keep what is not theirs."""
+
+import json
+
+import numpy as np
+import pytest
+
+import deepgen as dg
+
+report = pytest.importorskip("bench.results.report", reason="bench/ is not beside the tests")
+store = pytest.importorskip("bench.results.store")
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """A store in a folder of its own."""
+    monkeypatch.setenv("DEEPGEN_RUNS", str(tmp_path))
+    return store.Store("table")
+
+
+def test_pieces_are_computed_once(runs, tmp_path):
+    """Catches a run of hours that begins anew after a stop."""
+    calls = []
+
+    def piece():
+        calls.append(1)
+        return {"value": 2.5}
+
+    first = runs.once("piece", piece)
+    again = store.Store("table").once("piece", piece)
+    assert first == again
+    assert len(calls) == 1
+    assert first["seconds"] >= 0.0
+    assert json.loads((tmp_path / "table" / "piece.json").read_text()) == first
+
+
+def test_models_are_trained_once_and_a_damaged_one_again(runs, tmp_path):
+    """Catches a half-written model that a later run takes for a whole one."""
+    X = dg.datasets.sample_bars_and_stripes(50, 3, random_state=0)
+    trained = []
+
+    def train():
+        trained.append(1)
+        return dg.RBM(3, n_epochs=1, random_state=0).fit(X)
+
+    first, seconds = runs.model("rbm", train)
+    again, same = runs.model("rbm", train)
+    assert seconds == same
+    assert (first.transform(X) == again.transform(X)).all()
+    (tmp_path / "table" / "rbm.safetensors").write_bytes(b"half")
+    mended, _ = runs.model("rbm", train)
+    assert len(trained) == 2
+    assert (mended.transform(X) == first.transform(X)).all()
+
+
+def test_checkpoints_come_back(runs):
+    """Catches a checkpoint under another name, or one that is lost."""
+    assert runs.checkpoint("run") is None
+    runs.keep("run", {"epoch": 3, "weights": np.arange(4.0)})
+    assert runs.checkpoint("run")["epoch"] == 3
+
+
+def test_a_section_is_replaced_and_the_rest_stays(tmp_path, monkeypatch):
+    """Catches a second copy of a table, and results of others that are overwritten."""
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n\nby hand\n")
+    monkeypatch.setattr(report, "RESULTS", page)
+    for value in ("1.0", "2.0"):
+        text = report.table("Title", ("a", "b"), [("x", value)], ["a note"])
+        report.write("name", True, text)
+    content = page.read_text()
+    assert "by hand" in content
+    assert "| x | 2.0 |" in content
+    assert "1.0" not in content
+    assert content.count("## Title") == 1
+    assert "`python -m bench.results name --quick`" in content
+
+
+def test_spread_is_mean_and_deviation():
+    """Catches a deviation of the population in place of the sample's."""
+    assert report.spread([1.0, 3.0]) == "2.00 (1.41)"
+    assert report.spread([5.0], 0) == "5"
