@@ -19,9 +19,8 @@ NOTES = [
 ]
 
 SETTINGS = {
-    "100 chains, 3,001 temperatures": (100, 3000, 20),
-    "400 chains, 3,001 temperatures": (400, 3000, 20),
-    "1,000 chains, 14,501 temperatures": (1000, None, 4),
+    "100 chains, 3,001 temperatures": (100, 3000),
+    "1,000 chains, 3,001 temperatures": (1000, 3000),
 }
 
 
@@ -37,13 +36,13 @@ def rows(store, quick):
         models.append(rbm)
         exact.append(store.once(f"exact-{seed}", lambda rbm=rbm: by_default(rbm)))
     yield row("`log_partition()`: exact", exact, exact)
-    for label, (n_chains, n_betas, n_runs) in list(SETTINGS.items())[: 1 if quick else None]:
+    for label, (n_chains, n_betas) in list(SETTINGS.items())[: 1 if quick else None]:
         found = [
             store.once(
                 f"{n_chains}-{n_betas}-{seed}",
                 lambda rbm=rbm, seed=seed, a=n_chains, b=n_betas: forced(rbm, seed, a, b),
             )
-            for seed, rbm in enumerate(models[:n_runs])
+            for seed, rbm in enumerate(models)
         ]
         yield row(label, found, exact)
 

@@ -81,11 +81,11 @@ def recipes(rates, quick):
         ("200 particles, chosen rate, 30 epochs", "thirty", thirty | {"n_particles": 200}, 3),
         (
             "500 particles, decay 0.0003, 60 epochs", "long",
-            many | {"n_epochs": 60, "weight_decay": 3e-4}, 2,
+            many | {"n_epochs": 60, "weight_decay": 3e-4}, 1,
         ),
         (
-            "500 particles, *dynamic*, 100 epochs", "dynamic",
-            many | {"n_epochs": 100, "binarize": True}, 1,
+            "500 particles, *dynamic*, 60 epochs", "dynamic",
+            many | {"n_epochs": 60, "binarize": True}, 1,
         ),
     ]  # fmt: skip
 

@@ -18,10 +18,10 @@ NOTES = [
     "Gaussian; an RBM with no weights then *is* that Gaussian, and learning adds the heavy tails. "
     "On standardized pixels the few binary units must first build the covariance itself, which "
     "they do not. Whitened rows: Adam, rate 0.01 to 0; standardized rows: the defaults. 500 "
-    "particles, 40 epochs, means over seeds (standard deviation of the difference).",
+    "particles, 20 epochs, means over seeds (standard deviation of the difference).",
 ]
 
-SIDES = (6, 8, 12)
+SIDES = (6, 8)
 N_TRAIN, N_TEST = 40_000, 10_000
 
 
@@ -34,7 +34,7 @@ def rows(store, quick):
                 store.once(
                     f"{side}-{form}-{seed}",
                     lambda side=side, form=form, seed=seed: measured(
-                        images, side, form, seed, 10 if quick else 40
+                        images, side, form, seed, 10 if quick else 20
                     ),
                 )
                 for seed in range(1 if quick else 3)
