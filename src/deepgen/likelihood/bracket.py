@@ -88,7 +88,6 @@ def log_partition_bracket(
         name: Stream(child_seed(seed, name))
         for name in ("spread", "forward", "freshen", "particles", "reverse")
     }
-    few = max(1, n_chains // 4)
     spread = spread_particles(model, n_chains, streams["spread"])
     spread = gibbs(
         model, spread, SETTLE, random_state=streams["spread"].child("settle"), n_threads=n_threads
@@ -99,20 +98,21 @@ def log_partition_bracket(
         model, n_chains, betas, base, streams["forward"], n_threads
     )
     ancestors = resample(forward)
-    starts = [_chosen(ends, ancestors)]
-    starts[0] = gibbs(
-        model, starts[0], FRESHEN, random_state=streams["freshen"], n_threads=n_threads
-    )
-    starts.append(_chosen(spread, np.arange(few) * n_chains // few))
-    clusters = [ancestors, n_chains + np.arange(few)]
+    ends = gibbs(
+        model, _chosen(ends, ancestors), FRESHEN, random_state=streams["freshen"],
+        n_threads=n_threads,
+    )  # fmt: skip
+    # a quarter as many of the other starts: they are there to contradict
+    few = np.arange(max(1, n_chains // 4))
+    starts = [ends, _chosen(spread, few * n_chains // len(few))]
+    clusters = [ancestors, n_chains + few]
     if particles is not None:
-        chosen = np.arange(few) % len(particles)
-        starts.append(
-            gibbs(
-                model, _chosen(particles, chosen), SETTLE, random_state=streams["particles"],
-                n_threads=n_threads,
-            )
+        chosen = few % len(particles)
+        particles = gibbs(
+            model, _chosen(particles, chosen), SETTLE, random_state=streams["particles"],
+            n_threads=n_threads,
         )  # fmt: skip
+        starts.append(particles)
         clusters.append(n_chains + chosen)
     together = Particles([np.concatenate(x) for x in zip(*(s.states for s in starts), strict=True)])
     weights, _ = reverse_chains(model, together, betas, base, streams["reverse"], n_threads)
