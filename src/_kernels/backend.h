@@ -19,6 +19,9 @@
 /* Above this share of non-zero inputs the dense kernel is faster (docs/decisions.md). */
 #define LIST_DENSITY 0.40
 
+/* Running products of an enumeration: part of the definition, as the order of a sum is. */
+#define DG_PRODUCT_LANES 32
+
 struct dg_operand {
     const float *dense;      /* (n_rows, stride), or NULL for lists */
     ptrdiff_t stride;
@@ -65,6 +68,9 @@ struct dg_backend {
     /* out[k, c] = weights[(first + c), k] for c < width: a tile of the transpose, zero padded */
     void (*transpose)(const float *weights, ptrdiff_t stride, ptrdiff_t first, ptrdiff_t width,
                       ptrdiff_t n_inputs, float *out);
+    /* log prod_j (1 + high[j] low[j]) in float64, n a multiple of DG_PRODUCT_LANES; no lane
+     * overflows within `per_fold` factors */
+    double (*log_product)(ptrdiff_t n, ptrdiff_t per_fold, const double *high, const double *low);
 };
 
 extern const struct dg_backend dg_backend_generic;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend.h"
 #include "parallel.h"
 #include "units.h"
 
@@ -62,62 +63,14 @@ static int64_t n_states(const struct dg_sites *sites)
     return states;
 }
 
-/* Running products: mantissas in [1, 2) once folded, and their exponents as integers. */
-enum { LANES = DG_PRODUCT_LANES };
-struct products {
-    double value[LANES];
-    int64_t exponent[LANES];
-};
-
-static inline __attribute__((always_inline)) void fold(struct products *p)
-{
-    for (int lane = 0; lane < LANES; lane++) {
-        uint64_t bits;
-        memcpy(&bits, &p->value[lane], sizeof bits);
-        p->exponent[lane] += (int64_t)(bits >> 52) - 1023;
-        bits = (bits & 0x000FFFFFFFFFFFFFu) | 0x3FF0000000000000u;
-        memcpy(&p->value[lane], &bits, sizeof bits);
-    }
-}
-
-/* log prod_j (1 + e^f_j) for e^f = high * low: a fused multiply-add and a product a unit instead
- * of an exp and a log. No lane overflows within `per_fold` products. */
-static inline __attribute__((always_inline)) double
-product_log_normalizer(ptrdiff_t n, ptrdiff_t per_fold, const double *high, const double *low)
-{
-    struct products p;
-    ptrdiff_t j = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-        p.value[lane] = 1.0;
-        p.exponent[lane] = 0;
-    }
-    while (j < n) {
-        ptrdiff_t end = dg_min(j + per_fold * LANES, n);
-        for (; j < end; j += LANES)
-            for (int lane = 0; lane < LANES; lane++)
-                p.value[lane] *= __builtin_fma(high[j + lane], low[j + lane], 1.0);
-        fold(&p);
-    }
-    double mantissa = 1.0;
-    int64_t power = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-        mantissa *= p.value[lane];
-        power += p.exponent[lane];
-    }
-    return log(mantissa) + (double)power * 0.69314718055994530942;
-}
-
-/* not DG_CLONES: the fused multiply-add needs a clone that has one */
-#ifdef DG_HAS_CLONES
-__attribute__((target_clones("avx512f", "arch=haswell", "default")))
-#endif
 static double sum_low(ptrdiff_t n_fields, ptrdiff_t per_fold, int64_t n_low, const double *own,
                       const double *table, const double *high, double *values)
 {
+    const struct dg_backend *backend = dg_backend();
     double top = -INFINITY, total = 0.0;
     for (int64_t s = 0; s < n_low; s++) {
         values[s] =
-            own[s] + product_log_normalizer(n_fields, per_fold, high, table + s * n_fields);
+            own[s] + backend->log_product(n_fields, per_fold, high, table + s * n_fields);
         top = values[s] > top ? values[s] : top;
     }
     for (int64_t s = 0; s < n_low; s++)

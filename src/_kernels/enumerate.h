@@ -2,6 +2,7 @@
 #ifndef DEEPGEN_ENUMERATE_H
 #define DEEPGEN_ENUMERATE_H
 
+#include "backend.h"
 #include "chain.h"
 
 /* An enumerated side is a list of sites (a unit, or a softmax group) with `radix` states each.
@@ -28,9 +29,7 @@ struct dg_segment {
  * per_fold > 0 is for one segment of single binary units with moderate fields: `bias` and `shift`
  * then hold the exponentials of what they are named after, and that many factors 1 + e^field may
  * be multiplied before a product could overflow; n_fields is a multiple of DG_PRODUCT_LANES (what
- * pads it is zero, a factor of 1). */
-#define DG_PRODUCT_LANES 32
-
+ * pads it is zero, a factor of 1; `DG_PRODUCT_LANES` is in backend.h). */
 void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const double *bias,
                   const struct dg_segment *segments, int n_segments, int64_t first_high,
                   int64_t n_high, ptrdiff_t per_fold, double *table, double *scratch, double *out,

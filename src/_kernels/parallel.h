@@ -9,7 +9,6 @@
 /* Plain loops outside the tile kernels, compiled for several instruction sets; without
  * contraction they give the same bits from each. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
-#define DG_HAS_CLONES
 #define DG_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define DG_CLONES

@@ -8,6 +8,7 @@
  * kernel below, and a zero input adds nothing: dense and list kernels give the same bits.
  */
 #include "backend.h"
+#include "parallel.h"
 #include "units.h"
 
 #define MICRO_WIDTH (LANES * MICRO_VECS)
@@ -234,6 +235,50 @@ static void tile_transpose(const float *weights, ptrdiff_t stride, ptrdiff_t fir
             out[k * DG_TILE + c] = weights[(first + c) * stride + k];
 }
 
+/* Running products: mantissas in [1, 2) once folded, and their exponents as integers. */
+struct products {
+    double value[DG_PRODUCT_LANES];
+    int64_t exponent[DG_PRODUCT_LANES];
+};
+
+static inline __attribute__((always_inline)) void fold(struct products *p)
+{
+    for (int lane = 0; lane < DG_PRODUCT_LANES; lane++) {
+        uint64_t bits;
+        memcpy(&bits, &p->value[lane], sizeof bits);
+        p->exponent[lane] += (int64_t)(bits >> 52) - 1023;
+        bits = (bits & 0x000FFFFFFFFFFFFFu) | 0x3FF0000000000000u;
+        memcpy(&p->value[lane], &bits, sizeof bits);
+    }
+}
+
+/* log prod_j (1 + e^f_j) for e^f = high * low: a fused multiply-add and a product a unit instead
+ * of an exp and a log. No lane overflows within `per_fold` products. */
+static double tile_log_product(ptrdiff_t n, ptrdiff_t per_fold, const double *high,
+                               const double *low)
+{
+    struct products p;
+    ptrdiff_t j = 0;
+    for (int lane = 0; lane < DG_PRODUCT_LANES; lane++) {
+        p.value[lane] = 1.0;
+        p.exponent[lane] = 0;
+    }
+    while (j < n) {
+        ptrdiff_t end = dg_min(j + per_fold * DG_PRODUCT_LANES, n);
+        for (; j < end; j += DG_PRODUCT_LANES)
+            for (int lane = 0; lane < DG_PRODUCT_LANES; lane++)
+                p.value[lane] *= __builtin_fma(high[j + lane], low[j + lane], 1.0);
+        fold(&p);
+    }
+    double mantissa = 1.0;
+    int64_t power = 0;
+    for (int lane = 0; lane < DG_PRODUCT_LANES; lane++) {
+        mantissa *= p.value[lane];
+        power += p.exponent[lane];
+    }
+    return log(mantissa) + (double)power * 0.69314718055994530942;
+}
+
 const struct dg_backend BACKEND = {
-    BACKEND_NAME, tile_product, tile_finish, tile_update_row, tile_transpose,
+    BACKEND_NAME, tile_product, tile_finish, tile_update_row, tile_transpose, tile_log_product,
 };

@@ -286,7 +286,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         states = self._states(X)
         return free_energy(self.model_, states, n_threads=self.n_threads)
 
-    def log_partition(self, *, n_chains=100, n_betas=3000):
+    def log_partition(self, *, n_chains=None, n_betas=3000):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
 
         `score` and `score_samples` use the bracket of the last call, or one with these defaults:
@@ -294,8 +294,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        n_chains : int, default 100
-            The width falls with the square root.
+        n_chains : int or None
+            The width falls with the square root. None: 100, more for small models.
         n_betas : int, array-like or None, default 3000
             Inverse temperatures; None is the schedule of record, 14,501 of them.
 
