@@ -54,13 +54,28 @@ class LikelihoodMonitor:
         self.X = None if X is None else as_states(X)
         self.n_chains, self.n_steps = n_chains, n_steps
         self.random_state, self.n_threads = random_state, n_threads
-        self._trajectory = None
+        self._trajectory = self._known = None
+
+    def begin(self, trainer):
+        """Forget earlier runs."""
+        self._trajectory = self._known = None
+
+    def state(self):
+        """Return what a checkpoint keeps: the chains and where they are."""
+        return self._known if self._trajectory is None else self._trajectory.state()
+
+    def restore(self, state):
+        """Take back what :meth:`state` returned."""
+        self._known = state
 
     def __call__(self, report):
         """Add this epoch's estimates to the history."""
         model = report.trainer.model()
         n_steps = self.n_steps
-        if report.epoch == 1 or self._trajectory is None:
+        if self._known is not None:
+            self._trajectory = Trajectory.from_state(self._known, model, n_threads=self.n_threads)
+            self._known = None
+        if self._trajectory is None:
             # the layers that the run started from are independent units fitted to its data
             first = BoltzmannMachine(report.trainer.parameters.layers, model.weights)
             self._trajectory = Trajectory(

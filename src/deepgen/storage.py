@@ -313,9 +313,7 @@ def read_tensors(path, config, shapes):
         raise ModelFileError(f"{path}: damaged ({error})") from None
     _require(set(tensors) == set(shapes), path, "tensors are missing or unknown")
     signed = {name: value for name, value in config.items() if name != "sha256"}
-    _require(
-        config["sha256"] == _checksum(signed, tensors), path, "damaged (wrong checksum)"
-    )
+    _require(config["sha256"] == _checksum(signed, tensors), path, "damaged (wrong checksum)")
     return tensors
 
 
