@@ -30,15 +30,6 @@ from deepgen.units import Softmax
 _DTYPES = [np.dtype(kind) for kind in (np.float64, np.float32, np.uint8, np.bool_)]
 
 
-def _check_same_model(layers, wanted):
-    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
-        if (type(layer), layer.size) != (type(want), want.size):
-            raise ValueError(
-                f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
-                "set the parameters back"
-            )
-
-
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
@@ -203,7 +194,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 if trainer is None:
                     trainer = running.stream_run(self, layers, rows.X, goes_on=not first)
                     self._score_seed = trainer.frame["score_seed"]
-                _check_same_model(trainer.parameters.layers, layers)
+                running.check_same_layers(trainer.parameters.layers, layers)
             try:
                 with interrupt_between_steps() as check_interrupt:
                     for start in range(0, n_rows, self.batch_size):

@@ -162,6 +162,16 @@ def _stream_trainer(estimator, model, seed):
     return trainer
 
 
+def check_same_layers(layers, wanted):
+    """Raise ValueError where a stream's layers are not those that the settings ask for."""
+    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
+        if (type(layer), layer.size) != (type(want), want.size):
+            raise ValueError(
+                f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
+                "set the parameters back"
+            )
+
+
 def save_stream(estimator, path):
     """Write the state of a stream of `partial_fit`."""
     trainer = estimator._trainer
