@@ -305,6 +305,24 @@ def test_a_run_that_diverges_is_not_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_run_that_diverges_at_the_end_of_an_epoch_is_not_written(tmp_path):
+    """Catches particles that run away unseen by an update: that run is not whole either."""
+    X = rows_for({"visible": "gaussian"})
+
+    class RunAway:
+        def __call__(self, report):
+            return None
+
+        def between_updates(self, trainer):
+            if trainer.batch == 7:
+                states = trainer.rule_state.particles.states
+                trainer.rule_state.particles = dg.Particles([1e30 + states[0], states[1]])
+
+    with pytest.raises(dg.DivergedError, match="particles"):
+        rbm_for({"visible": "gaussian"}, [RunAway(), dg.Checkpoint(tmp_path / "a")]).fit(X)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_resumed_run_that_diverges_falls_back_to_the_same_model(tmp_path):
     """Catches a last good model that the checkpoint forgot."""
     X = rows_for({"visible": "gaussian"})

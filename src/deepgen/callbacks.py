@@ -6,6 +6,8 @@ import logging
 import math
 import warnings
 
+import numpy as np
+
 from deepgen import storage
 from deepgen.likelihood import pseudo_log_likelihood
 from deepgen.states import as_states
@@ -15,7 +17,7 @@ logger = logging.getLogger("deepgen")
 
 
 def _check_count(value, name):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 

@@ -9,6 +9,8 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from deepgen import state_files
 
 logger = logging.getLogger("deepgen")
@@ -110,7 +112,7 @@ class Checkpoint:
         if minutes is not None and not (number and minutes >= 0):
             raise ValueError(f"minutes must be None or a number of at least 0, got {minutes!r}")
         if epochs is not None and (
-            isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1
+            isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1
         ):
             raise ValueError(f"epochs must be None or a positive integer, got {epochs!r}")
         if on_save_error not in ("warn", "raise"):

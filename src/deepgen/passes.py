@@ -9,9 +9,9 @@ from deepgen.states import CompressedRows, kernel_form
 from deepgen.stream import Stream, purpose
 from deepgen.threads import effective_threads
 
-# Multiply-adds of one kernel call over many rows, 10 to 50 ms: between calls Ctrl-C is heard.
-# Rows do not depend on each other, so the bits are the same.
-CALL_WORK = 800_000_000
+# Multiply-adds of one kernel call over many rows, 10 ms or so, more on a busy machine: between
+# calls Ctrl-C is heard. Rows do not depend on each other, so the bits are the same.
+CALL_WORK = 400_000_000
 FEWEST_ROWS = 32  # that share a read of the weights
 
 

@@ -203,11 +203,11 @@ class Trainer:
     def keep(self):
         """Return copies of what :meth:`model` is made of, and the particles, as a tree."""
         average = self.optimizer_state["average"]["arrays"]
-        particles = self.rule_state.tree()["particles"]
+        particles = self.rule_state.particles
         arrays = self.parameters.learned() if average is None else average
         return {
             "parameters": {name: array.copy() for name, array in arrays.items()},
-            "particles": particles and [array.copy() for array in particles],
+            "particles": particles and [array.copy() for array in particles.states],
         }
 
     def put_back(self, kept):
@@ -345,6 +345,7 @@ class Trainer:
                     self._diverged(f"particles[{l}]")
 
     def _diverged(self, name):
+        self.whole = False
         self.parameters.restore(self._good)
         # particles and velocities may hold what is not finite: begin them anew
         good = self.parameters.to_model()

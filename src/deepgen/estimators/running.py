@@ -102,7 +102,7 @@ def resumed_run(estimator, layers, found, path):
 
 def _seed_of(estimator, frame, path):
     seed, wish = frame.get("seed"), estimator.random_state
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**64:
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ModelFileError(f"{path}: damaged (no seed)")
     if isinstance(wish, numbers.Integral) and wish != seed:
         checkpoints.require_same({"random_state": seed}, {"random_state": int(wish)}, path)
