@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from deepgen.checks import real_array, shown
 from deepgen.phases import column_moments
 from deepgen.states import as_states, checked_csr
 from deepgen.stream import SHUFFLE
@@ -65,8 +66,9 @@ class IterableRows:
                 "again, or call partial_fit with each batch"
             )
         self.source = batches
-        self.n_columns = None
+        self.n_columns = self.names = None
         for batch in iterator:
+            self.names = _column_names(batch)
             self.n_columns = self._matrix(0, batch).shape[1]
             break
         if not self.n_columns:
@@ -80,14 +82,17 @@ class IterableRows:
             except ValueError as error:
                 raise ValueError(f"{name} cannot be read: {error}") from None
         else:
-            matrix = np.asarray(batch)
-            if matrix.dtype.kind not in "buif":
-                raise ValueError(f"{name} must hold numbers, got dtype {matrix.dtype}")
+            matrix = real_array(batch, name)
         if matrix.ndim != 2:
             raise ValueError(f"{name} must be a 2-D array of rows, got shape {matrix.shape}")
         if self.n_columns not in (None, matrix.shape[1]):
             raise ValueError(
                 f"{name} has {matrix.shape[1]} features, but the first had {self.n_columns}"
+            )
+        if _column_names(batch) != self.names:
+            raise ValueError(
+                f"{name} must have the columns of the first, in their order: {shown(self.names)}, "
+                f"got {shown(_column_names(batch))}"
             )
         return matrix
 
@@ -106,15 +111,21 @@ class IterableRows:
                 count += taken.shape[0]
                 start += taken.shape[0]
                 if count == batch_size:
-                    yield as_states(_join([*pending, taken]))
+                    yield as_states(join([*pending, taken]))
                     pending, count = [], 0
                 else:
                     pending.append(taken.copy())  # the source may fill the same buffer again
         if pending:
-            yield as_states(_join(pending))
+            yield as_states(join(pending))
 
 
-def _join(pieces):
+def _column_names(batch):
+    """Names of a data frame's columns, or None."""
+    return list(batch.columns) if hasattr(batch, "columns") else None
+
+
+def join(pieces):
+    """Return pieces of rows as one array, or as one CSR matrix where all are sparse."""
     if len(pieces) == 1:
         return pieces[0]
     if all(sparse.issparse(piece) for piece in pieces):

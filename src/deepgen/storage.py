@@ -10,13 +10,13 @@ import json
 import math
 import os
 import secrets
-from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
+from deepgen.checks import as_path
 from deepgen.errors import ModelFileError
 from deepgen.models import BoltzmannMachine
 from deepgen.units import Binary, Gaussian, Softmax
@@ -68,6 +68,7 @@ def save(model, path, *, extra=None):
     OSError
         If the file cannot be written; an existing file is unharmed.
     """
+    path = as_path(path)
     config, tensors = describe(model)
     header = {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
@@ -88,7 +89,7 @@ def _checksum(config, tensors):
 
 def write_atomically(path, data):
     """Write bytes beside `path`, flush them to the disk, and rename: never half a file."""
-    path = Path(path)
+    path = as_path(path)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -132,7 +133,7 @@ def read_header(path):
     FileNotFoundError
         If there is none.
     """
-    path = Path(path)
+    path = as_path(path)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
@@ -234,7 +235,7 @@ def load_model(path):
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(path)
+    path = as_path(path)
     config, shapes = read_header(path)
     _check_config(path, config)
     expected = _expected_shapes(config["layers"])

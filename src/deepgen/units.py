@@ -10,9 +10,17 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import (
+    MOST_ROWS,
+    check_flag,
+    check_instance,
+    check_integer,
+    float32_array,
+    real_array,
+)
 from deepgen.passes import Site, conditional_pass, layer_log_weight, segments_log_normalizer
 from deepgen.states import CompressedRows, as_states, dense
-from deepgen.stream import DATA
+from deepgen.stream import DATA, Stream
 
 # Beyond this, products of a precision and a mean leave float32.
 MAX_LOG_PRECISION = 60.0
@@ -21,7 +29,7 @@ KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX = 0, 1, 2
 
 
 def _vector(value, size, name):
-    value = np.array(value, np.float32, ndmin=1)
+    value = np.array(float32_array(value, name), ndmin=1)
     if value.ndim != 1 or (size is not None and len(value) != size):
         expected = "a vector" if size is None else f"shape ({size},)"
         raise ValueError(f"{name} must have {expected}, got shape {value.shape}")
@@ -79,9 +87,8 @@ class Units(ABC):
     size = bias = None  # until the constructor has checked them
 
     def __init__(self, size=None, *, bias=None):
-        integer = isinstance(size, int | np.integer) and not isinstance(size, bool)
-        if size is not None and not (integer and size >= 1):
-            raise ValueError(f"size must be a positive integer, got {size!r}")
+        if size is not None:
+            check_integer(size, "size")
         if bias is not None:
             bias = _vector(bias, size, "bias")
             size = len(bias)
@@ -108,6 +115,7 @@ class Units(ABC):
 
     def sized(self, size):
         """Return a layer of `size` units, bias zero, with this layer's options."""
+        check_integer(size, "size")
         if self.size is not None and self.size != size:
             raise ValueError(f"{self!r} has {self.size} units, but {size} are needed")
         return self if self.size is not None else type(self)(size=size, **self.options())
@@ -118,14 +126,25 @@ class Units(ABC):
 
     def check_width(self, x, name="X"):
         """Raise ValueError unless `x` is (n_rows, size)."""
+        if self.size is None:
+            raise ValueError(f"{self!r} has no size yet; make a layer of it with .sized(n)")
         shape = np.shape(x)
         if len(shape) != 2 or shape[1] != self.size:
             raise ValueError(f"{name} must have shape (n_rows, {self.size}), got {shape}")
 
+    def states_of(self, X, name="X"):
+        """Return rows as states that kernels read, checked: their form, width and values."""
+        states = as_states(X, name)
+        self.check_width(states, name)
+        self.check(states, name)
+        return states
+
     def _pass(self, field, **outputs):
         """Run the kernels on this layer alone: its field comes as bias rows."""
+        field = float32_array(field, "field")
         self.check_width(field, "field")
-        field = np.ascontiguousarray(field, np.float32)
+        if not np.isfinite(field).all():  # a draw from NaN would be a silent zero
+            raise ValueError("field must be finite, but contains NaN, inf or values beyond float32")
         layer = self.kernel_layer()
         chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
         fields = (field, None, None, None, None)
@@ -139,6 +158,8 @@ class Units(ABC):
 
     def sample(self, field, stream, *, first_row=0):
         """Draw x ~ p(x | field) with the random numbers of `stream`."""
+        check_instance(stream, "stream", Stream, "a dg.Stream, such as dg.Stream(0)")
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
         out = np.empty(np.shape(field), self.state_dtype)
         self._pass(field, sample=out, site=Site(stream, DATA, first_row))
         return out
@@ -154,6 +175,7 @@ class Units(ABC):
         -------
         ndarray of shape (n_rows,), float64
         """
+        field = real_array(field, "field")
         self.check_width(field, "field")
         return segments_log_normalizer([self.kernel_segment()], field)
 
@@ -173,13 +195,12 @@ class Units(ABC):
         -------
         ndarray of shape (n_rows,), float64
         """
-        x = as_states(x)
-        self.check_width(x, "x")
+        x = self.states_of(x, "x")
         return -layer_log_weight(engine.Chain([self.kernel_layer()], []), 0, x)
 
     def moments(self, x):
         """Return minus the derivative of the energy by each own parameter, averaged over rows."""
-        return {"bias": dense(as_states(x)).astype(np.float64).mean(axis=0)}
+        return {"bias": dense(self.states_of(x, "x")).astype(np.float64).mean(axis=0)}
 
     @abstractmethod
     def fitted_to(self, mean, variance, n_rows):
@@ -228,9 +249,7 @@ class Binary(Units):
 
     def __init__(self, size=None, *, bias=None, n_copies=1):
         super().__init__(size, bias=bias)
-        integer = isinstance(n_copies, int | np.integer) and not isinstance(n_copies, bool)
-        if not integer or not 1 <= n_copies <= 8:
-            raise ValueError(f"n_copies must be an integer from 1 to 8, got {n_copies!r}")
+        check_integer(n_copies, "n_copies", most=8)
         self.n_copies = int(n_copies)
 
     def options(self):
@@ -284,6 +303,7 @@ class Gaussian(Units):
         if size is None and bias is None and log_precision is not None:
             size = len(np.atleast_1d(log_precision))
         super().__init__(size, bias=bias)
+        check_flag(learn_precision, "learn_precision")
         self.learn_precision = bool(learn_precision)
         if self.size is None:
             self.log_precision = None
@@ -310,7 +330,7 @@ class Gaussian(Units):
 
     def moments(self, x):
         """Return the derivatives by bias, x, and by log_precision, -precision x**2 / 2."""
-        square = (dense(as_states(x)).astype(np.float64) ** 2).mean(axis=0)
+        square = (dense(self.states_of(x, "x")).astype(np.float64) ** 2).mean(axis=0)
         return {**super().moments(x), "log_precision": -0.5 * self.precision * square}
 
     def field_of(self, mean):
@@ -362,8 +382,7 @@ class Softmax(Units):
     can_be_missing = True
 
     def __init__(self, n_categories, size=None, *, bias=None):
-        if not isinstance(n_categories, int | np.integer) or n_categories < 2:
-            raise ValueError(f"n_categories must be an integer of at least 2, got {n_categories!r}")
+        check_integer(n_categories, "n_categories", 2)
         super().__init__(size, bias=bias)
         self.group = int(n_categories)
         if self.size is not None and self.size % self.group:
