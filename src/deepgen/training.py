@@ -91,7 +91,7 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
     return BoltzmannMachine([visible, hidden], [weights])
 
 
-def default_schedule(layers, n_rows):
+def default_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
     """Return the learning rate that works untuned, decaying to zero (docs/decisions.md).
 
     Updates of few rows are noisy, and a lower rate averages over more of them.

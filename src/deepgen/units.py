@@ -24,6 +24,8 @@ from deepgen.stream import DATA, Stream
 
 # Beyond this, products of a precision and a mean leave float32.
 MAX_LOG_PRECISION = 60.0
+# Real values beyond this are refused: they were never standardized.
+LARGEST_VALUE = 1e12
 
 KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX = 0, 1, 2
 
@@ -101,6 +103,12 @@ class Units(ABC):
         options = "".join(f", {name}={value!r}" for name, value in self.options().items())
         return f"{type(self).__name__}(size={self.size}{options})"
 
+    def __setstate__(self, state):
+        vars(self).update(state)
+        for value in state.values():  # arrays come writeable out of a pickle
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
     def options(self):
         """Return the settings that are not parameters, as plain data."""
         return {}
@@ -139,12 +147,15 @@ class Units(ABC):
         self.check(states, name)
         return states
 
-    def _pass(self, field, **outputs):
-        """Run the kernels on this layer alone: its field comes as bias rows."""
+    def _checked_field(self, field):
         field = float32_array(field, "field")
         self.check_width(field, "field")
         if not np.isfinite(field).all():  # a draw from NaN would be a silent zero
             raise ValueError("field must be finite, but contains NaN, inf or values beyond float32")
+        return field
+
+    def _pass(self, field, **outputs):
+        """Run the kernels on this layer alone: its field comes as bias rows."""
         layer = self.kernel_layer()
         chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
         fields = (field, None, None, None, None)
@@ -152,7 +163,8 @@ class Units(ABC):
 
     def mean(self, field):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""
-        out = np.empty(np.shape(field), np.float32)
+        field = self._checked_field(field)
+        out = np.empty(field.shape, np.float32)
         self._pass(field, mean=out)
         return out
 
@@ -160,7 +172,8 @@ class Units(ABC):
         """Draw x ~ p(x | field) with the random numbers of `stream`."""
         check_instance(stream, "stream", Stream, "a dg.Stream, such as dg.Stream(0)")
         check_integer(first_row, "first_row", 0, MOST_ROWS)
-        out = np.empty(np.shape(field), self.state_dtype)
+        field = self._checked_field(field)
+        out = np.empty(field.shape, self.state_dtype)
         self._pass(field, sample=out, site=Site(stream, DATA, first_row))
         return out
 
@@ -354,7 +367,7 @@ class Gaussian(Units):
         """Raise ValueError where a value is not finite or beyond float32."""
         low, high = _bounds(states)
         _check_finite(low, high, name)
-        if max(abs(low), abs(high)) > 1e12:
+        if max(abs(low), abs(high)) > LARGEST_VALUE:
             raise ValueError(
                 f"{name} must lie within +-1e12 for Gaussian units, got {low:g} to {high:g}; "
                 "standardize the columns"

@@ -152,12 +152,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             model = initial_model(visible, hidden, mean, variance, n_rows, stream)
             n_epochs = self.n_epochs
             if n_epochs is None:
-                n_epochs = -(-DEFAULT_UPDATES // -(-n_rows // self.batch_size))
+                n_epochs = -(-DEFAULT_UPDATES // -(-n_rows // int(self.batch_size)))
             trainer = trainer_for(self, model, stream)
         self._score_seed = child_seed(seed, "score")
         try:
             trainer.fit(
-                rows, n_epochs, n_rows, callbacks=self.callbacks or (), verbose=self.verbose
+                rows, int(n_epochs), n_rows, callbacks=self.callbacks or (), verbose=self.verbose
             )
         finally:
             self._keep(trainer)
@@ -209,9 +209,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 trainer.go_on(self.n_updates_, self.history_, self._particles)
         try:
             with interrupt_between_steps() as check_interrupt:
-                for start in range(0, X.shape[0], self.batch_size):
+                for start in range(0, X.shape[0], int(self.batch_size)):
                     check_interrupt()
-                    batch = as_states(X[start : start + self.batch_size])
+                    batch = as_states(X[start : start + int(self.batch_size)])
                     trainer.schedule = stream_schedule(self, (visible, hidden), batch.shape[0])
                     trainer.step(batch, 0.0)
         finally:
