@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from deepgen._kernels import engine
 from deepgen.errors import DivergedError
@@ -271,8 +270,11 @@ class Trainer:
         """
         per_epoch = -(-n_rows // self.batch_size)
         total, stop = n_epochs * per_epoch, False
-        # without a bar, no tqdm: it starts locks and threads of its own
-        bar = tqdm(total=total, unit="update") if verbose else None
+        bar = None
+        if verbose:  # without a bar, no tqdm: it brings asyncio, and locks and threads of its own
+            from tqdm.auto import tqdm
+
+            bar = tqdm(total=total, unit="update")
         with interrupt_between_steps() as check_interrupt, bar or contextlib.nullcontext():
             while self.epoch < n_epochs and not stop:
                 began, seen = time.perf_counter(), 0
