@@ -190,6 +190,7 @@ SHARE = {**RATE, "1": 1.0, "2": 2}
 OBJECT = {"x": "text", "3": 3, "[1]": [1], "a dict": {"a": 1}}
 THREADS = {"x": "text", "0": 0, "-1": -1, "1.5": 1.5, "True": True, "2**40": 2**40}
 SEEDS = {"x": "text", "-1": -1, "1.5": 1.5, "True": True, "[1]": [1]}
+COUNT = {k: v for k, v in POSITIVE.items() if k != "None"}  # None: as many as are needed
 FLAGS = {"x": "text", "1": 1, "None": None}
 ARRAYS = {
     "x": "text", "ragged": [[1, 2], [3]], "complex": np.full((5, 6), 1j), "None": None,
@@ -259,7 +260,7 @@ ARGUMENTS = [
     ("first_row must be", lambda v: fitted("binary").sample(2, first_row=v),
      {**INTEGER, "-1": -1, "2**70": 2**70}),
     ("random_state must", lambda v: fitted("binary").sample(2, random_state=v), SEEDS),
-    ("n_chains must be", lambda v: fitted("binary").log_partition(n_chains=v), POSITIVE),
+    ("n_chains must be", lambda v: fitted("binary").log_partition(n_chains=v), COUNT),
     ("n_betas must", lambda v: fitted("binary").log_partition(n_betas=v),
      {"x": "text", "1": 1, "0.5": 0.5, "falling": [0.0, 0.7, 0.3, 1.0], "2**40": 2**40,
       "NaN": [0.0, np.nan, 1.0], "ends": [0.1, 0.5, 1.0]}),
@@ -376,8 +377,8 @@ ARGUMENTS = [
     *[("n_chains must be", call, POSITIVE)
       for call in (
           lambda v: dg.ais(model(), n_chains=v), lambda v: dg.Trajectory(model(), v),
-          lambda v: dg.log_partition_bracket(model(), n_chains=v),
           lambda v: dg.LikelihoodMonitor(n_chains=v))],
+    ("n_chains must be", lambda v: dg.log_partition_bracket(model(), n_chains=v), COUNT),
     ("n_betas must", lambda v: dg.ais(model(), n_betas=v),
      {"x": "text", "1": 1, "True": True, "falling": [0.0, 0.7, 0.3, 1.0], "NaN": [0.0, np.nan, 1.0]}),
     ("base must be", lambda v: dg.ais(model(), n_betas=3, base=v), {**OBJECT, "size": dg.Binary(5)}),
