@@ -18,7 +18,9 @@ N_FILES = 2000
 RNG = np.random.default_rng(0)
 # finite values that overflow in sums, products or exponentials
 EXTREMES = np.array([3.4e38, -3.4e38, 1e30, -1e20, 88.8, -60.0, 60.0, 1e-45, -0.0], np.float32)
-NUMBERS = [0, -1, 1, 2, 2**31, 2**32 + 4, 2**62, 2**64, -(2**63), 1e308, 1.5, True, None, "4", [], {}]
+NUMBERS = [
+    0, -1, 1, 2, 2**31, 2**32 + 4, 2**62, 2**64, -(2**63), 1e308, 1.5, True, None, "4", [], {}
+]  # fmt: skip
 BYTES = list(b'{}[]",:0-19eE.\\ \0\xff')
 
 
@@ -127,10 +129,12 @@ def use(rbm):
     assert np.isfinite(rbm.transform(draws)).all()
 
 
+@pytest.mark.slow
 def test_mutated_files_give_a_usable_model_or_one_error(tmp_path):
     """Would catch a crash, an error of another kind, memory that a header asks for, and weights
     that turn into NaN when they are used."""
     path, loaded, refused = tmp_path / "a", dict.fromkeys(KINDS, 0), 0
+    named = 0
     tracemalloc.start()
     try:
         for number in range(N_FILES):
@@ -141,8 +145,7 @@ def test_mutated_files_give_a_usable_model_or_one_error(tmp_path):
             try:
                 rbm = dg.load(path)
             except (dg.ModelFileError, OSError) as error:
-                assert str(path) in str(error)
-                rbm, refused = None, refused + 1
+                rbm, refused, named = None, refused + 1, named + (str(path) in str(error))
             assert tracemalloc.get_traced_memory()[1] - before < 2 * len(blob) + 1_500_000
             if rbm is not None:
                 with warnings.catch_warnings():
@@ -151,7 +154,7 @@ def test_mutated_files_give_a_usable_model_or_one_error(tmp_path):
                 loaded[kind] += 1
     finally:
         tracemalloc.stop()
-    assert refused > 1500
+    assert named == refused > 1500  # each error names the file
     assert loaded["values"] > 50  # not all that is strange is refused
 
 

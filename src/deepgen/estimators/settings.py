@@ -94,5 +94,6 @@ def trainer_for(estimator, model, stream, *, streaming=False):
         schedule = fit_schedule(estimator, model.layers)
     return Trainer(
         model, as_rule(estimator.rule), estimator.optimizer or SGD(), schedule, stream=stream,
-        batch_size=int(estimator.batch_size), binarize=estimator.binarize, n_threads=estimator.n_threads,
+        batch_size=int(estimator.batch_size), binarize=estimator.binarize,
+        n_threads=estimator.n_threads,
     )  # fmt: skip
