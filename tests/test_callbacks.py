@@ -8,7 +8,6 @@ import pytest
 from conftest import assert_same_bits, bars_and_stripes
 
 import deepgen as dg
-from deepgen import progress
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -191,7 +190,7 @@ def test_the_bar_shows_speed_and_the_newest_numbers(monkeypatch):
         def close(self):
             self.closed = True
 
-    monkeypatch.setattr(progress, "tqdm", Bar)
+    monkeypatch.setattr("tqdm.auto.tqdm", Bar)
     fit(dg.FreeEnergyGap(X[:50], X[50:]), verbose=1)
     (bar,) = bars
     assert (bar.options["total"], bar.n, bar.closed) == (84, 84, True)

@@ -267,7 +267,7 @@ def test_likelihoods_of_no_rows_and_of_wrong_rows():
         for form in ("floats", "csr"):
             with pytest.raises(ValueError, match=r"shape \(n_rows, 3\)"):
                 function(model, in_form(np.zeros((2, 4)), form))
-        with pytest.raises(ValueError, match="needs a model of 2 layers, got 3"):
+        with pytest.raises(ValueError, match="model must have 2 layers, got 3"):
             function(deep, np.zeros((2, 3)))
 
 
@@ -413,7 +413,7 @@ def test_the_bracket_is_exact_where_that_is_cheap():
     assert not is_cheap(random_model(("binary", "binary"), 20, (200, 26)))
     with pytest.raises(ValueError, match="use ais and reverse_ais"):
         log_partition_bracket(random_model(("binary", "binary"), 20, (30, 30)), exact=True)
-    with pytest.raises(ValueError, match="n_chains must be positive"):
+    with pytest.raises(ValueError, match="n_chains must be a positive integer"):
         log_partition_bracket(small, n_chains=0)
 
 
@@ -548,7 +548,7 @@ def test_the_schedule_of_record():
         ({"n_betas": [0.0, 0.5]}, "n_betas must be"),
         ({"n_betas": [0.1, 1.0]}, "n_betas must be"),
         ({"n_betas": [0.0, 0.6, 0.5, 1.0]}, "n_betas must be increasing"),
-        ({"n_chains": 0}, "n_chains must be positive"),
+        ({"n_chains": 0}, "n_chains must be a positive integer"),
         ({"base": dg.Binary(1)}, "base must be like the first layer"),
         ({"base": dg.Gaussian(3)}, "base must be like the first layer"),
         ({"base": dg.Binary(3, n_copies=2)}, "base must be like the first layer"),

@@ -487,13 +487,13 @@ def test_impute_takes_grey_values_as_means():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_sweeps": -1}, "n_sweeps must not be negative"),
+        ({"n_sweeps": -1}, "n_sweeps must be an integer of at least 0"),
         ({"clamp": (2,)}, "clamp must name layers"),
         ({"context": dg.Context(beta=np.ones(3))}, r"beta must have shape \(2,\)"),
         ({"context": dg.Context(bias_rows={1: np.ones((2, 4))})}, r"bias_rows\[1\] must have"),
         ({"context": dg.Context(held={0: np.ones((1, 4))})}, r"held\[0\] must have shape \(2, 4\)"),
         ({"context": dg.Context(held={2: np.ones((2, 4))})}, "held names layer 2"),
-        ({"context": dg.Context(beta=np.ones(2), base=(None,))}, "base must name 2 layers"),
+        ({"context": dg.Context(beta=np.ones(2), base=(dg.Binary(3),))}, "base must name 2 layers"),
         ({"random_state": "seed"}, "random_state must be"),
     ],
 )

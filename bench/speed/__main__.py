@@ -1,9 +1,9 @@
-"""Command line: `python -m bench.speed rbm` or `ais`."""
+"""Command line: `python -m bench.speed rbm`, `ais` or `memmap`."""
 
 import argparse
 import sys
 
-from bench.speed import ais, machine, rbm
+from bench.speed import ais, machine, memmap, rbm
 
 
 def main():
@@ -23,6 +23,8 @@ def main():
     command = commands.add_parser("rbm", help=rbm.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (60,000; quick: 6,000)")
     commands.add_parser("ais", help=ais.__doc__, parents=[shared])
+    command = commands.add_parser("memmap", help=memmap.__doc__, parents=[shared])
+    command.add_argument("--rows", type=int, help="rows of data (2,000,000; quick: 200,000)")
     arguments = parser.parse_args()
     if arguments.command == "ais":
         ais.run(
@@ -30,6 +32,13 @@ def main():
             n_rounds=arguments.rounds,
             n_threads=arguments.threads,
             peer_python=arguments.peer_python,
+        )
+        return
+    if arguments.command == "memmap":
+        memmap.run(
+            n_rows=arguments.rows or (200_000 if arguments.quick else 2_000_000),
+            n_rounds=arguments.rounds,
+            n_threads=arguments.threads,
         )
         return
     rbm.run(

@@ -6,9 +6,8 @@ import logging
 import math
 import warnings
 
-import numpy as np
-
 from deepgen import storage
+from deepgen.checks import check_integer, check_number
 from deepgen.likelihood import pseudo_log_likelihood
 from deepgen.states import as_states
 from deepgen.units import Gaussian
@@ -16,18 +15,12 @@ from deepgen.units import Gaussian
 logger = logging.getLogger("deepgen")
 
 
-def _check_count(value, name):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-
-
 class _Watch:
     """A number that should improve from epoch to epoch, and how long it has not."""
 
     def __init__(self, watched, patience, min_delta, mode):
-        _check_count(patience, "patience")
-        if not (isinstance(min_delta, int | float) and min_delta >= 0):
-            raise ValueError(f"min_delta must be a number of at least 0, got {min_delta!r}")
+        check_integer(patience, "patience")
+        check_number(min_delta, "min_delta", 0.0, closed=True)
         if mode not in ("max", "min"):
             raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
         self._of = watched if isinstance(watched, str) or callable(watched) else as_states(watched)
@@ -191,9 +184,8 @@ class ReduceLearningRate:
     def __init__(
         self, watched, *, factor=0.5, patience=5, min_delta=0.0, mode="max", min_scale=1e-3
     ):
-        for name, value in (("factor", factor), ("min_scale", min_scale)):
-            if not (isinstance(value, int | float) and 0.0 < value < 1.0):
-                raise ValueError(f"{name} must be a number in (0, 1), got {value!r}")
+        check_number(factor, "factor", 0.0, 1.0)
+        check_number(min_scale, "min_scale", 0.0, 1.0)
         self._watch = _Watch(watched, patience, min_delta, mode)
         self.factor, self.min_scale = factor, min_scale
 

@@ -9,9 +9,8 @@ import time
 import warnings
 from pathlib import Path
 
-import numpy as np
-
 from deepgen import state_files
+from deepgen.checks import check_integer, check_number
 
 logger = logging.getLogger("deepgen")
 
@@ -108,13 +107,10 @@ class Checkpoint:
     """
 
     def __init__(self, path, *, minutes=10.0, epochs=None, on_save_error="warn"):
-        number = isinstance(minutes, int | float) and not isinstance(minutes, bool)
-        if minutes is not None and not (number and minutes >= 0):
-            raise ValueError(f"minutes must be None or a number of at least 0, got {minutes!r}")
-        if epochs is not None and (
-            isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1
-        ):
-            raise ValueError(f"epochs must be None or a positive integer, got {epochs!r}")
+        if minutes is not None:
+            check_number(minutes, "minutes", 0.0, closed=True)
+        if epochs is not None:
+            check_integer(epochs, "epochs")
         if on_save_error not in ("warn", "raise"):
             raise ValueError(f"on_save_error must be 'warn' or 'raise', got {on_save_error!r}")
         self.path, self.minutes, self.epochs = path, minutes, epochs

@@ -4,6 +4,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from deepgen.checks import as_list, float32_array, is_integer, real_array, shown
+from deepgen.units import Units
+
+
+def _finite(value, name):
+    array = float32_array(value, name)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, but contains NaN, inf or values beyond float32")
+    return array
+
+
+def _mask(value, name):
+    array = real_array(value, name)
+    if array.dtype == np.bool_:
+        return np.ascontiguousarray(array).view(np.uint8)
+    if not ((array == 0) | (array == 1)).all():
+        raise ValueError(f"{name} must be a bool array, got other values than 0 and 1")
+    return np.ascontiguousarray(array, np.uint8)
+
 
 @dataclass(frozen=True)
 class Context:
@@ -21,7 +40,7 @@ class Context:
         Inverse temperature of each row; scales all natural parameters. None: 1.
     base : sequence of Units or None
         Independent layers at beta = 0 for annealing; natural parameters are
-        ``(1 - beta) * base + beta * model``. None: the uniform one.
+        ``(1 - beta) * base + beta * model``. None, or None for a layer: the uniform one.
     """
 
     bias_rows: dict = field(default_factory=dict)
@@ -30,14 +49,21 @@ class Context:
     base: tuple | None = None
 
     def __post_init__(self):
-        for name, dtype in (("bias_rows", np.float32), ("held", np.uint8)):
-            rows = {
-                layer: np.ascontiguousarray(value, dtype)
-                for layer, value in getattr(self, name).items()
-            }
+        for name, form in (("bias_rows", _finite), ("held", _mask)):
+            rows = getattr(self, name)
+            if not isinstance(rows, dict) or not all(is_integer(layer) for layer in rows):
+                raise TypeError(
+                    f"{name} must be a dict from layer numbers to arrays, got {shown(rows)}"
+                )
+            rows = {layer: form(value, f"{name}[{layer}]") for layer, value in rows.items()}
             object.__setattr__(self, name, rows)
         if self.beta is not None:
-            object.__setattr__(self, "beta", np.ascontiguousarray(self.beta, np.float32))
+            object.__setattr__(self, "beta", _finite(self.beta, "beta"))
+        if self.base is not None:
+            base = tuple(as_list(self.base, "base", "Units, one for each layer"))
+            if not all(units is None or isinstance(units, Units) for units in base):
+                raise TypeError(f"base must be a sequence of Units or None, got {shown(self.base)}")
+            object.__setattr__(self, "base", base)
 
     def check(self, layers, n_rows):
         """Raise ValueError where a shape does not fit `layers` and `n_rows`."""
@@ -56,6 +82,11 @@ class Context:
             raise ValueError(f"beta must have shape ({n_rows},), got {self.beta.shape}")
         if self.base is not None and len(self.base) != len(layers):
             raise ValueError(f"base must name {len(layers)} layers, got {len(self.base)}")
+        for number, units in enumerate(self.base or ()):
+            if units is not None and units.size != layers[number].size:
+                raise ValueError(
+                    f"base[{number}] must have {layers[number].size} units, got {units!r}"
+                )
 
     def fields(self, layer):
         """Return what the kernels take for one layer."""

@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 from scipy import sparse
 
+from deepgen.checks import real_array, shown
 from deepgen.phases import column_moments
 from deepgen.states import as_states, checked_csr
 from deepgen.stream import SHUFFLE
@@ -74,8 +75,9 @@ class IterableRows:
                 "again, or call partial_fit with each batch"
             )
         self.source = batches
-        self.n_columns = None
+        self.n_columns = self.names = None
         for batch in iterator:
+            self.names = _column_names(batch)
             self.n_columns = self._matrix(0, batch).shape[1]
             break
         if not self.n_columns:
@@ -89,14 +91,17 @@ class IterableRows:
             except ValueError as error:
                 raise ValueError(f"{name} cannot be read: {error}") from None
         else:
-            matrix = np.asarray(batch)
-            if matrix.dtype.kind not in "buif":
-                raise ValueError(f"{name} must hold numbers, got dtype {matrix.dtype}")
+            matrix = real_array(batch, name)
         if matrix.ndim != 2:
             raise ValueError(f"{name} must be a 2-D array of rows, got shape {matrix.shape}")
         if self.n_columns not in (None, matrix.shape[1]):
             raise ValueError(
                 f"{name} has {matrix.shape[1]} features, but the first had {self.n_columns}"
+            )
+        if _column_names(batch) != self.names:
+            raise ValueError(
+                f"{name} must have the columns of the first, in their order: {shown(self.names)}, "
+                f"got {shown(_column_names(batch))}"
             )
         return matrix
 
@@ -108,7 +113,7 @@ class IterableRows:
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch without its first `skip` batches; the order is the iterable's."""
         for pieces in islice(self._cut(batch_size), skip, None):
-            yield as_states(_join(pieces))
+            yield as_states(join(pieces))
 
     def _cut(self, batch_size):
         pending, count = [], 0
@@ -127,7 +132,13 @@ class IterableRows:
             yield pending
 
 
-def _join(pieces):
+def _column_names(batch):
+    """Names of a data frame's columns, or None."""
+    return list(batch.columns) if hasattr(batch, "columns") else None
+
+
+def join(pieces):
+    """Return pieces of rows as one array, or as one CSR matrix where all are sparse."""
     if len(pieces) == 1:
         return pieces[0]
     if all(sparse.issparse(piece) for piece in pieces):

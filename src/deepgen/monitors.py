@@ -1,11 +1,13 @@
 """Callbacks that watch a run: what they find goes into its history."""
 
-import numpy as np
 
+from deepgen.checks import check_integer
 from deepgen.likelihood import free_energy
 from deepgen.likelihood.trajectory import Trajectory
 from deepgen.models import BoltzmannMachine
 from deepgen.states import as_states
+from deepgen.stream import check_random_state
+from deepgen.threads import check_threads
 
 # The way from independent units to the first epoch's model is so much longer than the others.
 FIRST_STEPS = 20
@@ -48,10 +50,13 @@ class LikelihoodMonitor:
     """
 
     def __init__(self, X=None, *, n_chains=100, n_steps=20, random_state=0, n_threads=None):
-        for name, value in (("n_chains", n_chains), ("n_steps", n_steps)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        check_integer(n_chains, "n_chains")
+        check_integer(n_steps, "n_steps")
+        check_random_state(random_state)
+        check_threads(n_threads)
         self.X = None if X is None else as_states(X)
+        if X is not None and len(self.X.shape) != 2:
+            raise ValueError(f"X must have shape (n_samples, n_visible), got {self.X.shape}")
         self.n_chains, self.n_steps = n_chains, n_steps
         self.random_state, self.n_threads = random_state, n_threads
         self._trajectory = self._known = None

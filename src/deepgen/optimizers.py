@@ -2,17 +2,21 @@
 do not know."""
 
 import math
+import numbers
 from dataclasses import dataclass
 
 import numpy as np
 
+from deepgen.checks import check_number, shown
 from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
 
 
-def _check_number(value, name, low, high=math.inf):
-    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not (good and low <= value < high):
-        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}), got {value!r}")
+def _check_share(value, name):
+    check_number(value, name, 0.0, 1.0, closed=True)
+
+
+def _check_rate(value, name):
+    check_number(value, name, 0.0, closed=True)
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Constant:
     value: float
 
     def __post_init__(self):
-        _check_number(self.value, "value", 0.0)
+        _check_rate(self.value, "value")
 
     def __call__(self, progress):
         """Return the rate at `progress` in [0, 1] of the updates."""
@@ -37,8 +41,8 @@ class Linear:
     end: float = 0.0
 
     def __post_init__(self):
-        _check_number(self.start, "start", 0.0)
-        _check_number(self.end, "end", 0.0)
+        _check_rate(self.start, "start")
+        _check_rate(self.end, "end")
 
     def __call__(self, progress):
         """Return the rate at `progress` in [0, 1] of the updates."""
@@ -48,13 +52,13 @@ class Linear:
 def as_schedule(value):
     """Turn a number or a callable of progress into a schedule."""
     if callable(value) and not isinstance(value, type):
-        _check_number(value(0.0), "learning_rate(0.0)", 0.0)
+        _check_rate(value(0.0), "learning_rate(0.0)")
         return value
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    number = isinstance(value, numbers.Real | np.number) and not isinstance(value, bool)
     if not (number and 0 < value < math.inf):
         raise ValueError(
             "learning_rate must be None, a positive number or a schedule such as "
-            f"dg.Linear(0.1, 0), got {value!r}"
+            f"dg.Linear(0.1, 0), got {shown(value)}"
         )
     return Constant(float(value))
 
@@ -114,9 +118,9 @@ class SGD:
     averaging: float = 0.2
 
     def __post_init__(self):
-        _check_number(self.momentum, "momentum", 0.0, 1.0)
-        _check_number(self.averaging, "averaging", 0.0, 1.0)
-        _check_number(self.weight_decay, "weight_decay", 0.0)
+        _check_share(self.momentum, "momentum")
+        _check_share(self.averaging, "averaging")
+        _check_rate(self.weight_decay, "weight_decay")
 
     def start(self, parameters):
         """Return the state before the first update."""
@@ -187,10 +191,9 @@ class Adam:
 
     def __post_init__(self):
         for name in ("beta1", "beta2", "averaging"):
-            _check_number(getattr(self, name), name, 0.0, 1.0)
-        _check_number(self.weight_decay, "weight_decay", 0.0)
-        if not self.epsilon > 0:
-            raise ValueError(f"epsilon must be positive, got {self.epsilon!r}")
+            _check_share(getattr(self, name), name)
+        _check_rate(self.weight_decay, "weight_decay")
+        check_number(self.epsilon, "epsilon", 0.0)
 
     def start(self, parameters):
         """Return the state before the first update."""

@@ -2,8 +2,6 @@
 
 import time
 
-from tqdm.auto import tqdm
-
 # What every line of a history has; a callback's numbers are the others.
 OWN = ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
 
@@ -16,11 +14,15 @@ class ProgressBar:
     total, done : int
         Updates of the run, and those of an earlier part of it.
     shown : bool
-        False: nothing happens, and tqdm, which starts locks and threads, is not called.
+        False: nothing happens, and tqdm, which brings asyncio, locks and threads, is not imported.
     """
 
     def __init__(self, total, done, shown):
-        self._bar = tqdm(total=total, initial=done, unit="update") if shown else None
+        self._bar = None
+        if shown:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, initial=done, unit="update")
         self._began, self._rows, self._numbers = time.perf_counter(), 0, ""
 
     def __enter__(self):

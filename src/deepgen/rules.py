@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deepgen.checks import check_flag, check_integer, check_number, shown
 from deepgen.context import Context
 from deepgen.passes import Site
 from deepgen.phases import Phases
@@ -16,24 +17,14 @@ from deepgen.states import Particles
 from deepgen.stream import DATA, PARTICLES
 
 
-def _check_count(value, name):
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-
-
-def _check_number(value, name, low, high):
-    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not (good and low < value < high):
-        raise ValueError(f"{name} must be a number in ({low:g}, {high:g}), got {value!r}")
-
-
 def _check_common(rule):
-    _check_count(rule.k, "k")
-    _check_number(rule.offset_rate, "offset_rate", 0.0, 1.0)
-    if not isinstance(rule.centring, bool):
-        raise ValueError(f"centring must be True or False, got {rule.centring!r}")
+    check_integer(rule.k, "k")
+    check_number(rule.offset_rate, "offset_rate", 0.0, 1.0)
+    check_flag(rule.centring, "centring")
     if rule.sparsity is not None and not isinstance(rule.sparsity, Sparsity):
-        raise ValueError(f"sparsity must be None or dg.Sparsity(target), got {rule.sparsity!r}")
+        raise ValueError(
+            f"sparsity must be None or dg.Sparsity(target), got {shown(rule.sparsity)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -55,9 +46,9 @@ class Sparsity:
     decay: float = 0.9
 
     def __post_init__(self):
-        _check_number(self.target, "target", 0.0, 1.0)
-        _check_number(self.strength, "strength", 0.0, np.inf)
-        _check_number(self.decay, "decay", 0.0, 1.0)
+        check_number(self.target, "target", 0.0, 1.0)
+        check_number(self.strength, "strength", 0.0)
+        check_number(self.decay, "decay", 0.0, 1.0)
 
 
 @dataclass
@@ -230,7 +221,7 @@ class PCD:
 
     def __post_init__(self):
         _check_common(self)
-        _check_count(self.n_particles, "n_particles")
+        check_integer(self.n_particles, "n_particles")
 
     def start(self, model, stream):
         """Return the state before the first update; particles start from the biases."""
@@ -267,5 +258,5 @@ def as_rule(value):
     if isinstance(value, str) and value in ("cd", "pcd"):
         return CD() if value == "cd" else PCD()
     if isinstance(value, type) or not hasattr(value, "phases"):
-        raise ValueError(f"rule must be 'cd', 'pcd', dg.CD(k) or dg.PCD(k), got {value!r}")
+        raise ValueError(f"rule must be 'cd', 'pcd', dg.CD(k) or dg.PCD(k), got {shown(value)}")
     return value

@@ -3,7 +3,9 @@
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import MOST_ROWS, as_list, check_instance, check_integer, shown
 from deepgen.context import Context
+from deepgen.models import are_layers, check_model
 from deepgen.passes import (
     CALL_WORK,
     Site,
@@ -152,13 +154,19 @@ def gibbs(
     ValueError
         If a shape does not fit the model.
     """
-    if n_sweeps < 0:
-        raise ValueError(f"n_sweeps must not be negative, got {n_sweeps}")
-    context = context or _NO_CONTEXT
+    check_model(model)
+    check_integer(n_sweeps, "n_sweeps", 0)
+    check_integer(first_row, "first_row", 0, MOST_ROWS)
+    check_particles(model, particles)
+    context = _NO_CONTEXT if context is None else context
+    check_instance(context, "context", Context, "a dg.Context or None")
     context.check(model.layers, len(particles))
-    _check_particles(model, particles)
-    if not set(clamp) <= set(range(model.n_layers)):
-        raise ValueError(f"clamp must name layers of the model, got {tuple(clamp)}")
+    clamp = as_list(clamp, "clamp", "numbers of layers")
+    if not are_layers(clamp, model.n_layers):
+        raise ValueError(
+            f"clamp must name layers of the model, 0 to {model.n_layers - 1}, each once, got "
+            f"{shown(clamp)}"
+        )
     if isinstance(random_state, Stream):
         stream = random_state
     else:
@@ -188,7 +196,9 @@ def gibbs(
     return Particles(states)
 
 
-def _check_particles(model, particles):
+def check_particles(model, particles):
+    """Raise unless `particles` are states of every layer of `model`."""
+    check_instance(particles, "particles", Particles, "dg.Particles([visible, hidden])")
     if len(particles.states) != model.n_layers:
         raise ValueError(
             f"particles must have {model.n_layers} layers, got {len(particles.states)}"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from deepgen.checks import MOST, as_list, real_array
+
 
 @dataclass(frozen=True)
 class CompressedRows:
@@ -26,7 +28,7 @@ class CompressedRows:
         return matrix.toarray()
 
 
-def as_states(X):
+def as_states(X, name="X"):
     """Return rows in a form that kernels read, copying only where the form must change.
 
     bool and uint8 stay bytes; CSR stays sparse; everything else becomes float32 (values beyond
@@ -35,12 +37,13 @@ def as_states(X):
     Raises
     ------
     ValueError
-        If a sparse matrix points outside itself, which scipy does not check, or X is complex.
+        If a sparse matrix points outside itself, which scipy does not check, or X holds no real
+        numbers.
     """
     if isinstance(X, CompressedRows):
         return X
     if sparse.issparse(X):
-        X = checked_csr(X)
+        X = checked_csr(X, name)
         if not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
@@ -52,9 +55,7 @@ def as_states(X):
             np.ascontiguousarray(X.indptr, np.int64),
             X.shape[1],
         )
-    X = np.asarray(X)
-    if X.dtype.kind == "c":
-        raise ValueError("X must be real, got complex values")
+    X = real_array(X, name)
     if X.dtype == np.bool_:
         return np.ascontiguousarray(X).view(np.uint8)
     if X.dtype == np.uint8:
@@ -63,12 +64,25 @@ def as_states(X):
         return np.ascontiguousarray(X, np.float32)
 
 
-def checked_csr(X):
+def checked_csr(X, name="X"):
     """Return a sparse matrix as CSR after a check of its indices."""
+    if X.ndim != 2:
+        raise ValueError(f"{name} must be a sparse matrix of 2 dimensions, got shape {X.shape}")
+    if X.dtype.kind not in "buif":
+        raise ValueError(
+            f"{name} must hold real numbers, got a sparse matrix of dtype {X.dtype}; take their "
+            "real part, or encode them as numbers"
+        )
+    if X.shape[1] > MOST:
+        raise ValueError(
+            f"{name} must have at most {MOST} columns, got {X.shape[1]}; hash or select features"
+        )
     if X.format == "coo":
         for axis, coordinates in enumerate(X.coords):
             if len(coordinates) and not 0 <= coordinates.min() <= coordinates.max() < X.shape[axis]:
-                raise ValueError("X is a damaged sparse matrix: indices point outside it")
+                raise ValueError(
+                    f"{name} is a damaged sparse matrix: indices point outside it; build it again"
+                )
     if X.format not in ("csr", "csc", "bsr"):
         return X.tocsr()
     rows, limit = X.shape if X.format != "csc" else X.shape[::-1]
@@ -76,14 +90,19 @@ def checked_csr(X):
         rows, limit = rows // X.blocksize[0], limit // X.blocksize[1]
     starts, indices = X.indptr, X.indices
     whole = (
-        len(starts) == rows + 1
+        starts.dtype.kind in "iu"
+        and indices.dtype.kind in "iu"
+        and starts.ndim == indices.ndim == X.data.ndim - (2 if X.format == "bsr" else 0) == 1
+        and len(starts) == rows + 1
         and starts[0] == 0
         and (np.diff(starts) >= 0).all()
         and starts[-1] <= min(len(indices), len(X.data))
         and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < limit))
     )
     if not whole:
-        raise ValueError("X is a damaged sparse matrix: indices point outside it; build it again")
+        raise ValueError(
+            f"{name} is a damaged sparse matrix: indices point outside it; build it again"
+        )
     return X.tocsr()
 
 
@@ -111,8 +130,14 @@ class Particles:
     """
 
     def __init__(self, states):
-        self.states = [as_states(x) for x in states]
-        counts = {len(x) if isinstance(x, np.ndarray) else x.shape[0] for x in self.states}
+        states = as_list(states, "states", "arrays, one for each layer")
+        self.states = [as_states(x, f"states[{l}]") for l, x in enumerate(states)]
+        for l, x in enumerate(self.states):
+            if len(x.shape) != 2:
+                raise ValueError(
+                    f"states[{l}] must have shape (n_particles, n_units), got {x.shape}"
+                )
+        counts = {x.shape[0] for x in self.states}
         if len(counts) != 1:
             raise ValueError(
                 f"states must have one number of rows for all layers, got {sorted(counts)}; "

@@ -14,13 +14,13 @@ import math
 import os
 import re
 import secrets
-from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
+from deepgen.checks import as_path
 from deepgen.errors import ModelFileError
 from deepgen.models import BoltzmannMachine
 from deepgen.units import Binary, Gaussian, Softmax
@@ -81,6 +81,7 @@ def save(model, path, *, extra=None):
     OSError
         If the file cannot be written; an existing file is unharmed.
     """
+    path = as_path(path)
     config, tensors = describe(model)
     write(path, {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}, tensors)
 
@@ -108,7 +109,7 @@ def write_atomically(path, data):
 
     What earlier writers of the same path left behind when they were killed is removed.
     """
-    path = Path(path)
+    path = as_path(path)
     _sweep(path)
     temporary, handle = _temporary(path)
     try:
@@ -191,7 +192,7 @@ def read_header(path):
     FileNotFoundError
         If there is none.
     """
-    path = Path(path)
+    path = as_path(path)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
@@ -337,7 +338,7 @@ def load_model(path):
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(path)
+    path = as_path(path)
     config, shapes = read_header(path)
     _check_config(path, config)
     expected = _expected_shapes(config["layers"])

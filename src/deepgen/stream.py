@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import check_integer, shown
 
 # Who asks. Each kind of site has a number, so that no two sites can share a draw.
 PARTICLES = 1  # persistent particles: (particle, update and sweep)
@@ -27,6 +28,12 @@ def purpose(kind, layer=0, temperature=0):
     return kind << 24 | layer << 16 | temperature
 
 
+def _named(name):
+    if isinstance(name, bool) or not isinstance(name, str | int | np.integer):
+        raise ValueError(f"name must be a string or an integer, got {shown(name)}")
+    return name
+
+
 def _digest(*parts):
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
@@ -38,20 +45,29 @@ def seed_of(random_state):
     A RandomState or Generator is drawn from once; None asks the operating system. The global
     NumPy state is never touched.
     """
+    check_random_state(random_state)
     if random_state is None:
         return secrets.randbits(63)
-    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
-        if random_state < 0:
-            raise ValueError(f"random_state must not be negative, got {random_state}")
-        return int(random_state)
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(0, 2**31 - 1))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(0, 2**63 - 1))
-    raise ValueError(
-        "random_state must be None, an integer, a numpy RandomState or a numpy Generator, got "
-        f"{random_state!r}"
-    )
+    return int(random_state)
+
+
+def check_random_state(random_state):
+    """Raise ValueError unless :func:`seed_of` takes `random_state`; nothing is drawn from it."""
+    if random_state is None or isinstance(
+        random_state, np.random.RandomState | np.random.Generator
+    ):
+        return
+    if isinstance(random_state, bool) or not isinstance(random_state, numbers.Integral):
+        raise ValueError(
+            "random_state must be None, an integer, a numpy RandomState or a numpy Generator, got "
+            f"{shown(random_state)}"
+        )
+    if random_state < 0:
+        raise ValueError(f"random_state must not be negative, got {random_state}")
 
 
 def child_seed(random_state, name):
@@ -69,7 +85,7 @@ def child_seed(random_state, name):
     int
         In [0, 2**32), a valid `random_state` everywhere.
     """
-    return _digest("child", seed_of(random_state), name) % 2**32
+    return _digest("child", seed_of(random_state), _named(name)) % 2**32
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,10 @@ class Stream:
     key: int
     position: int = 0
 
+    def __post_init__(self):
+        check_integer(self.key, "key", 0, 2**64 - 1)
+        check_integer(self.position, "position", 0, 2**64 - 1)
+
     @classmethod
     def from_random_state(cls, random_state):
         """Start a stream from a seed (see :func:`seed_of`)."""
@@ -94,7 +114,7 @@ class Stream:
 
     def child(self, name):
         """Return an independent stream for a part, at the same position."""
-        return Stream(_digest("stream", self.key, name), self.position)
+        return Stream(_digest("stream", self.key, _named(name)), self.position)
 
     def advanced(self, steps):
         """Return the stream `steps` further on."""

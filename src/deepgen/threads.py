@@ -1,14 +1,17 @@
 """How many threads a kernel may use: this module alone decides."""
 
-import numbers
 import os
 import time
 
 from deepgen._kernels import engine
+from deepgen.checks import is_integer, shown
 
 # Below this many multiply-adds between two barriers (about 0.2 ms) waking a second thread costs
 # more than it saves, and on a busy machine far more.
 SERIAL_WORK = 4_000_000
+
+# libgomp ends the process where the system refuses a thread: a slip must not get there.
+MOST_THREADS = 1024
 
 _limit = None
 _in_forked_child = False
@@ -58,9 +61,15 @@ def set_num_threads(n):
         If `n` is less than 1.
     """
     global _limit
-    if n is not None and (isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1):
-        raise ValueError(f"n must be a positive integer or None, got {n!r}")
-    _limit = n
+    check_threads(n, "n")
+    _limit = None if n is None else int(n)
+
+
+def check_threads(n, name="n_threads"):
+    """Raise ValueError unless `n` is None or a number of threads."""
+    if n is not None and not (is_integer(n) and 1 <= n <= MOST_THREADS):
+        most = f" of at most {MOST_THREADS}" if is_integer(n) and n > 1 else ""
+        raise ValueError(f"{name} must be a positive integer{most} or None, got {shown(n)}")
 
 
 def effective_threads(n_threads=None, work=None):
@@ -79,8 +88,7 @@ def effective_threads(n_threads=None, work=None):
     -------
     int
     """
-    if n_threads is not None and n_threads < 1:
-        raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}")
+    check_threads(n_threads)
     if _in_forked_child or not engine.has_openmp():
         return 1
     if work is not None and work < SERIAL_WORK:

@@ -24,6 +24,8 @@ from deepgen.units import Gaussian
 DEFAULT_UPDATES = 5_000
 # Hidden units start rare: better likelihoods and features than from 0 (docs/decisions.md).
 HIDDEN_BIAS = -2.0
+# Rows of an update from which on the default learning rate is used in full (docs/decisions.md).
+ROWS_OF_FULL_RATE = 10
 # Particles this many of the data's standard deviations away will not come back.
 RUNAWAY = 1e6
 # Updates between two copies of the last good parameters.
@@ -91,11 +93,19 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
     return BoltzmannMachine([visible, hidden], [weights])
 
 
-def default_schedule(layers):
-    """Return the learning rate that works untuned, decaying to zero (docs/decisions.md)."""
-    if any(isinstance(layer, Gaussian) for layer in layers):
-        return Linear(0.05, 0.0)
-    return Linear(0.2, 0.0)
+def default_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
+    """Return the learning rate that works untuned, decaying to zero (docs/decisions.md).
+
+    Updates of few rows are noisy, and a lower rate averages over more of them.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+    n_rows : int
+        Rows of an update.
+    """
+    rate = 0.05 if any(isinstance(layer, Gaussian) for layer in layers) else 0.2
+    return Linear(rate * min(1.0, n_rows / ROWS_OF_FULL_RATE), 0.0)
 
 
 @contextlib.contextmanager

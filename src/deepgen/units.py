@@ -10,18 +10,28 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import (
+    MOST_ROWS,
+    check_flag,
+    check_instance,
+    check_integer,
+    float32_array,
+    real_array,
+)
 from deepgen.passes import Site, conditional_pass, layer_log_weight, segments_log_normalizer
 from deepgen.states import CompressedRows, as_states, dense
-from deepgen.stream import DATA
+from deepgen.stream import DATA, Stream
 
 # Beyond this, products of a precision and a mean leave float32.
 MAX_LOG_PRECISION = 60.0
+# Real values beyond this are refused: they were never standardized.
+LARGEST_VALUE = 1e12
 
 KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX = 0, 1, 2
 
 
 def _vector(value, size, name):
-    value = np.array(value, np.float32, ndmin=1)
+    value = np.array(float32_array(value, name), ndmin=1)
     if value.ndim != 1 or (size is not None and len(value) != size):
         expected = "a vector" if size is None else f"shape ({size},)"
         raise ValueError(f"{name} must have {expected}, got shape {value.shape}")
@@ -79,9 +89,8 @@ class Units(ABC):
     size = bias = None  # until the constructor has checked them
 
     def __init__(self, size=None, *, bias=None):
-        integer = isinstance(size, int | np.integer) and not isinstance(size, bool)
-        if size is not None and not (integer and size >= 1):
-            raise ValueError(f"size must be a positive integer, got {size!r}")
+        if size is not None:
+            check_integer(size, "size")
         if bias is not None:
             bias = _vector(bias, size, "bias")
             size = len(bias)
@@ -93,6 +102,12 @@ class Units(ABC):
     def __repr__(self):
         options = "".join(f", {name}={value!r}" for name, value in self.options().items())
         return f"{type(self).__name__}(size={self.size}{options})"
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        for value in state.values():  # arrays come writeable out of a pickle
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
 
     def options(self):
         """Return the settings that are not parameters, as plain data."""
@@ -108,6 +123,7 @@ class Units(ABC):
 
     def sized(self, size):
         """Return a layer of `size` units, bias zero, with this layer's options."""
+        check_integer(size, "size")
         if self.size is not None and self.size != size:
             raise ValueError(f"{self!r} has {self.size} units, but {size} are needed")
         return self if self.size is not None else type(self)(size=size, **self.options())
@@ -118,14 +134,28 @@ class Units(ABC):
 
     def check_width(self, x, name="X"):
         """Raise ValueError unless `x` is (n_rows, size)."""
+        if self.size is None:
+            raise ValueError(f"{self!r} has no size yet; make a layer of it with .sized(n)")
         shape = np.shape(x)
         if len(shape) != 2 or shape[1] != self.size:
             raise ValueError(f"{name} must have shape (n_rows, {self.size}), got {shape}")
 
+    def states_of(self, X, name="X"):
+        """Return rows as states that kernels read, checked: their form, width and values."""
+        states = as_states(X, name)
+        self.check_width(states, name)
+        self.check(states, name)
+        return states
+
+    def _checked_field(self, field):
+        field = float32_array(field, "field")
+        self.check_width(field, "field")
+        if not np.isfinite(field).all():  # a draw from NaN would be a silent zero
+            raise ValueError("field must be finite, but contains NaN, inf or values beyond float32")
+        return field
+
     def _pass(self, field, **outputs):
         """Run the kernels on this layer alone: its field comes as bias rows."""
-        self.check_width(field, "field")
-        field = np.ascontiguousarray(field, np.float32)
         layer = self.kernel_layer()
         chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
         fields = (field, None, None, None, None)
@@ -133,13 +163,17 @@ class Units(ABC):
 
     def mean(self, field):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""
-        out = np.empty(np.shape(field), np.float32)
+        field = self._checked_field(field)
+        out = np.empty(field.shape, np.float32)
         self._pass(field, mean=out)
         return out
 
     def sample(self, field, stream, *, first_row=0):
         """Draw x ~ p(x | field) with the random numbers of `stream`."""
-        out = np.empty(np.shape(field), self.state_dtype)
+        check_instance(stream, "stream", Stream, "a dg.Stream, such as dg.Stream(0)")
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        field = self._checked_field(field)
+        out = np.empty(field.shape, self.state_dtype)
         self._pass(field, sample=out, site=Site(stream, DATA, first_row))
         return out
 
@@ -154,6 +188,7 @@ class Units(ABC):
         -------
         ndarray of shape (n_rows,), float64
         """
+        field = real_array(field, "field")
         self.check_width(field, "field")
         return segments_log_normalizer([self.kernel_segment()], field)
 
@@ -173,13 +208,12 @@ class Units(ABC):
         -------
         ndarray of shape (n_rows,), float64
         """
-        x = as_states(x)
-        self.check_width(x, "x")
+        x = self.states_of(x, "x")
         return -layer_log_weight(engine.Chain([self.kernel_layer()], []), 0, x)
 
     def moments(self, x):
         """Return minus the derivative of the energy by each own parameter, averaged over rows."""
-        return {"bias": dense(as_states(x)).astype(np.float64).mean(axis=0)}
+        return {"bias": dense(self.states_of(x, "x")).astype(np.float64).mean(axis=0)}
 
     @abstractmethod
     def fitted_to(self, mean, variance, n_rows):
@@ -228,9 +262,7 @@ class Binary(Units):
 
     def __init__(self, size=None, *, bias=None, n_copies=1):
         super().__init__(size, bias=bias)
-        integer = isinstance(n_copies, int | np.integer) and not isinstance(n_copies, bool)
-        if not integer or not 1 <= n_copies <= 8:
-            raise ValueError(f"n_copies must be an integer from 1 to 8, got {n_copies!r}")
+        check_integer(n_copies, "n_copies", most=8)
         self.n_copies = int(n_copies)
 
     def options(self):
@@ -284,6 +316,7 @@ class Gaussian(Units):
         if size is None and bias is None and log_precision is not None:
             size = len(np.atleast_1d(log_precision))
         super().__init__(size, bias=bias)
+        check_flag(learn_precision, "learn_precision")
         self.learn_precision = bool(learn_precision)
         if self.size is None:
             self.log_precision = None
@@ -310,7 +343,7 @@ class Gaussian(Units):
 
     def moments(self, x):
         """Return the derivatives by bias, x, and by log_precision, -precision x**2 / 2."""
-        square = (dense(as_states(x)).astype(np.float64) ** 2).mean(axis=0)
+        square = (dense(self.states_of(x, "x")).astype(np.float64) ** 2).mean(axis=0)
         return {**super().moments(x), "log_precision": -0.5 * self.precision * square}
 
     def field_of(self, mean):
@@ -334,7 +367,7 @@ class Gaussian(Units):
         """Raise ValueError where a value is not finite or beyond float32."""
         low, high = _bounds(states)
         _check_finite(low, high, name)
-        if max(abs(low), abs(high)) > 1e12:
+        if max(abs(low), abs(high)) > LARGEST_VALUE:
             raise ValueError(
                 f"{name} must lie within +-1e12 for Gaussian units, got {low:g} to {high:g}; "
                 "standardize the columns"
@@ -362,8 +395,7 @@ class Softmax(Units):
     can_be_missing = True
 
     def __init__(self, n_categories, size=None, *, bias=None):
-        if not isinstance(n_categories, int | np.integer) or n_categories < 2:
-            raise ValueError(f"n_categories must be an integer of at least 2, got {n_categories!r}")
+        check_integer(n_categories, "n_categories", 2)
         super().__init__(size, bias=bias)
         self.group = int(n_categories)
         if self.size is not None and self.size % self.group:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from deepgen.checks import MOST_ROWS, check_integer, real_array
 from deepgen.stream import BINARIZE, Stream
 
 # Rows that are drawn at once: memory for uniforms does not grow with the data.
@@ -46,11 +47,10 @@ def binarize(X, *, random_state, first_row=0):
     array([[0, 1, 0],
            [1, 0, 1]], dtype=uint8)
     """
-    X = np.asarray(X)
+    X = real_array(X, "X")
     if X.ndim != 2:
         raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}")
-    if isinstance(first_row, bool) or not isinstance(first_row, int | np.integer) or first_row < 0:
-        raise ValueError(f"first_row must be an integer of at least 0, got {first_row!r}")
+    check_integer(first_row, "first_row", 0, MOST_ROWS)
     if X.dtype == np.uint8:
         white = np.float32(255.0)
     elif np.issubdtype(X.dtype, np.floating):

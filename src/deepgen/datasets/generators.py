@@ -2,14 +2,10 @@
 
 import numpy as np
 
+from deepgen.checks import check_flag, check_integer
 from deepgen.stream import Stream
 
 _MOST_LINES = 20  # 2**20 patterns of 400 pixels are 400 MB
-
-
-def _check_size(size, most):
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size <= most:
-        raise ValueError(f"size must be an integer from 1 to {most}, got {size!r}")
 
 
 def _drawn(lines, upright):
@@ -43,7 +39,8 @@ def bars_and_stripes(size=3, *, unique=True):
     ----------
     MacKay (2003), *Information Theory, Inference, and Learning Algorithms*, section 43.
     """
-    _check_size(size, _MOST_LINES)
+    check_integer(size, "size", most=_MOST_LINES)
+    check_flag(unique, "unique")
     codes = np.arange(2**size)
     lines = (codes[:, None] >> np.arange(size) & 1).astype(np.uint8)
     stripes = _drawn(lines, np.zeros(len(lines), bool))
@@ -67,9 +64,8 @@ def sample_bars_and_stripes(n_samples, size=3, *, random_state=None):
     -------
     ndarray of shape (n_samples, size * size), uint8
     """
-    _check_size(size, 10_000)
-    if n_samples < 0:
-        raise ValueError(f"n_samples must not be negative, got {n_samples}")
+    check_integer(size, "size", most=10_000)
+    check_integer(n_samples, "n_samples", 0)
     rng = Stream.from_random_state(random_state).generator("bars and stripes")
     upright = rng.integers(0, 2, n_samples).astype(bool)
     return _drawn(rng.integers(0, 2, (n_samples, size), np.uint8), upright)

@@ -1,7 +1,10 @@
 """From a file back to an estimator."""
 
+import numpy as np
+
 from deepgen import storage
 from deepgen.estimators.rbm import RBM
+from deepgen.units import LARGEST_VALUE
 
 
 def load(path):
@@ -25,7 +28,31 @@ def load(path):
     model, extra = storage.load_model(path)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
+    if not _is_usable(model):
+        raise storage.ModelFileError(
+            f"{path}: parameters so large that fields overflow, or that samples lie beyond "
+            f"+-{LARGEST_VALUE:g}; no training makes such a model"
+        )
     rbm = RBM.from_model(model)
     seed = extra.get("score_seed", 0)
     rbm._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
     return rbm
+
+
+def _is_usable(model):
+    """Tell whether no field can leave float32, and no draw the range of real-valued units."""
+    weights = np.abs(model.weights[0].astype(np.float64))
+    reach = [
+        LARGEST_VALUE if layer.precision is not None else layer.n_copies for layer in model.layers
+    ]
+    for layer, inputs in zip(
+        model.layers, (reach[1] * weights.sum(axis=1), reach[0] * weights.sum(axis=0)), strict=True
+    ):
+        field = np.abs(layer.bias) + inputs
+        if not field.max() < np.finfo(np.float32).max:
+            return False
+        if layer.precision is not None and layer is model.layers[0]:
+            precision = layer.precision.astype(np.float64)
+            if not (field / precision + 6.0 / np.sqrt(precision)).max() < LARGEST_VALUE:
+                return False
+    return True

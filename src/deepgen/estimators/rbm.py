@@ -6,28 +6,32 @@ import threading
 import warnings
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from deepgen import storage
-from deepgen.data import ArrayRows, IterableRows, check_rule, is_iterable_of_batches, survey
-from deepgen.estimators import running
-from deepgen.estimators.settings import check_integer, check_settings, units_for
+from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
+from deepgen.data import ArrayRows, check_rule, is_iterable_of_batches, survey
+from deepgen.estimators import running, streaming
+from deepgen.estimators.settings import check_settings, stream_schedule, units_for
+from deepgen.estimators.validation import (
+    by_pieces,
+    hidden_states,
+    rows_to_learn,
+    rows_to_read,
+    rows_with_gaps,
+)
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
-from deepgen.states import Particles, as_states, checked_csr
+from deepgen.states import Particles, as_states
 from deepgen.stream import Stream
 from deepgen.training import interrupt_between_steps
-from deepgen.units import Softmax
-
-_DTYPES = [np.dtype(kind) for kind in (np.float64, np.float32, np.uint8, np.bool_)]
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -140,7 +144,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_settings(self)
         with running.alone(self):
             with self._unchanged_on_error():
-                rows = self._rows(X, reset=True)
+                rows = rows_to_learn(self, X, reset=True)
                 layers = units_for(self, rows.n_columns)
                 found = running.Survey(*survey(rows, layers[0], n_threads=self.n_threads))
                 check_rule(rows, layers[0], as_rule(self.rule))
@@ -162,10 +166,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
 
         Calls that bring multiples of `batch_size` rows give the same bits however they were
-        cut; a shorter call is one update. A learning rate of None is constant here; a schedule
-        stays at its start, and nothing is averaged, because a stream has no end to move to.
-        After `fit` learning goes on from the fitted model and its particles. Callbacks are not
-        called: :meth:`save_checkpoint` keeps a stream.
+        cut; a shorter call is one update. Until `batch_size` rows have come, each call starts
+        anew with all of them. A learning rate of None is constant here, lower for updates of
+        few rows; a schedule stays at its start, and nothing is averaged, because a stream has
+        no end to move to. After `fit` learning goes on from the fitted model and its particles.
+        Callbacks are not called: :meth:`save_checkpoint` keeps a stream.
 
         Parameters
         ----------
@@ -186,20 +191,21 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         with running.alone(self):
             with self._unchanged_on_error():
-                rows = self._rows(X, reset=first)
+                rows = rows_to_learn(self, X, reset=first)
                 layers = units_for(self, rows.n_columns)
-                n_rows, _, _ = survey(rows, layers[0], n_threads=self.n_threads)
+                survey(rows, layers[0], n_threads=self.n_threads)
                 check_rule(rows, layers[0], as_rule(self.rule))
-                trainer = getattr(self, "_trainer", None)
-                if trainer is None:
-                    trainer = running.stream_run(self, layers, rows.X, goes_on=not first)
-                    self._score_seed = trainer.frame["score_seed"]
-                running.check_same_layers(trainer.parameters.layers, layers)
+                if not first:
+                    streaming.check_same_layers(self.model_.layers, layers)
+                trainer, X = streaming.run_for(self, layers, rows.X)
+                self._score_seed = trainer.frame["score_seed"]
             try:
                 with interrupt_between_steps() as check_interrupt:
-                    for start in range(0, n_rows, self.batch_size):
+                    for start in range(0, X.shape[0], int(self.batch_size)):
                         check_interrupt()
-                        trainer.step(as_states(rows.X[start : start + self.batch_size]), 0.0)
+                        batch = as_states(X[start : start + int(self.batch_size)])
+                        trainer.schedule = stream_schedule(self, layers, batch.shape[0])
+                        trainer.step(batch, 0.0)
             finally:
                 self._keep(trainer)
                 self._trainer = trainer
@@ -236,9 +242,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_hidden), float32
         """
-        states = self._states(X)
-        model = self.model_
-        return update_layer(model, 1, [states, None], mean=True, n_threads=self.n_threads)[0]
+        X, model = rows_to_read(self, X), self.model_
+        return by_pieces(
+            X, model.layers[0],
+            lambda v: update_layer(model, 1, [v, None], mean=True, n_threads=self.n_threads)[0],
+        )  # fmt: skip
 
     def inverse_transform(self, X):
         """Return E[v | h] for features in [0, 1] (or real, for Gaussian hidden units).
@@ -251,17 +259,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_features), float32
         """
-        check_is_fitted(self)
-        if sparse.issparse(X):
-            X = checked_csr(X)
-        H = check_array(X, accept_sparse="csr", dtype=_DTYPES, input_name="X", estimator=self)
-        hidden = self.model_.layers[1]
-        if H.shape[1] != hidden.size:
-            raise ValueError(
-                f"X must have shape (n_samples, {hidden.size}), the hidden units, got {H.shape}"
-            )
-        states = as_states(H)
-        hidden.check(states)
+        states = hidden_states(self, X)
         model = self.model_
         return update_layer(model, 0, [None, states], mean=True, n_threads=self.n_threads)[0]
 
@@ -276,8 +274,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
-        states = self._states(X)
-        return free_energy(self.model_, states, n_threads=self.n_threads)
+        X, model = rows_to_read(self, X), self.model_
+        return by_pieces(
+            X, model.layers[0], lambda v: free_energy(model, v, n_threads=self.n_threads)
+        )
 
     def log_partition(self, *, n_chains=None, n_betas=3000):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
@@ -328,23 +328,30 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
-        states = self._states(X)
-        if not self.model_.layers[0].is_state(states):
+        X, model = rows_to_read(self, X), self.model_
+        visible, grey = model.layers[0], False
+        for states in ArrayRows(X).pieces():  # before the work that log Z is
+            visible.check(states)
+            grey = grey or not visible.is_state(states)
+            if visible.missing(states) is not None:
+                raise ValueError(
+                    "X has missing variables (all-zero groups), and log p(v) is that of whole "
+                    "rows; complete them with impute, or compare free_energy of rows with the "
+                    "same gaps"
+                )
+        if grey:
             warnings.warn(
                 "X has values between states, so the result is not a log-likelihood; binarize "
                 "grey values first, for example X > rng.random(X.shape)",
                 UserWarning,
                 stacklevel=2,
             )
-        if self.model_.layers[0].missing(states) is not None:
-            raise ValueError(
-                "X has missing variables (all-zero groups), and log p(v) is that of whole rows; "
-                "complete them with impute, or compare free_energy of rows with the same gaps"
-            )
         bracket = self._last_bracket()
         if bracket.method == "exact":
-            return exact_log_likelihood(self.model_, states, log_partition=bracket.value)
-        return -free_energy(self.model_, states, n_threads=self.n_threads) - bracket.value
+            return by_pieces(
+                X, visible, lambda v: exact_log_likelihood(model, v, log_partition=bracket.value)
+            )
+        return -self.free_energy(X) - bracket.value
 
     def score(self, X, y=None):
         """Return the mean log-likelihood at its lower end, so that no search is misled by AIS.
@@ -383,7 +390,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         check_integer(n_samples, "n_samples", 0)
         check_integer(n_sweeps, "n_sweeps", 0)
-        check_integer(first_row, "first_row", 0)
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
             return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
@@ -427,31 +434,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if method not in ("mean", "draw"):
-            raise ValueError(f"method must be 'mean' or 'draw', got {method!r}")
+            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
+        check_flag(return_std, "return_std")
         check_integer(n_chains, "n_chains")
         check_integer(n_sweeps, "n_sweeps", 0)
-        check_integer(first_row, "first_row", 0)
-        values = self._validated(X, reset=False, ensure_all_finite=False, ensure_min_samples=0)
-        if missing is None:
-            missing = np.isnan(values)
-        else:
-            missing = np.asarray(missing)
-            if missing.dtype != np.bool_ or missing.shape != values.shape:
-                raise ValueError(
-                    f"missing must be a bool array of shape {values.shape}, got "
-                    f"{missing.dtype} of shape {missing.shape}"
-                )
-        filled = np.where(missing, 0, values)
-        if not np.isfinite(filled).all():
-            raise ValueError("X must be finite where it is observed; mark other entries as missing")
-        states, visible = as_states(filled), self.model_.layers[0]
-        visible.check(states)
-        if isinstance(visible, Softmax):
-            counts = missing.reshape(-1, visible.group).sum(axis=1)
-            if not np.isin(counts, (0, visible.group)).all():
-                raise ValueError(
-                    f"missing must hold all {visible.group} columns of a softmax variable or none"
-                )
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        values, missing = rows_with_gaps(self, X, missing)
+        states = self.model_.layers[0].states_of(np.where(missing, 0, values))
         draws, means, deviation = impute(
             self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
             random_state=random_state, first_row=first_row, n_threads=self.n_threads,
@@ -488,8 +477,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if self._trainer is None:  # partial_fit would begin one
-            self._trainer = running.stream_run_after_fit(self)
-        running.save_stream(self, path)
+            self._trainer = streaming.run_after_fit(self)
+        streaming.save(self, path)
 
     def load_checkpoint(self, path):
         """Go on where :meth:`save_checkpoint` was called: `partial_fit` gives the same bits.
@@ -514,7 +503,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_settings(self)
         with running.alone(self), self._unchanged_on_error():
-            trainer, names = running.load_stream(self, path, units_for)
+            trainer, names = streaming.load(self, path)
             vars(self).pop("feature_names_in_", None)
             if names is not None:
                 self.feature_names_in_ = np.array(names, dtype=object)
@@ -532,7 +521,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         model : BoltzmannMachine
         """
         if not isinstance(model, BoltzmannMachine) or model.n_layers != 2:
-            raise ValueError(f"model must be a BoltzmannMachine of 2 layers, got {model!r}")
+            raise ValueError(f"model must be a BoltzmannMachine of 2 layers, got {shown(model)}")
         visible, hidden = model.layers
         rbm = cls(
             hidden.size,
@@ -548,44 +537,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return rbm
 
     # --- scikit-learn -------------------------------------------------------------------------
-
-    def _rows(self, X, *, reset):
-        if is_iterable_of_batches(X):
-            rows = IterableRows(X)
-            self.n_features_in_ = rows.n_columns
-            vars(self).pop("feature_names_in_", None)
-            return rows
-        return ArrayRows(self._validated(X, reset=reset, accept_sparse="csr"))
-
-    def _validated(self, X, *, reset, **options):
-        if is_iterable_of_batches(X):
-            raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
-        if sparse.issparse(X):
-            X = checked_csr(X)
-        if np.ma.isMaskedArray(X):
-            raise ValueError(
-                "X is a masked array, whose mask would be lost; fill it, or complete rows with "
-                "impute(X.data, missing=X.mask)"
-            )
-        return validate_data(self, X, dtype=_DTYPES, reset=reset, **options)
-
-    def _states(self, X):
-        check_is_fitted(self)
-        # What scikit-learn's validation does for a plain array costs three times what one row
-        # of the model costs; the units check finiteness and range in any case.
-        plain = (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and len(X) > 0
-            and X.shape[1] == self.n_features_in_
-            and X.dtype in _DTYPES
-            and not hasattr(self, "feature_names_in_")
-        )
-        if not plain:
-            X = self._validated(X, reset=False, accept_sparse="csr")
-        states = as_states(X)
-        self.model_.layers[0].check(states)
-        return states
 
     @property
     def _n_features_out(self):

@@ -1,4 +1,4 @@
-"""From an estimator's settings to a run of learning: a new one, or one that goes on."""
+"""From an estimator's settings to a run of `fit`: a new one, or one that goes on."""
 
 import contextlib
 import numbers
@@ -9,7 +9,6 @@ from dataclasses import dataclass, is_dataclass
 import numpy as np
 
 from deepgen import checkpoints
-from deepgen.data import ArrayRows, survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.settings import trainer_for
 from deepgen.optimizers import SGD
@@ -40,7 +39,7 @@ def _text(value):
     return repr(value) if known else type(value).__qualname__
 
 
-def _settings(estimator, trainer):
+def settings_of(estimator, trainer):
     """Return the settings that decide the bits of a run, as plain data."""
     return {
         "estimator": type(estimator).__name__,
@@ -60,7 +59,7 @@ def n_epochs_for(estimator, n_rows):
     """Return the number of epochs: as asked for, else enough for the default updates."""
     if estimator.n_epochs is not None:
         return int(estimator.n_epochs)
-    return -(-DEFAULT_UPDATES // -(-n_rows // estimator.batch_size))
+    return -(-DEFAULT_UPDATES // -(-n_rows // int(estimator.batch_size)))
 
 
 def new_run(estimator, layers, found):
@@ -72,14 +71,15 @@ def _fit_trainer(estimator, layers, found, seed):
     stream = Stream.from_random_state(seed)
     model = initial_model(*layers, found.mean, found.variance, found.n_rows, stream)
     trainer = trainer_for(estimator, model, stream)
-    settings = _settings(estimator, trainer)
+    settings = settings_of(estimator, trainer)
     settings["n_samples"] = int(found.n_rows)
     settings["n_epochs"] = n_epochs_for(estimator, found.n_rows)
-    trainer.frame = {**_seeds(seed), "settings": settings, "mean": np.asarray(found.mean)}
+    trainer.frame = {**seeds_of(seed), "settings": settings, "mean": np.asarray(found.mean)}
     return trainer
 
 
-def _seeds(seed):
+def seeds_of(seed):
+    """Return the seed of a run and the one that its likelihoods are estimated with."""
     return {"seed": seed, "score_seed": child_seed(seed, "score")}
 
 
@@ -92,7 +92,7 @@ def resumed_run(estimator, layers, found, path):
         If it is that of another run; the message names what differs.
     """
     frame, state = checkpoints.load(path)
-    seed = _seed_of(estimator, frame, path)
+    seed = seed_in(estimator, frame, path)
     trainer = _fit_trainer(estimator, layers, found, seed)
     checkpoints.require_same(frame.get("settings"), trainer.frame["settings"], path)
     _require_same_rows(frame.get("mean"), found, path)
@@ -100,7 +100,8 @@ def resumed_run(estimator, layers, found, path):
     return trainer
 
 
-def _seed_of(estimator, frame, path):
+def seed_in(estimator, frame, path):
+    """Return the seed of a checkpoint's run; ValueError if the estimator names another."""
     seed, wish = frame.get("seed"), estimator.random_state
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ModelFileError(f"{path}: damaged (no seed)")
@@ -121,92 +122,6 @@ def _require_same_rows(mean, found, path):
             f"is {found.mean[column]:.6g} here and {mean[column]:.6g} there; pass the rows that it "
             "was begun with, in their order"
         )
-
-
-# --- streams ----------------------------------------------------------------------------------
-
-
-def stream_run(estimator, layers, X, goes_on):
-    """Return the trainer of a first call of `partial_fit`.
-
-    Parameters
-    ----------
-    estimator : RBM
-    layers : tuple of Units
-    X : ndarray or sparse matrix
-        Rows of the call.
-    goes_on : bool
-        Whether the estimator has a fitted model already.
-    """
-    if goes_on:
-        return stream_run_after_fit(estimator)
-    # from one batch, so that it does not matter how calls are cut
-    batch = ArrayRows(X[: estimator.batch_size])
-    found = Survey(*survey(batch, layers[0], n_threads=estimator.n_threads))
-    seed = seed_of(estimator.random_state)
-    stream = Stream.from_random_state(seed)
-    model = initial_model(*layers, found.mean, found.variance, found.n_rows, stream)
-    return _stream_trainer(estimator, model, seed)
-
-
-def stream_run_after_fit(estimator):
-    """Return a trainer that goes on from the fitted model and its particles."""
-    trainer = _stream_trainer(estimator, estimator.model_, seed_of(estimator.random_state))
-    trainer.go_on(estimator.n_updates_, estimator.history_, estimator._particles)
-    return trainer
-
-
-def _stream_trainer(estimator, model, seed):
-    trainer = trainer_for(estimator, model, Stream.from_random_state(seed), streaming=True)
-    trainer.frame = {**_seeds(seed), "settings": _settings(estimator, trainer)}
-    return trainer
-
-
-def check_same_layers(layers, wanted):
-    """Raise ValueError where a stream's layers are not those that the settings ask for."""
-    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
-        if (type(layer), layer.size) != (type(want), want.size):
-            raise ValueError(
-                f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
-                "set the parameters back"
-            )
-
-
-def save_stream(estimator, path):
-    """Write the state of a stream of `partial_fit`."""
-    trainer = estimator._trainer
-    names = getattr(estimator, "feature_names_in_", None)
-    trainer.frame["feature_names"] = None if names is None else [str(name) for name in names]
-    checkpoints.save(trainer, path)
-
-
-def load_stream(estimator, path, layers_for):
-    """Return the trainer of a stream's checkpoint and the names of its columns.
-
-    Parameters
-    ----------
-    estimator : RBM
-    path : str or path-like
-    layers_for : callable
-        (estimator, number of columns) to its layers.
-    """
-    frame, state = checkpoints.load(path)
-    seed, settings = _seed_of(estimator, frame, path), frame.get("settings")
-    n_features = settings.get("n_features") if isinstance(settings, dict) else None
-    if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
-        raise ModelFileError(f"{path}: damaged (no number of features)")
-    estimator.n_features_in_ = n_features
-    visible, hidden = layers_for(estimator, n_features)
-    zeros = np.zeros(n_features)
-    model = initial_model(visible, hidden, zeros, zeros + 1.0, 1, Stream.from_random_state(seed))
-    trainer = _stream_trainer(estimator, model, seed)
-    checkpoints.require_same(settings, trainer.frame["settings"], path)
-    checkpoints.restore(trainer, state, path)
-    names = frame.get("feature_names")
-    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if names is not None and not (listed and len(names) == n_features):
-        raise ModelFileError(f"{path}: damaged (names of columns)")
-    return trainer, names
 
 
 # --- one run at a time ------------------------------------------------------------------------

@@ -2,16 +2,13 @@
 
 import numpy as np
 
-from deepgen.optimizers import SGD, Constant, Linear, as_schedule
+from deepgen.checks import check_flag, check_integer, shown
+from deepgen.optimizers import SGD, Constant, as_schedule
 from deepgen.rules import as_rule
+from deepgen.stream import check_random_state
+from deepgen.threads import check_threads
 from deepgen.training import HIDDEN_BIAS, Trainer, default_schedule
 from deepgen.units import Binary, Gaussian, as_units
-
-
-def check_integer(value, name, least=1):
-    """Raise ValueError unless `value` is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 def _sized(units, size, name, needed_by):
@@ -25,9 +22,10 @@ def check_settings(estimator):
     """Raise ValueError where a hyper-parameter is not valid, before any work."""
     for name in ("n_hidden", "batch_size"):
         check_integer(getattr(estimator, name), name)
-    for name in ("n_epochs", "n_threads"):
-        if getattr(estimator, name) is not None:
-            check_integer(getattr(estimator, name), name)
+    if estimator.n_epochs is not None:
+        check_integer(estimator.n_epochs, "n_epochs")
+    check_threads(estimator.n_threads)
+    check_random_state(estimator.random_state)
     if not isinstance(estimator.verbose, bool):
         check_integer(estimator.verbose, "verbose", 0)
     for name in ("rule", "learning_rate", "optimizer"):
@@ -42,7 +40,7 @@ def check_settings(estimator):
         as_schedule(estimator.learning_rate)
     if estimator.optimizer is not None and not hasattr(estimator.optimizer, "step"):
         raise ValueError(
-            f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {estimator.optimizer!r}"
+            f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(estimator.optimizer)}"
         )
     visible, hidden = as_units(estimator.visible, "visible"), as_units(estimator.hidden, "hidden")
     if isinstance(visible, Gaussian) and isinstance(hidden, Gaussian):
@@ -50,14 +48,13 @@ def check_settings(estimator):
             "hidden must not be Gaussian where visible is: such a model need not be "
             "normalizable; make one of them 'binary'"
         )
-    if not isinstance(estimator.binarize, bool | np.bool_):
-        raise ValueError(f"binarize must be True or False, got {estimator.binarize!r}")
+    check_flag(estimator.binarize, "binarize")
     if estimator.binarize and not (isinstance(visible, Binary) and visible.n_copies == 1):
         raise ValueError(f"binarize needs visible='binary', got visible={estimator.visible!r}")
     if not isinstance(estimator.callbacks, list | tuple | None) or not all(
         callable(callback) for callback in estimator.callbacks or ()
     ):
-        raise ValueError(f"callbacks must be a list of callables, got {estimator.callbacks!r}")
+        raise ValueError(f"callbacks must be a list of callables, got {shown(estimator.callbacks)}")
 
 
 def units_for(estimator, n_columns):
@@ -75,16 +72,28 @@ def units_for(estimator, n_columns):
     )
 
 
+def fit_schedule(estimator, layers):
+    """Return the learning rates of `fit`."""
+    if estimator.learning_rate is not None:
+        return as_schedule(estimator.learning_rate)
+    return default_schedule(layers, estimator.batch_size)
+
+
+def stream_schedule(estimator, layers, n_rows):
+    """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
+    if estimator.learning_rate is not None:
+        return as_schedule(estimator.learning_rate)
+    return Constant(0.25 * default_schedule(layers, n_rows).start)
+
+
 def trainer_for(estimator, model, stream, *, streaming=False):
     """Return a run of learning with the estimator's settings; constant rate for streams."""
-    if estimator.learning_rate is not None:
-        schedule = as_schedule(estimator.learning_rate)
+    if streaming:
+        schedule = stream_schedule(estimator, model.layers, estimator.batch_size)
     else:
-        schedule = default_schedule(model.layers)
-        if streaming and isinstance(schedule, Linear):
-            schedule = Constant(0.25 * schedule.start)
-    optimizer = estimator.optimizer or SGD()
+        schedule = fit_schedule(estimator, model.layers)
     return Trainer(
-        model, as_rule(estimator.rule), optimizer, schedule, stream=stream,
-        batch_size=estimator.batch_size, binarize=estimator.binarize, n_threads=estimator.n_threads,
+        model, as_rule(estimator.rule), estimator.optimizer or SGD(), schedule, stream=stream,
+        batch_size=int(estimator.batch_size), binarize=estimator.binarize,
+        n_threads=estimator.n_threads,
     )  # fmt: skip

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import check_instance, check_integer, is_integer, real_array, shown
 from deepgen.context import Context
 from deepgen.likelihood.exact import LogPartition
+from deepgen.models import check_model
 from deepgen.passes import Site, conditional_pass
-from deepgen.sampling import gibbs, layer_work, start_particles, update_layer
-from deepgen.states import Particles, as_states, dense
+from deepgen.sampling import check_particles, gibbs, layer_work, start_particles, update_layer
+from deepgen.states import Particles, dense
 from deepgen.stream import ANNEAL, REVERSE, Stream
-from deepgen.threads import Governor
+from deepgen.threads import Governor, check_threads
+from deepgen.units import Units
+
+MOST_BETAS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -50,21 +55,27 @@ def base_rates(model, X=None):
         Data whose base rates are matched, which anneals much better than the model's own
         biases (None).
     """
+    check_model(model)
     visible = model.layers[0]
     if X is None:
         return visible
-    rows = dense(as_states(X)).astype(np.float64)
+    rows = dense(visible.states_of(X)).astype(np.float64)
+    if not len(rows):
+        raise ValueError("X must have at least one row, got none")
     return visible.fitted_to(rows.mean(axis=0), rows.var(axis=0), len(rows) / 5.0)
 
 
-def _form(units):
+def form(units):
+    """Return what two layers must have in common to stand for each other."""
     return type(units), units.size, units.group, units.n_copies
 
 
 def annealed_layers(model, base):
     """Return the layers at beta = 0 (the base, flat ones of bias zero above it) and their log Z."""
     visible = model.layers[0]
-    if base is not None and _form(base) != _form(visible):
+    if base is not None:
+        check_instance(base, "base", Units, "None or Units such as dg.base_rates(model, X)")
+    if base is not None and form(base) != form(visible):
         raise ValueError(f"base must be like the first layer, {visible!r}, got {base!r}")
     flat = [layer.replace(bias=np.zeros(layer.size)) for layer in model.layers[1:]]
     layers = (model.layers[0] if base is None else base, *flat)
@@ -187,7 +198,9 @@ def ais(model, *, n_chains=100, n_betas=None, base=None, random_state=None, n_th
     ----------
     Neal (2001); Salakhutdinov & Murray (2008), section 4.1.
     """
-    check_chains(n_chains)
+    check_model(model)
+    check_integer(n_chains, "n_chains")
+    check_threads(n_threads)
     log_weights, log_base, _ = forward_chains(
         model, n_chains, as_betas(n_betas), base, Stream.from_random_state(random_state), n_threads
     )
@@ -235,7 +248,11 @@ def reverse_ais(
     ----------
     Burda, Grosse & Salakhutdinov (2015).
     """
+    check_model(model)
     betas = as_betas(n_betas)
+    check_particles(model, particles)
+    if not len(particles):
+        raise ValueError("particles must hold at least one chain, got none")
     stream = Stream.from_random_state(random_state)
     particles = gibbs(
         model, particles, n_sweeps, random_state=stream.child("start"), n_threads=n_threads
@@ -243,21 +260,17 @@ def reverse_ais(
     return mean_reverse_weight(*reverse_chains(model, particles, betas, base, stream, n_threads))
 
 
-def check_chains(n_chains):
-    """Raise ValueError unless there is at least one chain."""
-    if n_chains < 1:
-        raise ValueError(f"n_chains must be positive, got {n_chains}")
-
-
 def as_betas(n_betas):
     """Return inverse temperatures from 0 to 1; see :func:`ais`."""
-    if n_betas is None or isinstance(n_betas, int | np.integer):
-        if n_betas is not None and n_betas < 2:
-            raise ValueError(f"n_betas must be at least 2, got {n_betas}")
+    if n_betas is None or is_integer(n_betas):
+        if n_betas is not None and not 2 <= n_betas <= MOST_BETAS:
+            raise ValueError(
+                f"n_betas must be at least 2 and at most {MOST_BETAS}, got {shown(n_betas)}"
+            )
         return default_betas(n_betas)
-    betas = np.asarray(n_betas, np.float64)
+    betas = real_array(n_betas, "n_betas").astype(np.float64)
     if betas.ndim != 1 or len(betas) < 2 or betas[0] != 0 or betas[-1] != 1:
         raise ValueError("n_betas must be a number or temperatures that run from 0 to 1")
-    if (np.diff(betas) <= 0).any():
+    if not (np.diff(betas) > 0).all():
         raise ValueError("n_betas must be increasing temperatures from 0 to 1")
     return betas

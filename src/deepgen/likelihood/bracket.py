@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from deepgen.checks import check_flag, check_integer
 from deepgen.likelihood.annealing import (
     as_betas,
     base_rates,
-    check_chains,
     forward_chains,
     mean_reverse_weight,
     mean_weight,
@@ -15,9 +15,11 @@ from deepgen.likelihood.annealing import (
 )
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_cheap
-from deepgen.sampling import gibbs, spread_particles
+from deepgen.models import check_model
+from deepgen.sampling import check_particles, gibbs, spread_particles
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
+from deepgen.threads import check_threads
 
 # Sweeps of spread chains and of particles before they are annealed, and of annealed ones.
 SETTLE, FRESHEN = 200, 20
@@ -94,11 +96,18 @@ def log_partition_bracket(
     Grosse, Ghahramani & Adams (2015), bidirectional Monte Carlo; Burda, Grosse & Salakhutdinov
     (2015).
     """
+    check_model(model)
     if n_chains is not None:
-        check_chains(n_chains)
+        check_integer(n_chains, "n_chains")
+    check_threads(n_threads)
+    betas = as_betas(n_betas)
+    if exact is not None:
+        check_flag(exact, "exact")
+    if particles is not None:
+        check_particles(model, particles)
     if exact or (exact is None and is_cheap(model)):
         return exact_log_partition(model, n_threads=n_threads)
-    betas, seed = as_betas(n_betas), child_seed(random_state, "bracket")
+    seed = child_seed(random_state, "bracket")
     if n_chains is None:
         n_chains = affordable_chains(model, len(betas))
     streams = {

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import check_instance, check_number
 from deepgen.context import Context
+from deepgen.models import check_model
 from deepgen.passes import conditional_pass, layer_log_weight, segments_log_normalizer
 from deepgen.sampling import layer_work
-from deepgen.states import as_states, dense
-from deepgen.threads import effective_threads
+from deepgen.states import dense
+from deepgen.threads import check_threads, effective_threads
 from deepgen.units import KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX
 
 # Enumeration goes up to 25 binary units.
@@ -69,13 +71,12 @@ def free_energy(model, X, *, context=None, n_threads=None):
     Raises
     ------
     ValueError
-        If the model has more than two layers or a shape does not fit.
+        If the model has more than two layers, or a shape or a value of X does not fit.
     """
-    if model.n_layers != 2:
-        raise ValueError(f"the free energy needs a model of 2 layers, got {model.n_layers}")
-    x = as_states(X)
-    model.layers[0].check_width(x)
-    context = context or Context()
+    check_model(model, 2)
+    x = model.layers[0].states_of(X)
+    context = Context() if context is None else context
+    check_instance(context, "context", Context, "a dg.Context or None")
     context.check(model.layers, x.shape[0])
     out = layer_log_weight(model.chain, 0, x, context.fields(0), n_threads=n_threads)
     if x.shape[0]:
@@ -166,6 +167,8 @@ def exact_log_partition(model, *, n_threads=None):
     float64 throughout. The time doubles with each binary unit of the smaller side: 25 units
     against 784 take seconds.
     """
+    check_model(model)
+    check_threads(n_threads)
     parity = _enumerated_parity(model)
     mine, others = range(parity, model.n_layers, 2), range(1 - parity, model.n_layers, 2)
     bits = _count_states([model.layers[l] for l in mine])
@@ -248,12 +251,11 @@ def exact_log_likelihood(model, X, *, log_partition=None):
     -------
     ndarray of shape (n_samples,), float64
     """
-    if model.n_layers != 2:
-        raise ValueError(f"the exact likelihood needs a model of 2 layers, got {model.n_layers}")
+    check_model(model, 2)
+    x = model.layers[0].states_of(X)
     if log_partition is None:
         log_partition = exact_log_partition(model).value
-    x = as_states(X)
-    model.layers[0].check_width(x)
+    check_number(log_partition, "log_partition")
     out = layer_log_weight(model.chain, 0, x)
     weights, hidden = model.weights[0].astype(np.float64), model.layers[1]
     rows = dense(x)

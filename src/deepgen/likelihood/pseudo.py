@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from deepgen.checks import MOST, is_integer, shown
 from deepgen.likelihood.exact import free_energy
-from deepgen.states import as_states, dense
+from deepgen.models import check_model
+from deepgen.states import dense
 from deepgen.stream import FLIP, Stream
 from deepgen.units import KIND_GAUSSIAN, KIND_SOFTMAX
 
@@ -44,21 +46,16 @@ def pseudo_log_likelihood(model, X, *, n_sites=1, random_state=None, n_threads=N
     ----------
     Besag (1975); Marlin, Swersky, Chen & de Freitas (2010), section 3.
     """
-    if model.n_layers != 2:
-        raise ValueError(f"model must have 2 layers, got {model.n_layers}")
+    check_model(model, 2)
     visible = model.layers[0]
     if visible.kind == KIND_GAUSSIAN:
         raise ValueError(
             "the pseudo-likelihood needs binary or softmax visible units, got Gaussian ones; use "
             "dg.ais and dg.free_energy for their likelihood"
         )
-    if n_sites is not None and (
-        isinstance(n_sites, bool) or not isinstance(n_sites, int | np.integer) or n_sites < 1
-    ):
-        raise ValueError(f"n_sites must be None or a positive integer, got {n_sites!r}")
-    states = as_states(X)
-    visible.check_width(states)
-    visible.check(states)
+    if n_sites is not None and not (is_integer(n_sites) and 1 <= n_sites <= MOST):
+        raise ValueError(f"n_sites must be None or a positive integer, got {shown(n_sites)}")
+    states = visible.states_of(X)
     if not visible.is_state(states) or visible.missing(states) is not None:
         raise ValueError("X must hold whole states: binarize grey values, impute missing variables")
     rows = dense(states).astype(np.uint8)

@@ -5,16 +5,17 @@ import math
 
 import numpy as np
 
-from deepgen.likelihood.annealing import check_chains, mean_weight
+from deepgen.checks import check_integer
+from deepgen.likelihood.annealing import form, mean_weight
 from deepgen.likelihood.bracket import ERRORS
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition
-from deepgen.models import BoltzmannMachine
+from deepgen.models import BoltzmannMachine, check_model
 from deepgen.passes import Site, conditional_pass, layer_log_weight
-from deepgen.sampling import gibbs, layer_work, start_particles, update_layer
+from deepgen.sampling import check_particles, gibbs, layer_work, start_particles, update_layer
 from deepgen.states import Particles
 from deepgen.stream import ANNEAL, Stream
-from deepgen.threads import Governor
+from deepgen.threads import Governor, check_threads
 
 # Sweeps at a new model before its samples are annealed back.
 SETTLE = 20
@@ -58,7 +59,9 @@ class Trajectory:
     """
 
     def __init__(self, model, n_chains=100, *, random_state=None, n_threads=None):
-        check_chains(n_chains)
+        check_model(model)
+        check_integer(n_chains, "n_chains")
+        check_threads(n_threads)
         self._stream = Stream.from_random_state(random_state)
         self._n_threads = n_threads
         self._moves = 0
@@ -122,6 +125,14 @@ class Trajectory:
             At `model`; the interval is 3 standard errors, which add up along the path. It does
             not know of chains that no longer are samples.
         """
+        check_model(model)
+        check_integer(n_steps, "n_steps")
+        if list(map(form, model.layers)) != list(map(form, self._model.layers)):
+            raise ValueError(f"model must be of the form of the first, {self._model}, got {model}")
+        if particles is not None:
+            check_particles(model, particles)
+            if not len(particles):
+                raise ValueError("particles must hold at least one chain, got none")
         self._moves += 1
         stream = self._stream.child(self._moves)
         n = len(self._particles)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import as_list, float32_array, is_integer, shown
 from deepgen.units import Gaussian, Units
 
 _versions = itertools.count(1)
@@ -40,23 +41,27 @@ class BoltzmannMachine:
     """
 
     def __init__(self, layers, weights, *, observed=(0,)):
-        self.layers = tuple(layers)
-        self.observed = tuple(int(l) for l in observed)
+        self.layers = tuple(as_list(layers, "layers", "Units"))
         self.version = next(_versions)
         if len(self.layers) < 2:
             raise ValueError(f"layers must hold at least two layers, got {len(self.layers)}")
         for number, layer in enumerate(self.layers):
             if not isinstance(layer, Units) or layer.size is None:
                 raise ValueError(f"layers[{number}] must be Units with a size, got {layer!r}")
-        weights = list(weights)
+        weights = as_list(weights, "weights", "matrices, one for each pair of neighbours")
         if len(weights) != len(self.layers) - 1:
             raise ValueError(
                 f"weights must hold {len(self.layers) - 1} matrices, one for each pair of "
                 f"neighbouring layers, got {len(weights)}"
             )
         self.weights = tuple(self._matrix(l, matrix) for l, matrix in enumerate(weights))
-        if not set(self.observed) <= set(range(len(self.layers))):
-            raise ValueError(f"observed must name layers of the model, got {self.observed}")
+        self.observed = tuple(as_list(observed, "observed", "numbers of layers"))
+        if not self.observed or not are_layers(self.observed, self.n_layers):
+            raise ValueError(
+                f"observed must name layers of the model, 0 to {self.n_layers - 1}, each once, "
+                f"got {shown(observed)}"
+            )
+        self.observed = tuple(int(l) for l in self.observed)
         for number, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
             if isinstance(lower, Gaussian) and isinstance(upper, Gaussian):
                 raise ValueError(
@@ -66,12 +71,14 @@ class BoltzmannMachine:
         self._chain = None
 
     def _matrix(self, number, matrix):
-        matrix = np.array(matrix, np.float32, order="C")
+        matrix = np.array(float32_array(matrix, f"weights[{number}]"))
         expected = (self.layers[number].size, self.layers[number + 1].size)
         if matrix.shape != expected:
             raise ValueError(f"weights[{number}] must have shape {expected}, got {matrix.shape}")
         if not np.isfinite(matrix).all():
-            raise ValueError(f"weights[{number}] must be finite")
+            raise ValueError(
+                f"weights[{number}] must be finite, but contains NaN, inf or values beyond float32"
+            )
         matrix.flags.writeable = False
         return matrix
 
@@ -109,6 +116,21 @@ class BoltzmannMachine:
             self.weights if weights is None else weights,
             observed=self.observed,
         )
+
+
+def are_layers(numbers, n_layers):
+    """Tell whether `numbers` are numbers of layers, each once."""
+    known = all(is_integer(l) and 0 <= l < n_layers for l in numbers)
+    return known and len(set(numbers)) == len(numbers)
+
+
+def check_model(model, n_layers=None, name="model"):
+    """Raise unless `model` is a BoltzmannMachine, of `n_layers` layers where that is given."""
+    if not isinstance(model, BoltzmannMachine):
+        remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
+        raise TypeError(f"{name} must be a dg.BoltzmannMachine, got {shown(model)}{remedy}")
+    if n_layers is not None and model.n_layers != n_layers:
+        raise ValueError(f"{name} must have {n_layers} layers, got {model.n_layers}")
 
 
 def _rebuild(layers, weights, observed):

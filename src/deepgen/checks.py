@@ -1,0 +1,126 @@
+"""What arguments must be: checks that every room shares, and the messages that they end in.
+
+Each message says the name, what was expected and what came.
+"""
+
+import math
+import numbers
+import os
+import reprlib
+from pathlib import Path
+
+import numpy as np
+
+# Rows, columns and counts beyond this are a slip, and some would leave the kernels' int64.
+MOST = 2**31 - 1
+# Numbers of rows in a whole that a piece belongs to.
+MOST_ROWS = 2**62
+
+_shorten = reprlib.Repr()
+_shorten.maxother = _shorten.maxstring = 80
+
+
+def shown(value):
+    """Return a representation of `value` that fits into a message."""
+    return _shorten.repr(value)
+
+
+def is_integer(value):
+    """Tell whether `value` is an integer; True and False are not."""
+    return type(value) is int or (
+        isinstance(value, int | np.integer) and not isinstance(value, bool)
+    )
+
+
+def check_integer(value, name, least=1, most=MOST):
+    """Raise ValueError unless `value` is an integer from `least` to `most`."""
+    if is_integer(value) and least <= value <= most:
+        return
+    if most < MOST or (is_integer(value) and value > most):
+        expected = f"an integer from {least} to {most}"
+    else:
+        expected = "a positive integer" if least == 1 else f"an integer of at least {least}"
+    raise ValueError(f"{name} must be {expected}, got {shown(value)}")
+
+
+def check_number(value, name, low=-math.inf, high=math.inf, *, closed=False):
+    """Raise ValueError unless `value` is a finite number in (low, high), or [low, high)."""
+    good = isinstance(value, numbers.Real | np.number) and not isinstance(value, bool)
+    if not (good and (low < value or (closed and low == value)) and value < high):
+        bracket = "[" if closed else "("
+        raise ValueError(
+            f"{name} must be a number in {bracket}{low:g}, {high:g}), got {shown(value)}"
+        )
+
+
+def check_flag(value, name):
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")
+
+
+def check_instance(value, name, kind, remedy):
+    """Raise TypeError unless `value` is an instance of `kind`; the message ends in `remedy`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {remedy}, got {shown(value)}")
+
+
+def as_list(value, name, of):
+    """Return an iterable as a list; a string is none.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be iterated over; `of` says what it should hold.
+    """
+    if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be a sequence of {of}, got {shown(value)}")
+    return list(value)
+
+
+def real_array(value, name):
+    """Return an array of real numbers in the type it comes in, without a copy where it is one.
+
+    Raises
+    ------
+    ValueError
+        For masked arrays, rows of different lengths, complex numbers, dates and what is no number.
+    """
+    if type(value) is not np.ndarray:
+        if np.ma.isMaskedArray(value):
+            raise ValueError(
+                f"{name} is a masked array, whose mask would be lost; fill it, or drop such rows"
+            )
+        try:
+            value = np.asarray(value)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name} must be an array of numbers, got none: {error}") from None
+    if value.dtype.kind == "O":
+        try:
+            value = value.astype(np.float64)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ValueError(f"{name} must hold real numbers, got objects: {error}") from None
+    if value.dtype.kind == "c":
+        raise ValueError(
+            f"{name} must be real, got complex values; take their real part or their magnitude"
+        )
+    if value.dtype.kind not in "buif":
+        raise ValueError(
+            f"{name} must hold real numbers, got dtype {value.dtype}; encode it as numbers first"
+        )
+    return value
+
+
+def float32_array(value, name):
+    """Return a C-ordered float32 array; values beyond float32 become infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(real_array(value, name), np.float32)
+
+
+def as_path(path):
+    """Return `path` as a Path; raise TypeError, or ValueError for characters that no path has."""
+    if not isinstance(path, str | os.PathLike) or not path:
+        raise TypeError(f"path must be a str or a path-like object, got {shown(path)}")
+    if "\0" in os.fspath(path):
+        raise ValueError(f"path must not hold null characters, got {shown(path)}")
+    return Path(path)

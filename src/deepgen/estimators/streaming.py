@@ -1,0 +1,140 @@
+"""Learning from a stream: how it begins, however few rows come at a time, and how it goes on."""
+
+import numpy as np
+from scipy import sparse
+
+from deepgen import checkpoints
+from deepgen.data import ArrayRows, join, survey
+from deepgen.errors import ModelFileError
+from deepgen.estimators.running import seed_in, seeds_of, settings_of
+from deepgen.estimators.settings import trainer_for, units_for
+from deepgen.states import CompressedRows, as_states
+from deepgen.stream import Stream, seed_of
+from deepgen.training import initial_model
+
+# The name in a run's frame of the rows that a stream has begun with, while they are few.
+FIRST_ROWS = "first_rows"
+
+
+def run_for(estimator, layers, X):
+    """Return the run that a call of `partial_fit` belongs to, and the rows it should learn.
+
+    The model starts from the moments of its first rows, and so do the offsets of centring and the
+    scale of real-valued units: one row has no variance. So short calls are put together, and each
+    starts anew with all that came before it, until there is a batch.
+
+    Parameters
+    ----------
+    estimator : RBM
+    layers : tuple of Units
+        Visible and hidden, sized.
+    X : ndarray or CSR matrix
+        Rows of the call.
+
+    Returns
+    -------
+    tuple of (Trainer, rows)
+    """
+    trainer = getattr(estimator, "_trainer", None)
+    if trainer is None and hasattr(estimator, "model_"):
+        return run_after_fit(estimator), X
+    if trainer is None:
+        return _begin(estimator, layers, X, seed_of(estimator.random_state))
+    earlier = trainer.frame[FIRST_ROWS]
+    if earlier is None:
+        return trainer, X
+    return _begin(estimator, layers, join([_rows_of(earlier), X]), trainer.frame["seed"])
+
+
+def run_after_fit(estimator):
+    """Return a run that goes on from the fitted model and its particles."""
+    trainer = _run(estimator, estimator.model_, seed_of(estimator.random_state))
+    trainer.go_on(estimator.n_updates_, estimator.history_, estimator._particles)
+    return trainer
+
+
+def _begin(estimator, layers, X, seed):
+    size = int(estimator.batch_size)
+    batch = ArrayRows(X[:size])
+    n_rows, mean, variance = survey(batch, layers[0], n_threads=estimator.n_threads)
+    model = initial_model(*layers, mean, variance, n_rows, Stream.from_random_state(seed))
+    trainer = _run(estimator, model, seed)
+    if n_rows < size:
+        trainer.frame[FIRST_ROWS] = _kept(X)
+    return trainer, X
+
+
+def _run(estimator, model, seed):
+    trainer = trainer_for(estimator, model, Stream.from_random_state(seed), streaming=True)
+    settings = settings_of(estimator, trainer)
+    trainer.frame = {**seeds_of(seed), "settings": settings, FIRST_ROWS: None}
+    return trainer
+
+
+def _kept(X):
+    """Return rows as plain arrays of our own: the caller may fill the same buffer again."""
+    states = as_states(X)
+    if isinstance(states, CompressedRows):
+        parts = {name: np.array(getattr(states, name)) for name in ("values", "indices", "starts")}
+        return {**parts, "n_columns": states.n_columns}
+    return np.array(states)
+
+
+def _rows_of(kept):
+    """Return what :func:`_kept` was given, in a form that new rows can be joined to."""
+    if isinstance(kept, np.ndarray):
+        return kept
+    shape = (len(kept["starts"]) - 1, kept["n_columns"])
+    return sparse.csr_array((kept["values"], kept["indices"], kept["starts"]), shape=shape)
+
+
+def check_same_layers(layers, wanted):
+    """Raise ValueError where a stream's layers are not those that the settings ask for."""
+    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
+        if (type(layer), layer.size) != (type(want), want.size):
+            raise ValueError(
+                f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
+                "set the parameters back"
+            )
+
+
+def save(estimator, path):
+    """Write the state of a stream of `partial_fit`."""
+    trainer = estimator._trainer
+    names = getattr(estimator, "feature_names_in_", None)
+    trainer.frame["feature_names"] = None if names is None else [str(name) for name in names]
+    checkpoints.save(trainer, path)
+
+
+def load(estimator, path):
+    """Return the run of a stream's checkpoint and the names of its columns, or None."""
+    frame, state = checkpoints.load(path)
+    seed, settings = seed_in(estimator, frame, path), frame.get("settings")
+    n_features = settings.get("n_features") if isinstance(settings, dict) else None
+    if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
+        raise ModelFileError(f"{path}: damaged (no number of features)")
+    estimator.n_features_in_ = n_features
+    layers = units_for(estimator, n_features)
+    zeros = np.zeros(n_features)
+    model = initial_model(*layers, zeros, zeros + 1.0, 1, Stream.from_random_state(seed))
+    trainer = _run(estimator, model, seed)
+    checkpoints.require_same(settings, trainer.frame["settings"], path)
+    checkpoints.restore(trainer, state, path)
+    trainer.frame[FIRST_ROWS] = _checked_first_rows(frame.get(FIRST_ROWS), layers[0], path)
+    names = frame.get("feature_names")
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if names is not None and not (listed and len(names) == n_features):
+        raise ModelFileError(f"{path}: damaged (names of columns)")
+    return trainer, names
+
+
+def _checked_first_rows(kept, visible, path):
+    if kept is None:
+        return None
+    try:
+        states = as_states(_rows_of(kept))
+        visible.check_width(states)
+        visible.check(states)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelFileError(f"{path}: damaged (no first rows: {error})") from None
+    return kept

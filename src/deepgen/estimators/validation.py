@@ -1,0 +1,170 @@
+"""What users pass as rows: checked by scikit-learn's rules, in the type and place it comes in.
+
+Nothing here copies an array: rows become states a piece at a time. Which values a layer can take,
+its units tell (`Units.check`).
+"""
+
+import re
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from deepgen.checks import real_array, shown
+from deepgen.data import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
+from deepgen.states import as_states, checked_csr
+
+
+def rows_to_learn(estimator, X, *, reset):
+    """Return what `fit` and `partial_fit` read: rows of an array, or of batches.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its `n_features_in_` and `feature_names_in_` are set (`reset`) or compared.
+    X : array-like, sparse matrix or iterable of batches
+    reset : bool
+
+    Returns
+    -------
+    ArrayRows or IterableRows
+    """
+    if is_iterable_of_batches(X):
+        rows = IterableRows(X)
+        estimator.n_features_in_ = rows.n_columns
+        vars(estimator).pop("feature_names_in_", None)
+        return rows
+    # the survey, which comes next, looks at every value: one pass over a file less
+    return ArrayRows(
+        validated(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
+    )
+
+
+def validated(estimator, X, *, reset, **options):
+    """Return X as an array or CSR matrix by scikit-learn's rules.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Whose message names X.
+    """
+    if is_iterable_of_batches(X):
+        raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
+    if sparse.issparse(X):
+        X = checked_csr(X)
+    if np.ma.isMaskedArray(X):
+        raise ValueError(
+            "X is a masked array, whose mask would be lost; fill it, or complete rows with "
+            "impute(X.data, missing=X.mask)"
+        )
+    X = _named(validate_data, estimator, X, dtype="numeric", reset=reset, **options)
+    return X if sparse.issparse(X) else real_array(X, "X")
+
+
+def rows_to_read(estimator, X):
+    """Return rows that a fitted estimator can read: an array or a CSR matrix of its width."""
+    check_is_fitted(estimator)
+    # What scikit-learn's validation does for a plain array costs three times what one row of the
+    # model costs; the units check finiteness and range in any case.
+    plain = (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == estimator.n_features_in_
+        and X.dtype.kind in "buif"
+        and not hasattr(estimator, "feature_names_in_")
+    )
+    if plain:
+        return X
+    return validated(estimator, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
+
+
+def by_pieces(rows, units, compute):
+    """Apply a function of independent rows to checked states, at most 8,192 rows at a time.
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix
+    units : Units
+        What the states are checked by.
+    compute : callable
+        From states of n rows to an array of n rows.
+
+    Returns
+    -------
+    ndarray
+    """
+    n_rows = rows.shape[0]
+    if n_rows <= CHECK_ROWS:
+        return compute(units.states_of(rows))
+    out, start = None, 0
+    for states in ArrayRows(rows).pieces():
+        units.check(states)
+        piece = compute(states)
+        if out is None:
+            out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
+        out[start : start + len(piece)] = piece
+        start += len(piece)
+    return out
+
+
+def hidden_states(estimator, X):
+    """Return features as states of the hidden layer, for `inverse_transform`."""
+    check_is_fitted(estimator)
+    if sparse.issparse(X):
+        X = checked_csr(X)
+    if is_iterable_of_batches(X):
+        raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
+    if np.ma.isMaskedArray(X):
+        raise ValueError("X is a masked array, whose mask would be lost; fill it first")
+    X = _named(
+        check_array, X, accept_sparse="csr", dtype="numeric", input_name="X", estimator=estimator
+    )
+    hidden = estimator.model_.layers[1]
+    if X.shape[1] != hidden.size:
+        raise ValueError(
+            f"X must have shape (n_samples, {hidden.size}), the hidden units, got {X.shape}"
+        )
+    states = as_states(X)
+    hidden.check(states)
+    return states
+
+
+def rows_with_gaps(estimator, X, missing):
+    """Return the values of X and a mask of what `impute` is to complete.
+
+    Returns
+    -------
+    tuple of (values, missing)
+        As X came, and bool of its shape.
+    """
+    check_is_fitted(estimator)
+    values = validated(
+        estimator, X, reset=False, ensure_all_finite=False, ensure_min_samples=0
+    )
+    if missing is None:
+        missing = np.isnan(values)
+    else:
+        missing = np.asarray(missing) if not np.ma.isMaskedArray(missing) else missing
+        if missing.dtype != np.bool_ or missing.shape != values.shape:
+            raise ValueError(
+                f"missing must be a bool array of shape {values.shape}, got {missing.dtype} of "
+                f"shape {missing.shape}: {shown(missing)}"
+            )
+    if not np.isfinite(values[~missing]).all():
+        raise ValueError("X must be finite where it is observed; mark other entries as missing")
+    group = estimator.model_.layers[0].group
+    if group > 1 and not np.isin(missing.reshape(-1, group).sum(axis=1), (0, group)).all():
+        raise ValueError(f"missing must hold all {group} columns of a softmax variable or none")
+    return values, missing
+
+
+def _named(check, *arguments, **options):
+    """Call a check of scikit-learn's; its message says that it is X that is meant."""
+    try:
+        return check(*arguments, **options)
+    except (ValueError, TypeError) as error:
+        if re.search(r"\bX\b", str(error)):
+            raise
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"X cannot be used: {error}") from None
