@@ -2,7 +2,6 @@
 
 DEEPGEN_DEBUG=1 builds with bounds checks and the address and undefined-behaviour sanitizers.
 DEEPGEN_NO_OPENMP=1 builds serial code even where the compiler has OpenMP.
-DEEPGEN_ABI3=1 builds one wheel for all later CPythons (tools/build_wheel.py).
 """
 
 import os
@@ -16,9 +15,6 @@ from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("src/_kernels")
 DEBUG = os.environ.get("DEEPGEN_DEBUG") == "1"
-# Not by default: beside an older engine.cpython-*.so of the same checkout, which Python prefers,
-# a new engine.abi3.so would never be imported.
-ABI3 = os.environ.get("DEEPGEN_ABI3") == "1"
 
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else, which is
 # what makes every instruction set give the same bits. Never -ffast-math, never -march=native.
@@ -66,14 +62,10 @@ engine = Extension(
     include_dirs=[str(KERNELS)],
     extra_compile_args=DEBUG_FLAGS if DEBUG else FLAGS,
     extra_link_args=["-fsanitize=address,undefined"] if DEBUG else [],
-    # 3.11 is the first whose limited API has buffers, which typed memoryviews need
-    define_macros=[("Py_LIMITED_API", "0x030B0000")] if ABI3 else [],
-    py_limited_api=ABI3,
 )  # fmt: skip
 
 setup(
     cmdclass={"build_ext": BuildExt},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
     ext_modules=cythonize(
         [engine],
         include_path=["src"],

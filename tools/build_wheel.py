@@ -1,11 +1,12 @@
-"""Build the wheel to publish: sdist, a wheel from it, libgomp inside, one file for all Pythons.
+"""Build the wheel to publish for this Python: sdist, a wheel from it, libgomp inside.
 
     python tools/build_wheel.py --out dist --test
 
 Needs Linux, a C compiler and a package index. Everything is built in a new virtual environment
 in a temporary folder; only the sdist and the repaired wheel are left, in the folder of `--out`.
 
-- The wheel uses Python's limited API (abi3): one file serves every CPython from 3.11 on.
+- The wheel serves the Python that runs this script: run it once for each version
+  (docs/decisions.md, "A wheel for each Python").
 - `auditwheel repair` copies the compiler's libgomp into the wheel and names the oldest C library
   that will do. Build on an old distribution to serve old ones.
 - `--test` installs it in another new environment, outside the checkout, without a compiler on
@@ -70,10 +71,7 @@ def environment(folder, packages):
 
 def build(python, folder):
     """Make the sdist, and the wheel from nothing but the sdist."""
-    run(
-        [python, "-m", "build", "--outdir", folder, ROOT],
-        env={**os.environ, "DEEPGEN_ABI3": "1"},
-    )
+    run([python, "-m", "build", "--outdir", folder, ROOT])
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
 
@@ -107,7 +105,7 @@ def test(sdist, wheel, folder):
 
 def describe(wheel):
     """Print the wheel's name, policy, size and bundled libraries."""
-    *_, abi, platform = wheel.stem.split("-")
+    *_, python, _, platform = wheel.stem.split("-")
     archive = zipfile.ZipFile(wheel)
     bundled = [
         f"{Path(entry.filename).name} ({entry.file_size / 1e6:.2f} MB)"
@@ -115,7 +113,7 @@ def describe(wheel):
         and not entry.is_dir()
     ]  # fmt: skip
     print(wheel)
-    print(f"  ABI       {abi}")
+    print(f"  Python    {python}")
     print(f"  policy    {platform.replace('.', ', ')}")
     print(f"  size      {wheel.stat().st_size / 1e6:.2f} MB")
     print(f"  bundled   {', '.join(bundled) or 'nothing'}")
