@@ -125,8 +125,8 @@ def test_the_tail_average_is_the_mean_of_the_last_updates(optimizer, kinds):
     rates = np.full(N_UPDATES, 0.1)
     path, state = run(optimizer, model, phases, rates, progress)
     tail = path[1:][-4:]  # at 0.7, 0.8, 0.9 and 1.0 of the updates, all beyond 1 - 0.35
-    assert set(state["average"].arrays) == set(path[0])
-    for name, average in state["average"].arrays.items():
+    assert set(state["average"]["arrays"]) == set(path[0])
+    for name, average in state["average"]["arrays"].items():
         expected = np.mean([values[name].astype(np.float64) for values in tail], axis=0)
         np.testing.assert_allclose(average, expected, **STEPS, err_msg=name)
 
@@ -136,9 +136,9 @@ def test_no_average_before_the_tail_and_none_without_averaging():
     model = random_model(("binary", "binary"), 4)
     phases, rates = make_phases(model, 4), np.full(N_UPDATES, 0.1)
     _, state = run(dg.SGD(averaging=0.2), model, phases, rates, np.full(N_UPDATES, 0.79))
-    assert state["average"].arrays is None
+    assert state["average"]["arrays"] is None
     _, state = run(dg.SGD(averaging=0.0), model, phases, rates, np.ones(N_UPDATES))
-    assert state["average"].arrays is None
+    assert state["average"]["arrays"] is None
 
 
 # ---------------------------------------------------------------------------- log precisions
@@ -329,7 +329,7 @@ def test_same_bits_for_any_number_of_threads(optimizer, threaded):
     for (path, state), (other, its_state) in pairwise(runs):
         for name, values in path[-1].items():
             assert_same_bits(values, other[-1][name])
-            assert_same_bits(state["average"].arrays[name], its_state["average"].arrays[name])
+            assert_same_bits(state["average"]["arrays"][name], its_state["average"]["arrays"][name])
 
 
 # ----------------------------------------------------------------------- schedules and refusals

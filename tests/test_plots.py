@@ -128,6 +128,16 @@ def test_history_draws_each_epoch(ax):
     assert line.get_xydata().tolist() == [[1, 0.5], [2, 0.75]]
 
 
+def test_several_quantities_have_one_line_each(ax):
+    """Catches curves that nobody can tell apart, and the wrong epochs for a late one."""
+    history = [{"epoch": 1, "a_b": 1.0}, {"epoch": 2, "a_b": 2.0, "c": 3.0}]
+    plots.plot_history(history, ("a_b", "c"), ax=ax)
+    first, second = ax.lines
+    assert first.get_xydata().tolist() == [[1, 1.0], [2, 2.0]]
+    assert second.get_xydata().tolist() == [[2, 3.0]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a b", "c"]
+
+
 def test_pyplot_is_not_touched_where_axes_are_given(ax):
     """Catches a stray figure, which a notebook would show and a long run would pile up."""
     X = np.zeros((2, 4))
@@ -162,6 +172,7 @@ def test_new_figure_where_no_axes_are_given():
         (lambda: plots.plot_rows({}), "at least one row"),
         (lambda: plots.plot_rows({"a": np.zeros((1, 4)), "b": np.zeros((2, 4))}), "'b': "),
         (lambda: plots.plot_completions(np.zeros((1, 4)), np.ones(4), np.zeros((1, 4))), "bool"),
+        (lambda: plots.plot_history([{"epoch": 1}], ()), "got none"),
         (lambda: plots.plot_history([]), "loaded has no history"),
         (lambda: plots.plot_history([{"epoch": 1}], "loss"), r"'loss'; it has \['epoch'\]"),
     ],

@@ -1,5 +1,7 @@
 """Samplers: chains that start at the target stay there, each row at its own."""
 
+import signal
+
 import exact
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from conftest import (
     assert_mean,
     assert_same_bits,
     assert_within_errors,
+    in_form,
     random_model,
     random_states,
     twin,
@@ -20,9 +23,10 @@ from deepgen._kernels import engine
 from scipy import special, stats
 
 import deepgen as dg
-from deepgen import sampling
+from deepgen import passes, sampling
 from deepgen.passes import Site
 from deepgen.sampling import impute, start_particles, update_layer, visible_mean
+from deepgen.states import as_states
 from deepgen.stream import DATA
 
 pytestmark = pytest.mark.usefixtures("serial")
@@ -311,6 +315,57 @@ def test_sweeps_cut_into_calls_equal_one_call(monkeypatch):
     half = dg.gibbs(model, particles, 3, context=context, random_state=stream)
     rest = dg.gibbs(model, half, 4, context=context, random_state=stream.advanced(3))
     assert_same_particles(rest, whole)
+
+
+@pytest.mark.parametrize("work", [1, 40_000])
+def test_rows_cut_into_calls_equal_one_call(work, monkeypatch):
+    """Catches rows (cut for Ctrl-C) that get other random numbers, contexts or places."""
+    model, particles, context = chain_case()
+    base = dg.Context(
+        bias_rows=context.bias_rows, held=context.held, beta=context.beta, base=model.layers
+    )
+    rbm = random_model(("binary", "binary"), 14, (40, 33))
+    X = random_states(rbm.layers[0], 70, np.random.default_rng(14))
+
+    def results():
+        site = Site(dg.Stream(5), DATA, 3)
+        for own in (context, base):
+            for l in range(3):
+                yield from update_layer(model, l, list(particles.states), context=own, mean=True,
+                                        site=site)  # fmt: skip
+        yield from dg.gibbs(model, particles, 3, context=context, random_state=1).states
+        for form in ("bytes", "floats", "csr"):
+            yield dg.free_energy(rbm, in_form(X, form))
+            yield update_layer(rbm, 1, [as_states(in_form(X, form)), None], mean=True)[0]
+        yield dg.ais(rbm, n_chains=70, n_betas=5, random_state=0).log_weights
+
+    whole = list(results())
+    monkeypatch.setattr(passes, "CALL_WORK", work)
+    monkeypatch.setattr(sampling, "CALL_WORK", work)
+    pieces = [(piece.start, piece.stop) for piece in passes.row_pieces(70, 10**4)]
+    assert pieces == [(0, 32), (32, 64), (64, 70)]
+    for one, other in zip(results(), whole, strict=True):
+        assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize("call", ["conditional", "layer_log_weight"])
+def test_ctrl_c_is_heard_between_pieces_of_rows(call, monkeypatch):
+    """Catches a pass over many rows that is one call: Ctrl-C would wait for its end."""
+    model = random_model(("binary", "binary"), 14, (40, 33))
+    X = random_states(model.layers[0], 3_200, np.random.default_rng(14))
+    monkeypatch.setattr(passes, "CALL_WORK", 1)
+    calls, kernel = [], getattr(engine, call)
+
+    def interrupted(*arguments):
+        calls.append(len(calls))
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        kernel(*arguments)
+
+    monkeypatch.setattr(engine, call, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dg.free_energy(model, X)
+    assert len(calls) == 3
 
 
 def test_chains_seeds_and_sweeps_differ():

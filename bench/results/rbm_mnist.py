@@ -116,27 +116,22 @@ def choose_rate(digits, n_epochs):
 
 def reference(digits, k, n_epochs, store, key):
     """Train by CD as the authors' script does; goes on from its last checkpoint."""
-    saved = store.checkpoint(key)
-    if saved is None:
-        rng = np.random.default_rng(0)
-        model = dg.BoltzmannMachine(
-            [dg.Binary(784), dg.Binary(N_HIDDEN)],
-            [0.01 * rng.standard_normal((784, N_HIDDEN))],
-        )
-        trainer = Trainer(
-            model, dg.CD(centring=False), dg.SGD(), dg.Constant(0.05),
-            stream=Stream.from_random_state(0),
-        )  # fmt: skip
-    else:
-        trainer = saved
+    rng = np.random.default_rng(0)
+    model = dg.BoltzmannMachine(
+        [dg.Binary(784), dg.Binary(N_HIDDEN)],
+        [0.01 * rng.standard_normal((784, N_HIDDEN))],
+    )
+    trainer = Trainer(
+        model, dg.CD(centring=False), dg.SGD(momentum=0.5), dg.Constant(0.05),
+        stream=Stream.from_random_state(0),
+    )  # fmt: skip
+    store.resume(key, trainer)
     bits = ArrayRows(digits.train)
     while trainer.epoch < n_epochs:
         step = min(k, 1 + trainer.epoch // 10) if k == 25 else k
         trainer.rule = dg.CD(step, centring=False)
         momentum = 0.5 if trainer.epoch < 5 else 0.9
         trainer.optimizer = dg.SGD(momentum=momentum, weight_decay=2e-4, averaging=0.0)
-        if trainer.optimizer_state["velocity"] is None:
-            trainer.optimizer_state = trainer.optimizer.start(trainer.parameters)
         trainer.schedule = dg.Constant(0.05 / step if k == 25 else 0.05)
         trainer.fit(bits, trainer.epoch + 1, len(digits.train))
         if trainer.epoch % 10 == 0:

@@ -2,12 +2,12 @@
 
 import json
 import os
-import pickle
 import tempfile
 import time
 from pathlib import Path
 
 import deepgen as dg
+from deepgen import checkpoints
 from deepgen.errors import ModelFileError
 
 
@@ -57,14 +57,15 @@ class Store:
         self._replace(seconds, str(taken).encode())
         return rbm, taken
 
-    def checkpoint(self, name):
-        """Return what :meth:`keep` was last given, or None. Only ever our own file."""
-        path = self.folder / f"{name}.checkpoint"
-        return pickle.loads(path.read_bytes()) if path.exists() else None
+    def resume(self, name, trainer):
+        """Bring a trainer to where :meth:`keep` was last called, if it was."""
+        path = self.folder / f"{name}.run"
+        if path.exists():
+            checkpoints.restore(trainer, checkpoints.load(path)[1], path)
 
-    def keep(self, name, value):
-        """Keep a checkpoint, replacing the last one."""
-        self._replace(self.folder / f"{name}.checkpoint", pickle.dumps(value))
+    def keep(self, name, trainer):
+        """Keep the state of a trainer, replacing the last one."""
+        checkpoints.save(trainer, self.folder / f"{name}.run")
 
     def _replace(self, path, content):
         new = path.with_name(path.name + ".new")

@@ -7,6 +7,8 @@ are data (:class:`BoltzmannMachine`), algorithms are functions over them (:func:
 
 from deepgen import datasets
 from deepgen._version import __version__
+from deepgen.callbacks import CSVLog, EarlyStopping, ReduceLearningRate
+from deepgen.checkpoints import Checkpoint
 from deepgen.config import show_config
 from deepgen.context import Context
 from deepgen.errors import DivergedError, ModelFileError
@@ -25,7 +27,7 @@ from deepgen.likelihood import (
     reverse_ais,
 )
 from deepgen.models import BoltzmannMachine
-from deepgen.monitors import LikelihoodMonitor
+from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
 from deepgen.rules import CD, PCD, Sparsity
 from deepgen.sampling import gibbs
@@ -42,15 +44,20 @@ __all__ = [
     "Adam",
     "Binary",
     "BoltzmannMachine",
+    "CSVLog",
+    "Checkpoint",
     "Constant",
     "Context",
     "DivergedError",
+    "EarlyStopping",
+    "FreeEnergyGap",
     "Gaussian",
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
     "ModelFileError",
     "Particles",
+    "ReduceLearningRate",
     "Softmax",
     "Sparsity",
     "Stream",

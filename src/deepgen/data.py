@@ -1,5 +1,7 @@
 """Rows to learn from: arrays, memmaps, CSR matrices and re-iterables of batches."""
 
+from itertools import islice
+
 import numpy as np
 from scipy import sparse
 
@@ -30,8 +32,15 @@ class ArrayRows:
         for start in range(0, self.n_rows, CHECK_ROWS):
             yield as_states(self.X[start : start + CHECK_ROWS])
 
-    def batches(self, batch_size, stream):
-        """Yield one epoch of batches in the keyed pseudo-random order of `stream`."""
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield one epoch of batches in the keyed pseudo-random order of `stream`.
+
+        The first `skip` batches are left out, and their rows are not read.
+        """
+        for chosen in islice(self._orders(batch_size, stream), skip, None):
+            yield as_states(self.X[chosen])
+
+    def _orders(self, batch_size, stream):
         n_blocks = -(-self.n_rows // BLOCK)
         pending = np.empty(0, np.int64)
         for block in stream.permutation(n_blocks, SHUFFLE):
@@ -41,10 +50,10 @@ class ArrayRows:
             order = np.concatenate([pending, order])
             full = len(order) // batch_size * batch_size
             for first in range(0, full, batch_size):
-                yield as_states(self.X[order[first : first + batch_size]])
+                yield order[first : first + batch_size]
             pending = order[full:]
         if len(pending):
-            yield as_states(self.X[pending])
+            yield pending
 
 
 class IterableRows:
@@ -96,8 +105,12 @@ class IterableRows:
         for number, batch in enumerate(self.source):
             yield as_states(self._matrix(number, batch))
 
-    def batches(self, batch_size, stream):
-        """Yield one epoch; the order is the iterable's."""
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield one epoch without its first `skip` batches; the order is the iterable's."""
+        for pieces in islice(self._cut(batch_size), skip, None):
+            yield as_states(_join(pieces))
+
+    def _cut(self, batch_size):
         pending, count = [], 0
         for number, batch in enumerate(self.source):
             rows, start = self._matrix(number, batch), 0
@@ -106,12 +119,12 @@ class IterableRows:
                 count += taken.shape[0]
                 start += taken.shape[0]
                 if count == batch_size:
-                    yield as_states(_join([*pending, taken]))
+                    yield [*pending, taken]
                     pending, count = [], 0
                 else:
                     pending.append(taken.copy())  # the source may fill the same buffer again
         if pending:
-            yield as_states(_join(pending))
+            yield pending
 
 
 def _join(pieces):

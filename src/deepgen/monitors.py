@@ -54,13 +54,28 @@ class LikelihoodMonitor:
         self.X = None if X is None else as_states(X)
         self.n_chains, self.n_steps = n_chains, n_steps
         self.random_state, self.n_threads = random_state, n_threads
-        self._trajectory = None
+        self._trajectory = self._known = None
+
+    def begin(self, trainer):
+        """Forget earlier runs."""
+        self._trajectory = self._known = None
+
+    def state(self):
+        """Return what a checkpoint keeps: the chains and where they are."""
+        return self._known if self._trajectory is None else self._trajectory.state()
+
+    def restore(self, state):
+        """Take back what :meth:`state` returned."""
+        self._known = state
 
     def __call__(self, report):
         """Add this epoch's estimates to the history."""
         model = report.trainer.model()
         n_steps = self.n_steps
-        if report.epoch == 1 or self._trajectory is None:
+        if self._known is not None:
+            self._trajectory = Trajectory.from_state(self._known, model, n_threads=self.n_threads)
+            self._known = None
+        if self._trajectory is None:
             # the layers that the run started from are independent units fitted to its data
             first = BoltzmannMachine(report.trainer.parameters.layers, model.weights)
             self._trajectory = Trajectory(
@@ -74,3 +89,47 @@ class LikelihoodMonitor:
         if self.X is not None:
             energy = free_energy(model, self.X, n_threads=self.n_threads)
             report.entry["log_likelihood"] = float(-energy.mean() - estimate.value)
+
+
+class FreeEnergyGap:
+    """Callback that tells overfitting: how much less likely held-out rows are than trained ones.
+
+    Each line of ``history_`` gets ``free_energy_train``, ``free_energy_valid`` and
+    ``free_energy_gap``, the difference of the means in nats. Log Z cancels, so the gap is that of
+    the mean log-likelihoods, and costs two passes over the rows. The gap of a good model is
+    small; that it grows says that the model begins to learn its rows by heart (Hinton 2010,
+    section 6). The free energies themselves are no measure of anything: log Z moves too.
+
+    Parameters
+    ----------
+    X_train : array-like or sparse matrix of shape (n_samples, n_visible)
+        Some of the rows that the model learns from; as many as there are held-out ones do.
+    X_valid : array-like or sparse matrix of shape (n_samples, n_visible)
+        Rows that it does not learn from.
+    n_threads : int or None
+    """
+
+    def __init__(self, X_train, X_valid, *, n_threads=None):
+        self.X_train, self.X_valid = as_states(X_train), as_states(X_valid)
+        self.n_threads = n_threads
+
+    def begin(self, trainer):
+        """Look at the rows before any work."""
+        visible = trainer.parameters.layers[0]
+        for name in ("X_train", "X_valid"):
+            rows = getattr(self, name)
+            visible.check_width(rows, name)
+            visible.check(rows, name)
+            if not rows.shape[0]:
+                raise ValueError(f"{name} must have at least one row, got none")
+
+    def __call__(self, report):
+        """Add this epoch's gap to the history."""
+        model = report.trainer.model()
+        train, valid = (
+            float(free_energy(model, rows, n_threads=self.n_threads).mean())
+            for rows in (self.X_train, self.X_valid)
+        )
+        report.entry["free_energy_train"] = train
+        report.entry["free_energy_valid"] = valid
+        report.entry["free_energy_gap"] = valid - train

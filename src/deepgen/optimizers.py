@@ -77,22 +77,22 @@ def _apply(parameters, phases, layer, kind, change):
     log_precision[...] = moved
 
 
-class _TailAverage:
-    """Mean of the parameters over the last share of the updates (Polyak & Juditsky 1992)."""
+# Mean of the parameters over the last share of the updates (Polyak & Juditsky 1992). States of
+# optimizers are plain data and arrays, so that checkpoints need not know them.
 
-    def __init__(self, share):
-        self.share = share
-        self.arrays = None
-        self.count = 0
 
-    def weight(self, progress, parameters):
-        """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ..."""
-        if not self.share or progress < 1.0 - self.share:
-            return 0.0
-        if self.arrays is None:
-            self.arrays = parameters.snapshot()
-        self.count += 1
-        return 1.0 / self.count
+def _no_average():
+    return {"arrays": None, "count": 0}
+
+
+def _tail_weight(average, share, progress, parameters):
+    """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ..."""
+    if not share or progress < 1.0 - share:
+        return 0.0
+    if average["arrays"] is None:
+        average["arrays"] = parameters.snapshot()
+    average["count"] += 1
+    return 1.0 / average["count"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class SGD:
         velocity = None
         if self.momentum:
             velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
-        return {"velocity": velocity, "average": _TailAverage(self.averaging)}
+        return {"velocity": velocity, "average": _no_average()}
 
     def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
         """Change the parameters in place.
@@ -134,11 +134,9 @@ class SGD:
             True where a parameter became non-finite.
         """
         velocity, tail = state["velocity"], state["average"]
-        weight = tail.weight(progress, parameters)
-        averages = tail.arrays or {}
-        gradients = layer_gradients(
-            parameters, phases, n_threads, weight_decay=self.weight_decay
-        )
+        weight = _tail_weight(tail, self.averaging, progress, parameters)
+        averages = tail["arrays"] or {}
+        gradients = layer_gradients(parameters, phases, n_threads, weight_decay=self.weight_decay)
         overflow = False
         for l in range(len(parameters.weights)):
             name = f"weights[{l}]"
@@ -199,12 +197,12 @@ class Adam:
         moments = [
             {name: np.zeros_like(a) for name, a in parameters.learned().items()} for _ in range(2)
         ]
-        return {"moments": moments, "steps": 0, "average": _TailAverage(self.averaging)}
+        return {"moments": moments, "steps": 0, "average": _no_average()}
 
     def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
         """Change the parameters in place; see :meth:`SGD.step`."""
         tail = state["average"]
-        weight = tail.weight(progress, parameters)
+        weight = _tail_weight(tail, self.averaging, progress, parameters)
         # Normalizing element by element is no linear map: it must happen in the centred and
         # standardized parameters, and the plain biases follow the weights' actual change.
         gradients = layer_gradients(parameters, phases, n_threads, centred=True)
@@ -243,7 +241,8 @@ class Adam:
         overflow = False
         for name, array in arrays.items():
             if weight:
-                tail.arrays[name] += np.float32(weight) * (array - tail.arrays[name])
+                average = tail["arrays"][name]
+                average += np.float32(weight) * (array - average)
             overflow |= not np.isfinite(array).all()
         parameters.refresh()
         return overflow

@@ -5,9 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.states import kernel_form
+from deepgen.states import CompressedRows, kernel_form
 from deepgen.stream import Stream, purpose
 from deepgen.threads import effective_threads
+
+# Multiply-adds of one kernel call over many rows, 10 ms or so, more on a busy machine: between
+# calls Ctrl-C is heard. Rows do not depend on each other, so the bits are the same.
+CALL_WORK = 400_000_000
+FEWEST_ROWS = 32  # that share a read of the weights
 
 
 class Site(NamedTuple):
@@ -17,6 +22,28 @@ class Site(NamedTuple):
     kind: int
     first_row: int = 0
     temperature: int = 0
+
+
+def row_pieces(n_rows, work):
+    """Yield slices of rows that are one kernel call each; `work` is that of a row."""
+    size = max(FEWEST_ROWS, CALL_WORK // max(work, 1) // FEWEST_ROWS * FEWEST_ROWS)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def _rows(x, piece):
+    if x is None or piece.stop - piece.start == x.shape[0]:
+        return None if x is None else kernel_form(x)
+    if isinstance(x, CompressedRows):
+        starts = x.starts[piece.start : piece.stop + 1]
+        whole = slice(starts[0], starts[-1])
+        return x.values[whole], x.indices[whole], starts - starts[0]
+    return x[piece]
+
+
+def field_rows(fields, piece):
+    """The part of ``Context.fields`` that varies by row comes first: bias rows, held, beta."""
+    return fields and (*(_rows(x, piece) for x in fields[:3]), *fields[3:])
 
 
 def conditional_pass(
@@ -43,16 +70,19 @@ def conditional_pass(
     work : int
         Multiply-adds of a row, to decide on threads.
     """
-    work *= min(n_rows, engine.panel_rows(chain, layer))
     stream = site.stream if site else Stream(0)
-    engine.conditional(
-        chain, layer, [None if x is None else kernel_form(x) for x in states], fields,
-        mean, sample, log_normalizer, beta_from,
-        stream.key, stream.position,
-        purpose(site.kind, layer, site.temperature) if site else 0,
-        site.first_row if site else 0,
-        n_rows, workspace or engine.Workspace(), effective_threads(n_threads, work),
-    )  # fmt: skip
+    workspace = workspace or engine.Workspace()
+    together = engine.panel_rows(chain, layer)
+    for piece in row_pieces(n_rows, work):
+        count = piece.stop - piece.start
+        engine.conditional(
+            chain, layer, [_rows(x, piece) for x in states], field_rows(fields, piece),
+            _rows(mean, piece), _rows(sample, piece), _rows(log_normalizer, piece),
+            _rows(beta_from, piece), stream.key, stream.position,
+            purpose(site.kind, layer, site.temperature) if site else 0,
+            site.first_row + piece.start if site else 0, count, workspace,
+            effective_threads(n_threads, work * min(count, together)),
+        )  # fmt: skip
 
 
 def gibbs_sweeps(
@@ -74,10 +104,12 @@ def gibbs_sweeps(
 def layer_log_weight(chain, layer, x, fields=None, *, n_threads=None):
     """Return the log weight of states of one layer alone, float64 of shape (n_rows,)."""
     out = np.zeros(x.shape[0])
-    work = 8 * x.shape[0] * x.shape[1]
-    engine.layer_log_weight(
-        chain, layer, kernel_form(x), fields, out, effective_threads(n_threads, work)
-    )
+    for piece in row_pieces(x.shape[0], 32 * x.shape[1]):
+        work = 8 * (piece.stop - piece.start) * x.shape[1]
+        engine.layer_log_weight(
+            chain, layer, _rows(x, piece), field_rows(fields, piece), out[piece],
+            effective_threads(n_threads, work),
+        )  # fmt: skip
     return out
 
 

@@ -169,14 +169,15 @@ def plot_completions(original, observed_mask, completed, shape=None, *, limits=N
 
 
 def plot_history(history, name="weight_max", *, ax=None):
-    """Draw one quantity of a training history over the epochs.
+    """Draw quantities of a training history over the epochs.
 
     Parameters
     ----------
     history : list of dict
         ``rbm.history_``: one entry an epoch.
-    name : str, default "weight_max"
-        ``"weight_max"``, ``"learning_rate"``, ``"seconds"``, or what a callback added.
+    name : str or sequence of str, default "weight_max"
+        ``"weight_max"``, ``"learning_rate"``, ``"seconds"``, or what a callback added, for
+        example ``("free_energy_train", "free_energy_valid")``.
     ax : matplotlib Axes or None
         None: a new figure.
 
@@ -184,18 +185,29 @@ def plot_history(history, name="weight_max", *, ax=None):
     -------
     matplotlib Axes
     """
-    entries = [entry for entry in history if name in entry]
-    if not entries:
-        names = sorted({known for entry in history for known in entry})
-        raise ValueError(
-            f"history has no entry {name!r}; it has {names or 'no entries at all'}"
-            + ("" if names else ": a model that was loaded has no history")
-        )
+    names = [name] if isinstance(name, str) else list(name)
+    lines = {one: [entry for entry in history if one in entry] for one in names}
+    if not names:
+        raise ValueError("name must be a string or some of them, got none")
+    for one, entries in lines.items():
+        if not entries:
+            known = sorted({other for entry in history for other in entry})
+            raise ValueError(
+                f"history has no entry {one!r}; it has {known or 'no entries at all'}"
+                + ("" if known else ": a model that was loaded has no history")
+            )
     if ax is None:
         _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
-    ax.plot([entry["epoch"] for entry in entries], [entry[name] for entry in entries])
+    for one, entries in lines.items():
+        label = one.replace("_", " ")
+        ax.plot(
+            [entry["epoch"] for entry in entries], [entry[one] for entry in entries], label=label
+        )
     ax.set_xlabel("epoch")
-    ax.set_ylabel(name.replace("_", " "))
+    if len(names) > 1:
+        ax.legend()
+    else:
+        ax.set_ylabel(label)
     return ax
 
 

@@ -78,6 +78,22 @@ class RuleState:
     gains: list | None
     activity: list | None
 
+    def tree(self):
+        """Return the state as plain data and arrays."""
+        particles = None if self.particles is None else list(self.particles.states)
+        return {**vars(self), "particles": particles}
+
+    @classmethod
+    def from_tree(cls, tree):
+        """Return the state that :meth:`tree` was called on; the arrays are copied."""
+        copies = {
+            name: None if arrays is None else [np.array(array) for array in arrays]
+            for name, arrays in tree.items()
+        }
+        if copies["particles"] is not None:
+            copies["particles"] = Particles(copies["particles"])
+        return cls(**copies)
+
 
 def _start(model, rule, particles):
     offsets = None

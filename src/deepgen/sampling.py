@@ -4,14 +4,17 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.context import Context
-from deepgen.passes import Site, conditional_pass, gibbs_sweeps
+from deepgen.passes import (
+    CALL_WORK,
+    Site,
+    conditional_pass,
+    field_rows,
+    gibbs_sweeps,
+    row_pieces,
+)
 from deepgen.states import Particles, as_states, dense
 from deepgen.stream import IMPUTE, SAMPLE, START, Stream
 from deepgen.threads import Governor
-
-# Multiply-adds of one kernel call, 10 ms or so: between calls Ctrl-C is honoured, and the number
-# of threads chosen.
-CALL_WORK = 400_000_000
 
 _NO_CONTEXT = Context()
 
@@ -168,18 +171,20 @@ def gibbs(
     fields = [context.fields(l) for l in range(model.n_layers)]
     free = [l not in clamp for l in range(model.n_layers)]
     work = sum(layer_work(model, l) for l in range(model.n_layers) if free[l])
-    workspace, piece = engine.Workspace(), max(1, CALL_WORK // max(work * n_rows, 1))
-    done, governor = 0, Governor(n_threads)
-    while done < n_sweeps and n_rows:
-        count = min(piece, n_sweeps - done)
-        threads = governor.next()
-        gibbs_sweeps(
-            model.chain, free, states, fields, n_sweeps=count,
-            site=Site(stream.advanced(done), SAMPLE, first_row), n_rows=n_rows,
-            work=work // model.n_layers, workspace=workspace, n_threads=threads,
-        )  # fmt: skip
-        governor.done()
-        done += count
+    workspace, governor = engine.Workspace(), Governor(n_threads)
+    for rows in row_pieces(n_rows, work):
+        count = rows.stop - rows.start
+        some = [x[rows] for x in states]
+        contexts = [field_rows(f, rows) for f in fields]
+        at_once = max(1, CALL_WORK // max(work * count, 1))
+        for done in range(0, n_sweeps, at_once):
+            threads = governor.next()
+            gibbs_sweeps(
+                model.chain, free, some, contexts, n_sweeps=min(at_once, n_sweeps - done),
+                site=Site(stream.advanced(done), SAMPLE, first_row + rows.start), n_rows=count,
+                work=work // model.n_layers, workspace=workspace, n_threads=threads,
+            )  # fmt: skip
+            governor.done()
     return Particles(states)
 
 

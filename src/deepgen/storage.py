@@ -2,13 +2,17 @@
 
 The configuration is JSON in the file's metadata, with a format version and a closed registry of
 names; every tensor's shape is recomputed from it, and a checksum covers both. Nothing in a file
-is ever imported or run.
+is ever imported or run. Files of states (``state_files.py``) share header, checksum and the way
+of writing.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
 import math
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -21,11 +25,20 @@ from deepgen.errors import ModelFileError
 from deepgen.models import BoltzmannMachine
 from deepgen.units import Binary, Gaussian, Softmax
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 FORMAT_VERSION = 1
 MAX_BYTES = 8 * 2**30
 MAX_HEADER = 2**20
 MAX_LAYERS = 64
 MAX_UNITS = 10_000_000
+BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element
+CHUNK = 2**24  # bytes of one write
+
+logger = logging.getLogger("deepgen")
 
 _UNITS = {"binary": Binary, "gaussian": Gaussian, "softmax": Softmax}
 _UNIT_OPTIONS = {
@@ -69,11 +82,15 @@ def save(model, path, *, extra=None):
         If the file cannot be written; an existing file is unharmed.
     """
     config, tensors = describe(model)
-    header = {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}
+    write(path, {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}, tensors)
+
+
+def write(path, config, tensors):
+    """Write a configuration and tensors with their checksum, atomically."""
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    header["sha256"] = _checksum(header, contiguous)
+    config = {**config, "sha256": _checksum(config, contiguous)}
     # one entry: safetensors writes several in an order that changes from call to call
-    metadata = {"deepgen": json.dumps(header, sort_keys=True, allow_nan=False)}
+    metadata = {"deepgen": json.dumps(config, sort_keys=True, allow_nan=False)}
     write_atomically(path, serialize(contiguous, metadata=metadata))
 
 
@@ -87,24 +104,65 @@ def _checksum(config, tensors):
 
 
 def write_atomically(path, data):
-    """Write bytes beside `path`, flush them to the disk, and rename: never half a file."""
+    """Write bytes beside `path`, flush them to the disk, and rename: never half a file.
+
+    What earlier writers of the same path left behind when they were killed is removed.
+    """
     path = Path(path)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    _sweep(path)
+    temporary, handle = _temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        left = memoryview(data)
+        while len(left):  # a write may take less than all
+            left = left[os.write(handle, left[:CHUNK]) :]
+        os.fsync(handle)
+        os.replace(temporary, path)  # still locked: that tells others that we are alive
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(handle)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _temporary(path):
+    """Make a file beside `path`, locked while its writer lives."""
+    while True:
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if fcntl is None:
+            return temporary, handle
+        # some network disks have no locks: then nothing is swept there either
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return temporary, handle
+        os.close(handle)  # swept by another writer before it was locked
+
+
+def _sweep(path):
+    """Remove temporary files of `path` whose writers are dead: nobody holds their locks."""
+    ours = rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp"
+    # tidying up is no reason to fail: what is wrong with the folder, the write will say
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent) if fcntl else ():
+            if re.fullmatch(ours, name):
+                _remove_if_stale(path.parent / name)
+
+
+def _remove_if_stale(temporary):
+    handle = os.open(temporary, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        temporary.unlink(missing_ok=True)
+    except BlockingIOError:
+        logger.debug("%s is being written by another process", temporary)
+    finally:
+        os.close(handle)
 
 
 def _refuse_duplicates(pairs):
@@ -118,7 +176,8 @@ def _refuse_constant(name):
     raise ValueError(f"{name} is not JSON")
 
 
-def _json(text):
+def parse_json(text):
+    """Parse JSON; a name that stands twice, NaN or Infinity is a ValueError."""
     return json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
 
 
@@ -145,9 +204,9 @@ def _parse_header(path, prefix, start, size):
     if len(prefix) < 8 or length > min(MAX_HEADER, size - 8):
         raise ModelFileError(f"{path}: not a deepgen model file (no safetensors header)")
     try:
-        header = _json(start[:length].decode())
+        header = parse_json(start[:length].decode())
         metadata = header.pop("__metadata__")
-        config = _json(metadata.pop("deepgen"))
+        config = parse_json(metadata.pop("deepgen"))
         shapes = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a deepgen model file ({error})") from None
@@ -165,12 +224,22 @@ def _is_count(value, most):
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
-def _check_config(path, config):
+def check_version(path, config):
+    """Raise ModelFileError unless this version of deepgen knows the file's."""
     version = config.get("format_version")
     _require(_is_count(version, math.inf), path, "it has no format_version")
     _require(
         version <= FORMAT_VERSION, path,
         f"format version {version} is newer than {FORMAT_VERSION}; update deepgen to read it",
+    )  # fmt: skip
+
+
+def _check_config(path, config):
+    check_version(path, config)
+    _require(
+        "kind" not in config, path,
+        "this is the checkpoint of a run, not a model; go on from it with fit(X, resume=...), or "
+        "load_checkpoint",
     )  # fmt: skip
     _require(
         set(config) == {"format_version", "model", "layers", "observed", "extra", "sha256"}, path,
@@ -214,6 +283,40 @@ def _expected_shapes(layers):
     return shapes
 
 
+def read_tensors(path, config, shapes):
+    """Return the tensors of a file whose header is known to be right.
+
+    Parameters
+    ----------
+    path : Path
+    config : dict
+        With its ``sha256``.
+    shapes : dict of {str: (str, tuple)}
+        Type and shape of each tensor, from the header.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not whole.
+    """
+    n_bytes = 0
+    for tag, shape in shapes.values():
+        _require(tag in BYTES and all(type(n) is int and n >= 0 for n in shape), path, "damaged")
+        n_bytes += BYTES[tag] * math.prod(shape)
+    _require(
+        8 <= path.stat().st_size - n_bytes <= 8 + MAX_HEADER, path,
+        f"it should hold {n_bytes} bytes of tensors, but is {path.stat().st_size} bytes long",
+    )  # fmt: skip
+    try:
+        tensors = parse(path.read_bytes())
+    except (SafetensorError, ValueError) as error:
+        raise ModelFileError(f"{path}: damaged ({error})") from None
+    _require(set(tensors) == set(shapes), path, "tensors are missing or unknown")
+    signed = {name: value for name, value in config.items() if name != "sha256"}
+    _require(config["sha256"] == _checksum(signed, tensors), path, "damaged (wrong checksum)")
+    return tensors
+
+
 def load_model(path):
     """Read a model file.
 
@@ -244,17 +347,7 @@ def load_model(path):
             shapes[name] == ("F32", shape), path,
             f"tensor {name} must be F32 of shape {shape}, got {shapes[name]}",
         )  # fmt: skip
-    n_bytes = sum(4 * math.prod(shape) for shape in expected.values())
-    _require(
-        8 <= path.stat().st_size - n_bytes <= 8 + MAX_HEADER, path,
-        f"it should hold {n_bytes} bytes of tensors, but is {path.stat().st_size} bytes long",
-    )  # fmt: skip
-    try:
-        tensors = parse(path.read_bytes())
-    except (SafetensorError, ValueError) as error:
-        raise ModelFileError(f"{path}: damaged ({error})") from None
-    _require(set(tensors) == set(expected), path, "tensors are missing or unknown")
-    _require(config.pop("sha256") == _checksum(config, tensors), path, "damaged (wrong checksum)")
+    tensors = read_tensors(path, config, shapes)
     layers = []
     try:
         for l, layer in enumerate(config["layers"]):

@@ -8,13 +8,15 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from deepgen._kernels import engine
 from deepgen.errors import DivergedError
+from deepgen.hooks import Hooks
 from deepgen.models import BoltzmannMachine, Parameters
 from deepgen.optimizers import Linear
-from deepgen.states import dense
+from deepgen.progress import OWN, ProgressBar
+from deepgen.state_files import check_form, plain
+from deepgen.states import Particles, dense
 from deepgen.stream import BINARIZE, Stream
 from deepgen.threads import Governor
 from deepgen.units import Gaussian
@@ -139,10 +141,19 @@ class Trainer:
 
     Attributes
     ----------
-    n_updates, epoch : int
-        Place of the run.
+    n_updates, epoch, batch : int
+        Place of the run: updates and whole epochs so far, batches of the epoch that has begun.
     history : list of dict
         One entry an epoch.
+    rate_scale : float
+        Multiplies the schedule's rate; 1 unless a callback has changed it.
+    whole : bool
+        False in the middle of an update, and after one that diverged.
+    stopped, finished : bool
+        Whether a callback asked for the end; whether :meth:`fit` reached it.
+    frame : dict
+        Plain data and arrays that a checkpoint keeps around the run for those who made it: the
+        settings that it must agree with, finished layers of a stack. The trainer does not read it.
     """
 
     def __init__(
@@ -155,19 +166,26 @@ class Trainer:
         self.parameters = Parameters(model)
         self.rule_state = rule.start(model, stream.child("rule"))
         self.optimizer_state = optimizer.start(self.parameters)
-        self.n_updates = self.epoch = 0
+        self.n_updates = self.epoch = self.batch = 0
         self.history = []
-        self.learning_rate = schedule(0.0)
+        self.learning_rate, self.rate_scale = float(schedule(0.0)), 1.0
+        self.whole, self.stopped, self.finished = True, False, False
+        self.frame = {}
+        self._n_rows, self._seconds = 0, 0.0  # of the epoch that has begun
         self._good = self.parameters.snapshot()
+        self._before = None  # what the reports of an epoch may change, as it was before them
+        self._callback_states = {}  # from a checkpoint, until there are callbacks
+        self._hooks = Hooks()
         self._workspace = engine.Workspace()
         self._governor = Governor(n_threads)
 
     def __getstate__(self):
-        tools = ("_workspace", "_governor")
+        tools = ("_workspace", "_governor", "_hooks")
         return {name: value for name, value in vars(self).items() if name not in tools}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
+        self._hooks = Hooks()
         self._workspace = engine.Workspace()
         self._governor = Governor(self.n_threads)
 
@@ -180,7 +198,104 @@ class Trainer:
 
     def model(self):
         """Return the model that this run stands for: averaged where averaging has begun."""
-        return self.parameters.to_model(self.optimizer_state["average"].arrays)
+        return self.parameters.to_model(self.optimizer_state["average"]["arrays"])
+
+    def keep(self):
+        """Return copies of what :meth:`model` is made of, and the particles, as a tree."""
+        average = self.optimizer_state["average"]["arrays"]
+        particles = self.rule_state.particles
+        arrays = self.parameters.learned() if average is None else average
+        return {
+            "parameters": {name: array.copy() for name, array in arrays.items()},
+            "particles": particles and [array.copy() for array in particles.states],
+        }
+
+    def put_back(self, kept):
+        """Go back to what :meth:`keep` returned; the optimizer begins anew."""
+        self.parameters.restore(kept["parameters"])
+        self.optimizer_state = self.optimizer.start(self.parameters)
+        if kept["particles"]:
+            self.rule_state.particles = Particles([array.copy() for array in kept["particles"]])
+
+    # --- going on after a stop ----------------------------------------------------------------
+
+    def state(self):
+        """Return all that decides how the run goes on, and its history.
+
+        A tree of plain data and arrays (:mod:`deepgen.state_files`). Callbacks of an epoch that
+        one of them broke off are as they were before it: they will be called again. Some arrays
+        are the run's own: write or copy them before the next update.
+        """
+        before = self._before or {"callbacks": self._hooks.states(), "rate_scale": self.rate_scale}
+        return plain({
+            "place": {
+                "n_updates": self.n_updates, "epoch": self.epoch, "batch": self.batch,
+                "n_rows": self._n_rows, "seconds": self._seconds,
+                "reported": self._before is None,
+                "stopped": self.stopped, "finished": self.finished,
+            },
+            "stream": {"key": self.stream.key, "position": self.stream.position},
+            "learning_rate": float(self.learning_rate),
+            "rate_scale": float(before["rate_scale"]),
+            "start": [layer.parameters() for layer in self.parameters.layers],
+            "parameters": self.parameters.snapshot(),
+            "good": self._good,
+            "rule": self.rule_state.tree(),
+            "optimizer": self.optimizer_state,
+            "history": self.history,
+            "callbacks": before["callbacks"],
+        })  # fmt: skip
+
+    def restore(self, state):
+        """Go on from what :meth:`state` returned, in a run made with the same settings.
+
+        Raises
+        ------
+        ValueError
+            If the state is not one of such a run; nothing is changed then.
+        """
+        expected = self.state()
+        free = ("history", "callbacks")  # theirs is any form
+        average = state.get("optimizer", {}).get("average")
+        if isinstance(average, dict) and average.get("arrays") is not None:
+            expected["optimizer"]["average"]["arrays"] = expected["parameters"]
+        check_form({**state, **dict.fromkeys(free)}, {**expected, **dict.fromkeys(free)}, "state")
+        history, place = state["history"], state["place"]
+        if (
+            not isinstance(state["callbacks"], dict)
+            or not isinstance(history, list)
+            or not all(isinstance(entry, dict) and set(OWN) <= set(entry) for entry in history)
+            or any(value < 0 for value in place.values())
+            or (not place["reported"] and not history)
+        ):
+            raise ValueError("state holds no valid place or history")
+        layers = [
+            layer.replace(**vectors)
+            for layer, vectors in zip(self.parameters.layers, state["start"], strict=True)
+        ]
+        parameters = Parameters(self.parameters.model.replace(layers=layers))
+        parameters.restore(state["parameters"])
+        rule_state = type(self.rule_state).from_tree(state["rule"])
+        name = parameters.first_non_finite()
+        if name is not None:
+            raise ValueError(f"state.{name} is not finite")
+        self.parameters, self.rule_state = parameters, rule_state
+        self.optimizer_state = _copied(state["optimizer"])
+        self._good = _copied(state["good"])
+        self.stream = Stream(**state["stream"])
+        self.learning_rate, self.rate_scale = state["learning_rate"], state["rate_scale"]
+        self.history = _copied(history)
+        self.n_updates, self.epoch, self.batch = (
+            place["n_updates"], place["epoch"], place["batch"],
+        )  # fmt: skip
+        self._n_rows, self._seconds = place["n_rows"], place["seconds"]
+        self.stopped, self.finished = place["stopped"], place["finished"]
+        self.whole, self._callback_states = True, state["callbacks"]
+        self._before = None
+        if not place["reported"]:
+            self._before = {"callbacks": state["callbacks"], "rate_scale": self.rate_scale}
+
+    # --- learning -----------------------------------------------------------------------------
 
     def step(self, batch, progress, context=None):
         """Make one update.
@@ -197,6 +312,7 @@ class Trainer:
         DivergedError
             If a parameter is no longer finite; the last good parameters are put back.
         """
+        self.whole = False
         if self.n_updates % SNAPSHOT_EVERY == 0:
             self._check_particles()
             self._good = self.parameters.snapshot()
@@ -209,7 +325,7 @@ class Trainer:
             phases = self.rule.phases(
                 self.parameters, batch, self.rule_state, site, context=context, **tools
             )
-            self.learning_rate = self.schedule(progress)
+            self.learning_rate = self.rate_scale * self.schedule(progress)
             overflow = self.optimizer.step(
                 self.parameters, phases, self.optimizer_state, self.learning_rate, progress, **tools
             )
@@ -217,6 +333,7 @@ class Trainer:
         if overflow:
             self._diverged(self.parameters.first_non_finite() or "parameters")
         self.n_updates += 1
+        self.whole = True
 
     def _check_particles(self):
         """Real-valued particles can run away long before a weight does."""
@@ -228,6 +345,7 @@ class Trainer:
                     self._diverged(f"particles[{l}]")
 
     def _diverged(self, name):
+        self.whole = False
         self.parameters.restore(self._good)
         # particles and velocities may hold what is not finite: begin them anew
         good = self.parameters.to_model()
@@ -240,8 +358,18 @@ class Trainer:
         stream = Stream(self.stream.child("binarize").key, self.n_updates)
         return (stream.uniform(*grey.shape, BINARIZE) < grey).astype(np.uint8)
 
+    def attach(self, callbacks):
+        """Take callbacks along (:mod:`deepgen.hooks`), with what a checkpoint knows of them.
+
+        Whatever they raise is raised before any work.
+        """
+        hooks = Hooks(callbacks)
+        hooks.begin(self)
+        hooks.restore(self._callback_states)
+        self._hooks, self._callback_states = hooks, {}
+
     def fit(self, rows, n_epochs, n_rows, *, callbacks=(), verbose=0):
-        """Train for `n_epochs` epochs.
+        """Train until `n_epochs` epochs are whole; goes on where the run is.
 
         Parameters
         ----------
@@ -250,7 +378,8 @@ class Trainer:
         n_rows : int
             Rows of an epoch.
         callbacks : sequence of callable
-            Called with an :class:`EpochReport` after each epoch; a true value stops training.
+            To :meth:`attach` first. Called with an :class:`EpochReport` after each epoch; a true
+            value stops training.
         verbose : int
             1 or more shows a progress bar.
 
@@ -259,35 +388,66 @@ class Trainer:
         KeyboardInterrupt
             After Ctrl-C, between two updates.
         """
-        per_epoch = -(-n_rows // self.batch_size)
-        total, stop = n_epochs * per_epoch, False
-        # without a bar, no tqdm: it starts locks and threads of its own
-        bar = tqdm(total=total, unit="update") if verbose else None
-        with interrupt_between_steps() as check_interrupt, bar or contextlib.nullcontext():
-            while self.epoch < n_epochs and not stop:
-                began, seen = time.perf_counter(), 0
-                order = Stream(self.stream.child("order").key, self.epoch)
-                for batch in rows.batches(self.batch_size, order):
-                    check_interrupt()
-                    self.step(batch, (self.n_updates + 1) / total)
-                    seen += batch.shape[0]
-                    if bar is not None:
-                        bar.update()
-                self._check_particles()
-                self.epoch += 1
-                stop = self._report(time.perf_counter() - began, seen, callbacks)
+        if callbacks:
+            self.attach(callbacks)
+        if self.finished:  # and now there is more to do
+            self.stopped = self.finished = False
+        total = n_epochs * -(-n_rows // self.batch_size)
+        with (
+            interrupt_between_steps() as check_interrupt,
+            ProgressBar(total, self.n_updates, bool(verbose)) as bar,
+        ):
+            try:
+                if self._before is not None:
+                    self._report()
+                while self.epoch < n_epochs and not self.stopped:
+                    self._epoch(rows, total, check_interrupt, bar)
+                    self._report()
+                    bar.report(self.history[-1])
+                self._hooks.finish(self)
+                self.finished = True
+            except BaseException as error:
+                self._hooks.end(self, error)
+                raise
+            self._hooks.end(self, None)
 
-    def _report(self, seconds, n_rows, callbacks):
-        report = EpochReport(
-            self.epoch, self.n_updates, self.learning_rate, seconds, n_rows,
-            max(float(np.abs(w).max()) for w in self.parameters.weights), self,
-        )  # fmt: skip
-        entry = report.entry
-        entry.update(
-            (name, getattr(report, name))
-            for name in ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
-        )
+    def _epoch(self, rows, total, check_interrupt, bar):
+        """Make the updates of an epoch that are not made yet, and its line of the history."""
+        began = time.perf_counter() - self._seconds
+        order = Stream(self.stream.child("order").key, self.epoch)
+        for batch in rows.batches(self.batch_size, order, skip=self.batch):
+            check_interrupt()
+            self.step(batch, (self.n_updates + 1) / total)
+            self.batch += 1
+            self._n_rows += batch.shape[0]
+            self._seconds = time.perf_counter() - began
+            bar.update(batch.shape[0])
+            self._hooks.between_updates(self)
+        self._check_particles()
+        self.epoch += 1
+        entry = {
+            "epoch": self.epoch, "n_updates": self.n_updates,
+            "learning_rate": float(self.learning_rate), "seconds": time.perf_counter() - began,
+            "n_rows": self._n_rows,
+            "weight_max": max(float(np.abs(w).max()) for w in self.parameters.weights),
+        }  # fmt: skip
         self.history.append(entry)
+        self.batch, self._n_rows, self._seconds = 0, 0, 0.0
+        self._before = {"callbacks": self._hooks.states(), "rate_scale": self.rate_scale}
         logger.info("epoch %(epoch)d: learning rate %(learning_rate).4g, %(seconds).2f s", entry)
-        answers = [callback(report) for callback in callbacks]  # all of them are called
-        return any(answers)
+
+    def _report(self):
+        entry = self.history[-1]
+        report = EpochReport(**{name: entry[name] for name in OWN}, trainer=self, entry=entry)
+        self.stopped = self._hooks.report(report)
+        self._before = None
+        self._hooks.between_updates(self)
+
+
+def _copied(tree):
+    """Return a tree with arrays of its own."""
+    if isinstance(tree, dict):
+        return {name: _copied(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_copied(value) for value in tree]
+    return tree.copy() if isinstance(tree, np.ndarray) else tree

@@ -16,26 +16,18 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen import storage
 from deepgen.data import ArrayRows, IterableRows, check_rule, is_iterable_of_batches, survey
-from deepgen.estimators.settings import check_integer, check_settings, trainer_for, units_for
+from deepgen.estimators import running
+from deepgen.estimators.settings import check_integer, check_settings, units_for
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
 from deepgen.states import Particles, as_states, checked_csr
-from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.training import DEFAULT_UPDATES, initial_model, interrupt_between_steps
+from deepgen.stream import Stream
+from deepgen.training import interrupt_between_steps
 from deepgen.units import Softmax
 
 _DTYPES = [np.dtype(kind) for kind in (np.float64, np.float32, np.uint8, np.bool_)]
-
-
-def _check_same_model(layers, wanted):
-    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
-        if (type(layer), layer.size) != (type(want), want.size):
-            raise ValueError(
-                f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
-                "set the parameters back"
-            )
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -114,7 +106,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # --- learning -----------------------------------------------------------------------------
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, resume=None):
         """Learn from rows.
 
         Parameters
@@ -123,6 +115,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             uint8 and bool are used as they are; CSR stays sparse; a re-iterable of arrays is
             read a batch at a time.
         y : ignored
+        resume : str, path-like or None
+            A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, with
+            the same bits as if it had not been stopped. Settings and rows must be those that it
+            was begun with; `random_state` may be None. A finished run gives its model.
 
         Returns
         -------
@@ -132,30 +128,34 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or a value of X is not valid; raised before any work.
+            If a parameter or a value of X is not valid, or if the checkpoint is that of another
+            run; raised before any work. ModelFileError is one of them: the file is damaged.
+        FileNotFoundError
+            If there is no such checkpoint.
         DivergedError
             If a parameter is no longer finite; `model_` is the last good model.
+        RuntimeError
+            If another thread is fitting this estimator.
         """
         check_settings(self)
-        with self._unchanged_on_error():
-            rows = self._rows(X, reset=True)
-            visible, hidden = units_for(self, rows.n_columns)
-            n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
-            check_rule(rows, visible, as_rule(self.rule))
-            seed = seed_of(self.random_state)
-            stream = Stream.from_random_state(seed)
-            model = initial_model(visible, hidden, mean, variance, n_rows, stream)
-            n_epochs = self.n_epochs
-            if n_epochs is None:
-                n_epochs = -(-DEFAULT_UPDATES // -(-n_rows // self.batch_size))
-            trainer = trainer_for(self, model, stream)
-        self._score_seed = child_seed(seed, "score")
-        try:
-            trainer.fit(
-                rows, n_epochs, n_rows, callbacks=self.callbacks or (), verbose=self.verbose
-            )
-        finally:
-            self._keep(trainer)
+        with running.alone(self):
+            with self._unchanged_on_error():
+                rows = self._rows(X, reset=True)
+                layers = units_for(self, rows.n_columns)
+                found = running.Survey(*survey(rows, layers[0], n_threads=self.n_threads))
+                check_rule(rows, layers[0], as_rule(self.rule))
+                if resume is None:
+                    trainer = running.new_run(self, layers, found)
+                else:
+                    trainer = running.resumed_run(self, layers, found, resume)
+                trainer.attach(self.callbacks or ())
+            self._score_seed = trainer.frame["score_seed"]
+            n_epochs = trainer.frame["settings"]["n_epochs"]
+            try:
+                if not trainer.finished:
+                    trainer.fit(rows, n_epochs, found.n_rows, verbose=self.verbose)
+            finally:
+                self._keep(trainer)
         return self
 
     def partial_fit(self, X, y=None):
@@ -164,7 +164,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Calls that bring multiples of `batch_size` rows give the same bits however they were
         cut; a shorter call is one update. A learning rate of None is constant here; a schedule
         stays at its start, and nothing is averaged, because a stream has no end to move to.
-        After `fit` learning goes on from the fitted model and its particles.
+        After `fit` learning goes on from the fitted model and its particles. Callbacks are not
+        called: :meth:`save_checkpoint` keeps a stream.
 
         Parameters
         ----------
@@ -183,33 +184,25 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "X must be an array or a sparse matrix for partial_fit, got "
                 f"{type(X).__name__}; call partial_fit with each of its batches"
             )
-        with self._unchanged_on_error():
-            rows = self._rows(X, reset=first)
-            visible, hidden = units_for(self, rows.n_columns)
-            n_rows, _, _ = survey(rows, visible, n_threads=self.n_threads)
-            check_rule(rows, visible, as_rule(self.rule))
-            trainer = getattr(self, "_trainer", None)
-            if trainer is None:
-                seed = seed_of(self.random_state)
-                stream = Stream.from_random_state(seed)
-                self._score_seed = child_seed(seed, "score")
-                model = None if first else self.model_
-                if first:  # from one batch, so that it does not matter how calls are cut
-                    batch = ArrayRows(rows.X[: self.batch_size])
-                    n_first, mean, variance = survey(batch, visible, n_threads=self.n_threads)
-                    model = initial_model(visible, hidden, mean, variance, n_first, stream)
-                trainer = trainer_for(self, model, stream, streaming=True)
-                if not first:
-                    trainer.go_on(self.n_updates_, self.history_, self._particles)
-            _check_same_model(trainer.parameters.layers, (visible, hidden))
-        try:
-            with interrupt_between_steps() as check_interrupt:
-                for start in range(0, n_rows, self.batch_size):
-                    check_interrupt()
-                    trainer.step(as_states(rows.X[start : start + self.batch_size]), 0.0)
-        finally:
-            self._keep(trainer)
-            self._trainer = trainer
+        with running.alone(self):
+            with self._unchanged_on_error():
+                rows = self._rows(X, reset=first)
+                layers = units_for(self, rows.n_columns)
+                n_rows, _, _ = survey(rows, layers[0], n_threads=self.n_threads)
+                check_rule(rows, layers[0], as_rule(self.rule))
+                trainer = getattr(self, "_trainer", None)
+                if trainer is None:
+                    trainer = running.stream_run(self, layers, rows.X, goes_on=not first)
+                    self._score_seed = trainer.frame["score_seed"]
+                running.check_same_layers(trainer.parameters.layers, layers)
+            try:
+                with interrupt_between_steps() as check_interrupt:
+                    for start in range(0, n_rows, self.batch_size):
+                        check_interrupt()
+                        trainer.step(as_states(rows.X[start : start + self.batch_size]), 0.0)
+            finally:
+                self._keep(trainer)
+                self._trainer = trainer
         return self
 
     @contextlib.contextmanager
@@ -483,6 +476,52 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         storage.save(self.model_, path, extra={"estimator": "RBM", "score_seed": self._score_seed})
+
+    def save_checkpoint(self, path):
+        """Write all that `partial_fit` needs to go on with the same bits, atomically.
+
+        For streams; `fit` has :class:`deepgen.Checkpoint`.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        check_is_fitted(self)
+        if self._trainer is None:  # partial_fit would begin one
+            self._trainer = running.stream_run_after_fit(self)
+        running.save_stream(self, path)
+
+    def load_checkpoint(self, path):
+        """Go on where :meth:`save_checkpoint` was called: `partial_fit` gives the same bits.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        RBM
+            This estimator, whose settings must be those of the stream; `random_state` may be
+            None.
+
+        Raises
+        ------
+        ValueError
+            If the settings differ; the message names them. ModelFileError is one of them: the
+            file is damaged or no checkpoint.
+        FileNotFoundError
+            If there is none.
+        """
+        check_settings(self)
+        with running.alone(self), self._unchanged_on_error():
+            trainer, names = running.load_stream(self, path, units_for)
+            vars(self).pop("feature_names_in_", None)
+            if names is not None:
+                self.feature_names_in_ = np.array(names, dtype=object)
+            self._score_seed = trainer.frame["score_seed"]
+            self._keep(trainer)
+            self._trainer = trainer
+        return self
 
     @classmethod
     def from_model(cls, model):

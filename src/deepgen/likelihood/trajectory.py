@@ -70,6 +70,40 @@ class Trajectory:
         self._value = sum(float(layer.log_normalizer(layer.bias[None])[0]) for layer in layers)
         self._variance = 0.0
 
+    def state(self):
+        """Return where the path is, as plain data and arrays that nobody changes."""
+        return {
+            "stream": {"key": self._stream.key, "position": self._stream.position},
+            "moves": self._moves,
+            "layers": [layer.parameters() for layer in self._model.layers],
+            "weights": list(self._model.weights),
+            "particles": list(self._particles.states),
+            "value": float(self._value),
+            "variance": float(self._variance),
+        }
+
+    @classmethod
+    def from_state(cls, state, model, *, n_threads=None):
+        """Return the path that :meth:`state` was called on.
+
+        Parameters
+        ----------
+        state : dict
+        model : BoltzmannMachine
+            One with the same layers; its parameters do not matter.
+        n_threads : int or None
+        """
+        path = cls(model, len(state["particles"][0]), random_state=0, n_threads=n_threads)
+        layers = [
+            layer.replace(**vectors)
+            for layer, vectors in zip(model.layers, state["layers"], strict=True)
+        ]
+        path._stream, path._moves = Stream(**state["stream"]), state["moves"]
+        path._model = model.replace(layers=layers, weights=state["weights"])
+        path._particles = Particles(state["particles"])
+        path._value, path._variance = state["value"], state["variance"]
+        return path
+
     def advance(self, model, n_steps, particles=None):
         """Move on to another model of the same shape.
 

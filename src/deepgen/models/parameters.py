@@ -33,8 +33,7 @@ class Parameters:
             for layer in model.layers
         ]
         self.precisions = [
-            None if layer.precision is None else np.array(layer.precision)
-            for layer in model.layers
+            None if layer.precision is None else np.array(layer.precision) for layer in model.layers
         ]
         self.chain = engine.Chain(
             [

@@ -1,0 +1,164 @@
+"""Checkpoints of a run: when they are written, and whether one fits the run that goes on.
+
+A checkpoint is the trainer's state and the frame around it (``Trainer.frame``): the settings that
+decide bits, and whatever else its maker needs to go on, finished layers of a stack say.
+"""
+
+import logging
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from deepgen import state_files
+
+logger = logging.getLogger("deepgen")
+
+
+def save(trainer, path):
+    """Write a trainer's state and its frame to a file, atomically."""
+    state_files.save({"frame": trainer.frame, "trainer": trainer.state()}, path)
+
+
+def load(path):
+    """Return (frame, state) of a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError, ModelFileError
+    """
+    try:
+        tree = state_files.load(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no checkpoint {str(path)!r}; leave `resume` out to begin a run that writes "
+            "it, or name the file that dg.Checkpoint was given"
+        ) from None
+    if set(tree) != {"frame", "trainer"} or not all(isinstance(v, dict) for v in tree.values()):
+        raise state_files.ModelFileError(f"{path}: damaged (no frame or no trainer)")
+    return tree["frame"], tree["trainer"]
+
+
+def require_same(found, expected, path):
+    """Raise ValueError naming each setting of a checkpoint that is not the run's.
+
+    Parameters
+    ----------
+    found, expected : dict
+        Plain data by name.
+    path : str or path-like
+    """
+    found = found if isinstance(found, dict) else {}
+    other = [
+        f"{name} is {expected.get(name, 'not set')!s} here and {found.get(name, 'not set')!s} there"
+        for name in sorted({*found, *expected})
+        if found.get(name) != expected.get(name)
+    ]
+    if other:
+        raise ValueError(
+            f"{path} is the checkpoint of another run: {'; '.join(other)}. Go on with the settings "
+            "and the data that it was begun with, or leave it out"
+        )
+
+
+def restore(trainer, state, path):
+    """Put a checkpoint's state into a trainer made with the same settings.
+
+    Raises
+    ------
+    ModelFileError
+        If the state is not one of such a trainer.
+    """
+    try:
+        trainer.restore(state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise state_files.ModelFileError(f"{path}: damaged ({error})") from None
+
+
+class Checkpoint:
+    """Callback that writes the run to a file now and then, and where it is broken off.
+
+    ``rbm.fit(X, resume=path)`` goes on from the file with the same bits as if nothing had
+    happened. The file is replaced atomically: it is always a whole one. After Ctrl-C or an error
+    of a callback it is written once more, and at the end, where ``resume`` returns the finished
+    model. A run that diverged is not written: the file is that of before.
+
+    Parameters
+    ----------
+    path : str or path-like
+        One file; its folder must exist.
+    minutes : float or None, default 10.0
+        Write after this many minutes, in the middle of an epoch too. None: never by the clock.
+    epochs : int or None
+        Write after every so many epochs too.
+    on_save_error : {"warn", "raise"}, default "warn"
+        What a full disk does: a warning, and training goes on with the last file in place, or
+        an error.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import deepgen as dg
+    >>> X = dg.datasets.sample_bars_and_stripes(200, 3, random_state=0)
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.checkpoint")
+    >>> rbm = dg.RBM(8, n_epochs=3, random_state=0, callbacks=[dg.Checkpoint(path)])
+    >>> rbm.fit(X, resume=path if os.path.exists(path) else None).n_updates_
+    6
+    """
+
+    def __init__(self, path, *, minutes=10.0, epochs=None, on_save_error="warn"):
+        number = isinstance(minutes, int | float) and not isinstance(minutes, bool)
+        if minutes is not None and not (number and minutes >= 0):
+            raise ValueError(f"minutes must be None or a number of at least 0, got {minutes!r}")
+        if epochs is not None and (
+            isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1
+        ):
+            raise ValueError(f"epochs must be None or a positive integer, got {epochs!r}")
+        if on_save_error not in ("warn", "raise"):
+            raise ValueError(f"on_save_error must be 'warn' or 'raise', got {on_save_error!r}")
+        self.path, self.minutes, self.epochs = path, minutes, epochs
+        self.on_save_error = on_save_error
+        self._due, self._last = False, time.monotonic()
+
+    def begin(self, trainer):
+        """Start the clock; look for what would keep the file from being written."""
+        folder = Path(self.path).parent
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"the checkpoint {str(self.path)!r} needs its folder {str(folder)!r}: make it first"
+            )
+        if Path(self.path).is_dir():
+            raise IsADirectoryError(f"path must name a file, got the folder {str(self.path)!r}")
+        state_files.plain(trainer.state())  # a rule of one's own may keep what no file can
+        self._due, self._last = False, time.monotonic()
+
+    def __call__(self, report):
+        """Note that an epoch is over."""
+        self._due = self.epochs is not None and report.epoch % self.epochs == 0
+
+    def between_updates(self, trainer):
+        """Write, if it is time."""
+        late = self.minutes is not None and time.monotonic() - self._last >= 60.0 * self.minutes
+        if late or self._due:
+            self._write(trainer, self.on_save_error)
+
+    def end(self, trainer, error):
+        """Write the end of the run, or the place where it was broken off."""
+        if trainer.whole:
+            self._write(trainer, self.on_save_error if error is None else "warn")
+
+    def _write(self, trainer, on_error):
+        try:
+            save(trainer, self.path)
+        except (OSError, ValueError) as error:
+            if on_error == "raise":
+                raise
+            message = f"the checkpoint {str(self.path)!r} could not be written ({error})"
+            logger.warning("%s", message)
+            warnings.warn(
+                f"{message}; training goes on, and the file of before, if any, is in place",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._due, self._last = False, time.monotonic()

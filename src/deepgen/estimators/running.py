@@ -1,0 +1,242 @@
+"""From an estimator's settings to a run of learning: a new one, or one that goes on."""
+
+import contextlib
+import numbers
+import os
+import threading
+from dataclasses import dataclass, is_dataclass
+
+import numpy as np
+
+from deepgen import checkpoints
+from deepgen.data import ArrayRows, survey
+from deepgen.errors import ModelFileError
+from deepgen.estimators.settings import trainer_for
+from deepgen.optimizers import SGD
+from deepgen.rules import as_rule
+from deepgen.stream import Stream, child_seed, seed_of
+from deepgen.training import DEFAULT_UPDATES, initial_model
+from deepgen.units import Units, as_units
+
+# Where a schedule of one's own is looked at, to tell it from others.
+_PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was measured of the rows: their number, mean and variance by column."""
+
+    n_rows: int
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def _text(value):
+    """Return what tells a setting from another one, in every process the same."""
+    if callable(value) and not is_dataclass(value):
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        return f"{name}, {[float(value(place)) for place in _PLACES]}"
+    known = is_dataclass(value) or isinstance(value, Units)
+    return repr(value) if known else type(value).__qualname__
+
+
+def _settings(estimator, trainer):
+    """Return the settings that decide the bits of a run, as plain data."""
+    return {
+        "estimator": type(estimator).__name__,
+        "n_hidden": int(estimator.n_hidden),
+        "visible": _text(as_units(estimator.visible, "visible")),
+        "hidden": _text(as_units(estimator.hidden, "hidden")),
+        "rule": _text(as_rule(estimator.rule)),
+        "learning_rate": _text(trainer.schedule),
+        "optimizer": _text(estimator.optimizer or SGD()),
+        "batch_size": int(estimator.batch_size),
+        "binarize": bool(estimator.binarize),
+        "n_features": int(estimator.n_features_in_),
+    }
+
+
+def n_epochs_for(estimator, n_rows):
+    """Return the number of epochs: as asked for, else enough for the default updates."""
+    if estimator.n_epochs is not None:
+        return int(estimator.n_epochs)
+    return -(-DEFAULT_UPDATES // -(-n_rows // estimator.batch_size))
+
+
+def new_run(estimator, layers, found):
+    """Return a trainer at its first update."""
+    return _fit_trainer(estimator, layers, found, seed_of(estimator.random_state))
+
+
+def _fit_trainer(estimator, layers, found, seed):
+    stream = Stream.from_random_state(seed)
+    model = initial_model(*layers, found.mean, found.variance, found.n_rows, stream)
+    trainer = trainer_for(estimator, model, stream)
+    settings = _settings(estimator, trainer)
+    settings["n_samples"] = int(found.n_rows)
+    settings["n_epochs"] = n_epochs_for(estimator, found.n_rows)
+    trainer.frame = {**_seeds(seed), "settings": settings, "mean": np.asarray(found.mean)}
+    return trainer
+
+
+def _seeds(seed):
+    return {"seed": seed, "score_seed": child_seed(seed, "score")}
+
+
+def resumed_run(estimator, layers, found, path):
+    """Return the trainer of a checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If it is that of another run; the message names what differs.
+    """
+    frame, state = checkpoints.load(path)
+    seed = _seed_of(estimator, frame, path)
+    trainer = _fit_trainer(estimator, layers, found, seed)
+    checkpoints.require_same(frame.get("settings"), trainer.frame["settings"], path)
+    _require_same_rows(frame.get("mean"), found, path)
+    checkpoints.restore(trainer, state, path)
+    return trainer
+
+
+def _seed_of(estimator, frame, path):
+    seed, wish = frame.get("seed"), estimator.random_state
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ModelFileError(f"{path}: damaged (no seed)")
+    if isinstance(wish, numbers.Integral) and wish != seed:
+        checkpoints.require_same({"random_state": seed}, {"random_state": int(wish)}, path)
+    return seed
+
+
+def _require_same_rows(mean, found, path):
+    if not isinstance(mean, np.ndarray) or mean.shape != found.mean.shape:
+        raise ModelFileError(f"{path}: damaged (no mean of the data)")
+    # the same rows, cut or stored in another way, differ by rounding only
+    away = np.abs(found.mean - mean) > 1e-3 * np.sqrt(found.variance) + 1e-5 * np.abs(mean)
+    if away.any():
+        column = int(away.argmax())
+        raise ValueError(
+            f"{path} is the checkpoint of a run on other rows: the mean of column {column} of X "
+            f"is {found.mean[column]:.6g} here and {mean[column]:.6g} there; pass the rows that it "
+            "was begun with, in their order"
+        )
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def stream_run(estimator, layers, X, goes_on):
+    """Return the trainer of a first call of `partial_fit`.
+
+    Parameters
+    ----------
+    estimator : RBM
+    layers : tuple of Units
+    X : ndarray or sparse matrix
+        Rows of the call.
+    goes_on : bool
+        Whether the estimator has a fitted model already.
+    """
+    if goes_on:
+        return stream_run_after_fit(estimator)
+    # from one batch, so that it does not matter how calls are cut
+    batch = ArrayRows(X[: estimator.batch_size])
+    found = Survey(*survey(batch, layers[0], n_threads=estimator.n_threads))
+    seed = seed_of(estimator.random_state)
+    stream = Stream.from_random_state(seed)
+    model = initial_model(*layers, found.mean, found.variance, found.n_rows, stream)
+    return _stream_trainer(estimator, model, seed)
+
+
+def stream_run_after_fit(estimator):
+    """Return a trainer that goes on from the fitted model and its particles."""
+    trainer = _stream_trainer(estimator, estimator.model_, seed_of(estimator.random_state))
+    trainer.go_on(estimator.n_updates_, estimator.history_, estimator._particles)
+    return trainer
+
+
+def _stream_trainer(estimator, model, seed):
+    trainer = trainer_for(estimator, model, Stream.from_random_state(seed), streaming=True)
+    trainer.frame = {**_seeds(seed), "settings": _settings(estimator, trainer)}
+    return trainer
+
+
+def check_same_layers(layers, wanted):
+    """Raise ValueError where a stream's layers are not those that the settings ask for."""
+    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
+        if (type(layer), layer.size) != (type(want), want.size):
+            raise ValueError(
+                f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
+                "set the parameters back"
+            )
+
+
+def save_stream(estimator, path):
+    """Write the state of a stream of `partial_fit`."""
+    trainer = estimator._trainer
+    names = getattr(estimator, "feature_names_in_", None)
+    trainer.frame["feature_names"] = None if names is None else [str(name) for name in names]
+    checkpoints.save(trainer, path)
+
+
+def load_stream(estimator, path, layers_for):
+    """Return the trainer of a stream's checkpoint and the names of its columns.
+
+    Parameters
+    ----------
+    estimator : RBM
+    path : str or path-like
+    layers_for : callable
+        (estimator, number of columns) to its layers.
+    """
+    frame, state = checkpoints.load(path)
+    seed, settings = _seed_of(estimator, frame, path), frame.get("settings")
+    n_features = settings.get("n_features") if isinstance(settings, dict) else None
+    if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
+        raise ModelFileError(f"{path}: damaged (no number of features)")
+    estimator.n_features_in_ = n_features
+    visible, hidden = layers_for(estimator, n_features)
+    zeros = np.zeros(n_features)
+    model = initial_model(visible, hidden, zeros, zeros + 1.0, 1, Stream.from_random_state(seed))
+    trainer = _stream_trainer(estimator, model, seed)
+    checkpoints.require_same(settings, trainer.frame["settings"], path)
+    checkpoints.restore(trainer, state, path)
+    names = frame.get("feature_names")
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if names is not None and not (listed and len(names) == n_features):
+        raise ModelFileError(f"{path}: damaged (names of columns)")
+    return trainer, names
+
+
+# --- one run at a time ------------------------------------------------------------------------
+
+_busy, _lock = set(), threading.Lock()
+
+
+@contextlib.contextmanager
+def alone(estimator):
+    """Let one thread at a time train an estimator; others get a RuntimeError."""
+    with _lock:
+        if id(estimator) in _busy:
+            raise RuntimeError(
+                f"this {type(estimator).__name__} is being fitted already, by another thread or by "
+                "the callback that calls fit; train a copy (sklearn.base.clone), or wait"
+            )
+        _busy.add(id(estimator))
+    try:
+        yield
+    finally:
+        with _lock:
+            _busy.discard(id(estimator))
+
+
+def _free_in_child():
+    # the threads that were training do not exist in the child
+    global _lock
+    _lock = threading.Lock()
+    _busy.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_in_child)

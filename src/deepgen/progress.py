@@ -1,0 +1,51 @@
+"""The progress bar of a run."""
+
+import time
+
+from tqdm.auto import tqdm
+
+# What every line of a history has; a callback's numbers are the others.
+OWN = ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
+
+
+class ProgressBar:
+    """Updates done and left, rows a second, and the newest numbers of callbacks.
+
+    Parameters
+    ----------
+    total, done : int
+        Updates of the run, and those of an earlier part of it.
+    shown : bool
+        False: nothing happens, and tqdm, which starts locks and threads, is not called.
+    """
+
+    def __init__(self, total, done, shown):
+        self._bar = tqdm(total=total, initial=done, unit="update") if shown else None
+        self._began, self._rows, self._numbers = time.perf_counter(), 0, ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, n_rows):
+        """Note an update."""
+        if self._bar is None:
+            return
+        self._rows += n_rows
+        speed = self._rows / max(time.perf_counter() - self._began, 1e-9)
+        self._bar.set_postfix_str(f"{speed:,.0f} rows/s{self._numbers}", refresh=False)
+        self._bar.update()
+
+    def report(self, entry):
+        """Show what callbacks found in an epoch."""
+        if self._bar is None:
+            return
+        numbers = (
+            f", {name}={value:.5g}"
+            for name, value in entry.items()
+            if name not in OWN and isinstance(value, int | float)
+        )
+        self._numbers = "".join(numbers)
