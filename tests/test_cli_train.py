@@ -185,6 +185,10 @@ def test_grey_rows_get_a_gap_and_no_likelihood(folder, capsys):
         (["--data", "train.npy", "--out", "m", "--sparsity-strength", "1"], "sparsity"),
         (["--data", "train.npy", "--out", "m", "--history", "h.txt"], ".csv or .json"),
         (["--data", "train.txt", "--out", "m"], ".npy"),
+        (["--data", "train.npy", "--out", "m", "--resume"], "resume needs checkpoint"),
+        (["--data", "train.npy", "--out", "m", "--checkpoint-minutes", "1"], "needs checkpoint"),
+        (["--data", "train.npy", "--out", "m", "--checkpoint", "c", "--checkpoint-minutes", "-1"],
+         "checkpoint_minutes must"),
         (["--data", "train.npy", "--out", "m", "--visible", "gaussian", "--hidden", "gaussian"],
          "Gaussian"),
     ],
@@ -240,7 +244,7 @@ def test_data_that_cannot_be_used_are_code_1(folder, capsys):
 
 def test_files_that_cannot_be_written_fail_first(folder, capsys, monkeypatch):
     """Catches a missing folder that is noticed after an hour of training."""
-    monkeypatch.setattr(dg.RBM, "fit", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(dg.RBM, "fit", lambda *_, **__: pytest.fail("it trained"))
     common = ["train", "--data", "train.npy"]
     assert "no such folder" in fails(capsys, 1, *common, "--out", "no/m")
     assert "folder" in fails(capsys, 1, *common, "--out", folder)
@@ -285,10 +289,40 @@ def test_ctrl_c_keeps_the_model_so_far(folder, capsys, monkeypatch):
     assert 1 <= len(entries) < 1000
 
 
+def test_a_stopped_run_goes_on_with_the_same_bits(folder, capsys, monkeypatch):
+    """Catches --resume that begins anew, or forgets the particles: its file would differ. A run
+    that is always started with --resume must begin where there is no checkpoint yet."""
+    argv = ["train", "--data", "train.npy", "--out", "m", "--n-hidden", "4", "--n-epochs", "6"]
+    assert call(capsys, *argv)[0] == 0
+    whole = (folder / "m").read_bytes()
+    argv += ["--checkpoint", "c", "--resume"]
+    stop = [lambda report: report.epoch == 2 and os.kill(os.getpid(), signal.SIGINT)]
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_callbacks", lambda *_: stop)
+        code, out, lines = call(capsys, *argv)
+    assert (code, out) == (130, "")
+    assert "starting anew" in lines[0]
+    assert "--resume" in lines[1]
+    assert (folder / "m").read_bytes() != whole
+    code, out, lines = call(capsys, *argv, "--json")
+    assert (code, lines) == (0, [])
+    assert (folder / "m").read_bytes() == whole
+    assert json.loads(out)["last_epoch"]["epoch"] == 6
+
+
+def test_a_checkpoint_of_another_run_is_code_1(folder, capsys):
+    """Catches a traceback, and a run that goes on with another run's particles."""
+    argv = ["train", "--data", "train.npy", "--out", "m", "--checkpoint", "c", "--n-epochs", "2"]
+    assert call(capsys, *argv, "--n-hidden", "4")[0] == 0
+    assert "n_hidden" in fails(capsys, 1, *argv, "--n-hidden", "5", "--resume")
+    (folder / "c").write_text("no checkpoint")
+    assert "c" in fails(capsys, 1, *argv, "--n-hidden", "4", "--resume")
+
+
 def test_ctrl_c_before_training_writes_nothing(folder, capsys, monkeypatch):
     """Catches an AttributeError where there is no model yet."""
 
-    def interrupted(self, X):
+    def interrupted(self, X, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dg.RBM, "fit", interrupted)

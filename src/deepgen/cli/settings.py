@@ -74,6 +74,9 @@ FILES = (
     Setting("valid", str, "held-out rows, whose likelihood goes into the history", metavar="FILE"),
     Setting("out", str, "the model file to write, by custom .safetensors", metavar="FILE"),
     Setting("history", str, "write a line an epoch to a .csv or .json file", metavar="FILE"),
+    Setting("checkpoint", str, "a file to go on from after a stop", metavar="FILE"),
+    Setting("checkpoint_minutes", float, "how often it is written (10)"),
+    Setting("resume", bool, "go on from the checkpoint, if there is one (no)"),
 )
 HYPER_PARAMETERS = (
     Setting("n_hidden", int, "hidden units (256)"),

@@ -5,16 +5,15 @@ import csv
 import io
 import sys
 import time
+from pathlib import Path
 
-import numpy as np
-
+from deepgen.checkpoints import Checkpoint
 from deepgen.cli.errors import CommandError, InterruptedRun, UsageError
 from deepgen.cli.output import as_json, print_fields
 from deepgen.cli.rows import check_target, read_rows
 from deepgen.cli.settings import FILES, HYPER_PARAMETERS, estimator_for, read_config
 from deepgen.errors import DivergedError
-from deepgen.likelihood import free_energy
-from deepgen.monitors import LikelihoodMonitor
+from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.states import as_states
 from deepgen.storage import write_atomically
 from deepgen.units import as_units
@@ -51,15 +50,17 @@ def run(arguments):
     out, history = settings["out"], settings.get("history")
     check_target(out)
     check_target(history, (".csv", ".json"))
+    checkpoint, resume = _checkpoint(settings)
     X = read_rows(settings["data"])
-    rbm.callbacks = _callbacks(rbm, X, settings)
+    rbm.callbacks = [*_callbacks(rbm, X, settings), *checkpoint]
     progress = sys.stderr.isatty() if arguments.progress is None else arguments.progress
     rbm.verbose = int(progress)
     began = time.perf_counter()
     try:
-        rbm.fit(X)
+        rbm.fit(X, resume=resume)
     except KeyboardInterrupt:
-        raise InterruptedRun(f"interrupted; {_keep(rbm, out, history)}") from None
+        how = "; go on by the same command with --resume" if checkpoint else ""
+        raise InterruptedRun(f"interrupted; {_keep(rbm, out, history)}{how}") from None
     except DivergedError as error:
         raise CommandError(f"{error} ({_keep(rbm, out, history)})") from error
     except ValueError as error:
@@ -126,6 +127,27 @@ def _csv(history):
     return text.getvalue()
 
 
+def _checkpoint(settings):
+    """Return the callback that writes checkpoints, in a list, and the file to go on from."""
+    path = settings.get("checkpoint")
+    if path is None:
+        for name in ("checkpoint_minutes", "resume"):
+            if name in settings:
+                raise UsageError(f"{name} needs checkpoint, the file")
+        return [], None
+    check_target(path)
+    try:
+        callback = Checkpoint(path, minutes=settings.get("checkpoint_minutes", 10.0))
+    except ValueError as error:
+        raise UsageError(f"checkpoint_{error}") from error
+    if not settings.get("resume", False):
+        return [callback], None
+    if not Path(path).exists():  # a job that is always started with --resume begins so
+        print(f"deepgen: no checkpoint {path} yet: starting anew", file=sys.stderr)
+        return [callback], None
+    return [callback], path
+
+
 def _callbacks(rbm, X, settings):
     if "valid" not in settings:
         return []
@@ -141,24 +163,7 @@ def _callbacks(rbm, X, settings):
         visible.check(states)
     except ValueError as error:
         raise CommandError(f"{settings['valid']}: {error}") from error
-    watch = [_FreeEnergyGap(X[:GAP_ROWS], states)]
+    watch = [FreeEnergyGap(X[:GAP_ROWS], states, n_threads=rbm.n_threads)]
     if visible.is_state(states) and visible.missing(states) is None:
         watch.append(LikelihoodMonitor(states, n_threads=rbm.n_threads))
     return watch
-
-
-class _FreeEnergyGap:
-    """Callback: mean free energy of held-out rows minus that of training rows.
-
-    Near 0 while the model treats both alike; it grows when the model learns the training rows
-    by heart (Hinton 2010, section 6). It needs no log Z.
-    """
-
-    def __init__(self, train, valid):
-        self.train, self.valid = as_states(train), valid
-
-    def __call__(self, report):
-        """Add the gap to the history."""
-        model = report.trainer.model()
-        gap = np.mean(free_energy(model, self.valid)) - np.mean(free_energy(model, self.train))
-        report.entry["free_energy_gap"] = float(gap)
