@@ -27,6 +27,10 @@ exclude_patterns = ["gallery/**.ipynb", "gallery/**.py", "gallery/**.json"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+# scikit-learn adds these for metadata routing; their text refers to its own glossary
+autodoc_default_options = {
+    "exclude-members": "set_fit_request, set_partial_fit_request, set_score_request"
+}
 numpydoc_show_class_members = False
 
 sphinx_gallery_conf = {
