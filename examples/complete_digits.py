@@ -1,8 +1,12 @@
-"""Complete digits whose lower half is missing, with error bars, and draw them to a PNG.
+"""
+Complete what is missing
+========================
 
-Takes a few seconds; nothing is downloaded. Needs matplotlib: pip install 'deepgen[demo]'
+Complete digits whose lower half is missing, with error bars. Takes a few seconds; nothing is
+downloaded. Needs matplotlib: ``pip install 'deepgen[demo]'``.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -28,6 +32,8 @@ print(f"  column means:        {root_mean_square(X_train.mean(axis=0) - X_test):
 print(f"  completed:           {root_mean_square(completed - X_test):.3f}")
 print(f"  as the RBM expects:  {root_mean_square(deviation):.3f}")
 
-ax = plot_completions(X_test[:10], ~missing[:10], completed[:10])
-ax.figure.savefig("completed_digits.png", dpi=150)
-print("drawn to completed_digits.png")
+# %%
+# Blue pixels were not given; grey ones are those that the chains disagree about.
+
+plot_completions(X_test[:10], ~missing[:10], completed[:10])
+plt.show()

@@ -1,6 +1,9 @@
-"""Train an RBM on scikit-learn's 8 x 8 digits, score held-out digits, and sample new ones.
+"""
+Train, score, sample
+====================
 
-Takes a few seconds; nothing is downloaded.
+Train an RBM on scikit-learn's 8 x 8 digits, bracket the likelihood of held-out digits, and draw
+new ones. Takes a few seconds; nothing is downloaded.
 """
 
 import numpy as np
@@ -14,6 +17,7 @@ X_train, X_test = train_test_split(X, test_size=0.2, random_state=0)
 
 rbm = dg.RBM(n_hidden=100, random_state=0).fit(X_train)
 
+# %%
 # The likelihood of independent pixels is what any model should beat.
 p = (X_train.sum(axis=0) + 1) / (len(X_train) + 2)
 independent = (X_test * np.log(p) + (1 - X_test) * np.log(1 - p)).sum(axis=1)
@@ -24,6 +28,9 @@ scores = rbm.score_samples(X_test)  # log-likelihoods with log Z at log_z.value
 low, high = scores.mean() + log_z.value - np.array([log_z.upper, log_z.lower])
 print(f"RBM:                {low:.1f} to {high:.1f}")
 print(f"least likely held-out digit: row {scores.argmin()}, {scores.min():.1f} nats")
+
+# %%
+# Digits that nobody wrote, each from a Gibbs chain of its own.
 
 for sample in rbm.sample(3, random_state=1).reshape(3, 8, 8):
     print()

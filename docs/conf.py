@@ -1,0 +1,49 @@
+"""The documentation site: ``python -m sphinx -W -b html docs build/docs``. Needs no network."""
+
+from pathlib import Path
+
+import matplotlib
+
+import deepgen
+
+matplotlib.use("Agg")
+ROOT = Path(__file__).parents[1]
+
+project = "deepgen"
+author = "The deepgen developers"
+copyright = author
+version = release = deepgen.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["gallery/**.ipynb", "gallery/**.py", "gallery/**.json"]
+
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+# scikit-learn adds these for metadata routing; their text refers to its own glossary
+autodoc_default_options = {
+    "exclude-members": "set_fit_request, set_partial_fit_request, set_score_request"
+}
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": [str(ROOT / "examples")],
+    "gallery_dirs": ["gallery"],
+    "filename_pattern": r"\.py$",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "remove_config_comments": True,
+    "write_computation_times": False,
+}
+
+html_theme = "furo"
+html_title = f"deepgen {release}"
+html_show_sphinx = False

