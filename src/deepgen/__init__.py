@@ -5,6 +5,9 @@ are data (:class:`BoltzmannMachine`), algorithms are functions over them (:func:
 :func:`exact_log_partition`, :func:`ais`, ...).
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from deepgen import datasets
 from deepgen._version import __version__
 from deepgen.callbacks import CSVLog, EarlyStopping, ReduceLearningRate
@@ -12,8 +15,6 @@ from deepgen.checkpoints import Checkpoint
 from deepgen.config import show_config
 from deepgen.context import Context
 from deepgen.errors import DivergedError, ModelFileError
-from deepgen.estimators import RBM
-from deepgen.estimators.loading import load
 from deepgen.likelihood import (
     LogPartition,
     Trajectory,
@@ -35,6 +36,14 @@ from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 from deepgen.threads import set_num_threads
 from deepgen.units import Binary, Gaussian, Softmax, Units
+
+if TYPE_CHECKING:
+    from deepgen.estimators import RBM
+    from deepgen.estimators.loading import load
+
+# Estimators come with their first use: scikit-learn takes three times as long to import as all the
+# rest, and who needs the core alone does not need it.
+_LATER = {"RBM": "deepgen.estimators", "load": "deepgen.estimators.loading"}
 
 __all__ = [
     "CD",
@@ -79,3 +88,14 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+
+def __getattr__(name):
+    if name not in _LATER:
+        raise AttributeError(f"module 'deepgen' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_LATER})

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit
 
 
@@ -30,6 +29,8 @@ def bridge(forward, reverse, *, clusters=None):
     ----------
     Bennett (1976), equations 12 and 13; Meng & Wong (1996), the optimal bridge.
     """
+    from scipy.optimize import brentq  # not needed by those who estimate nothing
+
     back, shift = -reverse, math.log(len(forward) / len(reverse))
 
     def accepted(ratio):
