@@ -1,8 +1,8 @@
 """deepgen: deep generative models on ordinary CPUs.
 
-Estimators (:class:`RBM`) are what most people call; the core below them is public too: models
-are data (:class:`BoltzmannMachine`), algorithms are functions over them (:func:`gibbs`,
-:func:`exact_log_partition`, :func:`ais`, ...).
+Estimators (:class:`RBM`, :class:`MixtureOfBernoullis`) are what most people call; the core below
+them is public too: models are data (:class:`BoltzmannMachine`, :class:`BernoulliMixture`),
+algorithms are functions over them (:func:`gibbs`, :func:`exact_log_partition`, :func:`ais`, ...).
 """
 
 from deepgen import datasets
@@ -10,7 +10,7 @@ from deepgen._version import __version__
 from deepgen.config import show_config
 from deepgen.context import Context
 from deepgen.errors import DivergedError, ModelFileError
-from deepgen.estimators import RBM
+from deepgen.estimators import RBM, MixtureOfBernoullis
 from deepgen.estimators.loading import load
 from deepgen.likelihood import (
     LogPartition,
@@ -24,7 +24,7 @@ from deepgen.likelihood import (
     pseudo_log_likelihood,
     reverse_ais,
 )
-from deepgen.models import BoltzmannMachine
+from deepgen.models import BernoulliMixture, BoltzmannMachine
 from deepgen.monitors import LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
 from deepgen.rules import CD, PCD, Sparsity
@@ -40,6 +40,7 @@ __all__ = [
     "RBM",
     "SGD",
     "Adam",
+    "BernoulliMixture",
     "Binary",
     "BoltzmannMachine",
     "Constant",
@@ -49,6 +50,7 @@ __all__ = [
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
+    "MixtureOfBernoullis",
     "ModelFileError",
     "Particles",
     "Softmax",

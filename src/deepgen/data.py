@@ -30,6 +30,11 @@ class ArrayRows:
         for start in range(0, self.n_rows, CHECK_ROWS):
             yield as_states(self.X[start : start + CHECK_ROWS])
 
+    def chunks(self, size):
+        """Yield the rows in order, `size` at a time."""
+        for start in range(0, self.n_rows, size):
+            yield as_states(self.X[start : start + size])
+
     def batches(self, batch_size, stream):
         """Yield one epoch of batches in the keyed pseudo-random order of `stream`."""
         n_blocks = -(-self.n_rows // BLOCK)
@@ -98,14 +103,18 @@ class IterableRows:
 
     def batches(self, batch_size, stream):
         """Yield one epoch; the order is the iterable's."""
+        return self.chunks(batch_size)
+
+    def chunks(self, size):
+        """Yield the rows in order, `size` at a time."""
         pending, count = [], 0
         for number, batch in enumerate(self.source):
             rows, start = self._matrix(number, batch), 0
             while start < rows.shape[0]:
-                taken = rows[start : start + batch_size - count]
+                taken = rows[start : start + size - count]
                 count += taken.shape[0]
                 start += taken.shape[0]
-                if count == batch_size:
+                if count == size:
                     yield as_states(_join([*pending, taken]))
                     pending, count = [], 0
                 else:

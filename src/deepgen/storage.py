@@ -18,7 +18,7 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
 from deepgen.errors import ModelFileError
-from deepgen.models import BoltzmannMachine
+from deepgen.models import BernoulliMixture, BoltzmannMachine
 from deepgen.units import Binary, Gaussian, Softmax
 
 FORMAT_VERSION = 1
@@ -38,6 +38,10 @@ _VECTORS = {"binary": ("bias",), "gaussian": ("bias", "log_precision"), "softmax
 
 def describe(model):
     """Return (configuration, tensors) of a model: plain data and float32 arrays."""
+    if isinstance(model, BernoulliMixture):
+        tensors = {"log_weights": model.log_weights, "logits": model.logits}
+        sizes = {"n_features": model.n_features, "n_components": model.n_components}
+        return {"model": "BernoulliMixture", **sizes}, tensors
     tags = {kind: tag for tag, kind in _UNITS.items()}
     layers, tensors = [], {}
     for l, layer in enumerate(model.layers):
@@ -58,7 +62,7 @@ def save(model, path, *, extra=None):
 
     Parameters
     ----------
-    model : BoltzmannMachine
+    model : BoltzmannMachine or BernoulliMixture
     path : str or path-like
     extra : dict or None
         Plain JSON data kept beside the configuration (the estimator's name and seed).
@@ -165,6 +169,17 @@ def _is_count(value, most):
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
+_COMMON = {"format_version", "model", "extra", "sha256"}
+_OWN = {
+    "BoltzmannMachine": {"layers", "observed"},
+    "BernoulliMixture": {"n_features", "n_components"},
+}
+
+
+def _mixture_shapes(n_features, n_components):
+    return {"log_weights": (n_components,), "logits": (n_features, n_components)}
+
+
 def _check_config(path, config):
     version = config.get("format_version")
     _require(_is_count(version, math.inf), path, "it has no format_version")
@@ -172,13 +187,22 @@ def _check_config(path, config):
         version <= FORMAT_VERSION, path,
         f"format version {version} is newer than {FORMAT_VERSION}; update deepgen to read it",
     )  # fmt: skip
+    model = config.get("model")
+    _require(isinstance(model, str) and model in _OWN, path, f"unknown model {model!r}")
     _require(
-        set(config) == {"format_version", "model", "layers", "observed", "extra", "sha256"}, path,
+        set(config) == _COMMON | _OWN[model], path,
         "the configuration has unknown or missing entries",
     )  # fmt: skip
-    _require(config["model"] == "BoltzmannMachine", path, f"unknown model {config['model']!r}")
-    layers, extra = config["layers"], config["extra"]
-    _require(isinstance(extra, dict), path, "extra is not an object")
+    _require(isinstance(config["extra"], dict), path, "extra is not an object")
+    if model == "BernoulliMixture":
+        for name in sorted(_OWN[model]):
+            _require(_is_count(config[name], MAX_UNITS), path, f"{name} is not valid")
+    else:
+        _check_layers(path, config)
+
+
+def _check_layers(path, config):
+    layers = config["layers"]
     _require(
         isinstance(layers, list) and 2 <= len(layers) <= MAX_LAYERS, path,
         f"layers must be a list of 2 to {MAX_LAYERS}",
@@ -204,8 +228,10 @@ def _check_config(path, config):
     )  # fmt: skip
 
 
-def _expected_shapes(layers):
-    shapes = {}
+def _expected_shapes(config):
+    if config["model"] == "BernoulliMixture":
+        return _mixture_shapes(config["n_features"], config["n_components"])
+    shapes, layers = {}, config["layers"]
     for l, layer in enumerate(layers):
         for name in _VECTORS[layer["units"]]:
             shapes[f"layers.{l}.{name}"] = (layer["size"],)
@@ -223,7 +249,7 @@ def load_model(path):
 
     Returns
     -------
-    tuple of (BoltzmannMachine, dict)
+    tuple of (BoltzmannMachine or BernoulliMixture, dict)
         The model and the plain data saved beside it.
 
     Raises
@@ -237,7 +263,7 @@ def load_model(path):
     path = Path(path)
     config, shapes = read_header(path)
     _check_config(path, config)
-    expected = _expected_shapes(config["layers"])
+    expected = _expected_shapes(config)
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
     for name, shape in expected.items():
         _require(
@@ -255,14 +281,20 @@ def load_model(path):
         raise ModelFileError(f"{path}: damaged ({error})") from None
     _require(set(tensors) == set(expected), path, "tensors are missing or unknown")
     _require(config.pop("sha256") == _checksum(config, tensors), path, "damaged (wrong checksum)")
-    layers = []
     try:
-        for l, layer in enumerate(config["layers"]):
-            options = {name: layer[name] for name in _UNIT_OPTIONS[layer["units"]] if name in layer}
-            vectors = {name: tensors[f"layers.{l}.{name}"] for name in _VECTORS[layer["units"]]}
-            layers.append(_UNITS[layer["units"]](**options, **vectors))
-        weights = [tensors[f"weights.{l}"] for l in range(len(layers) - 1)]
-        model = BoltzmannMachine(layers, weights, observed=config["observed"])
+        model = _model_of(config, tensors)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     return model, config["extra"]
+
+
+def _model_of(config, tensors):
+    if config["model"] == "BernoulliMixture":
+        return BernoulliMixture(**tensors)
+    layers = []
+    for l, layer in enumerate(config["layers"]):
+        options = {name: layer[name] for name in _UNIT_OPTIONS[layer["units"]] if name in layer}
+        vectors = {name: tensors[f"layers.{l}.{name}"] for name in _VECTORS[layer["units"]]}
+        layers.append(_UNITS[layer["units"]](**options, **vectors))
+    weights = [tensors[f"weights.{l}"] for l in range(len(layers) - 1)]
+    return BoltzmannMachine(layers, weights, observed=config["observed"])

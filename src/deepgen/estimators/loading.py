@@ -1,7 +1,9 @@
 """From a file back to an estimator."""
 
 from deepgen import storage
+from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
+from deepgen.models import BernoulliMixture
 
 
 def load(path):
@@ -13,7 +15,8 @@ def load(path):
 
     Returns
     -------
-    RBM
+    RBM or MixtureOfBernoullis
+        What the model in the file is.
 
     Raises
     ------
@@ -23,6 +26,8 @@ def load(path):
         If there is no such file.
     """
     model, extra = storage.load_model(path)
+    if isinstance(model, BernoulliMixture):
+        return MixtureOfBernoullis.from_model(model)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
     rbm = RBM.from_model(model)

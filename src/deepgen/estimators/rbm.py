@@ -1,6 +1,5 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
-import contextlib
 import os
 import threading
 import warnings
@@ -12,10 +11,19 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepgen import storage
-from deepgen.data import ArrayRows, IterableRows, check_rule, is_iterable_of_batches, survey
+from deepgen.data import ArrayRows, check_rule, is_iterable_of_batches, survey
+from deepgen.estimators.inputs import (
+    DTYPES,
+    GREY,
+    in_dtype_of,
+    rows_of,
+    rows_with_holes,
+    states_of,
+    unchanged_on_error,
+)
 from deepgen.estimators.settings import check_integer, check_settings, trainer_for, units_for
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
 from deepgen.models import BoltzmannMachine
@@ -25,8 +33,6 @@ from deepgen.states import Particles, as_states, checked_csr
 from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.training import DEFAULT_UPDATES, initial_model, interrupt_between_steps
 from deepgen.units import Softmax
-
-_DTYPES = [np.dtype(kind) for kind in (np.float64, np.float32, np.uint8, np.bool_)]
 
 
 def _check_same_model(layers, wanted):
@@ -137,8 +143,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If a parameter is no longer finite; `model_` is the last good model.
         """
         check_settings(self)
-        with self._unchanged_on_error():
-            rows = self._rows(X, reset=True)
+        with unchanged_on_error(self):
+            rows = rows_of(self, X, reset=True)
             visible, hidden = units_for(self, rows.n_columns)
             n_rows, mean, variance = survey(rows, visible, n_threads=self.n_threads)
             check_rule(rows, visible, as_rule(self.rule))
@@ -183,8 +189,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "X must be an array or a sparse matrix for partial_fit, got "
                 f"{type(X).__name__}; call partial_fit with each of its batches"
             )
-        with self._unchanged_on_error():
-            rows = self._rows(X, reset=first)
+        with unchanged_on_error(self):
+            rows = rows_of(self, X, reset=first)
             visible, hidden = units_for(self, rows.n_columns)
             n_rows, _, _ = survey(rows, visible, n_threads=self.n_threads)
             check_rule(rows, visible, as_rule(self.rule))
@@ -211,16 +217,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._keep(trainer)
             self._trainer = trainer
         return self
-
-    @contextlib.contextmanager
-    def _unchanged_on_error(self):
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
 
     def _keep(self, trainer):
         self.model_ = trainer.model()
@@ -261,7 +257,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if sparse.issparse(X):
             X = checked_csr(X)
-        H = check_array(X, accept_sparse="csr", dtype=_DTYPES, input_name="X", estimator=self)
+        H = check_array(X, accept_sparse="csr", dtype=DTYPES, input_name="X", estimator=self)
         hidden = self.model_.layers[1]
         if H.shape[1] != hidden.size:
             raise ValueError(
@@ -337,12 +333,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         states = self._states(X)
         if not self.model_.layers[0].is_state(states):
-            warnings.warn(
-                "X has values between states, so the result is not a log-likelihood; binarize "
-                "grey values first, for example X > rng.random(X.shape)",
-                UserWarning,
-                stacklevel=2,
-            )
+            warnings.warn(GREY, UserWarning, stacklevel=2)
         if self.model_.layers[0].missing(states) is not None:
             raise ValueError(
                 "X has missing variables (all-zero groups), and log p(v) is that of whole rows; "
@@ -438,21 +429,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_integer(n_chains, "n_chains")
         check_integer(n_sweeps, "n_sweeps", 0)
         check_integer(first_row, "first_row", 0)
-        values = self._validated(X, reset=False, ensure_all_finite=False, ensure_min_samples=0)
-        if missing is None:
-            missing = np.isnan(values)
-        else:
-            missing = np.asarray(missing)
-            if missing.dtype != np.bool_ or missing.shape != values.shape:
-                raise ValueError(
-                    f"missing must be a bool array of shape {values.shape}, got "
-                    f"{missing.dtype} of shape {missing.shape}"
-                )
-        filled = np.where(missing, 0, values)
-        if not np.isfinite(filled).all():
-            raise ValueError("X must be finite where it is observed; mark other entries as missing")
-        states, visible = as_states(filled), self.model_.layers[0]
-        visible.check(states)
+        visible = self.model_.layers[0]
+        values, states, missing = rows_with_holes(self, X, missing, visible)
         if isinstance(visible, Softmax):
             counts = missing.reshape(-1, visible.group).sum(axis=1)
             if not np.isin(counts, (0, visible.group)).all():
@@ -464,8 +442,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             random_state=random_state, first_row=first_row, n_threads=self.n_threads,
         )  # fmt: skip
         completed = draws if method == "draw" else means
-        if np.issubdtype(values.dtype, np.floating):
-            completed = np.where(missing, completed, values).astype(values.dtype)
+        completed = in_dtype_of(values, missing, completed)
         return (completed, deviation) if return_std else completed
 
     # --- files --------------------------------------------------------------------------------
@@ -510,43 +487,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # --- scikit-learn -------------------------------------------------------------------------
 
-    def _rows(self, X, *, reset):
-        if is_iterable_of_batches(X):
-            rows = IterableRows(X)
-            self.n_features_in_ = rows.n_columns
-            vars(self).pop("feature_names_in_", None)
-            return rows
-        return ArrayRows(self._validated(X, reset=reset, accept_sparse="csr"))
-
-    def _validated(self, X, *, reset, **options):
-        if is_iterable_of_batches(X):
-            raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
-        if sparse.issparse(X):
-            X = checked_csr(X)
-        if np.ma.isMaskedArray(X):
-            raise ValueError(
-                "X is a masked array, whose mask would be lost; fill it, or complete rows with "
-                "impute(X.data, missing=X.mask)"
-            )
-        return validate_data(self, X, dtype=_DTYPES, reset=reset, **options)
-
     def _states(self, X):
         check_is_fitted(self)
-        # What scikit-learn's validation does for a plain array costs three times what one row
-        # of the model costs; the units check finiteness and range in any case.
-        plain = (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and len(X) > 0
-            and X.shape[1] == self.n_features_in_
-            and X.dtype in _DTYPES
-            and not hasattr(self, "feature_names_in_")
-        )
-        if not plain:
-            X = self._validated(X, reset=False, accept_sparse="csr")
-        states = as_states(X)
-        self.model_.layers[0].check(states)
-        return states
+        return states_of(self, X, self.model_.layers[0])
 
     @property
     def _n_features_out(self):
