@@ -417,3 +417,34 @@ def finite_difference(function, x, step=1e-3):
             total += factor * float(function(moved))
         slope[place] = total / (12.0 * step)
     return slope
+
+
+# ---------------------------------------------------------------------------------- mixtures
+
+
+def mixture_log_joint(log_weights, logits, x, observed=None):
+    """log w_k + sum over observed j of x_j log p_jk + (1 - x_j) log(1 - p_jk): (rows, k)."""
+    on, off = -softplus(-float64(logits)), -softplus(logits)  # log p, log(1 - p)
+    seen = np.ones(np.shape(x)) if observed is None else float64(observed)
+    return float64(log_weights) + (seen * x) @ on + (seen * (1.0 - float64(x))) @ off
+
+
+def responsibilities(log_weights, logits, x, observed=None):
+    """p(k | x) = exp(log joint) / sum of exp(log joint)."""
+    joint = mixture_log_joint(log_weights, logits, x, observed)
+    return np.exp(joint - log_sum_exp(joint)[:, None])
+
+
+def mixture_log_posterior(log_weights, logits, x, prior_mean, strength):
+    """sum over rows of log p(x) + strength * sum_k of the log joint of k and the prior's mean."""
+    rows = log_sum_exp(mixture_log_joint(log_weights, logits, x)).sum()
+    return rows + strength * mixture_log_joint(log_weights, logits, prior_mean[None, :]).sum()
+
+
+def em_step(log_weights, logits, x, prior_mean, strength):
+    """Log weights and logits of the M-step after the E-step."""
+    r = responsibilities(log_weights, logits, x)
+    counts = r.sum(axis=0)
+    weights = (counts + strength) / (len(x) + strength * len(counts))
+    p = (float64(x).T @ r + strength * prior_mean[:, None]) / (counts + strength)
+    return np.log(weights), np.log(p) - np.log1p(-p)

@@ -61,9 +61,27 @@ class UnitIntervalRBM(dg.RBM):
     # `score` calls score_samples: mapped there once
 
 
+class UnitIntervalMixture(dg.MixtureOfBernoullis):
+    """A mixture of binary columns, fed with reals in the same way."""
+
+    def fit(self, X, y=None):
+        return super().fit(_to_unit_interval(X))
+
+    def transform(self, X):
+        return super().transform(_to_unit_interval(X))
+
+    def score_samples(self, X):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X has values between states", UserWarning)
+            return super().score_samples(_to_unit_interval(X))
+
+    # `predict` calls `transform`
+
+
 ESTIMATORS = {
     "gaussian": dg.RBM(n_hidden=4, visible="gaussian", n_epochs=2, random_state=0),
     "binary": UnitIntervalRBM(n_hidden=4, n_epochs=2, random_state=0),
+    "mixture": UnitIntervalMixture(4, max_iter=3, random_state=0),
 }
 
 

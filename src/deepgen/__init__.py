@@ -1,8 +1,8 @@
 """deepgen: deep generative models on ordinary CPUs.
 
-Estimators (:class:`RBM`) are what most people call; the core below them is public too: models
-are data (:class:`BoltzmannMachine`), algorithms are functions over them (:func:`gibbs`,
-:func:`exact_log_partition`, :func:`ais`, ...).
+Estimators (:class:`RBM`, :class:`MixtureOfBernoullis`) are what most people call; the core below
+them is public too: models are data (:class:`BoltzmannMachine`, :class:`BernoulliMixture`),
+algorithms are functions over them (:func:`gibbs`, :func:`exact_log_partition`, :func:`ais`, ...).
 """
 
 import importlib
@@ -27,7 +27,7 @@ from deepgen.likelihood import (
     pseudo_log_likelihood,
     reverse_ais,
 )
-from deepgen.models import BoltzmannMachine
+from deepgen.models import BernoulliMixture, BoltzmannMachine
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
 from deepgen.rules import CD, PCD, Sparsity
@@ -38,12 +38,16 @@ from deepgen.threads import set_num_threads
 from deepgen.units import Binary, Gaussian, Softmax, Units
 
 if TYPE_CHECKING:
-    from deepgen.estimators import RBM
+    from deepgen.estimators import RBM, MixtureOfBernoullis
     from deepgen.estimators.loading import load
 
 # Estimators come with their first use: scikit-learn takes three times as long to import as all the
 # rest, and who needs the core alone does not need it.
-_LATER = {"RBM": "deepgen.estimators", "load": "deepgen.estimators.loading"}
+_LATER = {
+    "MixtureOfBernoullis": "deepgen.estimators",
+    "RBM": "deepgen.estimators",
+    "load": "deepgen.estimators.loading",
+}
 
 __all__ = [
     "CD",
@@ -51,6 +55,7 @@ __all__ = [
     "RBM",
     "SGD",
     "Adam",
+    "BernoulliMixture",
     "Binary",
     "BoltzmannMachine",
     "CSVLog",
@@ -64,6 +69,7 @@ __all__ = [
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
+    "MixtureOfBernoullis",
     "ModelFileError",
     "Particles",
     "ReduceLearningRate",

@@ -30,8 +30,12 @@ class ArrayRows:
 
     def pieces(self):
         """Yield the rows in order, as states of at most 8,192 rows."""
-        for start in range(0, self.n_rows, CHECK_ROWS):
-            yield as_states(self.X[start : start + CHECK_ROWS])
+        return self.chunks(CHECK_ROWS)
+
+    def chunks(self, size):
+        """Yield the rows in order, as states of `size` rows; the last ones may be fewer."""
+        for start in range(0, self.n_rows, size):
+            yield as_states(self.X[start : start + size])
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch of batches in the keyed pseudo-random order of `stream`.
@@ -115,15 +119,20 @@ class IterableRows:
         for pieces in islice(self._cut(batch_size), skip, None):
             yield as_states(join(pieces))
 
-    def _cut(self, batch_size):
+    def chunks(self, size):
+        """Yield the rows in order, `size` at a time, however the iterable cuts them."""
+        for pieces in self._cut(size):
+            yield as_states(join(pieces))
+
+    def _cut(self, size):
         pending, count = [], 0
         for number, batch in enumerate(self.source):
             rows, start = self._matrix(number, batch), 0
             while start < rows.shape[0]:
-                taken = rows[start : start + batch_size - count]
+                taken = rows[start : start + size - count]
                 count += taken.shape[0]
                 start += taken.shape[0]
-                if count == batch_size:
+                if count == size:
                     yield [*pending, taken]
                     pending, count = [], 0
                 else:

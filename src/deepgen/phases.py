@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.states import dense, kernel_form
+from deepgen.states import CompressedRows, dense, kernel_form
 from deepgen.threads import effective_threads
 
 
@@ -180,6 +180,41 @@ def weight_gradient(
     step = Step(0.0, weight_decay=weight_decay)
     tools = (workspace, n_threads)
     _visit_weights(parameters, phases, layer, differences, step, (out, None, None), tools)
+    return out
+
+
+def mean_products(x, y, *, workspace=None, n_threads=None):
+    """Return x^T y / n_rows in float32: an update with one phase and no step.
+
+    Parameters
+    ----------
+    x, y : ndarray or CompressedRows of shape (n_rows, n_lower) and (n_rows, n_upper)
+
+    Returns
+    -------
+    ndarray of shape (n_lower, n_upper), float32
+        Each element is one chain over the rows, in order.
+    """
+    if _density(y) < _density(x):  # the same bits: lists of the sparser side are walked
+        return _mean_products(y, x, workspace, n_threads).T
+    return _mean_products(x, y, workspace, n_threads)
+
+
+def _density(x):
+    if isinstance(x, CompressedRows):
+        return len(x.values) / max(x.shape[0] * x.shape[1], 1)
+    return np.count_nonzero(x) / max(x.size, 1)
+
+
+def _mean_products(x, y, workspace, n_threads):
+    shape = (x.shape[1], y.shape[1])
+    nothing = tuple(np.empty((0, size), np.float32) for size in shape)
+    out, weights = np.empty(shape, np.float32), np.zeros(shape, np.float32)
+    engine.update_weights(
+        (kernel_form(x), dense(y)), nothing, None, None, None, out, weights, None, None,
+        0.0, 0.0, 0.0, 0.0,
+        workspace or engine.Workspace(), effective_threads(n_threads, x.shape[0] * out.size),
+    )  # fmt: skip
     return out
 
 

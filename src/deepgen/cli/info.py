@@ -27,6 +27,9 @@ def tell(about):
     print(about["file"])
     print(f"  format version    {about['format_version']}")
     print(f"  model             {about['model']}{saved_by}")
+    for name in ("n_features", "n_components"):
+        if name in about:
+            print(f"  {name.removeprefix('n_'):<18}{about[name]:,}")
     for number, layer in enumerate(about["layers"]):
         layer = dict(layer)
         units, size = layer.pop("units"), layer.pop("size")
@@ -48,8 +51,9 @@ def describe_file(path):
     Returns
     -------
     dict
-        ``file``, ``format_version``, ``model``, ``estimator`` (or None), ``layers``,
-        ``n_parameters``, ``tensors`` (shapes by name), ``largest_weight``.
+        ``file``, ``format_version``, ``model``, ``estimator`` (or None), ``layers`` (of a
+        mixture none, but ``n_features`` and ``n_components``), ``n_parameters``, ``tensors``
+        (shapes by name), ``largest_weight`` (of a mixture: of the log odds).
 
     Raises
     ------
@@ -66,8 +70,11 @@ def describe_file(path):
         "format_version": header["format_version"],
         "model": config["model"],
         "estimator": extra.get("estimator"),
-        "layers": config["layers"],
+        "layers": config.get("layers", []),
+        **{name: config[name] for name in ("n_features", "n_components") if name in config},
         "n_parameters": sum(tensor.size for tensor in tensors.values()),
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
-        "largest_weight": max(float(np.abs(matrix).max()) for matrix in model.weights),
+        "largest_weight": max(
+            float(np.abs(tensor).max()) for tensor in tensors.values() if tensor.ndim == 2
+        ),
     }

@@ -3,7 +3,9 @@
 import numpy as np
 
 from deepgen import storage
+from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
+from deepgen.models import BernoulliMixture
 from deepgen.units import LARGEST_VALUE
 
 
@@ -16,7 +18,8 @@ def load(path):
 
     Returns
     -------
-    RBM
+    RBM or MixtureOfBernoullis
+        What the model in the file is.
 
     Raises
     ------
@@ -26,17 +29,30 @@ def load(path):
         If there is no such file.
     """
     model, extra = storage.load_model(path)
+    if isinstance(model, BernoulliMixture):
+        _require_usable(path, _is_usable_mixture(model))
+        return MixtureOfBernoullis.from_model(model)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
-    if not _is_usable(model):
-        raise storage.ModelFileError(
-            f"{path}: parameters so large that fields overflow, or that samples lie beyond "
-            f"+-{LARGEST_VALUE:g}; no training makes such a model"
-        )
+    _require_usable(path, _is_usable(model))
     rbm = RBM.from_model(model)
     seed = extra.get("score_seed", 0)
     rbm._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
     return rbm
+
+
+def _require_usable(path, usable):
+    if not usable:
+        raise storage.ModelFileError(
+            f"{path}: parameters so large that fields overflow, or that samples lie beyond "
+            f"+-{LARGEST_VALUE:g}; no training makes such a model"
+        )
+
+
+def _is_usable_mixture(model):
+    """Tell whether no field of the component can leave float32."""
+    reach = np.abs(model.constants) + np.abs(model.logits.astype(np.float64)).sum(axis=0)
+    return bool(reach.max() < np.finfo(np.float32).max)
 
 
 def _is_usable(model):

@@ -124,7 +124,7 @@ def _require_same_rows(mean, found, path):
         )
 
 
-# --- one run at a time ------------------------------------------------------------------------
+# --- one run at a time, and none on bad input -------------------------------------------------
 
 _busy, _lock = set(), threading.Lock()
 
@@ -144,6 +144,18 @@ def alone(estimator):
     finally:
         with _lock:
             _busy.discard(id(estimator))
+
+
+@contextlib.contextmanager
+def unchanged_on_error(estimator):
+    """Put an estimator's attributes back if the block raises."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def _free_in_child():
