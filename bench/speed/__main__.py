@@ -1,9 +1,9 @@
-"""Command line: `python -m bench.speed rbm` or `ais`."""
+"""Command line: `python -m bench.speed rbm`, `ais` or `network`."""
 
 import argparse
 import sys
 
-from bench.speed import ais, machine, rbm
+from bench.speed import ais, machine, network, rbm
 
 
 def main():
@@ -23,7 +23,11 @@ def main():
     command = commands.add_parser("rbm", help=rbm.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (60,000; quick: 6,000)")
     commands.add_parser("ais", help=ais.__doc__, parents=[shared])
+    commands.add_parser("network", help=network.__doc__, parents=[shared])
     arguments = parser.parse_args()
+    if arguments.command == "network":
+        network.run(n_rounds=arguments.rounds, n_threads=arguments.threads)
+        return
     if arguments.command == "ais":
         ais.run(
             n_betas=1_500 if arguments.quick else 14_500,

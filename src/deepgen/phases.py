@@ -61,6 +61,14 @@ def column_moments(x, n_threads=None):
     return mean, square
 
 
+def column_sums(states, n_threads=None):
+    """Return the sum of each column of states, float64 of shape (n_columns,), in row order."""
+    total = np.zeros(states.shape[1])
+    threads = effective_threads(n_threads, states.shape[0] * states.shape[1] * 8)
+    engine.layer_sums(kernel_form(states), None, None, total, None, None, None, threads)
+    return total
+
+
 def learns_precision(parameters, layer):
     """Tell whether training changes the log precision of a layer."""
     return f"layers[{layer}].log_precision" in parameters.learned()

@@ -22,7 +22,8 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
 from deepgen.errors import ModelFileError
-from deepgen.models import BoltzmannMachine
+from deepgen.models import BoltzmannMachine, Network, NetworkLayer
+from deepgen.models.network import ACTIVATIONS
 from deepgen.units import Binary, Gaussian, Softmax
 
 try:
@@ -51,6 +52,8 @@ _VECTORS = {"binary": ("bias",), "gaussian": ("bias", "log_precision"), "softmax
 
 def describe(model):
     """Return (configuration, tensors) of a model: plain data and float32 arrays."""
+    if isinstance(model, Network):
+        return _describe_network(model)
     tags = {kind: tag for tag, kind in _UNITS.items()}
     layers, tensors = [], {}
     for l, layer in enumerate(model.layers):
@@ -66,12 +69,25 @@ def describe(model):
     return config, tensors
 
 
+def _describe_network(network):
+    layers, tensors = [], {}
+    for l, layer in enumerate(network.layers):
+        entry = {"activation": layer.activation, "size": layer.size}
+        options = {"tied_to": layer.tied_to, "group": layer.group}
+        entry |= {name: value for name, value in options.items() if value is not None}
+        layers.append(entry)
+        tensors[f"layers.{l}.bias"] = layer.bias
+        if layer.weights is not None:
+            tensors[f"weights.{l}"] = layer.weights
+    return {"model": "Network", "n_inputs": network.sizes[0], "layers": layers}, tensors
+
+
 def save(model, path, *, extra=None):
     """Write a model to a file, atomically: the previous file stays until the new one is whole.
 
     Parameters
     ----------
-    model : BoltzmannMachine
+    model : BoltzmannMachine or Network
     path : str or path-like
     extra : dict or None
         Plain JSON data kept beside the configuration (the estimator's name and seed).
@@ -241,6 +257,9 @@ def _check_config(path, config):
         "this is the checkpoint of a run, not a model; go on from it with fit(X, resume=...), or "
         "load_checkpoint",
     )  # fmt: skip
+    if config.get("model") == "Network":
+        _check_network(path, config)
+        return
     _require(
         set(config) == {"format_version", "model", "layers", "observed", "extra", "sha256"}, path,
         "the configuration has unknown or missing entries",
@@ -271,6 +290,57 @@ def _check_config(path, config):
         and 1 <= len(set(observed)) == len(observed),
         path, "observed must list layers of the model",
     )  # fmt: skip
+
+
+def _check_network(path, config):
+    _require(
+        set(config) == {"format_version", "model", "n_inputs", "layers", "extra", "sha256"}, path,
+        "the configuration has unknown or missing entries",
+    )  # fmt: skip
+    layers = config["layers"]
+    _require(isinstance(config["extra"], dict), path, "extra is not an object")
+    _require(_is_count(config["n_inputs"], MAX_UNITS), path, "it has no valid n_inputs")
+    _require(
+        isinstance(layers, list) and 1 <= len(layers) <= MAX_LAYERS, path,
+        f"layers must be a list of 1 to {MAX_LAYERS}",
+    )  # fmt: skip
+    for layer in layers:
+        _require(isinstance(layer, dict), path, "a layer is not an object")
+        kind = layer.get("activation")
+        _require(
+            isinstance(kind, str) and kind in ACTIVATIONS, path, f"unknown activation {kind!r}"
+        )
+        _require(_is_count(layer.get("size"), MAX_UNITS), path, "a layer has no valid size")
+        for name, value in layer.items():
+            known = name in ("activation", "size") or (
+                (name == "group" and _is_count(value, layer["size"]))
+                or (name == "tied_to" and type(value) is int and 0 <= value < len(layers))
+            )
+            _require(known, path, f"unknown or invalid layer option {name!r}")
+
+
+def _network_shapes(config):
+    shapes, below = {}, config["n_inputs"]
+    for l, layer in enumerate(config["layers"]):
+        shapes[f"layers.{l}.bias"] = (layer["size"],)
+        if "tied_to" not in layer:
+            shapes[f"weights.{l}"] = (below, layer["size"])
+        below = layer["size"]
+    return shapes
+
+
+def _network_from(config, tensors):
+    layers = [
+        NetworkLayer(
+            layer["activation"], tensors[f"layers.{l}.bias"], tensors.get(f"weights.{l}"),
+            layer.get("tied_to"), layer.get("group"),
+        )
+        for l, layer in enumerate(config["layers"])
+    ]  # fmt: skip
+    network = Network(layers)
+    if network.sizes[0] != config["n_inputs"]:
+        raise ValueError(f"n_inputs is {config['n_inputs']}, but layers.0 takes {network.sizes[0]}")
+    return network
 
 
 def _expected_shapes(layers):
@@ -326,7 +396,7 @@ def load_model(path):
 
     Returns
     -------
-    tuple of (BoltzmannMachine, dict)
+    tuple of (BoltzmannMachine or Network, dict)
         The model and the plain data saved beside it.
 
     Raises
@@ -340,7 +410,8 @@ def load_model(path):
     path = Path(path)
     config, shapes = read_header(path)
     _check_config(path, config)
-    expected = _expected_shapes(config["layers"])
+    network = config["model"] == "Network"
+    expected = _network_shapes(config) if network else _expected_shapes(config["layers"])
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
     for name, shape in expected.items():
         _require(
@@ -350,6 +421,8 @@ def load_model(path):
     tensors = read_tensors(path, config, shapes)
     layers = []
     try:
+        if network:
+            return _network_from(config, tensors), config["extra"]
         for l, layer in enumerate(config["layers"]):
             options = {name: layer[name] for name in _UNIT_OPTIONS[layer["units"]] if name in layer}
             vectors = {name: tensors[f"layers.{l}.{name}"] for name in _VECTORS[layer["units"]]}
