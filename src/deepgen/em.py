@@ -9,7 +9,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.models import BernoulliMixture
 from deepgen.passes import conditional_pass
-from deepgen.phases import mean_products
+from deepgen.phases import products
 from deepgen.states import dense
 from deepgen.stream import START
 from deepgen.threads import Governor
@@ -116,10 +116,10 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
             work=model.logits.size, workspace=workspace, n_threads=n_threads,
         )  # fmt: skip
         np.multiply(means, means >= NEGLIGIBLE, out=means)
-        products = mean_products(states, means, workspace=workspace, n_threads=n_threads)
+        sums = products(states, means, workspace=workspace, n_threads=n_threads)
         governor.done()
         found.counts += means.sum(axis=0, dtype=np.float64)
-        found.sums += np.float64(n_rows) * products
+        found.sums += sums
         found.log_likelihood += float(log_p.sum())
         found.n_rows += n_rows
     return found

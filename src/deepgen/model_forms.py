@@ -8,7 +8,8 @@ covers, are the business of ``storage.py``.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepgen.models import BernoulliMixture, BoltzmannMachine
+from deepgen.models import BernoulliMixture, BoltzmannMachine, Network, NetworkLayer
+from deepgen.models.network import ACTIVATIONS
 from deepgen.units import Binary, Gaussian, Softmax
 
 MAX_LAYERS = 64
@@ -193,6 +194,62 @@ def _build_mixture(config, tensors):
     return BernoulliMixture(**tensors)
 
 
+# --- networks ---------------------------------------------------------------------------------
+
+
+def _describe_network(network):
+    layers, tensors = [], {}
+    for l, layer in enumerate(network.layers):
+        entry = {"activation": layer.activation, "size": layer.size}
+        options = {"tied_to": layer.tied_to, "group": layer.group}
+        entry |= {name: value for name, value in options.items() if value is not None}
+        layers.append(entry)
+        tensors[f"layers.{l}.bias"] = layer.bias
+        if layer.weights is not None:
+            tensors[f"weights.{l}"] = layer.weights
+    return {"n_inputs": network.sizes[0], "layers": layers}, tensors
+
+
+def _check_network(config):
+    layers = config["layers"]
+    require(is_count(config["n_inputs"], MAX_UNITS), "it has no valid n_inputs")
+    _check_list_of_layers(layers, 1)
+    for layer in layers:
+        kind = layer.get("activation")
+        require(isinstance(kind, str) and kind in ACTIVATIONS, f"unknown activation {kind!r}")
+        for name, value in layer.items():
+            known = name in ("activation", "size") or (
+                (name == "group" and is_count(value, layer["size"]))
+                or (name == "tied_to" and type(value) is int and 0 <= value < len(layers))
+            )
+            require(known, f"unknown or invalid layer option {name!r}")
+
+
+def _shapes_of_network(config):
+    shapes, below = {}, config["n_inputs"]
+    for l, layer in enumerate(config["layers"]):
+        shapes[f"layers.{l}.bias"] = (layer["size"],)
+        if "tied_to" not in layer:
+            shapes[f"weights.{l}"] = (below, layer["size"])
+        below = layer["size"]
+    return shapes
+
+
+def _build_network(config, tensors):
+    network = Network([
+        NetworkLayer(
+            layer["activation"], tensors[f"layers.{l}.bias"], tensors.get(f"weights.{l}"),
+            layer.get("tied_to"), layer.get("group"),
+        )
+        for l, layer in enumerate(config["layers"])
+    ])  # fmt: skip
+    require(
+        network.sizes[0] == config["n_inputs"],
+        f"n_inputs is {config['n_inputs']}, but layers.0 takes {network.sizes[0]}",
+    )
+    return network
+
+
 FORMS = {
     "BoltzmannMachine": Form(
         BoltzmannMachine, frozenset({"layers", "observed"}),
@@ -201,5 +258,9 @@ FORMS = {
     "BernoulliMixture": Form(
         BernoulliMixture, frozenset({"n_features", "n_components"}),
         _describe_mixture, _check_mixture, _shapes_of_mixture, _build_mixture,
+    ),
+    "Network": Form(
+        Network, frozenset({"n_inputs", "layers"}),
+        _describe_network, _check_network, _shapes_of_network, _build_network,
     ),
 }  # fmt: skip

@@ -61,6 +61,14 @@ def column_moments(x, n_threads=None):
     return mean, square
 
 
+def column_sums(states, n_threads=None):
+    """Return the sum of each column of states, float64 of shape (n_columns,), in row order."""
+    total = np.zeros(states.shape[1])
+    threads = effective_threads(n_threads, states.shape[0] * states.shape[1] * 8)
+    engine.layer_sums(kernel_form(states), None, None, total, None, None, None, threads)
+    return total
+
+
 def learns_precision(parameters, layer):
     """Tell whether training changes the log precision of a layer."""
     return f"layers[{layer}].log_precision" in parameters.learned()
@@ -183,39 +191,35 @@ def weight_gradient(
     return out
 
 
-def mean_products(x, y, *, workspace=None, n_threads=None):
-    """Return x^T y / n_rows in float32: an update with one phase and no step.
+def weight_sums(lower, upper, *, workspace=None, n_threads=None):
+    """Return lower^T upper, summed over rows in their order.
 
     Parameters
     ----------
-    x, y : ndarray or CompressedRows of shape (n_rows, n_lower) and (n_rows, n_upper)
+    lower, upper : ndarray or CompressedRows of shape (n_rows, n_lower) and (n_rows, n_upper)
 
     Returns
     -------
     ndarray of shape (n_lower, n_upper), float32
-        Each element is one chain over the rows, in order.
     """
-    if _density(y) < _density(x):  # the same bits: lists of the sparser side are walked
-        return _mean_products(y, x, workspace, n_threads).T
-    return _mean_products(x, y, workspace, n_threads)
+    out = np.empty((lower.shape[1], upper.shape[1]), np.float32)
+    threads = effective_threads(n_threads, (lower.shape[0] + 4) * out.size)
+    workspace = workspace or engine.Workspace()
+    engine.weight_sums(kernel_form(lower), dense(upper), out, workspace, threads)
+    return out
+
+
+def products(x, y, *, workspace=None, n_threads=None):
+    """Return x^T y as :func:`weight_sums` does, along lists of the sparser side: the same bits."""
+    if _density(y) < _density(x):
+        return weight_sums(y, x, workspace=workspace, n_threads=n_threads).T
+    return weight_sums(x, y, workspace=workspace, n_threads=n_threads)
 
 
 def _density(x):
     if isinstance(x, CompressedRows):
         return len(x.values) / max(x.shape[0] * x.shape[1], 1)
     return np.count_nonzero(x) / max(x.size, 1)
-
-
-def _mean_products(x, y, workspace, n_threads):
-    shape = (x.shape[1], y.shape[1])
-    nothing = tuple(np.empty((0, size), np.float32) for size in shape)
-    out, weights = np.empty(shape, np.float32), np.zeros(shape, np.float32)
-    engine.update_weights(
-        (kernel_form(x), dense(y)), nothing, None, None, None, out, weights, None, None,
-        0.0, 0.0, 0.0, 0.0,
-        workspace or engine.Workspace(), effective_threads(n_threads, x.shape[0] * out.size),
-    )  # fmt: skip
-    return out
 
 
 def step_weights(

@@ -64,13 +64,13 @@ def save(model, path, *, extra=None):
 def write(path, config, tensors):
     """Write a configuration and tensors with their checksum, atomically."""
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    config = {**config, "sha256": _checksum(config, contiguous)}
+    config = {**config, "sha256": checksum(config, contiguous)}
     # one entry: safetensors writes several in an order that changes from call to call
     metadata = {"deepgen": json.dumps(config, sort_keys=True, allow_nan=False)}
     write_atomically(path, serialize(contiguous, metadata=metadata))
 
 
-def _checksum(config, tensors):
+def checksum(config, tensors):
     """SHA-256 of the configuration and the tensors by name: finds damage, proves no origin."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, allow_nan=False).encode())
     for name in sorted(tensors):
@@ -255,7 +255,7 @@ def read_tensors(path, config, shapes):
         raise ModelFileError(f"{path}: damaged ({error})") from None
     _require(set(tensors) == set(shapes), path, "tensors are missing or unknown")
     signed = {name: value for name, value in config.items() if name != "sha256"}
-    _require(config["sha256"] == _checksum(signed, tensors), path, "damaged (wrong checksum)")
+    _require(config["sha256"] == checksum(signed, tensors), path, "damaged (wrong checksum)")
     return tensors
 
 

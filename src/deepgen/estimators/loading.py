@@ -3,10 +3,20 @@
 import numpy as np
 
 from deepgen import storage
+from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
-from deepgen.models import BernoulliMixture
+from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
+from deepgen.models import BernoulliMixture, Network
 from deepgen.units import LARGEST_VALUE
+
+# Names of estimators around networks, and what else their files say.
+_NETWORKS = {
+    "Autoencoder": (Autoencoder, ()),
+    "DeepAutoencoder": (DeepAutoencoder, ()),
+    "DeepClassifier": (DeepClassifier, ("classes",)),
+    "DeepRegressor": (DeepRegressor, ("one_target",)),
+}
 
 
 def load(path):
@@ -18,8 +28,7 @@ def load(path):
 
     Returns
     -------
-    RBM or MixtureOfBernoullis
-        What the model in the file is.
+    RBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
 
     Raises
     ------
@@ -32,6 +41,9 @@ def load(path):
     if isinstance(model, BernoulliMixture):
         _require_usable(path, _is_usable_mixture(model))
         return MixtureOfBernoullis.from_model(model)
+    if isinstance(model, Network):
+        _require_usable(path, _is_usable_network(model))
+        return _around(path, model, extra)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
     _require_usable(path, _is_usable(model))
@@ -53,6 +65,31 @@ def _is_usable_mixture(model):
     """Tell whether no field of the component can leave float32."""
     reach = np.abs(model.constants) + np.abs(model.logits.astype(np.float64)).sum(axis=0)
     return bool(reach.max() < np.finfo(np.float32).max)
+
+
+def _is_usable_network(network):
+    """Tell whether no field can leave float32 for inputs in [-1, 1]."""
+    reach = 1.0
+    for layer in network.layers:
+        owner = layer if layer.tied_to is None else network.layers[layer.tied_to]
+        weights = np.abs(owner.weights.astype(np.float64))
+        inputs = weights.sum(axis=0 if layer.tied_to is None else 1)
+        field = float((np.abs(layer.bias) + reach * inputs).max())
+        if not field < np.finfo(np.float32).max:
+            return False
+        reach = field if layer.activation in ("linear", "rectified") else 1.0
+    return True
+
+
+def _around(path, network, extra):
+    name = extra.get("estimator")
+    if not isinstance(name, str) or name not in _NETWORKS:
+        raise storage.ModelFileError(f"{path}: no estimator named {name!r} for a network")
+    kind, entries = _NETWORKS[name]
+    try:
+        return kind.from_model(network, *(extra.get(entry) for entry in entries))
+    except ValueError as error:
+        raise storage.ModelFileError(f"{path}: {error}") from None
 
 
 def _is_usable(model):

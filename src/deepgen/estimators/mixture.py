@@ -25,11 +25,11 @@ from deepgen.estimators.validation import (
     rows_with_gaps,
     warn_of_grey_rows,
 )
+from deepgen.loop import interrupt_between_steps
 from deepgen.mixture import impute_mixture, log_likelihood, responsibilities, sample_mixture
 from deepgen.models import BernoulliMixture
 from deepgen.progress import ProgressBar
 from deepgen.stream import Stream
-from deepgen.training import interrupt_between_steps
 from deepgen.units import Binary
 
 

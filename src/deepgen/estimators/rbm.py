@@ -26,12 +26,12 @@ from deepgen.estimators.validation import (
     warn_of_grey_rows,
 )
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
+from deepgen.loop import interrupt_between_steps
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
 from deepgen.states import Particles, as_states
 from deepgen.stream import Stream
-from deepgen.training import interrupt_between_steps
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -41,8 +41,12 @@ def rows_to_learn(estimator, X, *, reset):
     )
 
 
-def validated(estimator, X, *, reset, **options):
-    """Return X as an array or CSR matrix by scikit-learn's rules.
+def validated(estimator, X, *, reset, y="no_validation", **options):
+    """Return X as an array or CSR matrix by scikit-learn's rules, and y where it is given.
+
+    Returns
+    -------
+    X, or tuple of (X, y)
 
     Raises
     ------
@@ -58,8 +62,10 @@ def validated(estimator, X, *, reset, **options):
             "X is a masked array, whose mask would be lost; fill it, or complete rows with "
             "impute(X.data, missing=X.mask)"
         )
-    X = _named(validate_data, estimator, X, dtype="numeric", reset=reset, **options)
-    return X if sparse.issparse(X) else real_array(X, "X")
+    found = _named(validate_data, estimator, X, y, dtype="numeric", reset=reset, **options)
+    X, *targets = found if isinstance(found, tuple) else (found,)
+    X = X if sparse.issparse(X) else real_array(X, "X")
+    return (X, *targets) if targets else X
 
 
 def rows_to_read(estimator, X):
@@ -176,11 +182,11 @@ def warn_of_grey_rows(stacklevel=3):
 
 
 def _named(check, *arguments, **options):
-    """Call a check of scikit-learn's; its message says that it is X that is meant."""
+    """Call a check of scikit-learn's; its message says that it is X that is meant, or y."""
     try:
         return check(*arguments, **options)
     except (ValueError, TypeError) as error:
-        if re.search(r"\bX\b", str(error)):
+        if re.search(r"\b[Xy]\b", str(error)):
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"X cannot be used: {error}") from None
