@@ -39,14 +39,24 @@ def load(path):
     return rbm
 
 
+def _absolute_sums(weights):
+    """Sum absolute values by row and by column in float64, without a copy of the whole."""
+    by_row, by_column = np.empty(weights.shape[0]), np.zeros(weights.shape[1])
+    for first in range(0, len(weights), 256):
+        piece = np.abs(weights[first : first + 256])
+        by_row[first : first + 256] = piece.sum(axis=1, dtype=np.float64)
+        by_column += piece.sum(axis=0, dtype=np.float64)
+    return by_row, by_column
+
+
 def _is_usable(model):
     """Tell whether no field can leave float32, and no draw the range of real-valued units."""
-    weights = np.abs(model.weights[0].astype(np.float64))
+    by_row, by_column = _absolute_sums(model.weights[0])
     reach = [
         LARGEST_VALUE if layer.precision is not None else layer.n_copies for layer in model.layers
     ]
     for layer, inputs in zip(
-        model.layers, (reach[1] * weights.sum(axis=1), reach[0] * weights.sum(axis=0)), strict=True
+        model.layers, (reach[1] * by_row, reach[0] * by_column), strict=True
     ):
         field = np.abs(layer.bias) + inputs
         if not field.max() < np.finfo(np.float32).max:
