@@ -1,6 +1,9 @@
-"""Squeeze scikit-learn's 8 x 8 digits into five numbers, beside PCA; then learn from few labels.
+"""
+Codes of digits, and few labels
+===============================
 
-Takes some ten seconds; nothing is downloaded.
+Squeeze scikit-learn's 8 x 8 digits into five numbers, beside PCA; then learn from few labels. Takes
+some ten seconds; nothing is downloaded.
 """
 
 import numpy as np

@@ -1,6 +1,9 @@
-"""Choose the size of a mixture of Bernoullis on digits by its exact likelihood, then complete.
+"""
+A mixture of Bernoullis
+=======================
 
-Takes a few seconds; nothing is downloaded.
+Choose the size of a mixture of Bernoullis on digits by its exact likelihood, then complete. Takes
+a few seconds; nothing is downloaded.
 """
 
 import numpy as np

@@ -213,3 +213,98 @@ def test_bad_settings_are_named_before_any_work(estimator, message, digits):
     with pytest.raises(ValueError, match=message):
         estimator.fit(*digits)
     assert vars(estimator) == before
+
+
+# --------------------------------------------------------------------------- stopped and resumed
+
+
+RESUMED = {
+    "autoencoder": lambda stack, **o: dg.Autoencoder(5, masking=0.1, **o),
+    "greedy": lambda stack, **o: dg.DeepAutoencoder((12, 3), pretrained=dg.Pretraining(1), **o),
+    "stacked": lambda stack, **o: dg.DeepAutoencoder(pretrained=stack, code="logistic", **o),
+    "classifier": lambda stack, **o: dg.DeepClassifier(
+        (12,), pretrained=dg.Pretraining(1), dropout=0.1, early_stopping=5, **o
+    ),
+    "regressor": lambda stack, **o: dg.DeepRegressor((7,), optimizer=dg.SGD(momentum=0.9), **o),
+}
+
+
+class Stop(Exception):
+    """What breaks a run off in the tests."""
+
+
+class Breaking:
+    """A callback that breaks the run off between two updates."""
+
+    def __init__(self, n_updates):
+        self.n_updates = n_updates
+
+    def __call__(self, report):
+        """Go on."""
+
+    def between_updates(self, trainer):
+        """Break off, once."""
+        if trainer.n_updates == self.n_updates:
+            raise Stop
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_fit_that_was_stopped_goes_on_with_the_same_bits(name, digits, stack, tmp_path):
+    """Would catch a place, moments, random numbers, held-back rows or machines of a greedy
+    pretraining that a checkpoint forgets."""
+    X, y = digits[0][:600], digits[1][:600]
+    make, path = RESUMED[name], tmp_path / "run"
+    whole = make(stack, n_epochs=4, random_state=3).fit(X, y)
+    with pytest.raises(Stop):  # inside the third epoch
+        make(stack, n_epochs=4, random_state=3,
+             callbacks=[dg.Checkpoint(path), Breaking(14)]).fit(X, y)  # fmt: skip
+    for _ in range(2):  # the second time the run has ended already
+        other = make(stack, n_epochs=4, callbacks=[dg.Checkpoint(path)]).fit(X, y, resume=path)
+        assert other.n_updates_ == whole.n_updates_
+        for one, its in zip(answers(whole, X), answers(other, X), strict=True):
+            assert_same_bits(np.asarray(one), np.asarray(its))
+        for one, its in zip(whole.history_, other.history_, strict=True):
+            assert {**one, "seconds": 0} == {**its, "seconds": 0}
+        for one, its in zip(getattr(whole, "stack_", None) or (),
+                            getattr(other, "stack_", None) or (), strict=True):  # fmt: skip
+            assert_same_bits(one.weights[0], its.weights[0])
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_name(digits, stack, tmp_path):
+    """Would catch a run that goes on with other settings, rows, labels or machines."""
+    X, y = digits[0][:200], digits[1][:200]
+    path, rbms = tmp_path / "run", tmp_path / "rbm"
+    settings = {"pretrained": stack, "random_state": 0, "n_epochs": 2}
+    dg.DeepClassifier(**settings, callbacks=[dg.Checkpoint(path)]).fit(X, y)
+    dg.RBM(4, n_epochs=1, random_state=0, callbacks=[dg.Checkpoint(rbms)]).fit(X)
+    others = [random_model(("binary", "binary"), 0, (64, 30)), stack[1]]
+    for change, message in (
+        ({"l2": 0.1}, r"l2 is 0\.1 here and 0\.0 there"),
+        ({"learning_rate": dg.Constant(0.1)}, "learning_rate is Constant"),
+        ({"pretrained": others}, "pretrained is"), ({"random_state": 1}, "random_state is 1 here"),
+    ):  # fmt: skip
+        estimator = dg.DeepClassifier(**{**settings, **change})
+        with pytest.raises(ValueError, match=message):
+            estimator.fit(X, y, resume=path)
+        assert not hasattr(estimator, "model_")
+    with pytest.raises(ValueError, match="y is"):
+        dg.DeepClassifier(**settings).fit(X, y[::-1], resume=path)
+    with pytest.raises(ValueError, match="mean of column"):
+        dg.DeepClassifier(**settings).fit(X * 0.5, y, resume=path)
+    with pytest.raises(ValueError, match="estimator is DeepClassifier here and RBM there"):
+        dg.DeepClassifier(**settings).fit(X, y, resume=rbms)
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+        dg.DeepClassifier(**settings).fit(X, y, resume=tmp_path / "none")
+
+
+def test_two_fits_at_once_are_refused(digits):
+    """Would catch two runs that write one estimator's attributes."""
+    estimator, seen = dg.Autoencoder(3, **QUICK), []
+
+    def again(report):
+        with pytest.raises(RuntimeError, match="being fitted already"):
+            estimator.fit(digits[0])
+        seen.append(report)
+
+    estimator.set_params(callbacks=[again]).fit(digits[0])
+    assert len(seen) == 2

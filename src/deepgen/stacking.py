@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen.backprop import outputs
+from deepgen.checks import check_integer, shown
 from deepgen.data import ArrayRows, survey
-from deepgen.optimizers import SGD
+from deepgen.optimizers import SGD, as_schedule
 from deepgen.rules import CD
 from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.training import HIDDEN_BIAS, Trainer, default_schedule, initial_model
@@ -37,10 +38,22 @@ class Pretraining:
     optimizer: object = field(default_factory=SGD)
     batch_size: int = 100
 
+    def __post_init__(self):
+        check_integer(self.n_epochs, "n_epochs")
+        check_integer(self.batch_size, "batch_size")
+        if isinstance(self.rule, type) or not hasattr(self.rule, "phases"):
+            raise ValueError(f"rule must be dg.CD(...) or dg.PCD(...), got {shown(self.rule)}")
+        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "step"):
+            raise ValueError(
+                f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(self.optimizer)}"
+            )
+        if self.learning_rate is not None:
+            as_schedule(self.learning_rate)
+
     def schedule(self, layers):
         """Return the learning rate of a machine of these layers."""
         if self.learning_rate is not None:
-            return self.learning_rate
+            return as_schedule(self.learning_rate)
         return default_schedule(layers)
 
 

@@ -1,7 +1,7 @@
 """Unit types: what a layer means.
 
 A layer is an exponential family in its field (docs/math.md, section "Units"). A new type
-touches its case in ``_kernels/units.h``, this file, one tag in ``storage.py``, its twin in
+touches its case in ``_kernels/units.h``, this file, one tag in ``model_forms.py``, its twin in
 ``tests/reference.py`` and one line of the contract tests.
 """
 

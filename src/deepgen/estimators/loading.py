@@ -63,7 +63,7 @@ def _require_usable(path, usable):
 
 def _is_usable_mixture(model):
     """Tell whether no field of the component can leave float32."""
-    reach = np.abs(model.constants) + np.abs(model.logits.astype(np.float64)).sum(axis=0)
+    reach = np.abs(model.constants) + _absolute_sums(model.logits)[1]
     return bool(reach.max() < np.finfo(np.float32).max)
 
 
@@ -72,8 +72,8 @@ def _is_usable_network(network):
     reach = 1.0
     for layer in network.layers:
         owner = layer if layer.tied_to is None else network.layers[layer.tied_to]
-        weights = np.abs(owner.weights.astype(np.float64))
-        inputs = weights.sum(axis=0 if layer.tied_to is None else 1)
+        by_row, by_column = _absolute_sums(owner.weights)
+        inputs = by_column if layer.tied_to is None else by_row
         field = float((np.abs(layer.bias) + reach * inputs).max())
         if not field < np.finfo(np.float32).max:
             return False
@@ -92,14 +92,24 @@ def _around(path, network, extra):
         raise storage.ModelFileError(f"{path}: {error}") from None
 
 
+def _absolute_sums(weights):
+    """Sum absolute values by row and by column in float64, without a copy of the whole."""
+    by_row, by_column = np.empty(weights.shape[0]), np.zeros(weights.shape[1])
+    for first in range(0, len(weights), 256):
+        piece = np.abs(weights[first : first + 256])
+        by_row[first : first + 256] = piece.sum(axis=1, dtype=np.float64)
+        by_column += piece.sum(axis=0, dtype=np.float64)
+    return by_row, by_column
+
+
 def _is_usable(model):
     """Tell whether no field can leave float32, and no draw the range of real-valued units."""
-    weights = np.abs(model.weights[0].astype(np.float64))
+    by_row, by_column = _absolute_sums(model.weights[0])
     reach = [
         LARGEST_VALUE if layer.precision is not None else layer.n_copies for layer in model.layers
     ]
     for layer, inputs in zip(
-        model.layers, (reach[1] * weights.sum(axis=1), reach[0] * weights.sum(axis=0)), strict=True
+        model.layers, (reach[1] * by_row, reach[0] * by_column), strict=True
     ):
         field = np.abs(layer.bias) + inputs
         if not field.max() < np.finfo(np.float32).max:

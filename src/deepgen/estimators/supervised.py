@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, check_number, real_array, shown
 from deepgen.data import ArrayRows, PairedRows, survey
@@ -16,7 +16,7 @@ from deepgen.estimators.networks import (
     pretrained_stack,
 )
 from deepgen.estimators.running import Survey
-from deepgen.estimators.validation import validated
+from deepgen.estimators.validation import labels_of, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.models import Network, NetworkLayer
@@ -200,10 +200,8 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         return SoftmaxCrossEntropy()
 
     def _task(self, X, y, seed):
-        X, y = validated(
-            self, X, y=y, reset=True, accept_sparse="csr", ensure_all_finite=False
-        )
-        check_classification_targets(y)
+        X, y = validated_pair(self, X, y)
+        y = labels_of(y)
         known = np.ones(len(y), np.bool_)
         if self.unlabelled is not None:
             known = y != np.asarray(self.unlabelled, dtype=object)
@@ -260,6 +258,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         ----------
         path : str or path-like
         """
+        check_is_fitted(self)
         self._save(path, classes=self.classes_.tolist())
 
     @classmethod
@@ -360,10 +359,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         return SquaredError()
 
     def _task(self, X, y, seed):
-        X, y = validated(
-            self, X, y=y, reset=True, accept_sparse="csr", ensure_all_finite=False,
-            multi_output=True, y_numeric=True,
-        )  # fmt: skip
+        X, y = validated_pair(self, X, y, multi_output=True, y_numeric=True)
         y = real_array(y, "y").astype(np.float64)
         if not (np.abs(y) < LARGEST_VALUE).all():
             raise ValueError(f"y must have values within +-{LARGEST_VALUE:g}; standardize it")
@@ -411,6 +407,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         ----------
         path : str or path-like
         """
+        check_is_fitted(self)
         self._save(path, one_target=self._one_target)
 
     @classmethod

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen.checks import real_array, shown
@@ -41,12 +42,8 @@ def rows_to_learn(estimator, X, *, reset):
     )
 
 
-def validated(estimator, X, *, reset, y="no_validation", **options):
-    """Return X as an array or CSR matrix by scikit-learn's rules, and y where it is given.
-
-    Returns
-    -------
-    X, or tuple of (X, y)
+def validated(estimator, X, *, reset, **options):
+    """Return X as an array or CSR matrix by scikit-learn's rules.
 
     Raises
     ------
@@ -62,10 +59,33 @@ def validated(estimator, X, *, reset, y="no_validation", **options):
             "X is a masked array, whose mask would be lost; fill it, or complete rows with "
             "impute(X.data, missing=X.mask)"
         )
-    found = _named(validate_data, estimator, X, y, dtype="numeric", reset=reset, **options)
-    X, *targets = found if isinstance(found, tuple) else (found,)
-    X = X if sparse.issparse(X) else real_array(X, "X")
-    return (X, *targets) if targets else X
+    X = _named(validate_data, estimator, X, dtype="numeric", reset=reset, **options)
+    return X if sparse.issparse(X) else real_array(X, "X")
+
+
+def validated_pair(estimator, X, y, **options):
+    """Return rows to learn from and their targets by scikit-learn's rules.
+
+    Returns
+    -------
+    tuple of (X, y)
+
+    Raises
+    ------
+    ValueError, TypeError
+        Whose message names X or y. Whether values of X are finite, the survey tells.
+    """
+    ours = {"accept_sparse": "csr", "ensure_all_finite": False}
+    X = validated(estimator, X, reset=True, **ours)
+    return _named(
+        validate_data, estimator, X, y, dtype=None, reset=False, what="y", **ours, **options
+    )
+
+
+def labels_of(y):
+    """Return y after a check that it can hold classes."""
+    _named(check_classification_targets, y, what="y")
+    return y
 
 
 def rows_to_read(estimator, X):
@@ -181,12 +201,12 @@ def warn_of_grey_rows(stacklevel=3):
     )
 
 
-def _named(check, *arguments, **options):
-    """Call a check of scikit-learn's; its message says that it is X that is meant, or y."""
+def _named(check, *arguments, what="X", **options):
+    """Call a check of scikit-learn's; its message says what is meant."""
     try:
         return check(*arguments, **options)
     except (ValueError, TypeError) as error:
         if re.search(r"\b[Xy]\b", str(error)):
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"X cannot be used: {error}") from None
+        raise kind(f"{what} cannot be used: {error}") from None

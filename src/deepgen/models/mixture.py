@@ -69,7 +69,10 @@ class BernoulliMixture:
             )
         # log p(x, k) = constants[k] + x . logits[:, k], normalized to float64 rounding
         own = self.log_weights.astype(np.float64) - total
-        self.constants = own - softplus(self.logits).sum(axis=0)
+        off = np.zeros(n_components)
+        for first in range(0, len(self.logits), 256):  # float64, without a copy of the whole
+            off += softplus(self.logits[first : first + 256]).sum(axis=0)
+        self.constants = own - off
         self.constants.flags.writeable = False
         self._chains = {}
 
