@@ -417,3 +417,93 @@ def finite_difference(function, x, step=1e-3):
             total += factor * float(function(moved))
         slope[place] = total / (12.0 * step)
     return slope
+
+
+# ---------------------------------------------------------------------------------- mixtures
+
+
+def mixture_log_joint(log_weights, logits, x, observed=None):
+    """log w_k + sum over observed j of x_j log p_jk + (1 - x_j) log(1 - p_jk): (rows, k)."""
+    on, off = -softplus(-float64(logits)), -softplus(logits)  # log p, log(1 - p)
+    seen = np.ones(np.shape(x)) if observed is None else float64(observed)
+    return float64(log_weights) + (seen * x) @ on + (seen * (1.0 - float64(x))) @ off
+
+
+def responsibilities(log_weights, logits, x, observed=None):
+    """p(k | x) = exp(log joint) / sum of exp(log joint)."""
+    joint = mixture_log_joint(log_weights, logits, x, observed)
+    return np.exp(joint - log_sum_exp(joint)[:, None])
+
+
+def mixture_log_posterior(log_weights, logits, x, prior_mean, strength):
+    """sum over rows of log p(x) + strength * sum_k of the log joint of k and the prior's mean."""
+    rows = log_sum_exp(mixture_log_joint(log_weights, logits, x)).sum()
+    return rows + strength * mixture_log_joint(log_weights, logits, prior_mean[None, :]).sum()
+
+
+def em_step(log_weights, logits, x, prior_mean, strength):
+    """Log weights and logits of the M-step after the E-step."""
+    r = responsibilities(log_weights, logits, x)
+    counts = r.sum(axis=0)
+    weights = (counts + strength) / (len(x) + strength * len(counts))
+    p = (float64(x).T @ r + strength * prior_mean[:, None]) / (counts + strength)
+    return np.log(weights), np.log(p) - np.log1p(-p)
+
+# --------------------------------------------------------------------------------- networks
+
+
+def network_arrays(network):
+    """Layers as (activation, group, tied_to) and float64 arrays by name."""
+    layers = [(layer.activation, layer.group, layer.tied_to) for layer in network.layers]
+    arrays = {}
+    for l, layer in enumerate(network.layers):
+        arrays[f"layers[{l}].bias"] = float64(layer.bias)
+        if layer.weights is not None:
+            arrays[f"weights[{l}]"] = float64(layer.weights)
+    return layers, arrays
+
+
+def network_activation(kind, field, group=None):
+    """logistic(f), softmax by groups, f, or max(f, 0)."""
+    if kind == "logistic":
+        return logistic(field)
+    if kind == "softmax":
+        return row_softmax(field, group)
+    return np.maximum(field, 0.0) if kind == "rectified" else field
+
+
+def network_fields(layers, arrays, X, masks=None):
+    """Fields of all layers: (mask * output below) W + b, W transposed where it is tied."""
+    below, fields = float64(X), []
+    for l, (kind, group, tied_to) in enumerate(layers):
+        weights = arrays[f"weights[{l}]"] if tied_to is None else arrays[f"weights[{tied_to}]"].T
+        below = below if masks is None else below * masks[l]
+        fields.append(below @ weights + arrays[f"layers[{l}].bias"])
+        below = network_activation(kind, fields[-1], group)
+    return fields
+
+
+def network_outputs(layers, arrays, X, masks=None):
+    """Outputs of all layers."""
+    fields = network_fields(layers, arrays, X, masks)
+    return [network_activation(kind, f, group)
+            for (kind, group, _), f in zip(layers, fields, strict=True)]
+
+
+def network_objective(layers, arrays, X, target, loss, l2=0.0, l1=0.0):
+    """Mean loss by row + l1 mean sum |hidden| + l2 / 2 sum W^2."""
+    outputs, field = network_outputs(layers, arrays, X), network_fields(layers, arrays, X)[-1]
+    if np.ndim(target) == 1:
+        target = np.eye(field.shape[1])[target]
+    target = float64(target)
+    if loss == "CrossEntropy":
+        by_row = (softplus(field) - field * target).sum(axis=1)
+    elif loss == "SoftmaxCrossEntropy":
+        group = layers[-1][1]
+        log_p = grouped(field, group) - log_sum_exp(grouped(field, group))[..., None]
+        by_row = -(grouped(target, group) * log_p).sum(axis=(1, 2))
+    else:
+        by_row = ((outputs[-1] - target) ** 2).sum(axis=1)
+    sparse_part = sum(np.abs(h).sum(axis=1).mean() for h in outputs[:-1])
+    squares = sum((w**2).sum() for name, w in arrays.items() if name.startswith("weights"))
+    return by_row.mean() + l1 * sparse_part + l2 / 2.0 * squares

@@ -61,9 +61,59 @@ class UnitIntervalRBM(dg.RBM):
     # `score` calls score_samples: mapped there once
 
 
+class UnitIntervalMixture(dg.MixtureOfBernoullis):
+    """A mixture of binary columns, fed with reals in the same way."""
+
+    def fit(self, X, y=None):
+        return super().fit(_to_unit_interval(X))
+
+    def transform(self, X):
+        return super().transform(_to_unit_interval(X))
+
+    def score_samples(self, X):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X has values between states", UserWarning)
+            return super().score_samples(_to_unit_interval(X))
+
+    # `predict` calls `transform`
+
+
+class UnitIntervalAutoencoder(dg.Autoencoder):
+    """The binary default, fed with reals."""
+
+    def fit(self, X, y=None):
+        return super().fit(_to_unit_interval(X))
+
+    def transform(self, X):
+        return super().transform(_to_unit_interval(X))
+
+    def reconstruction_error(self, X):
+        return super().reconstruction_error(_to_unit_interval(X))
+
+    # `score` calls reconstruction_error: mapped there once
+
+
+SUPERVISED = {
+    "n_hidden": (20,), "n_epochs": 40, "batch_size": 20, "activation": "rectified",
+    "learning_rate": 0.01, "random_state": 0,
+}  # fmt: skip
 ESTIMATORS = {
     "gaussian": dg.RBM(n_hidden=4, visible="gaussian", n_epochs=2, random_state=0),
     "binary": UnitIntervalRBM(n_hidden=4, n_epochs=2, random_state=0),
+    "mixture": UnitIntervalMixture(4, max_iter=3, random_state=0),
+    "autoencoder": dg.Autoencoder(4, visible="gaussian", n_epochs=2, random_state=0),
+    "binary autoencoder": UnitIntervalAutoencoder(4, n_epochs=2, random_state=0),
+    "deep autoencoder": dg.DeepAutoencoder(
+        (6, 3), visible="gaussian", n_epochs=2, random_state=0
+    ),
+    # scikit-learn's checks have a class -1
+    "classifier": dg.DeepClassifier(unlabelled=None, **SUPERVISED),
+    "regressor": dg.DeepRegressor(**SUPERVISED),
+}
+
+OWN_CHECKS = {
+    "classifier": ("check_classifiers_train", "check_classifiers_classes"),
+    "regressor": ("check_regressors_train", "check_regressor_multioutput"),
 }
 
 
@@ -86,8 +136,9 @@ def test_all_checks_run(name):
     assert len(names) >= 40
     for needed in (
         "check_n_features_in_after_fitting", "check_fit2d_1sample", "check_estimator_sparse_matrix",
-        "check_estimators_pickle", "check_transformer_general", "check_methods_subset_invariance",
+        "check_estimators_pickle", "check_methods_subset_invariance",
         "check_methods_sample_order_invariance", "check_readonly_memmap_input",
+        *OWN_CHECKS.get(name, ("check_transformer_general",)),
     ):  # fmt: skip
         assert needed in names
 

@@ -388,9 +388,9 @@ def test_17_constant_columns_and_repeated_rows_stay_finite(visible, optimizer):
 
 def test_every_unit_type_of_the_library_has_a_tag_in_the_file_format():
     """Would catch a unit type that trains and cannot be saved."""
-    from deepgen import storage
+    from deepgen import model_forms
 
-    known = set(storage._UNITS.values())
+    known = set(model_forms._UNITS.values())
     for kind in Units.__subclasses__():
         if kind.__module__.startswith("deepgen."):
             assert kind in known

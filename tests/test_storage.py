@@ -44,7 +44,7 @@ import pytest
 from safetensors.numpy import save as serialize
 
 import deepgen as dg
-from deepgen import storage
+from deepgen import model_forms, storage
 
 DATA = Path(__file__).parent / "data"
 # float32 values whose bits a detour through text or arithmetic would change
@@ -800,9 +800,10 @@ def test_pickles_and_other_formats_never_run(blob, tmp_path):
     assert not trap.exists()
 
 
-def test_the_loader_names_no_pickle_and_no_import():
+@pytest.mark.parametrize("module", [storage, model_forms], ids=lambda module: module.__name__)
+def test_the_loader_names_no_pickle_and_no_import(module):
     """Would catch a later change that brings eval, pickle or importlib into the loader."""
-    tree = ast.parse(Path(storage.__file__).read_text())
+    tree = ast.parse(Path(module.__file__).read_text())
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):

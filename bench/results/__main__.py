@@ -3,10 +3,15 @@
 import argparse
 import sys
 
-from bench.results import rbm_brackets, rbm_mnist, rbm_patches, report
+from bench.results import mob_mnist, rbm_brackets, rbm_mnist, rbm_patches, report
 from bench.results.store import Store
 
-TABLES = {"rbm_mnist": rbm_mnist, "rbm_brackets": rbm_brackets, "rbm_patches": rbm_patches}
+TABLES = {
+    "rbm_mnist": rbm_mnist,
+    "rbm_brackets": rbm_brackets,
+    "rbm_patches": rbm_patches,
+    "mob_mnist": mob_mnist,
+}
 
 
 def main():

@@ -1,9 +1,9 @@
-"""Command line: `python -m bench.speed rbm`, `ais` or `memmap`."""
+"""Command line: `python -m bench.speed rbm`, `ais`, `memmap` or `network`."""
 
 import argparse
 import sys
 
-from bench.speed import ais, machine, memmap, rbm
+from bench.speed import ais, machine, memmap, network, rbm
 
 
 def main():
@@ -25,7 +25,11 @@ def main():
     commands.add_parser("ais", help=ais.__doc__, parents=[shared])
     command = commands.add_parser("memmap", help=memmap.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (2,000,000; quick: 200,000)")
+    commands.add_parser("network", help=network.__doc__, parents=[shared])
     arguments = parser.parse_args()
+    if arguments.command == "network":
+        network.run(n_rounds=arguments.rounds, n_threads=arguments.threads)
+        return
     if arguments.command == "ais":
         ais.run(
             n_betas=1_500 if arguments.quick else 14_500,

@@ -10,6 +10,8 @@
 #include "philox.h"
 
 /* One side of a product, as rows: dense floats, or the non-zero entries of each row in order.
+ * Dense values lie `stride` apart from row to row and `step` from input to input; one of the two
+ * is 1.
  *
  * Lists come in groups of DG_GROUP rows, entry by entry: index[(g * capacity + e) * DG_GROUP + r].
  * Shorter lists of a group end in entries of value zero, which add nothing, so that the rows of a
@@ -23,8 +25,8 @@
 #define DG_PRODUCT_LANES 32
 
 struct dg_operand {
-    const float *dense;      /* (n_rows, stride), or NULL for lists */
-    ptrdiff_t stride;
+    const float *dense;      /* NULL for lists */
+    ptrdiff_t stride, step;
     const int32_t *index;    /* (n_groups, capacity, DG_GROUP) */
     const float *value;
     const int32_t *length;   /* (n_groups,) */

@@ -12,7 +12,8 @@
 
 #define DG_MAX_LAYERS 64
 
-enum dg_kind { DG_BINARY = 0, DG_GAUSSIAN = 1, DG_SOFTMAX = 2 };
+/* The last two are activations of a feed-forward net: they have a mean and nothing else. */
+enum dg_kind { DG_BINARY = 0, DG_GAUSSIAN = 1, DG_SOFTMAX = 2, DG_LINEAR = 3, DG_RECTIFIED = 4 };
 
 struct layer {
     int kind;

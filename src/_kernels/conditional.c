@@ -241,9 +241,11 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
                 }
                 operand->dense = plan.value[side];
                 operand->stride = size;
+                operand->step = 1;
             } else {
                 operand->dense = (const float *)x->data + first_row * x->stride;
                 operand->stride = x->stride;
+                operand->step = 1;
             }
         }
 

@@ -105,6 +105,11 @@ cdef extern from "phases.h":
     void dg_row_dot(const rows *x, Py_ssize_t size, const float *offset, double *out,
                     int n_threads) noexcept nogil
 
+cdef extern from "steps.h":
+    void dg_adam_change(float *gradient, float *first, float *second, Py_ssize_t n,
+                        float new_first, float new_second, float rate, float correction,
+                        float epsilon, int n_threads) noexcept nogil
+
 cdef extern from "enumerate.h":
     int DG_PRODUCT_LANES
     struct dg_sites:
@@ -382,6 +387,24 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     return bool(overflow)
 
 
+def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
+    """out = lower^T upper, summed over rows: OUT. Only `lower` may be compressed rows."""
+    cdef dg_phase phases[2]
+    cdef dg_update update
+    cdef Py_ssize_t n_lower = out.shape[0], n_upper = out.shape[1]
+    cdef float *gradient = <float *> floats_of(out)
+    cdef char *scratch
+    memset(&update, 0, sizeof(update))
+    memset(phases, 0, sizeof(phases))
+    fill_rows(&phases[0].lower, lower)
+    fill_rows(&phases[0].upper, upper)
+    update.scale_positive = 1.0
+    scratch = workspace.reserve(dg_update_bytes(phases[0].lower.n_rows, 0, n_upper, n_threads))
+    with nogil:
+        dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update, gradient, NULL,
+                          NULL, NULL, scratch, n_threads)
+
+
 def layer_sums(x, lower_factor, upper_factor, double[::1] total, square,
                lower_weighted, upper_weighted, int n_threads):
     """Sums over rows of x, x^2 (or None) and factor * x for each side with factors: INOUT."""
@@ -406,6 +429,15 @@ def row_dot(x, const float[::1] offset, double[::1] out, int n_threads):
     if states.n_rows:
         with nogil:
             dg_row_dot(&states, offset.shape[0], &offset[0], &out[0], n_threads)
+
+
+def adam_change(float[::1] gradient, float[::1] first, float[::1] second, float new_first,
+                float new_second, float rate, float correction, float epsilon, int n_threads):
+    """Both moments move, then gradient becomes the change of the parameter: INOUT, all three."""
+    if gradient.shape[0]:
+        with nogil:
+            dg_adam_change(&gradient[0], &first[0], &second[0], gradient.shape[0], new_first,
+                           new_second, rate, correction, epsilon, n_threads)
 
 
 # --- enumeration ------------------------------------------------------------------------------

@@ -34,8 +34,12 @@ static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, f
     for (ptrdiff_t tile = 0; tile < n_tiles; tile++) {
         float *line = packed + (tile * y->n_rows + row) * DG_TILE;
         ptrdiff_t width = dg_min(DG_TILE, n_upper - tile * DG_TILE);
-        for (ptrdiff_t c = 0; c < width; c++)
-            line[c] = value_at(y, row, tile * DG_TILE + c);
+        if (y->storage == DG_FLOATS)
+            memcpy(line, (const float *)y->data + row * y->stride + tile * DG_TILE,
+                   (size_t)width * sizeof *line);
+        else
+            for (ptrdiff_t c = 0; c < width; c++)
+                line[c] = value_at(y, row, tile * DG_TILE + c);
         for (ptrdiff_t c = width; c < DG_TILE; c++)
             line[c] = 0.0f;
     }
@@ -45,8 +49,30 @@ static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, f
 struct transposed {
     int32_t length[DG_TILE / DG_GROUP];
     int32_t *index; /* (DG_TILE, CHUNK) */
-    float *value;   /* (DG_TILE, CHUNK): entries of the lists, or all values */
+    float *value;   /* (DG_TILE, CHUNK): entries of the lists; or (CHUNK, DG_TILE): all values */
 };
+
+/* How many of these values are not zero. */
+DG_CLONES
+static int64_t filled(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t column,
+                      ptrdiff_t width)
+{
+    int64_t total = 0;
+    for (ptrdiff_t r = first; r < first + n; r++) {
+        int32_t count = 0;
+        if (x->storage == DG_BYTES) {
+            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + column;
+            for (ptrdiff_t c = 0; c < width; c++)
+                count += bytes[c] != 0;
+        } else {
+            const float *floats = (const float *)x->data + r * x->stride + column;
+            for (ptrdiff_t c = 0; c < width; c++)
+                count += floats[c] != 0.0f;
+        }
+        total += count;
+    }
+    return total;
+}
 
 /* Write an entry of one list; it is kept only if `keep`. No branch: what is non-zero in data is
  * hard to predict. A list never outgrows the rows seen, so the last write has room. */
@@ -63,9 +89,16 @@ static inline void append(struct transposed *t, int32_t *lengths, ptrdiff_t colu
 static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
                                    ptrdiff_t column, ptrdiff_t width, struct transposed *t)
 {
-    struct dg_operand operand = {NULL, CHUNK, t->index, t->value, t->length, CHUNK};
+    struct dg_operand operand = {NULL, 1, DG_TILE, t->index, t->value, t->length, CHUNK};
     int32_t lengths[DG_TILE] = {0};
-    ptrdiff_t filled = 0;
+    if (x->storage != DG_SPARSE &&
+        (double)filled(x, first, n, column, width) >= LIST_DENSITY * (double)(n * width)) {
+        for (ptrdiff_t r = 0; r < n; r++)
+            for (ptrdiff_t c = 0; c < width; c++)
+                t->value[r * DG_TILE + c] = value_at(x, first + r, column + c);
+        operand.dense = t->value;
+        return operand;
+    }
     for (ptrdiff_t r = 0; r < n; r++) {
         if (x->storage == DG_SPARSE) {
             int64_t e = first_entry(x, first + r, column);
@@ -80,16 +113,6 @@ static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdif
             for (ptrdiff_t c = 0; c < width; c++)
                 append(t, lengths, c, r, floats[c], floats[c] != 0.0f);
         }
-    }
-    for (ptrdiff_t c = 0; c < width; c++)
-        filled += lengths[c];
-    if (x->storage != DG_SPARSE && (double)filled >= LIST_DENSITY * (double)(n * width)) {
-        memset(t->value, 0, DG_TILE * CHUNK * sizeof(float));
-        for (ptrdiff_t r = 0; r < n; r++)
-            for (ptrdiff_t c = 0; c < width; c++)
-                t->value[c * CHUNK + r] = value_at(x, first + r, column + c);
-        operand.dense = t->value;
-        return operand;
     }
     for (ptrdiff_t group = 0; group < DG_TILE / DG_GROUP; group++) {
         int32_t longest = 0, *own = lengths + group * DG_GROUP;
@@ -191,7 +214,8 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                     ptrdiff_t to = (column + i) * n_upper + first;
                     overflow |= backend->update_row(
                         update, column + i, first, dg_min(DG_TILE, n_upper - first),
-                        acc[0] + at, acc[1] + at, gradient ? gradient + to : NULL, weights + to,
+                        acc[0] + at, acc[1] + at, gradient ? gradient + to : NULL,
+                        weights ? weights + to : NULL,
                         velocity ? velocity + to : NULL, average ? average + to : NULL);
                 }
         }

@@ -11,7 +11,7 @@ struct dg_phase {
 
 /* gradient = x^T y / n (positive) - x^T y / m (negative) + rank-one terms - decay; written to
  * `gradient` where that is not NULL, else applied to weights, velocity and average at once.
- * Returns 1 where a weight became non-finite. Scratch: dg_update_bytes(). */
+ * The gradient alone needs no weights: NULL. Returns 1 where a weight became non-finite. Scratch: dg_update_bytes(). */
 int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
                       ptrdiff_t n_lower, ptrdiff_t n_upper, const struct dg_update *update,
                       float *gradient, float *weights, float *velocity, float *average,

@@ -13,9 +13,16 @@
 
 #define MICRO_WIDTH (LANES * MICRO_VECS)
 
-static inline __attribute__((always_inline)) void
-dense_micro(const float *a, ptrdiff_t a_stride, ptrdiff_t n_inputs, const float *b,
-            ptrdiff_t b_stride, float *acc, ptrdiff_t acc_stride, const int n_rows)
+/* Inputs of a dense product that are taken together: a strip of b of so many lines and one
+ * micro kernel's width stays in the first-level cache while all rows pass over it. */
+#define STRIP 256
+/* So many rows pay for the copy of a strip whose lines lie far apart. */
+#define STRIP_ROWS 16
+
+/* acc[r, :] += sum_k a[r * stride + k * step] b[k, :]; n_rows is a constant of the caller */
+DG_INLINE void dense_micro(const float *a, ptrdiff_t stride, ptrdiff_t step, ptrdiff_t n_inputs,
+                           const float *b, ptrdiff_t b_stride, float *acc, ptrdiff_t acc_stride,
+                           const int n_rows)
 {
     VEC sum[MICRO_ROWS][MICRO_VECS];
     for (int r = 0; r < n_rows; r++)
@@ -26,7 +33,7 @@ dense_micro(const float *a, ptrdiff_t a_stride, ptrdiff_t n_inputs, const float 
         for (int v = 0; v < MICRO_VECS; v++)
             line[v] = LOAD(b + k * b_stride + v * LANES);
         for (int r = 0; r < n_rows; r++) {
-            VEC x = SET1(a[r * a_stride + k]);
+            VEC x = SET1(a[r * stride + k * step]);
             for (int v = 0; v < MICRO_VECS; v++)
                 sum[r][v] = FMA(x, line[v], sum[r][v]);
         }
@@ -36,19 +43,50 @@ dense_micro(const float *a, ptrdiff_t a_stride, ptrdiff_t n_inputs, const float 
             STORE(acc + r * acc_stride + v * LANES, sum[r][v]);
 }
 
+/* All rows over one strip. The rows that are left go together: their chains hide each other's
+ * latency. */
+DG_INLINE void dense_strip(const float *a, ptrdiff_t stride, ptrdiff_t step, ptrdiff_t n_rows,
+                           ptrdiff_t n_inputs, const float *b, ptrdiff_t b_stride, float *acc,
+                           ptrdiff_t acc_stride)
+{
+    ptrdiff_t r = 0;
+    for (; r + MICRO_ROWS <= n_rows; r += MICRO_ROWS)
+        dense_micro(a + r * stride, stride, step, n_inputs, b, b_stride, acc + r * acc_stride,
+                    acc_stride, MICRO_ROWS);
+    a += r * stride;
+    acc += r * acc_stride;
+#define REST(n) \
+    if (n < MICRO_ROWS && n_rows - r == n) \
+        dense_micro(a, stride, step, n_inputs, b, b_stride, acc, acc_stride, \
+                    n < MICRO_ROWS ? n : 1);
+    REST(1) REST(2) REST(3) REST(4) REST(5) REST(6) REST(7) REST(8) REST(9) REST(10) REST(11)
+#undef REST
+}
+
 static void product_dense(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t n_rows,
                           ptrdiff_t n_inputs, const float *b, ptrdiff_t b_stride, float *acc,
                           ptrdiff_t acc_stride)
 {
-    const float *rows = a->dense + first * a->stride;
-    for (int c = 0; c < DG_TILE; c += MICRO_WIDTH) {
-        ptrdiff_t r = 0;
-        for (; r + MICRO_ROWS <= n_rows; r += MICRO_ROWS)
-            dense_micro(rows + r * a->stride, a->stride, n_inputs, b + c, b_stride,
-                        acc + r * acc_stride + c, acc_stride, MICRO_ROWS);
-        for (; r < n_rows; r++)
-            dense_micro(rows + r * a->stride, a->stride, n_inputs, b + c, b_stride,
-                        acc + r * acc_stride + c, acc_stride, 1);
+    float strip[STRIP * MICRO_WIDTH] __attribute__((aligned(64)));
+    for (ptrdiff_t k = 0; k < n_inputs; k += STRIP) {
+        ptrdiff_t n = n_inputs - k < STRIP ? n_inputs - k : STRIP;
+        const float *from = a->dense + first * a->stride + k * a->step;
+        for (int c = 0; c < DG_TILE; c += MICRO_WIDTH) {
+            const float *lines = b + k * b_stride + c;
+            ptrdiff_t apart = b_stride;
+            if (n_rows >= STRIP_ROWS && b_stride != DG_TILE) {
+                for (ptrdiff_t i = 0; i < n; i++)
+                    for (int v = 0; v < MICRO_VECS; v++)
+                        STORE(strip + i * MICRO_WIDTH + v * LANES,
+                              LOAD(lines + i * b_stride + v * LANES));
+                lines = strip;
+                apart = MICRO_WIDTH;
+            }
+            if (a->step == 1)
+                dense_strip(from, a->stride, 1, n_rows, n, lines, apart, acc + c, acc_stride);
+            else
+                dense_strip(from, 1, a->step, n_rows, n, lines, apart, acc + c, acc_stride);
+        }
     }
 }
 
@@ -196,7 +234,8 @@ static int tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdif
             step[j] *= update->gain_lower[row] * update->gain_upper[first + j];
     if (gradient) {
         for (ptrdiff_t j = 0; j < width; j++)
-            gradient[j] = DG_FMA(-update->weight_decay, weights[j], step[j]);
+            gradient[j] =
+                weights ? DG_FMA(-update->weight_decay, weights[j], step[j]) : step[j];
         return 0;
     }
     float rate = update->learning_rate;

@@ -66,6 +66,14 @@ DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const f
                 mean[j] /= total;
         }
         break;
+    case DG_LINEAR:
+        for (int j = 0; j < DG_TILE; j++)
+            mean[j] = field[j];
+        break;
+    case DG_RECTIFIED:
+        for (int j = 0; j < DG_TILE; j++)
+            mean[j] = field[j] < 0.0f ? 0.0f : field[j]; /* not-a-number stays */
+        break;
     }
 }
 

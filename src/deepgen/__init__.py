@@ -1,7 +1,8 @@
 """deepgen: deep generative models on ordinary CPUs.
 
-Estimators (:class:`RBM`) are what most people call; the core below them is public too: models
-are data (:class:`BoltzmannMachine`), algorithms are functions over them (:func:`gibbs`,
+Estimators (:class:`RBM`, :class:`MixtureOfBernoullis`, :class:`DeepClassifier`, ...) are what most
+people call; the core below them is public too: models are data (:class:`BoltzmannMachine`,
+:class:`BernoulliMixture`, :class:`Network`), algorithms are functions over them (:func:`gibbs`,
 :func:`exact_log_partition`, :func:`ais`, ...).
 """
 
@@ -15,6 +16,7 @@ from deepgen.checkpoints import Checkpoint
 from deepgen.config import show_config
 from deepgen.context import Context
 from deepgen.errors import DivergedError, ModelFileError
+from deepgen.fine_tuning import NetworkTrainer, Objective
 from deepgen.likelihood import (
     LogPartition,
     Trajectory,
@@ -27,36 +29,63 @@ from deepgen.likelihood import (
     pseudo_log_likelihood,
     reverse_ais,
 )
-from deepgen.models import BoltzmannMachine
+from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
+from deepgen.minimizers import LBFGS, ConjugateGradient
+from deepgen.models import BernoulliMixture, BoltzmannMachine, Network, NetworkLayer
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
 from deepgen.rules import CD, PCD, Sparsity
 from deepgen.sampling import gibbs
+from deepgen.stacking import Pretraining
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 from deepgen.threads import set_num_threads
 from deepgen.units import Binary, Gaussian, Softmax, Units
+from deepgen.unrolling import encoder, unrolled
 
 if TYPE_CHECKING:
-    from deepgen.estimators import RBM
+    from deepgen.estimators import (
+        RBM,
+        Autoencoder,
+        DeepAutoencoder,
+        DeepClassifier,
+        DeepRegressor,
+        MixtureOfBernoullis,
+    )
     from deepgen.estimators.loading import load
 
 # Estimators come with their first use: scikit-learn takes three times as long to import as all the
 # rest, and who needs the core alone does not need it.
-_LATER = {"RBM": "deepgen.estimators", "load": "deepgen.estimators.loading"}
+_LATER = {
+    "Autoencoder": "deepgen.estimators",
+    "DeepAutoencoder": "deepgen.estimators",
+    "DeepClassifier": "deepgen.estimators",
+    "DeepRegressor": "deepgen.estimators",
+    "MixtureOfBernoullis": "deepgen.estimators",
+    "RBM": "deepgen.estimators",
+    "load": "deepgen.estimators.loading",
+}
 
 __all__ = [
     "CD",
+    "LBFGS",
     "PCD",
     "RBM",
     "SGD",
     "Adam",
+    "Autoencoder",
+    "BernoulliMixture",
     "Binary",
     "BoltzmannMachine",
     "CSVLog",
     "Checkpoint",
+    "ConjugateGradient",
     "Constant",
     "Context",
+    "CrossEntropy",
+    "DeepAutoencoder",
+    "DeepClassifier",
+    "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
     "FreeEnergyGap",
@@ -64,11 +93,19 @@ __all__ = [
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
+    "MixtureOfBernoullis",
     "ModelFileError",
+    "Network",
+    "NetworkLayer",
+    "NetworkTrainer",
+    "Objective",
     "Particles",
+    "Pretraining",
     "ReduceLearningRate",
     "Softmax",
+    "SoftmaxCrossEntropy",
     "Sparsity",
+    "SquaredError",
     "Stream",
     "Trajectory",
     "Units",
@@ -77,6 +114,7 @@ __all__ = [
     "base_rates",
     "child_seed",
     "datasets",
+    "encoder",
     "exact_log_likelihood",
     "exact_log_partition",
     "free_energy",
@@ -87,6 +125,7 @@ __all__ = [
     "reverse_ais",
     "set_num_threads",
     "show_config",
+    "unrolled",
 ]
 
 

@@ -8,6 +8,7 @@ import warnings
 
 from deepgen import storage
 from deepgen.checks import check_integer, check_number
+from deepgen.hooks import require_machine
 from deepgen.likelihood import pseudo_log_likelihood
 from deepgen.states import as_states
 from deepgen.units import Gaussian
@@ -35,6 +36,7 @@ class _Watch:
         """Raise ValueError where the rows are none of the model's."""
         if isinstance(self._of, str) or callable(self._of):
             return
+        require_machine(trainer, "a callback that watches rows")
         visible = trainer.parameters.layers[0]
         if isinstance(visible, Gaussian):
             raise ValueError(

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from deepgen.checks import real_array, shown
 from deepgen.phases import column_moments
-from deepgen.states import as_states, checked_csr
+from deepgen.states import as_states, checked_csr, dense
 from deepgen.stream import SHUFFLE
 
 # Rows are shuffled in blocks of this many: memory does not grow with the data, and disks are
@@ -30,8 +30,12 @@ class ArrayRows:
 
     def pieces(self):
         """Yield the rows in order, as states of at most 8,192 rows."""
-        for start in range(0, self.n_rows, CHECK_ROWS):
-            yield as_states(self.X[start : start + CHECK_ROWS])
+        return self.chunks(CHECK_ROWS)
+
+    def chunks(self, size):
+        """Yield the rows in order, as states of `size` rows; the last ones may be fewer."""
+        for start in range(0, self.n_rows, size):
+            yield as_states(self.X[start : start + size])
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch of batches in the keyed pseudo-random order of `stream`.
@@ -55,6 +59,36 @@ class ArrayRows:
             pending = order[full:]
         if len(pending):
             yield pending
+
+
+class PairedRows(ArrayRows):
+    """Rows with a target each; batches are pairs of states and targets.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n_rows, n_columns)
+    targets : ndarray of shape (n_rows, ...) or None
+        None: the rows themselves.
+    """
+
+    def __init__(self, X, targets=None):
+        super().__init__(X)
+        if targets is not None and len(targets) != self.n_rows:
+            raise ValueError(f"targets must have {self.n_rows} rows, got {len(targets)}")
+        self.targets = targets
+
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield one epoch of pairs; see :meth:`ArrayRows.batches`."""
+        for chosen in islice(self._orders(batch_size, stream), skip, None):
+            states = as_states(self.X[chosen])
+            yield states, dense(states) if self.targets is None else self.targets[chosen]
+
+    def pairs(self, size):
+        """Yield the rows in order, as pairs of at most `size` rows."""
+        for start in range(0, self.n_rows, size):
+            states = as_states(self.X[start : start + size])
+            targets = self.targets
+            yield states, dense(states) if targets is None else targets[start : start + size]
 
 
 class IterableRows:
@@ -115,15 +149,20 @@ class IterableRows:
         for pieces in islice(self._cut(batch_size), skip, None):
             yield as_states(join(pieces))
 
-    def _cut(self, batch_size):
+    def chunks(self, size):
+        """Yield the rows in order, `size` at a time, however the iterable cuts them."""
+        for pieces in self._cut(size):
+            yield as_states(join(pieces))
+
+    def _cut(self, size):
         pending, count = [], 0
         for number, batch in enumerate(self.source):
             rows, start = self._matrix(number, batch), 0
             while start < rows.shape[0]:
-                taken = rows[start : start + batch_size - count]
+                taken = rows[start : start + size - count]
                 count += taken.shape[0]
                 start += taken.shape[0]
-                if count == batch_size:
+                if count == size:
                     yield [*pending, taken]
                     pending, count = [], 0
                 else:

@@ -17,9 +17,19 @@ run. It may also have some of these methods:
 import logging
 from collections import Counter
 
+from deepgen.models import Parameters
 from deepgen.state_files import plain
 
 logger = logging.getLogger("deepgen")
+
+
+def require_machine(trainer, who):
+    """Raise TypeError unless a run is that of a Boltzmann machine."""
+    if not isinstance(trainer.parameters, Parameters):
+        raise TypeError(
+            f"{who} needs a run of a Boltzmann machine, got a {type(trainer).__name__}; of "
+            "networks watch 'loss' or 'validation_loss', or a function of the network"
+        )
 
 
 class Hooks:

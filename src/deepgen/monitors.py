@@ -2,6 +2,7 @@
 
 
 from deepgen.checks import check_integer
+from deepgen.hooks import require_machine
 from deepgen.likelihood import free_energy
 from deepgen.likelihood.trajectory import Trajectory
 from deepgen.models import BoltzmannMachine
@@ -63,6 +64,7 @@ class LikelihoodMonitor:
 
     def begin(self, trainer):
         """Forget earlier runs."""
+        require_machine(trainer, "LikelihoodMonitor")
         self._trajectory = self._known = None
 
     def state(self):
@@ -120,6 +122,7 @@ class FreeEnergyGap:
 
     def begin(self, trainer):
         """Look at the rows before any work."""
+        require_machine(trainer, "FreeEnergyGap")
         visible = trainer.parameters.layers[0]
         for name in ("X_train", "X_valid"):
             rows = getattr(self, name)

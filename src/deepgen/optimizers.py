@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepgen._kernels import engine
 from deepgen.checks import check_number, shown
 from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
+from deepgen.threads import effective_threads
 
 
 def _check_share(value, name):
@@ -168,6 +170,35 @@ class SGD:
         parameters.refresh()
         return overflow
 
+    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+        """Change the parameters in place, down gradients that come by name.
+
+        Parameters
+        ----------
+        parameters : NetworkParameters
+        gradients : dict of {str: ndarray, float32}
+            Of what is to become small. Parameters without one stay. Not kept: the arrays are
+            used for the changes.
+        state, rate, progress
+            See :meth:`step`.
+
+        Returns
+        -------
+        bool
+            True where a parameter became non-finite.
+        """
+        if self.weight_decay:
+            _add_decay(parameters, gradients, self.weight_decay)
+        velocity = state["velocity"]
+        for name, gradient in gradients.items():
+            if velocity:
+                velocity[name] *= np.float32(self.momentum)
+                velocity[name] += gradient
+                np.multiply(velocity[name], np.float32(rate), out=gradient)
+            else:
+                gradient *= np.float32(rate)
+        return _go_down(parameters, gradients, state, self.averaging, progress)
+
 
 @dataclass(frozen=True)
 class Adam:
@@ -219,16 +250,8 @@ class Adam:
             named[f"layers[{l}].bias"] = gradients.bias[l].astype(np.float32)
             if gradients.log_precision[l] is not None:
                 named[f"layers[{l}].log_precision"] = gradients.log_precision[l].astype(np.float32)
-        state["steps"] += 1
-        correct1 = 1.0 - self.beta1 ** state["steps"]
-        correct2 = 1.0 - self.beta2 ** state["steps"]
-        first, second = state["moments"]
         arrays = parameters.learned()
-        for name, gradient in named.items():
-            first[name] += np.float32(1.0 - self.beta1) * (gradient - first[name])
-            second[name] += np.float32(1.0 - self.beta2) * (gradient * gradient - second[name])
-            scale = np.sqrt(second[name] / np.float32(correct2)) + np.float32(self.epsilon)
-            named[name] = np.float32(rate / correct1) * first[name] / scale
+        self._to_changes(named, state, rate, n_threads)
         _unscale(named, phases)
         for l, matrix in enumerate(parameters.weights):
             change = named[f"weights[{l}]"]
@@ -249,6 +272,49 @@ class Adam:
             overflow |= not np.isfinite(array).all()
         parameters.refresh()
         return overflow
+
+
+    def _to_changes(self, gradients, state, rate, n_threads):
+        """Move the moments and turn gradients into changes, in place."""
+        state["steps"] += 1
+        correct1 = 1.0 - self.beta1 ** state["steps"]
+        correct2 = 1.0 - self.beta2 ** state["steps"]
+        first, second = state["moments"]
+        for name, gradient in gradients.items():
+            engine.adam_change(
+                gradient.reshape(-1), first[name].reshape(-1), second[name].reshape(-1),
+                1.0 - self.beta1, 1.0 - self.beta2, rate / correct1, correct2, self.epsilon,
+                effective_threads(n_threads, 8 * gradient.size),
+            )  # fmt: skip
+
+    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+        """Change the parameters in place; see :meth:`SGD.descend`."""
+        if self.weight_decay:
+            _add_decay(parameters, gradients, self.weight_decay)
+        self._to_changes(gradients, state, rate, n_threads)
+        return _go_down(parameters, gradients, state, self.averaging, progress)
+
+
+def _add_decay(parameters, gradients, weight_decay):
+    arrays = parameters.learned()
+    for name, gradient in gradients.items():
+        if name.startswith("weights"):
+            gradient += np.float32(weight_decay) * arrays[name]
+
+
+def _go_down(parameters, changes, state, share, progress):
+    """Subtract the changes, average; True where a parameter became non-finite."""
+    tail, arrays, overflow = state["average"], parameters.learned(), False
+    for name, change in changes.items():
+        arrays[name] -= change
+        # a sum is finite where all of its terms are; one that overflows is looked at again
+        overflow |= not (np.isfinite(arrays[name].sum()) or np.isfinite(arrays[name]).all())
+    weight = _tail_weight(tail, share, progress, parameters)
+    if weight:
+        for name, array in arrays.items():
+            average = tail["arrays"][name]
+            average += np.float32(weight) * (array - average)
+    return overflow
 
 
 def _unscale(changes, phases):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.states import dense, kernel_form
+from deepgen.states import CompressedRows, dense, kernel_form
 from deepgen.threads import effective_threads
 
 
@@ -59,6 +59,14 @@ def column_moments(x, n_threads=None):
     """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
     mean, square, _ = _means(x, (None, None), n_threads)
     return mean, square
+
+
+def column_sums(states, n_threads=None):
+    """Return the sum of each column of states, float64 of shape (n_columns,), in row order."""
+    total = np.zeros(states.shape[1])
+    threads = effective_threads(n_threads, states.shape[0] * states.shape[1] * 8)
+    engine.layer_sums(kernel_form(states), None, None, total, None, None, None, threads)
+    return total
 
 
 def learns_precision(parameters, layer):
@@ -181,6 +189,37 @@ def weight_gradient(
     tools = (workspace, n_threads)
     _visit_weights(parameters, phases, layer, differences, step, (out, None, None), tools)
     return out
+
+
+def weight_sums(lower, upper, *, workspace=None, n_threads=None):
+    """Return lower^T upper, summed over rows in their order.
+
+    Parameters
+    ----------
+    lower, upper : ndarray or CompressedRows of shape (n_rows, n_lower) and (n_rows, n_upper)
+
+    Returns
+    -------
+    ndarray of shape (n_lower, n_upper), float32
+    """
+    out = np.empty((lower.shape[1], upper.shape[1]), np.float32)
+    threads = effective_threads(n_threads, (lower.shape[0] + 4) * out.size)
+    workspace = workspace or engine.Workspace()
+    engine.weight_sums(kernel_form(lower), dense(upper), out, workspace, threads)
+    return out
+
+
+def products(x, y, *, workspace=None, n_threads=None):
+    """Return x^T y as :func:`weight_sums` does, along lists of the sparser side: the same bits."""
+    if _density(y) < _density(x):
+        return weight_sums(y, x, workspace=workspace, n_threads=n_threads).T
+    return weight_sums(x, y, workspace=workspace, n_threads=n_threads)
+
+
+def _density(x):
+    if isinstance(x, CompressedRows):
+        return len(x.values) / max(x.shape[0] * x.shape[1], 1)
+    return np.count_nonzero(x) / max(x.size, 1)
 
 
 def step_weights(

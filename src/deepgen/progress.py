@@ -15,14 +15,15 @@ class ProgressBar:
         Updates of the run, and those of an earlier part of it.
     shown : bool
         False: nothing happens, and tqdm, which brings asyncio, locks and threads, is not imported.
+    unit : str, default "update"
     """
 
-    def __init__(self, total, done, shown):
+    def __init__(self, total, done, shown, unit="update"):
         self._bar = None
         if shown:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=total, initial=done, unit="update")
+            self._bar = tqdm(total=total, initial=done, unit=unit)
         self._began, self._rows, self._numbers = time.perf_counter(), 0, ""
 
     def __enter__(self):

@@ -1,9 +1,9 @@
 """The file format: one model, one safetensors file (docs/architecture.md, "Files").
 
 The configuration is JSON in the file's metadata, with a format version and a closed registry of
-names; every tensor's shape is recomputed from it, and a checksum covers both. Nothing in a file
-is ever imported or run. Files of states (``state_files.py``) share header, checksum and the way
-of writing.
+models (``model_forms.py``); every tensor's shape is recomputed from it, and a checksum covers both.
+Nothing in a file is ever imported or run. Files of states (``state_files.py``) share header,
+checksum and the way of writing.
 """
 
 import contextlib
@@ -22,8 +22,7 @@ from safetensors.numpy import save as serialize
 
 from deepgen.checks import as_path
 from deepgen.errors import ModelFileError
-from deepgen.models import BoltzmannMachine
-from deepgen.units import Binary, Gaussian, Softmax
+from deepgen.model_forms import describe, form_of, is_count
 
 try:
     import fcntl
@@ -33,37 +32,13 @@ except ImportError:  # Windows
 FORMAT_VERSION = 1
 MAX_BYTES = 8 * 2**30
 MAX_HEADER = 2**20
-MAX_LAYERS = 64
-MAX_UNITS = 10_000_000
 BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element
 CHUNK = 2**24  # bytes of one write
 
+# Entries of a configuration that every model has.
+_COMMON = {"format_version", "extra", "sha256"}
+
 logger = logging.getLogger("deepgen")
-
-_UNITS = {"binary": Binary, "gaussian": Gaussian, "softmax": Softmax}
-_UNIT_OPTIONS = {
-    "binary": {"n_copies": int},
-    "gaussian": {"learn_precision": bool},
-    "softmax": {"n_categories": int},
-}
-_VECTORS = {"binary": ("bias",), "gaussian": ("bias", "log_precision"), "softmax": ("bias",)}
-
-
-def describe(model):
-    """Return (configuration, tensors) of a model: plain data and float32 arrays."""
-    tags = {kind: tag for tag, kind in _UNITS.items()}
-    layers, tensors = [], {}
-    for l, layer in enumerate(model.layers):
-        if type(layer) not in tags:
-            raise ValueError(
-                f"layers[{l}] is a {type(layer).__name__}, which the file format does not know; "
-                f"it knows {', '.join(kind.__name__ for kind in tags)}"
-            )
-        layers.append({"units": tags[type(layer)], "size": layer.size, **layer.options()})
-        tensors |= {f"layers.{l}.{name}": value for name, value in layer.parameters().items()}
-    tensors |= {f"weights.{l}": matrix for l, matrix in enumerate(model.weights)}
-    config = {"model": "BoltzmannMachine", "layers": layers, "observed": list(model.observed)}
-    return config, tensors
 
 
 def save(model, path, *, extra=None):
@@ -71,7 +46,7 @@ def save(model, path, *, extra=None):
 
     Parameters
     ----------
-    model : BoltzmannMachine
+    model : BoltzmannMachine, or another one of ``model_forms.FORMS``
     path : str or path-like
     extra : dict or None
         Plain JSON data kept beside the configuration (the estimator's name and seed).
@@ -89,13 +64,13 @@ def save(model, path, *, extra=None):
 def write(path, config, tensors):
     """Write a configuration and tensors with their checksum, atomically."""
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    config = {**config, "sha256": _checksum(config, contiguous)}
+    config = {**config, "sha256": checksum(config, contiguous)}
     # one entry: safetensors writes several in an order that changes from call to call
     metadata = {"deepgen": json.dumps(config, sort_keys=True, allow_nan=False)}
     write_atomically(path, serialize(contiguous, metadata=metadata))
 
 
-def _checksum(config, tensors):
+def checksum(config, tensors):
     """SHA-256 of the configuration and the tensors by name: finds damage, proves no origin."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, allow_nan=False).encode())
     for name in sorted(tensors):
@@ -221,21 +196,18 @@ def _require(condition, path, message):
         raise ModelFileError(f"{path}: {message}")
 
 
-def _is_count(value, most):
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-
-
 def check_version(path, config):
     """Raise ModelFileError unless this version of deepgen knows the file's."""
     version = config.get("format_version")
-    _require(_is_count(version, math.inf), path, "it has no format_version")
+    _require(is_count(version, math.inf), path, "it has no format_version")
     _require(
         version <= FORMAT_VERSION, path,
         f"format version {version} is newer than {FORMAT_VERSION}; update deepgen to read it",
     )  # fmt: skip
 
 
-def _check_config(path, config):
+def _model_form(path, config):
+    """Return what a configuration says about the model itself, and the form of that model."""
     check_version(path, config)
     _require(
         "kind" not in config, path,
@@ -243,45 +215,14 @@ def _check_config(path, config):
         "load_checkpoint",
     )  # fmt: skip
     _require(
-        set(config) == {"format_version", "model", "layers", "observed", "extra", "sha256"}, path,
-        "the configuration has unknown or missing entries",
-    )  # fmt: skip
-    _require(config["model"] == "BoltzmannMachine", path, f"unknown model {config['model']!r}")
-    layers, extra = config["layers"], config["extra"]
-    _require(isinstance(extra, dict), path, "extra is not an object")
-    _require(
-        isinstance(layers, list) and 2 <= len(layers) <= MAX_LAYERS, path,
-        f"layers must be a list of 2 to {MAX_LAYERS}",
-    )  # fmt: skip
-    for layer in layers:
-        _require(isinstance(layer, dict), path, "a layer is not an object")
-        tag = layer.get("units")
-        _require(isinstance(tag, str) and tag in _UNITS, path, f"unknown units {tag!r}")
-        _require(_is_count(layer.get("size"), MAX_UNITS), path, "a layer has no valid size")
-        for name, value in layer.items():
-            kind = _UNIT_OPTIONS[tag].get(name)
-            known = name in ("units", "size") or (kind is not None and type(value) is kind)
-            _require(known, path, f"unknown or invalid layer option {name!r}")
-        if tag == "softmax":
-            count = layer.get("n_categories")
-            _require(_is_count(count, layer["size"]), path, "softmax has no valid n_categories")
-    observed = config["observed"]
-    _require(
-        isinstance(observed, list)
-        and all(type(l) is int and 0 <= l < len(layers) for l in observed)
-        and 1 <= len(set(observed)) == len(observed),
-        path, "observed must list layers of the model",
-    )  # fmt: skip
-
-
-def _expected_shapes(layers):
-    shapes = {}
-    for l, layer in enumerate(layers):
-        for name in _VECTORS[layer["units"]]:
-            shapes[f"layers.{l}.{name}"] = (layer["size"],)
-        if l + 1 < len(layers):
-            shapes[f"weights.{l}"] = (layer["size"], layers[l + 1]["size"])
-    return shapes
+        set(config) >= _COMMON, path, "the configuration has unknown or missing entries"
+    )
+    _require(isinstance(config["extra"], dict), path, "extra is not an object")
+    own = {name: value for name, value in config.items() if name not in _COMMON}
+    try:
+        return own, form_of(own)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from None
 
 
 def read_tensors(path, config, shapes):
@@ -314,7 +255,7 @@ def read_tensors(path, config, shapes):
         raise ModelFileError(f"{path}: damaged ({error})") from None
     _require(set(tensors) == set(shapes), path, "tensors are missing or unknown")
     signed = {name: value for name, value in config.items() if name != "sha256"}
-    _require(config["sha256"] == _checksum(signed, tensors), path, "damaged (wrong checksum)")
+    _require(config["sha256"] == checksum(signed, tensors), path, "damaged (wrong checksum)")
     return tensors
 
 
@@ -327,7 +268,7 @@ def load_model(path):
 
     Returns
     -------
-    tuple of (BoltzmannMachine, dict)
+    tuple of (model, dict)
         The model and the plain data saved beside it.
 
     Raises
@@ -340,8 +281,8 @@ def load_model(path):
     """
     path = as_path(path)
     config, shapes = read_header(path)
-    _check_config(path, config)
-    expected = _expected_shapes(config["layers"])
+    own, form = _model_form(path, config)
+    expected = form.shapes(own)
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
     for name, shape in expected.items():
         _require(
@@ -349,14 +290,8 @@ def load_model(path):
             f"tensor {name} must be F32 of shape {shape}, got {shapes[name]}",
         )  # fmt: skip
     tensors = read_tensors(path, config, shapes)
-    layers = []
     try:
-        for l, layer in enumerate(config["layers"]):
-            options = {name: layer[name] for name in _UNIT_OPTIONS[layer["units"]] if name in layer}
-            vectors = {name: tensors[f"layers.{l}.{name}"] for name in _VECTORS[layer["units"]]}
-            layers.append(_UNITS[layer["units"]](**options, **vectors))
-        weights = [tensors[f"weights.{l}"] for l in range(len(layers) - 1)]
-        model = BoltzmannMachine(layers, weights, observed=config["observed"])
+        model = form.build(own, tensors)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     return model, config["extra"]

@@ -21,6 +21,7 @@ ANNEAL = 7  # annealed importance sampling, forward
 REVERSE = 8  # and reverse
 START = 9  # first states of particles and chains
 FLIP = 10  # units whose conditional probability is asked for
+DROPOUT = 11  # units of a network that are left out: (row of the batch, update), by layer
 
 
 def purpose(kind, layer=0, temperature=0):
@@ -124,15 +125,15 @@ class Stream:
         """Return a NumPy Generator for initial values, seeded by this stream and a name."""
         return np.random.default_rng(_digest("generator", self.key, name))
 
-    def words(self, n_rows, n_columns, kind, *, first_row=0):
+    def words(self, n_rows, n_columns, kind, *, first_row=0, layer=0):
         """Return uint32 words of shape (n_rows, n_columns) at the current position."""
         out = np.empty((n_rows, n_columns), np.uint32)
-        engine.random_words(out, self.key, self.position, purpose(kind), first_row)
+        engine.random_words(out, self.key, self.position, purpose(kind, layer), first_row)
         return out
 
-    def uniform(self, n_rows, n_columns, kind, *, first_row=0):
+    def uniform(self, n_rows, n_columns, kind, *, first_row=0, layer=0):
         """Return float32 uniforms in (0, 1) of shape (n_rows, n_columns)."""
-        words = self.words(n_rows, n_columns, kind, first_row=first_row)
+        words = self.words(n_rows, n_columns, kind, first_row=first_row, layer=layer)
         out = np.empty(words.shape, np.float32)
         engine.uniform(words.reshape(-1), out.reshape(-1))
         return out

@@ -6,6 +6,9 @@ import numpy as np
 
 from deepgen import storage
 
+# Entries beside layers that models other than Boltzmann machines have.
+SIZES = ("n_features", "n_components", "n_inputs")
+
 
 def add_to(commands):
     """Add the command's parser and return it."""
@@ -27,9 +30,13 @@ def tell(about):
     print(about["file"])
     print(f"  format version    {about['format_version']}")
     print(f"  model             {about['model']}{saved_by}")
+    for name in SIZES:
+        if name in about:
+            print(f"  {name.removeprefix('n_'):<18}{about[name]:,}")
     for number, layer in enumerate(about["layers"]):
         layer = dict(layer)
-        units, size = layer.pop("units"), layer.pop("size")
+        size = layer.pop("size")
+        units = layer.pop("units" if "units" in layer else "activation")
         options = "".join(f", {name} {value}" for name, value in layer.items())
         print(f"  layer {number}           {size:,} {units} units{options}")
     print(f"  parameters        {about['n_parameters']:,}")
@@ -48,8 +55,10 @@ def describe_file(path):
     Returns
     -------
     dict
-        ``file``, ``format_version``, ``model``, ``estimator`` (or None), ``layers``,
-        ``n_parameters``, ``tensors`` (shapes by name), ``largest_weight``.
+        ``file``, ``format_version``, ``model``, ``estimator`` (or None), ``layers`` (of a
+        mixture none), ``n_features`` and ``n_components`` of a mixture, ``n_inputs`` of a
+        network, ``n_parameters``, ``tensors`` (shapes by name), ``largest_weight`` (of a
+        mixture: of the log odds).
 
     Raises
     ------
@@ -66,8 +75,11 @@ def describe_file(path):
         "format_version": header["format_version"],
         "model": config["model"],
         "estimator": extra.get("estimator"),
-        "layers": config["layers"],
+        "layers": config.get("layers", []),
+        **{name: config[name] for name in SIZES if name in config},
         "n_parameters": sum(tensor.size for tensor in tensors.values()),
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
-        "largest_weight": max(float(np.abs(matrix).max()) for matrix in model.weights),
+        "largest_weight": max(
+            float(np.abs(tensor).max()) for tensor in tensors.values() if tensor.ndim == 2
+        ),
     }

@@ -4,6 +4,11 @@ from deepgen.cli.errors import CommandError
 from deepgen.estimators.loading import load
 
 
+def is_exact(estimator):
+    """Tell whether an estimator knows its likelihoods without a bracket, and draws at once."""
+    return not hasattr(estimator, "log_partition")
+
+
 def load_able(path, method, does):
     """Load an estimator that has a method.
 

@@ -2,7 +2,7 @@
 
 from deepgen.cli.arguments import add_seed, add_threads, count, positive
 from deepgen.cli.errors import UsageError
-from deepgen.cli.models import load_able
+from deepgen.cli.models import is_exact, load_able
 from deepgen.cli.rows import WRITES, check_target, write_rows
 
 
@@ -12,7 +12,7 @@ def add_to(commands):
         "sample",
         help="draw rows from a model file by Gibbs sampling",
         description="Draw rows from a model file, each from a Gibbs chain of its own that "
-        "starts at the model's biases.",
+        "starts at the model's biases. A mixture draws at once: it needs no sweeps.",
     )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--n", type=positive, default=100, metavar="N", help="rows (%(default)s)")
@@ -37,13 +37,14 @@ def run(arguments):
         check_target(arguments.out, WRITES)
     model = load_able(arguments.model, "sample", "be sampled from")
     model.set_params(n_threads=arguments.n_threads)
-    rows = model.sample(arguments.n, n_sweeps=arguments.sweeps, random_state=arguments.seed)
+    chains = {} if is_exact(model) else {"n_sweeps": arguments.sweeps}
+    rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
     write_rows(arguments.out, rows)
     return {
         "file": arguments.out,
         "shape": list(rows.shape),
         "dtype": str(rows.dtype),
-        "n_sweeps": arguments.sweeps,
+        "n_sweeps": chains.get("n_sweeps"),
         "seed": arguments.seed,
     }
 

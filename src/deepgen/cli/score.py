@@ -4,9 +4,10 @@ import math
 
 from deepgen.cli.arguments import add_threads, positive
 from deepgen.cli.errors import CommandError
-from deepgen.cli.models import load_able
+from deepgen.cli.models import is_exact, load_able
 from deepgen.cli.output import print_fields
 from deepgen.cli.rows import READS, read_rows
+from deepgen.likelihood import LogPartition
 from deepgen.states import as_states
 
 
@@ -32,15 +33,18 @@ def add_to(commands):
 
 
 def run(arguments):
-    """Score the rows; the bracket is that of :meth:`deepgen.RBM.log_partition`."""
+    """Score the rows; the bracket is that of :meth:`deepgen.RBM.log_partition`, or a point."""
     model = load_able(arguments.model, "score_samples", "score rows")
     model.set_params(n_threads=arguments.n_threads)
     rows = read_rows(arguments.data)
     try:
-        model.free_energy(rows)  # checks them before the long part
-        if not model.model_.layers[0].is_state(as_states(rows)):
+        model.transform(rows)  # checks them before the long part
+        visible = model.model_.visible if is_exact(model) else model.model_.layers[0]
+        if not visible.is_state(as_states(rows)):
             raise ValueError("it has values between states, which have no likelihood; binarize it")
-        log_z = model.log_partition(n_chains=arguments.n_chains, n_betas=arguments.n_betas)
+        log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
+        if not is_exact(model):
+            log_z = model.log_partition(n_chains=arguments.n_chains, n_betas=arguments.n_betas)
         scores = model.score_samples(rows)
     except ValueError as error:
         raise CommandError(f"{arguments.data}: {error}") from error

@@ -1,5 +1,15 @@
 """scikit-learn estimators: hyper-parameters here, everything else in the core."""
 
+from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
+from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 
-__all__ = ["RBM"]
+__all__ = [
+    "RBM",
+    "Autoencoder",
+    "DeepAutoencoder",
+    "DeepClassifier",
+    "DeepRegressor",
+    "MixtureOfBernoullis",
+]

@@ -3,8 +3,20 @@
 import numpy as np
 
 from deepgen import storage
+from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
+from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
+from deepgen.models import BernoulliMixture, Network
 from deepgen.units import LARGEST_VALUE
+
+# Names of estimators around networks, and what else their files say.
+_NETWORKS = {
+    "Autoencoder": (Autoencoder, ()),
+    "DeepAutoencoder": (DeepAutoencoder, ()),
+    "DeepClassifier": (DeepClassifier, ("classes",)),
+    "DeepRegressor": (DeepRegressor, ("one_target",)),
+}
 
 
 def load(path):
@@ -16,7 +28,7 @@ def load(path):
 
     Returns
     -------
-    RBM
+    RBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
 
     Raises
     ------
@@ -26,13 +38,15 @@ def load(path):
         If there is no such file.
     """
     model, extra = storage.load_model(path)
+    if isinstance(model, BernoulliMixture):
+        _require_usable(path, _is_usable_mixture(model))
+        return MixtureOfBernoullis.from_model(model)
+    if isinstance(model, Network):
+        _require_usable(path, _is_usable_network(model))
+        return _around(path, model, extra)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
-    if not _is_usable(model):
-        raise storage.ModelFileError(
-            f"{path}: parameters so large that fields overflow, or that samples lie beyond "
-            f"+-{LARGEST_VALUE:g}; no training makes such a model"
-        )
+    _require_usable(path, _is_usable(model))
     rbm = RBM.from_model(model)
     seed = extra.get("score_seed", 0)
     rbm._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
@@ -47,6 +61,45 @@ def _absolute_sums(weights):
         by_row[first : first + 256] = piece.sum(axis=1, dtype=np.float64)
         by_column += piece.sum(axis=0, dtype=np.float64)
     return by_row, by_column
+
+
+def _require_usable(path, usable):
+    if not usable:
+        raise storage.ModelFileError(
+            f"{path}: parameters so large that fields overflow, or that samples lie beyond "
+            f"+-{LARGEST_VALUE:g}; no training makes such a model"
+        )
+
+
+def _is_usable_mixture(model):
+    """Tell whether no field of the component can leave float32."""
+    reach = np.abs(model.constants) + _absolute_sums(model.logits)[1]
+    return bool(reach.max() < np.finfo(np.float32).max)
+
+
+def _is_usable_network(network):
+    """Tell whether no field can leave float32 for inputs in [-1, 1]."""
+    reach = 1.0
+    for layer in network.layers:
+        owner = layer if layer.tied_to is None else network.layers[layer.tied_to]
+        by_row, by_column = _absolute_sums(owner.weights)
+        inputs = by_column if layer.tied_to is None else by_row
+        field = float((np.abs(layer.bias) + reach * inputs).max())
+        if not field < np.finfo(np.float32).max:
+            return False
+        reach = field if layer.activation in ("linear", "rectified") else 1.0
+    return True
+
+
+def _around(path, network, extra):
+    name = extra.get("estimator")
+    if not isinstance(name, str) or name not in _NETWORKS:
+        raise storage.ModelFileError(f"{path}: no estimator named {name!r} for a network")
+    kind, entries = _NETWORKS[name]
+    try:
+        return kind.from_model(network, *(extra.get(entry) for entry in entries))
+    except ValueError as error:
+        raise storage.ModelFileError(f"{path}: {error}") from None
 
 
 def _is_usable(model):

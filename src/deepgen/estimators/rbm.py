@@ -1,9 +1,7 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
-import contextlib
 import os
 import threading
-import warnings
 
 import numpy as np
 from sklearn.base import (
@@ -20,18 +18,20 @@ from deepgen.estimators import running, streaming
 from deepgen.estimators.settings import check_settings, stream_schedule, units_for
 from deepgen.estimators.validation import (
     by_pieces,
-    hidden_states,
+    features,
+    in_type_of,
     rows_to_learn,
     rows_to_read,
     rows_with_gaps,
+    warn_of_grey_rows,
 )
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
+from deepgen.loop import interrupt_between_steps
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
 from deepgen.states import Particles, as_states
 from deepgen.stream import Stream
-from deepgen.training import interrupt_between_steps
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -143,7 +143,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_settings(self)
         with running.alone(self):
-            with self._unchanged_on_error():
+            with running.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=True)
                 layers = units_for(self, rows.n_columns)
                 found = running.Survey(*survey(rows, layers[0], n_threads=self.n_threads))
@@ -190,7 +190,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"{type(X).__name__}; call partial_fit with each of its batches"
             )
         with running.alone(self):
-            with self._unchanged_on_error():
+            with running.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=first)
                 layers = units_for(self, rows.n_columns)
                 survey(rows, layers[0], n_threads=self.n_threads)
@@ -210,16 +210,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 self._keep(trainer)
                 self._trainer = trainer
         return self
-
-    @contextlib.contextmanager
-    def _unchanged_on_error(self):
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
 
     def _keep(self, trainer):
         self.model_ = trainer.model()
@@ -259,8 +249,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_features), float32
         """
-        states = hidden_states(self, X)
-        model = self.model_
+        check_is_fitted(self)
+        model, hidden = self.model_, self.model_.layers[1]
+        states = hidden.states_of(features(self, X, hidden.size, "the hidden units"))
         return update_layer(model, 0, [None, states], mean=True, n_threads=self.n_threads)[0]
 
     def free_energy(self, X):
@@ -340,12 +331,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     "same gaps"
                 )
         if grey:
-            warnings.warn(
-                "X has values between states, so the result is not a log-likelihood; binarize "
-                "grey values first, for example X > rng.random(X.shape)",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn_of_grey_rows()
         bracket = self._last_bracket()
         if bracket.method == "exact":
             return by_pieces(
@@ -439,15 +425,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_integer(n_chains, "n_chains")
         check_integer(n_sweeps, "n_sweeps", 0)
         check_integer(first_row, "first_row", 0, MOST_ROWS)
-        values, missing = rows_with_gaps(self, X, missing)
-        states = self.model_.layers[0].states_of(np.where(missing, 0, values))
+        values, states, missing = rows_with_gaps(self, X, missing, self.model_.layers[0])
         draws, means, deviation = impute(
             self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
             random_state=random_state, first_row=first_row, n_threads=self.n_threads,
         )  # fmt: skip
-        completed = draws if method == "draw" else means
-        if np.issubdtype(values.dtype, np.floating):
-            completed = np.where(missing, completed, values).astype(values.dtype)
+        completed = in_type_of(values, missing, draws if method == "draw" else means)
         return (completed, deviation) if return_std else completed
 
     # --- files --------------------------------------------------------------------------------
@@ -502,7 +485,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If there is none.
         """
         check_settings(self)
-        with running.alone(self), self._unchanged_on_error():
+        with running.alone(self), running.unchanged_on_error(self):
             trainer, names = streaming.load(self, path)
             vars(self).pop("feature_names_in_", None)
             if names is not None:

@@ -30,8 +30,8 @@ class Survey:
     variance: np.ndarray
 
 
-def _text(value):
-    """Return what tells a setting from another one, in every process the same."""
+def text(value):
+    """Return what tells a setting that is an object from others, in every process the same."""
     if callable(value) and not is_dataclass(value):
         name = getattr(value, "__qualname__", type(value).__qualname__)
         return f"{name}, {[float(value(place)) for place in _PLACES]}"
@@ -44,11 +44,11 @@ def settings_of(estimator, trainer):
     return {
         "estimator": type(estimator).__name__,
         "n_hidden": int(estimator.n_hidden),
-        "visible": _text(as_units(estimator.visible, "visible")),
-        "hidden": _text(as_units(estimator.hidden, "hidden")),
-        "rule": _text(as_rule(estimator.rule)),
-        "learning_rate": _text(trainer.schedule),
-        "optimizer": _text(estimator.optimizer or SGD()),
+        "visible": text(as_units(estimator.visible, "visible")),
+        "hidden": text(as_units(estimator.hidden, "hidden")),
+        "rule": text(as_rule(estimator.rule)),
+        "learning_rate": text(trainer.schedule),
+        "optimizer": text(estimator.optimizer or SGD()),
         "batch_size": int(estimator.batch_size),
         "binarize": bool(estimator.binarize),
         "n_features": int(estimator.n_features_in_),
@@ -94,8 +94,7 @@ def resumed_run(estimator, layers, found, path):
     frame, state = checkpoints.load(path)
     seed = seed_in(estimator, frame, path)
     trainer = _fit_trainer(estimator, layers, found, seed)
-    checkpoints.require_same(frame.get("settings"), trainer.frame["settings"], path)
-    _require_same_rows(frame.get("mean"), found, path)
+    require_same_run(frame, trainer.frame["settings"], found, path)
     checkpoints.restore(trainer, state, path)
     return trainer
 
@@ -110,7 +109,20 @@ def seed_in(estimator, frame, path):
     return seed
 
 
-def _require_same_rows(mean, found, path):
+def require_same_run(frame, settings, found, path):
+    """Raise ValueError where a checkpoint's run had other settings or other rows.
+
+    Parameters
+    ----------
+    frame : dict
+        Of the checkpoint.
+    settings : dict
+        Of this run.
+    found : Survey
+    path : str or path-like
+    """
+    checkpoints.require_same(frame.get("settings"), settings, path)
+    mean = frame.get("mean")
     if not isinstance(mean, np.ndarray) or mean.shape != found.mean.shape:
         raise ModelFileError(f"{path}: damaged (no mean of the data)")
     # the same rows, cut or stored in another way, differ by rounding only
@@ -124,7 +136,7 @@ def _require_same_rows(mean, found, path):
         )
 
 
-# --- one run at a time ------------------------------------------------------------------------
+# --- one run at a time, and none on bad input -------------------------------------------------
 
 _busy, _lock = set(), threading.Lock()
 
@@ -144,6 +156,18 @@ def alone(estimator):
     finally:
         with _lock:
             _busy.discard(id(estimator))
+
+
+@contextlib.contextmanager
+def unchanged_on_error(estimator):
+    """Put an estimator's attributes back if the block raises."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def _free_in_child():

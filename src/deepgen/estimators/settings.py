@@ -18,23 +18,41 @@ def _sized(units, size, name, needed_by):
         raise ValueError(f"{name} does not fit {needed_by}: {error}") from None
 
 
-def check_settings(estimator):
-    """Raise ValueError where a hyper-parameter is not valid, before any work."""
-    for name in ("n_hidden", "batch_size"):
-        check_integer(getattr(estimator, name), name)
-    if estimator.n_epochs is not None:
-        check_integer(estimator.n_epochs, "n_epochs")
+def check_common(estimator):
+    """Raise ValueError where what every estimator has is not valid."""
     check_threads(estimator.n_threads)
     check_random_state(estimator.random_state)
     if not isinstance(estimator.verbose, bool):
         check_integer(estimator.verbose, "verbose", 0)
-    for name in ("rule", "learning_rate", "optimizer"):
+
+
+def check_objects(estimator, names):
+    """Raise ValueError where a class stands for an object of it."""
+    for name in names:
         value = getattr(estimator, name)
         if isinstance(value, type):
             raise ValueError(
                 f"{name} must be an object, got the class {value.__name__}; write "
                 f"{value.__name__}(...)"
             )
+
+
+def check_callbacks(callbacks):
+    """Raise ValueError unless `callbacks` is None or a list of callables."""
+    if not isinstance(callbacks, list | tuple | None) or not all(
+        callable(callback) for callback in callbacks or ()
+    ):
+        raise ValueError(f"callbacks must be a list of callables, got {shown(callbacks)}")
+
+
+def check_settings(estimator):
+    """Raise ValueError where a hyper-parameter is not valid, before any work."""
+    for name in ("n_hidden", "batch_size"):
+        check_integer(getattr(estimator, name), name)
+    if estimator.n_epochs is not None:
+        check_integer(estimator.n_epochs, "n_epochs")
+    check_common(estimator)
+    check_objects(estimator, ("rule", "learning_rate", "optimizer"))
     as_rule(estimator.rule)
     if estimator.learning_rate is not None:
         as_schedule(estimator.learning_rate)
@@ -51,10 +69,7 @@ def check_settings(estimator):
     check_flag(estimator.binarize, "binarize")
     if estimator.binarize and not (isinstance(visible, Binary) and visible.n_copies == 1):
         raise ValueError(f"binarize needs visible='binary', got visible={estimator.visible!r}")
-    if not isinstance(estimator.callbacks, list | tuple | None) or not all(
-        callable(callback) for callback in estimator.callbacks or ()
-    ):
-        raise ValueError(f"callbacks must be a list of callables, got {shown(estimator.callbacks)}")
+    check_callbacks(estimator.callbacks)
 
 
 def units_for(estimator, n_columns):

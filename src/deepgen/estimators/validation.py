@@ -5,6 +5,7 @@ its units tell (`Units.check`).
 """
 
 import re
+import warnings
 
 import numpy as np
 from scipy import sparse
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen.checks import real_array, shown
 from deepgen.data import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
-from deepgen.states import as_states, checked_csr
+from deepgen.states import checked_csr
 
 
 def rows_to_learn(estimator, X, *, reset):
@@ -40,8 +41,12 @@ def rows_to_learn(estimator, X, *, reset):
     )
 
 
-def validated(estimator, X, *, reset, **options):
-    """Return X as an array or CSR matrix by scikit-learn's rules.
+def validated(estimator, X, *, reset, y="no_validation", **options):
+    """Return X as an array or CSR matrix by scikit-learn's rules, and y where it is given.
+
+    Returns
+    -------
+    X, or tuple of (X, y)
 
     Raises
     ------
@@ -57,8 +62,10 @@ def validated(estimator, X, *, reset, **options):
             "X is a masked array, whose mask would be lost; fill it, or complete rows with "
             "impute(X.data, missing=X.mask)"
         )
-    X = _named(validate_data, estimator, X, dtype="numeric", reset=reset, **options)
-    return X if sparse.issparse(X) else real_array(X, "X")
+    found = _named(validate_data, estimator, X, y, dtype="numeric", reset=reset, **options)
+    X, *targets = found if isinstance(found, tuple) else (found,)
+    X = X if sparse.issparse(X) else real_array(X, "X")
+    return (X, *targets) if targets else X
 
 
 def rows_to_read(estimator, X):
@@ -108,9 +115,11 @@ def by_pieces(rows, units, compute):
     return out
 
 
-def hidden_states(estimator, X):
-    """Return features as states of the hidden layer, for `inverse_transform`."""
-    check_is_fitted(estimator)
+def features(estimator, X, size, what):
+    """Return what `inverse_transform` takes: an array or CSR matrix of `size` columns.
+
+    `what` says what the columns are, for the message.
+    """
     if sparse.issparse(X):
         X = checked_csr(X)
     if is_iterable_of_batches(X):
@@ -120,23 +129,19 @@ def hidden_states(estimator, X):
     X = _named(
         check_array, X, accept_sparse="csr", dtype="numeric", input_name="X", estimator=estimator
     )
-    hidden = estimator.model_.layers[1]
-    if X.shape[1] != hidden.size:
-        raise ValueError(
-            f"X must have shape (n_samples, {hidden.size}), the hidden units, got {X.shape}"
-        )
-    states = as_states(X)
-    hidden.check(states)
-    return states
+    if X.shape[1] != size:
+        raise ValueError(f"X must have shape (n_samples, {size}), {what}, got {X.shape}")
+    return X
 
 
-def rows_with_gaps(estimator, X, missing):
-    """Return the values of X and a mask of what `impute` is to complete.
+def rows_with_gaps(estimator, X, missing, units):
+    """Return what `impute` is to complete.
 
     Returns
     -------
-    tuple of (values, missing)
-        As X came, and bool of its shape.
+    tuple of (values, states, missing)
+        X as it came; states that `units` can take, with zeros at missing entries; bool of its
+        shape.
     """
     check_is_fitted(estimator)
     values = validated(
@@ -153,18 +158,35 @@ def rows_with_gaps(estimator, X, missing):
             )
     if not np.isfinite(values[~missing]).all():
         raise ValueError("X must be finite where it is observed; mark other entries as missing")
-    group = estimator.model_.layers[0].group
+    group = units.group
     if group > 1 and not np.isin(missing.reshape(-1, group).sum(axis=1), (0, group)).all():
         raise ValueError(f"missing must hold all {group} columns of a softmax variable or none")
-    return values, missing
+    return values, units.states_of(np.where(missing, 0, values)), missing
+
+
+def in_type_of(values, missing, completed):
+    """Return completed rows in the floating type of `values`, observed entries untouched."""
+    if np.issubdtype(values.dtype, np.floating):
+        return np.where(missing, completed, values).astype(values.dtype)
+    return completed
+
+
+def warn_of_grey_rows(stacklevel=3):
+    """Warn the caller's caller that rows between states have no likelihood."""
+    warnings.warn(
+        "X has values between states, so the result is not a log-likelihood; binarize grey "
+        "values first, for example X > rng.random(X.shape)",
+        UserWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def _named(check, *arguments, **options):
-    """Call a check of scikit-learn's; its message says that it is X that is meant."""
+    """Call a check of scikit-learn's; its message says that it is X that is meant, or y."""
     try:
         return check(*arguments, **options)
     except (ValueError, TypeError) as error:
-        if re.search(r"\bX\b", str(error)):
+        if re.search(r"\b[Xy]\b", str(error)):
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"X cannot be used: {error}") from None

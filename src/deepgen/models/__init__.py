@@ -1,6 +1,17 @@
 """Models are data: layers and weights, and what they mean."""
 
 from deepgen.models.boltzmann_machine import BoltzmannMachine, are_layers, check_model
+from deepgen.models.mixture import BernoulliMixture
+from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
 
-__all__ = ["BoltzmannMachine", "Parameters", "are_layers", "check_model"]
+__all__ = [
+    "BernoulliMixture",
+    "BoltzmannMachine",
+    "Network",
+    "NetworkLayer",
+    "NetworkParameters",
+    "Parameters",
+    "are_layers",
+    "check_model",
+]

@@ -11,6 +11,11 @@ from deepgen.units import Gaussian, Units
 _versions = itertools.count(1)
 
 
+def next_version():
+    """Return a number that no model of this process has had."""
+    return next(_versions)
+
+
 class BoltzmannMachine:
     """Layers and the weight matrices between neighbours; plain, uncentred parameters.
 
@@ -42,7 +47,7 @@ class BoltzmannMachine:
 
     def __init__(self, layers, weights, *, observed=(0,)):
         self.layers = tuple(as_list(layers, "layers", "Units"))
-        self.version = next(_versions)
+        self.version = next_version()
         if len(self.layers) < 2:
             raise ValueError(f"layers must hold at least two layers, got {len(self.layers)}")
         for number, layer in enumerate(self.layers):

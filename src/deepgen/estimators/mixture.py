@@ -1,0 +1,350 @@
+"""The mixture of Bernoullis as a scikit-learn estimator."""
+
+import contextlib
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    DensityMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen import storage
+from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
+from deepgen.data import ArrayRows, survey
+from deepgen.em import Prior, Run, run_em, starting_mixture
+from deepgen.estimators.running import alone, unchanged_on_error
+from deepgen.estimators.settings import check_common
+from deepgen.estimators.validation import (
+    by_pieces,
+    in_type_of,
+    rows_to_learn,
+    rows_to_read,
+    rows_with_gaps,
+    warn_of_grey_rows,
+)
+from deepgen.loop import interrupt_between_steps
+from deepgen.mixture import impute_mixture, log_likelihood, responsibilities, sample_mixture
+from deepgen.models import BernoulliMixture
+from deepgen.progress import ProgressBar
+from deepgen.stream import Stream
+from deepgen.units import Binary
+
+
+class MixtureOfBernoullis(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
+):
+    """Mixture of products of Bernoulli distributions, fitted by expectation maximization.
+
+    ``p(x) = sum_k w_k prod_j p_jk^x_j (1 - p_jk)^(1 - x_j)`` with exact likelihoods,
+    independent samples and exact completions: the yardstick that an RBM has to pass.
+
+    Parameters
+    ----------
+    n_components : int, default 500
+    max_iter : int, default 100
+        Iterations of EM at most.
+    tol : float, default 1e-3
+        Stop when the log posterior rises by less, in nats a row and iteration.
+    n_init : int, default 1
+        Runs from different starts; the one with the largest log posterior is kept.
+    smoothing : float, default 1.0
+        Pseudo-rows that each component gets, all equal to the column means: a Dirichlet prior
+        of the weights and Beta priors of the probabilities. Positive; the estimate is the
+        mode of the posterior.
+    random_state : int, RandomState, Generator or None
+        The same seed gives the same bits for any number of threads.
+    n_threads : int or None
+        None: ``OMP_NUM_THREADS``, else all cores that this process may use.
+    verbose : int, default 0
+        1 shows a progress bar for each run.
+
+    Attributes
+    ----------
+    model_ : BernoulliMixture
+        ``model_.weights`` (n_components,); ``model_.means`` (n_components, n_features).
+    history_ : list of dict
+        One entry an iteration of the kept run: log likelihood and log posterior density (up to
+        a constant) at its start, nats a row; seconds.
+    n_iter_ : int
+        Iterations of the kept run.
+    converged_ : bool
+    n_features_in_ : int
+
+    Notes
+    -----
+    Grey values in [0, 1] are taken as means: what is then maximized and returned is
+    ``log sum_k w_k exp(sum_j x_j log p_jk + (1 - x_j) log(1 - p_jk))``, a lower bound of the
+    expected log-likelihood of bits drawn from the grey values.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977); McLachlan & Peel (2000), section 2.
+
+    Examples
+    --------
+    >>> import numpy as np, deepgen as dg
+    >>> X = (np.random.default_rng(0).random((200, 16)) < 0.3).astype(np.uint8)
+    >>> mixture = dg.MixtureOfBernoullis(3, random_state=0).fit(X)
+    >>> mixture.transform(X).shape
+    (200, 3)
+    """
+
+    def __init__(
+        self, n_components=500, *, max_iter=100, tol=1e-3, n_init=1, smoothing=1.0,
+        random_state=None, n_threads=None, verbose=0,
+    ):  # fmt: skip
+        self.n_components = n_components
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.smoothing = smoothing
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def fit(self, X, y=None):
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
+            Values in [0, 1]. Read once an iteration, 1,024 rows at a time; uint8, bool and CSR
+            are used as they are.
+        y : ignored
+
+        Returns
+        -------
+        MixtureOfBernoullis
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a value of X is not valid; raised before any work.
+        KeyboardInterrupt
+            After Ctrl-C; `model_` is the best run's, of its last whole iteration.
+        RuntimeError
+            If another thread is fitting this estimator.
+        """
+        self._check_settings()
+        with alone(self):
+            with unchanged_on_error(self):
+                rows = rows_to_learn(self, X, reset=True)
+                n_rows, mean, _ = survey(rows, Binary(rows.n_columns), n_threads=self.n_threads)
+            self._learn(rows, n_rows, mean)
+        return self
+
+    def _learn(self, rows, n_rows, mean):
+        stream = Stream.from_random_state(self.random_state)
+        prior = Prior.of_columns(mean, n_rows, self.smoothing)
+        best = None
+        with interrupt_between_steps() as check:
+            for number in range(self.n_init):
+                start = starting_mixture(
+                    rows, n_rows, self.n_components, prior, stream.child(number)
+                )
+                run = Run(start)
+                try:
+                    self._improve(run, rows, n_rows, prior, check)
+                finally:
+                    if best is None or run.log_posterior > best.log_posterior:
+                        best = run
+                    self._keep(best)
+
+    def _improve(self, run, rows, n_rows, prior, check):
+        steps = run_em(
+            run, rows, prior, max_iter=self.max_iter, tol=self.tol, n_threads=self.n_threads,
+            check=check,
+        )  # fmt: skip
+        with (
+            ProgressBar(self.max_iter, 0, bool(self.verbose), unit="iteration") as bar,
+            contextlib.closing(steps),
+        ):
+            for entry in steps:
+                bar.report(entry)
+                bar.update(n_rows)
+
+    def _keep(self, run):
+        self.model_ = run.model
+        self.history_ = run.history
+        self.n_iter_ = len(run.history)
+        self.converged_ = run.converged
+
+    def _check_settings(self):
+        for name in ("n_components", "max_iter", "n_init"):
+            check_integer(getattr(self, name), name)
+        check_common(self)
+        check_number(self.tol, "tol", 0.0, closed=True)
+        check_number(self.smoothing, "smoothing", 0.0)
+
+    # --- using --------------------------------------------------------------------------------
+
+    def transform(self, X):
+        """Return p(k | x), the responsibilities of the components for each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), float32
+        """
+        X, model = rows_to_read(self, X), self.model_
+        return by_pieces(
+            X, model.visible, lambda x: responsibilities(model, x, n_threads=self.n_threads)
+        )
+
+    def predict(self, X):
+        """Return the component with the largest responsibility for each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int64
+        """
+        return self.transform(X).argmax(axis=1)
+
+    def score_samples(self, X):
+        """Return log p(x) by row in nats: exact, but for products in float32.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            States. Grey values give no log-likelihood and a warning: binarize them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        X, model = rows_to_read(self, X), self.model_
+        visible = model.visible
+        scores = by_pieces(X, visible, lambda x: log_likelihood(model, x, n_threads=self.n_threads))
+        if not all(visible.is_state(states) for states in ArrayRows(X).pieces()):
+            warn_of_grey_rows()
+        return scores
+
+    def score(self, X, y=None):
+        """Return the mean log-likelihood in nats a row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def sample(self, n_samples=1, *, random_state=None, first_row=0):
+        """Draw independent rows.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+            Pieces drawn with the right `first_row` equal the whole.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), uint8
+        """
+        check_is_fitted(self)
+        check_integer(n_samples, "n_samples", 0)
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        return sample_mixture(
+            self.model_, n_samples, random_state=random_state, first_row=first_row,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def impute(
+        self, X, missing=None, *, method="mean", return_std=False, random_state=None, first_row=0
+    ):
+        """Complete rows; observed entries come back untouched.
+
+        The posterior of the component given the observed entries is exact, and so are means
+        and deviations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        missing : bool array of shape (n_samples, n_features) or None
+            None: where X is NaN.
+        method : {"mean", "draw"}, default "mean"
+            Conditional means of the missing entries, or one joint draw.
+        return_std : bool, default False
+            Also return the standard deviation of each missing entry (0 where observed).
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        ndarray, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32.
+        """
+        check_is_fitted(self)
+        if method not in ("mean", "draw"):
+            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
+        check_flag(return_std, "return_std")
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
+        draws, means, deviation = impute_mixture(
+            self.model_, states, missing, random_state=random_state, first_row=first_row,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        completed = in_type_of(values, missing, draws if method == "draw" else means)
+        return (completed, deviation) if return_std else completed
+
+    # --- files --------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom ending in ``.safetensors``.
+        """
+        check_is_fitted(self)
+        storage.save(self.model_, path, extra={"estimator": "MixtureOfBernoullis"})
+
+    @classmethod
+    def from_model(cls, model):
+        """Return a fitted estimator around a core model.
+
+        Parameters
+        ----------
+        model : BernoulliMixture
+        """
+        if not isinstance(model, BernoulliMixture):
+            raise ValueError(f"model must be a BernoulliMixture, got {shown(model)}")
+        mixture = cls(model.n_components)
+        mixture._keep(Run(model))
+        mixture.n_features_in_ = model.n_features
+        return mixture
+
+    # --- scikit-learn -------------------------------------------------------------------------
+
+    @property
+    def _n_features_out(self):
+        return self.model_.n_components
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags

@@ -1,0 +1,320 @@
+"""What the estimators around a network share: settings, runs that begin or go on, files."""
+
+import hashlib
+from dataclasses import dataclass, fields, is_dataclass
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen import checkpoints, storage
+from deepgen.backprop import outputs
+from deepgen.callbacks import EarlyStopping
+from deepgen.checks import check_integer, is_integer, shown
+from deepgen.data import PairedRows
+from deepgen.errors import ModelFileError
+from deepgen.estimators import running
+from deepgen.estimators.settings import check_callbacks, check_common, check_objects
+from deepgen.estimators.validation import by_pieces, rows_to_read
+from deepgen.fine_tuning import HeldBackLoss, NetworkTrainer, Objective, check_descent
+from deepgen.model_forms import describe, form_of
+from deepgen.models import BoltzmannMachine
+from deepgen.optimizers import Adam, Linear, as_schedule
+from deepgen.stacking import Pretraining
+from deepgen.state_files import plain
+from deepgen.stream import SHUFFLE, Stream, seed_of
+from deepgen.units import Gaussian
+from deepgen.unrolling import checked_stack
+
+# Hyper-parameters that decide no bit of a run, or that are looked at apart.
+_FREE = ("random_state", "n_threads", "callbacks", "verbose")
+
+
+@dataclass
+class Task:
+    """What a call of `fit` has found out before any training.
+
+    Attributes
+    ----------
+    seed : int
+        Of the run.
+    X : ndarray or CSR matrix
+        All rows: a greedy pretraining learns from them.
+    found : Survey
+        Of all rows.
+    rows : PairedRows
+        What the network learns from.
+    objective : Objective
+    held : PairedRows or None
+        Rows that early stopping judges by.
+    frame : dict
+        See :attr:`deepgen.NetworkTrainer.frame`.
+    state : dict or None
+        Of the checkpoint that the run goes on from.
+    """
+
+    seed: int
+    X: object
+    found: running.Survey
+    rows: PairedRows
+    objective: Objective
+    held: PairedRows | None = None
+    frame: dict | None = None
+    state: dict | None = None
+
+    @property
+    def stream(self):
+        """The stream of the run's seed."""
+        return Stream.from_random_state(self.seed)
+
+
+def check_network_settings(estimator):
+    """Raise ValueError where a hyper-parameter of the training is not valid, before any work."""
+    check_integer(estimator.batch_size, "batch_size")
+    if estimator.n_epochs is not None:
+        check_integer(estimator.n_epochs, "n_epochs")
+    check_common(estimator)
+    names = ("learning_rate", "optimizer", "pretrained")
+    check_objects(estimator, [name for name in names if hasattr(estimator, name)])
+    if estimator.learning_rate is not None:
+        as_schedule(estimator.learning_rate)
+    if estimator.optimizer is not None:
+        check_descent(estimator.optimizer)
+    check_callbacks(estimator.callbacks)
+
+
+def check_choice(value, name, choices):
+    """Raise ValueError unless `value` is one of the names `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        known = " or ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be {known}, got {shown(value)}")
+
+
+def check_sizes(n_hidden):
+    """Return the sizes of hidden layers as a tuple after a check."""
+    sizes = (n_hidden,) if is_integer(n_hidden) else n_hidden
+    if not isinstance(sizes, list | tuple) or not sizes:
+        raise ValueError(f"n_hidden must be a sequence of sizes, got {shown(n_hidden)}")
+    for size in sizes:
+        check_integer(size, "each size in n_hidden")
+    return tuple(int(size) for size in sizes)
+
+
+def pretrained_stack(pretrained, n_columns):
+    """Return core models from what a user passes as `pretrained`, after a check.
+
+    A ``sklearn.frozen.FrozenEstimator`` around a fitted estimator will do as well.
+
+    Raises
+    ------
+    ValueError
+        For a bare estimator, which ``clone`` would strip of its weights; or a misfit.
+    """
+    parts = pretrained if isinstance(pretrained, list | tuple) else [pretrained]
+    stack = []
+    for part in parts:
+        if type(part).__name__ == "FrozenEstimator":
+            check_is_fitted(part.estimator)
+            part = part.estimator.model_
+        elif hasattr(part, "get_params"):
+            raise ValueError(
+                f"pretrained must hold core models, got a {type(part).__name__}: scikit-learn's "
+                "clone would silently strip it of its weights; pass its model_, or wrap it in "
+                "sklearn.frozen.FrozenEstimator"
+            )
+        elif not isinstance(part, BoltzmannMachine):
+            raise ValueError(
+                "pretrained must be None, dg.Pretraining(...) or a list of BoltzmannMachine, got "
+                f"{shown(pretrained)}"
+            )
+        stack.append(part)
+    stack = checked_stack(stack)
+    if stack[0].layers[0].size != n_columns:
+        raise ValueError(
+            f"X has {n_columns} features, but pretrained was trained on "
+            f"{stack[0].layers[0].size}"
+        )
+    return stack
+
+
+def setting(value):
+    """Return a hyper-parameter as plain data, the same in every process."""
+    if isinstance(value, Pretraining):
+        return {part.name: setting(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, BoltzmannMachine):
+        return storage.checksum(*describe(value))[:16]
+    if type(value).__name__ == "FrozenEstimator":
+        return setting(value.estimator.model_)
+    if isinstance(value, list | tuple):
+        return [setting(part) for part in value]
+    if value is None or isinstance(value, str | bool | int | float | np.generic):
+        return plain(value)
+    return repr(value) if is_dataclass(value) else running.text(value)
+
+
+def settings_of(estimator, task):
+    """Return the settings that decide the bits of a run, as plain data."""
+    names = [name for name in estimator.get_params(deep=False) if name not in _FREE]
+    targets = task.rows.targets
+    digest = None if targets is None else np.ascontiguousarray(targets).tobytes()
+    return {
+        "estimator": type(estimator).__name__,
+        **{name: setting(getattr(estimator, name)) for name in names},
+        "n_epochs": running.n_epochs_for(estimator, task.rows.n_rows),
+        "n_features": int(estimator.n_features_in_),
+        "n_samples": int(task.found.n_rows),
+        "y": digest and hashlib.sha256(digest).hexdigest()[:16],
+    }
+
+
+def as_trees(stack):
+    """Return machines as trees that a checkpoint can hold, or None."""
+    if stack is None:
+        return None
+    return [dict(zip(("model", "tensors"), describe(machine), strict=True)) for machine in stack]
+
+
+def from_trees(trees, path):
+    """Return the machines of a checkpoint.
+
+    Raises
+    ------
+    ModelFileError
+        If they are none.
+    """
+    try:
+        stack = []
+        for tree in trees:
+            form, tensors = form_of(tree["model"]), tree["tensors"]
+            if {n: t.shape for n, t in tensors.items()} != form.shapes(tree["model"]):
+                raise ValueError("tensors of other shapes")
+            stack.append(form.build(tree["model"], tensors))
+        return checked_stack(stack)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: damaged (no pretrained machines: {error})") from None
+
+
+class NetworkEstimator:
+    """Mix-in: an estimator whose `model_` is a network."""
+
+    def _default_optimizer(self):
+        return Adam(weight_decay=0.0)
+
+    def _fit(self, X, y, resume):
+        """Check, begin or go on, and train; subclasses make the task and the network."""
+        with running.alone(self):
+            with running.unchanged_on_error(self):
+                frame = state = None
+                if resume is not None:
+                    frame, state = checkpoints.load(resume)
+                    seed = running.seed_in(self, frame, resume)
+                else:
+                    seed = seed_of(self.random_state)
+                task = self._task(X, y, seed)
+                self._put_frame(task, frame, resume)
+                task.state = state
+                network = self._network(task, resume)
+                trainer = self._trainer(task, network, resume)
+            self._learn(trainer, task.rows)
+        return self
+
+    def _put_frame(self, task, frame, resume):
+        """Put the frame of the run into its task; `frame` is that of the run that goes on."""
+        settings = settings_of(self, task)
+        if frame is not None:
+            running.require_same_run(frame, settings, task.found, resume)
+        task.frame = {
+            **running.seeds_of(task.seed), "settings": settings,
+            "mean": np.asarray(task.found.mean), "stack": frame and frame.get("stack"),
+        }  # fmt: skip
+
+    def _stack_for(self, task, resume, pretrain):
+        """Return the machines that the network starts from, or None.
+
+        `pretrain` makes them where the settings ask for it; a run that goes on has them already.
+        """
+        if not isinstance(self.pretrained, Pretraining | None):
+            return pretrained_stack(self.pretrained, self.n_features_in_)
+        if self.pretrained is None:
+            return None
+        if resume is not None:
+            return from_trees(task.frame["stack"], resume)
+        stack = pretrain()
+        task.frame["stack"] = as_trees(stack)
+        return stack
+
+    def _trainer(self, task, network, resume):
+        rate = Linear(0.002, 0.0) if self.learning_rate is None else self.learning_rate
+        trainer = NetworkTrainer(
+            network, task.objective, self.optimizer or self._default_optimizer(), rate,
+            stream=task.stream, batch_size=int(self.batch_size),
+            top_epochs=getattr(self, "top_epochs", 0), n_threads=self.n_threads,
+        )  # fmt: skip
+        trainer.frame = task.frame
+        if task.state is not None:
+            checkpoints.restore(trainer, task.state, resume)
+        own = []
+        if task.held is not None:
+            own = [
+                HeldBackLoss(task.objective.loss, task.held),
+                EarlyStopping("validation_loss", mode="min", patience=self.early_stopping),
+            ]
+        trainer.attach([*own, *(self.callbacks or ())])
+        return trainer
+
+    def _learn(self, trainer, rows):
+        try:
+            if not trainer.finished:
+                n_epochs = trainer.frame["settings"]["n_epochs"]
+                trainer.fit(rows, n_epochs, verbose=self.verbose)
+        finally:
+            self.model_ = self._kept(trainer.model())
+            self.history_ = trainer.history
+            self.n_updates_ = trainer.n_updates
+
+    def _kept(self, network):
+        """Return the network that the estimator keeps of a trained one."""
+        return network
+
+    def _outputs(self, X, until=None):
+        """Return the outputs of rows, after checks of their values."""
+        X, network = rows_to_read(self, X), self.model_
+        return by_pieces(
+            X, self._units, lambda x: outputs(network, x, until=until, n_threads=self.n_threads)
+        )
+
+    @property
+    def _units(self):
+        """What values of X are checked by: any real numbers."""
+        return Gaussian(self.model_.sizes[0])
+
+    def _save(self, path, **extra):
+        check_is_fitted(self)
+        storage.save(self.model_, path, extra={"estimator": type(self).__name__, **extra})
+
+    def _take(self, network):
+        """Become a fitted estimator around a network."""
+        self.model_ = network
+        self.history_, self.n_updates_ = [], 0
+        self.n_features_in_ = network.sizes[0]
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "model_")
+
+
+def held_back(labels, fraction, stream):
+    """Return a bool mask of rows to hold back: this share of each label, at least one row.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,)
+    fraction : float
+    stream : Stream
+    """
+    order = stream.child("validation").permutation(len(labels), SHUFFLE)
+    held = np.zeros(len(labels), np.bool_)
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        if len(own) > 1:
+            held[own[: max(1, int(fraction * len(own)))]] = True
+    return held

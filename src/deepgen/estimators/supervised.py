@@ -1,0 +1,431 @@
+"""Classifier and regressor on a deep network, fine-tuned from a stack of machines."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from deepgen.checks import check_integer, check_number, real_array, shown
+from deepgen.data import ArrayRows, PairedRows, survey
+from deepgen.estimators.networks import (
+    NetworkEstimator,
+    Task,
+    check_choice,
+    check_network_settings,
+    check_sizes,
+    held_back,
+    pretrained_stack,
+)
+from deepgen.estimators.running import Survey
+from deepgen.estimators.validation import validated
+from deepgen.fine_tuning import Objective
+from deepgen.losses import SoftmaxCrossEntropy, SquaredError
+from deepgen.models import Network, NetworkLayer
+from deepgen.stacking import Pretraining, pretrain
+from deepgen.stream import Stream, child_seed
+from deepgen.units import LARGEST_VALUE, Binary, Gaussian, as_units
+from deepgen.unrolling import encoder, random_layer, random_layers
+
+
+class _DeepSupervised(NetworkEstimator, BaseEstimator):
+    """What classifier and regressor share."""
+
+    def _check_settings(self):
+        check_network_settings(self)
+        check_integer(self.top_epochs, "top_epochs", 0)
+        if self.early_stopping is not None:
+            check_integer(self.early_stopping, "early_stopping")
+        check_number(self.validation_fraction, "validation_fraction", 0.0, 1.0)
+        check_choice(self.activation, "activation", ("logistic", "rectified"))
+        as_units(self.visible, "visible")
+        check_sizes(self.n_hidden)
+        self._objective()
+
+    def _objective(self):
+        return Objective(
+            self._loss(), l2=self.l2, dropout=self.dropout, input_dropout=self.input_dropout
+        )
+
+    def _visible(self, n_columns):
+        """Return the units that the values of X are checked by when they are learned."""
+        if self.pretrained is None:
+            return Gaussian(n_columns)
+        if isinstance(self.pretrained, Pretraining):
+            return as_units(self.visible, "visible").sized(n_columns)
+        return pretrained_stack(self.pretrained, n_columns)[0].layers[0]
+
+    def _surveyed(self, X):
+        visible = self._visible(X.shape[1])
+        return Survey(*survey(ArrayRows(X), visible, n_threads=self.n_threads))
+
+    def _split(self, seed, found, all_rows, X, targets, strata):
+        """Return the task of rows with targets, some of them held back for early stopping."""
+        rows, held = PairedRows(X, targets), None
+        if self.early_stopping is not None:
+            mask = held_back(strata, self.validation_fraction, Stream.from_random_state(seed))
+            if mask.any():
+                held = PairedRows(X[mask], targets[mask])
+                rows = PairedRows(X[~mask], targets[~mask])
+        return Task(seed, all_rows, found, rows, self._objective(), held)
+
+    def _network(self, task, resume):
+        """Return the start: hidden layers, then a small random top."""
+        sizes, stream, n_columns = check_sizes(self.n_hidden), task.stream, self.n_features_in_
+
+        def greedy():
+            visible = as_units(self.visible, "visible").sized(n_columns)
+            return pretrain(
+                ArrayRows(task.X), [visible, *map(Binary, sizes)], self.pretrained,
+                random_state=child_seed(task.seed, "stack"), n_threads=self.n_threads,
+            )  # fmt: skip
+
+        self.stack_ = self._stack_for(task, resume, greedy)
+        if self.stack_ is None:
+            kinds = [self.activation] * len(sizes)
+            hidden = random_layers([n_columns, *sizes], kinds, stream)
+        else:
+            hidden = list(encoder(self.stack_).layers)
+        kind, size = self._top(task)
+        return Network(
+            [*hidden, random_layer(kind, hidden[-1].size, size, stream.generator("top"))]
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class DeepClassifier(ClassifierMixin, _DeepSupervised):
+    """Classifier: hidden layers, from a stack or at random, under a softmax.
+
+    Parameters
+    ----------
+    n_hidden : sequence of int, default (500, 500)
+        Sizes of the hidden layers. With machines in `pretrained` their sizes count.
+    pretrained : list of BoltzmannMachine, Pretraining or None
+        Two-layer machines, bottom first; or settings of a greedy pretraining that `fit` does
+        first, on all rows. None: random start.
+    visible : {"binary", "gaussian"} or Units, default "binary"
+        What the columns are for the greedy pretraining; not read without it.
+    activation : {"logistic", "rectified"}, default "logistic"
+        Of hidden layers that start at random.
+    l2, dropout, input_dropout : float, default 0.0
+        Half of `l2` times the sum of squared weights; share of the hidden units and of the
+        inputs that is left out of an update.
+    top_epochs : int, default 0
+        Epochs at the start in which only the new top layer moves.
+    early_stopping : int or None
+        Epochs without a smaller loss on held-back rows after which training stops; the best
+        network is kept. None: no rows are held back.
+    validation_fraction : float, default 0.1
+        Share of the rows that early stopping holds back.
+    unlabelled : int, str or None, default -1
+        Label of the rows that have none: they serve the pretraining only. None: every label is
+        a class.
+    optimizer, learning_rate, batch_size, n_epochs
+        See :class:`Autoencoder`.
+    random_state, n_threads, callbacks, verbose
+        See :class:`Autoencoder`.
+
+    Attributes
+    ----------
+    model_ : Network
+    classes_ : ndarray of shape (n_classes,)
+    stack_ : list of BoltzmannMachine or None
+        What the hidden layers started from.
+    history_ : list of dict
+    n_features_in_, n_updates_ : int
+    """
+
+    def __init__(
+        self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
+        l2=0.0, dropout=0.0, input_dropout=0.0, top_epochs=0, early_stopping=None,
+        validation_fraction=0.1, unlabelled=-1, optimizer=None, learning_rate=None,
+        batch_size=100, n_epochs=None, random_state=None, n_threads=None, callbacks=None,
+        verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.pretrained = pretrained
+        self.visible = visible
+        self.activation = activation
+        self.l2 = l2
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.top_epochs = top_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.unlabelled = unlabelled
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X, y, *, resume=None):
+        """Learn from rows and labels.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Labels; `unlabelled` where there is none.
+        resume : str, path-like or None
+            A file that :class:`deepgen.Checkpoint` has written while the network was trained: the
+            run goes on from there with the same bits; see :meth:`RBM.fit`.
+
+        Returns
+        -------
+        DeepClassifier
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a value is not valid, or if the checkpoint is that of another run;
+            raised before any work. ModelFileError is one of them: the file is damaged.
+        FileNotFoundError
+            If there is no such checkpoint.
+        DivergedError
+            If a parameter is no longer finite; `model_` is the last good network.
+        RuntimeError
+            If another thread is fitting this estimator.
+        """
+        self._check_settings()
+        return self._fit(X, y, resume)
+
+    def _loss(self):
+        return SoftmaxCrossEntropy()
+
+    def _task(self, X, y, seed):
+        X, y = validated(
+            self, X, y=y, reset=True, accept_sparse="csr", ensure_all_finite=False
+        )
+        check_classification_targets(y)
+        known = np.ones(len(y), np.bool_)
+        if self.unlabelled is not None:
+            known = y != np.asarray(self.unlabelled, dtype=object)
+            known = np.broadcast_to(known, y.shape).astype(np.bool_)
+        if not known.any():
+            raise ValueError(f"y must hold a label, got {shown(self.unlabelled)} (none) only")
+        self.classes_, labels = np.unique(y[known], return_inverse=True)
+        if len(self.classes_) < 2:
+            note = "" if known.all() else (
+                f"; {self.unlabelled!r} stands for rows without a label: pass "
+                "unlabelled=None if it is a class"
+            )
+            raise ValueError(
+                "y must hold at least 2 classes, got 1 class: "
+                f"{self.classes_.tolist()[0]!r}{note}"
+            )
+        labelled = X if known.all() else X[known]
+        return self._split(seed, self._surveyed(X), X, labelled, labels, labels)
+
+    def _top(self, task):
+        return "softmax", len(self.classes_)
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float32
+        """
+        return self._outputs(X)
+
+    def predict(self, X):
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        chosen = self._outputs(X).argmax(axis=1)
+        return self.classes_[chosen]
+
+    def save(self, path):
+        """Write network and classes to one file, atomically; :func:`deepgen.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        self._save(path, classes=self.classes_.tolist())
+
+    @classmethod
+    def from_model(cls, model, classes=None):
+        """Return a fitted classifier around a network with a softmax top.
+
+        Parameters
+        ----------
+        model : Network
+        classes : array-like or None
+            None: 0, 1, 2, ...
+        """
+        if not isinstance(model, Network) or model.layers[-1].activation != "softmax":
+            raise ValueError(f"model must be a Network with a softmax top, got {shown(model)}")
+        size = model.layers[-1].size
+        classes = np.arange(size) if classes is None else np.asarray(classes)
+        if classes.shape != (size,):
+            raise ValueError(f"classes must hold {size} labels, got shape {classes.shape}")
+        estimator = cls(tuple(layer.size for layer in model.layers[:-1]))._take(model)
+        estimator.classes_, estimator.stack_ = classes, None
+        return estimator
+
+
+class DeepRegressor(RegressorMixin, _DeepSupervised):
+    """Regressor: hidden layers, from a stack or at random, under linear outputs.
+
+    Targets are standardized for training; the network that is kept predicts them as they came.
+
+    Parameters
+    ----------
+    n_hidden, pretrained, visible, activation, l2, dropout, input_dropout, top_epochs
+        See :class:`DeepClassifier`.
+    early_stopping, validation_fraction
+        See :class:`DeepClassifier`.
+    optimizer, learning_rate, batch_size, n_epochs
+        See :class:`Autoencoder`.
+    random_state, n_threads, callbacks, verbose
+        See :class:`Autoencoder`.
+
+    Attributes
+    ----------
+    model_ : Network
+    stack_ : list of BoltzmannMachine or None
+        What the hidden layers started from.
+    history_ : list of dict
+    n_features_in_, n_updates_ : int
+    """
+
+    def __init__(
+        self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
+        l2=0.0, dropout=0.0, input_dropout=0.0, top_epochs=0, early_stopping=None,
+        validation_fraction=0.1, optimizer=None, learning_rate=None, batch_size=100,
+        n_epochs=None, random_state=None, n_threads=None, callbacks=None, verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.pretrained = pretrained
+        self.visible = visible
+        self.activation = activation
+        self.l2 = l2
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.top_epochs = top_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X, y, *, resume=None):
+        """Learn from rows and targets.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        resume : str, path-like or None
+            See :meth:`DeepClassifier.fit`.
+
+        Returns
+        -------
+        DeepRegressor
+            This estimator.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError, DivergedError, RuntimeError
+            See :meth:`DeepClassifier.fit`.
+        """
+        self._check_settings()
+        return self._fit(X, y, resume)
+
+    def _loss(self):
+        return SquaredError()
+
+    def _task(self, X, y, seed):
+        X, y = validated(
+            self, X, y=y, reset=True, accept_sparse="csr", ensure_all_finite=False,
+            multi_output=True, y_numeric=True,
+        )  # fmt: skip
+        y = real_array(y, "y").astype(np.float64)
+        if not (np.abs(y) < LARGEST_VALUE).all():
+            raise ValueError(f"y must have values within +-{LARGEST_VALUE:g}; standardize it")
+        self._one_target = y.ndim == 1
+        y = y.reshape(len(y), -1)
+        mean, scale = y.mean(axis=0), y.std(axis=0)
+        scale[scale == 0] = 1.0
+        self._scale = mean, scale
+        targets = ((y - mean) / scale).astype(np.float32)
+        return self._split(seed, self._surveyed(X), X, X, targets, np.zeros(len(y), np.int64))
+
+    def _top(self, task):
+        return "linear", task.rows.targets.shape[1]
+
+    def _kept(self, network):
+        """Put the scale of the targets into the last layer."""
+        mean, scale = self._scale
+        *hidden, last = network.layers
+        last = NetworkLayer("linear", last.bias * scale + mean, last.weights * scale)
+        return Network([*hidden, last])
+
+    def predict(self, X):
+        """Return the predictions of rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets), float64
+        """
+        predicted = self._outputs(X).astype(np.float64)
+        return predicted[:, 0] if self._one_target else predicted
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def save(self, path):
+        """Write the network to one file, atomically; :func:`deepgen.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        self._save(path, one_target=self._one_target)
+
+    @classmethod
+    def from_model(cls, model, one_target=None):
+        """Return a fitted regressor around a network with linear outputs.
+
+        Parameters
+        ----------
+        model : Network
+        one_target : bool or None
+            Whether `predict` returns a vector. None: where there is one output.
+        """
+        if not isinstance(model, Network) or model.layers[-1].activation != "linear":
+            raise ValueError(f"model must be a Network with a linear top, got {shown(model)}")
+        estimator = cls(tuple(layer.size for layer in model.layers[:-1]))._take(model)
+        estimator._one_target = model.sizes[-1] == 1 if one_target is None else bool(one_target)
+        estimator.stack_ = None
+        return estimator

@@ -1,0 +1,266 @@
+"""Models as configurations and tensors: the closed registry that files are read by.
+
+A form says which entries a configuration has, checks them, computes the shape of every tensor from
+them, and builds the model. Names are looked up here, never imported. Files, and what a checksum
+covers, are the business of ``storage.py``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deepgen.models import BernoulliMixture, BoltzmannMachine, Network, NetworkLayer
+from deepgen.models.network import ACTIVATIONS
+from deepgen.units import Binary, Gaussian, Softmax
+
+MAX_LAYERS = 64
+MAX_UNITS = 10_000_000
+
+_UNITS = {"binary": Binary, "gaussian": Gaussian, "softmax": Softmax}
+_UNIT_OPTIONS = {
+    "binary": {"n_copies": int},
+    "gaussian": {"learn_precision": bool},
+    "softmax": {"n_categories": int},
+}
+_VECTORS = {"binary": ("bias",), "gaussian": ("bias", "log_precision"), "softmax": ("bias",)}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How models of one kind stand in files.
+
+    Attributes
+    ----------
+    kind : type
+    entries : frozenset of str
+        Of the configuration, beside ``model``.
+    describe : callable
+        From a model to its entries and its tensors by name.
+    check : callable
+        Takes a configuration with these entries; ValueError where one is not valid.
+    shapes : callable
+        From a checked configuration to the shape of each tensor.
+    build : callable
+        From a checked configuration and tensors of these shapes to the model, or a ValueError.
+    """
+
+    kind: type
+    entries: frozenset
+    describe: Callable
+    check: Callable
+    shapes: Callable
+    build: Callable
+
+
+def require(condition, message):
+    """Raise ValueError with a message unless a condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def is_count(value, most):
+    """Tell whether a value of a configuration is an integer from 1 to `most`."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def describe(model):
+    """Return (configuration, tensors) of a model: plain data and float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If the file format does not know the model, or one of its layers.
+    """
+    for name, form in FORMS.items():
+        if type(model) is form.kind:
+            entries, tensors = form.describe(model)
+            return {"model": name, **entries}, tensors
+    raise ValueError(
+        f"model is a {type(model).__name__}, which the file format does not know; it knows "
+        f"{', '.join(FORMS)}"
+    )
+
+
+def form_of(config):
+    """Return the checked form of a configuration.
+
+    Parameters
+    ----------
+    config : dict
+        ``model`` and the entries of its form.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown, or an entry is not valid, missing or one too many.
+    """
+    name = config.get("model")
+    require(isinstance(name, str) and name in FORMS, f"unknown model {name!r}")
+    form = FORMS[name]
+    require(
+        set(config) == form.entries | {"model"}, "the configuration has unknown or missing entries"
+    )
+    form.check(config)
+    return form
+
+
+def _check_list_of_layers(layers, least):
+    require(
+        isinstance(layers, list) and least <= len(layers) <= MAX_LAYERS,
+        f"layers must be a list of {least} to {MAX_LAYERS}",
+    )
+    for layer in layers:
+        require(isinstance(layer, dict), "a layer is not an object")
+        require(is_count(layer.get("size"), MAX_UNITS), "a layer has no valid size")
+
+
+# --- Boltzmann machines -----------------------------------------------------------------------
+
+
+def _describe_machine(model):
+    tags = {kind: tag for tag, kind in _UNITS.items()}
+    layers, tensors = [], {}
+    for l, layer in enumerate(model.layers):
+        if type(layer) not in tags:
+            raise ValueError(
+                f"layers[{l}] is a {type(layer).__name__}, which the file format does not know; "
+                f"it knows {', '.join(kind.__name__ for kind in tags)}"
+            )
+        layers.append({"units": tags[type(layer)], "size": layer.size, **layer.options()})
+        tensors |= {f"layers.{l}.{name}": value for name, value in layer.parameters().items()}
+    tensors |= {f"weights.{l}": matrix for l, matrix in enumerate(model.weights)}
+    return {"layers": layers, "observed": list(model.observed)}, tensors
+
+
+def _check_machine(config):
+    layers, observed = config["layers"], config["observed"]
+    _check_list_of_layers(layers, 2)
+    for layer in layers:
+        tag = layer.get("units")
+        require(isinstance(tag, str) and tag in _UNITS, f"unknown units {tag!r}")
+        for name, value in layer.items():
+            kind = _UNIT_OPTIONS[tag].get(name)
+            known = name in ("units", "size") or (kind is not None and type(value) is kind)
+            require(known, f"unknown or invalid layer option {name!r}")
+        if tag == "softmax":
+            count = layer.get("n_categories")
+            require(is_count(count, layer["size"]), "softmax has no valid n_categories")
+    require(
+        isinstance(observed, list)
+        and all(type(l) is int and 0 <= l < len(layers) for l in observed)
+        and 1 <= len(set(observed)) == len(observed),
+        "observed must list layers of the model",
+    )
+
+
+def _shapes_of_machine(config):
+    shapes, layers = {}, config["layers"]
+    for l, layer in enumerate(layers):
+        for name in _VECTORS[layer["units"]]:
+            shapes[f"layers.{l}.{name}"] = (layer["size"],)
+        if l + 1 < len(layers):
+            shapes[f"weights.{l}"] = (layer["size"], layers[l + 1]["size"])
+    return shapes
+
+
+def _build_machine(config, tensors):
+    layers = []
+    for l, layer in enumerate(config["layers"]):
+        options = {name: layer[name] for name in _UNIT_OPTIONS[layer["units"]] if name in layer}
+        vectors = {name: tensors[f"layers.{l}.{name}"] for name in _VECTORS[layer["units"]]}
+        layers.append(_UNITS[layer["units"]](**options, **vectors))
+    weights = [tensors[f"weights.{l}"] for l in range(len(layers) - 1)]
+    return BoltzmannMachine(layers, weights, observed=config["observed"])
+
+
+# --- mixtures ---------------------------------------------------------------------------------
+
+
+def _describe_mixture(model):
+    tensors = {"log_weights": model.log_weights, "logits": model.logits}
+    return {"n_features": model.n_features, "n_components": model.n_components}, tensors
+
+
+def _check_mixture(config):
+    for name in ("n_features", "n_components"):
+        require(is_count(config[name], MAX_UNITS), f"{name} is not valid")
+
+
+def _shapes_of_mixture(config):
+    n_features, n_components = config["n_features"], config["n_components"]
+    return {"log_weights": (n_components,), "logits": (n_features, n_components)}
+
+
+def _build_mixture(config, tensors):
+    return BernoulliMixture(**tensors)
+
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def _describe_network(network):
+    layers, tensors = [], {}
+    for l, layer in enumerate(network.layers):
+        entry = {"activation": layer.activation, "size": layer.size}
+        options = {"tied_to": layer.tied_to, "group": layer.group}
+        entry |= {name: value for name, value in options.items() if value is not None}
+        layers.append(entry)
+        tensors[f"layers.{l}.bias"] = layer.bias
+        if layer.weights is not None:
+            tensors[f"weights.{l}"] = layer.weights
+    return {"n_inputs": network.sizes[0], "layers": layers}, tensors
+
+
+def _check_network(config):
+    layers = config["layers"]
+    require(is_count(config["n_inputs"], MAX_UNITS), "it has no valid n_inputs")
+    _check_list_of_layers(layers, 1)
+    for layer in layers:
+        kind = layer.get("activation")
+        require(isinstance(kind, str) and kind in ACTIVATIONS, f"unknown activation {kind!r}")
+        for name, value in layer.items():
+            known = name in ("activation", "size") or (
+                (name == "group" and is_count(value, layer["size"]))
+                or (name == "tied_to" and type(value) is int and 0 <= value < len(layers))
+            )
+            require(known, f"unknown or invalid layer option {name!r}")
+
+
+def _shapes_of_network(config):
+    shapes, below = {}, config["n_inputs"]
+    for l, layer in enumerate(config["layers"]):
+        shapes[f"layers.{l}.bias"] = (layer["size"],)
+        if "tied_to" not in layer:
+            shapes[f"weights.{l}"] = (below, layer["size"])
+        below = layer["size"]
+    return shapes
+
+
+def _build_network(config, tensors):
+    network = Network([
+        NetworkLayer(
+            layer["activation"], tensors[f"layers.{l}.bias"], tensors.get(f"weights.{l}"),
+            layer.get("tied_to"), layer.get("group"),
+        )
+        for l, layer in enumerate(config["layers"])
+    ])  # fmt: skip
+    require(
+        network.sizes[0] == config["n_inputs"],
+        f"n_inputs is {config['n_inputs']}, but layers.0 takes {network.sizes[0]}",
+    )
+    return network
+
+
+FORMS = {
+    "BoltzmannMachine": Form(
+        BoltzmannMachine, frozenset({"layers", "observed"}),
+        _describe_machine, _check_machine, _shapes_of_machine, _build_machine,
+    ),
+    "BernoulliMixture": Form(
+        BernoulliMixture, frozenset({"n_features", "n_components"}),
+        _describe_mixture, _check_mixture, _shapes_of_mixture, _build_mixture,
+    ),
+    "Network": Form(
+        Network, frozenset({"n_inputs", "layers"}),
+        _describe_network, _check_network, _shapes_of_network, _build_network,
+    ),
+}  # fmt: skip

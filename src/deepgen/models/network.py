@@ -1,0 +1,336 @@
+"""Feed-forward networks: layers of weights and activations, plain data."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from deepgen import backprop
+from deepgen._kernels import engine
+from deepgen.checks import as_list, check_integer, float32_array, shown
+from deepgen.models.boltzmann_machine import next_version
+from deepgen.units import Gaussian
+
+# Names in files and messages, and the kernels' kinds (src/_kernels/chain.h).
+ACTIVATIONS = {"logistic": 0, "softmax": 2, "linear": 3, "rectified": 4}
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkLayer:
+    """One layer: ``output = activation(input weights + bias)``.
+
+    Parameters
+    ----------
+    activation : {"logistic", "softmax", "linear", "rectified"}
+    bias : array-like of shape (n_upper,)
+    weights : array-like of shape (n_lower, n_upper) or None
+        None: those of another layer, transposed.
+    tied_to : int or None
+        The layer whose weights this one uses, transposed.
+    group : int or None
+        Softmax: columns of one distribution. None: all of them.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+
+    activation: str
+    bias: np.ndarray = field(repr=False)
+    weights: np.ndarray | None = field(default=None, repr=False)
+    tied_to: int | None = None
+    group: int | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}, got {shown(self.activation)}"
+            )
+        bias = _array(self.bias, 1, "bias")
+        object.__setattr__(self, "bias", bias)
+        if (self.weights is None) == (self.tied_to is None):
+            raise ValueError("a layer needs either weights or tied_to, and not both")
+        if self.weights is not None:
+            weights = _array(self.weights, 2, "weights")
+            if weights.shape[1] != len(bias):
+                raise ValueError(
+                    f"weights must have {len(bias)} columns, one for each entry of bias, got "
+                    f"shape {weights.shape}"
+                )
+            object.__setattr__(self, "weights", weights)
+        group = self.group
+        if self.activation == "softmax":
+            group = len(bias) if group is None else group
+            check_integer(group, "group")
+            if len(bias) % group:
+                raise ValueError(f"group must divide the {len(bias)} columns, got {group}")
+        elif group is not None:
+            raise ValueError(
+                f"group is for softmax layers, got {shown(group)} for {self.activation}"
+            )
+        if self.tied_to is not None:
+            check_integer(self.tied_to, "tied_to", 0)
+        object.__setattr__(self, "group", group)
+
+    @property
+    def size(self):
+        """Number of units."""
+        return len(self.bias)
+
+    @property
+    def kind(self):
+        """The kernels' number of the activation."""
+        return ACTIVATIONS[self.activation]
+
+
+def _array(value, n_dimensions, name):
+    value = np.array(float32_array(value, name))
+    if value.ndim != n_dimensions or value.size == 0:
+        raise ValueError(
+            f"{name} must have {n_dimensions} dimensions and an entry, got shape {value.shape}"
+        )
+    if not np.isfinite(value).all():
+        raise ValueError(
+            f"{name} must be finite, but contains NaN, inf or values beyond float32"
+        )
+    value.flags.writeable = False
+    return value
+
+
+class Network:
+    """A feed-forward network; where its weights came from it does not know.
+
+    A network never changes: :meth:`replace` makes another one, with another `version`.
+
+    Parameters
+    ----------
+    layers : sequence of NetworkLayer
+        Bottom layer first.
+
+    Attributes
+    ----------
+    layers : tuple of NetworkLayer
+    sizes : tuple of int
+        Columns of the input and of each layer.
+    version : int
+        Different for every set of parameters in this process.
+
+    Raises
+    ------
+    ValueError
+        If the layers do not fit together.
+    """
+
+    def __init__(self, layers):
+        self.layers = tuple(as_list(layers, "layers", "NetworkLayer"))
+        if not self.layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        self.version = next_version()
+        self.sizes = self._sizes()
+        self._chains = None
+
+    def _sizes(self):
+        sizes = []
+        for l, layer in enumerate(self.layers):
+            if not isinstance(layer, NetworkLayer):
+                raise ValueError(f"layers[{l}] must be a NetworkLayer, got {shown(layer)}")
+            shape = layer.weights.shape if layer.tied_to is None else self._tied_shape(l)
+            if sizes and sizes[-1] != shape[0]:
+                raise ValueError(
+                    f"layers[{l}] takes {shape[0]} columns, but {sizes[-1]} come from below"
+                )
+            if shape[1] != layer.size:
+                raise ValueError(f"layers[{l}] needs a bias of {shape[1]}, got {layer.size}")
+            sizes = [*(sizes or [shape[0]]), shape[1]]
+        return tuple(sizes)
+
+    def _tied_shape(self, l):
+        tied_to = self.layers[l].tied_to
+        if not 0 <= tied_to < len(self.layers) or self.layers[tied_to].weights is None:
+            raise ValueError(
+                f"layers[{l}].tied_to must name a layer with weights of its own, got {tied_to}"
+            )
+        return self.layers[tied_to].weights.shape[::-1]
+
+    def __repr__(self):
+        parts = [f"{layer.activation}({layer.size})" for layer in self.layers]
+        return f"Network({' - '.join([str(self.sizes[0]), *parts])})"
+
+    def __reduce__(self):
+        return Network, (self.layers,)
+
+    @property
+    def n_layers(self):
+        """Number of layers, the input not counted."""
+        return len(self.layers)
+
+    @property
+    def chains(self):
+        """Each layer as the kernels read it: (chain, place of the layer in it)."""
+        if self._chains is None:  # a race builds it twice, to the same effect
+            self._chains = _build_chains(
+                self.layers, [layer.weights for layer in self.layers],
+                [layer.bias for layer in self.layers],
+            )  # fmt: skip
+        return self._chains[:-1]
+
+    @property
+    def field_chain(self):
+        """The last layer as a linear one: its output is the field."""
+        return self.chains and self._chains[-1]
+
+    def replace(self, *, layers):
+        """Return a network with other layers."""
+        return Network(layers)
+
+    def forward(self, X, *, keep=False, n_threads=None):
+        """Return the output of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_inputs)
+        keep : bool, default False
+            Also return what :meth:`backward` needs.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs), or tuple of it and Activities
+
+        Raises
+        ------
+        ValueError
+            If X has another width than the network, or a value that is not finite.
+        """
+        rows = Gaussian(self.sizes[0]).states_of(X)  # finite, and as wide as the network
+        if not keep:
+            return backprop.outputs(self, rows, n_threads=n_threads)
+        kept = backprop.forward(self, rows, n_threads=n_threads)
+        return backprop.mean_of_field(self.layers[-1], kept.field)[0], kept
+
+    def backward(self, kept, grad_output, *, by_input=False, n_threads=None):
+        """Return the gradient by each parameter of what has `grad_output` as its gradient.
+
+        Parameters
+        ----------
+        kept : Activities
+            From :meth:`forward`.
+        grad_output : array-like of shape (n_rows, n_outputs)
+            Derivatives of any function of the outputs, which may couple rows.
+        by_input : bool, default False
+            Also return the gradient by X.
+
+        Returns
+        -------
+        dict of {str: ndarray}, or tuple of it and an ndarray
+            By name: ``"weights[l]"`` and ``"layers[l].bias"``.
+
+        Raises
+        ------
+        ValueError
+            If `kept` or `grad_output` do not fit the network.
+        """
+        if not isinstance(kept, backprop.Activities) or kept.sizes != self.sizes:
+            raise ValueError("kept must be what forward(X, keep=True) of this network returned")
+        gradient = np.array(float32_array(grad_output, "grad_output"))
+        if gradient.shape != kept.field.shape:
+            raise ValueError(
+                f"grad_output must have shape {kept.field.shape}, that of the outputs, got "
+                f"{gradient.shape}"
+            )
+        output, _ = backprop.mean_of_field(self.layers[-1], kept.field)
+        gradient = backprop.field_gradient(self.layers[-1], output, gradient)
+        return backprop.backward(self, kept, gradient, by_input=by_input, n_threads=n_threads)
+
+
+def _build_chains(layers, weights, biases):
+    """Return (chain, place) for each layer, and once more for the last one as a linear layer.
+
+    A chain has two layers, the other one linear with bias zero. A layer with weights of its own
+    is the upper one, at place 1; a tied one is the lower one of the pair that owns the weights,
+    at place 0.
+    """
+
+    def pair(l, own):
+        layer = layers[l]
+        matrix = weights[l if layer.tied_to is None else layer.tied_to]
+        place = 1 if layer.tied_to is None else 0
+        zeros = np.zeros(matrix.shape[1 - place], np.float32)
+        other = (ACTIVATIONS["linear"], 1, 1, zeros, None)
+        return engine.Chain([other, own] if place else [own, other], [matrix]), place
+
+    chains = [
+        pair(l, (layer.kind, 1, layer.group or 1, biases[l], None))
+        for l, layer in enumerate(layers)
+    ]
+    return [*chains, pair(len(layers) - 1, (ACTIVATIONS["linear"], 1, 1, biases[-1], None))]
+
+
+class NetworkParameters:
+    """Writable copies of a network's arrays while it is trained, with the kernels' view of them.
+
+    Parameters
+    ----------
+    network : Network
+
+    Attributes
+    ----------
+    layers : tuple of NetworkLayer
+        Activations and ties; their arrays are the starting values.
+    weights : list of ndarray or None
+        By layer; None where it is tied.
+    biases : list of ndarray
+    chains, field_chain
+        See :class:`Network`; they read the arrays above, so they are always up to date.
+    """
+
+    def __init__(self, network):
+        self.layers, self.sizes = network.layers, network.sizes
+        self.weights = [None if l.weights is None else np.array(l.weights) for l in self.layers]
+        self.biases = [np.array(layer.bias) for layer in self.layers]
+        *self.chains, self.field_chain = _build_chains(self.layers, self.weights, self.biases)
+
+    def __getstate__(self):
+        return self.to_network()
+
+    def __setstate__(self, network):
+        self.__init__(network)
+
+    @property
+    def n_layers(self):
+        """Number of layers, the input not counted."""
+        return len(self.layers)
+
+    def learned(self, first=0):
+        """Return the arrays of the layers from `first` on, by name."""
+        arrays = {}
+        for l in range(first, self.n_layers):
+            if self.weights[l] is not None:
+                arrays[f"weights[{l}]"] = self.weights[l]
+            arrays[f"layers[{l}].bias"] = self.biases[l]
+        return arrays
+
+    def first_non_finite(self):
+        """Return the name of a parameter that is not finite, or None."""
+        for name, array in self.learned().items():
+            if not np.isfinite(array).all():
+                return name
+        return None
+
+    def snapshot(self):
+        """Return copies of the arrays."""
+        return {name: array.copy() for name, array in self.learned().items()}
+
+    def restore(self, arrays):
+        """Put back what :meth:`snapshot` returned."""
+        for name, array in self.learned().items():
+            array[...] = arrays[name]
+
+    def to_network(self, arrays=None):
+        """Return a network with these parameters, or with `arrays` in their place."""
+        arrays = {**self.learned(), **(arrays or {})}
+        return Network(
+            replace(
+                layer, weights=arrays.get(f"weights[{l}]"), bias=arrays[f"layers[{l}].bias"]
+            )
+            for l, layer in enumerate(self.layers)
+        )

@@ -1,0 +1,288 @@
+"""Training of networks: steps against the twins, exact small problems, resume, greedy stacks."""
+
+import pickle
+
+import numpy as np
+import pytest
+import reference
+from conftest import THREADS, assert_same_bits
+
+import deepgen as dg
+from deepgen.data import ArrayRows, PairedRows
+from deepgen.fine_tuning import NetworkTrainer, Objective, loss_by_row
+from deepgen.losses import CrossEntropy, SquaredError
+from deepgen.models import Network, NetworkLayer
+from deepgen.stacking import FeatureRows, Pretraining, pretrain
+from deepgen.stream import Stream
+
+STEPS = {"rtol": 2e-4, "atol": 2e-5}
+OPTIMIZERS = {
+    "sgd": dg.SGD(momentum=0.9, averaging=0.3),
+    "adam": dg.Adam(averaging=0.3),
+    "cg": dg.ConjugateGradient(),
+    "lbfgs": dg.LBFGS(),
+}
+
+
+def small_network(seed=0, sizes=(6, 5, 3)):
+    """logistic, linear."""
+    rng = np.random.default_rng(seed)
+    kinds = ["logistic"] * (len(sizes) - 2) + ["linear"]
+    return Network(
+        NetworkLayer(kind, np.zeros(sizes[l + 1]), rng.normal(0.0, 0.5, sizes[l : l + 2]))
+        for l, kind in enumerate(kinds)
+    )
+
+
+def data(n_rows=60, seed=1):
+    """Rows and targets that depend on them."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 6)).astype(np.float32)
+    return X, np.tanh(X @ rng.normal(size=(6, 3))).astype(np.float32)
+
+
+def trainer(optimizer, network=None, *, objective=None, batch_size=20, **options):
+    """A run with a rate that works for these problems."""
+    return NetworkTrainer(
+        network or small_network(), objective or Objective(SquaredError()), optimizer,
+        dg.Linear(0.02, 0.0), stream=Stream(3), batch_size=batch_size, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_sgd_goes_down_as_the_reference_does(momentum):
+    """Would catch a step uphill, decay of biases, a velocity that is multiplied by the rate."""
+    run = trainer(dg.SGD(momentum=momentum, weight_decay=0.1, averaging=0.0))
+    layers, arrays = reference.network_arrays(small_network())
+    X, target = data(20)
+    velocity = dict.fromkeys(arrays, 0.0)
+    for update in range(4):
+        run.step(X, target, update / 10)
+        rate = dg.Linear(0.02, 0.0)(update / 10)
+        slopes = {
+            name: reference.finite_difference(
+                lambda a, name=name: reference.network_objective(
+                    layers, {**arrays, name: a}, X, target, "SquaredError"
+                ),
+                array,
+            )
+            for name, array in arrays.items()
+        }
+        for name, slope in slopes.items():
+            decay = 0.1 if name.startswith("weights") else 0.0
+            arrays[name], velocity[name] = reference.sgd_step(
+                arrays[name], velocity[name], -slope, rate, momentum, decay
+            )
+    for name, array in run.parameters.learned().items():
+        np.testing.assert_allclose(array, arrays[name], **STEPS, err_msg=name)
+
+
+def test_adam_goes_down_as_the_reference_does():
+    """Would catch a sign lost in the kernel, a bias correction of the wrong step."""
+    run = trainer(dg.Adam(weight_decay=0.0, averaging=0.0, epsilon=1e-3))
+    layers, arrays = reference.network_arrays(small_network())
+    X, target = data(20)
+    moments = dict.fromkeys(arrays, (0.0, 0.0))
+    for update in range(3):
+        run.step(X, target, 0.0)
+        slopes = {
+            name: reference.finite_difference(
+                lambda a, name=name: reference.network_objective(
+                    layers, {**arrays, name: a}, X, target, "SquaredError"
+                ),
+                array,
+            )
+            for name, array in arrays.items()
+        }
+        for name, slope in slopes.items():
+            arrays[name], *moments[name] = reference.adam_step(
+                arrays[name], *moments[name], -slope, update + 1, 0.02, epsilon=1e-3
+            )
+    for name, array in run.parameters.learned().items():
+        np.testing.assert_allclose(array, arrays[name], **STEPS, err_msg=name)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_lowers_the_loss(name):
+    """Would catch a direction uphill: the loss of all rows halves on a learnable problem."""
+    rows, network = PairedRows(*data()), small_network()
+    run = trainer(OPTIMIZERS[name], network)
+    run.fit(rows, 5 if hasattr(OPTIMIZERS[name], "minimize") else 60)
+    before = loss_by_row(network, SquaredError(), rows).mean()
+    assert loss_by_row(run.model(), SquaredError(), rows).mean() < 0.5 * before
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_linear_autoencoder_reaches_the_error_of_pca(tied):
+    """Would catch biased gradients: the minimum is known in closed form (Baldi & Hornik 1989)."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 8)) @ rng.normal(size=(8, 8)) + 1.0
+    X = X.astype(np.float32)
+    up = NetworkLayer("linear", np.zeros(3), 0.3 * rng.normal(size=(8, 3)))
+    down = {"tied_to": 0} if tied else {"weights": 0.3 * rng.normal(size=(3, 8))}
+    network = Network([up, NetworkLayer("linear", np.zeros(8), **down)])
+    run = trainer(dg.LBFGS(100), network, batch_size=200)
+    run.fit(PairedRows(X), 3)
+    values = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
+    best = (values[3:] ** 2).sum() / len(X)
+    found = loss_by_row(run.model(), SquaredError(), PairedRows(X)).mean()
+    assert best * (1 - 1e-4) < found < best * 1.001
+
+
+def test_the_top_alone_moves_first():
+    """Would catch features that are spoilt by a top that has learned nothing yet."""
+    network = small_network()
+    run = trainer(dg.SGD(momentum=0.5), network, top_epochs=2)
+    rows = PairedRows(*data())
+    run.fit(rows, 2)
+    assert_same_bits(run.parameters.weights[0], np.asarray(network.layers[0].weights))
+    assert (run.parameters.weights[1] != network.layers[1].weights).any()
+    run.fit(rows, 3)
+    assert (run.parameters.weights[0] != network.layers[0].weights).any()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_bits_do_not_depend_on_threads(threaded, name):
+    """Would catch a step whose sums cross threads."""
+    rows = PairedRows(*data())
+    runs = []
+    for n_threads in THREADS:
+        run = trainer(OPTIMIZERS[name], n_threads=n_threads,
+                      objective=Objective(SquaredError(), dropout=0.2, l2=0.01))  # fmt: skip
+        run.fit(rows, 2)
+        runs.append(run.model())
+    for other in runs[1:]:
+        for one, its in zip(runs[0].layers, other.layers, strict=True):
+            assert_same_bits(one.weights, its.weights)
+            assert_same_bits(one.bias, its.bias)
+
+
+class Stop(Exception):
+    """What stops a run in the tests."""
+
+
+class BreakingRows(PairedRows):
+    """Rows that break off before a batch of an epoch."""
+
+    left = 11
+
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield pairs until none are left."""
+        for pair in super().batches(batch_size, stream, skip=skip):
+            if not self.left:
+                raise Stop
+            self.left -= 1
+            yield pair
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("way", ["state", "pickle"])
+def test_a_resumed_run_has_the_same_bits(name, way):
+    """Would catch state that a resume loses: moments, averages, dropout's position, the place."""
+    rows, objective = PairedRows(*data()), Objective(SquaredError(), dropout=0.3)
+    whole = trainer(OPTIMIZERS[name], objective=objective)
+    whole.fit(rows, 4)
+    part = trainer(OPTIMIZERS[name], objective=objective)
+    with pytest.raises(Stop):  # inside the fourth epoch
+        part.fit(BreakingRows(*data()), 4)
+    if way == "pickle":
+        resumed = pickle.loads(pickle.dumps(part))
+    else:
+        resumed = trainer(OPTIMIZERS[name], objective=objective)
+        resumed.restore(part.state())
+    resumed.fit(rows, 4)
+    for one, its in zip(whole.model().layers, resumed.model().layers, strict=True):
+        assert_same_bits(one.weights, its.weights)
+        assert_same_bits(one.bias, its.bias)
+    losses = [[entry["loss"] for entry in run.history] for run in (resumed, whole)]
+    assert losses[0] == losses[1]
+
+
+def test_a_state_of_another_network_is_refused():
+    """Would catch a resume that broadcasts one network's arrays into another's."""
+    with pytest.raises(ValueError, match=r"state\.parameters"):
+        trainer(dg.SGD()).restore(trainer(dg.SGD(), small_network(sizes=(6, 4, 3))).state())
+
+
+def test_divergence_puts_the_last_good_parameters_back():
+    """Would catch a network of NaN that is kept, or an error that does not say what to do."""
+    run = NetworkTrainer(
+        small_network(), Objective(SquaredError()), dg.SGD(momentum=0.9),
+        dg.Constant(1e6), stream=Stream(0), batch_size=20,
+    )  # fmt: skip
+    with pytest.raises(dg.DivergedError, match="learning rate"):
+        run.fit(PairedRows(*data()), 20)
+    assert run.parameters.first_non_finite() is None
+
+
+def test_history_and_callbacks():
+    """Would catch reports that differ from those of other runs, and a stop that is not heeded."""
+    reports = []
+    run = trainer(dg.SGD())
+    run.fit(PairedRows(*data()), 9, callbacks=[lambda r: reports.append(r) or r.epoch == 3])
+    assert [entry["epoch"] for entry in run.history] == [1, 2, 3]
+    assert [entry["n_updates"] for entry in run.history] == [3, 6, 9]
+    assert reports[0].n_rows == 60
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_early_stopping_keeps_the_best_network():
+    """Would catch the last network in place of the best."""
+    errors = iter([3.0, 1.0, 2.0, 2.0, 2.0])
+    stopping = dg.EarlyStopping(lambda network: next(errors), patience=2, mode="min")
+    run = trainer(dg.SGD())
+    networks = []
+    run.fit(PairedRows(*data()), 9,
+            callbacks=[stopping, lambda r: networks.append(r.trainer.model())])  # fmt: skip
+    assert run.epoch == 4
+    assert stopping.best_epoch == 2
+    assert_same_bits(run.model().layers[0].weights, networks[1].layers[0].weights)
+
+
+def test_a_loss_refuses_outputs_that_it_cannot_judge():
+    """Would catch a cross-entropy of real-valued outputs."""
+    with pytest.raises(ValueError, match="needs a last layer of logistic"):
+        trainer(dg.SGD(), objective=Objective(CrossEntropy()))
+
+
+@pytest.mark.parametrize("options", [
+    {"dropout": 1.0}, {"masking": -0.1}, {"l2": -1.0}, {"l1": np.nan}, {"input_dropout": True},
+])  # fmt: skip
+def test_objectives_refuse_numbers_without_a_meaning(options):
+    """Would catch a dropout of everything."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Objective(SquaredError(), **options)
+
+
+# -------------------------------------------------------------------------------- pretraining
+
+
+def test_a_stack_equals_its_layers_trained_by_hand():
+    """Would catch seeds, starts or features that differ from those of single machines."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((300, 12)) < 0.4).astype(np.uint8)
+    settings = Pretraining(n_epochs=2, batch_size=50)
+    layers = [dg.Binary(12), dg.Binary(8), dg.Binary(5)]
+    stack = pretrain(ArrayRows(X), layers, settings, random_state=7)
+    features = X
+    for l, size in enumerate((8, 5)):
+        rbm = dg.RBM(size, rule=dg.CD(), n_epochs=2, batch_size=50,
+                     random_state=dg.child_seed(7, l)).fit(features)  # fmt: skip
+        assert_same_bits(stack[l].weights[0], rbm.model_.weights[0])
+        features = rbm.transform(features)
+
+
+def test_streamed_features_equal_kept_ones(monkeypatch):
+    """Would catch an order or a cut of rows that changes what a layer learns from."""
+    X = (np.random.default_rng(0).random((301, 12)) < 0.4).astype(np.uint8)
+    layers = [dg.Binary(12), dg.Binary(8), dg.Gaussian(3, learn_precision=False)]
+    settings = Pretraining(n_epochs=1, batch_size=50)
+    kept = pretrain(ArrayRows(X), layers, settings, random_state=1)
+    monkeypatch.setattr("deepgen.stacking.KEEP_BYTES", 0)
+    streamed = pretrain(ArrayRows(X), layers, settings, random_state=1)
+    for one, other in zip(kept, streamed, strict=True):
+        assert_same_bits(one.weights[0], other.weights[0])
+    rows = FeatureRows(ArrayRows(X), kept[:1])
+    batches = list(rows.batches(50, Stream(0)))
+    for one, other in zip(rows.batches(50, Stream(0), skip=3), batches[3:], strict=True):
+        assert_same_bits(one, other)

@@ -1,0 +1,410 @@
+"""Networks: forward and backward passes, losses, penalties, dropout, files."""
+
+import numpy as np
+import pytest
+import reference
+from conftest import (
+    THREADS,
+    assert_mean,
+    assert_same_bits,
+    in_form,
+    random_model,
+    random_units,
+)
+
+import deepgen as dg
+from deepgen import backprop, storage
+from deepgen.fine_tuning import Objective
+from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
+from deepgen.models import Network, NetworkLayer, NetworkParameters
+from deepgen.sampling import update_layer
+from deepgen.stream import Stream
+
+FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
+N_ROWS = 6
+
+
+def random_network(kinds, sizes, seed=0, scale=0.7, group=None):
+    """A network with normal weights and biases."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for l, kind in enumerate(kinds):
+        options = {"group": group} if kind == "softmax" else {}
+        layers.append(
+            NetworkLayer(
+                kind, rng.normal(0.0, 0.3, sizes[l + 1]),
+                rng.normal(0.0, scale, (sizes[l], sizes[l + 1])), **options,
+            )
+        )  # fmt: skip
+    return Network(layers)
+
+
+def tied_network(kinds=("logistic", "logistic", "linear", "logistic", "logistic"), seed=3):
+    """5-4-3-2-(3)-(4): the last two layers are transposes of the layers 2 and 1."""
+    inner = random_network(kinds[:3], (4, 3, 2, 3), seed)
+    rng = np.random.default_rng(seed + 1)
+    last = NetworkLayer(kinds[3], rng.normal(size=4), tied_to=0)
+    middle = NetworkLayer("rectified", rng.normal(size=3), tied_to=1)
+    return Network([*inner.layers[:2], middle, last])
+
+
+def targets_for(loss, size, rng):
+    """Targets that a loss takes."""
+    if isinstance(loss, SquaredError):
+        return rng.normal(size=(N_ROWS, size)).astype(np.float32)
+    targets = rng.random((N_ROWS, size))
+    if isinstance(loss, SoftmaxCrossEntropy):
+        targets /= targets.reshape(N_ROWS, -1, 2).sum(axis=2).repeat(2, axis=1)
+        targets[1, :2] = 0.0  # a variable that is missing
+    return targets.astype(np.float32)
+
+
+def assert_gradients_match(network, objective, X, target):
+    """Compare value and every derivative with the float64 twin's finite differences."""
+    value, gradients = objective.evaluate(NetworkParameters(network), X, target)
+    layers, arrays = reference.network_arrays(network)
+    name_of_loss = type(objective.loss).__name__
+
+    def function(name):
+        def at(array):
+            moved = {**arrays, name: array}
+            return reference.network_objective(
+                layers, moved, X, target, name_of_loss, objective.l2, objective.l1
+            )
+        return at
+
+    np.testing.assert_allclose(value, function("")(None), **FLOAT32)
+    assert set(gradients) == set(arrays)
+    for name, array in arrays.items():
+        slope = reference.finite_difference(function(name), array)
+        np.testing.assert_allclose(gradients[name], slope, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+# ---------------------------------------------------------------------------- forward passes
+
+
+@pytest.mark.parametrize("form", ["bytes", "floats", "csr"])
+def test_forward_equals_reference(backend, form):
+    """Would catch a wrong activation, a bias left out, a form of states read wrongly."""
+    kinds = ("rectified", "softmax", "linear", "logistic")
+    network = random_network(kinds, (40, 70, 6, 33, 9), group=3)
+    X = np.random.default_rng(1).integers(0, 2, (N_ROWS, 40))
+    expected = reference.network_outputs(*reference.network_arrays(network), X)[-1]
+    np.testing.assert_allclose(network.forward(in_form(X, form)), expected, **FLOAT32)
+
+
+def test_tied_layers_use_the_transpose():
+    """Would catch a tied layer that reads its owner's weights the wrong way round."""
+    network = tied_network()
+    X = np.random.default_rng(2).normal(size=(N_ROWS, 4)).astype(np.float32)
+    expected = reference.network_outputs(*reference.network_arrays(network), X)[-1]
+    np.testing.assert_allclose(network.forward(X), expected, **FLOAT32)
+
+
+def test_bits_do_not_depend_on_threads_or_cuts(threaded):
+    """Would catch sums that cross threads, and remainders of rows that are summed otherwise."""
+    network = random_network(("logistic", "rectified", "softmax"), (300, 270, 65, 40), scale=0.1)
+    X = np.random.default_rng(0).normal(size=(301, 300)).astype(np.float32)
+    target = np.random.default_rng(1).integers(0, 40, 301)
+    objective = Objective(SoftmaxCrossEntropy(), l1=0.01, l2=0.1)
+    whole = network.forward(X, n_threads=1)
+    value, gradients = objective.evaluate(NetworkParameters(network), X, target, n_threads=1)
+    for n_threads in THREADS:
+        assert_same_bits(network.forward(X, n_threads=n_threads), whole)
+        its_value, its = objective.evaluate(
+            NetworkParameters(network), X, target, n_threads=n_threads
+        )
+        assert its_value == value
+        for name, gradient in gradients.items():
+            assert_same_bits(its[name], gradient)
+    for cut in (1, 2, 7, 15, 16, 17, 128, 300):
+        pieces = [network.forward(part) for part in np.split(X, [cut])]
+        assert_same_bits(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 6, 11, 15, 16, 17, 31, 33])
+def test_sums_over_rows_equal_reference(backend, n_rows):
+    """Would catch a remainder of rows or columns that the micro kernels leave out."""
+    rng = np.random.default_rng(n_rows)
+    network = random_network(("linear", "linear"), (37, n_rows, 41), scale=0.1)
+    X, delta = (rng.normal(size=(n_rows, n)).astype(np.float32) for n in (37, 41))
+    kept = backprop.forward(network, X)
+    gradients = backprop.backward(network, kept, delta.copy())
+    hidden = X.astype(np.float64) @ network.layers[0].weights + network.layers[0].bias
+    np.testing.assert_allclose(gradients["weights[1]"], hidden.T @ delta, rtol=1e-4, atol=1e-4)
+    below = delta.astype(np.float64) @ network.layers[1].weights.T
+    np.testing.assert_allclose(gradients["weights[0]"], X.T @ below, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(gradients["layers[0].bias"], below.sum(0), rtol=1e-4, atol=1e-4)
+
+
+def test_no_rows_and_extreme_fields():
+    """Would catch an empty batch that fails, and fields of 1e4 that overflow a loss."""
+    network = random_network(("logistic", "softmax"), (3, 4, 5))
+    assert network.forward(np.empty((0, 3), np.float32)).shape == (0, 5)
+    layer = NetworkLayer("logistic", np.zeros(2), np.eye(2))
+    field = np.array([[1e4, -1e4]], np.float32)
+    value, gradient = CrossEntropy()(layer, field, np.array([[0.0, 1.0]], np.float32))
+    assert value == pytest.approx(2e4)
+    np.testing.assert_array_equal(gradient, [[1.0, -1.0]])
+
+
+# ------------------------------------------------------------------------------- derivatives
+
+
+@pytest.mark.parametrize("hidden", ["logistic", "softmax", "linear", "rectified"])
+@pytest.mark.parametrize(
+    ("last", "loss"),
+    [
+        ("logistic", CrossEntropy()), ("softmax", SoftmaxCrossEntropy()),
+        ("logistic", SquaredError()), ("softmax", SquaredError()), ("linear", SquaredError()),
+        ("rectified", SquaredError()),
+    ],
+)  # fmt: skip
+def test_gradients_equal_finite_differences(hidden, last, loss):
+    """Would catch a wrong derivative of an activation or a loss, a factor 2, a lost 1 / n."""
+    network = random_network((hidden, "logistic", last), (4, 6, 3, 4), seed=5, group=2)
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(N_ROWS, 4)).astype(np.float32)
+    target = targets_for(loss, 4, rng)
+    assert_gradients_match(network, Objective(loss), X, target)
+
+
+def test_gradients_with_labels():
+    """Would catch class numbers that are read as something else than one-hot rows."""
+    network = random_network(("logistic", "softmax"), (4, 5, 3), seed=7)
+    X = np.random.default_rng(8).normal(size=(N_ROWS, 4)).astype(np.float32)
+    labels = np.array([0, 2, 1, 1, 0, 2])
+    objective = Objective(SoftmaxCrossEntropy())
+    assert_gradients_match(network, objective, X, labels)
+    one = objective.evaluate(network, X, labels)
+    other = objective.evaluate(network, X, np.eye(3, dtype=np.float32)[labels])
+    assert one[0] == pytest.approx(other[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.3])
+@pytest.mark.parametrize("l2", [0.0, 0.2])
+def test_gradients_of_tied_weights_and_penalties(l1, l2):
+    """Would catch tied weights that get one side's gradient, or whose penalty counts twice."""
+    network = tied_network()
+    X = np.random.default_rng(9).random((N_ROWS, 4)).astype(np.float32)
+    assert_gradients_match(network, Objective(CrossEntropy(), l1=l1, l2=l2), X, X)
+
+
+def test_backward_of_any_function_of_the_outputs():
+    """Would catch a `backward` that serves the built-in losses only, or a wrong input gradient."""
+    network = random_network(("rectified", "softmax"), (4, 5, 3), seed=2)
+    rng = np.random.default_rng(3)
+    X, factor = rng.normal(size=(N_ROWS, 4)), rng.normal(size=(N_ROWS, 3))
+    output, kept = network.forward(X, keep=True)
+    assert_same_bits(output, network.forward(X))
+    gradients, by_input = network.backward(kept, factor, by_input=True)
+    layers, arrays = reference.network_arrays(network)
+
+    def function(x):
+        return (reference.network_outputs(layers, arrays, x)[-1] * factor).sum()
+
+    slope = reference.finite_difference(function, X.astype(np.float32))
+    np.testing.assert_allclose(by_input, slope, rtol=1e-4, atol=2e-5)
+    for name, array in arrays.items():
+        slope = reference.finite_difference(
+            lambda a, name=name: (
+                reference.network_outputs(layers, {**arrays, name: a}, X)[-1] * factor
+            ).sum(),
+            array,
+        )
+        np.testing.assert_allclose(gradients[name], slope, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def test_only_the_layers_asked_for_get_gradients():
+    """Would catch a training of the top alone that moves what lies below."""
+    network = random_network(("logistic", "logistic", "linear"), (4, 5, 3, 2))
+    X = np.random.default_rng(0).random((N_ROWS, 4)).astype(np.float32)
+    target = np.zeros((N_ROWS, 2), np.float32)
+    parameters, objective = NetworkParameters(network), Objective(SquaredError())
+    _, every = objective.evaluate(parameters, X, target)
+    _, top = objective.evaluate(parameters, X, target, first=2)
+    assert set(top) == {"weights[2]", "layers[2].bias"}
+    for name, gradient in top.items():
+        assert_same_bits(gradient, every[name])
+
+
+# ----------------------------------------------------------------------------------- dropout
+
+
+def test_dropout_keeps_the_mean_and_the_share():
+    """Would catch masks without the division, a share that is kept instead of left out."""
+    dropout = backprop.Dropout(Stream(5), inputs=0.25, hidden=0.5)
+    for layer, share in ((0, 0.25), (3, 0.5)):
+        mask = dropout.mask(layer, (4000, 8))
+        np.testing.assert_allclose(np.unique(mask), [0.0, 1.0 / (1.0 - share)])
+        assert_mean(mask, 1.0)
+    assert backprop.Dropout(Stream(5), inputs=0.25).mask(1, (3, 3)) is None
+
+
+def test_dropout_differs_between_layers_rows_and_updates():
+    """Would catch masks that two layers or two updates share."""
+    masks = [
+        backprop.Dropout(Stream(5, update), hidden=0.5).mask(layer, (64, 64))
+        for layer in (1, 2) for update in (0, 1)
+    ]  # fmt: skip
+    masks += [masks[0].T.copy()]
+    for i, one in enumerate(masks):
+        for other in masks[i + 1 :]:
+            assert 0.4 < (one == other).mean() < 0.6
+
+
+def test_masking_noise_leaves_the_rest_untouched():
+    """Would catch denoising that rescales what stays."""
+    mask = backprop.Dropout(Stream(6), masking=0.3).mask(0, (4000, 8))
+    assert set(np.unique(mask)) == {0.0, 1.0}
+    assert_mean(mask, 0.7)
+
+
+def test_gradient_under_dropout_is_that_of_the_thinned_network():
+    """Would catch a backward pass that forgets the masks: the dropped function is still smooth."""
+    network = random_network(("logistic", "linear"), (4, 6, 3), seed=4)
+    X = np.random.default_rng(1).normal(size=(N_ROWS, 4)).astype(np.float32)
+    target = np.ones((N_ROWS, 3), np.float32)
+    objective = Objective(SquaredError(), dropout=0.5, input_dropout=0.3)
+    stream = Stream(9, 4)
+    dropout = backprop.Dropout(stream, 0.3, 0.5)
+    masks = [dropout.mask(l, (N_ROWS, network.sizes[l])) for l in range(2)]
+    layers, arrays = reference.network_arrays(network)
+    _, gradients = objective.evaluate(network, X, target, stream=stream)
+    for name, array in arrays.items():
+        def function(a, name=name):
+            outputs = reference.network_outputs(layers, {**arrays, name: a}, X, masks)
+            return ((outputs[-1] - target) ** 2).sum(axis=1).mean()
+        slope = reference.finite_difference(function, array)
+        np.testing.assert_allclose(gradients[name], slope, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+# ---------------------------------------------------------------------------------- unrolling
+
+
+@pytest.mark.parametrize("top", ["binary", "gaussian", "softmax"])
+def test_a_fresh_stack_gives_exactly_its_features(top):
+    """Would catch an encoder that only resembles the stack: no bit may differ before a step."""
+    rng = np.random.default_rng(3)
+    sizes, models = [50, 40, 33, 6], []
+    for l in range(3):
+        hidden = dg.Binary(bias=rng.normal(size=sizes[l + 1]))
+        if l == 2 and top == "gaussian":
+            hidden = dg.Gaussian(bias=rng.normal(size=6), learn_precision=False)
+        if l == 2 and top == "softmax":
+            hidden = random_units("softmax", rng, 6)
+        visible = dg.Binary(bias=rng.normal(size=sizes[l]))
+        weights = rng.normal(0.0, 0.3, (sizes[l], sizes[l + 1]))
+        models.append(dg.BoltzmannMachine([visible, hidden], [weights]))
+    X = rng.random((20, 50)).astype(np.float32)
+    features = X
+    for model in models:
+        features = update_layer(model, 1, [features, None], mean=True)[0]
+    assert_same_bits(dg.encoder(models).forward(X), features)
+    assert_same_bits(backprop.outputs(dg.unrolled(models), X, until=3), features)
+
+
+def test_the_decoder_is_the_mirror():
+    """Would catch decoders with the wrong biases, order or scale of Gaussian units."""
+    models = [random_model(("gaussian", "binary"), 1, (5, 4)),
+              random_model(("binary", "gaussian"), 2, (4, 3))]  # fmt: skip
+    network = dg.unrolled(models)
+    assert [layer.activation for layer in network.layers] == [
+        "logistic", "linear", "logistic", "linear"
+    ]  # fmt: skip
+    code = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    hidden = dg.RBM.from_model(models[1]).inverse_transform(code)
+    rebuilt = dg.RBM.from_model(models[0]).inverse_transform(hidden)
+    np.testing.assert_allclose(backprop.outputs(network, code, first=2), rebuilt, **FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        ([], "at least one"),
+        ([random_model(("binary", "binary"), 0), random_model(("binary", "binary"), 1, (4, 2))],
+         "has 4 visible"),
+        ([random_model(("binary", "copies"), 0)], "tied copies"),
+        ([random_model(("binary", "binary", "binary"), 0)], "2 layers"),
+    ],
+)  # fmt: skip
+def test_stacks_that_do_not_fit_are_refused(stack, message):
+    """Would catch a stack that fails late, or silently means something else."""
+    with pytest.raises(ValueError, match=message):
+        dg.encoder(stack)
+
+
+# ------------------------------------------------------------------------------------- models
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (list, "at least one"),
+        (lambda: [NetworkLayer("tanh", [0.0], [[1.0]])], "activation"),
+        (lambda: [NetworkLayer("linear", [0.0], [[1.0, 2.0]])], "columns"),
+        (lambda: [NetworkLayer("linear", [0.0])], "either weights or tied_to"),
+        (lambda: [NetworkLayer("linear", [np.nan], [[1.0]])], "finite"),
+        (lambda: [NetworkLayer("linear", [0.0], tied_to=0)], "tied_to"),
+        (lambda: [NetworkLayer("linear", [0.0, 0.0], np.ones((3, 2))),
+                  NetworkLayer("linear", [0.0], np.ones((3, 1)))], "come from below"),
+        (lambda: [NetworkLayer("softmax", [0.0, 0.0, 0.0], np.ones((2, 3)), group=2)], "divide"),
+    ],
+)  # fmt: skip
+def test_networks_that_do_not_fit_are_refused(layers, message):
+    """Would catch a wrong network that a kernel would read beyond its arrays."""
+    with pytest.raises(ValueError, match=message):
+        Network(layers())
+
+
+def test_networks_do_not_change():
+    """Would catch arrays that a user could change behind the version."""
+    network = tied_network()
+    with pytest.raises(ValueError):
+        network.layers[0].weights[0, 0] = 1.0
+    assert network.replace(layers=network.layers).version != network.version
+
+
+@pytest.mark.parametrize("network", [
+    tied_network(), random_network(("softmax", "rectified"), (3, 4, 2), group=2),
+])  # fmt: skip
+def test_files_keep_every_bit(tmp_path, network):
+    """Would catch a file that forgets a tie, a group, an activation."""
+    storage.save(network, tmp_path / "n.safetensors", extra={"a": 1})
+    loaded, extra = storage.load_model(tmp_path / "n.safetensors")
+    assert extra == {"a": 1}
+    assert repr(loaded) == repr(network)
+    for one, other in zip(network.layers, loaded.layers, strict=True):
+        assert (one.activation, one.tied_to, one.group) == (
+            other.activation, other.tied_to, other.group
+        )  # fmt: skip
+        assert_same_bits(one.bias, other.bias)
+        if one.weights is not None:
+            assert_same_bits(one.weights, other.weights)
+
+
+def test_damaged_network_files_are_refused(tmp_path, monkeypatch):
+    """Would catch a loader that trusts sizes, ties or names of a file."""
+    describe = storage.describe
+
+    def with_change(change):
+        def changed(model):
+            config, tensors = describe(model)
+            change(config)
+            return config, tensors
+        return changed
+
+    for change in (
+        lambda c: c["layers"][0].update(activation="tanh"),
+        lambda c: c["layers"][0].update(size=7),
+        lambda c: c["layers"][0].update(unknown=1),
+        lambda c: c["layers"][3].update(tied_to=9),
+        lambda c: c["layers"][3].update(tied_to=2),
+        lambda c: c.update(n_inputs=0),
+        lambda c: c.update(observed=[0]),
+        lambda c: c.update(layers=[]),
+    ):
+        monkeypatch.setattr(storage, "describe", with_change(change))
+        storage.save(tied_network(), tmp_path / "n.safetensors")
+        with pytest.raises(dg.ModelFileError):
+            storage.load_model(tmp_path / "n.safetensors")
