@@ -25,7 +25,7 @@ BYTES = list(b'{}[]",:0-19eE.\\ \0\xff')
 
 
 def whole_files():
-    """A valid file for each kind of layer: (bytes, tensors)."""
+    """A valid file for each kind of layer and of model: (header, data, tensors)."""
     layers = {
         "binary": dg.Binary(bias=RNG.normal(size=6)),
         "copies": dg.Binary(bias=RNG.normal(size=6), n_copies=3),
@@ -34,13 +34,24 @@ def whole_files():
     }
     for visible in layers.values():
         model = dg.BoltzmannMachine([visible, dg.Binary(4)], [RNG.normal(size=(6, 4))])
-        header, data = unpack(saved(model))
-        yield header, data, storage.describe(model)[1]
+        yield whole_file(model, {"estimator": "RBM", "score_seed": 1})
+    mixture = dg.BernoulliMixture.from_means([0.25] * 4, RNG.random((4, 6)))
+    yield whole_file(mixture, {"estimator": "MixtureOfBernoullis"})
+    up = dg.NetworkLayer("rectified", RNG.normal(size=4), RNG.normal(size=(6, 4)))
+    tied = dg.NetworkLayer("logistic", RNG.normal(size=6), tied_to=0)
+    yield whole_file(dg.Network([up, tied]), {"estimator": "Autoencoder"})
+    top = dg.NetworkLayer("softmax", RNG.normal(size=2), RNG.normal(size=(4, 2)))
+    yield whole_file(dg.Network([up, top]), {"estimator": "DeepClassifier", "classes": [0, 1]})
 
 
-def saved(model):
+def whole_file(model, extra):
+    header, data = unpack(saved(model, extra))
+    return header, data, storage.describe(model)[1]
+
+
+def saved(model, extra):
     config, tensors = storage.describe(model)
-    config = {"format_version": 1, **config, "extra": {"estimator": "RBM", "score_seed": 1}}
+    config = {"format_version": 1, **config, "extra": extra}
     return storage.serialize(tensors, metadata=metadata_of(config, tensors))
 
 
@@ -95,7 +106,8 @@ def mutant(number):
         container[key] = choice[int(rng.integers(len(choice)))]
         return kind, pack(header, data)
     if kind == "duplicate":
-        name = ("format_version", "model", "layers", "extra")[int(rng.integers(4))]
+        names = [name for name in ("format_version", "model", "layers", "extra") if name in config]
+        name = names[int(rng.integers(len(names)))]
         text = json.dumps(config)[:-1] + f', "{name}": {json.dumps(config[name])}}}'
         return kind, with_text(header, data, text)
     if kind == "deep":
@@ -118,8 +130,22 @@ def mutant(number):
 KINDS = ("bits", "length", "bytes", "entry", "layout", "duplicate", "deep", "huge", "values")
 
 
-def use(rbm):
-    """Fail unless what was loaded gives finite features and samples."""
+def use(loaded):
+    """Fail unless what was loaded gives finite answers and samples."""
+    if isinstance(loaded, dg.RBM):
+        use_rbm(loaded)
+        return
+    rows = np.eye(3, loaded.n_features_in_, dtype=np.float32)
+    names = ("transform", "predict_proba", "score_samples", "reconstruction_error")
+    for name in names:
+        if hasattr(loaded, name):
+            assert np.isfinite(getattr(loaded, name)(rows)).all()
+    if hasattr(loaded, "sample"):
+        assert set(np.unique(loaded.sample(5, random_state=0))) <= {0, 1}
+
+
+def use_rbm(rbm):
+    """Fail unless features and samples of an RBM are finite."""
     size, group = rbm.n_features_in_, rbm.model_.layers[0].group
     ones = np.zeros((3, size), np.float32)
     ones[1, ::group] = ones[2, group - 1 :: group] = 1.0

@@ -1,5 +1,6 @@
 """Mixtures of Bernoullis: kernels against the float64 twin, EM, and what a fitted one answers."""
 
+import json
 from itertools import product
 
 import numpy as np
@@ -398,6 +399,23 @@ def test_a_saved_mixture_has_the_same_bits(tmp_path, capsys):
     assert about["n_parameters"] == 4 * 7 + 4
     assert main(["info", str(path)]) == 0
     assert "7 x 4" in capsys.readouterr().out
+
+
+def test_commands_take_mixtures(tmp_path, capsys):
+    """Catches a command that asks a mixture for sweeps, or for a bracket of its log Z."""
+    rows, path = random_rows(60, 7), str(tmp_path / "mixture.safetensors")
+    fitted = dg.MixtureOfBernoullis(4, random_state=0).fit(rows)
+    fitted.save(path)
+    np.save(tmp_path / "rows.npy", rows)
+    assert main(["sample", path, "--n", "5", "--seed", "1", "--out", str(tmp_path / "a.npy")]) == 0
+    drawn = np.load(tmp_path / "a.npy")
+    assert_same_bits(drawn, fitted.sample(5, random_state=1))
+    capsys.readouterr()
+    assert main(["score", path, str(tmp_path / "rows.npy"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["method"] == "exact"
+    assert found["log_likelihood"]["value"] == pytest.approx(fitted.score(rows))
+    assert found["log_likelihood"]["lower"] == found["log_likelihood"]["upper"]
 
 
 def test_a_file_whose_weights_do_not_sum_to_one_is_refused(tmp_path, monkeypatch):

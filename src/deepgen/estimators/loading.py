@@ -74,7 +74,7 @@ def _is_usable_network(network):
         owner = layer if layer.tied_to is None else network.layers[layer.tied_to]
         by_row, by_column = _absolute_sums(owner.weights)
         inputs = by_column if layer.tied_to is None else by_row
-        field = float((np.abs(layer.bias) + reach * inputs).max())
+        field = (np.abs(layer.bias.astype(np.float64)) + reach * inputs).max()
         if not field < np.finfo(np.float32).max:
             return False
         reach = field if layer.activation in ("linear", "rectified") else 1.0

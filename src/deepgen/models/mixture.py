@@ -64,8 +64,8 @@ class BernoulliMixture:
         total = logsumexp(self.log_weights.astype(np.float64))
         if abs(total) > 1e-3:
             raise ValueError(
-                f"the weights must sum to one, got {np.exp(total):g}; subtract the log of their "
-                "sum from log_weights"
+                f"the weights must sum to one, but the log of their sum is {total:g}; subtract it "
+                "from log_weights"
             )
         # log p(x, k) = constants[k] + x . logits[:, k], normalized to float64 rounding
         own = self.log_weights.astype(np.float64) - total
