@@ -29,7 +29,6 @@ from deepgen.likelihood import (
     is_enumerable,
     log_partition_bracket,
 )
-from deepgen.likelihood.bracket import affordable_chains
 from deepgen.likelihood.bridge import bridge
 from deepgen.sampling import start_particles
 
@@ -415,18 +414,6 @@ def test_the_bracket_is_exact_where_that_is_cheap():
         log_partition_bracket(random_model(("binary", "binary"), 20, (30, 30)), exact=True)
     with pytest.raises(ValueError, match="n_chains must be a positive integer"):
         log_partition_bracket(small, n_chains=0)
-
-
-@pytest.mark.parametrize(("sizes", "fewest", "most"), [
-    ((784, 500), 100, 100), ((784, 25), 300, 700), ((16, 8), 1000, 1000),
-])  # fmt: skip
-def test_small_models_get_more_chains(sizes, fewest, most):
-    """Catches brackets of small models as wide as those of large ones, and minutes for large."""
-    model = random_model(("binary", "binary"), 20, sizes)
-    assert fewest <= affordable_chains(model, 3001) <= most
-    if most == 1000:
-        found = log_partition_bracket(model, n_betas=3, exact=False, random_state=0)
-        assert len(found.log_weights) == affordable_chains(model, 3)
 
 
 def two_modes(size, weight, bias):

@@ -19,8 +19,8 @@ NOTES = [
 ]
 
 SETTINGS = {
-    "AIS with the default chains, 3,001 temperatures": (None, 3000),
     "100 chains, 3,001 temperatures": (100, 3000),
+    "465 chains, 3,001 temperatures": (465, 3000),
 }
 
 

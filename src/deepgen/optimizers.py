@@ -83,6 +83,10 @@ def _apply(parameters, phases, layer, kind, change):
     log_precision[...] = moved
 
 
+# Averages along a stream: the newest 1/20 of the updates, and never more than about 1,000.
+STREAM_DECAY, STREAM_WINDOW = 20.0, 1000.0
+
+
 # Mean of the parameters over the last share of the updates (Polyak & Juditsky 1992). States of
 # optimizers are plain data and arrays, so that checkpoints need not know them.
 
@@ -92,12 +96,18 @@ def _no_average():
 
 
 def _tail_weight(average, share, progress, parameters):
-    """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ..."""
-    if not share or progress < 1.0 - share:
+    """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ...
+
+    A stream has no tail (`progress` is None): there the newest twentieth of the updates counts,
+    and at most about 1,000 of them (Shamir & Zhang 2013, section 4, polynomial-decay averaging).
+    """
+    if not share or (progress is not None and progress < 1.0 - share):
         return 0.0
     if average["arrays"] is None:
         average["arrays"] = parameters.snapshot()
     average["count"] += 1
+    if progress is None:
+        return max(STREAM_DECAY / (average["count"] + STREAM_DECAY - 1.0), 1.0 / STREAM_WINDOW)
     return 1.0 / average["count"]
 
 
@@ -112,7 +122,8 @@ class SGD:
     weight_decay : float, default 1e-4
         Of weights only.
     averaging : float, default 0.2
-        Share of the updates, at the end, whose parameters are averaged; 0 for none.
+        Share of the updates, at the end, whose parameters are averaged; 0 for none. In a stream,
+        which has no end, any share means the newest twentieth, at most about 1,000 updates.
     """
 
     momentum: float = 0.0

@@ -148,8 +148,8 @@ class Trainer(TrainingLoop):
         Parameters
         ----------
         batch : states of the first layer
-        progress : float
-            In [0, 1], for schedules and averaging.
+        progress : float or None
+            In [0, 1], for schedules and averaging. None: a stream, which has no end.
         context : Context or None
 
         Raises
@@ -170,7 +170,7 @@ class Trainer(TrainingLoop):
             phases = self.rule.phases(
                 self.parameters, batch, self.rule_state, site, context=context, **tools
             )
-            self.learning_rate = self.rate_scale * self.schedule(progress)
+            self.learning_rate = self.rate_scale * self.schedule(progress or 0.0)
             overflow = self.optimizer.step(
                 self.parameters, phases, self.optimizer_state, self.learning_rate, progress, **tools
             )

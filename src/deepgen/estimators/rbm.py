@@ -167,10 +167,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Calls that bring multiples of `batch_size` rows give the same bits however they were
         cut; a shorter call is one update. Until `batch_size` rows have come, each call starts
-        anew with all of them. A learning rate of None is constant here, lower for updates of
-        few rows; a schedule stays at its start, and nothing is averaged, because a stream has
-        no end to move to. After `fit` learning goes on from the fitted model and its particles.
-        Callbacks are not called: :meth:`save_checkpoint` keeps a stream.
+        anew with all of them. A learning rate of None is constant here, half of where `fit`
+        starts and lower for updates of few rows; a schedule stays at its start. `model_` is the
+        mean of the newest twentieth of the updates, at most about 1,000. The learning rate and
+        the batch size may change within a stream. After `fit` learning goes on from the fitted
+        model and its particles. Callbacks are not called: :meth:`save_checkpoint` keeps a stream.
 
         Parameters
         ----------
@@ -205,7 +206,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                         check_interrupt()
                         batch = as_states(X[start : start + int(self.batch_size)])
                         trainer.schedule = stream_schedule(self, layers, batch.shape[0])
-                        trainer.step(batch, 0.0)
+                        trainer.step(batch, None)
             finally:
                 self._keep(trainer)
                 self._trainer = trainer
@@ -270,7 +271,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X, model.layers[0], lambda v: free_energy(model, v, n_threads=self.n_threads)
         )
 
-    def log_partition(self, *, n_chains=None, n_betas=3000):
+    def log_partition(self, *, n_chains=100, n_betas=3000):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
 
         `score` and `score_samples` use the bracket of the last call, or one with these defaults:
@@ -278,8 +279,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        n_chains : int or None
-            The width falls with the square root. None: 100, more for small models.
+        n_chains : int, default 100
+            The width falls with the square root.
         n_betas : int, array-like or None, default 3000
             Inverse temperatures; None is the schedule of record, 14,501 of them.
 

@@ -98,7 +98,7 @@ def stream_schedule(estimator, layers, n_rows):
     """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
     if estimator.learning_rate is not None:
         return as_schedule(estimator.learning_rate)
-    return Constant(0.25 * default_schedule(layers, n_rows).start)
+    return Constant(0.5 * default_schedule(layers, n_rows).start)
 
 
 def trainer_for(estimator, model, stream, *, streaming=False):

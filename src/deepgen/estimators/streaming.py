@@ -7,7 +7,7 @@ from deepgen import checkpoints
 from deepgen.data import ArrayRows, join, survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.running import seed_in, seeds_of, settings_of
-from deepgen.estimators.settings import trainer_for, units_for
+from deepgen.estimators.settings import stream_schedule, trainer_for, units_for
 from deepgen.states import CompressedRows, as_states
 from deepgen.stream import Stream, seed_of
 from deepgen.training import initial_model
@@ -42,8 +42,22 @@ def run_for(estimator, layers, X):
         return _begin(estimator, layers, X, seed_of(estimator.random_state))
     earlier = trainer.frame[FIRST_ROWS]
     if earlier is None:
+        _take_over_settings(estimator, layers, trainer)
         return trainer, X
     return _begin(estimator, layers, join([_rows_of(earlier), X]), trainer.frame["seed"])
+
+
+def _take_over_settings(estimator, layers, trainer):
+    """Let the rate and the size of the batches change in a stream; refuse what cannot."""
+    trainer.schedule = stream_schedule(estimator, layers, estimator.batch_size)
+    before, now = trainer.frame["settings"], settings_of(estimator, trainer)
+    for name in sorted(now):
+        if name not in ("learning_rate", "batch_size") and now[name] != before[name]:
+            raise ValueError(
+                f"{name} was {before[name]} when the stream began, and cannot become {now[name]} "
+                "within it; set it back, or begin a new stream with sklearn.base.clone"
+            )
+    trainer.frame["settings"] = now
 
 
 def run_after_fit(estimator):

@@ -25,22 +25,10 @@ from deepgen.threads import check_threads
 SETTLE, FRESHEN = 200, 20
 ERRORS = 3.0  # standard errors on each side
 FEWEST = 3.0  # effective forward chains, below which errors are not believed
-# Products that forward chains may cost where their number is left open; what drawing a unit is
-# worth in them; and the bounds of that number (docs/decisions.md).
-FORWARD_WORK, DRAW_WORK = 1e11, 40
-FEWEST_CHAINS, MOST_CHAINS = 100, 1000
-
-
-def affordable_chains(model, n_betas):
-    """Return how many chains a bracket takes where nobody says: 100, and more of small models."""
-    products = 2 * sum(w.size for w in model.weights)
-    draws = sum(layer.size for layer in model.layers)
-    affordable = FORWARD_WORK / ((products + DRAW_WORK * draws) * n_betas)
-    return int(min(max(affordable, FEWEST_CHAINS), MOST_CHAINS))
 
 
 def log_partition_bracket(
-    model, particles=None, *, n_chains=None, n_betas=3000, base=None, exact=None,
+    model, particles=None, *, n_chains=100, n_betas=3000, base=None, exact=None,
     random_state=None, n_threads=None,
 ):  # fmt: skip
     """Bracket log Z of a model: exactly where that is cheap, else from both directions.
@@ -51,10 +39,9 @@ def log_partition_bracket(
     particles : Particles or None
         Chains near the model's distribution, training particles say: further starts of reverse
         chains.
-    n_chains : int or None
+    n_chains : int
         Forward chains; about one and a half times as many run in reverse. The width falls with
-        the square root. None: 100, and up to 1,000 where the model is so small that they do not
-        cost more than 100 of a large one.
+        the square root.
     n_betas : int, array-like or None
         See :func:`deepgen.ais`.
     base : Units or None
@@ -97,8 +84,7 @@ def log_partition_bracket(
     (2015).
     """
     check_model(model)
-    if n_chains is not None:
-        check_integer(n_chains, "n_chains")
+    check_integer(n_chains, "n_chains")
     check_threads(n_threads)
     betas = as_betas(n_betas)
     if exact is not None:
@@ -108,8 +94,6 @@ def log_partition_bracket(
     if exact or (exact is None and is_cheap(model)):
         return exact_log_partition(model, n_threads=n_threads)
     seed = child_seed(random_state, "bracket")
-    if n_chains is None:
-        n_chains = affordable_chains(model, len(betas))
     streams = {
         name: Stream(child_seed(seed, name))
         for name in ("spread", "forward", "freshen", "particles", "reverse")
