@@ -724,11 +724,11 @@ def test_two_fits_in_two_threads_equal_the_serial_ones():
     names, found = ["momentum and average", "gaussian adam"], {}
     expected = {name: bits(rbm_for(RUNS[name]).fit(rows_for(RUNS[name]))) for name in names}
     before = json.dumps(threadpool_info(), sort_keys=True)
-    together = threading.Barrier(2)
+    together, met = threading.Barrier(2), {name: [] for name in names}
 
     def work(name):
         settings = RUNS[name]
-        rbm = rbm_for(settings, [lambda report: together.wait(30) and None])
+        rbm = rbm_for(settings, [lambda report: met[name].append(together.wait(600))])
         found[name] = bits(rbm.fit(rows_for(settings)))
 
     workers = [threading.Thread(target=work, args=(name,)) for name in names]
@@ -737,6 +737,9 @@ def test_two_fits_in_two_threads_equal_the_serial_ones():
     for worker in workers:
         worker.join()
     assert found == expected
+    # each epoch of one run ended together with one of the other: one came first, one second
+    assert len(met[names[0]]) >= 2
+    assert [{*pair} for pair in zip(*met.values(), strict=True)] == [{0, 1}] * len(met[names[0]])
     assert json.dumps(threadpool_info(), sort_keys=True) == before
 
 

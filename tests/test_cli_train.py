@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -254,6 +255,106 @@ def test_files_that_cannot_be_written_fail_first(folder, capsys, monkeypatch):
     assert "8 columns" in line
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["--data", "train.npy", "--out", "train.npy"], "out must be"),
+        (["--data", "train.npy", "--out", "./train.npy"], "which is data too"),
+        (["--data", "train.npy", "--out", "link.npy"], "which is data too"),
+        (["--data", "train.npy", "--out", "hard.npy"], "which is data too"),
+        (["--data", "two.npz:a", "--out", "two.npz"], "which is data too"),
+        (["--data", "train.npy", "--valid", "valid.npy", "--out", "valid.npy"], "is valid too"),
+        (["--data", "train.npy", "--valid", "two.npz:b", "--out", "two.npz"], "is valid too"),
+        (["--data", "train.csv", "--out", "m", "--history", "train.csv"], "history must be"),
+        (["--data", "train.npy", "--out", "m", "--checkpoint", "train.npy"], "checkpoint must be"),
+        (["--data", "train.npy", "--out", "h.csv", "--history", "./h.csv"], "is out too"),
+        (["--data", "train.npy", "--out", "m", "--checkpoint", "m"], "is out too"),
+        (["--data", "train.npy", "--out", "m", "--history", "h.csv", "--checkpoint", "h.csv"],
+         "is history too"),
+        (["run.toml", "--data", "train.npy", "--out", "run.toml"], "is CONFIG too"),
+    ],
+)  # fmt: skip
+def test_no_file_is_overwritten_by_another_of_the_command(
+    files, words, folder, capsys, monkeypatch
+):
+    """Catches data, a configuration or a checkpoint lost to a model with the same path."""
+    monkeypatch.setattr(dg.RBM, "fit", lambda *_, **__: pytest.fail("it trained"))
+    np.savez("two.npz", a=np.load("train.npy"), b=np.load("valid.npy"))
+    np.savetxt("train.csv", np.load("train.npy"), fmt="%d", delimiter=",")
+    (folder / "link.npy").symlink_to("train.npy")
+    os.link("train.npy", "hard.npy")
+    (folder / "run.toml").write_text("n_hidden = 4")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert words in fails(capsys, 2, "train", *files)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_rows_may_be_read_twice(folder, capsys):
+    """Catches a check of paths that refuses two arrays of one file."""
+    np.savez("two.npz", a=np.load("train.npy"), b=np.load("valid.npy"))
+    argv = ["train", "--data", "two.npz:a", "--valid", "two.npz:b", "--out", "m", *SMALL]
+    assert call(capsys, *argv)[0] == 0
+
+
+HELD_OUT_JUNK = {
+    "complex.npy": np.zeros((3, 9), np.complex64),
+    "words.npy": np.full((3, 9), "a"),
+    "dates.npy": np.zeros((3, 9), "datetime64[s]"),
+    "fields.npy": np.zeros((3, 9), [("a", "f4")]),
+    "empty.npy": np.zeros((0, 9)),
+    "inf.npy": np.full((3, 9), np.inf),
+    "narrow.npy": np.zeros((3, 8)),
+}
+
+
+@pytest.mark.parametrize("name", HELD_OUT_JUNK)
+@pytest.mark.parametrize("role", ["data", "valid"])
+def test_rows_that_are_none_give_one_json_object(role, name, folder, capsys):
+    """Catches a traceback for rows that the library refuses, and another file that is blamed."""
+    np.save(name, HELD_OUT_JUNK[name])
+    files = {"data": "train.npy", "valid": "valid.npy", role: name}
+    argv = ["--data", files["data"], "--valid", files["valid"], "--out", "m", *SMALL]
+    code, out, lines = call(capsys, "train", *argv, "--json")
+    assert code == 1
+    answer = json.loads(out)
+    assert answer["exit_code"] == 1
+    assert lines == [f"deepgen: {answer['error']}"]
+    assert name in answer["error"]
+    assert not (folder / "m").exists()
+
+
+def test_columns_that_units_cannot_take_are_no_traceback(folder, capsys):
+    """Catches an error of the units that is raised beside those of the rows."""
+    argv = ["--data", "train.npy", "--valid", "valid.npy", "--out", "m", "--visible", "softmax:5"]
+    assert "5" in fails(capsys, 1, "train", *argv)
+
+
+def test_files_that_are_none_get_our_words(folder, capsys):
+    """Catches NumPy's advice to load a file unsafely, and tracebacks of its readers."""
+    whole = (folder / "train.npy").read_bytes()
+    np.savez("good.npz", np.load("train.npy"))
+    archive = (folder / "good.npz").read_bytes()
+    with zipfile.ZipFile("member.npz", "w") as file:
+        file.writestr("a.txt", "no array")
+    sparse.save_npz("s.npz", sparse.coo_array(np.eye(9)))
+    np.savez("format.npz", format=np.array(b"xyz"), shape=np.array([3, 9]), data=np.zeros(3))
+    np.save("objects.npy", np.array([[{}]]), allow_pickle=True)
+    junk = {
+        "text.npy": b"1,2\n3,4\n", "archive.npy": archive, "short.npy": whole[:150],
+        "header.npy": whole[:20] + b"((((" + whole[24:], "array.npz": whole, "text.npz": b"1,2\n",
+        "bits.npz": archive[:200] + bytes(50) + archive[250:], "binary.csv": b"\xff\xfe" + whole,
+        "words.csv": b"a,b\n1,x\n", "ragged.csv": b"1,2\n1,2,3\n", "null.csv": b"1,\0\n",
+        "long.csv": b"1" * 200_000, "empty.csv": b"", "head.csv": b"a,b\n",
+    }  # fmt: skip
+    for name, blob in junk.items():
+        (folder / name).write_bytes(blob)
+    for name in (*junk, "member.npz", "format.npz", "objects.npy"):
+        line = fails(capsys, 1, "train", "--data", name, "--out", "m", *SMALL)
+        assert name in line
+        assert " must " in line, line
+        assert not any(word in line for word in ("pickle", "usecols", "allow_")), line
+
+
 def test_failures_as_json(folder, capsys):
     """Catches a script that finds no JSON where it asked for it."""
     for code, argv in ((1, ["missing.npy", "--out", "m"]), (2, ["train.npy"])):
@@ -310,11 +411,15 @@ def test_a_stopped_run_goes_on_with_the_same_bits(folder, capsys, monkeypatch):
     assert json.loads(out)["last_epoch"]["epoch"] == 6
 
 
-def test_a_checkpoint_of_another_run_is_code_1(folder, capsys):
-    """Catches a traceback, and a run that goes on with another run's particles."""
+def test_a_checkpoint_of_another_run_is_wrong_usage(folder, capsys):
+    """Catches a traceback, a run that goes on with another run's particles, and data that are
+    blamed for settings."""
     argv = ["train", "--data", "train.npy", "--out", "m", "--checkpoint", "c", "--n-epochs", "2"]
     assert call(capsys, *argv, "--n-hidden", "4")[0] == 0
-    assert "n_hidden" in fails(capsys, 1, *argv, "--n-hidden", "5", "--resume")
+    line = fails(capsys, 2, *argv, "--n-hidden", "5", "--resume")
+    assert "n_hidden is 5 here and 4 there" in line
+    assert line.endswith("without resume")
+    assert "train.npy" not in line
     (folder / "c").write_text("no checkpoint")
     assert "c" in fails(capsys, 1, *argv, "--n-hidden", "4", "--resume")
 
@@ -430,6 +535,42 @@ def test_score_says_which_end_is_which(folder, capsys):
     ends, log_z = result["log_likelihood"], result["log_partition"]
     assert ends["lower"] < ends["value"] < ends["upper"]
     assert np.isclose(ends["value"] - ends["lower"], log_z["upper"] - log_z["value"])
+
+
+@pytest.mark.parametrize(
+    "flags", [["--n-betas", "1"], ["--n-betas", 10**9], ["--n-chains", 10**12]]
+)
+def test_flags_of_score_out_of_range_are_code_2(flags, model, capsys):
+    """Catches data that are blamed for a flag."""
+    line = fails(capsys, 2, "score", model, "valid.npy", *flags)
+    assert flags[0].lstrip("-").replace("-", "_") in line
+    assert "valid.npy" not in line
+
+
+@pytest.mark.parametrize("flags", [["--n", 10**12], ["--sweeps", 10**12], ["--n-threads", 10**12]])
+def test_flags_of_sample_out_of_range_are_code_2(flags, model, capsys):
+    """Catches the library's ValueError as a traceback."""
+    fails(capsys, 2, "sample", model, "--n", "1", "--sweeps", "1", *flags)
+
+
+def test_sample_does_not_overwrite_its_model(model, folder, capsys):
+    """Catches a model that is replaced by what was drawn from it."""
+    os.rename(model, "m.npy")
+    before = (folder / "m.npy").read_bytes()
+    assert "is MODEL too" in fails(capsys, 2, "sample", "m.npy", "--n", "1", "--out", "./m.npy")
+    assert (folder / "m.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize("argv", [["sample", ""], ["score", "", "valid.npy"], ["info", ""],
+                                  ["score", "m", ""], ["train", ""]])  # fmt: skip
+def test_an_empty_name_is_wrong_usage(argv, model, capsys):
+    """Catches a TypeError for the empty variable of a script, and a setting that is left out."""
+    try:
+        code = main(argv)
+    except SystemExit as end:  # argparse refuses it
+        code = end.code
+    assert code == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_score_of_rows_that_have_none_is_code_1(model, folder, capsys):

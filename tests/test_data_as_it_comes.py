@@ -51,7 +51,7 @@ def test_memory_of_a_fit_from_a_file_does_not_grow_with_the_rows(dtype, tmp_path
     np.memmap(path, dtype, "w+", shape=(200_000, 200)).flush()  # a file of holes
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MEMORY, path, dtype], capture_output=True, text=True,
-        timeout=200, check=True,
+        timeout=600, check=True,
     )  # fmt: skip
     small, large = json.loads(done.stdout)
     # the file grows by 32 MB of bytes (128 MB of floats); what stays is an order of 65,536 rows

@@ -183,6 +183,13 @@ def test_errors_name_what_was_wrong(draw, words):
         draw()
 
 
+@pytest.mark.parametrize("history", [dg.RBM(), {"epoch": 1}, [1, 2], 3])
+def test_a_history_that_is_none_is_named(history):
+    """Catches "object is not iterable" for an estimator in the place of its history."""
+    with pytest.raises(TypeError, match=r"history must be .* got .*pass .history_"):
+        plots.plot_history(history)
+
+
 def test_missing_matplotlib_names_the_remedy(monkeypatch):
     """Catches a bare "No module named matplotlib", which does not say what to install."""
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

@@ -35,7 +35,7 @@ def test_every_python_block_runs(tmp_path, monkeypatch):
     script.write_text("\n".join(BLOCKS), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-I", "-W", "error::DeprecationWarning", str(script)], cwd=tmp_path,
-        capture_output=True, text=True, timeout=150, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -34,7 +34,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -409,7 +408,7 @@ def test_a_killed_process_leaves_a_whole_file(tmp_path):
     """Would catch a file written in place: np.savez left 31 of 40 unreadable."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path / "a")],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.stdout == "whole after 30 kills\n", done.stderr
 
@@ -754,10 +753,9 @@ def test_a_large_file_of_holes_is_refused_unread(tmp_path, monkeypatch):
     with path.open("wb") as file:
         file.write(data)
         file.truncate(3 * 10**9)
-    began = time.perf_counter()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the whole file was read"))
     with pytest.raises(dg.ModelFileError, match="3000000000"):
         dg.load(path)
-    assert time.perf_counter() - began < 1.0
     monkeypatch.setattr(storage, "MAX_BYTES", 10**9)
     with pytest.raises(dg.ModelFileError, match="more than"):
         dg.load(path)

@@ -62,7 +62,7 @@ def run_script(**environment):
     clean = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK], env={**clean, **environment},
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     return json.loads(run.stdout)
 

@@ -44,6 +44,7 @@ from deepgen.units import Binary, Gaussian, Softmax, Units
 from deepgen.unrolling import encoder, unrolled
 
 if TYPE_CHECKING:
+    from deepgen import plots
     from deepgen.estimators import (
         RBM,
         Autoencoder,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from deepgen.estimators.loading import load
 
 # Estimators come with their first use: scikit-learn takes three times as long to import as all the
-# rest, and who needs the core alone does not need it.
+# rest, and who needs the core alone does not need it. Pictures are for those who draw them.
 _LATER = {
     "Autoencoder": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
@@ -64,6 +65,7 @@ _LATER = {
     "MixtureOfBernoullis": "deepgen.estimators",
     "RBM": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
+    "plots": "deepgen.plots",
 }
 
 __all__ = [
@@ -121,6 +123,7 @@ __all__ = [
     "gibbs",
     "load",
     "log_partition_bracket",
+    "plots",
     "pseudo_log_likelihood",
     "reverse_ais",
     "set_num_threads",
@@ -132,7 +135,9 @@ __all__ = [
 def __getattr__(name):
     if name not in _LATER:
         raise AttributeError(f"module 'deepgen' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    module = importlib.import_module(_LATER[name])
+    value = module if _LATER[name] == f"deepgen.{name}" else getattr(module, name)
+    globals()[name] = value
     return value
 
 

@@ -214,6 +214,16 @@ class ReduceLearningRate:
         self._watch.restore(state)
 
 
+def as_csv(history):
+    """Return a history as CSV text: a column for each name, empty where an epoch has none."""
+    names = list(dict.fromkeys(name for entry in history for name in entry))
+    text = io.StringIO()
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    return text.getvalue()
+
+
 class CSVLog:
     """Callback that writes the history to a CSV file, one line an epoch.
 
@@ -239,13 +249,8 @@ class CSVLog:
             self._write(trainer.history)
 
     def _write(self, history):
-        names = list(dict.fromkeys(name for entry in history for name in entry))
-        text = io.StringIO()
-        table = csv.DictWriter(text, names, lineterminator="\n")
-        table.writeheader()
-        table.writerows(history)
         try:
-            storage.write_atomically(self.path, text.getvalue().encode())
+            storage.write_atomically(self.path, as_csv(history).encode())
         except OSError as error:
             warnings.warn(
                 f"the log {str(self.path)!r} could not be written ({error}); training goes on",

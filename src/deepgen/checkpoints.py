@@ -15,6 +15,10 @@ from deepgen.checks import check_integer, check_number
 logger = logging.getLogger("deepgen")
 
 
+class OtherRunError(ValueError):
+    """A checkpoint is that of a run with other settings."""
+
+
 def save(trainer, path):
     """Write a trainer's state and its frame to a file, atomically."""
     state_files.save({"frame": trainer.frame, "trainer": trainer.state()}, path)
@@ -40,7 +44,7 @@ def load(path):
 
 
 def require_same(found, expected, path):
-    """Raise ValueError naming each setting of a checkpoint that is not the run's.
+    """Raise OtherRunError naming each setting of a checkpoint that is not the run's.
 
     Parameters
     ----------
@@ -55,9 +59,9 @@ def require_same(found, expected, path):
         if found.get(name) != expected.get(name)
     ]
     if other:
-        raise ValueError(
+        raise OtherRunError(
             f"{path} is the checkpoint of another run: {'; '.join(other)}. Go on with the settings "
-            "and the data that it was begun with, or leave it out"
+            "and the data that it was begun with, or begin a new run without resume"
         )
 
 

@@ -18,8 +18,9 @@ class LikelihoodMonitor:
     """Callback that tracks log Z along training, and with it the likelihood of rows.
 
     Chains follow the model from epoch to epoch (:class:`deepgen.Trajectory`): 20 short steps of
-    100 chains and back cost some percent of an epoch of MNIST. Training particles, where there
-    are any, are the samples of each epoch's model.
+    100 chains and back are about 4,000 sweeps of one row, where an epoch of CD-1 or PCD-1 makes
+    one for each row of the data. Training particles, where there are any, are the samples of each
+    epoch's model.
 
     Each line of ``history_`` gets ``log_partition``, ``log_partition_error`` (half of the
     interval's width) and, with `X`, ``log_likelihood``: the mean over its rows in nats.

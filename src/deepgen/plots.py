@@ -6,9 +6,11 @@ given, pyplot is not touched; nothing is ever shown or saved here.
 
 import importlib
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from deepgen.checks import shown
 from deepgen.states import as_states, dense
 
 _BETWEEN = "#c3d0dd"  # colour between pictures: neither ink nor paper nor a grey
@@ -185,6 +187,11 @@ def plot_history(history, name="weight_max", *, ax=None):
     -------
     matplotlib Axes
     """
+    if not isinstance(history, Sequence) or not all(isinstance(e, Mapping) for e in history):
+        raise TypeError(
+            "history must be a list of entries as rbm.history_, got "
+            f"{shown(history)}; pass .history_ of a fitted estimator"
+        )
     names = [name] if isinstance(name, str) else list(name)
     lines = {one: [entry for entry in history if one in entry] for one in names}
     if not names:

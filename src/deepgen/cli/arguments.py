@@ -19,6 +19,13 @@ def positive(text):
     return value
 
 
+def file_name(text):
+    """Refuse the empty name, which no file has."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file, got an empty name")
+    return text
+
+
 def add_seed(parser):
     """Add ``--seed``; it is never drawn, so that the same command gives the same result."""
     parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed (%(default)s)")

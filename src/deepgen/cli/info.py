@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from deepgen import storage
+from deepgen.cli.arguments import file_name
 
 # Entries beside layers that models other than Boltzmann machines have.
 SIZES = ("n_features", "n_components", "n_inputs")
@@ -15,7 +16,7 @@ def add_to(commands):
     parser = commands.add_parser(
         "info", help="say what a model file holds", description="Say what a model file holds."
     )
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("file", type=file_name, metavar="FILE")
     return parser
 
 

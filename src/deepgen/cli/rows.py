@@ -3,8 +3,10 @@
 import csv
 import io
 import sys
+import tokenize
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -38,38 +40,61 @@ def read_rows(source):
     OSError
         If the file cannot be read.
     """
-    path, name = source, None
-    if not Path(source).exists() and ".npz:" in source.lower():
-        path, _, name = source.rpartition(":")
-    reader = _READERS.get(Path(path).suffix.lower())
-    if reader is None:
+    path, name = _file_of(source)
+    ending = Path(path).suffix.lower()
+    if ending not in _READERS:
         raise UsageError(f"data must be {READS}, got {source!r}")
+    reader, remedy = _READERS[ending]
     try:
         rows = reader(path, name)
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise CommandError(f"{path}: no rows in it can be read: {error}") from error
+    except _DAMAGE as error:  # NumPy's words advise what is not safe, or what no command takes
+        raise CommandError(
+            f"{path} must be a {ending} file of numbers, got one that is damaged, of another "
+            f"format or of objects; {remedy}"
+        ) from error
+    return _checked(rows, source)
+
+
+def _file_of(source):
+    """Return the file and the name of the array in it, or None."""
+    if not Path(source).exists() and ".npz:" in source.lower():
+        path, _, name = source.rpartition(":")
+        return path, name
+    return source, None
+
+
+def _checked(rows, source):
     if rows.ndim != 2:
         raise CommandError(
             f"{source} must hold a matrix of rows, got shape {rows.shape}; reshape it to "
             "(n_rows, n_columns)"
         )
+    if 0 in rows.shape:
+        raise CommandError(f"{source} must hold at least one row and column, got {rows.shape}")
+    if rows.dtype.kind not in "buif":
+        raise CommandError(
+            f"{source} must hold real numbers, got dtype {rows.dtype}; write them as numbers"
+        )
     return rows
 
 
 def _read_npy(path, name):
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 def _read_npz(path, name):
-    with np.load(path, allow_pickle=False) as archive:
+    with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
         names = sorted(archive.files)
         if name is None and {"format", "shape", "data"} <= set(names):
             return sparse.load_npz(path).tocsr()
         if name is None and len(names) != 1:
-            raise ValueError(f"it holds {names}: say which one by {path}:NAME")
+            raise CommandError(f"{path} holds {names}: say which one by {path}:NAME")
         if name is not None and name not in names:
-            raise ValueError(f"it has no array {name!r}; it holds {names}")
-        return archive[name or names[0]]
+            raise CommandError(f"{path} has no array {name!r}; it holds {names}")
+        rows = archive[name or names[0]]
+    if not isinstance(rows, np.ndarray):  # bytes of a member that is no .npy file
+        raise ValueError("no array")
+    return rows
 
 
 def _read_csv(path, name):
@@ -77,13 +102,18 @@ def _read_csv(path, name):
         first = next(csv.reader(file), [])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-        rows = np.loadtxt(
-            path, delimiter=",", ndmin=2, comments=None, quotechar='"', encoding="utf-8-sig",
-            skiprows=0 if all(map(_is_number, first)) else 1,
-        )  # fmt: skip
-    if not rows.size:
-        raise ValueError("it has no line of numbers")
-    return rows
+        try:
+            return np.loadtxt(
+                path, delimiter=",", ndmin=2, comments=None, quotechar='"', encoding="utf-8-sig",
+                skiprows=0 if all(map(_is_number, first)) else 1,
+            )  # fmt: skip
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:  # it names the place; what it advises is for callers of NumPy
+            place = str(error).partition(";")[0]
+            raise CommandError(
+                f"{path} must hold numbers and commas, below at most one line of names: {place}"
+            ) from error
 
 
 def _is_number(word):
@@ -94,7 +124,46 @@ def _is_number(word):
     return True
 
 
-_READERS = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+_READERS = {
+    ".npy": (_read_npy, "write it by numpy.save(FILE, X)"),
+    ".npz": (_read_npz, "write it by numpy.savez(FILE, X=X) or scipy.sparse.save_npz(FILE, X)"),
+    ".csv": (_read_csv, "write it as UTF-8 text: numbers and commas, a line for each row"),
+}
+# What readers raise for files that are none of theirs.
+_DAMAGE = (
+    ValueError, TypeError, KeyError, EOFError, OverflowError, NotImplementedError, SyntaxError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error, csv.Error,
+)  # fmt: skip
+
+
+def check_apart(read, written):
+    """Raise before any work where a file to write is another one of the command's files.
+
+    Parameters
+    ----------
+    read, written : dict of {str: str or None}
+        Sources of rows and other files, by what the command calls them; None: not given.
+
+    Raises
+    ------
+    UsageError
+    """
+    seen = {}
+    for name, source in (*read.items(), *written.items()):
+        if source is None:
+            continue
+        path = Path(_file_of(source)[0] if name in read else source)
+        try:
+            about = path.stat()
+            place = (about.st_dev, about.st_ino)  # of one file, whatever its names
+        except OSError:
+            place = path.resolve()
+        other = seen.setdefault(place, name)
+        if other != name and name in written:
+            raise UsageError(
+                f"{name} must be a file of its own, got {source}, which is {other} too; "
+                "it would be overwritten"
+            )
 
 
 def check_target(path, endings=None):

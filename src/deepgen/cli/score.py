@@ -2,13 +2,16 @@
 
 import math
 
-from deepgen.cli.arguments import add_threads, positive
-from deepgen.cli.errors import CommandError
+from deepgen.checks import check_integer
+from deepgen.cli.arguments import add_threads, file_name, positive
+from deepgen.cli.errors import CommandError, UsageError
 from deepgen.cli.models import is_exact, load_able
 from deepgen.cli.output import print_fields
 from deepgen.cli.rows import READS, read_rows
 from deepgen.likelihood import LogPartition
+from deepgen.likelihood.annealing import as_betas
 from deepgen.states import as_states
+from deepgen.threads import check_threads
 
 
 def add_to(commands):
@@ -19,7 +22,7 @@ def add_to(commands):
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
         "is cheap, else by annealed importance sampling both ways.",
     )
-    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("model", type=file_name, metavar="MODEL")
     parser.add_argument("data", metavar="DATA", help=READS)
     parser.add_argument(
         "--n-chains", type=positive, default=100, metavar="N", help="AIS chains (%(default)s)"
@@ -34,6 +37,7 @@ def add_to(commands):
 
 def run(arguments):
     """Score the rows; the bracket is that of :meth:`deepgen.RBM.log_partition`, or a point."""
+    _check_flags(arguments)
     model = load_able(arguments.model, "score_samples", "score rows")
     model.set_params(n_threads=arguments.n_threads)
     rows = read_rows(arguments.data)
@@ -64,6 +68,15 @@ def run(arguments):
         },
         "method": log_z.method,
     }
+
+
+def _check_flags(arguments):
+    try:
+        check_integer(arguments.n_chains, "n_chains")
+        as_betas(arguments.n_betas)
+        check_threads(arguments.n_threads)
+    except ValueError as error:
+        raise UsageError(error) from error
 
 
 def tell(result):

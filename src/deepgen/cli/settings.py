@@ -62,6 +62,8 @@ class Setting:
                 str: "a string",
             }[self.kind]  # fmt: skip
             raise UsageError(f"{source}: {self.name} must be {expected}, got {value!r}")
+        if self.kind is str and "\0" in value:
+            raise UsageError(f"{source}: {self.name} must not hold null characters")
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"{source}: {self.name} must be one of {', '.join(self.choices)}, got {value!r}"
@@ -125,7 +127,7 @@ def read_config(path, known):
     try:
         with open(path, "rb") as file:
             found = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     table = {setting.name: setting for setting in known}
     for name in found:

@@ -1,16 +1,15 @@
 """``deepgen train``."""
 
 import argparse
-import csv
-import io
 import sys
 import time
 from pathlib import Path
 
-from deepgen.checkpoints import Checkpoint
+from deepgen.callbacks import as_csv
+from deepgen.checkpoints import Checkpoint, OtherRunError
 from deepgen.cli.errors import CommandError, InterruptedRun, UsageError
 from deepgen.cli.output import as_json, print_fields
-from deepgen.cli.rows import check_target, read_rows
+from deepgen.cli.rows import check_apart, check_target, read_rows
 from deepgen.cli.settings import FILES, HYPER_PARAMETERS, estimator_for, read_config
 from deepgen.errors import DivergedError
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
@@ -48,6 +47,9 @@ def run(arguments):
     settings = _settings(arguments)
     rbm = estimator_for(settings)
     out, history = settings["out"], settings.get("history")
+    read = {"CONFIG": arguments.config, **{name: settings.get(name) for name in ("data", "valid")}}
+    written = {name: settings.get(name) for name in ("out", "history", "checkpoint")}
+    check_apart(read, written)
     check_target(out)
     check_target(history, (".csv", ".json"))
     checkpoint, resume = _checkpoint(settings)
@@ -63,6 +65,8 @@ def run(arguments):
         raise InterruptedRun(f"interrupted; {_keep(rbm, out, history)}{how}") from None
     except DivergedError as error:
         raise CommandError(f"{error} ({_keep(rbm, out, history)})") from error
+    except OtherRunError as error:
+        raise UsageError(error) from error
     except ValueError as error:
         raise CommandError(f"{settings['data']}: {error}") from error
     seconds = time.perf_counter() - began
@@ -98,7 +102,7 @@ def tell(result):
 
 def _settings(arguments):
     known = (*FILES, *HYPER_PARAMETERS)
-    settings = read_config(arguments.config, known) if arguments.config else {}
+    settings = {} if arguments.config is None else read_config(arguments.config, known)
     given = vars(arguments)
     settings.update({s.name: given[s.name] for s in known if s.name in given})
     for name in ("data", "out"):
@@ -113,18 +117,9 @@ def _keep(rbm, out, history):
         return "nothing was trained and nothing written"
     rbm.save(out)
     if history is not None:
-        text = as_json(rbm.history_) if history.lower().endswith(".json") else _csv(rbm.history_)
+        text = as_json(rbm.history_) if history.lower().endswith(".json") else as_csv(rbm.history_)
         write_atomically(history, text.encode())
     return f"the model of {rbm.n_updates_:,} updates is in {out}"
-
-
-def _csv(history):
-    names = list(dict.fromkeys(name for entry in history for name in entry))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
 
 
 def _checkpoint(settings):
@@ -157,10 +152,10 @@ def _callbacks(rbm, X, settings):
             f"{settings['valid']} has {valid.shape[1]} columns, but {settings['data']} has "
             f"{X.shape[1]}"
         )
-    visible = as_units(rbm.visible).sized(X.shape[1])
-    states = as_states(valid)
     try:
-        visible.check(states)
+        visible = as_units(rbm.visible).sized(X.shape[1])
+        states = as_states(valid)
+        visible.check(states, "the rows")
     except ValueError as error:
         raise CommandError(f"{settings['valid']}: {error}") from error
     watch = [FreeEnergyGap(X[:GAP_ROWS], states, n_threads=rbm.n_threads)]
