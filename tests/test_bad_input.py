@@ -239,6 +239,8 @@ ARGUMENTS = [
     ("learning_rate must be", fit_with("learning_rate"),
      {"x": "text", "0": 0, "-1": -1.0, "NaN": np.nan, "inf": np.inf, "class": dg.Linear}),
     ("optimizer must be", fit_with("optimizer"), {**OBJECT, "class": dg.Adam}),
+    (r"callbacks\[1\] must be an object, got the class EarlyStopping", fit_with("callbacks"),
+     {"class": [print, dg.EarlyStopping]}),
     ("callbacks must be a list", fit_with("callbacks"),
      {"x": "text", "3": 3, "[3]": [3], "function": print}),
     # its methods

@@ -79,9 +79,12 @@ def test_early_stopping_reads_rows_and_numbers_of_others():
 
 
 def test_nan_is_no_improvement():
-    """Catches a best score that is NaN, which nothing ever beats."""
+    """Catches a best score that is NaN, which nothing ever beats, and one that nobody hears of."""
     stopping = dg.EarlyStopping(Scores(np.nan, 1.0, np.nan, np.nan), patience=2)
-    assert len(fit(stopping).history_) == 4
+    with pytest.warns(RuntimeWarning, match="NaN, which counts as no improvement") as heard:
+        assert len(fit(stopping).history_) == 4
+    assert len({str(warning.message) for warning in heard}) == 1
+    assert len(heard) == 1
     assert stopping.best_epoch == 2
 
 
@@ -113,6 +116,12 @@ def test_rows_that_cannot_be_watched_are_refused_before_any_work():
         (dg.EarlyStopping(0.5 * X), "binarize"),
         (dg.FreeEnergyGap(X, X[:, 1:]), "X_valid"),
         (dg.FreeEnergyGap(X[:0], X), "X_train must have at least one row"),
+        (dg.EarlyStopping(X[:0]), "the rows to watch must have at least one row"),
+        (dg.ReduceLearningRate(X[:0]), "the rows to watch must have at least one row"),
+        (dg.LikelihoodMonitor(X[:, 1:]), "X of LikelihoodMonitor must have shape"),
+        (dg.LikelihoodMonitor(2 * X), r"X of LikelihoodMonitor must have values in \[0, 1\]"),
+        (dg.LikelihoodMonitor(0.5 * X), "X of LikelihoodMonitor must be states.*binarize"),
+        (dg.LikelihoodMonitor(X[:0]), "X of LikelihoodMonitor must have at least one row"),
     ):
         rbm = dg.RBM(**SMALL, callbacks=[callback])
         with pytest.raises(ValueError, match=words):
@@ -165,10 +174,50 @@ def test_the_log_holds_the_history(tmp_path):
 
 
 def test_a_log_that_cannot_be_written_warns(tmp_path):
-    """Catches a run that a full disk or a missing folder ends."""
-    with pytest.warns(RuntimeWarning, match="could not be written"):
-        rbm = fit(dg.CSVLog(tmp_path / "none" / "log.csv"))
+    """Catches a run that a full disk ends, and warnings whose text is another one each time: a
+    filter could not merge them."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with pytest.warns(RuntimeWarning, match="could not be written") as heard:
+        rbm = fit(lambda report: folder.exists() and folder.rmdir(), dg.CSVLog(folder / "log.csv"))
     assert len(rbm.history_) == 12
+    assert len({str(warning.message) for warning in heard}) == 1
+
+
+def test_a_log_that_never_can_be_written_is_found_before_any_work(tmp_path):
+    """Catches a slip in a path that twelve warnings tell of, and no error."""
+    for path, error in ((tmp_path / "none" / "log.csv", FileNotFoundError),
+                        (tmp_path, IsADirectoryError)):  # fmt: skip
+        rbm = dg.RBM(**SMALL, callbacks=[dg.CSVLog(path)])
+        with pytest.raises(error):
+            rbm.fit(X)
+        assert not hasattr(rbm, "model_")
+    for make in (dg.CSVLog, dg.Checkpoint):
+        for path in (3, "", None):
+            with pytest.raises(TypeError, match="path must be a str"):
+                make(path)
+
+
+def test_all_callbacks_end_whatever_one_of_them_raises(caplog):
+    """Catches a log or a checkpoint that is lost because another callback cannot end."""
+
+    class Ends:
+        def __init__(self, error=None):
+            self.error, self.ended = error, False
+
+        def __call__(self, report):
+            pass
+
+        def end(self, trainer, error):
+            self.ended = True
+            if self.error is not None:
+                raise self.error
+
+    callbacks = [Ends(), Ends(OSError("one")), Ends(ValueError("two")), Ends()]
+    with pytest.raises(OSError, match="one"):
+        fit(*callbacks)
+    assert all(callback.ended for callback in callbacks)
+    assert "two" in caplog.text
 
 
 def test_the_bar_shows_speed_and_the_newest_numbers(monkeypatch):

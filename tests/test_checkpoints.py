@@ -272,6 +272,49 @@ def test_callbacks_with_memory_go_on(tmp_path):
     assert lines("a.csv") == lines("b.csv")
 
 
+def test_a_second_ctrl_c_is_raised_where_a_callback_hangs(tmp_path):
+    """Catches a run that can be killed only, and one that goes on with other bits after it."""
+    path, X, waited = tmp_path / "run", rows_for({}), []
+
+    def hang():
+        press_ctrl_c()
+        waited.append(1)
+        press_ctrl_c()
+        waited.append(2)
+
+    for place in ({"update": 9}, {"epoch": 2}):
+        waited.clear()
+        rbm = rbm_for({}, [dg.Checkpoint(path), At(hang, **place)])
+        with pytest.raises(KeyboardInterrupt):
+            rbm.fit(X)
+        assert waited == [1]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert bits(rbm_for({}).fit(X, resume=path)) == bits(rbm_for({}).fit(X))
+
+
+def test_a_second_ctrl_c_in_an_update_waits_for_its_end():
+    """Catches half an update in the model, or a batch that is learned and not counted."""
+    presses = []
+
+    class Pressing(dg.PCD):
+        def phases(self, *arguments, **options):
+            presses.append(1)
+            if len(presses) == 9:
+                press_ctrl_c()
+                press_ctrl_c()
+            return super().phases(*arguments, **options)
+
+    def never(trainer):
+        assert trainer.n_updates != 9  # raised at once behind the update
+
+    never.between_updates = never
+    rbm = rbm_for({"rule": Pressing()}, [never])
+    with pytest.raises(KeyboardInterrupt):
+        rbm.fit(rows_for({}))
+    assert rbm.n_updates_ == 9
+    assert len(presses) == 9
+
+
 def test_an_error_of_a_callback_leaves_whole_updates_and_a_checkpoint(tmp_path):
     """Catches a model or a history that is half a step ahead of the other."""
     X, path = rows_for({}), tmp_path / "run"
@@ -436,6 +479,47 @@ def test_a_checkpoint_of_other_rows_is_refused(stopped, tmp_path):
         rbm_for({}).fit(1 - X, resume=stopped)
     with pytest.raises(FileNotFoundError, match="leave `resume` out"):
         rbm_for({}).fit(X, resume=tmp_path / "none")
+
+
+@pytest.mark.parametrize("settings", [{}, {"visible": "gaussian"}])
+def test_a_checkpoint_of_the_same_rows_in_another_order_is_refused(settings, tmp_path):
+    """Catches a run that goes on with wrong bits: two rows that have changed places leave the
+    means as they are."""
+    path, X = tmp_path / "run", rows_for(settings)
+    whole = rbm_for(settings).fit(X)
+    with pytest.raises(Stop):
+        rbm_for(settings, [dg.Checkpoint(path), At(fail, update=9)]).fit(X)
+    other = X.copy()
+    other[[0, 129]] = other[[129, 0]]
+    assert (other[0] != X[0]).any()
+    for rows in (other, X[::-1], Batches(other, [50])):
+        with pytest.raises(ValueError, match="in another order") as caught:
+            rbm_for(settings).fit(rows, resume=path)
+        assert not isinstance(caught.value, dg.ModelFileError)
+    for rows in (X, X.astype(np.float64), sparse.csr_matrix(X)):
+        assert bits(rbm_for(settings).fit(rows, resume=path)) == bits(whole)
+
+
+def test_networks_refuse_rows_in_another_order_too(tmp_path):
+    """Catches a mark of the rows that only one kind of run keeps."""
+    path, X = tmp_path / "run", rows_for({})
+    common = {"n_epochs": 2, "random_state": 0, "batch_size": 20}
+    make = lambda **more: dg.Autoencoder(5, **common, **more)  # noqa: E731
+    with pytest.raises(Stop):
+        make(callbacks=[dg.Checkpoint(path), At(fail, epoch=1)]).fit(X)
+    with pytest.raises(ValueError, match="in another order"):
+        make().fit(X[::-1], resume=path)
+    assert make().fit(X, resume=path).n_updates_ == 14
+
+
+def test_what_no_checkpoint_can_be_is_named(tmp_path, monkeypatch):
+    """Catches messages about "path", "." or a missing __fspath__ for a slip in `resume`."""
+    monkeypatch.chdir(tmp_path)
+    for fit in (rbm_for({}).fit, dg.Autoencoder(5).fit):
+        for wrong, error in ((3, TypeError), ("", TypeError), (b"a", TypeError),
+                             (".", IsADirectoryError), (tmp_path, IsADirectoryError)):  # fmt: skip
+            with pytest.raises(error, match=r"^resume must"):
+                fit(rows_for({}), resume=wrong)
 
 
 def test_models_and_checkpoints_are_told_apart(stopped, tmp_path):

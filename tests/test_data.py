@@ -195,6 +195,51 @@ def test_an_iterable_is_read_once_for_the_survey_and_once_an_epoch():
     assert source.taken <= 1 + 2 * 4
 
 
+@pytest.mark.parametrize("batch_size", [7, 50])
+@pytest.mark.parametrize(
+    ("later", "got"), [([], "0"), ([ROWS[:60]], "60"), ([ROWS[:130], ROWS], "more than 130")]
+)
+def test_an_epoch_of_other_rows_than_the_survey_saw_is_an_error(later, got, batch_size):
+    """Would catch an iterable that shrinks, runs dry or grows and is learned silently."""
+
+    class Changing:
+        begun = 0
+
+        def __iter__(self):
+            self.begun += 1
+            yield from [ROWS[:100], ROWS[100:130]] if self.begun < 4 else later
+
+    rbm = dg.RBM(3, n_epochs=3, batch_size=batch_size, random_state=0)
+    message = f"X must have 130 rows each time.* got {got} in epoch 2"
+    with pytest.raises(ValueError, match=message):
+        rbm.fit(Changing())
+    assert len(rbm.history_) == 1
+    learned = {"0": 0, "60": 60}.get(got, 130)
+    assert rbm.n_updates_ == -(-130 // batch_size) + -(-learned // batch_size)
+    assert np.isfinite(rbm.model_.weights[0]).all()
+
+
+def test_em_refuses_other_rows_than_the_survey_saw():
+    """Would catch a mixture of the rows that were left, and a division by no row."""
+
+    class Changing:
+        begun = 0
+
+        def __init__(self, last):
+            self.last = last
+
+        def __iter__(self):
+            self.begun += 1
+            yield from [ROWS] if self.begun < 5 else self.last
+
+    for last in ([], [ROWS[:100]], [ROWS, ROWS]):
+        got = sum(map(len, last))
+        mixture = dg.MixtureOfBernoullis(2, random_state=0, tol=0.0)
+        with pytest.raises(ValueError, match=f"X must have 137 rows each time.* got {got} in"):
+            mixture.fit(Changing(last))
+        assert len(mixture.history_) >= 1
+
+
 def test_what_is_an_iterable_of_batches():
     """Would catch an array-like taken for batches, or a loader taken for an array."""
     import pandas as pd

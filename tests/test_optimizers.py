@@ -344,9 +344,15 @@ def test_schedules():
     assert as_schedule(0.25) == dg.Constant(0.25)
     assert as_schedule(np.float32(0.25))(0.0) == 0.25
     assert as_schedule(schedule) is schedule
-    for wrong in (0, -1.0, True, "fast", np.nan):
+    for wrong in (0, -1.0, True, "fast", np.nan, np.complex64(1)):
         with pytest.raises(ValueError, match="learning_rate must be"):
             as_schedule(wrong)
+    for place in (0.0, 0.25, 0.5, 0.75, 1.0):
+        for rate in (-0.1, np.nan, np.inf, np.complex64(1), None):
+            with pytest.raises(ValueError, match=rf"learning_rate\({place}\) must be a number"):
+                as_schedule(lambda p, place=place, rate=rate: rate if p == place else 0.1)
+    with pytest.raises(ValueError, match="weight_decay must be a number"):
+        dg.SGD(weight_decay=np.complex64(1))
 
 
 @pytest.mark.parametrize(

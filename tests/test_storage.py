@@ -44,6 +44,7 @@ from safetensors.numpy import save as serialize
 
 import deepgen as dg
 from deepgen import model_forms, storage
+from deepgen.cli.info import describe_file
 
 DATA = Path(__file__).parent / "data"
 # float32 values whose bits a detour through text or arithmetic would change
@@ -445,12 +446,65 @@ def test_a_saved_file_can_be_read_by_others(tmp_path):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize("read", [lambda p: storage.load_model(p)[0], dg.load, describe_file])
+def test_a_file_that_is_replaced_while_it_is_read_is_the_old_one_or_the_new_one(
+    read, tmp_path, monkeypatch
+):
+    """Would catch a header of one file with the tensors of another, called damage: the path is
+    opened twice, or its size is asked for again."""
+    path, parse_header = tmp_path / "a", storage._parse_header
+    storage.save(small_model(0, n_hidden=3), path, extra={"estimator": "RBM", "score_seed": 1})
+    before = read(path)
+
+    def replaced(*arguments):
+        storage.save(
+            small_model(1, n_hidden=5), path, extra={"estimator": "RBM", "score_seed": 2}
+        )
+        return parse_header(*arguments)
+
+    monkeypatch.setattr(storage, "_parse_header", replaced)
+    found = read(path)
+    monkeypatch.undo()
+    after = read(path)
+    assert str(found) == str(before)
+    assert str(after) != str(before)
+
+
+def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(tmp_path):
+    """Would catch a link that becomes a file, and a private model that all may read after it is
+    saved again."""
+    (tmp_path / "there").mkdir()
+    real, link = tmp_path / "there" / "a", tmp_path / "link"
+    link.symlink_to(real)
+    storage.save(small_model(0), link)  # through a link that leads nowhere yet
+    real.chmod(0o600)
+    storage.save(small_model(1), link)
+    assert link.is_symlink()
+    assert not real.is_symlink()
+    assert same(storage.load_model(real)[0], small_model(1))
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path / "there") == ["a"]
+    assert sorted(os.listdir(tmp_path)) == ["link", "there"]
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path):
+    """Would catch a device or a pipe that a save puts a file in the place of."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match=r"path must name a regular file.*pipe"):
+            storage.save(small_model(), tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
 def test_places_that_cannot_be_written_or_read_give_os_errors(tmp_path):
     """Would catch a half-made folder, or a missing file called a damaged one."""
     with pytest.raises(FileNotFoundError):
         dg.load(tmp_path / "none.safetensors")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         storage.save(small_model(), tmp_path / "none" / "a")
+    assert caught.value.filename == str(tmp_path / "none" / "a")  # not that of a temporary file
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError):
         storage.save(small_model(), tmp_path / "folder")
@@ -735,7 +789,6 @@ def test_shapes_that_the_file_cannot_hold_are_refused_without_the_memory(sizes, 
             header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
             offset = end
     data = b"".join(value.tobytes() for value in tensors.values())
-    load = dg.load  # brings scikit-learn, which is no part of a model
     tracemalloc.start()
     try:
         result = outcome(pack(header, data), tmp_path / "a")

@@ -7,9 +7,10 @@ import math
 import warnings
 
 from deepgen import storage
-from deepgen.checks import check_integer, check_number
+from deepgen.checks import as_path, check_integer, check_number
 from deepgen.hooks import require_machine
 from deepgen.likelihood import pseudo_log_likelihood
+from deepgen.monitors import check_watched
 from deepgen.states import as_states
 from deepgen.units import Gaussian
 
@@ -31,25 +32,19 @@ class _Watch:
 
     def reset(self):
         self.best, self.best_epoch, self.waited = -math.inf, 0, 0
+        self._warned = False
 
     def check(self, trainer):
         """Raise ValueError where the rows are none of the model's."""
         if isinstance(self._of, str) or callable(self._of):
             return
         require_machine(trainer, "a callback that watches rows")
-        visible = trainer.parameters.layers[0]
-        if isinstance(visible, Gaussian):
+        if isinstance(trainer.parameters.layers[0], Gaussian):
             raise ValueError(
                 "rows of Gaussian units have no pseudo-likelihood to watch; pass a function of the "
                 "model, or 'log_likelihood' after dg.LikelihoodMonitor(X_valid)"
             )
-        visible.check_width(self._of, "the rows to watch")
-        visible.check(self._of, "the rows to watch")
-        if not visible.is_state(self._of):
-            raise ValueError(
-                "the rows to watch have values between states; binarize them, for example "
-                "X > rng.random(X.shape)"
-            )
+        check_watched(trainer, self._of, "the rows to watch", states=True)
 
     def value(self, report):
         if isinstance(self._of, str):
@@ -71,6 +66,14 @@ class _Watch:
     def better(self, report):
         """Look at an epoch; return (value, whether it is the best so far)."""
         value = self.value(report)
+        if math.isnan(value) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "a watched number is NaN, which counts as no improvement; look at the function or "
+                "the callback that it comes from",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         if self._sign * value > self.best + self.min_delta:
             self.best, self.best_epoch, self.waited = self._sign * value, report.epoch, 0
             return value, True
@@ -98,7 +101,7 @@ class EarlyStopping:
         ``"free_energy_gap"`` of :class:`FreeEnergyGap`, with ``mode="min"``, tells overfitting
         only.
     patience : int, default 10
-        Epochs without improvement before it stops.
+        Epochs without improvement before it stops. NaN is no improvement, and gives a warning.
     min_delta : float, default 0.0
         An improvement is more than this.
     mode : {"max", "min"}, default "max"
@@ -234,10 +237,15 @@ class CSVLog:
     Parameters
     ----------
     path : str or path-like
+        One file; its folder must exist.
     """
 
     def __init__(self, path):
-        self.path = path
+        self.path = as_path(path)
+
+    def begin(self, trainer):
+        """Look for what would keep the file from being written."""
+        storage.require_writable(self.path, "the log")
 
     def __call__(self, report):
         """Write the history so far."""

@@ -7,10 +7,9 @@ decide bits, and whatever else its maker needs to go on, finished layers of a st
 import logging
 import time
 import warnings
-from pathlib import Path
 
-from deepgen import state_files
-from deepgen.checks import check_integer, check_number
+from deepgen import state_files, storage
+from deepgen.checks import as_path, check_integer, check_number
 
 logger = logging.getLogger("deepgen")
 
@@ -117,19 +116,13 @@ class Checkpoint:
             check_integer(epochs, "epochs")
         if on_save_error not in ("warn", "raise"):
             raise ValueError(f"on_save_error must be 'warn' or 'raise', got {on_save_error!r}")
-        self.path, self.minutes, self.epochs = path, minutes, epochs
+        self.path, self.minutes, self.epochs = as_path(path), minutes, epochs
         self.on_save_error = on_save_error
         self._due, self._last = False, time.monotonic()
 
     def begin(self, trainer):
         """Start the clock; look for what would keep the file from being written."""
-        folder = Path(self.path).parent
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"the checkpoint {str(self.path)!r} needs its folder {str(folder)!r}: make it first"
-            )
-        if Path(self.path).is_dir():
-            raise IsADirectoryError(f"path must name a file, got the folder {str(self.path)!r}")
+        storage.require_writable(self.path, "the checkpoint")
         state_files.plain(trainer.state())  # a rule of one's own may keep what no file can
         self._due, self._last = False, time.monotonic()
 

@@ -45,7 +45,7 @@ def check_integer(value, name, least=1, most=MOST):
 
 def check_number(value, name, low=-math.inf, high=math.inf, *, closed=False):
     """Raise ValueError unless `value` is a finite number in (low, high), or [low, high)."""
-    good = isinstance(value, numbers.Real | np.number) and not isinstance(value, bool)
+    good = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not (good and (low < value or (closed and low == value)) and value < high):
         bracket = "[" if closed else "("
         raise ValueError(
@@ -117,10 +117,10 @@ def float32_array(value, name):
         return np.ascontiguousarray(real_array(value, name), np.float32)
 
 
-def as_path(path):
+def as_path(path, name="path"):
     """Return `path` as a Path; raise TypeError, or ValueError for characters that no path has."""
     if not isinstance(path, str | os.PathLike) or not path:
-        raise TypeError(f"path must be a str or a path-like object, got {shown(path)}")
+        raise TypeError(f"{name} must be a str or a path-like object, got {shown(path)}")
     if "\0" in os.fspath(path):
-        raise ValueError(f"path must not hold null characters, got {shown(path)}")
+        raise ValueError(f"{name} must not hold null characters, got {shown(path)}")
     return Path(path)

@@ -192,8 +192,18 @@ def is_iterable_of_batches(X):
     return hasattr(X, "__iter__") and not array_like
 
 
-def survey(rows, units, name="X", n_threads=None):
+def survey(rows, units, name="X", n_threads=None, also=None):
     """Check every value and measure the columns in one pass.
+
+    Parameters
+    ----------
+    rows : ArrayRows or IterableRows
+    units : Units
+    name : str
+        What messages call the rows.
+    n_threads : int or None
+    also : callable or None
+        Called with each piece of checked states: what else is to be measured in this pass.
 
     Returns
     -------
@@ -209,6 +219,8 @@ def survey(rows, units, name="X", n_threads=None):
     for states in rows.pieces():
         units.check(states, name)
         mean, mean_square = column_moments(states, n_threads)
+        if also is not None:
+            also(states)
         n_rows += states.shape[0]
         total = total + states.shape[0] * mean
         square = square + states.shape[0] * mean_square
@@ -216,6 +228,14 @@ def survey(rows, units, name="X", n_threads=None):
         raise ValueError(f"{name} must have at least one row, got none")
     mean = total / n_rows
     return n_rows, mean, np.maximum(square / n_rows - mean**2, 0.0)
+
+
+def refuse_rows(expected, got, when):
+    """Raise the ValueError of rows that are not as many as when they were measured."""
+    raise ValueError(
+        f"X must have {expected} rows each time that it is read, as when it was measured, got "
+        f"{got} in {when}; let its __iter__ begin anew and yield all rows"
+    )
 
 
 def check_rule(rows, units, rule):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.data import refuse_rows
 from deepgen.models import BernoulliMixture
 from deepgen.passes import conditional_pass
 from deepgen.phases import products
@@ -168,7 +169,7 @@ class Run:
         return self.history[-1]["log_posterior"] if self.history else -np.inf
 
 
-def run_em(run, rows, prior, *, max_iter, tol, n_threads=None, check=None):
+def run_em(run, rows, prior, *, max_iter, tol, n_rows=None, n_threads=None, check=None):
     """Improve the model of a run in place until the log posterior rises by less than `tol`.
 
     Parameters
@@ -180,6 +181,8 @@ def run_em(run, rows, prior, *, max_iter, tol, n_threads=None, check=None):
     max_iter : int
     tol : float
         Nats a row and iteration.
+    n_rows : int or None
+        Rows of an iteration; other numbers are a ValueError. None: ``rows.n_rows``.
     check : callable or None
         Called between pieces of rows; may raise.
 
@@ -189,9 +192,12 @@ def run_em(run, rows, prior, *, max_iter, tol, n_threads=None, check=None):
         The new entry of ``run.history``.
     """
     workspace, governor = engine.Workspace(), Governor(n_threads)
+    n_rows = rows.n_rows if n_rows is None else n_rows
     for iteration in range(1, max_iter + 1):
         began, before = time.perf_counter(), run.log_posterior
         found = expectation(run.model, rows, workspace=workspace, governor=governor, check=check)
+        if n_rows is not None and found.n_rows != n_rows:
+            refuse_rows(n_rows, found.n_rows, f"iteration {iteration}")
         density = found.log_likelihood + prior.log_density(run.model)
         entry = {
             "iteration": iteration,

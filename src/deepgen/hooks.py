@@ -68,9 +68,21 @@ class Hooks:
             method(trainer)
 
     def end(self, trainer, error):
-        """Tell that the run is over, or broken off by `error`."""
+        """Tell that the run is over, or broken off by `error`.
+
+        All are told, whatever one of them raises: others may have a file to write. The first
+        error is raised then.
+        """
+        raised = []
         for method in self._methods("end"):
-            method(trainer, error)
+            try:
+                method(trainer, error)
+            except BaseException as own:
+                raised.append(own)
+        for later in raised[1:]:
+            logger.error("another callback could not end either: %r", later)
+        if raised:
+            raise raised[0]
 
     def _named(self):
         """Yield (name, callback): the type and which one of its type."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.data import refuse_rows
 from deepgen.hooks import Hooks
 from deepgen.progress import OWN, ProgressBar
 from deepgen.state_files import check_form, plain
@@ -61,28 +62,55 @@ class EpochReport:
     entry: dict = field(default_factory=dict)
 
 
+class Interrupts:
+    """Ctrl-C in a run: the first one waits for :meth:`check`, the second one only for an update.
+
+    Who presses it twice waits for something that hangs: an iterable, a callback.
+    """
+
+    def __init__(self):
+        self._count, self._holding = 0, False
+
+    def handle(self, number, frame):
+        """Take a signal."""
+        self._count += 1
+        if self._count > 1 and not self._holding:
+            raise KeyboardInterrupt
+
+    def check(self):
+        """Raise KeyboardInterrupt where one has come."""
+        if self._count:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def held(self):
+        """Let an update end, whatever comes."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._count > 1:
+            raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def interrupt_between_steps():
-    """Hold Ctrl-C back until an update is whole; yields a function that raises it.
+    """Hold Ctrl-C back until an update is whole; yields :class:`Interrupts`.
 
     What arrives late is raised at the end.
     """
-    asked = threading.Event()
+    interrupts = Interrupts()
     ours = threading.current_thread() is threading.main_thread()
     ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
-        signal.signal(signal.SIGINT, lambda number, frame: asked.set())
-
-    def check():
-        if asked.is_set():
-            raise KeyboardInterrupt
-
+        signal.signal(signal.SIGINT, interrupts.handle)
     try:
-        yield check
+        yield interrupts
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    check()
+    interrupts.check()
 
 
 class TrainingLoop(ABC):
@@ -286,21 +314,25 @@ class TrainingLoop(ABC):
         ------
         KeyboardInterrupt
             After Ctrl-C, between two updates.
+        ValueError
+            If an epoch has another number of rows than `n_rows`. The run stays at its last whole
+            update.
         """
         if callbacks:
             self.attach(callbacks)
         if self.finished:  # and now there is more to do
             self.stopped = self.finished = False
-        total = n_epochs * -(-(rows.n_rows if n_rows is None else n_rows) // self.batch_size)
+        n_rows = rows.n_rows if n_rows is None else n_rows
+        total = n_epochs * -(-n_rows // self.batch_size)
         with (
-            interrupt_between_steps() as check_interrupt,
+            interrupt_between_steps() as interrupts,
             ProgressBar(total, self.n_updates, bool(verbose)) as bar,
         ):
             try:
                 if self._before is not None:
                     self._report()
                 while self.epoch < n_epochs and not self.stopped:
-                    self._epoch(rows, total, check_interrupt, bar)
+                    self._epoch(rows, n_rows, total, interrupts, bar)
                     self._report()
                     bar.report(self.history[-1])
                 self._hooks.finish(self)
@@ -310,18 +342,27 @@ class TrainingLoop(ABC):
                 raise
             self._hooks.end(self, None)
 
-    def _epoch(self, rows, total, check_interrupt, bar):
+    def _epoch(self, rows, expected, total, interrupts, bar):
         """Make the updates of an epoch that are not made yet, and its line of the history."""
         began = time.perf_counter() - self._seconds
         order = Stream(self.stream.child("order").key, self.epoch)
         for batch in rows.batches(self.batch_size, order, skip=self.batch):
-            check_interrupt()
-            n_rows = self._learn(batch, (self.n_updates + 1) / total)
-            self.batch += 1
-            self._n_rows += n_rows
-            self._seconds = time.perf_counter() - began
+            interrupts.check()
+            if self._n_rows >= expected:
+                refuse_rows(expected, f"more than {expected}", f"epoch {self.epoch + 1}")
+            with interrupts.held():  # a state between these lines would repeat the batch
+                n_rows = self._learn(batch, (self.n_updates + 1) / total)
+                self.batch += 1
+                self._n_rows += n_rows
+                self._seconds = time.perf_counter() - began
             bar.update(n_rows)
             self._hooks.between_updates(self)
+        if self._n_rows != expected:
+            refuse_rows(expected, self._n_rows, f"epoch {self.epoch + 1}")
+        with interrupts.held():
+            self._end_epoch(began)
+
+    def _end_epoch(self, began):
         numbers = self._close_epoch()
         self.epoch += 1
         entry = {

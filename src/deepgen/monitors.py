@@ -14,6 +14,36 @@ from deepgen.threads import check_threads
 FIRST_STEPS = 20
 
 
+def check_watched(trainer, rows, name, *, states=False):
+    """Raise ValueError where rows cannot be watched along a run.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Of a Boltzmann machine.
+    rows : states of the first layer
+    name : str
+        What the message calls them.
+    states : bool, default False
+        Refuse values between states and missing variables, which have no likelihood.
+    """
+    visible = trainer.parameters.layers[0]
+    visible.check_width(rows, name)
+    if not rows.shape[0]:
+        raise ValueError(f"{name} must have at least one row, got none")
+    visible.check(rows, name)
+    if states and not visible.is_state(rows):
+        raise ValueError(
+            f"{name} must be states, got values between them; binarize the rows, for example "
+            "X > rng.random(X.shape)"
+        )
+    if states and visible.missing(rows) is not None:
+        raise ValueError(
+            f"{name} must be whole rows, got missing variables (all-zero groups); leave such rows "
+            "out, or complete them with impute"
+        )
+
+
 class LikelihoodMonitor:
     """Callback that tracks log Z along training, and with it the likelihood of rows.
 
@@ -64,8 +94,10 @@ class LikelihoodMonitor:
         self._trajectory = self._known = None
 
     def begin(self, trainer):
-        """Forget earlier runs."""
+        """Look at the rows before any work; forget earlier runs."""
         require_machine(trainer, "LikelihoodMonitor")
+        if self.X is not None:
+            check_watched(trainer, self.X, "X of LikelihoodMonitor", states=True)
         self._trajectory = self._known = None
 
     def state(self):
@@ -118,19 +150,16 @@ class FreeEnergyGap:
     """
 
     def __init__(self, X_train, X_valid, *, n_threads=None):
-        self.X_train, self.X_valid = as_states(X_train), as_states(X_valid)
+        self.X_train, self.X_valid = (
+            as_states(X_train, "X_train"), as_states(X_valid, "X_valid"),
+        )  # fmt: skip
         self.n_threads = n_threads
 
     def begin(self, trainer):
         """Look at the rows before any work."""
         require_machine(trainer, "FreeEnergyGap")
-        visible = trainer.parameters.layers[0]
         for name in ("X_train", "X_valid"):
-            rows = getattr(self, name)
-            visible.check_width(rows, name)
-            visible.check(rows, name)
-            if not rows.shape[0]:
-                raise ValueError(f"{name} must have at least one row, got none")
+            check_watched(trainer, getattr(self, name), name)
 
     def __call__(self, report):
         """Add this epoch's gap to the history."""

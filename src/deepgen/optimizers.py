@@ -12,6 +12,9 @@ from deepgen.checks import check_number, shown
 from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
 from deepgen.threads import effective_threads
 
+# Progress at which schedules are looked at before any work.
+SCHEDULE_PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
 
 def _check_share(value, name):
     check_number(value, name, 0.0, 1.0, closed=True)
@@ -54,9 +57,10 @@ class Linear:
 def as_schedule(value):
     """Turn a number or a callable of progress into a schedule."""
     if callable(value) and not isinstance(value, type):
-        _check_rate(value(0.0), "learning_rate(0.0)")
+        for place in SCHEDULE_PLACES:
+            _check_rate(value(place), f"learning_rate({place})")
         return value
-    number = isinstance(value, numbers.Real | np.number) and not isinstance(value, bool)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not (number and 0 < value < math.inf):
         raise ValueError(
             "learning_rate must be None, a positive number or a schedule such as "

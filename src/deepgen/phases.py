@@ -38,7 +38,8 @@ class Phases:
     bias_terms: dict = field(default_factory=dict)
 
 
-def _row_dot(x, offset, n_threads):
+def row_dots(x, offset, n_threads=None):
+    """Return the dot product of each row of states with `offset`, float64 of shape (n_rows,)."""
     out = np.empty(x.shape[0])
     threads = effective_threads(n_threads, x.shape[0] * x.shape[1] * 4)
     engine.row_dot(kernel_form(x), offset, out, threads)
@@ -112,7 +113,7 @@ def layer_gradients(parameters, phases, n_threads=None, *, weight_decay=0.0, cen
     for states in (phases.positive, phases.negative):
         dots = None
         if scaled is not None:
-            dots = [_row_dot(x, s, n_threads) for x, s in zip(states, scaled, strict=True)]
+            dots = [row_dots(x, s, n_threads) for x, s in zip(states, scaled, strict=True)]
         side = []
         for l, x in enumerate(states):
             below = dots[l - 1] if dots is not None and l > 0 else None
@@ -144,7 +145,7 @@ def layer_gradients(parameters, phases, n_threads=None, *, weight_decay=0.0, cen
         log_precision.append(own)
     if gains is not None and scaled is not None and weight_decay:
         for l, weights in enumerate(parameters.weights):
-            bias[l] += weight_decay * _row_dot(weights, offsets[l + 1], n_threads)
+            bias[l] += weight_decay * row_dots(weights, offsets[l + 1], n_threads)
             factors = (None, offsets[l].astype(np.float64))
             means_of_weights = _means(weights, factors, n_threads, squares=False)[2][1]
             bias[l + 1] += weight_decay * len(weights) * means_of_weights

@@ -7,7 +7,6 @@ through the tree; the rest is JSON that names type and shape of every array.
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 
@@ -119,18 +118,18 @@ def load(path):
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(path)
-    config, shapes = storage.read_header(path)
-    storage.check_version(path, config)
-    if config.get("kind") != KIND or set(config) != {"format_version", "kind", "sha256"}:
-        raise ModelFileError(
-            f"{path}: not a checkpoint of a run"
-            + ("; it is a model, which deepgen.load reads" if "model" in config else "")
-        )
-    for name, (tag, _) in shapes.items():
-        if tag not in _DTYPES or not (name == _TREE or name.startswith("/")):
-            raise ModelFileError(f"{path}: unknown tensor {name!r} of type {tag!r}")
-    tensors = storage.read_tensors(path, config, shapes)
+    with storage.opened(path) as file:
+        path, config = file.path, file.config
+        storage.check_version(path, config)
+        if config.get("kind") != KIND or set(config) != {"format_version", "kind", "sha256"}:
+            raise ModelFileError(
+                f"{path}: not a checkpoint of a run"
+                + ("; it is a model, which deepgen.load reads" if "model" in config else "")
+            )
+        for name, (tag, _) in file.shapes.items():
+            if tag not in _DTYPES or not (name == _TREE or name.startswith("/")):
+                raise ModelFileError(f"{path}: unknown tensor {name!r} of type {tag!r}")
+        tensors = storage.read_tensors(file)
     try:
         text = tensors.pop(_TREE).tobytes().decode()
         tree = _unmarked(storage.parse_json(text), "", tensors)

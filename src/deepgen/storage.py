@@ -14,6 +14,10 @@ import math
 import os
 import re
 import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -79,15 +83,70 @@ def checksum(config, tensors):
     return digest.hexdigest()
 
 
+def target_of(path):
+    """Return the file that `path` leads to, symbolic links followed, which may be replaced.
+
+    Raises
+    ------
+    OSError
+        If something is there that is no regular file: a folder, a device, a pipe.
+    """
+    path = Path(os.path.realpath(as_path(path)))
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(f"path must name a file, got the folder {str(path)!r}")
+        if not stat.S_ISREG(mode):
+            raise OSError(
+                f"path must name a regular file, or none yet, got {str(path)!r}, a device, pipe "
+                "or socket; name another file"
+            )
+    return path
+
+
+def require_writable(path, what):
+    """Raise OSError where a file could not be made for want of a folder, or must not be replaced.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What the message calls the file.
+    """
+    folder = target_of(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{what} {str(path)!r} needs its folder {str(folder)!r}: make it first"
+        )
+
+
 def write_atomically(path, data):
     """Write bytes beside `path`, flush them to the disk, and rename: never half a file.
 
-    What earlier writers of the same path left behind when they were killed is removed.
+    A symbolic link stays one, and what it leads to is replaced. A file that is replaced hands its
+    permissions on. What earlier writers of the same path left behind when they were killed is
+    removed.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or if something is there that is no regular file. It names `path`.
     """
-    path = as_path(path)
+    path = target_of(path)
     _sweep(path)
+    try:
+        _replace(path, data)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # that of the temporary file is another one each time: filters of warnings merge repeats
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path, data):
     temporary, handle = _temporary(path)
     try:
+        _keep_mode(path, handle)
         left = memoryview(data)
         while len(left):  # a write may take less than all
             left = left[os.write(handle, left[:CHUNK]) :]
@@ -103,6 +162,13 @@ def write_atomically(path, data):
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _keep_mode(path, handle):
+    """Give an open file the permissions of the one that it will replace."""
+    if hasattr(os, "fchmod"):
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
 
 
 def _temporary(path):
@@ -157,8 +223,32 @@ def parse_json(text):
     return json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
 
 
-def read_header(path):
-    """Return (configuration, tensor shapes by name) of a model file, without its tensors.
+@dataclass(frozen=True)
+class ModelFile:
+    """One file, open: what is read from it is of one writing, whatever happens to its path.
+
+    Attributes
+    ----------
+    path : Path
+        For messages.
+    handle : binary file
+    size : int
+        Bytes.
+    config : dict
+    shapes : dict of {str: (str, tuple)}
+        Type and shape of each tensor, from the header.
+    """
+
+    path: Path
+    handle: BinaryIO
+    size: int
+    config: dict
+    shapes: dict
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Open a file of this format and read its header; yields a :class:`ModelFile`.
 
     Raises
     ------
@@ -168,11 +258,21 @@ def read_header(path):
         If there is none.
     """
     path = as_path(path)
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    with path.open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
         if size > MAX_BYTES:
             raise ModelFileError(f"{path}: {size} bytes is more than {MAX_BYTES}")
-        return _parse_header(path, file.read(8), file.read(MAX_HEADER), size)
+        config, shapes = _parse_header(path, handle.read(8), handle.read(MAX_HEADER), size)
+        yield ModelFile(path, handle, size, config, shapes)
+
+
+def read_header(path):
+    """Return (configuration, tensor shapes by name) of a model file, without its tensors.
+
+    Raises what :func:`opened` does.
+    """
+    with opened(path) as file:
+        return file.config, file.shapes
 
 
 def _parse_header(path, prefix, start, size):
@@ -225,35 +325,33 @@ def _model_form(path, config):
         raise ModelFileError(f"{path}: {error}") from None
 
 
-def read_tensors(path, config, shapes):
+def read_tensors(file):
     """Return the tensors of a file whose header is known to be right.
 
     Parameters
     ----------
-    path : Path
-    config : dict
-        With its ``sha256``.
-    shapes : dict of {str: (str, tuple)}
-        Type and shape of each tensor, from the header.
+    file : ModelFile
+        Its configuration has a ``sha256``.
 
     Raises
     ------
     ModelFileError
         If the file is not whole.
     """
-    n_bytes = 0
-    for tag, shape in shapes.values():
+    path, config, n_bytes = file.path, file.config, 0
+    for tag, shape in file.shapes.values():
         _require(tag in BYTES and all(type(n) is int and n >= 0 for n in shape), path, "damaged")
         n_bytes += BYTES[tag] * math.prod(shape)
     _require(
-        8 <= path.stat().st_size - n_bytes <= 8 + MAX_HEADER, path,
-        f"it should hold {n_bytes} bytes of tensors, but is {path.stat().st_size} bytes long",
+        8 <= file.size - n_bytes <= 8 + MAX_HEADER, path,
+        f"it should hold {n_bytes} bytes of tensors, but is {file.size} bytes long",
     )  # fmt: skip
+    file.handle.seek(0)
     try:
-        tensors = parse(path.read_bytes())
+        tensors = parse(file.handle.read(file.size))
     except (SafetensorError, ValueError) as error:
         raise ModelFileError(f"{path}: damaged ({error})") from None
-    _require(set(tensors) == set(shapes), path, "tensors are missing or unknown")
+    _require(set(tensors) == set(file.shapes), path, "tensors are missing or unknown")
     signed = {name: value for name, value in config.items() if name != "sha256"}
     _require(config["sha256"] == checksum(signed, tensors), path, "damaged (wrong checksum)")
     return tensors
@@ -279,9 +377,14 @@ def load_model(path):
     FileNotFoundError
         If there is no such file.
     """
-    path = as_path(path)
-    config, shapes = read_header(path)
-    own, form = _model_form(path, config)
+    with opened(path) as file:
+        return read_model(file)
+
+
+def read_model(file):
+    """Return (model, plain data saved beside it) of an open file; see :func:`load_model`."""
+    path, shapes = file.path, file.shapes
+    own, form = _model_form(path, file.config)
     expected = form.shapes(own)
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
     for name, shape in expected.items():
@@ -289,9 +392,9 @@ def load_model(path):
             shapes[name] == ("F32", shape), path,
             f"tensor {name} must be F32 of shape {shape}, got {shapes[name]}",
         )  # fmt: skip
-    tensors = read_tensors(path, config, shapes)
+    tensors = read_tensors(file)
     try:
         model = form.build(own, tensors)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
-    return model, config["extra"]
+    return model, file.config["extra"]

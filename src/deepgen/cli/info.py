@@ -68,12 +68,12 @@ def describe_file(path):
     OSError
         If it cannot be read.
     """
-    model, extra = storage.load_model(path)  # all of it is checked
-    header, _ = storage.read_header(path)
+    with storage.opened(path) as file:  # once: it may be replaced meanwhile
+        model, extra = storage.read_model(file)
     config, tensors = storage.describe(model)
     return {
         "file": str(path),
-        "format_version": header["format_version"],
+        "format_version": file.config["format_version"],
         "model": config["model"],
         "estimator": extra.get("estimator"),
         "layers": config.get("layers", []),

@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.backprop import forward, outputs
 from deepgen.checks import check_flag, check_integer, shown
-from deepgen.data import ArrayRows, PairedRows, survey
+from deepgen.data import ArrayRows, PairedRows
 from deepgen.estimators.networks import (
     NetworkEstimator,
     Task,
@@ -15,7 +15,7 @@ from deepgen.estimators.networks import (
     check_sizes,
     pretrained_stack,
 )
-from deepgen.estimators.running import Survey
+from deepgen.estimators.running import surveyed
 from deepgen.estimators.validation import by_pieces, features, rows_to_read, validated
 from deepgen.fine_tuning import Objective
 from deepgen.losses import LOSSES, SquaredError
@@ -67,7 +67,7 @@ class _Autoencoder(
         name = _LOSS_OF[type(visible)] if self.loss is None else self.loss
         loss = LOSSES[name]()
         loss.check(activation_of(visible))
-        found = Survey(*survey(ArrayRows(X), visible, n_threads=self.n_threads))
+        found = surveyed(ArrayRows(X), visible, self.n_threads)
         return Task(seed, X, found, PairedRows(X), self._objective(loss))
 
     def _first_units(self, n_columns):

@@ -143,14 +143,14 @@ class MixtureOfBernoullis(
         stream = Stream.from_random_state(self.random_state)
         prior = Prior.of_columns(mean, n_rows, self.smoothing)
         best = None
-        with interrupt_between_steps() as check:
+        with interrupt_between_steps() as interrupts:
             for number in range(self.n_init):
                 start = starting_mixture(
                     rows, n_rows, self.n_components, prior, stream.child(number)
                 )
                 run = Run(start)
                 try:
-                    self._improve(run, rows, n_rows, prior, check)
+                    self._improve(run, rows, n_rows, prior, interrupts.check)
                 finally:
                     if best is None or run.log_posterior > best.log_posterior:
                         best = run
@@ -159,7 +159,7 @@ class MixtureOfBernoullis(
     def _improve(self, run, rows, n_rows, prior, check):
         steps = run_em(
             run, rows, prior, max_iter=self.max_iter, tol=self.tol, n_threads=self.n_threads,
-            check=check,
+            n_rows=n_rows, check=check,
         )  # fmt: skip
         with (
             ProgressBar(self.max_iter, 0, bool(self.verbose), unit="iteration") as bar,

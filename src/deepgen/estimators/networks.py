@@ -201,6 +201,7 @@ class NetworkEstimator:
 
     def _fit(self, X, y, resume):
         """Check, begin or go on, and train; subclasses make the task and the network."""
+        resume = running.checked_resume(resume)
         with running.alone(self):
             with running.unchanged_on_error(self):
                 frame = state = None
@@ -224,7 +225,7 @@ class NetworkEstimator:
             running.require_same_run(frame, settings, task.found, resume)
         task.frame = {
             **running.seeds_of(task.seed), "settings": settings,
-            "mean": np.asarray(task.found.mean), "stack": frame and frame.get("stack"),
+            **running.marks_of(task.found), "stack": frame and frame.get("stack"),
         }  # fmt: skip
 
     def _stack_for(self, task, resume, pretrain):

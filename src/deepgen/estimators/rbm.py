@@ -142,11 +142,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If another thread is fitting this estimator.
         """
         check_settings(self)
+        resume = running.checked_resume(resume)
         with running.alone(self):
             with running.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=True)
                 layers = units_for(self, rows.n_columns)
-                found = running.Survey(*survey(rows, layers[0], n_threads=self.n_threads))
+                found = running.surveyed(rows, layers[0], self.n_threads)
                 check_rule(rows, layers[0], as_rule(self.rule))
                 if resume is None:
                     trainer = running.new_run(self, layers, found)
@@ -201,12 +202,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 trainer, X = streaming.run_for(self, layers, rows.X)
                 self._score_seed = trainer.frame["score_seed"]
             try:
-                with interrupt_between_steps() as check_interrupt:
+                with interrupt_between_steps() as interrupts:
                     for start in range(0, X.shape[0], int(self.batch_size)):
-                        check_interrupt()
+                        interrupts.check()
                         batch = as_states(X[start : start + int(self.batch_size)])
                         trainer.schedule = stream_schedule(self, layers, batch.shape[0])
-                        trainer.step(batch, None)
+                        with interrupts.held():
+                            trainer.step(batch, None)
             finally:
                 self._keep(trainer)
                 self._trainer = trainer

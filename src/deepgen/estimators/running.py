@@ -9,32 +9,59 @@ from dataclasses import dataclass, is_dataclass
 import numpy as np
 
 from deepgen import checkpoints
+from deepgen.checks import as_path
+from deepgen.data import survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.settings import trainer_for
-from deepgen.optimizers import SGD
+from deepgen.optimizers import SCHEDULE_PLACES, SGD
+from deepgen.row_order import RowOrder, is_order, same_order
 from deepgen.rules import as_rule
 from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.training import DEFAULT_UPDATES, initial_model
 from deepgen.units import Units, as_units
 
-# Where a schedule of one's own is looked at, to tell it from others.
-_PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
 
 @dataclass(frozen=True)
 class Survey:
-    """What was measured of the rows: their number, mean and variance by column."""
+    """What was measured of the rows.
+
+    Attributes
+    ----------
+    n_rows : int
+    mean, variance : ndarray of shape (n_columns,)
+    order : dict
+        See :meth:`deepgen.row_order.RowOrder.tree`.
+    """
 
     n_rows: int
     mean: np.ndarray
     variance: np.ndarray
+    order: dict
+
+
+def surveyed(rows, units, n_threads=None):
+    """Check and measure rows in one pass; see :func:`deepgen.data.survey`."""
+    order = RowOrder(n_threads)
+    return Survey(*survey(rows, units, n_threads=n_threads, also=order.add), order.tree())
+
+
+def checked_resume(resume):
+    """Return `resume` as a Path, or None; TypeError or OSError where it can be no checkpoint."""
+    if resume is None:
+        return None
+    path = as_path(resume, "resume")
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"resume must name a file that dg.Checkpoint has written, got the folder {str(path)!r}"
+        )
+    return path
 
 
 def text(value):
     """Return what tells a setting that is an object from others, in every process the same."""
     if callable(value) and not is_dataclass(value):
         name = getattr(value, "__qualname__", type(value).__qualname__)
-        return f"{name}, {[float(value(place)) for place in _PLACES]}"
+        return f"{name}, {[float(value(place)) for place in SCHEDULE_PLACES]}"
     known = is_dataclass(value) or isinstance(value, Units)
     return repr(value) if known else type(value).__qualname__
 
@@ -74,8 +101,13 @@ def _fit_trainer(estimator, layers, found, seed):
     settings = settings_of(estimator, trainer)
     settings["n_samples"] = int(found.n_rows)
     settings["n_epochs"] = n_epochs_for(estimator, found.n_rows)
-    trainer.frame = {**seeds_of(seed), "settings": settings, "mean": np.asarray(found.mean)}
+    trainer.frame = {**seeds_of(seed), "settings": settings, **marks_of(found)}
     return trainer
+
+
+def marks_of(found):
+    """Return what a frame keeps of the rows, to know them again."""
+    return {"mean": np.asarray(found.mean), "order": found.order}
 
 
 def seeds_of(seed):
@@ -133,6 +165,15 @@ def require_same_run(frame, settings, found, path):
             f"{path} is the checkpoint of a run on other rows: the mean of column {column} of X "
             f"is {found.mean[column]:.6g} here and {mean[column]:.6g} there; pass the rows that it "
             "was begun with, in their order"
+        )
+    kept = frame.get("order")
+    if not is_order(kept):
+        raise ModelFileError(f"{path}: damaged (no order of the data)")
+    if not same_order(kept, found.order):
+        raise ValueError(
+            f"{path} is the checkpoint of a run on other rows, or on these in another order: their "
+            f"weighted sum is {found.order['sum']:.9g} here and {kept['sum']:.9g} there; pass the "
+            "rows that it was begun with, in their order"
         )
 
 

@@ -29,20 +29,24 @@ def check_common(estimator):
 def check_objects(estimator, names):
     """Raise ValueError where a class stands for an object of it."""
     for name in names:
-        value = getattr(estimator, name)
-        if isinstance(value, type):
-            raise ValueError(
-                f"{name} must be an object, got the class {value.__name__}; write "
-                f"{value.__name__}(...)"
-            )
+        _refuse_class(name, getattr(estimator, name))
+
+
+def _refuse_class(name, value):
+    if isinstance(value, type):
+        raise ValueError(
+            f"{name} must be an object, got the class {value.__name__}; write {value.__name__}(...)"
+        )
 
 
 def check_callbacks(callbacks):
-    """Raise ValueError unless `callbacks` is None or a list of callables."""
+    """Raise ValueError unless `callbacks` is None or a list of callables, none of them a class."""
     if not isinstance(callbacks, list | tuple | None) or not all(
         callable(callback) for callback in callbacks or ()
     ):
         raise ValueError(f"callbacks must be a list of callables, got {shown(callbacks)}")
+    for number, callback in enumerate(callbacks or ()):
+        _refuse_class(f"callbacks[{number}]", callback)
 
 
 def check_settings(estimator):

@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, check_number, real_array, shown
-from deepgen.data import ArrayRows, PairedRows, survey
+from deepgen.data import ArrayRows, PairedRows
 from deepgen.estimators.networks import (
     NetworkEstimator,
     Task,
@@ -15,7 +15,7 @@ from deepgen.estimators.networks import (
     held_back,
     pretrained_stack,
 )
-from deepgen.estimators.running import Survey
+from deepgen.estimators.running import surveyed
 from deepgen.estimators.validation import labels_of, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
@@ -55,7 +55,7 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
 
     def _surveyed(self, X):
         visible = self._visible(X.shape[1])
-        return Survey(*survey(ArrayRows(X), visible, n_threads=self.n_threads))
+        return surveyed(ArrayRows(X), visible, self.n_threads)
 
     def _split(self, seed, found, all_rows, X, targets, strata):
         """Return the task of rows with targets, some of them held back for early stopping."""
