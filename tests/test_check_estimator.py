@@ -94,7 +94,7 @@ class UnitIntervalAutoencoder(dg.Autoencoder):
 
 
 SUPERVISED = {
-    "n_hidden": (20,), "n_epochs": 40, "batch_size": 20, "activation": "rectified",
+    "n_hidden": (20,), "n_epochs": 15, "batch_size": 20, "activation": "rectified",
     "learning_rate": 0.01, "random_state": 0,
 }  # fmt: skip
 ESTIMATORS = {

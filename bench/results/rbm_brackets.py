@@ -18,9 +18,10 @@ NOTES = [
     "of the same precision; the other rows force the estimate with `exact=False`. Widths in nats.",
 ]
 
+# Chains and temperatures of the estimates, and how many of the models they are made for.
 SETTINGS = {
-    "100 chains, 3,001 temperatures": (100, 3000),
-    "465 chains, 3,001 temperatures": (465, 3000),
+    "100 chains, 3,001 temperatures": (100, 3000, 20),
+    "465 chains, 3,001 temperatures": (465, 3000, 5),
 }
 
 
@@ -36,13 +37,13 @@ def rows(store, quick):
         models.append(rbm)
         exact.append(store.once(f"exact-{seed}", lambda rbm=rbm: by_default(rbm)))
     yield row("`log_partition()`: exact", exact, exact)
-    for label, (n_chains, n_betas) in list(SETTINGS.items())[: 1 if quick else None]:
+    for label, (n_chains, n_betas, n_first) in list(SETTINGS.items())[: 1 if quick else None]:
         found = [
             store.once(
                 f"{n_chains}-{n_betas}-{seed}",
                 lambda rbm=rbm, seed=seed, a=n_chains, b=n_betas: forced(rbm, seed, a, b),
             )
-            for seed, rbm in enumerate(models)
+            for seed, rbm in enumerate(models[:n_first])
         ]
         yield row(label, found, exact)
 
