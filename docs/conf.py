@@ -1,8 +1,9 @@
 """The documentation site: ``python -m sphinx -W -b html docs build/docs``. Needs no network."""
 
-from pathlib import Path
+from pathlib import logging
 
 import matplotlib
+import Path
 
 import deepgen
 
@@ -47,3 +48,6 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_title = f"deepgen {release}"
 html_show_sphinx = False
+
+# the log of a build is Sphinx's; the examples' epochs are not part of it
+logging.getLogger("deepgen").setLevel(logging.WARNING)
