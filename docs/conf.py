@@ -1,9 +1,9 @@
 """The documentation site: ``python -m sphinx -W -b html docs build/docs``. Needs no network."""
 
-from pathlib import logging
+import logging
+from pathlib import Path
 
 import matplotlib
-import Path
 
 import deepgen
 
