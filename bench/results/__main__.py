@@ -3,7 +3,17 @@
 import argparse
 import sys
 
-from bench.results import mob_mnist, rbm_brackets, rbm_mnist, rbm_patches, report
+from bench.results import (
+    autoencoder_faces,
+    autoencoder_mnist,
+    classify_mnist,
+    mob_mnist,
+    rbm_brackets,
+    rbm_mnist,
+    rbm_patches,
+    report,
+    semi_supervised_mnist,
+)
 from bench.results.store import Store
 
 TABLES = {
@@ -11,6 +21,10 @@ TABLES = {
     "rbm_brackets": rbm_brackets,
     "rbm_patches": rbm_patches,
     "mob_mnist": mob_mnist,
+    "autoencoder_mnist": autoencoder_mnist,
+    "autoencoder_faces": autoencoder_faces,
+    "classify_mnist": classify_mnist,
+    "semi_supervised_mnist": semi_supervised_mnist,
 }
 
 

@@ -1,0 +1,75 @@
+"""What the tables of stacks share: grey digits, stacks that are trained once, runs that go on."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import deepgen as dg
+from deepgen.data import ArrayRows, survey
+from deepgen.datasets import load_mnist
+from deepgen.stacking import pretrain
+
+
+class GreyDigits(NamedTuple):
+    """MNIST with values in [0, 1], float32."""
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+def grey_mnist():
+    """Return MNIST as values in [0, 1]."""
+    mnist = load_mnist()
+    unit = np.float32(255.0)
+    return GreyDigits(mnist.X_train / unit, mnist.y_train, mnist.X_test / unit, mnist.y_test)
+
+
+def stack_of(store, key, X, layers, settings, *, random_state=0):
+    """Return (machines, seconds) of a greedy pretraining, done once for this name.
+
+    Parameters
+    ----------
+    store : Store
+    key : str
+    X : ndarray of shape (n_rows, n_columns)
+    layers : sequence of Units
+        The visible ones and the hidden ones, with sizes.
+    settings : Pretraining
+    """
+
+    def train():
+        rows = ArrayRows(X)
+        n_rows, mean, variance = survey(rows, layers[0])
+        visible = layers[0].fitted_to(mean, variance, n_rows)
+        entries = []
+        trained["stack"] = pretrain(
+            rows, [visible, *layers[1:]], settings, random_state=random_state,
+            callbacks=[lambda report: entries.append(report.entry)],
+        )  # fmt: skip
+        for l, machine in enumerate(trained["stack"]):
+            dg.RBM.from_model(machine).save(store.folder / f"{key}-{l}.safetensors")
+        return {"seconds": sum(entry["seconds"] for entry in entries)}
+
+    trained = {}
+    found = store.once(key, train)
+    stack = trained.get("stack") or [
+        dg.load(store.folder / f"{key}-{l}.safetensors").model_ for l in range(len(layers) - 1)
+    ]
+    return stack, found["seconds"]
+
+
+def fitted(store, key, estimator, X, y=None):
+    """Return (estimator, seconds) after `fit`, which goes on from its last checkpoint."""
+
+    def train():
+        path = store.folder / f"{key}.run"
+        estimator.set_params(callbacks=[dg.Checkpoint(path, minutes=3.0)])
+        fit = {"resume": path if path.exists() else None}
+        estimator.fit(X, **fit) if y is None else estimator.fit(X, y, **fit)
+        estimator.bench_seconds_ = sum(entry["seconds"] for entry in estimator.history_)
+        path.unlink()
+        return estimator
+
+    return store.model(key, train)
