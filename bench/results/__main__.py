@@ -7,6 +7,7 @@ from bench.results import (
     autoencoder_faces,
     autoencoder_mnist,
     classify_mnist,
+    dbn_mnist,
     mob_mnist,
     rbm_brackets,
     rbm_mnist,
@@ -23,6 +24,7 @@ TABLES = {
     "mob_mnist": mob_mnist,
     "autoencoder_mnist": autoencoder_mnist,
     "autoencoder_faces": autoencoder_faces,
+    "dbn_mnist": dbn_mnist,
     "classify_mnist": classify_mnist,
     "semi_supervised_mnist": semi_supervised_mnist,
 }
