@@ -84,9 +84,9 @@ def likelihoods(machine, digits, quick):
 
 def bounds(model, digits, quick):
     """Return bounds of the log-likelihood under a belief network."""
-    features = dg.DBN.from_model(model).stack_[0]
-    drawn = dg.RBM.from_model(features).transform(digits.train[:10_000]) > 0.5
-    log_z = log_partition(model.top, quick, dg.base_rates(model.top, drawn.astype(np.uint8)))
+    means = dg.RBM.from_model(model.stack[0]).transform(digits.train[:10_000])
+    drawn = (np.random.default_rng(0).random(means.shape) < means).astype(np.uint8)
+    log_z = log_partition(model.top, quick, dg.base_rates(model.top, drawn))
     ask = {"log_partition": log_z["value"], "random_state": 0}
     return log_z | {
         "train": mean_bound(dg.variational_bound, model, digits.train[:10_000], 20, ask),
