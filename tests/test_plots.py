@@ -155,7 +155,7 @@ def test_reconstructions_carry_the_error_of_all_rows(ax):
     far = X + np.array([[2.0], [0.0], [1.0]])  # squared errors 16, 0 and 4
     plots.plot_reconstructions(X, {"ours": X, "PCA": far}, draw=[1, 0], ax=ax)
     labels = [text.get_text() for text in ax.get_yticklabels()]
-    assert labels == ["input", "ours\nerror 0", "PCA\nerror 6.667"]
+    assert labels == ["input", "ours\nerror 0", "PCA\nerror 6.67"]
     image = colours(ax)
     assert same(image[1, 1], BLACK)
     assert same(image[1, 4], WHITE)

