@@ -16,9 +16,7 @@ import deepgen as dg
 
 X, y = load_digits(return_X_y=True)
 X = (X / 16.0).astype(np.float32)
-X_train, X_test, y_train, y_test = train_test_split(
-    X, y, test_size=600, stratify=y, random_state=0
-)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=600, stratify=y, random_state=0)
 settings = {"n_epochs": 150, "learning_rate": dg.Linear(0.01, 0.0)}
 # 12 updates an epoch are few: momentum makes more of them
 pretraining = dg.Pretraining(
@@ -34,9 +32,7 @@ for n_labels in (50, 200):
     scores = []
     for draw in range(3):
         rows = np.arange(len(y_train))
-        known, _ = train_test_split(
-            rows, train_size=n_labels, stratify=y_train, random_state=draw
-        )
+        known, _ = train_test_split(rows, train_size=n_labels, stratify=y_train, random_state=draw)
         labels = np.full(len(y_train), -1)
         labels[known] = y_train[known]
         logistic = LogisticRegression(max_iter=1000).fit(X_train[known], y_train[known])
