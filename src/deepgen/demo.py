@@ -76,13 +76,7 @@ def run_demo(
         encoder, pretrained=PRETRAINING, n_epochs=encoder_epochs,
         learning_rate=Linear(0.005, 0.0), random_state=child_seed(seed, "autoencoder"),
     )  # fmt: skip
-    sizes = " - ".join(map(str, (grey_train.shape[1], *encoder)))
-    with clock.stage("encode", f"Training an autoencoder on grey values, {sizes} and back"):
-        auto.fit(grey_train)
-    rebuilt, error = _rebuilt(auto, grey_train, grey_held_out)
-    say(f"Squared error of a held-out digit, rebuilt from {encoder[-1]} numbers (lower is better)")
-    say(f"  PCA                 {error['pca']:.2f}")
-    say(f"  autoencoder         {error['autoencoder']:.2f}")
+    rebuilt, error = _trained(auto, grey_train, grey_held_out, clock)
 
     with clock.stage("draw", "Sampling, reconstructing, completing"):
         paths = _write(
@@ -197,6 +191,19 @@ def _tell(likelihood, say):
     say("Log-likelihood of a held-out digit, in nats (higher is better)")
     say(f"  independent pixels  {likelihood['independent_pixels']:.1f}")
     say(f"  RBM                 {likelihood['value']:.1f}  ({how})")
+
+
+def _trained(auto, train, held_out, clock):
+    """Train an autoencoder; return what :func:`_rebuilt` does, and say it."""
+    *_, n_code = auto.n_hidden
+    sizes = " - ".join(map(str, (train.shape[1], *auto.n_hidden)))
+    with clock.stage("encode", f"Training an autoencoder on grey values, {sizes} and back"):
+        auto.fit(train)
+    rebuilt, error = _rebuilt(auto, train, held_out)
+    clock.say(f"Squared error of a held-out digit, rebuilt from {n_code} numbers (lower is better)")
+    clock.say(f"  PCA                 {error['pca']:.2f}")
+    clock.say(f"  autoencoder         {error['autoencoder']:.2f}")
+    return rebuilt, error
 
 
 def _rebuilt(auto, train, held_out):
