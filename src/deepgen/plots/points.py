@@ -1,0 +1,128 @@
+"""Points and curves: codes of rows, histories of training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from deepgen.checks import real_array, shown
+from deepgen.plots.tiles import require_matplotlib
+
+# Ten colours that differ also for the colour-blind and in grey: Petroff (2021), "Accessible color
+# sequences for data visualization", the sequence of ten.
+_COLOURS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70",
+    "#717581", "#92dadd",
+)  # fmt: skip
+_MARKERS = "o^sDvP"  # one for each round through the colours
+
+
+def plot_codes(codes, labels, *, ax=None):
+    """Draw two-dimensional codes as points, coloured by class.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n_samples, 2)
+        For example from ``autoencoder.transform(X)``.
+    labels : array-like of shape (n_samples,)
+        Class of each row: numbers or strings, at most 60 different ones. The legend names them in
+        order; from the eleventh on colours come again, with another marker.
+    ax : matplotlib Axes or None
+        None: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    codes = real_array(codes, "codes")
+    if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes):
+        raise ValueError(
+            f"codes must have shape (n_samples, 2), at least one row, got {codes.shape}; train "
+            "with a code of 2 units, or project the codes first"
+        )
+    if not np.isfinite(codes).all():
+        raise ValueError("codes must be finite, but contains NaN or inf")
+    labels, classes = _classes(labels, len(codes))
+    if ax is None:
+        _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
+    for number, name in enumerate(classes):
+        own = codes[labels == number]
+        again, colour = divmod(number, len(_COLOURS))
+        ax.scatter(
+            own[:, 0], own[:, 1], s=12, linewidths=0, alpha=0.8, color=_COLOURS[colour],
+            marker=_MARKERS[again], label=str(name),
+        )  # fmt: skip
+    ax.set_xlabel("code 1")
+    ax.set_ylabel("code 2")
+    ax.legend(
+        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, markerscale=2.0,
+        ncols=-(-len(classes) // 20),
+    )  # fmt: skip
+    return ax
+
+
+def _classes(labels, n_rows):
+    """Return the number of each row's class, and the names of the classes."""
+    labels = np.asarray(labels)
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"labels must have shape ({n_rows},), one for each code, got {labels.shape}"
+        )
+    try:
+        classes, numbers = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise TypeError(f"labels must be all numbers or all strings, got both: {error}") from None
+    most = len(_COLOURS) * len(_MARKERS)
+    if len(classes) > most:
+        raise ValueError(
+            f"labels must hold at most {most} classes, got {len(classes)}; real-valued targets "
+            "are no classes: cut them into intervals"
+        )
+    return numbers, classes
+
+
+def plot_history(history, name="weight_max", *, ax=None):
+    """Draw quantities of a training history over the epochs.
+
+    Parameters
+    ----------
+    history : list of dict
+        ``rbm.history_``: one entry an epoch.
+    name : str or sequence of str, default "weight_max"
+        ``"weight_max"``, ``"learning_rate"``, ``"seconds"``, or what a callback added, for
+        example ``("free_energy_train", "free_energy_valid")``.
+    ax : matplotlib Axes or None
+        None: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    if not isinstance(history, Sequence) or not all(isinstance(e, Mapping) for e in history):
+        raise TypeError(
+            "history must be a list of entries as rbm.history_, got "
+            f"{shown(history)}; pass .history_ of a fitted estimator"
+        )
+    names = [name] if isinstance(name, str) else list(name)
+    lines = {one: [entry for entry in history if one in entry] for one in names}
+    if not names:
+        raise ValueError("name must be a string or some of them, got none")
+    for one, entries in lines.items():
+        if not entries:
+            known = sorted({other for entry in history for other in entry})
+            raise ValueError(
+                f"history has no entry {one!r}; it has {known or 'no entries at all'}"
+                + ("" if known else ": a model that was loaded has no history")
+            )
+    if ax is None:
+        _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
+    for one, entries in lines.items():
+        label = one.replace("_", " ")
+        ax.plot(
+            [entry["epoch"] for entry in entries], [entry[one] for entry in entries], label=label
+        )
+    ax.set_xlabel("epoch")
+    if len(names) > 1:
+        ax.legend()
+    else:
+        ax.set_ylabel(label)
+    return ax
