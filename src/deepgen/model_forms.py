@@ -103,6 +103,29 @@ def form_of(config):
     return form
 
 
+def as_tree(model):
+    """Return a model as a tree that a checkpoint can hold."""
+    return dict(zip(("model", "tensors"), describe(model), strict=True))
+
+
+def from_tree(tree):
+    """Return the model that :func:`as_tree` was called on.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        config, tensors = tree["model"], tree["tensors"]
+        form = form_of(config)
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no model: {error}") from None
+    require(found == form.shapes(config), "tensors of other names or shapes")
+    return form.build(config, tensors)
+
+
 def _check_list_of_layers(layers, least):
     require(
         isinstance(layers, list) and least <= len(layers) <= MAX_LAYERS,

@@ -4,15 +4,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepgen.backprop import outputs
-from deepgen.checks import check_integer, shown
+from deepgen import model_forms
+from deepgen.checks import check_flag, check_integer, shown
 from deepgen.data import ArrayRows, survey
+from deepgen.hooks import callbacks_for
+from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, as_schedule
+from deepgen.passes import Site
 from deepgen.rules import CD
-from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.training import HIDDEN_BIAS, Trainer, default_schedule, initial_model
+from deepgen.sampling import update_layer
+from deepgen.stream import DATA, Stream, child_seed, seed_of
+from deepgen.training import (
+    HIDDEN_BIAS,
+    Trainer,
+    default_epochs,
+    default_schedule,
+    initial_model,
+)
 from deepgen.units import Binary
-from deepgen.unrolling import encoder
 
 # Features of a layer are kept where they take at most this many bytes, else made batch by batch.
 KEEP_BYTES = 2**29
@@ -20,26 +29,39 @@ KEEP_BYTES = 2**29
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Settings of the greedy training of each layer.
+    """Settings of the greedy training of a layer, or of each layer alike.
 
     Parameters
     ----------
-    n_epochs : int, default 10
+    n_epochs : int or None, default 10
+        None: enough for 5,000 updates.
     rule : rule, default CD(1)
-    learning_rate : schedule or None
+    learning_rate : float, schedule or None
         None: what an RBM of the same units takes.
     optimizer : SGD or Adam
     batch_size : int, default 100
+    features : {"means", "samples"}, default "means"
+        What the layer reads of the one below: the mean activities of its units, or states, drawn
+        anew for each presentation of a row.
+    transposed : bool, default False
+        Start from the machine below, turned over: its weights transposed, its biases swapped. A
+        belief network of the two then starts as the lower machine's own distribution. The layer
+        must have at least as many units as the visible layer of the machine below; further
+        ones start with small random weights. All of these must be binary. The lowest layer has
+        nothing below and starts as always.
     """
 
-    n_epochs: int = 10
+    n_epochs: int | None = 10
     rule: object = field(default_factory=CD)
     learning_rate: object = None
     optimizer: object = field(default_factory=SGD)
     batch_size: int = 100
+    features: str = "means"
+    transposed: bool = False
 
     def __post_init__(self):
-        check_integer(self.n_epochs, "n_epochs")
+        if self.n_epochs is not None:
+            check_integer(self.n_epochs, "n_epochs")
         check_integer(self.batch_size, "batch_size")
         if isinstance(self.rule, type) or not hasattr(self.rule, "phases"):
             raise ValueError(f"rule must be dg.CD(...) or dg.PCD(...), got {shown(self.rule)}")
@@ -49,79 +71,307 @@ class Pretraining:
             )
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
+        if not isinstance(self.features, str) or self.features not in ("means", "samples"):
+            raise ValueError(f"features must be 'means' or 'samples', got {shown(self.features)}")
+        check_flag(self.transposed, "transposed")
 
     def schedule(self, layers):
         """Return the learning rate of a machine of these layers."""
         if self.learning_rate is not None:
             return as_schedule(self.learning_rate)
-        return default_schedule(layers)
+        return default_schedule(layers, self.batch_size)
+
+    def epochs(self, n_rows):
+        """Return the number of epochs on so many rows."""
+        return default_epochs(n_rows, self.batch_size) if self.n_epochs is None else self.n_epochs
+
+
+def settings_by_layer(settings, n_machines):
+    """Return one Pretraining for each machine of a stack.
+
+    Parameters
+    ----------
+    settings : Pretraining or sequence of Pretraining
+    n_machines : int
+    """
+    if isinstance(settings, Pretraining):
+        return [settings] * n_machines
+    if not is_greedy(settings) or len(settings) != n_machines:
+        raise ValueError(
+            f"pretrained must hold one dg.Pretraining(...) for each of {n_machines} layers, got "
+            f"{shown(settings)}"
+        )
+    return list(settings)
+
+
+def is_greedy(settings):
+    """Tell whether these are settings of a greedy pretraining: one, or a sequence by layer."""
+    several = isinstance(settings, list | tuple) and bool(settings)
+    parts = settings if several else [settings]
+    return all(isinstance(part, Pretraining) for part in parts)
+
+
+def check_layers(layers, settings):
+    """Raise ValueError where layers cannot be stacked with these settings, before any work.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+        Sized, bottom first.
+    settings : sequence of Pretraining
+        One for each machine.
+    """
+    for l in range(1, len(layers) - 1):
+        if not settings[l].transposed:
+            continue
+        lowest, hidden = layers[l - 1], layers[l + 1]
+        for number, units in ((l - 1, lowest), (l, layers[l]), (l + 1, hidden)):
+            if not isinstance(units, Binary) or units.n_copies != 1:
+                raise ValueError(
+                    f"transposed needs binary units in layers {l - 1} to {l + 1}, which change "
+                    f"places, got {units!r} in layer {number}; leave transposed out"
+                )
+        if hidden.size < lowest.size:
+            raise ValueError(
+                f"transposed needs a layer {l + 1} of at least the {lowest.size} units of layer "
+                f"{l - 1}, whose place it takes, got {hidden.size}; make it larger, or leave "
+                "transposed out"
+            )
 
 
 class FeatureRows:
-    """The features of rows, made batch by batch.
+    """The features of rows by one machine, made batch by batch.
 
     Parameters
     ----------
-    rows : ArrayRows
-    stack : sequence of BoltzmannMachine
+    rows : ArrayRows, IterableRows or FeatureRows
+        What the machine reads.
+    machine : BoltzmannMachine
+    level : int, default 0
+        Number of the machine: tells its draws from those of others.
+    drawn : bool, default False
+        Draw states instead of means, anew in each epoch.
+    n_threads : int or None
     """
 
-    def __init__(self, rows, stack, n_threads=None):
-        self.rows, self.network, self.n_threads = rows, encoder(stack), n_threads
-        self.n_rows, self.n_columns = rows.n_rows, self.network.sizes[-1]
+    def __init__(self, rows, machine, level=0, *, drawn=False, n_threads=None):
+        self.rows, self.machine, self.level = rows, machine, level
+        self.drawn, self.n_threads = drawn, n_threads
+        self.n_columns = machine.layers[1].size
 
-    def pieces(self):
-        """Yield the features in order."""
-        for states in self.rows.pieces():
-            yield outputs(self.network, states, n_threads=self.n_threads)
+    def _features(self, states, stream, first_row):
+        # The place of a row in an epoch's order is a function of the row and the epoch: a draw
+        # depends on neither the cut into batches nor on what was drawn before.
+        site = Site(stream.child(f"features {self.level}"), DATA, first_row) if self.drawn else None
+        means, draws = update_layer(
+            self.machine, 1, [states, None], mean=not self.drawn, site=site,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        return draws if self.drawn else means
+
+    def pieces(self, stream=None):
+        """Yield the features in order.
+
+        Parameters
+        ----------
+        stream : Stream or None
+            None: one of these rows' own; draws are the same each time.
+        """
+        stream, first_row = stream or Stream.from_random_state(0), 0
+        below = self.rows.pieces(stream) if isinstance(self.rows, FeatureRows) else (
+            self.rows.pieces()
+        )  # fmt: skip
+        for states in below:
+            yield self._features(states, stream, first_row)
+            first_row += states.shape[0]
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch in the order that the rows themselves would have."""
+        first_row = skip * batch_size
         for states in self.rows.batches(batch_size, stream, skip=skip):
-            yield outputs(self.network, states, n_threads=self.n_threads)
+            yield self._features(states, stream, first_row)
+            first_row += states.shape[0]
 
 
-def _features(rows, stack, n_threads):
-    if not stack:
+def _can_be_kept(rows):
+    """Tell whether features are the same, and shuffled in the same order, if they are kept."""
+    if isinstance(rows, FeatureRows):
+        return not rows.drawn and _can_be_kept(rows.rows)
+    return isinstance(rows, ArrayRows)
+
+
+def _kept(rows, n_rows):
+    """Return feature rows as an array where it is small enough, else as they are."""
+    if not _can_be_kept(rows) or 4 * n_rows * rows.n_columns > KEEP_BYTES:
         return rows
-    features = FeatureRows(rows, stack, n_threads)
-    if 4 * features.n_rows * features.n_columns > KEEP_BYTES:
-        return features
-    return ArrayRows(np.concatenate(list(features.pieces())))
+    whole, first = np.empty((n_rows, rows.n_columns), np.float32), 0
+    for piece in rows.pieces():
+        whole[first : first + len(piece)] = piece
+        first += len(piece)
+    return ArrayRows(whole)
 
 
-def pretrain(rows, layers, settings, *, random_state=None, n_threads=None, callbacks=()):
-    """Train a stack of two-layer machines from the bottom up.
-
-    Machine `l` trains with ``child_seed(random_state, l)`` on the means of the features below.
+def turned_over(model, below):
+    """Return a machine that starts as the one below it, upside down.
 
     Parameters
     ----------
-    rows : ArrayRows
+    model : BoltzmannMachine
+        The usual start; its hidden units beyond the visible ones of `below` stay as they are.
+    below : BoltzmannMachine
+
+    Returns
+    -------
+    BoltzmannMachine
+        ``W = W_below^T``, visible bias = hidden bias of `below`, hidden bias = its visible bias.
+    """
+    lowest, middle = below.layers
+    weights, bias = np.array(model.weights[0]), np.array(model.layers[1].bias)
+    weights[:, : lowest.size] = below.weights[0].T
+    bias[: lowest.size] = lowest.bias
+    layers = [model.layers[0].replace(bias=middle.bias), model.layers[1].replace(bias=bias)]
+    return BoltzmannMachine(layers, [weights])
+
+
+class StackTrainer:
+    """A greedy run from the bottom up: finished machines, and the run of the next one.
+
+    Machine `l` trains with ``child_seed(random_state, l)`` on the features of the machine below.
+    Each is a run of its own: callbacks begin and end with it, and one that asks for the end ends
+    the training of that layer. Lines of the history say ``layer``, from 0.
+
+    Parameters
+    ----------
+    rows : ArrayRows or IterableRows
     layers : sequence of Units
         The visible layer and the hidden ones, each with a size.
-    settings : Pretraining
+    settings : Pretraining or sequence of Pretraining
+        One for all machines, or one for each.
+    moments : tuple of (n_rows, mean, variance) or None
+        Of the rows; None: measured here.
     random_state : int, RandomState, Generator or None
+    frame : dict or None
+        What checkpoints keep around the run (:attr:`deepgen.loop.TrainingLoop.frame`); the
+        finished machines are added to it as ``"stack"``.
     n_threads : int or None
-    callbacks : sequence of callable
+
+    Attributes
+    ----------
+    machines : list of BoltzmannMachine
+        Finished ones below the one that learns, bottom first.
+    trainer : Trainer
+        Of the machine that learns; in the end of the topmost one.
+    """
+
+    def __init__(
+        self, rows, layers, settings, *, moments=None, random_state=None, frame=None,
+        n_threads=None,
+    ):  # fmt: skip
+        self.layers, self.n_threads = list(layers), n_threads
+        self.settings = settings_by_layer(settings, len(self.layers) - 1)
+        check_layers(self.layers, self.settings)
+        self.seed, self._frame, self._callbacks = seed_of(random_state), frame or {}, ()
+        self._rows = rows
+        self._moments = moments or survey(rows, self.layers[0], n_threads=n_threads)
+        self._start([], rows, [])
+
+    @property
+    def n_rows(self):
+        """Rows of an epoch."""
+        return self._moments[0]
+
+    @property
+    def history(self):
+        """One entry an epoch, of all layers so far."""
+        return self.trainer.history
+
+    def stack(self):
+        """Return the machines so far, bottom first, the one that learns as it is now."""
+        return [*self.machines, self.trainer.model()]
+
+    def attach(self, callbacks):
+        """Take callbacks along; whatever they raise of the present layer is raised now."""
+        self._callbacks = tuple(callbacks)
+        self.trainer.attach(callbacks_for(self._callbacks, self.trainer))
+
+    def restore(self, state):
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        state : dict
+            ``"stack"``: the finished machines of its frame; ``"trainer"``: its state.
+
+        Raises
+        ------
+        ValueError
+            If they are none of such a run.
+        """
+        machines = [model_forms.from_tree(tree) for tree in state["stack"]]
+        sizes = [units.size for units in self.layers]
+        fitting = len(machines) < len(self.settings) and all(
+            isinstance(machine, BoltzmannMachine)
+            and [units.size for units in machine.layers] == sizes[l : l + 2]
+            for l, machine in enumerate(machines)
+        )
+        if not fitting:
+            raise ValueError("the finished machines are none of this stack")
+        data = self._rows
+        for l in range(len(machines)):
+            data = self._features(data, machines[l], l)
+        if machines:
+            self._start(machines, data, [])
+        self.trainer.restore(state["trainer"])
+
+    def fit(self, *, verbose=0):
+        """Train the layers that are not finished; see :meth:`deepgen.loop.TrainingLoop.fit`."""
+        while True:
+            n_epochs = self.settings[len(self.machines)].epochs(self.n_rows)
+            if not self.trainer.finished:
+                self.trainer.fit(self._data, n_epochs, self.n_rows, verbose=verbose)
+            if len(self.machines) == len(self.settings) - 1:
+                return
+            machine = self.trainer.model()
+            data = self._features(self._data, machine, len(self.machines))
+            self._start([*self.machines, machine], data, self.history)
+
+    def _features(self, data, machine, l):
+        """Return what machine `l + 1` reads."""
+        drawn = self.settings[l + 1].features == "samples"
+        rows = FeatureRows(data, machine, l, drawn=drawn, n_threads=self.n_threads)
+        return _kept(rows, self.n_rows)
+
+    def _start(self, machines, data, history):
+        """Make the run of the machine above `machines`; nothing is changed if that fails."""
+        l = len(machines)
+        visible, hidden, settings = self.layers[l], self.layers[l + 1], self.settings[l]
+        if isinstance(hidden, Binary):
+            hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
+        n_rows, mean, variance = self._moments if l == 0 else survey(
+            data, visible, n_threads=self.n_threads
+        )  # fmt: skip
+        stream = Stream.from_random_state(child_seed(self.seed, l))
+        model = initial_model(visible, hidden, mean, variance, n_rows, stream)
+        if l and settings.transposed:
+            model = turned_over(model, machines[-1])
+        trainer = Trainer(
+            model, settings.rule, settings.optimizer, settings.schedule(model.layers),
+            stream=stream, batch_size=settings.batch_size, n_threads=self.n_threads,
+        )  # fmt: skip
+        trainer.history, trainer.labels = list(history), {"layer": l}
+        trainer.frame = {**self._frame, "stack": [model_forms.as_tree(m) for m in machines]}
+        trainer.attach(callbacks_for(self._callbacks, trainer))
+        self.machines, self.trainer, self._data = machines, trainer, data
+
+
+def pretrain(rows, layers, settings, *, random_state=None, n_threads=None, callbacks=()):
+    """Train a stack of two-layer machines from the bottom up; see :class:`StackTrainer`.
 
     Returns
     -------
     list of BoltzmannMachine
     """
-    seed, stack = seed_of(random_state), []
-    for l in range(len(layers) - 1):
-        data = _features(rows, stack, n_threads)
-        visible, hidden = layers[l], layers[l + 1]
-        if isinstance(hidden, Binary):
-            hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
-        n_rows, mean, variance = survey(data, visible, n_threads=n_threads)
-        stream = Stream.from_random_state(child_seed(seed, l))
-        model = initial_model(visible, hidden, mean, variance, n_rows, stream)
-        trainer = Trainer(
-            model, settings.rule, settings.optimizer, settings.schedule(model.layers),
-            stream=stream, batch_size=settings.batch_size, n_threads=n_threads,
-        )  # fmt: skip
-        trainer.fit(data, settings.n_epochs, n_rows, callbacks=callbacks)
-        stack.append(trainer.model())
-    return stack
+    run = StackTrainer(rows, layers, settings, random_state=random_state, n_threads=n_threads)
+    run.attach(callbacks)
+    run.fit()
+    return run.stack()

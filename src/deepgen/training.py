@@ -59,6 +59,11 @@ def default_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
     return Linear(rate * min(1.0, n_rows / ROWS_OF_FULL_RATE), 0.0)
 
 
+def default_epochs(n_rows, batch_size):
+    """Return enough epochs for the default number of updates."""
+    return -(-DEFAULT_UPDATES // -(-n_rows // int(batch_size)))
+
+
 class Trainer(TrainingLoop):
     """A run of learning: parameters, rule state, optimizer state, stream and place.
 
@@ -80,7 +85,7 @@ class Trainer(TrainingLoop):
     ----------
     rule_state : RuleState
         Particles and offsets.
-    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame
+    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame, labels
         See :class:`~deepgen.loop.TrainingLoop`.
     """
 

@@ -20,9 +20,8 @@ from deepgen.estimators.validation import by_pieces, features, rows_to_read, val
 from deepgen.fine_tuning import Objective
 from deepgen.losses import LOSSES, SquaredError
 from deepgen.models import Network, NetworkLayer
-from deepgen.stacking import Pretraining, pretrain
+from deepgen.stacking import is_greedy
 from deepgen.states import dense
-from deepgen.stream import child_seed
 from deepgen.units import Binary, Gaussian, Softmax, as_units
 from deepgen.unrolling import activation_of, random_layer, random_layers, unrolled
 
@@ -376,7 +375,7 @@ class DeepAutoencoder(_Autoencoder):
         return self._fit(X, y, resume)
 
     def _first_units(self, n_columns):
-        if isinstance(self.pretrained, Pretraining | None):
+        if self.pretrained is None or is_greedy(self.pretrained):
             return super()._first_units(n_columns)
         stack = pretrained_stack(self.pretrained, n_columns)
         self._check_code(stack)
@@ -384,17 +383,10 @@ class DeepAutoencoder(_Autoencoder):
 
     def _network(self, task, resume):
         sizes, visible = check_sizes(self.n_hidden), self._visible(task.found)
-
-        def greedy():
-            hidden = [Binary(size) for size in sizes]
-            if self.code == "linear":
-                hidden[-1] = Gaussian(sizes[-1], learn_precision=False)
-            return pretrain(
-                ArrayRows(task.X), [visible, *hidden], self.pretrained,
-                random_state=child_seed(task.seed, "stack"), n_threads=self.n_threads,
-            )  # fmt: skip
-
-        self.stack_ = self._stack_for(task, resume, greedy)
+        hidden = [Binary(size) for size in sizes]
+        if self.code == "linear":
+            hidden[-1] = Gaussian(sizes[-1], learn_precision=False)
+        self.stack_ = self._stack_for(task, resume, [visible, *hidden])
         if self.stack_ is None:
             return self._random(visible, task.found.mean, sizes, task.stream)
         return unrolled(self.stack_)

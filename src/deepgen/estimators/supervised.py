@@ -20,8 +20,8 @@ from deepgen.estimators.validation import labels_of, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.models import Network, NetworkLayer
-from deepgen.stacking import Pretraining, pretrain
-from deepgen.stream import Stream, child_seed
+from deepgen.stacking import is_greedy
+from deepgen.stream import Stream
 from deepgen.units import LARGEST_VALUE, Binary, Gaussian, as_units
 from deepgen.unrolling import encoder, random_layer, random_layers
 
@@ -49,7 +49,7 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         """Return the units that the values of X are checked by when they are learned."""
         if self.pretrained is None:
             return Gaussian(n_columns)
-        if isinstance(self.pretrained, Pretraining):
+        if is_greedy(self.pretrained):
             return as_units(self.visible, "visible").sized(n_columns)
         return pretrained_stack(self.pretrained, n_columns)[0].layers[0]
 
@@ -70,15 +70,8 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
     def _network(self, task, resume):
         """Return the start: hidden layers, then a small random top."""
         sizes, stream, n_columns = check_sizes(self.n_hidden), task.stream, self.n_features_in_
-
-        def greedy():
-            visible = as_units(self.visible, "visible").sized(n_columns)
-            return pretrain(
-                ArrayRows(task.X), [visible, *map(Binary, sizes)], self.pretrained,
-                random_state=child_seed(task.seed, "stack"), n_threads=self.n_threads,
-            )  # fmt: skip
-
-        self.stack_ = self._stack_for(task, resume, greedy)
+        layers = [self._visible(n_columns), *map(Binary, sizes)]
+        self.stack_ = self._stack_for(task, resume, layers)
         if self.stack_ is None:
             kinds = [self.activation] * len(sizes)
             hidden = random_layers([n_columns, *sizes], kinds, stream)
