@@ -31,7 +31,14 @@ from deepgen.likelihood import (
 )
 from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
 from deepgen.minimizers import LBFGS, ConjugateGradient
-from deepgen.models import BernoulliMixture, BoltzmannMachine, Network, NetworkLayer
+from deepgen.models import (
+    BeliefLayer,
+    BeliefNetwork,
+    BernoulliMixture,
+    BoltzmannMachine,
+    Network,
+    NetworkLayer,
+)
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
 from deepgen.rules import CD, PCD, Sparsity
@@ -76,6 +83,8 @@ __all__ = [
     "SGD",
     "Adam",
     "Autoencoder",
+    "BeliefLayer",
+    "BeliefNetwork",
     "BernoulliMixture",
     "Binary",
     "BoltzmannMachine",

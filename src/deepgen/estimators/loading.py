@@ -7,7 +7,7 @@ from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
-from deepgen.models import BernoulliMixture, Network
+from deepgen.models import BeliefNetwork, BernoulliMixture, Network
 from deepgen.units import LARGEST_VALUE
 
 # Names of estimators around networks, and what else their files say.
@@ -44,6 +44,9 @@ def load(path):
     if isinstance(model, Network):
         _require_usable(path, _is_usable_network(model))
         return _around(path, model, extra)
+    if isinstance(model, BeliefNetwork):
+        _require_usable(path, _is_usable_belief_network(model))
+        raise storage.ModelFileError(f"{path}: no estimator for a belief network")
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
     _require_usable(path, _is_usable(model))
@@ -119,3 +122,9 @@ def _is_usable(model):
             if not (field / precision + 6.0 / np.sqrt(precision)).max() < LARGEST_VALUE:
                 return False
     return True
+
+
+def _is_usable_belief_network(model):
+    """Tell whether none of its parts has fields or draws that are not usable."""
+    machines = [m for layer in model.layers for m in (layer.downward, layer.upward)]
+    return all(_is_usable(machine) for machine in [*machines, model.top])
