@@ -53,6 +53,7 @@ from deepgen.unrolling import encoder, unrolled
 if TYPE_CHECKING:
     from deepgen import plots
     from deepgen.estimators import (
+        DBN,
         RBM,
         Autoencoder,
         DeepAutoencoder,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 # rest, and who needs the core alone does not need it. Pictures are for those who draw them.
 _LATER = {
     "Autoencoder": "deepgen.estimators",
+    "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
     "DeepRegressor": "deepgen.estimators",
@@ -77,6 +79,7 @@ _LATER = {
 
 __all__ = [
     "CD",
+    "DBN",
     "LBFGS",
     "PCD",
     "RBM",

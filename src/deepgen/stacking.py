@@ -19,6 +19,7 @@ from deepgen.training import (
     Trainer,
     default_epochs,
     default_schedule,
+    default_stream_schedule,
     initial_model,
 )
 from deepgen.units import Binary
@@ -80,6 +81,12 @@ class Pretraining:
         if self.learning_rate is not None:
             return as_schedule(self.learning_rate)
         return default_schedule(layers, self.batch_size)
+
+    def stream_schedule(self, layers, n_rows):
+        """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
+        if self.learning_rate is not None:
+            return as_schedule(self.learning_rate)
+        return default_stream_schedule(layers, n_rows)
 
     def epochs(self, n_rows):
         """Return the number of epochs on so many rows."""
@@ -233,6 +240,14 @@ def turned_over(model, below):
     return BoltzmannMachine(layers, [weights])
 
 
+def _first_machine(visible, hidden, moments, stream):
+    """Return the machine that a layer starts from, as an RBM of the same units would."""
+    if isinstance(hidden, Binary):
+        hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
+    n_rows, mean, variance = moments
+    return initial_model(visible, hidden, mean, variance, n_rows, stream)
+
+
 class StackTrainer:
     """A greedy run from the bottom up: finished machines, and the run of the next one.
 
@@ -284,6 +299,17 @@ class StackTrainer:
     def history(self):
         """One entry an epoch, of all layers so far."""
         return self.trainer.history
+
+    @property
+    def n_updates(self):
+        """Updates of each machine so far."""
+        ends = {entry["layer"]: entry["n_updates"] for entry in self.history}
+        return [*(ends[l] for l in range(len(self.machines))), self.trainer.n_updates]
+
+    @property
+    def particles(self):
+        """Particles of the machine that learns, or None."""
+        return self.trainer.rule_state.particles
 
     def stack(self):
         """Return the machines so far, bottom first, the one that learns as it is now."""
@@ -345,13 +371,9 @@ class StackTrainer:
         """Make the run of the machine above `machines`; nothing is changed if that fails."""
         l = len(machines)
         visible, hidden, settings = self.layers[l], self.layers[l + 1], self.settings[l]
-        if isinstance(hidden, Binary):
-            hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
-        n_rows, mean, variance = self._moments if l == 0 else survey(
-            data, visible, n_threads=self.n_threads
-        )  # fmt: skip
+        moments = self._moments if l == 0 else survey(data, visible, n_threads=self.n_threads)
         stream = Stream.from_random_state(child_seed(self.seed, l))
-        model = initial_model(visible, hidden, mean, variance, n_rows, stream)
+        model = _first_machine(visible, hidden, moments, stream)
         if l and settings.transposed:
             model = turned_over(model, machines[-1])
         trainer = Trainer(
@@ -362,6 +384,132 @@ class StackTrainer:
         trainer.frame = {**self._frame, "stack": [model_forms.as_tree(m) for m in machines]}
         trainer.attach(callbacks_for(self._callbacks, trainer))
         self.machines, self.trainer, self._data = machines, trainer, data
+
+
+class StackStream:
+    """A stack that learns from a stream: each batch is one update of every machine.
+
+    A machine reads the features of those below as they are then.
+
+    Parameters
+    ----------
+    machines : sequence of BoltzmannMachine
+        Where it starts, bottom first.
+    settings : sequence of Pretraining
+        One for each machine.
+    random_state : int, RandomState, Generator or None
+        Machine `l` takes ``child_seed(random_state, l)``.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    trainers : list of Trainer
+    history : list of dict
+        Of an earlier run that this one goes on from.
+    frame : dict
+        See :attr:`deepgen.loop.TrainingLoop.frame`.
+    """
+
+    def __init__(self, machines, settings, *, random_state=None, n_threads=None):
+        seed, self.settings = seed_of(random_state), list(settings)
+        self.n_threads, self.history, self.frame = n_threads, [], {}
+        self.trainers = [
+            Trainer(
+                machine, each.rule, each.optimizer, each.stream_schedule(machine.layers, 1),
+                stream=Stream.from_random_state(child_seed(seed, l)), n_threads=n_threads,
+            )
+            for l, (machine, each) in enumerate(zip(machines, self.settings, strict=True))
+        ]  # fmt: skip
+
+    @classmethod
+    def begin(cls, rows, layers, settings, *, random_state=None, n_threads=None):
+        """Return a stack that starts from the moments of its first rows.
+
+        Parameters
+        ----------
+        rows : ArrayRows
+        layers : sequence of Units
+        settings, random_state, n_threads
+            See :class:`StackStream`.
+        """
+        seed, machines = seed_of(random_state), []
+        for l, each in enumerate(settings):
+            if l:
+                drawn = each.features == "samples"
+                rows = FeatureRows(
+                    rows, machines[-1], l - 1, drawn=drawn, n_threads=n_threads
+                )
+            moments = survey(rows, layers[l], n_threads=n_threads)
+            stream = Stream.from_random_state(child_seed(seed, l))
+            machine = _first_machine(layers[l], layers[l + 1], moments, stream)
+            if l and each.transposed:
+                machine = turned_over(machine, machines[-1])
+            machines.append(machine)
+        return cls(machines, settings, random_state=seed, n_threads=n_threads)
+
+    @property
+    def n_updates(self):
+        """Updates of each machine so far."""
+        return [trainer.n_updates for trainer in self.trainers]
+
+    @property
+    def particles(self):
+        """Particles of the uppermost machine, or None."""
+        return self.trainers[-1].rule_state.particles
+
+    def stack(self):
+        """Return the machines as they are now, bottom first."""
+        return [trainer.model() for trainer in self.trainers]
+
+    def go_on(self, n_updates, history, particles):
+        """Take over the place of an earlier run: updates by layer, particles of the uppermost."""
+        self.history, top = list(history), len(self.trainers) - 1
+        for l, trainer in enumerate(self.trainers):
+            trainer.go_on(n_updates[l], [], particles if l == top else None)
+
+    def step(self, batch):
+        """Make one update of every machine, bottom first.
+
+        Parameters
+        ----------
+        batch : states of the visible layer
+        """
+        for l, trainer in enumerate(self.trainers):
+            each = self.settings[l]
+            if l:
+                batch = self._features(self.trainers[l - 1], trainer, batch)
+            trainer.schedule = each.stream_schedule(trainer.parameters.layers, batch.shape[0])
+            trainer.step(batch, None)
+
+    def _features(self, below, trainer, batch):
+        """Return what an update of `trainer` reads of the machine below."""
+        drawn = self.settings[self.trainers.index(trainer)].features == "samples"
+        site = None
+        if drawn:
+            site = Site(Stream(trainer.stream.child("features").key, trainer.n_updates), DATA)
+        means, draws = update_layer(
+            below.parameters, 1, [batch, None], mean=not drawn, site=site,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        return draws if drawn else means
+
+
+def stack_features(stack, states, *, n_threads=None):
+    """Return the mean activities of a stack's uppermost units.
+
+    Parameters
+    ----------
+    stack : sequence of BoltzmannMachine
+        Two layers each, bottom first.
+    states : states of the visible layer
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_hidden of the last machine), float32
+    """
+    for machine in stack:
+        states = update_layer(machine, 1, [states, None], mean=True, n_threads=n_threads)[0]
+    return states
 
 
 def pretrain(rows, layers, settings, *, random_state=None, n_threads=None, callbacks=()):

@@ -5,7 +5,7 @@ import numpy as np
 from deepgen.errors import DivergedError
 from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
 from deepgen.models import BoltzmannMachine, Parameters
-from deepgen.optimizers import Linear
+from deepgen.optimizers import Constant, Linear
 from deepgen.states import Particles, dense
 from deepgen.stream import BINARIZE, Stream
 from deepgen.units import Gaussian
@@ -57,6 +57,18 @@ def default_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
     """
     rate = 0.05 if any(isinstance(layer, Gaussian) for layer in layers) else 0.2
     return Linear(rate * min(1.0, n_rows / ROWS_OF_FULL_RATE), 0.0)
+
+
+def default_stream_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
+    """Return the learning rate of a stream, which has no end: constant, half of where runs start.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+    n_rows : int
+        Rows of an update.
+    """
+    return Constant(0.5 * default_schedule(layers, n_rows).start)
 
 
 def default_epochs(n_rows, batch_size):

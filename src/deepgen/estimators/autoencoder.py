@@ -12,10 +12,10 @@ from deepgen.estimators.networks import (
     Task,
     check_choice,
     check_network_settings,
-    check_sizes,
     pretrained_stack,
 )
 from deepgen.estimators.running import surveyed
+from deepgen.estimators.settings import check_sizes
 from deepgen.estimators.validation import by_pieces, features, rows_to_read, validated
 from deepgen.fine_tuning import Objective
 from deepgen.losses import LOSSES, SquaredError

@@ -4,6 +4,7 @@ import numpy as np
 
 from deepgen import storage
 from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -28,7 +29,7 @@ def load(path):
 
     Returns
     -------
-    RBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
+    RBM, DBN, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
 
     Raises
     ------
@@ -46,14 +47,18 @@ def load(path):
         return _around(path, model, extra)
     if isinstance(model, BeliefNetwork):
         _require_usable(path, _is_usable_belief_network(model))
-        raise storage.ModelFileError(f"{path}: no estimator for a belief network")
+        return _with_seed(DBN.from_model(model), extra)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
     _require_usable(path, _is_usable(model))
-    rbm = RBM.from_model(model)
+    return _with_seed(RBM.from_model(model), extra)
+
+
+def _with_seed(estimator, extra):
+    """Give an estimator the seed that its likelihoods are estimated with."""
     seed = extra.get("score_seed", 0)
-    rbm._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
-    return rbm
+    estimator._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
+    return estimator
 
 
 def _require_usable(path, usable):

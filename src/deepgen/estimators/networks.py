@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen import checkpoints, storage
 from deepgen.backprop import outputs
 from deepgen.callbacks import EarlyStopping
-from deepgen.checks import check_integer, is_integer, shown
+from deepgen.checks import check_integer, shown
 from deepgen.data import ArrayRows, PairedRows
 from deepgen.errors import ModelFileError
 from deepgen.estimators import running
@@ -18,7 +18,7 @@ from deepgen.estimators.validation import by_pieces, rows_to_read
 from deepgen.fine_tuning import HeldBackLoss, NetworkTrainer, Objective, check_descent
 from deepgen.hooks import callbacks_for
 from deepgen.model_forms import as_tree, describe, from_tree
-from deepgen.models import BoltzmannMachine
+from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.optimizers import Adam, Linear, as_schedule
 from deepgen.stacking import Pretraining, StackTrainer, is_greedy
 from deepgen.state_files import plain
@@ -93,16 +93,6 @@ def check_choice(value, name, choices):
         raise ValueError(f"{name} must be {known}, got {shown(value)}")
 
 
-def check_sizes(n_hidden):
-    """Return the sizes of hidden layers as a tuple after a check."""
-    sizes = (n_hidden,) if is_integer(n_hidden) else n_hidden
-    if not isinstance(sizes, list | tuple) or not sizes:
-        raise ValueError(f"n_hidden must be a sequence of sizes, got {shown(n_hidden)}")
-    for size in sizes:
-        check_integer(size, "each size in n_hidden")
-    return tuple(int(size) for size in sizes)
-
-
 def pretrained_stack(pretrained, n_columns):
     """Return core models from what a user passes as `pretrained`, after a check.
 
@@ -125,12 +115,12 @@ def pretrained_stack(pretrained, n_columns):
                 "clone would silently strip it of its weights; pass its model_, or wrap it in "
                 "sklearn.frozen.FrozenEstimator"
             )
-        elif not isinstance(part, BoltzmannMachine):
+        elif not isinstance(part, BoltzmannMachine | BeliefNetwork):
             raise ValueError(
-                "pretrained must be None, dg.Pretraining(...) or a list of BoltzmannMachine, got "
-                f"{shown(pretrained)}"
+                "pretrained must be None, dg.Pretraining(...), a BeliefNetwork or a list of "
+                f"BoltzmannMachine, got {shown(pretrained)}"
             )
-        stack.append(part)
+        stack.extend(part.stack if isinstance(part, BeliefNetwork) else [part])
     stack = checked_stack(stack)
     if stack[0].layers[0].size != n_columns:
         raise ValueError(
@@ -144,7 +134,7 @@ def setting(value):
     """Return a hyper-parameter as plain data, the same in every process."""
     if isinstance(value, Pretraining):
         return {part.name: setting(getattr(value, part.name)) for part in fields(value)}
-    if isinstance(value, BoltzmannMachine):
+    if isinstance(value, BoltzmannMachine | BeliefNetwork):
         return storage.checksum(*describe(value))[:16]
     if type(value).__name__ == "FrozenEstimator":
         return setting(value.estimator.model_)

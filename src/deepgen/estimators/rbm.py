@@ -26,11 +26,10 @@ from deepgen.estimators.validation import (
     warn_of_grey_rows,
 )
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
-from deepgen.loop import interrupt_between_steps
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
-from deepgen.states import Particles, as_states
+from deepgen.states import Particles
 from deepgen.stream import Stream
 
 
@@ -199,16 +198,16 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 check_rule(rows, layers[0], as_rule(self.rule))
                 if not first:
                     streaming.check_same_layers(self.model_.layers, layers)
-                trainer, X = streaming.run_for(self, layers, rows.X)
+                kind = streaming.MachineStream(self, layers)
+                trainer, X = streaming.run_for(self, rows.X, kind)
                 self._score_seed = trainer.frame["score_seed"]
+
+            def step(batch):
+                trainer.schedule = stream_schedule(self, layers, batch.shape[0])
+                trainer.step(batch, None)
+
             try:
-                with interrupt_between_steps() as interrupts:
-                    for start in range(0, X.shape[0], int(self.batch_size)):
-                        interrupts.check()
-                        batch = as_states(X[start : start + int(self.batch_size)])
-                        trainer.schedule = stream_schedule(self, layers, batch.shape[0])
-                        with interrupts.held():
-                            trainer.step(batch, None)
+                streaming.learn(step, X, self.batch_size)
             finally:
                 self._keep(trainer)
                 self._trainer = trainer

@@ -11,11 +11,11 @@ from deepgen.estimators.networks import (
     Task,
     check_choice,
     check_network_settings,
-    check_sizes,
     held_back,
     pretrained_stack,
 )
 from deepgen.estimators.running import surveyed
+from deepgen.estimators.settings import check_sizes
 from deepgen.estimators.validation import labels_of, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
