@@ -13,6 +13,7 @@ from deepgen.optimizers import SGD, as_schedule
 from deepgen.passes import Site
 from deepgen.rules import CD
 from deepgen.sampling import update_layer
+from deepgen.states import Particles
 from deepgen.stream import DATA, Stream, child_seed, seed_of
 from deepgen.training import (
     HIDDEN_BIAS,
@@ -48,7 +49,8 @@ class Pretraining:
         Start from the machine below, turned over: its weights transposed, its biases swapped. A
         belief network of the two then starts as the lower machine's own distribution. The layer
         must have at least as many units as the visible layer of the machine below; further
-        ones start with small random weights. All of these must be binary. The lowest layer has
+        ones start with small random weights. All of these must be binary. Particles of PCD, where
+        both machines have them, start as those of the machine below. The lowest layer has
         nothing below and starts as always.
     """
 
@@ -144,6 +146,19 @@ def check_layers(layers, settings):
                 f"{l - 1}, whose place it takes, got {hidden.size}; make it larger, or leave "
                 "transposed out"
             )
+
+
+def _particles_turned_over(own, below):
+    """Return the particles of a machine that starts as the one below it, upside down.
+
+    Those of the lower machine are samples of that distribution. From independent units, PCD would
+    first unlearn what the start has (docs/decisions.md).
+    """
+    if own is None or below is None:
+        return own
+    chosen = np.arange(len(own)) % len(below)
+    further = own[1][:, below[0].shape[1] :]
+    return Particles([below[1][chosen], np.concatenate([below[0][chosen], further], axis=1)])
 
 
 class FeatureRows:
@@ -288,7 +303,7 @@ class StackTrainer:
         self.seed, self._frame, self._callbacks = seed_of(random_state), frame or {}, ()
         self._rows = rows
         self._moments = moments or survey(rows, self.layers[0], n_threads=n_threads)
-        self._start([], rows, [])
+        self._start([], rows)
 
     @property
     def n_rows(self):
@@ -346,7 +361,7 @@ class StackTrainer:
         for l in range(len(machines)):
             data = self._features(data, machines[l], l)
         if machines:
-            self._start(machines, data, [])
+            self._start(machines, data)
         self.trainer.restore(state["trainer"])
 
     def fit(self, *, verbose=0):
@@ -359,7 +374,7 @@ class StackTrainer:
                 return
             machine = self.trainer.model()
             data = self._features(self._data, machine, len(self.machines))
-            self._start([*self.machines, machine], data, self.history)
+            self._start([*self.machines, machine], data, self.history, self.particles)
 
     def _features(self, data, machine, l):
         """Return what machine `l + 1` reads."""
@@ -367,8 +382,11 @@ class StackTrainer:
         rows = FeatureRows(data, machine, l, drawn=drawn, n_threads=self.n_threads)
         return _kept(rows, self.n_rows)
 
-    def _start(self, machines, data, history):
-        """Make the run of the machine above `machines`; nothing is changed if that fails."""
+    def _start(self, machines, data, history=(), particles=None):
+        """Make the run of the machine above `machines`; nothing is changed if that fails.
+
+        `particles` are those of the uppermost of `machines`.
+        """
         l = len(machines)
         visible, hidden, settings = self.layers[l], self.layers[l + 1], self.settings[l]
         moments = self._moments if l == 0 else survey(data, visible, n_threads=self.n_threads)
@@ -380,6 +398,11 @@ class StackTrainer:
             model, settings.rule, settings.optimizer, settings.schedule(model.layers),
             stream=stream, batch_size=settings.batch_size, n_threads=self.n_threads,
         )  # fmt: skip
+        if l and settings.transposed:
+            # (a run that is restored gets those of its checkpoint)
+            trainer.rule_state.particles = _particles_turned_over(
+                trainer.rule_state.particles, particles
+            )
         trainer.history, trainer.labels = list(history), {"layer": l}
         trainer.frame = {**self._frame, "stack": [model_forms.as_tree(m) for m in machines]}
         trainer.attach(callbacks_for(self._callbacks, trainer))
