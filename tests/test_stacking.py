@@ -9,13 +9,12 @@ from conftest import assert_same_bits, random_model
 import deepgen as dg
 from deepgen import checkpoints
 from deepgen.data import ArrayRows, IterableRows
+from deepgen.features import FeatureRows, stack_features
 from deepgen.stacking import (
-    FeatureRows,
     Pretraining,
     StackStream,
     StackTrainer,
     pretrain,
-    stack_features,
     turned_over,
 )
 from deepgen.stream import Stream
@@ -71,7 +70,7 @@ def test_streamed_features_equal_kept_ones(batches, rows, monkeypatch):
     kept = StackTrainer(data, layers, settings, random_state=1)
     kept.fit()
     assert isinstance(kept._data, FeatureRows if batches else ArrayRows)
-    monkeypatch.setattr("deepgen.stacking.KEEP_BYTES", 0)
+    monkeypatch.setattr("deepgen.features.KEEP_BYTES", 0)
     streamed = pretrain(data, layers, settings, random_state=1)
     assert_same_stack(kept.stack(), streamed)
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from deepgen import model_forms
 from deepgen.checks import check_flag, check_integer, shown
-from deepgen.data import ArrayRows, survey
+from deepgen.data import survey
+from deepgen.features import FeatureRows, kept
 from deepgen.hooks import callbacks_for
 from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, as_schedule
@@ -24,9 +25,6 @@ from deepgen.training import (
     initial_model,
 )
 from deepgen.units import Binary
-
-# Features of a layer are kept where they take at most this many bytes, else made batch by batch.
-KEEP_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -148,89 +146,21 @@ def check_layers(layers, settings):
             )
 
 
-def _particles_turned_over(own, below):
-    """Return the particles of a machine that starts as the one below it, upside down.
+def _state_turned_over(rule, usual, model, stream, below):
+    """Return the state of a rule for a machine that starts as the one below it, upside down.
 
-    Those of the lower machine are samples of that distribution. From independent units, PCD would
-    first unlearn what the start has (docs/decisions.md).
+    Offsets are those of the data: the visible biases no longer tell their mean, so the usual start
+    does. Particles of the lower machine are samples of that distribution: from independent units
+    PCD would first unlearn what the start has (docs/decisions.md).
     """
-    if own is None or below is None:
-        return own
-    chosen = np.arange(len(own)) % len(below)
-    further = own[1][:, below[0].shape[1] :]
-    return Particles([below[1][chosen], np.concatenate([below[0][chosen], further], axis=1)])
-
-
-class FeatureRows:
-    """The features of rows by one machine, made batch by batch.
-
-    Parameters
-    ----------
-    rows : ArrayRows, IterableRows or FeatureRows
-        What the machine reads.
-    machine : BoltzmannMachine
-    level : int, default 0
-        Number of the machine: tells its draws from those of others.
-    drawn : bool, default False
-        Draw states instead of means, anew in each epoch.
-    n_threads : int or None
-    """
-
-    def __init__(self, rows, machine, level=0, *, drawn=False, n_threads=None):
-        self.rows, self.machine, self.level = rows, machine, level
-        self.drawn, self.n_threads = drawn, n_threads
-        self.n_columns = machine.layers[1].size
-
-    def _features(self, states, stream, first_row):
-        # The place of a row in an epoch's order is a function of the row and the epoch: a draw
-        # depends on neither the cut into batches nor on what was drawn before.
-        site = Site(stream.child(f"features {self.level}"), DATA, first_row) if self.drawn else None
-        means, draws = update_layer(
-            self.machine, 1, [states, None], mean=not self.drawn, site=site,
-            n_threads=self.n_threads,
-        )  # fmt: skip
-        return draws if self.drawn else means
-
-    def pieces(self, stream=None):
-        """Yield the features in order.
-
-        Parameters
-        ----------
-        stream : Stream or None
-            None: one of these rows' own; draws are the same each time.
-        """
-        stream, first_row = stream or Stream.from_random_state(0), 0
-        below = self.rows.pieces(stream) if isinstance(self.rows, FeatureRows) else (
-            self.rows.pieces()
-        )  # fmt: skip
-        for states in below:
-            yield self._features(states, stream, first_row)
-            first_row += states.shape[0]
-
-    def batches(self, batch_size, stream, *, skip=0):
-        """Yield one epoch in the order that the rows themselves would have."""
-        first_row = skip * batch_size
-        for states in self.rows.batches(batch_size, stream, skip=skip):
-            yield self._features(states, stream, first_row)
-            first_row += states.shape[0]
-
-
-def _can_be_kept(rows):
-    """Tell whether features are the same, and shuffled in the same order, if they are kept."""
-    if isinstance(rows, FeatureRows):
-        return not rows.drawn and _can_be_kept(rows.rows)
-    return isinstance(rows, ArrayRows)
-
-
-def _kept(rows, n_rows):
-    """Return feature rows as an array where it is small enough, else as they are."""
-    if not _can_be_kept(rows) or 4 * n_rows * rows.n_columns > KEEP_BYTES:
-        return rows
-    whole, first = np.empty((n_rows, rows.n_columns), np.float32), 0
-    for piece in rows.pieces():
-        whole[first : first + len(piece)] = piece
-        first += len(piece)
-    return ArrayRows(whole)
+    state = rule.start(model.replace(layers=[usual.layers[0], model.layers[1]]), stream)
+    own = state.particles
+    if own is not None and below is not None:
+        chosen = np.arange(len(own)) % len(below)
+        further = own[1][:, below[0].shape[1] :]
+        columns = np.concatenate([below[0][chosen], further], axis=1)
+        state.particles = Particles([below[1][chosen], columns])
+    return state
 
 
 def turned_over(model, below):
@@ -380,7 +310,7 @@ class StackTrainer:
         """Return what machine `l + 1` reads."""
         drawn = self.settings[l + 1].features == "samples"
         rows = FeatureRows(data, machine, l, drawn=drawn, n_threads=self.n_threads)
-        return _kept(rows, self.n_rows)
+        return kept(rows, self.n_rows)
 
     def _start(self, machines, data, history=(), particles=None):
         """Make the run of the machine above `machines`; nothing is changed if that fails.
@@ -391,17 +321,16 @@ class StackTrainer:
         visible, hidden, settings = self.layers[l], self.layers[l + 1], self.settings[l]
         moments = self._moments if l == 0 else survey(data, visible, n_threads=self.n_threads)
         stream = Stream.from_random_state(child_seed(self.seed, l))
-        model = _first_machine(visible, hidden, moments, stream)
+        model = usual = _first_machine(visible, hidden, moments, stream)
         if l and settings.transposed:
-            model = turned_over(model, machines[-1])
+            model = turned_over(usual, machines[-1])
         trainer = Trainer(
             model, settings.rule, settings.optimizer, settings.schedule(model.layers),
             stream=stream, batch_size=settings.batch_size, n_threads=self.n_threads,
         )  # fmt: skip
-        if l and settings.transposed:
-            # (a run that is restored gets those of its checkpoint)
-            trainer.rule_state.particles = _particles_turned_over(
-                trainer.rule_state.particles, particles
+        if l and settings.transposed:  # (a run that is restored gets that of its checkpoint)
+            trainer.rule_state = _state_turned_over(
+                settings.rule, usual, model, stream.child("rule"), particles
             )
         trainer.history, trainer.labels = list(history), {"layer": l}
         trainer.frame = {**self._frame, "stack": [model_forms.as_tree(m) for m in machines]}
@@ -515,24 +444,6 @@ class StackStream:
             n_threads=self.n_threads,
         )  # fmt: skip
         return draws if drawn else means
-
-
-def stack_features(stack, states, *, n_threads=None):
-    """Return the mean activities of a stack's uppermost units.
-
-    Parameters
-    ----------
-    stack : sequence of BoltzmannMachine
-        Two layers each, bottom first.
-    states : states of the visible layer
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_hidden of the last machine), float32
-    """
-    for machine in stack:
-        states = update_layer(machine, 1, [states, None], mean=True, n_threads=n_threads)[0]
-    return states
 
 
 def pretrain(rows, layers, settings, *, random_state=None, n_threads=None, callbacks=()):

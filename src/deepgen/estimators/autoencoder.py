@@ -1,12 +1,13 @@
 """Autoencoders as scikit-learn estimators: one hidden layer, or a stack unrolled."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.backprop import forward, outputs
 from deepgen.checks import check_flag, check_integer, shown
 from deepgen.data import ArrayRows, PairedRows
+from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.networks import (
     NetworkEstimator,
     Task,
@@ -42,9 +43,7 @@ def _is_mirrored(network):
     return network.sizes[0] == network.sizes[-1] and _visible_of(network) is not None
 
 
-class _Autoencoder(
-    NetworkEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
     """What both autoencoders do once they have a network."""
 
     @property
@@ -163,12 +162,6 @@ class _Autoencoder(
     @property
     def _n_features_out(self):
         return self.model_.layers[self._n_code_layers - 1].size
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
 
 class Autoencoder(_Autoencoder):

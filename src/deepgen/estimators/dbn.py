@@ -1,17 +1,14 @@
 """The deep belief network as a scikit-learn estimator."""
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen import checkpoints, storage
 from deepgen.checks import check_integer, shown
 from deepgen.data import check_rule, is_iterable_of_batches, survey
 from deepgen.estimators import running, streaming
+from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.networks import setting
 from deepgen.estimators.settings import (
     check_callbacks,
@@ -20,10 +17,11 @@ from deepgen.estimators.settings import (
     visible_units,
 )
 from deepgen.estimators.validation import by_pieces, rows_to_learn, rows_to_read
+from deepgen.features import stack_features
 from deepgen.models import BeliefNetwork
 from deepgen.optimizers import SGD
 from deepgen.rules import as_rule
-from deepgen.stacking import Pretraining, StackStream, StackTrainer, check_layers, stack_features
+from deepgen.stacking import Pretraining, StackStream, StackTrainer, check_layers
 from deepgen.stream import seed_of
 from deepgen.units import Binary, as_units
 
@@ -31,7 +29,7 @@ from deepgen.units import Binary, as_units
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
 
 
-class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DBN(FeatureEstimator, BaseEstimator):
     """Deep belief network: layers of features over features, learned one at a time.
 
     The lowest machine learns the rows, the next one its features, and so on; the uppermost stays
@@ -325,15 +323,6 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self):
         return self.model_.sizes[-1]
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "model_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
 
 def _by_layer(value, name, n_layers):

@@ -4,17 +4,14 @@ import os
 import threading
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen import storage
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.data import ArrayRows, check_rule, is_iterable_of_batches, survey
 from deepgen.estimators import running, streaming
+from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.settings import check_settings, stream_schedule, units_for
 from deepgen.estimators.validation import (
     by_pieces,
@@ -33,7 +30,7 @@ from deepgen.states import Particles
 from deepgen.stream import Stream
 
 
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(FeatureEstimator, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
     ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
@@ -526,15 +523,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self):
         return self.model_.layers[1].size
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "model_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.
