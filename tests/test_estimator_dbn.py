@@ -5,7 +5,7 @@ import signal
 
 import numpy as np
 import pytest
-from conftest import THREADS, assert_same_bits, bars_and_stripes, random_belief_network
+from conftest import THREADS, assert_same_bits, random_belief_network
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -100,26 +100,6 @@ def test_other_visible_units(rows):
     one_hot = np.eye(3, dtype=np.uint8)[np.random.default_rng(0).integers(0, 3, (60, 2))]
     dbn = dg.DBN((5, 3), visible=dg.Softmax(3), rule="cd", n_epochs=1, random_state=0)
     assert dbn.fit_transform(one_hot.reshape(60, 6)).shape == (60, 3)
-
-
-def test_a_start_from_the_transpose_is_not_thrown_away():
-    """Would catch a first rate, or first particles, that spoil what the layer below has learned:
-    the upper machine must end with a better likelihood of the features than the lower one turned
-    over, judged exactly on drawn features of bars and stripes."""
-    X = np.repeat(bars_and_stripes(3), 20, axis=0)
-    settings = {"random_state": 0, "features": "samples", "learning_rate": 0.05, "n_epochs": 300}
-    dbn = dg.DBN((7, 9), transposed=True, **settings).fit(X)
-    lower, upper = dbn.stack_
-    drawn = np.random.default_rng(1).random((20 * len(X), 7)) < np.repeat(
-        dg.DBN.from_model(dg.BeliefNetwork.from_stack([lower])).transform(X), 20, axis=0
-    )
-    drawn = drawn.astype(np.uint8)
-    flipped = dg.BoltzmannMachine(lower.layers[::-1], [lower.weights[0].T])
-    before = dg.exact_log_likelihood(flipped, drawn)
-    gain = dg.exact_log_likelihood(upper, drawn) - before
-    assert gain.mean() > -5 * gain.std() / np.sqrt(len(X))
-    usual = dg.DBN((7, 9), **settings).fit(X).stack_[1]
-    assert (usual.weights[0] != upper.weights[0]).any()
 
 
 def test_partial_fit_gives_the_same_bits_however_the_calls_are_cut(rows):

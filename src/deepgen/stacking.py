@@ -10,7 +10,7 @@ from deepgen.data import survey
 from deepgen.features import FeatureRows, kept
 from deepgen.hooks import callbacks_for
 from deepgen.models import BoltzmannMachine
-from deepgen.optimizers import SGD, as_schedule
+from deepgen.optimizers import SGD, Linear, as_schedule
 from deepgen.passes import Site
 from deepgen.rules import CD
 from deepgen.sampling import update_layer
@@ -26,6 +26,9 @@ from deepgen.training import (
 )
 from deepgen.units import Binary
 
+# Share of the usual rate for a machine that starts where the one below has ended.
+RATE_TURNED_OVER = 0.25
+
 
 @dataclass(frozen=True)
 class Pretraining:
@@ -37,7 +40,8 @@ class Pretraining:
         None: enough for 5,000 updates.
     rule : rule, default CD(1)
     learning_rate : float, schedule or None
-        None: what an RBM of the same units takes.
+        None: what an RBM of the same units takes; a quarter of it from a start that is
+        `transposed`, and so has learned already.
     optimizer : SGD or Adam
     batch_size : int, default 100
     features : {"means", "samples"}, default "means"
@@ -76,11 +80,12 @@ class Pretraining:
             raise ValueError(f"features must be 'means' or 'samples', got {shown(self.features)}")
         check_flag(self.transposed, "transposed")
 
-    def schedule(self, layers):
+    def schedule(self, layers, *, turned_over=False):
         """Return the learning rate of a machine of these layers."""
         if self.learning_rate is not None:
             return as_schedule(self.learning_rate)
-        return default_schedule(layers, self.batch_size)
+        usual = default_schedule(layers, self.batch_size)
+        return Linear(RATE_TURNED_OVER * usual.start, 0.0) if turned_over else usual
 
     def stream_schedule(self, layers, n_rows):
         """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
@@ -322,13 +327,15 @@ class StackTrainer:
         moments = self._moments if l == 0 else survey(data, visible, n_threads=self.n_threads)
         stream = Stream.from_random_state(child_seed(self.seed, l))
         model = usual = _first_machine(visible, hidden, moments, stream)
-        if l and settings.transposed:
+        turned = l > 0 and settings.transposed
+        if turned:
             model = turned_over(usual, machines[-1])
         trainer = Trainer(
-            model, settings.rule, settings.optimizer, settings.schedule(model.layers),
-            stream=stream, batch_size=settings.batch_size, n_threads=self.n_threads,
+            model, settings.rule, settings.optimizer,
+            settings.schedule(model.layers, turned_over=turned), stream=stream,
+            batch_size=settings.batch_size, n_threads=self.n_threads,
         )  # fmt: skip
-        if l and settings.transposed:  # (a run that is restored gets that of its checkpoint)
+        if turned:  # (a run that is restored gets that of its checkpoint)
             trainer.rule_state = _state_turned_over(
                 settings.rule, usual, model, stream.child("rule"), particles
             )

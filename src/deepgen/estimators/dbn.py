@@ -43,7 +43,8 @@ class DBN(FeatureEstimator, BaseEstimator):
         See :class:`RBM`. Hidden units are binary.
     rule : {"pcd", "cd"}, rule, or sequence with one a layer, default "pcd"
     learning_rate : float, schedule, None, or sequence with one a layer
-        None: what an RBM of the same units takes, decaying to zero.
+        None: what an RBM of the same units takes, decaying to zero; a quarter of it for a layer
+        that starts `transposed`.
     optimizer : SGD, Adam, None, or sequence with one a layer
     batch_size : int, default 100
     n_epochs : int, None, or sequence with one a layer
