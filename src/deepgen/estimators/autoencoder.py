@@ -316,9 +316,11 @@ class DeepAutoencoder(_Autoencoder):
     ----------
     n_hidden : sequence of int, default (1000, 500, 250, 30)
         Sizes of the encoder's layers; the last is the code. With `pretrained` its sizes count.
-    pretrained : list of BoltzmannMachine, Pretraining or None
-        Two-layer machines, bottom first; or settings of a greedy pretraining that `fit` does
-        first, which pays on many rows (thousands of updates a layer). None: random start.
+    pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
+        A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,
+        bottom first; or settings of a greedy pretraining that `fit` does first, for every layer
+        or one for each, which pays on many rows (thousands of updates a layer). None: random
+        start.
     visible : {"binary", "gaussian"} or Units, default "binary"
         See :class:`Autoencoder`; with machines in `pretrained` theirs count.
     code : {"linear", "logistic"}, default "linear"
@@ -334,6 +336,7 @@ class DeepAutoencoder(_Autoencoder):
     stack_ : list of BoltzmannMachine or None
         What the network was unrolled from.
     history_ : list of dict
+        One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
     n_features_in_, n_updates_ : int
     """
 
@@ -361,7 +364,10 @@ class DeepAutoencoder(_Autoencoder):
         self.verbose = verbose
 
     def fit(self, X, y=None, *, resume=None):
-        """Learn from rows; see :meth:`Autoencoder.fit`."""
+        """Learn from rows; see :meth:`Autoencoder.fit`.
+
+        `resume` goes on in the pretraining too.
+        """
         self._check_settings()
         check_sizes(self.n_hidden)
         check_choice(self.code, "code", ("linear", "logistic"))

@@ -95,9 +95,10 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     ----------
     n_hidden : sequence of int, default (500, 500)
         Sizes of the hidden layers. With machines in `pretrained` their sizes count.
-    pretrained : list of BoltzmannMachine, Pretraining or None
-        Two-layer machines, bottom first; or settings of a greedy pretraining that `fit` does
-        first, on all rows. None: random start.
+    pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
+        A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,
+        bottom first; or settings of a greedy pretraining that `fit` does first, on all rows: for
+        every layer or one for each. None: random start.
     visible : {"binary", "gaussian"} or Units, default "binary"
         What the columns are for the greedy pretraining; not read without it.
     activation : {"logistic", "rectified"}, default "logistic"
@@ -127,6 +128,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     stack_ : list of BoltzmannMachine or None
         What the hidden layers started from.
     history_ : list of dict
+        One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
     n_features_in_, n_updates_ : int
     """
 
@@ -166,8 +168,8 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         y : array-like of shape (n_samples,)
             Labels; `unlabelled` where there is none.
         resume : str, path-like or None
-            A file that :class:`deepgen.Checkpoint` has written while the network was trained: the
-            run goes on from there with the same bits; see :meth:`RBM.fit`.
+            A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, in
+            the pretraining or in the fine-tuning, with the same bits; see :meth:`RBM.fit`.
 
         Returns
         -------
