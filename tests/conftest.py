@@ -90,6 +90,18 @@ def random_model(kinds, seed, sizes=None, scale=0.5, **options):
     return dg.BoltzmannMachine(layers, weights)
 
 
+def random_belief_network(kinds, seed, sizes=None, scale=0.5, **options):
+    """A belief network with layers of these kinds; nothing of its recognition side is shared."""
+    rng = np.random.default_rng(seed)
+    sizes = [SMALL[kind] for kind in kinds] if sizes is None else sizes
+    layers = []
+    for l in range(len(kinds) - 2):
+        lower, upper = (random_units(kinds[m], rng, sizes[m], **options) for m in (l, l + 1))
+        weights = rng.normal(0.0, scale, (2, sizes[l], sizes[l + 1]))
+        layers.append(dg.BeliefLayer(lower, upper, *weights))
+    return dg.BeliefNetwork(layers, random_model(kinds[-2:], seed, sizes[-2:], scale, **options))
+
+
 def random_states(units, n_rows, rng):
     """States of a layer, each unit by itself; softmax groups may be missing."""
     if isinstance(units, dg.Gaussian):

@@ -61,6 +61,19 @@ class UnitIntervalRBM(dg.RBM):
     # `score` calls score_samples: mapped there once
 
 
+class UnitIntervalDBN(dg.DBN):
+    """The binary default of a stack, fed with reals."""
+
+    def fit(self, X, y=None):
+        return super().fit(_to_unit_interval(X))
+
+    def partial_fit(self, X, y=None):
+        return super().partial_fit(_to_unit_interval(X))
+
+    def transform(self, X):
+        return super().transform(_to_unit_interval(X))
+
+
 class UnitIntervalMixture(dg.MixtureOfBernoullis):
     """A mixture of binary columns, fed with reals in the same way."""
 
@@ -100,6 +113,8 @@ SUPERVISED = {
 ESTIMATORS = {
     "gaussian": dg.RBM(n_hidden=4, visible="gaussian", n_epochs=2, random_state=0),
     "binary": UnitIntervalRBM(n_hidden=4, n_epochs=2, random_state=0),
+    "dbn": dg.DBN((4, 3), visible="gaussian", n_epochs=2, random_state=0),
+    "binary dbn": UnitIntervalDBN((4, 3), n_epochs=2, random_state=0),
     "mixture": UnitIntervalMixture(4, max_iter=3, random_state=0),
     "autoencoder": dg.Autoencoder(4, visible="gaussian", n_epochs=2, random_state=0),
     "binary autoencoder": UnitIntervalAutoencoder(4, n_epochs=2, random_state=0),

@@ -8,11 +8,10 @@ import reference
 from conftest import THREADS, assert_same_bits
 
 import deepgen as dg
-from deepgen.data import ArrayRows, PairedRows
+from deepgen.data import PairedRows
 from deepgen.fine_tuning import NetworkTrainer, Objective, loss_by_row
 from deepgen.losses import CrossEntropy, SquaredError
 from deepgen.models import Network, NetworkLayer
-from deepgen.stacking import FeatureRows, Pretraining, pretrain
 from deepgen.stream import Stream
 
 STEPS = {"rtol": 2e-4, "atol": 2e-5}
@@ -252,37 +251,3 @@ def test_objectives_refuse_numbers_without_a_meaning(options):
     """Would catch a dropout of everything."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Objective(SquaredError(), **options)
-
-
-# -------------------------------------------------------------------------------- pretraining
-
-
-def test_a_stack_equals_its_layers_trained_by_hand():
-    """Would catch seeds, starts or features that differ from those of single machines."""
-    rng = np.random.default_rng(0)
-    X = (rng.random((300, 12)) < 0.4).astype(np.uint8)
-    settings = Pretraining(n_epochs=2, batch_size=50)
-    layers = [dg.Binary(12), dg.Binary(8), dg.Binary(5)]
-    stack = pretrain(ArrayRows(X), layers, settings, random_state=7)
-    features = X
-    for l, size in enumerate((8, 5)):
-        rbm = dg.RBM(size, rule=dg.CD(), n_epochs=2, batch_size=50,
-                     random_state=dg.child_seed(7, l)).fit(features)  # fmt: skip
-        assert_same_bits(stack[l].weights[0], rbm.model_.weights[0])
-        features = rbm.transform(features)
-
-
-def test_streamed_features_equal_kept_ones(monkeypatch):
-    """Would catch an order or a cut of rows that changes what a layer learns from."""
-    X = (np.random.default_rng(0).random((301, 12)) < 0.4).astype(np.uint8)
-    layers = [dg.Binary(12), dg.Binary(8), dg.Gaussian(3, learn_precision=False)]
-    settings = Pretraining(n_epochs=1, batch_size=50)
-    kept = pretrain(ArrayRows(X), layers, settings, random_state=1)
-    monkeypatch.setattr("deepgen.stacking.KEEP_BYTES", 0)
-    streamed = pretrain(ArrayRows(X), layers, settings, random_state=1)
-    for one, other in zip(kept, streamed, strict=True):
-        assert_same_bits(one.weights[0], other.weights[0])
-    rows = FeatureRows(ArrayRows(X), kept[:1])
-    batches = list(rows.batches(50, Stream(0)))
-    for one, other in zip(rows.batches(50, Stream(0), skip=3), batches[3:], strict=True):
-        assert_same_bits(one, other)

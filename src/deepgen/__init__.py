@@ -31,7 +31,14 @@ from deepgen.likelihood import (
 )
 from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
 from deepgen.minimizers import LBFGS, ConjugateGradient
-from deepgen.models import BernoulliMixture, BoltzmannMachine, Network, NetworkLayer
+from deepgen.models import (
+    BeliefLayer,
+    BeliefNetwork,
+    BernoulliMixture,
+    BoltzmannMachine,
+    Network,
+    NetworkLayer,
+)
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
 from deepgen.rules import CD, PCD, Sparsity
@@ -46,6 +53,7 @@ from deepgen.unrolling import encoder, unrolled
 if TYPE_CHECKING:
     from deepgen import plots
     from deepgen.estimators import (
+        DBN,
         RBM,
         Autoencoder,
         DeepAutoencoder,
@@ -59,6 +67,7 @@ if TYPE_CHECKING:
 # rest, and who needs the core alone does not need it. Pictures are for those who draw them.
 _LATER = {
     "Autoencoder": "deepgen.estimators",
+    "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
     "DeepRegressor": "deepgen.estimators",
@@ -70,12 +79,15 @@ _LATER = {
 
 __all__ = [
     "CD",
+    "DBN",
     "LBFGS",
     "PCD",
     "RBM",
     "SGD",
     "Adam",
     "Autoencoder",
+    "BeliefLayer",
+    "BeliefNetwork",
     "BernoulliMixture",
     "Binary",
     "BoltzmannMachine",

@@ -8,13 +8,22 @@ import warnings
 
 from deepgen import storage
 from deepgen.checks import as_path, check_integer, check_number
-from deepgen.hooks import require_machine
+from deepgen.hooks import reads_data, require_machine
 from deepgen.likelihood import pseudo_log_likelihood
+from deepgen.models import Parameters
 from deepgen.monitors import check_watched
 from deepgen.states import as_states
 from deepgen.units import Gaussian
 
 logger = logging.getLogger("deepgen")
+
+# Which run of a stack has a number: the fine-tuning of a network, or the machine that reads the
+# data. Names that a callback of the user's gives may be in all of them.
+_OF_NETWORKS = ("loss", "validation_loss")
+_OF_DATA = (
+    "pseudo_log_likelihood", "log_likelihood", "log_partition", "log_partition_error",
+    "free_energy_train", "free_energy_valid", "free_energy_gap",
+)  # fmt: skip
 
 
 class _Watch:
@@ -33,6 +42,15 @@ class _Watch:
     def reset(self):
         self.best, self.best_epoch, self.waited = -math.inf, 0, 0
         self._warned = False
+
+    def is_for(self, trainer):
+        """Tell whether a run of a stack has what is watched; a function of the model sees all."""
+        if isinstance(self._of, str):
+            of_network = not isinstance(trainer.parameters, Parameters)
+            if self._of in (*_OF_NETWORKS, *_OF_DATA):
+                return of_network if self._of in _OF_NETWORKS else reads_data(trainer)
+            return True
+        return callable(self._of) or reads_data(trainer)
 
     def check(self, trainer):
         """Raise ValueError where the rows are none of the model's."""
@@ -118,6 +136,10 @@ class EarlyStopping:
 
     Notes
     -----
+    In a stack, rows and the numbers of this library's monitors are watched while its lowest
+    machine learns, ``"loss"`` and ``"validation_loss"`` in the fine-tuning, functions and other
+    names in each of its runs.
+
     The default learning rate decays over `n_epochs`: a run that is stopped has not come to its
     small steps. Where there is time, let it end, and keep the best epoch.
     """
@@ -137,6 +159,10 @@ class EarlyStopping:
     def best_epoch(self):
         """Epoch of the best number; 0 before the first."""
         return self._watch.best_epoch
+
+    def is_for(self, trainer):
+        """In a stack, tell whether this run has what is watched."""
+        return self._watch.is_for(trainer)
 
     def begin(self, trainer):
         """Forget earlier runs."""
@@ -193,6 +219,10 @@ class ReduceLearningRate:
         check_number(min_scale, "min_scale", 0.0, 1.0)
         self._watch = _Watch(watched, patience, min_delta, mode)
         self.factor, self.min_scale = factor, min_scale
+
+    def is_for(self, trainer):
+        """In a stack, tell whether this run has what is watched."""
+        return self._watch.is_for(trainer)
 
     def begin(self, trainer):
         """Forget earlier runs."""

@@ -145,7 +145,7 @@ class NetworkTrainer(TrainingLoop):
     ----------
     history : list of dict
         One entry an epoch; ``loss`` is the mean objective of its updates, each before its step.
-    n_updates, epoch, batch, rate_scale, whole, stopped, finished, frame
+    n_updates, epoch, batch, rate_scale, whole, stopped, finished, frame, labels
         See :class:`~deepgen.loop.TrainingLoop`.
     """
 

@@ -9,6 +9,9 @@ run. It may also have some of these methods:
                                         run is whole, and ``trainer.state()`` is what goes on
 ``finish(trainer)``                     after the last epoch; may change the parameters
 ``end(trainer, error)``                 at last, and after an error too (None: there was none)
+``is_for(trainer)``                     in a stack, whose layers are runs of their own and whose
+                                        fine-tuning is another one: whether to take part in this
+                                        run (``trainer.labels`` says ``layer``); without it: in all
 ``state()``, ``restore(state)``         plain data and arrays that a checkpoint keeps; changed by
                                         replacing them, never in place
 ======================================  ==========================================================
@@ -30,6 +33,16 @@ def require_machine(trainer, who):
             f"{who} needs a run of a Boltzmann machine, got a {type(trainer).__name__}; of "
             "networks watch 'loss' or 'validation_loss', or a function of the network"
         )
+
+
+def callbacks_for(callbacks, trainer):
+    """Return those of the callbacks of a stack that take part in this run of it."""
+    return [c for c in callbacks if not hasattr(c, "is_for") or c.is_for(trainer)]
+
+
+def reads_data(trainer):
+    """Tell whether a run is that of a machine whose visible units are the data's columns."""
+    return isinstance(trainer.parameters, Parameters) and not trainer.labels.get("layer")
 
 
 class Hooks:

@@ -143,6 +143,8 @@ class TrainingLoop(ABC):
     frame : dict
         Plain data and arrays that a checkpoint keeps around the run for those who made it: the
         settings that it must agree with, finished layers of a stack. The run does not read it.
+    labels : dict
+        Plain data that each line of the history gets: in a stack the number of the layer.
     """
 
     def __init__(self, parameters, optimizer, schedule, *, stream, batch_size, n_threads):
@@ -153,7 +155,7 @@ class TrainingLoop(ABC):
         self.history = []
         self.learning_rate, self.rate_scale = float(schedule(0.0)), 1.0
         self.whole, self.stopped, self.finished = True, False, False
-        self.frame = {}
+        self.frame, self.labels = {}, {}
         self._n_rows, self._seconds = 0, 0.0  # of the epoch that has begun
         self._good = self.parameters.snapshot()
         self._before = None  # what the reports of an epoch may change, as it was before them
@@ -372,7 +374,7 @@ class TrainingLoop(ABC):
             "weight_max": max(
                 float(np.abs(w).max()) for w in self.parameters.weights if w is not None
             ),
-            **numbers,
+            **self.labels, **numbers,
         }  # fmt: skip
         self.history.append(entry)
         self.batch, self._n_rows, self._seconds = 0, 0, 0.0

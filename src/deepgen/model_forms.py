@@ -5,10 +5,18 @@ them, and builds the model. Names are looked up here, never imported. Files, and
 covers, are the business of ``storage.py``.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepgen.models import BernoulliMixture, BoltzmannMachine, Network, NetworkLayer
+from deepgen.models import (
+    BeliefLayer,
+    BeliefNetwork,
+    BernoulliMixture,
+    BoltzmannMachine,
+    Network,
+    NetworkLayer,
+)
 from deepgen.models.network import ACTIVATIONS
 from deepgen.units import Binary, Gaussian, Softmax
 
@@ -103,6 +111,29 @@ def form_of(config):
     return form
 
 
+def as_tree(model):
+    """Return a model as a tree that a checkpoint can hold."""
+    return dict(zip(("model", "tensors"), describe(model), strict=True))
+
+
+def from_tree(tree):
+    """Return the model that :func:`as_tree` was called on.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        config, tensors = tree["model"], tree["tensors"]
+        form = form_of(config)
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no model: {error}") from None
+    require(found == form.shapes(config), "tensors of other names or shapes")
+    return form.build(config, tensors)
+
+
 def _check_list_of_layers(layers, least):
     require(
         isinstance(layers, list) and least <= len(layers) <= MAX_LAYERS,
@@ -116,17 +147,48 @@ def _check_list_of_layers(layers, least):
 # --- Boltzmann machines -----------------------------------------------------------------------
 
 
-def _describe_machine(model):
+def _describe_units(units, name):
+    """Entry of a layer of units, and its tensors."""
     tags = {kind: tag for tag, kind in _UNITS.items()}
+    if type(units) not in tags:
+        place = re.sub(r"[.]([0-9]+)", r"[\1]", name)
+        raise ValueError(
+            f"{place} is a {type(units).__name__}, which the file format does not know; it knows "
+            f"{', '.join(kind.__name__ for kind in tags)}"
+        )
+    tensors = {f"{name}.{own}": value for own, value in units.parameters().items()}
+    return {"units": tags[type(units)], "size": units.size, **units.options()}, tensors
+
+
+def _check_units(layer):
+    """Raise ValueError unless an entry of known size is one of units."""
+    tag = layer.get("units")
+    require(isinstance(tag, str) and tag in _UNITS, f"unknown units {tag!r}")
+    for name, value in layer.items():
+        kind = _UNIT_OPTIONS[tag].get(name)
+        known = name in ("units", "size") or (kind is not None and type(value) is kind)
+        require(known, f"unknown or invalid layer option {name!r}")
+    if tag == "softmax":
+        count = layer.get("n_categories")
+        require(is_count(count, layer["size"]), "softmax has no valid n_categories")
+
+
+def _shapes_of_units(layer, name):
+    return {f"{name}.{own}": (layer["size"],) for own in _VECTORS[layer["units"]]}
+
+
+def _build_units(layer, name, tensors):
+    options = {own: layer[own] for own in _UNIT_OPTIONS[layer["units"]] if own in layer}
+    vectors = {own: tensors[f"{name}.{own}"] for own in _VECTORS[layer["units"]]}
+    return _UNITS[layer["units"]](**options, **vectors)
+
+
+def _describe_machine(model):
     layers, tensors = [], {}
     for l, layer in enumerate(model.layers):
-        if type(layer) not in tags:
-            raise ValueError(
-                f"layers[{l}] is a {type(layer).__name__}, which the file format does not know; "
-                f"it knows {', '.join(kind.__name__ for kind in tags)}"
-            )
-        layers.append({"units": tags[type(layer)], "size": layer.size, **layer.options()})
-        tensors |= {f"layers.{l}.{name}": value for name, value in layer.parameters().items()}
+        entry, own = _describe_units(layer, f"layers.{l}")
+        layers.append(entry)
+        tensors |= own
     tensors |= {f"weights.{l}": matrix for l, matrix in enumerate(model.weights)}
     return {"layers": layers, "observed": list(model.observed)}, tensors
 
@@ -135,15 +197,7 @@ def _check_machine(config):
     layers, observed = config["layers"], config["observed"]
     _check_list_of_layers(layers, 2)
     for layer in layers:
-        tag = layer.get("units")
-        require(isinstance(tag, str) and tag in _UNITS, f"unknown units {tag!r}")
-        for name, value in layer.items():
-            kind = _UNIT_OPTIONS[tag].get(name)
-            known = name in ("units", "size") or (kind is not None and type(value) is kind)
-            require(known, f"unknown or invalid layer option {name!r}")
-        if tag == "softmax":
-            count = layer.get("n_categories")
-            require(is_count(count, layer["size"]), "softmax has no valid n_categories")
+        _check_units(layer)
     require(
         isinstance(observed, list)
         and all(type(l) is int and 0 <= l < len(layers) for l in observed)
@@ -155,21 +209,80 @@ def _check_machine(config):
 def _shapes_of_machine(config):
     shapes, layers = {}, config["layers"]
     for l, layer in enumerate(layers):
-        for name in _VECTORS[layer["units"]]:
-            shapes[f"layers.{l}.{name}"] = (layer["size"],)
+        shapes |= _shapes_of_units(layer, f"layers.{l}")
         if l + 1 < len(layers):
             shapes[f"weights.{l}"] = (layer["size"], layers[l + 1]["size"])
     return shapes
 
 
 def _build_machine(config, tensors):
-    layers = []
-    for l, layer in enumerate(config["layers"]):
-        options = {name: layer[name] for name in _UNIT_OPTIONS[layer["units"]] if name in layer}
-        vectors = {name: tensors[f"layers.{l}.{name}"] for name in _VECTORS[layer["units"]]}
-        layers.append(_UNITS[layer["units"]](**options, **vectors))
+    layers = [
+        _build_units(layer, f"layers.{l}", tensors) for l, layer in enumerate(config["layers"])
+    ]
     weights = [tensors[f"weights.{l}"] for l in range(len(layers) - 1)]
     return BoltzmannMachine(layers, weights, observed=config["observed"])
+
+
+# --- belief networks --------------------------------------------------------------------------
+
+
+def _describe_belief_network(model):
+    layers, tensors = [], {}
+    for l, layer in enumerate(model.layers):
+        entry = {}
+        for side in ("lower", "upper"):
+            entry[side], own = _describe_units(getattr(layer, side), f"layers.{l}.{side}")
+            tensors |= own
+        layers.append(entry)
+        tensors[f"generative.{l}"] = layer.generative
+        tensors[f"recognition.{l}"] = layer.recognition
+    top, own = _describe_machine(model.top)
+    tensors |= {f"top.{name}": value for name, value in own.items()}
+    return {"layers": layers, "top": top}, tensors
+
+
+def _check_belief_network(config):
+    layers, top = config["layers"], config["top"]
+    require(
+        isinstance(layers, list) and len(layers) <= MAX_LAYERS - 2,
+        f"layers must be a list of at most {MAX_LAYERS - 2}",
+    )
+    for layer in layers:
+        require(
+            isinstance(layer, dict) and set(layer) == {"lower", "upper"},
+            "a layer is not an object of lower and upper units",
+        )
+        _check_list_of_layers(list(layer.values()), 2)
+        for units in layer.values():
+            _check_units(units)
+    require(
+        isinstance(top, dict) and set(top) == {"layers", "observed"},
+        "top is not an object of layers and observed",
+    )
+    _check_machine(top)
+    require(len(top["layers"]) == 2, "top has not two layers")
+
+
+def _shapes_of_belief_network(config):
+    shapes = {f"top.{name}": shape for name, shape in _shapes_of_machine(config["top"]).items()}
+    for l, layer in enumerate(config["layers"]):
+        for side, units in layer.items():
+            shapes |= _shapes_of_units(units, f"layers.{l}.{side}")
+        size = (layer["lower"]["size"], layer["upper"]["size"])
+        shapes |= {f"generative.{l}": size, f"recognition.{l}": size}
+    return shapes
+
+
+def _build_belief_network(config, tensors):
+    layers = [
+        BeliefLayer(
+            *(_build_units(layer[s], f"layers.{l}.{s}", tensors) for s in ("lower", "upper")),
+            tensors[f"generative.{l}"], tensors[f"recognition.{l}"],
+        )
+        for l, layer in enumerate(config["layers"])
+    ]  # fmt: skip
+    own = {name[4:]: value for name, value in tensors.items() if name.startswith("top.")}
+    return BeliefNetwork(layers, _build_machine(config["top"], own))
 
 
 # --- mixtures ---------------------------------------------------------------------------------
@@ -254,6 +367,10 @@ FORMS = {
     "BoltzmannMachine": Form(
         BoltzmannMachine, frozenset({"layers", "observed"}),
         _describe_machine, _check_machine, _shapes_of_machine, _build_machine,
+    ),
+    "BeliefNetwork": Form(
+        BeliefNetwork, frozenset({"layers", "top"}), _describe_belief_network,
+        _check_belief_network, _shapes_of_belief_network, _build_belief_network,
     ),
     "BernoulliMixture": Form(
         BernoulliMixture, frozenset({"n_features", "n_components"}),

@@ -2,7 +2,7 @@
 
 
 from deepgen.checks import check_integer
-from deepgen.hooks import require_machine
+from deepgen.hooks import reads_data, require_machine
 from deepgen.likelihood import free_energy
 from deepgen.likelihood.trajectory import Trajectory
 from deepgen.models import BoltzmannMachine
@@ -93,6 +93,10 @@ class LikelihoodMonitor:
         self.random_state, self.n_threads = random_state, n_threads
         self._trajectory = self._known = None
 
+    def is_for(self, trainer):
+        """In a stack, tell whether this run is that of the lowest machine."""
+        return reads_data(trainer)
+
     def begin(self, trainer):
         """Look at the rows before any work; forget earlier runs."""
         require_machine(trainer, "LikelihoodMonitor")
@@ -154,6 +158,10 @@ class FreeEnergyGap:
             as_states(X_train, "X_train"), as_states(X_valid, "X_valid"),
         )  # fmt: skip
         self.n_threads = n_threads
+
+    def is_for(self, trainer):
+        """In a stack, tell whether this run is that of the lowest machine."""
+        return reads_data(trainer)
 
     def begin(self, trainer):
         """Look at the rows before any work."""

@@ -4,42 +4,69 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepgen.backprop import outputs
-from deepgen.checks import check_integer, shown
-from deepgen.data import ArrayRows, survey
-from deepgen.optimizers import SGD, as_schedule
+from deepgen import model_forms
+from deepgen.checks import check_flag, check_integer, shown
+from deepgen.data import survey
+from deepgen.features import FeatureRows, kept
+from deepgen.hooks import callbacks_for
+from deepgen.models import BoltzmannMachine
+from deepgen.optimizers import SGD, Linear, as_schedule
+from deepgen.passes import Site
 from deepgen.rules import CD
-from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.training import HIDDEN_BIAS, Trainer, default_schedule, initial_model
+from deepgen.sampling import update_layer
+from deepgen.states import Particles
+from deepgen.stream import DATA, Stream, child_seed, seed_of
+from deepgen.training import (
+    HIDDEN_BIAS,
+    Trainer,
+    default_epochs,
+    default_schedule,
+    default_stream_schedule,
+    initial_model,
+)
 from deepgen.units import Binary
-from deepgen.unrolling import encoder
 
-# Features of a layer are kept where they take at most this many bytes, else made batch by batch.
-KEEP_BYTES = 2**29
+# Share of the usual rate for a machine that starts where the one below has ended.
+RATE_TURNED_OVER = 0.25
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Settings of the greedy training of each layer.
+    """Settings of the greedy training of a layer, or of each layer alike.
 
     Parameters
     ----------
-    n_epochs : int, default 10
+    n_epochs : int or None, default 10
+        None: enough for 5,000 updates.
     rule : rule, default CD(1)
-    learning_rate : schedule or None
-        None: what an RBM of the same units takes.
+    learning_rate : float, schedule or None
+        None: what an RBM of the same units takes; a quarter of it from a start that is
+        `transposed`, and so has learned already.
     optimizer : SGD or Adam
     batch_size : int, default 100
+    features : {"means", "samples"}, default "means"
+        What the layer reads of the one below: the mean activities of its units, or states, drawn
+        anew for each presentation of a row.
+    transposed : bool, default False
+        Start from the machine below, turned over: its weights transposed, its biases swapped. A
+        belief network of the two then starts as the lower machine's own distribution. The layer
+        must have at least as many units as the visible layer of the machine below; further
+        ones start with small random weights. All of these must be binary. Particles of PCD, where
+        both machines have them, start as those of the machine below. The lowest layer has
+        nothing below and starts as always.
     """
 
-    n_epochs: int = 10
+    n_epochs: int | None = 10
     rule: object = field(default_factory=CD)
     learning_rate: object = None
     optimizer: object = field(default_factory=SGD)
     batch_size: int = 100
+    features: str = "means"
+    transposed: bool = False
 
     def __post_init__(self):
-        check_integer(self.n_epochs, "n_epochs")
+        if self.n_epochs is not None:
+            check_integer(self.n_epochs, "n_epochs")
         check_integer(self.batch_size, "batch_size")
         if isinstance(self.rule, type) or not hasattr(self.rule, "phases"):
             raise ValueError(f"rule must be dg.CD(...) or dg.PCD(...), got {shown(self.rule)}")
@@ -49,79 +76,391 @@ class Pretraining:
             )
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
+        if not isinstance(self.features, str) or self.features not in ("means", "samples"):
+            raise ValueError(f"features must be 'means' or 'samples', got {shown(self.features)}")
+        check_flag(self.transposed, "transposed")
 
-    def schedule(self, layers):
+    def schedule(self, layers, *, turned_over=False):
         """Return the learning rate of a machine of these layers."""
         if self.learning_rate is not None:
             return as_schedule(self.learning_rate)
-        return default_schedule(layers)
+        usual = default_schedule(layers, self.batch_size)
+        return Linear(RATE_TURNED_OVER * usual.start, 0.0) if turned_over else usual
+
+    def stream_schedule(self, layers, n_rows):
+        """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
+        if self.learning_rate is not None:
+            return as_schedule(self.learning_rate)
+        return default_stream_schedule(layers, n_rows)
+
+    def epochs(self, n_rows):
+        """Return the number of epochs on so many rows."""
+        return default_epochs(n_rows, self.batch_size) if self.n_epochs is None else self.n_epochs
 
 
-class FeatureRows:
-    """The features of rows, made batch by batch.
+def settings_by_layer(settings, n_machines):
+    """Return one Pretraining for each machine of a stack.
 
     Parameters
     ----------
-    rows : ArrayRows
-    stack : sequence of BoltzmannMachine
+    settings : Pretraining or sequence of Pretraining
+    n_machines : int
+    """
+    if isinstance(settings, Pretraining):
+        return [settings] * n_machines
+    if not is_greedy(settings) or len(settings) != n_machines:
+        raise ValueError(
+            f"pretrained must hold one dg.Pretraining(...) for each of {n_machines} layers, got "
+            f"{shown(settings)}"
+        )
+    return list(settings)
+
+
+def is_greedy(settings):
+    """Tell whether these are settings of a greedy pretraining: one, or a sequence by layer."""
+    several = isinstance(settings, list | tuple) and bool(settings)
+    parts = settings if several else [settings]
+    return all(isinstance(part, Pretraining) for part in parts)
+
+
+def check_layers(layers, settings):
+    """Raise ValueError where layers cannot be stacked with these settings, before any work.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+        Sized, bottom first.
+    settings : sequence of Pretraining
+        One for each machine.
+    """
+    for l in range(1, len(layers) - 1):
+        if not settings[l].transposed:
+            continue
+        lowest, hidden = layers[l - 1], layers[l + 1]
+        for number, units in ((l - 1, lowest), (l, layers[l]), (l + 1, hidden)):
+            if not isinstance(units, Binary) or units.n_copies != 1:
+                raise ValueError(
+                    f"transposed needs binary units in layers {l - 1} to {l + 1}, which change "
+                    f"places, got {units!r} in layer {number}; leave transposed out"
+                )
+        if hidden.size < lowest.size:
+            raise ValueError(
+                f"transposed needs a layer {l + 1} of at least the {lowest.size} units of layer "
+                f"{l - 1}, whose place it takes, got {hidden.size}; make it larger, or leave "
+                "transposed out"
+            )
+
+
+def _state_turned_over(rule, usual, model, stream, below):
+    """Return the state of a rule for a machine that starts as the one below it, upside down.
+
+    Offsets are those of the data: the visible biases no longer tell their mean, so the usual start
+    does. Particles of the lower machine are samples of that distribution: from independent units
+    PCD would first unlearn what the start has (docs/decisions.md).
+    """
+    state = rule.start(model.replace(layers=[usual.layers[0], model.layers[1]]), stream)
+    own = state.particles
+    if own is not None and below is not None:
+        chosen = np.arange(len(own)) % len(below)
+        further = own[1][:, below[0].shape[1] :]
+        columns = np.concatenate([below[0][chosen], further], axis=1)
+        state.particles = Particles([below[1][chosen], columns])
+    return state
+
+
+def turned_over(model, below):
+    """Return a machine that starts as the one below it, upside down.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+        The usual start; its hidden units beyond the visible ones of `below` stay as they are.
+    below : BoltzmannMachine
+
+    Returns
+    -------
+    BoltzmannMachine
+        ``W = W_below^T``, visible bias = hidden bias of `below`, hidden bias = its visible bias.
+    """
+    lowest, middle = below.layers
+    weights, bias = np.array(model.weights[0]), np.array(model.layers[1].bias)
+    weights[:, : lowest.size] = below.weights[0].T
+    bias[: lowest.size] = lowest.bias
+    layers = [model.layers[0].replace(bias=middle.bias), model.layers[1].replace(bias=bias)]
+    return BoltzmannMachine(layers, [weights])
+
+
+def _first_machine(visible, hidden, moments, stream):
+    """Return the machine that a layer starts from, as an RBM of the same units would."""
+    if isinstance(hidden, Binary):
+        hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
+    n_rows, mean, variance = moments
+    return initial_model(visible, hidden, mean, variance, n_rows, stream)
+
+
+class StackTrainer:
+    """A greedy run from the bottom up: finished machines, and the run of the next one.
+
+    Machine `l` trains with ``child_seed(random_state, l)`` on the features of the machine below.
+    Each is a run of its own: callbacks begin and end with it, and one that asks for the end ends
+    the training of that layer. Lines of the history say ``layer``, from 0.
+
+    Parameters
+    ----------
+    rows : ArrayRows or IterableRows
+    layers : sequence of Units
+        The visible layer and the hidden ones, each with a size.
+    settings : Pretraining or sequence of Pretraining
+        One for all machines, or one for each.
+    moments : tuple of (n_rows, mean, variance) or None
+        Of the rows; None: measured here.
+    random_state : int, RandomState, Generator or None
+    frame : dict or None
+        What checkpoints keep around the run (:attr:`deepgen.loop.TrainingLoop.frame`); the
+        finished machines are added to it as ``"stack"``.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    machines : list of BoltzmannMachine
+        Finished ones below the one that learns, bottom first.
+    trainer : Trainer
+        Of the machine that learns; in the end of the topmost one.
     """
 
-    def __init__(self, rows, stack, n_threads=None):
-        self.rows, self.network, self.n_threads = rows, encoder(stack), n_threads
-        self.n_rows, self.n_columns = rows.n_rows, self.network.sizes[-1]
+    def __init__(
+        self, rows, layers, settings, *, moments=None, random_state=None, frame=None,
+        n_threads=None,
+    ):  # fmt: skip
+        self.layers, self.n_threads = list(layers), n_threads
+        self.settings = settings_by_layer(settings, len(self.layers) - 1)
+        check_layers(self.layers, self.settings)
+        self.seed, self._frame, self._callbacks = seed_of(random_state), frame or {}, ()
+        self._rows = rows
+        self._moments = moments or survey(rows, self.layers[0], n_threads=n_threads)
+        self._start([], rows)
 
-    def pieces(self):
-        """Yield the features in order."""
-        for states in self.rows.pieces():
-            yield outputs(self.network, states, n_threads=self.n_threads)
+    @property
+    def n_rows(self):
+        """Rows of an epoch."""
+        return self._moments[0]
 
-    def batches(self, batch_size, stream, *, skip=0):
-        """Yield one epoch in the order that the rows themselves would have."""
-        for states in self.rows.batches(batch_size, stream, skip=skip):
-            yield outputs(self.network, states, n_threads=self.n_threads)
+    @property
+    def history(self):
+        """One entry an epoch, of all layers so far."""
+        return self.trainer.history
+
+    @property
+    def n_updates(self):
+        """Updates of each machine so far."""
+        ends = {entry["layer"]: entry["n_updates"] for entry in self.history}
+        return [*(ends[l] for l in range(len(self.machines))), self.trainer.n_updates]
+
+    @property
+    def particles(self):
+        """Particles of the machine that learns, or None."""
+        return self.trainer.rule_state.particles
+
+    def stack(self):
+        """Return the machines so far, bottom first, the one that learns as it is now."""
+        return [*self.machines, self.trainer.model()]
+
+    def attach(self, callbacks):
+        """Take callbacks along; whatever they raise of the present layer is raised now."""
+        self._callbacks = tuple(callbacks)
+        self.trainer.attach(callbacks_for(self._callbacks, self.trainer))
+
+    def restore(self, state):
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        state : dict
+            ``"stack"``: the finished machines of its frame; ``"trainer"``: its state.
+
+        Raises
+        ------
+        ValueError
+            If they are none of such a run.
+        """
+        machines = [model_forms.from_tree(tree) for tree in state["stack"]]
+        sizes = [units.size for units in self.layers]
+        fitting = len(machines) < len(self.settings) and all(
+            isinstance(machine, BoltzmannMachine)
+            and [units.size for units in machine.layers] == sizes[l : l + 2]
+            for l, machine in enumerate(machines)
+        )
+        if not fitting:
+            raise ValueError("the finished machines are none of this stack")
+        data = self._rows
+        for l in range(len(machines)):
+            data = self._features(data, machines[l], l)
+        if machines:
+            self._start(machines, data)
+        self.trainer.restore(state["trainer"])
+
+    def fit(self, *, verbose=0):
+        """Train the layers that are not finished; see :meth:`deepgen.loop.TrainingLoop.fit`."""
+        while True:
+            n_epochs = self.settings[len(self.machines)].epochs(self.n_rows)
+            if not self.trainer.finished:
+                self.trainer.fit(self._data, n_epochs, self.n_rows, verbose=verbose)
+            if len(self.machines) == len(self.settings) - 1:
+                return
+            machine = self.trainer.model()
+            data = self._features(self._data, machine, len(self.machines))
+            self._start([*self.machines, machine], data, self.history, self.particles)
+
+    def _features(self, data, machine, l):
+        """Return what machine `l + 1` reads."""
+        drawn = self.settings[l + 1].features == "samples"
+        rows = FeatureRows(data, machine, l, drawn=drawn, n_threads=self.n_threads)
+        return kept(rows, self.n_rows)
+
+    def _start(self, machines, data, history=(), particles=None):
+        """Make the run of the machine above `machines`; nothing is changed if that fails.
+
+        `particles` are those of the uppermost of `machines`.
+        """
+        l = len(machines)
+        visible, hidden, settings = self.layers[l], self.layers[l + 1], self.settings[l]
+        moments = self._moments if l == 0 else survey(data, visible, n_threads=self.n_threads)
+        stream = Stream.from_random_state(child_seed(self.seed, l))
+        model = usual = _first_machine(visible, hidden, moments, stream)
+        turned = l > 0 and settings.transposed
+        if turned:
+            model = turned_over(usual, machines[-1])
+        trainer = Trainer(
+            model, settings.rule, settings.optimizer,
+            settings.schedule(model.layers, turned_over=turned), stream=stream,
+            batch_size=settings.batch_size, n_threads=self.n_threads,
+        )  # fmt: skip
+        if turned:  # (a run that is restored gets that of its checkpoint)
+            trainer.rule_state = _state_turned_over(
+                settings.rule, usual, model, stream.child("rule"), particles
+            )
+        trainer.history, trainer.labels = list(history), {"layer": l}
+        trainer.frame = {**self._frame, "stack": [model_forms.as_tree(m) for m in machines]}
+        trainer.attach(callbacks_for(self._callbacks, trainer))
+        self.machines, self.trainer, self._data = machines, trainer, data
 
 
-def _features(rows, stack, n_threads):
-    if not stack:
-        return rows
-    features = FeatureRows(rows, stack, n_threads)
-    if 4 * features.n_rows * features.n_columns > KEEP_BYTES:
-        return features
-    return ArrayRows(np.concatenate(list(features.pieces())))
+class StackStream:
+    """A stack that learns from a stream: each batch is one update of every machine.
+
+    A machine reads the features of those below as they are then.
+
+    Parameters
+    ----------
+    machines : sequence of BoltzmannMachine
+        Where it starts, bottom first.
+    settings : sequence of Pretraining
+        One for each machine.
+    random_state : int, RandomState, Generator or None
+        Machine `l` takes ``child_seed(random_state, l)``.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    trainers : list of Trainer
+    history : list of dict
+        Of an earlier run that this one goes on from.
+    frame : dict
+        See :attr:`deepgen.loop.TrainingLoop.frame`.
+    """
+
+    def __init__(self, machines, settings, *, random_state=None, n_threads=None):
+        seed, self.settings = seed_of(random_state), list(settings)
+        self.n_threads, self.history, self.frame = n_threads, [], {}
+        self.trainers = [
+            Trainer(
+                machine, each.rule, each.optimizer, each.stream_schedule(machine.layers, 1),
+                stream=Stream.from_random_state(child_seed(seed, l)), n_threads=n_threads,
+            )
+            for l, (machine, each) in enumerate(zip(machines, self.settings, strict=True))
+        ]  # fmt: skip
+
+    @classmethod
+    def begin(cls, rows, layers, settings, *, random_state=None, n_threads=None):
+        """Return a stack that starts from the moments of its first rows.
+
+        Parameters
+        ----------
+        rows : ArrayRows
+        layers : sequence of Units
+        settings, random_state, n_threads
+            See :class:`StackStream`.
+        """
+        seed, machines = seed_of(random_state), []
+        for l, each in enumerate(settings):
+            if l:
+                drawn = each.features == "samples"
+                rows = FeatureRows(
+                    rows, machines[-1], l - 1, drawn=drawn, n_threads=n_threads
+                )
+            moments = survey(rows, layers[l], n_threads=n_threads)
+            stream = Stream.from_random_state(child_seed(seed, l))
+            machine = _first_machine(layers[l], layers[l + 1], moments, stream)
+            if l and each.transposed:
+                machine = turned_over(machine, machines[-1])
+            machines.append(machine)
+        return cls(machines, settings, random_state=seed, n_threads=n_threads)
+
+    @property
+    def n_updates(self):
+        """Updates of each machine so far."""
+        return [trainer.n_updates for trainer in self.trainers]
+
+    @property
+    def particles(self):
+        """Particles of the uppermost machine, or None."""
+        return self.trainers[-1].rule_state.particles
+
+    def stack(self):
+        """Return the machines as they are now, bottom first."""
+        return [trainer.model() for trainer in self.trainers]
+
+    def go_on(self, n_updates, history, particles):
+        """Take over the place of an earlier run: updates by layer, particles of the uppermost."""
+        self.history, top = list(history), len(self.trainers) - 1
+        for l, trainer in enumerate(self.trainers):
+            trainer.go_on(n_updates[l], [], particles if l == top else None)
+
+    def step(self, batch):
+        """Make one update of every machine, bottom first.
+
+        Parameters
+        ----------
+        batch : states of the visible layer
+        """
+        for l, trainer in enumerate(self.trainers):
+            each = self.settings[l]
+            if l:
+                batch = self._features(self.trainers[l - 1], trainer, batch)
+            trainer.schedule = each.stream_schedule(trainer.parameters.layers, batch.shape[0])
+            trainer.step(batch, None)
+
+    def _features(self, below, trainer, batch):
+        """Return what an update of `trainer` reads of the machine below."""
+        drawn = self.settings[self.trainers.index(trainer)].features == "samples"
+        site = None
+        if drawn:
+            site = Site(Stream(trainer.stream.child("features").key, trainer.n_updates), DATA)
+        means, draws = update_layer(
+            below.parameters, 1, [batch, None], mean=not drawn, site=site,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        return draws if drawn else means
 
 
 def pretrain(rows, layers, settings, *, random_state=None, n_threads=None, callbacks=()):
-    """Train a stack of two-layer machines from the bottom up.
-
-    Machine `l` trains with ``child_seed(random_state, l)`` on the means of the features below.
-
-    Parameters
-    ----------
-    rows : ArrayRows
-    layers : sequence of Units
-        The visible layer and the hidden ones, each with a size.
-    settings : Pretraining
-    random_state : int, RandomState, Generator or None
-    n_threads : int or None
-    callbacks : sequence of callable
+    """Train a stack of two-layer machines from the bottom up; see :class:`StackTrainer`.
 
     Returns
     -------
     list of BoltzmannMachine
     """
-    seed, stack = seed_of(random_state), []
-    for l in range(len(layers) - 1):
-        data = _features(rows, stack, n_threads)
-        visible, hidden = layers[l], layers[l + 1]
-        if isinstance(hidden, Binary):
-            hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
-        n_rows, mean, variance = survey(data, visible, n_threads=n_threads)
-        stream = Stream.from_random_state(child_seed(seed, l))
-        model = initial_model(visible, hidden, mean, variance, n_rows, stream)
-        trainer = Trainer(
-            model, settings.rule, settings.optimizer, settings.schedule(model.layers),
-            stream=stream, batch_size=settings.batch_size, n_threads=n_threads,
-        )  # fmt: skip
-        trainer.fit(data, settings.n_epochs, n_rows, callbacks=callbacks)
-        stack.append(trainer.model())
-    return stack
+    run = StackTrainer(rows, layers, settings, random_state=random_state, n_threads=n_threads)
+    run.attach(callbacks)
+    run.fit()
+    return run.stack()

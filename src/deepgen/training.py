@@ -5,7 +5,7 @@ import numpy as np
 from deepgen.errors import DivergedError
 from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
 from deepgen.models import BoltzmannMachine, Parameters
-from deepgen.optimizers import Linear
+from deepgen.optimizers import Constant, Linear
 from deepgen.states import Particles, dense
 from deepgen.stream import BINARIZE, Stream
 from deepgen.units import Gaussian
@@ -59,6 +59,23 @@ def default_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
     return Linear(rate * min(1.0, n_rows / ROWS_OF_FULL_RATE), 0.0)
 
 
+def default_stream_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
+    """Return the learning rate of a stream, which has no end: constant, half of where runs start.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+    n_rows : int
+        Rows of an update.
+    """
+    return Constant(0.5 * default_schedule(layers, n_rows).start)
+
+
+def default_epochs(n_rows, batch_size):
+    """Return enough epochs for the default number of updates."""
+    return -(-DEFAULT_UPDATES // -(-n_rows // int(batch_size)))
+
+
 class Trainer(TrainingLoop):
     """A run of learning: parameters, rule state, optimizer state, stream and place.
 
@@ -80,7 +97,7 @@ class Trainer(TrainingLoop):
     ----------
     rule_state : RuleState
         Particles and offsets.
-    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame
+    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame, labels
         See :class:`~deepgen.loop.TrainingLoop`.
     """
 

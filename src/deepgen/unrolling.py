@@ -6,7 +6,7 @@ A stack is a sequence of two-layer machines, bottom first, each the data's model
 import numpy as np
 
 from deepgen.checks import as_list, shown
-from deepgen.models import BoltzmannMachine, Network, NetworkLayer
+from deepgen.models import BeliefNetwork, BoltzmannMachine, Network, NetworkLayer
 from deepgen.units import Binary, Gaussian, Softmax
 
 _ACTIVATIONS = {Binary: "logistic", Gaussian: "linear", Softmax: "softmax"}
@@ -22,14 +22,19 @@ def checked_stack(stack):
 
     Parameters
     ----------
-    stack : BoltzmannMachine or sequence of BoltzmannMachine
+    stack : BoltzmannMachine, sequence of BoltzmannMachine, or BeliefNetwork
+        Of the last, its recognition side.
 
     Raises
     ------
     ValueError
         If a machine has not two layers, does not fit the one below, or has tied copies.
     """
-    stack = [stack] if isinstance(stack, BoltzmannMachine) else as_list(stack, "stack", "machines")
+    if isinstance(stack, BeliefNetwork):
+        stack = stack.stack
+    elif isinstance(stack, BoltzmannMachine):
+        stack = [stack]
+    stack = as_list(stack, "stack", "machines")
     if not stack:
         raise ValueError("a stack must hold at least one machine, got none")
     for l, machine in enumerate(stack):
@@ -68,7 +73,7 @@ def encoder(stack):
 
     Parameters
     ----------
-    stack : sequence of BoltzmannMachine
+    stack : sequence of BoltzmannMachine, or BeliefNetwork
 
     Returns
     -------
@@ -85,7 +90,7 @@ def unrolled(stack):
 
     Parameters
     ----------
-    stack : sequence of BoltzmannMachine
+    stack : sequence of BoltzmannMachine, or BeliefNetwork
 
     Returns
     -------

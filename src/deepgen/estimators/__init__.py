@@ -1,11 +1,13 @@
 """scikit-learn estimators: hyper-parameters here, everything else in the core."""
 
 from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 
 __all__ = [
+    "DBN",
     "RBM",
     "Autoencoder",
     "DeepAutoencoder",

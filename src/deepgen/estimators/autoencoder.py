@@ -1,28 +1,28 @@
 """Autoencoders as scikit-learn estimators: one hidden layer, or a stack unrolled."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.backprop import forward, outputs
 from deepgen.checks import check_flag, check_integer, shown
 from deepgen.data import ArrayRows, PairedRows
+from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.networks import (
     NetworkEstimator,
     Task,
     check_choice,
     check_network_settings,
-    check_sizes,
     pretrained_stack,
 )
 from deepgen.estimators.running import surveyed
+from deepgen.estimators.settings import check_sizes
 from deepgen.estimators.validation import by_pieces, features, rows_to_read, validated
 from deepgen.fine_tuning import Objective
 from deepgen.losses import LOSSES, SquaredError
 from deepgen.models import Network, NetworkLayer
-from deepgen.stacking import Pretraining, pretrain
+from deepgen.stacking import is_greedy
 from deepgen.states import dense
-from deepgen.stream import child_seed
 from deepgen.units import Binary, Gaussian, Softmax, as_units
 from deepgen.unrolling import activation_of, random_layer, random_layers, unrolled
 
@@ -43,9 +43,7 @@ def _is_mirrored(network):
     return network.sizes[0] == network.sizes[-1] and _visible_of(network) is not None
 
 
-class _Autoencoder(
-    NetworkEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
     """What both autoencoders do once they have a network."""
 
     @property
@@ -164,12 +162,6 @@ class _Autoencoder(
     @property
     def _n_features_out(self):
         return self.model_.layers[self._n_code_layers - 1].size
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
 
 class Autoencoder(_Autoencoder):
@@ -324,9 +316,11 @@ class DeepAutoencoder(_Autoencoder):
     ----------
     n_hidden : sequence of int, default (1000, 500, 250, 30)
         Sizes of the encoder's layers; the last is the code. With `pretrained` its sizes count.
-    pretrained : list of BoltzmannMachine, Pretraining or None
-        Two-layer machines, bottom first; or settings of a greedy pretraining that `fit` does
-        first, which pays on many rows (thousands of updates a layer). None: random start.
+    pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
+        A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,
+        bottom first; or settings of a greedy pretraining that `fit` does first, for every layer
+        or one for each, which pays on many rows (thousands of updates a layer). None: random
+        start.
     visible : {"binary", "gaussian"} or Units, default "binary"
         See :class:`Autoencoder`; with machines in `pretrained` theirs count.
     code : {"linear", "logistic"}, default "linear"
@@ -342,6 +336,7 @@ class DeepAutoencoder(_Autoencoder):
     stack_ : list of BoltzmannMachine or None
         What the network was unrolled from.
     history_ : list of dict
+        One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
     n_features_in_, n_updates_ : int
     """
 
@@ -369,14 +364,17 @@ class DeepAutoencoder(_Autoencoder):
         self.verbose = verbose
 
     def fit(self, X, y=None, *, resume=None):
-        """Learn from rows; see :meth:`Autoencoder.fit`."""
+        """Learn from rows; see :meth:`Autoencoder.fit`.
+
+        `resume` goes on in the pretraining too.
+        """
         self._check_settings()
         check_sizes(self.n_hidden)
         check_choice(self.code, "code", ("linear", "logistic"))
         return self._fit(X, y, resume)
 
     def _first_units(self, n_columns):
-        if isinstance(self.pretrained, Pretraining | None):
+        if self.pretrained is None or is_greedy(self.pretrained):
             return super()._first_units(n_columns)
         stack = pretrained_stack(self.pretrained, n_columns)
         self._check_code(stack)
@@ -384,17 +382,10 @@ class DeepAutoencoder(_Autoencoder):
 
     def _network(self, task, resume):
         sizes, visible = check_sizes(self.n_hidden), self._visible(task.found)
-
-        def greedy():
-            hidden = [Binary(size) for size in sizes]
-            if self.code == "linear":
-                hidden[-1] = Gaussian(sizes[-1], learn_precision=False)
-            return pretrain(
-                ArrayRows(task.X), [visible, *hidden], self.pretrained,
-                random_state=child_seed(task.seed, "stack"), n_threads=self.n_threads,
-            )  # fmt: skip
-
-        self.stack_ = self._stack_for(task, resume, greedy)
+        hidden = [Binary(size) for size in sizes]
+        if self.code == "linear":
+            hidden[-1] = Gaussian(sizes[-1], learn_precision=False)
+        self.stack_ = self._stack_for(task, resume, [visible, *hidden])
         if self.stack_ is None:
             return self._random(visible, task.found.mean, sizes, task.stream)
         return unrolled(self.stack_)

@@ -4,10 +4,11 @@ import numpy as np
 
 from deepgen import storage
 from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
-from deepgen.models import BernoulliMixture, Network
+from deepgen.models import BeliefNetwork, BernoulliMixture, Network
 from deepgen.units import LARGEST_VALUE
 
 # Names of estimators around networks, and what else their files say.
@@ -28,7 +29,7 @@ def load(path):
 
     Returns
     -------
-    RBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
+    RBM, DBN, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
 
     Raises
     ------
@@ -44,13 +45,20 @@ def load(path):
     if isinstance(model, Network):
         _require_usable(path, _is_usable_network(model))
         return _around(path, model, extra)
+    if isinstance(model, BeliefNetwork):
+        _require_usable(path, _is_usable_belief_network(model))
+        return _with_seed(DBN.from_model(model), extra)
     if model.n_layers != 2:
         raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
     _require_usable(path, _is_usable(model))
-    rbm = RBM.from_model(model)
+    return _with_seed(RBM.from_model(model), extra)
+
+
+def _with_seed(estimator, extra):
+    """Give an estimator the seed that its likelihoods are estimated with."""
     seed = extra.get("score_seed", 0)
-    rbm._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
-    return rbm
+    estimator._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
+    return estimator
 
 
 def _require_usable(path, usable):
@@ -119,3 +127,9 @@ def _is_usable(model):
             if not (field / precision + 6.0 / np.sqrt(precision)).max() < LARGEST_VALUE:
                 return False
     return True
+
+
+def _is_usable_belief_network(model):
+    """Tell whether none of its parts has fields or draws that are not usable."""
+    machines = [m for layer in model.layers for m in (layer.downward, layer.upward)]
+    return all(_is_usable(machine) for machine in [*machines, model.top])

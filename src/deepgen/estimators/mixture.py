@@ -3,18 +3,14 @@
 import contextlib
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    DensityMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen import storage
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
 from deepgen.data import ArrayRows, survey
 from deepgen.em import Prior, Run, run_em, starting_mixture
+from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.running import alone, unchanged_on_error
 from deepgen.estimators.settings import check_common
 from deepgen.estimators.validation import (
@@ -33,9 +29,7 @@ from deepgen.stream import Stream
 from deepgen.units import Binary
 
 
-class MixtureOfBernoullis(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
-):
+class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     """Mixture of products of Bernoulli distributions, fitted by expectation maximization.
 
     ``p(x) = sum_k w_k prod_j p_jk^x_j (1 - p_jk)^(1 - x_j)`` with exact likelihoods,
@@ -339,12 +333,3 @@ class MixtureOfBernoullis(
     @property
     def _n_features_out(self):
         return self.model_.n_components
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "model_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags

@@ -1,7 +1,7 @@
 """What the estimators around a network share: settings, runs that begin or go on, files."""
 
 import hashlib
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -9,19 +9,20 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen import checkpoints, storage
 from deepgen.backprop import outputs
 from deepgen.callbacks import EarlyStopping
-from deepgen.checks import check_integer, is_integer, shown
-from deepgen.data import PairedRows
+from deepgen.checks import check_integer, shown
+from deepgen.data import ArrayRows, PairedRows
 from deepgen.errors import ModelFileError
 from deepgen.estimators import running
 from deepgen.estimators.settings import check_callbacks, check_common, check_objects
 from deepgen.estimators.validation import by_pieces, rows_to_read
 from deepgen.fine_tuning import HeldBackLoss, NetworkTrainer, Objective, check_descent
-from deepgen.model_forms import describe, form_of
-from deepgen.models import BoltzmannMachine
+from deepgen.hooks import callbacks_for
+from deepgen.model_forms import as_tree, describe, from_tree
+from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.optimizers import Adam, Linear, as_schedule
-from deepgen.stacking import Pretraining
+from deepgen.stacking import Pretraining, StackTrainer, is_greedy
 from deepgen.state_files import plain
-from deepgen.stream import SHUFFLE, Stream, seed_of
+from deepgen.stream import SHUFFLE, Stream, child_seed, seed_of
 from deepgen.units import Gaussian
 from deepgen.unrolling import checked_stack
 
@@ -49,7 +50,9 @@ class Task:
     frame : dict
         See :attr:`deepgen.NetworkTrainer.frame`.
     state : dict or None
-        Of the checkpoint that the run goes on from.
+        Of the checkpoint that the run goes on from; None once it is used up.
+    history : list of dict
+        Of the greedy pretraining.
     """
 
     seed: int
@@ -60,6 +63,7 @@ class Task:
     held: PairedRows | None = None
     frame: dict | None = None
     state: dict | None = None
+    history: list = field(default_factory=list)
 
     @property
     def stream(self):
@@ -89,16 +93,6 @@ def check_choice(value, name, choices):
         raise ValueError(f"{name} must be {known}, got {shown(value)}")
 
 
-def check_sizes(n_hidden):
-    """Return the sizes of hidden layers as a tuple after a check."""
-    sizes = (n_hidden,) if is_integer(n_hidden) else n_hidden
-    if not isinstance(sizes, list | tuple) or not sizes:
-        raise ValueError(f"n_hidden must be a sequence of sizes, got {shown(n_hidden)}")
-    for size in sizes:
-        check_integer(size, "each size in n_hidden")
-    return tuple(int(size) for size in sizes)
-
-
 def pretrained_stack(pretrained, n_columns):
     """Return core models from what a user passes as `pretrained`, after a check.
 
@@ -121,12 +115,12 @@ def pretrained_stack(pretrained, n_columns):
                 "clone would silently strip it of its weights; pass its model_, or wrap it in "
                 "sklearn.frozen.FrozenEstimator"
             )
-        elif not isinstance(part, BoltzmannMachine):
+        elif not isinstance(part, BoltzmannMachine | BeliefNetwork):
             raise ValueError(
-                "pretrained must be None, dg.Pretraining(...) or a list of BoltzmannMachine, got "
-                f"{shown(pretrained)}"
+                "pretrained must be None, dg.Pretraining(...), a BeliefNetwork or a list of "
+                f"BoltzmannMachine, got {shown(pretrained)}"
             )
-        stack.append(part)
+        stack.extend(part.stack if isinstance(part, BeliefNetwork) else [part])
     stack = checked_stack(stack)
     if stack[0].layers[0].size != n_columns:
         raise ValueError(
@@ -140,7 +134,7 @@ def setting(value):
     """Return a hyper-parameter as plain data, the same in every process."""
     if isinstance(value, Pretraining):
         return {part.name: setting(getattr(value, part.name)) for part in fields(value)}
-    if isinstance(value, BoltzmannMachine):
+    if isinstance(value, BoltzmannMachine | BeliefNetwork):
         return storage.checksum(*describe(value))[:16]
     if type(value).__name__ == "FrozenEstimator":
         return setting(value.estimator.model_)
@@ -166,14 +160,7 @@ def settings_of(estimator, task):
     }
 
 
-def as_trees(stack):
-    """Return machines as trees that a checkpoint can hold, or None."""
-    if stack is None:
-        return None
-    return [dict(zip(("model", "tensors"), describe(machine), strict=True)) for machine in stack]
-
-
-def from_trees(trees, path):
+def stack_of(trees, path):
     """Return the machines of a checkpoint.
 
     Raises
@@ -182,14 +169,8 @@ def from_trees(trees, path):
         If they are none.
     """
     try:
-        stack = []
-        for tree in trees:
-            form, tensors = form_of(tree["model"]), tree["tensors"]
-            if {n: t.shape for n, t in tensors.items()} != form.shapes(tree["model"]):
-                raise ValueError("tensors of other shapes")
-            stack.append(form.build(tree["model"], tensors))
-        return checked_stack(stack)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return checked_stack([from_tree(tree) for tree in trees])
+    except ValueError as error:
         raise ModelFileError(f"{path}: damaged (no pretrained machines: {error})") from None
 
 
@@ -228,20 +209,36 @@ class NetworkEstimator:
             **running.marks_of(task.found), "stack": frame and frame.get("stack"),
         }  # fmt: skip
 
-    def _stack_for(self, task, resume, pretrain):
+    def _stack_for(self, task, resume, layers):
         """Return the machines that the network starts from, or None.
 
-        `pretrain` makes them where the settings ask for it; a run that goes on has them already.
+        `layers` are those of a greedy pretraining, which is done here where the settings ask for
+        it; what a run that goes on has finished already comes from its checkpoint.
         """
-        if not isinstance(self.pretrained, Pretraining | None):
-            return pretrained_stack(self.pretrained, self.n_features_in_)
         if self.pretrained is None:
             return None
-        if resume is not None:
-            return from_trees(task.frame["stack"], resume)
-        stack = pretrain()
-        task.frame["stack"] = as_trees(stack)
+        if not is_greedy(self.pretrained):
+            return pretrained_stack(self.pretrained, self.n_features_in_)
+        trees = task.frame.pop("stack")
+        if isinstance(trees, list) and len(trees) == len(layers) - 1:
+            stack = stack_of(trees, resume)
+        else:
+            stack = self._pretrained_now(task, resume, layers, trees)
+        task.frame["stack"] = [as_tree(machine) for machine in stack]
         return stack
+
+    def _pretrained_now(self, task, resume, layers, trees):
+        run = StackTrainer(
+            ArrayRows(task.X), layers, self.pretrained, moments=task.found.moments,
+            random_state=child_seed(task.seed, "stack"), frame=task.frame,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        if task.state is not None:
+            checkpoints.restore(run, {"stack": trees, "trainer": task.state}, resume)
+        run.attach(self.callbacks or ())
+        run.fit(verbose=self.verbose)
+        task.state, task.history = None, run.history
+        return run.stack()
 
     def _trainer(self, task, network, resume):
         rate = Linear(0.002, 0.0) if self.learning_rate is None else self.learning_rate
@@ -250,7 +247,7 @@ class NetworkEstimator:
             stream=task.stream, batch_size=int(self.batch_size),
             top_epochs=getattr(self, "top_epochs", 0), n_threads=self.n_threads,
         )  # fmt: skip
-        trainer.frame = task.frame
+        trainer.frame, trainer.history = task.frame, list(task.history)
         if task.state is not None:
             checkpoints.restore(trainer, task.state, resume)
         own = []
@@ -259,7 +256,10 @@ class NetworkEstimator:
                 HeldBackLoss(task.objective.loss, task.held),
                 EarlyStopping("validation_loss", mode="min", patience=self.early_stopping),
             ]
-        trainer.attach([*own, *(self.callbacks or ())])
+        callbacks = [*own, *(self.callbacks or ())]
+        if task.frame["stack"]:  # of a greedy pretraining, which they have taken part in
+            callbacks = callbacks_for(callbacks, trainer)
+        trainer.attach(callbacks)
         return trainer
 
     def _learn(self, trainer, rows):

@@ -4,17 +4,14 @@ import os
 import threading
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen import storage
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.data import ArrayRows, check_rule, is_iterable_of_batches, survey
 from deepgen.estimators import running, streaming
+from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.settings import check_settings, stream_schedule, units_for
 from deepgen.estimators.validation import (
     by_pieces,
@@ -26,15 +23,14 @@ from deepgen.estimators.validation import (
     warn_of_grey_rows,
 )
 from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
-from deepgen.loop import interrupt_between_steps
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
 from deepgen.sampling import gibbs, impute, start_particles, update_layer
-from deepgen.states import Particles, as_states
+from deepgen.states import Particles
 from deepgen.stream import Stream
 
 
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(FeatureEstimator, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
     ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
@@ -199,16 +195,16 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 check_rule(rows, layers[0], as_rule(self.rule))
                 if not first:
                     streaming.check_same_layers(self.model_.layers, layers)
-                trainer, X = streaming.run_for(self, layers, rows.X)
+                kind = streaming.MachineStream(self, layers)
+                trainer, X = streaming.run_for(self, rows.X, kind)
                 self._score_seed = trainer.frame["score_seed"]
+
+            def step(batch):
+                trainer.schedule = stream_schedule(self, layers, batch.shape[0])
+                trainer.step(batch, None)
+
             try:
-                with interrupt_between_steps() as interrupts:
-                    for start in range(0, X.shape[0], int(self.batch_size)):
-                        interrupts.check()
-                        batch = as_states(X[start : start + int(self.batch_size)])
-                        trainer.schedule = stream_schedule(self, layers, batch.shape[0])
-                        with interrupts.held():
-                            trainer.step(batch, None)
+                streaming.learn(step, X, self.batch_size)
             finally:
                 self._keep(trainer)
                 self._trainer = trainer
@@ -527,15 +523,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self):
         return self.model_.layers[1].size
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "model_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.

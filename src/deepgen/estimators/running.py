@@ -17,7 +17,7 @@ from deepgen.optimizers import SCHEDULE_PLACES, SGD
 from deepgen.row_order import RowOrder, is_order, same_order
 from deepgen.rules import as_rule
 from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.training import DEFAULT_UPDATES, initial_model
+from deepgen.training import default_epochs, initial_model
 from deepgen.units import Units, as_units
 
 
@@ -37,6 +37,11 @@ class Survey:
     mean: np.ndarray
     variance: np.ndarray
     order: dict
+
+    @property
+    def moments(self):
+        """(n_rows, mean, variance)."""
+        return self.n_rows, self.mean, self.variance
 
 
 def surveyed(rows, units, n_threads=None):
@@ -86,7 +91,7 @@ def n_epochs_for(estimator, n_rows):
     """Return the number of epochs: as asked for, else enough for the default updates."""
     if estimator.n_epochs is not None:
         return int(estimator.n_epochs)
-    return -(-DEFAULT_UPDATES // -(-n_rows // int(estimator.batch_size)))
+    return default_epochs(n_rows, estimator.batch_size)
 
 
 def new_run(estimator, layers, found):

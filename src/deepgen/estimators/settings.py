@@ -2,12 +2,17 @@
 
 import numpy as np
 
-from deepgen.checks import check_flag, check_integer, shown
-from deepgen.optimizers import SGD, Constant, as_schedule
+from deepgen.checks import check_flag, check_integer, is_integer, shown
+from deepgen.optimizers import SGD, as_schedule
 from deepgen.rules import as_rule
 from deepgen.stream import check_random_state
 from deepgen.threads import check_threads
-from deepgen.training import HIDDEN_BIAS, Trainer, default_schedule
+from deepgen.training import (
+    HIDDEN_BIAS,
+    Trainer,
+    default_schedule,
+    default_stream_schedule,
+)
 from deepgen.units import Binary, Gaussian, as_units
 
 
@@ -49,6 +54,16 @@ def check_callbacks(callbacks):
         _refuse_class(f"callbacks[{number}]", callback)
 
 
+def check_sizes(n_hidden):
+    """Return the sizes of hidden layers as a tuple after a check."""
+    sizes = (n_hidden,) if is_integer(n_hidden) else n_hidden
+    if not isinstance(sizes, list | tuple) or not sizes:
+        raise ValueError(f"n_hidden must be a sequence of sizes, got {shown(n_hidden)}")
+    for size in sizes:
+        check_integer(size, "each size in n_hidden")
+    return tuple(int(size) for size in sizes)
+
+
 def check_settings(estimator):
     """Raise ValueError where a hyper-parameter is not valid, before any work."""
     for name in ("n_hidden", "batch_size"):
@@ -76,9 +91,14 @@ def check_settings(estimator):
     check_callbacks(estimator.callbacks)
 
 
+def visible_units(estimator, n_columns):
+    """Return the visible layer that the hyper-parameters ask for, sized."""
+    visible = as_units(estimator.visible, "visible")
+    return _sized(visible, n_columns, "visible", f"the {n_columns} columns of X")
+
+
 def units_for(estimator, n_columns):
     """Return the visible and hidden layers that the hyper-parameters ask for, sized."""
-    visible = as_units(estimator.visible, "visible")
     hidden = as_units(estimator.hidden, "hidden")
     if isinstance(hidden, Gaussian):
         hidden = hidden.replace(learn_precision=False)  # its scale is the weights' scale
@@ -86,7 +106,7 @@ def units_for(estimator, n_columns):
         bias = np.full(estimator.n_hidden, HIDDEN_BIAS)
         hidden = Binary(bias=bias, n_copies=hidden.n_copies)
     return (
-        _sized(visible, n_columns, "visible", f"the {n_columns} columns of X"),
+        visible_units(estimator, n_columns),
         _sized(hidden, estimator.n_hidden, "hidden", f"n_hidden={estimator.n_hidden}"),
     )
 
@@ -102,7 +122,7 @@ def stream_schedule(estimator, layers, n_rows):
     """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
     if estimator.learning_rate is not None:
         return as_schedule(estimator.learning_rate)
-    return Constant(0.5 * default_schedule(layers, n_rows).start)
+    return default_stream_schedule(layers, n_rows)
 
 
 def trainer_for(estimator, model, stream, *, streaming=False):

@@ -8,6 +8,7 @@ from deepgen.data import ArrayRows, join, survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.running import seed_in, seeds_of, settings_of
 from deepgen.estimators.settings import stream_schedule, trainer_for, units_for
+from deepgen.loop import interrupt_between_steps
 from deepgen.states import CompressedRows, as_states
 from deepgen.stream import Stream, seed_of
 from deepgen.training import initial_model
@@ -16,7 +17,7 @@ from deepgen.training import initial_model
 FIRST_ROWS = "first_rows"
 
 
-def run_for(estimator, layers, X):
+def run_for(estimator, X, kind):
     """Return the run that a call of `partial_fit` belongs to, and the rows it should learn.
 
     The model starts from the moments of its first rows, and so do the offsets of centring and the
@@ -25,57 +26,100 @@ def run_for(estimator, layers, X):
 
     Parameters
     ----------
-    estimator : RBM
-    layers : tuple of Units
-        Visible and hidden, sized.
+    estimator : RBM or DBN
+        Its `_trainer` is the run so far, or None.
     X : ndarray or CSR matrix
         Rows of the call.
+    kind : object
+        How its runs begin: ``begin(rows, seed)`` from the first batch, ``after_fit()``;
+        ``take_over(run)`` lets a run go on with the settings of now. Runs have a ``frame``.
 
     Returns
     -------
-    tuple of (Trainer, rows)
+    tuple of (run, rows)
     """
-    trainer = getattr(estimator, "_trainer", None)
-    if trainer is None and hasattr(estimator, "model_"):
-        return run_after_fit(estimator), X
-    if trainer is None:
-        return _begin(estimator, layers, X, seed_of(estimator.random_state))
-    earlier = trainer.frame[FIRST_ROWS]
+    run = getattr(estimator, "_trainer", None)
+    if run is None and hasattr(estimator, "model_"):
+        return kind.after_fit(), X
+    if run is None:
+        return _begin(estimator, kind, X, seed_of(estimator.random_state))
+    earlier = run.frame[FIRST_ROWS]
     if earlier is None:
-        _take_over_settings(estimator, layers, trainer)
-        return trainer, X
-    return _begin(estimator, layers, join([_rows_of(earlier), X]), trainer.frame["seed"])
+        kind.take_over(run)
+        return run, X
+    return _begin(estimator, kind, join([_rows_of(earlier), X]), run.frame["seed"])
 
 
-def _take_over_settings(estimator, layers, trainer):
-    """Let the rate and the size of the batches change in a stream; refuse what cannot."""
-    trainer.schedule = stream_schedule(estimator, layers, estimator.batch_size)
-    before, now = trainer.frame["settings"], settings_of(estimator, trainer)
+def _begin(estimator, kind, X, seed):
+    size = int(estimator.batch_size)
+    run = kind.begin(ArrayRows(X[:size]), seed)
+    if X.shape[0] < size:
+        run.frame[FIRST_ROWS] = _kept(X)
+    return run, X
+
+
+def settings_in_stream(before, now):
+    """Return the settings of now after a check that a stream can go on with them.
+
+    Rate and size of the batches may change; ValueError names another one that differs.
+    """
     for name in sorted(now):
         if name not in ("learning_rate", "batch_size") and now[name] != before[name]:
             raise ValueError(
                 f"{name} was {before[name]} when the stream began, and cannot become {now[name]} "
                 "within it; set it back, or begin a new stream with sklearn.base.clone"
             )
-    trainer.frame["settings"] = now
+    return now
+
+
+def learn(step, X, batch_size):
+    """Call `step` with one batch of rows after the other; Ctrl-C is heard between them."""
+    with interrupt_between_steps() as interrupts:
+        for start in range(0, X.shape[0], int(batch_size)):
+            interrupts.check()
+            batch = as_states(X[start : start + int(batch_size)])
+            with interrupts.held():
+                step(batch)
+
+
+class MachineStream:
+    """How a stream of one machine begins and goes on; see :func:`run_for`.
+
+    Parameters
+    ----------
+    estimator : RBM
+    layers : tuple of Units
+        Visible and hidden, sized.
+    """
+
+    def __init__(self, estimator, layers):
+        self.estimator, self.layers = estimator, layers
+
+    def begin(self, rows, seed):
+        """Return a new run that starts from the moments of its first rows."""
+        n_threads = self.estimator.n_threads
+        n_rows, mean, variance = survey(rows, self.layers[0], n_threads=n_threads)
+        stream = Stream.from_random_state(seed)
+        return _run(
+            self.estimator, initial_model(*self.layers, mean, variance, n_rows, stream), seed
+        )
+
+    def after_fit(self):
+        """Return a run that goes on from the fitted model and its particles."""
+        return run_after_fit(self.estimator)
+
+    def take_over(self, run):
+        """Let the rate and the size of the batches change in a stream; refuse what cannot."""
+        run.schedule = stream_schedule(self.estimator, self.layers, self.estimator.batch_size)
+        now = settings_of(self.estimator, run)
+        run.frame["settings"] = settings_in_stream(run.frame["settings"], now)
 
 
 def run_after_fit(estimator):
-    """Return a run that goes on from the fitted model and its particles."""
+    """Return a run that goes on from the fitted model of an RBM and its particles."""
     trainer = _run(estimator, estimator.model_, seed_of(estimator.random_state))
     trainer.go_on(estimator.n_updates_, estimator.history_, estimator._particles)
     return trainer
-
-
-def _begin(estimator, layers, X, seed):
-    size = int(estimator.batch_size)
-    batch = ArrayRows(X[:size])
-    n_rows, mean, variance = survey(batch, layers[0], n_threads=estimator.n_threads)
-    model = initial_model(*layers, mean, variance, n_rows, Stream.from_random_state(seed))
-    trainer = _run(estimator, model, seed)
-    if n_rows < size:
-        trainer.frame[FIRST_ROWS] = _kept(X)
-    return trainer, X
 
 
 def _run(estimator, model, seed):

@@ -11,17 +11,17 @@ from deepgen.estimators.networks import (
     Task,
     check_choice,
     check_network_settings,
-    check_sizes,
     held_back,
     pretrained_stack,
 )
 from deepgen.estimators.running import surveyed
+from deepgen.estimators.settings import check_sizes
 from deepgen.estimators.validation import labels_of, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.models import Network, NetworkLayer
-from deepgen.stacking import Pretraining, pretrain
-from deepgen.stream import Stream, child_seed
+from deepgen.stacking import is_greedy
+from deepgen.stream import Stream
 from deepgen.units import LARGEST_VALUE, Binary, Gaussian, as_units
 from deepgen.unrolling import encoder, random_layer, random_layers
 
@@ -49,7 +49,7 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         """Return the units that the values of X are checked by when they are learned."""
         if self.pretrained is None:
             return Gaussian(n_columns)
-        if isinstance(self.pretrained, Pretraining):
+        if is_greedy(self.pretrained):
             return as_units(self.visible, "visible").sized(n_columns)
         return pretrained_stack(self.pretrained, n_columns)[0].layers[0]
 
@@ -70,15 +70,8 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
     def _network(self, task, resume):
         """Return the start: hidden layers, then a small random top."""
         sizes, stream, n_columns = check_sizes(self.n_hidden), task.stream, self.n_features_in_
-
-        def greedy():
-            visible = as_units(self.visible, "visible").sized(n_columns)
-            return pretrain(
-                ArrayRows(task.X), [visible, *map(Binary, sizes)], self.pretrained,
-                random_state=child_seed(task.seed, "stack"), n_threads=self.n_threads,
-            )  # fmt: skip
-
-        self.stack_ = self._stack_for(task, resume, greedy)
+        layers = [self._visible(n_columns), *map(Binary, sizes)]
+        self.stack_ = self._stack_for(task, resume, layers)
         if self.stack_ is None:
             kinds = [self.activation] * len(sizes)
             hidden = random_layers([n_columns, *sizes], kinds, stream)
@@ -102,9 +95,10 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     ----------
     n_hidden : sequence of int, default (500, 500)
         Sizes of the hidden layers. With machines in `pretrained` their sizes count.
-    pretrained : list of BoltzmannMachine, Pretraining or None
-        Two-layer machines, bottom first; or settings of a greedy pretraining that `fit` does
-        first, on all rows. None: random start.
+    pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
+        A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,
+        bottom first; or settings of a greedy pretraining that `fit` does first, on all rows: for
+        every layer or one for each. None: random start.
     visible : {"binary", "gaussian"} or Units, default "binary"
         What the columns are for the greedy pretraining; not read without it.
     activation : {"logistic", "rectified"}, default "logistic"
@@ -134,6 +128,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     stack_ : list of BoltzmannMachine or None
         What the hidden layers started from.
     history_ : list of dict
+        One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
     n_features_in_, n_updates_ : int
     """
 
@@ -173,8 +168,8 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         y : array-like of shape (n_samples,)
             Labels; `unlabelled` where there is none.
         resume : str, path-like or None
-            A file that :class:`deepgen.Checkpoint` has written while the network was trained: the
-            run goes on from there with the same bits; see :meth:`RBM.fit`.
+            A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, in
+            the pretraining or in the fine-tuning, with the same bits; see :meth:`RBM.fit`.
 
         Returns
         -------

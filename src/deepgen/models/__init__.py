@@ -1,11 +1,18 @@
 """Models are data: layers and weights, and what they mean."""
 
+from deepgen.models.belief_network import (
+    BeliefLayer,
+    BeliefNetwork,
+    check_belief_network,
+)
 from deepgen.models.boltzmann_machine import BoltzmannMachine, are_layers, check_model
 from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
 
 __all__ = [
+    "BeliefLayer",
+    "BeliefNetwork",
     "BernoulliMixture",
     "BoltzmannMachine",
     "Network",
@@ -13,5 +20,6 @@ __all__ = [
     "NetworkParameters",
     "Parameters",
     "are_layers",
+    "check_belief_network",
     "check_model",
 ]

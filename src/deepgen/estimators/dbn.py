@@ -1,0 +1,378 @@
+"""The deep belief network as a scikit-learn estimator."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen import checkpoints, storage
+from deepgen.checks import check_integer, shown
+from deepgen.data import check_rule, is_iterable_of_batches, survey
+from deepgen.estimators import running, streaming
+from deepgen.estimators.base import FeatureEstimator
+from deepgen.estimators.networks import setting
+from deepgen.estimators.settings import (
+    check_callbacks,
+    check_common,
+    check_sizes,
+    visible_units,
+)
+from deepgen.estimators.validation import by_pieces, rows_to_learn, rows_to_read
+from deepgen.features import stack_features
+from deepgen.models import BeliefNetwork
+from deepgen.optimizers import SGD
+from deepgen.rules import as_rule
+from deepgen.stacking import Pretraining, StackStream, StackTrainer, check_layers
+from deepgen.stream import seed_of
+from deepgen.units import Binary, as_units
+
+# What may differ from layer to layer: a sequence with one entry a layer.
+BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
+
+
+class DBN(FeatureEstimator, BaseEstimator):
+    """Deep belief network: layers of features over features, learned one at a time.
+
+    The lowest machine learns the rows, the next one its features, and so on; the uppermost stays
+    undirected, the others become directed layers below it (Hinton, Osindero & Teh 2006).
+
+    Parameters
+    ----------
+    n_hidden : sequence of int, default (500, 2000)
+        Sizes of the hidden layers, bottom first.
+    visible : {"binary", "gaussian"} or Units, default "binary"
+        See :class:`RBM`. Hidden units are binary.
+    rule : {"pcd", "cd"}, rule, or sequence with one a layer, default "pcd"
+    learning_rate : float, schedule, None, or sequence with one a layer
+        None: what an RBM of the same units takes, decaying to zero; a quarter of it for a layer
+        that starts `transposed`.
+    optimizer : SGD, Adam, None, or sequence with one a layer
+    batch_size : int, default 100
+    n_epochs : int, None, or sequence with one a layer
+        Of each layer. None: enough for 5,000 updates of it.
+    features : {"means", "samples"}, default "means"
+        What a layer reads of the one below: mean activities, or states, drawn anew for each
+        presentation of a row.
+    transposed : bool, default False
+        Start each layer from the machine below, turned over, so that the network starts as good
+        as that machine; a layer then needs at least the units of the layer two below it, and
+        visible units must be binary.
+    random_state : int, RandomState, Generator or None
+        Machine `l` trains with ``dg.child_seed(random_state, l)``. The same seed gives the same
+        bits for any number of threads.
+    n_threads : int or None
+        None: ``OMP_NUM_THREADS``, else all cores that this process may use.
+    callbacks : sequence of callable or None
+        Called with an ``EpochReport`` after each epoch of each layer, whose number is in
+        ``report.entry["layer"]``; a true value ends the training of that layer. Those that watch
+        rows watch the lowest one.
+    verbose : int, default 0
+        1 shows a progress bar for each layer.
+
+    Attributes
+    ----------
+    model_ : BeliefNetwork
+    stack_ : list of BoltzmannMachine
+        The machines as they were trained, bottom first.
+    history_ : list of dict
+        One entry an epoch of a layer; ``layer`` is its number, from 0.
+    n_features_in_ : int
+    n_updates_ : list of int
+        By layer.
+
+    Examples
+    --------
+    >>> import numpy as np, deepgen as dg
+    >>> X = (np.random.default_rng(0).random((200, 16)) < 0.3).astype(np.uint8)
+    >>> dbn = dg.DBN(n_hidden=(8, 4), n_epochs=2, random_state=0).fit(X)
+    >>> dbn.transform(X).shape
+    (200, 4)
+    """
+
+    def __init__(
+        self, n_hidden=(500, 2000), *, visible="binary", rule="pcd", learning_rate=None,
+        optimizer=None, batch_size=100, n_epochs=None, features="means", transposed=False,
+        random_state=None, n_threads=None, callbacks=None, verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.visible = visible
+        self.rule = rule
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.features = features
+        self.transposed = transposed
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def fit(self, X, y=None, *, resume=None):
+        """Learn from rows, a layer at a time.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
+            See :meth:`RBM.fit`.
+        y : ignored
+        resume : str, path-like or None
+            A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, in
+            the layer that it was in, with the same bits; see :meth:`RBM.fit`.
+
+        Returns
+        -------
+        DBN
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a value of X is not valid, or if the checkpoint is that of another
+            run; raised before any work. ModelFileError is one of them: the file is damaged.
+        FileNotFoundError
+            If there is no such checkpoint.
+        KeyboardInterrupt, DivergedError
+            After Ctrl-C, or if a parameter is no longer finite: `model_` then has the layers so
+            far, the last one as it was after its last good update.
+        RuntimeError
+            If another thread is fitting this estimator.
+        """
+        settings = self._settings()
+        resume = running.checked_resume(resume)
+        with running.alone(self):
+            with running.unchanged_on_error(self):
+                rows = rows_to_learn(self, X, reset=True)
+                layers = self._layers(rows.n_columns, settings)
+                found = running.surveyed(rows, layers[0], self.n_threads)
+                check_rule(rows, layers[0], settings[0].rule)
+                run = self._run(rows, layers, settings, found, resume)
+                run.attach(self.callbacks or ())
+            try:
+                run.fit(verbose=self.verbose)
+            finally:
+                self._keep(run)
+        return self
+
+    def partial_fit(self, X, y=None):
+        """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
+
+        Each batch makes an update of every layer, bottom first: a layer reads the features of the
+        layers below as they are then. What :meth:`RBM.partial_fit` says of how calls are cut, of
+        the first rows and of learning rates holds for each layer. After `fit` learning goes on
+        from the fitted machines. Callbacks are not called.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        DBN
+            This estimator.
+        """
+        first = not hasattr(self, "model_")
+        settings = self._settings()
+        if is_iterable_of_batches(X):
+            raise ValueError(
+                "X must be an array or a sparse matrix for partial_fit, got "
+                f"{type(X).__name__}; call partial_fit with each of its batches"
+            )
+        with running.alone(self):
+            with running.unchanged_on_error(self):
+                rows = rows_to_learn(self, X, reset=first)
+                layers = self._layers(rows.n_columns, settings)
+                survey(rows, layers[0], n_threads=self.n_threads)
+                check_rule(rows, layers[0], settings[0].rule)
+                run, X = streaming.run_for(self, rows.X, _Stream(self, layers, settings))
+            self._score_seed = run.frame["score_seed"]
+            try:
+                streaming.learn(run.step, X, settings[0].batch_size)
+            finally:
+                self._keep(run)
+                self._trainer = run
+        return self
+
+    def _settings(self):
+        """Return the settings of each layer after a check of all hyper-parameters."""
+        sizes = check_sizes(self.n_hidden)
+        check_integer(self.batch_size, "batch_size")
+        check_common(self)
+        check_callbacks(self.callbacks)
+        if as_units(self.visible, "visible").n_copies != 1:
+            raise ValueError("visible must not have tied copies, got n_copies > 1")
+        values = {name: _by_layer(getattr(self, name), name, len(sizes)) for name in BY_LAYER}
+        settings = []
+        for rule, rate, optimizer, n_epochs in zip(*values.values(), strict=True):
+            settings.append(
+                Pretraining(
+                    n_epochs, as_rule(rule), rate, SGD() if optimizer is None else optimizer,
+                    int(self.batch_size), self.features, self.transposed,
+                )
+            )  # fmt: skip
+        return settings
+
+    def _layers(self, n_columns, settings):
+        layers = [
+            visible_units(self, n_columns), *(Binary(size) for size in check_sizes(self.n_hidden))
+        ]  # fmt: skip
+        check_layers(layers, settings)
+        return layers
+
+    def _plain_settings(self, settings):
+        """Return the settings that decide the bits of a run, as plain data."""
+        by_layer = {
+            name: [setting(getattr(each, name)) for each in settings]
+            for name in BY_LAYER
+            if name != "n_epochs"  # a stream has none
+        }
+        return {
+            "estimator": type(self).__name__,
+            "n_hidden": list(check_sizes(self.n_hidden)),
+            "visible": running.text(as_units(self.visible, "visible")),
+            **by_layer,
+            "batch_size": int(self.batch_size),
+            "features": self.features,
+            "transposed": bool(self.transposed),
+            "n_features": int(self.n_features_in_),
+        }
+
+    def _run(self, rows, layers, settings, found, resume):
+        """Return the run of `fit`: a new one, or one that goes on."""
+        plain = self._plain_settings(settings)
+        plain["n_samples"] = int(found.n_rows)
+        plain["n_epochs"] = [each.epochs(found.n_rows) for each in settings]
+        if resume is None:
+            seed = seed_of(self.random_state)
+        else:
+            kept, state = checkpoints.load(resume)
+            seed = running.seed_in(self, kept, resume)
+            running.require_same_run(kept, plain, found, resume)
+        frame = {**running.seeds_of(seed), "settings": plain, **running.marks_of(found)}
+        run = StackTrainer(
+            rows, layers, settings, moments=found.moments, random_state=seed, frame=frame,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        if resume is not None:
+            checkpoints.restore(run, {"stack": kept.get("stack"), "trainer": state}, resume)
+        self._score_seed = frame["score_seed"]
+        return run
+
+    def _keep(self, run):
+        self.stack_ = run.stack()
+        self.model_ = BeliefNetwork.from_stack(self.stack_)
+        self.history_, self.n_updates_ = run.history, run.n_updates
+        self._particles = run.particles
+        self._trainer = None
+
+    # --- using --------------------------------------------------------------------------------
+
+    def transform(self, X):
+        """Return the mean activities of the uppermost layer, by the recognition weights.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_hidden[-1]), float32
+        """
+        X, stack = rows_to_read(self, X), self.model_.stack
+        return by_pieces(
+            X, self.model_.visible, lambda v: stack_features(stack, v, n_threads=self.n_threads)
+        )
+
+    # --- files --------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
+
+        See :meth:`RBM.save`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom ending in ``.safetensors``.
+        """
+        check_is_fitted(self)
+        storage.save(self.model_, path, extra={"estimator": "DBN", "score_seed": self._score_seed})
+
+    @classmethod
+    def from_model(cls, model):
+        """Return a fitted estimator around a core model.
+
+        Parameters
+        ----------
+        model : BeliefNetwork
+        """
+        if not isinstance(model, BeliefNetwork):
+            raise ValueError(f"model must be a BeliefNetwork, got {shown(model)}")
+        visible = model.visible
+        dbn = cls(model.sizes[1:], visible=type(visible)(**visible.options()))
+        dbn.model_, dbn.stack_ = model, model.stack
+        dbn.history_, dbn.n_updates_ = [], [0] * len(model.stack)
+        dbn.n_features_in_ = visible.size
+        dbn._particles = dbn._trainer = None
+        dbn._score_seed = 0
+        return dbn
+
+    # --- scikit-learn -------------------------------------------------------------------------
+
+    @property
+    def _n_features_out(self):
+        return self.model_.sizes[-1]
+
+
+def _by_layer(value, name, n_layers):
+    """Return one value for each layer: a sequence has one each, anything else is for all."""
+    if not isinstance(value, list | tuple | np.ndarray):
+        return [value] * n_layers
+    if len(value) != n_layers:
+        raise ValueError(
+            f"{name} must be one value, or a sequence of {n_layers}, one for each layer in "
+            f"n_hidden, got {shown(value)}"
+        )
+    return list(value)
+
+
+class _Stream:
+    """How a stream of `partial_fit` begins and goes on; see :mod:`deepgen.estimators.streaming`."""
+
+    def __init__(self, dbn, layers, settings):
+        self.dbn, self.layers, self.settings = dbn, layers, settings
+
+    def _framed(self, run, seed):
+        plain = self.dbn._plain_settings(self.settings)
+        run.frame = {**running.seeds_of(seed), "settings": plain, streaming.FIRST_ROWS: None}
+        return run
+
+    def begin(self, rows, seed):
+        """Return a new run that starts from the moments of its first rows."""
+        run = StackStream.begin(
+            rows, self.layers, self.settings, random_state=seed, n_threads=self.dbn.n_threads
+        )
+        return self._framed(run, seed)
+
+    def after_fit(self):
+        """Return a run that goes on from the fitted machines."""
+        dbn = self.dbn
+        machines, seed = dbn.stack_, seed_of(dbn.random_state)
+        if len(machines) != len(self.settings):
+            raise ValueError(
+                f"n_hidden asks for {len(self.settings)} layers, but partial_fit goes on with "
+                f"{len(machines)}; call fit, or set the parameters back"
+            )
+        for l, machine in enumerate(machines):
+            streaming.check_same_layers(machine.layers, self.layers[l : l + 2])
+        run = StackStream(machines, self.settings, random_state=seed, n_threads=dbn.n_threads)
+        run.go_on(dbn.n_updates_, dbn.history_, dbn._particles)
+        return self._framed(run, seed)
+
+    def take_over(self, run):
+        """Let the rate and the size of the batches change in a stream; refuse what cannot."""
+        plain = self.dbn._plain_settings(self.settings)
+        run.frame["settings"] = streaming.settings_in_stream(run.frame["settings"], plain)
+        run.settings = self.settings

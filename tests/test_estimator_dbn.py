@@ -1,0 +1,362 @@
+"""The deep belief network as an estimator: layers, streams, stops, files, and what it starts."""
+
+import pickle
+import signal
+
+import numpy as np
+import pytest
+from conftest import THREADS, assert_same_bits, random_belief_network
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import cross_val_score
+
+import deepgen as dg
+
+pytestmark = pytest.mark.usefixtures("serial")
+
+TINY = {"n_hidden": (8, 12, 5), "n_epochs": 2, "batch_size": 50, "random_state": 3}
+
+
+@pytest.fixture
+def rows():
+    """130 binary rows of 12 columns: 3 batches an epoch, the last of 30."""
+    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
+
+
+def arrays(dbn):
+    """All parameters of the machines of a fitted estimator."""
+    return [a for m in dbn.stack_ for a in (*m.weights, *(units.bias for units in m.layers))]
+
+
+def assert_same_dbn(one, other):
+    """Compare parameters, features below the top and particles, bit for bit."""
+    for a, b in zip(arrays(one), arrays(other), strict=True):
+        assert_same_bits(a, b)
+    assert one.n_updates_ == other.n_updates_
+    for a, b in zip(one._particles.states, other._particles.states, strict=True):
+        assert_same_bits(a, b)
+
+
+# --- learning ---------------------------------------------------------------------------------
+
+
+def test_fit_equals_layers_trained_by_hand(rows):
+    """Would catch seeds, rates, starts or features that differ from those of `RBM`."""
+    by_layer = {
+        "rule": ["cd", dg.PCD(2), "pcd"], "learning_rate": [None, 0.1, dg.Linear(0.1, 0.0)],
+        "optimizer": [None, dg.SGD(momentum=0.5), dg.Adam()], "n_epochs": [2, 1, 3],
+    }  # fmt: skip
+    dbn, features = dg.DBN(**{**TINY, **by_layer}).fit(rows), rows
+    for l, size in enumerate(TINY["n_hidden"]):
+        settings = {name: values[l] for name, values in by_layer.items()}
+        rbm = dg.RBM(size, batch_size=50, random_state=dg.child_seed(3, l), **settings)
+        rbm.fit(features)
+        assert_same_bits(rbm.model_.weights[0], dbn.stack_[l].weights[0])
+        assert_same_bits(rbm.model_.layers[0].bias, dbn.stack_[l].layers[0].bias)
+        features = rbm.transform(features)
+    assert_same_bits(dbn.transform(rows), features)
+    assert [entry["layer"] for entry in dbn.history_] == [0, 0, 1, 2, 2, 2]
+    assert dbn.n_updates_ == [6, 3, 9]
+    assert dbn.get_feature_names_out().tolist() == [f"dbn{i}" for i in range(5)]
+
+
+@pytest.mark.parametrize("features", ["means", "samples"])
+def test_the_bits_do_not_depend_on_threads_or_on_how_rows_are_stored(features, rows, threaded):
+    """Would catch draws or sums cut by threads, and features of CSR rows that differ."""
+    whole = dg.DBN(**TINY, features=features).fit(rows)
+    for n_threads in THREADS[1:]:
+        other = dg.DBN(**TINY, features=features, n_threads=n_threads).fit(rows)
+        assert_same_dbn(whole, other)
+        assert_same_bits(whole.transform(rows), other.transform(rows))
+    assert_same_dbn(whole, dg.DBN(**TINY, features=features).fit(sparse.csr_array(rows)))
+    assert_same_bits(whole.transform(rows), whole.transform(sparse.csr_array(rows)))
+
+
+def test_batches_of_an_iterable_and_a_memmap_are_learned(rows, tmp_path):
+    """Would catch features that need an array, or that keep the rows of a file."""
+    dbn = dg.DBN(**TINY).fit(_Batches(rows))
+    assert dbn.n_updates_ == [6, 6, 6]
+    mapped = np.memmap(tmp_path / "rows", np.uint8, "w+", shape=rows.shape)
+    mapped[...] = rows
+    assert_same_dbn(dg.DBN(**TINY).fit(mapped), dg.DBN(**TINY).fit(rows))
+
+
+class _Batches:
+    """Rows that come 40 at a time, again and again."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return (self.rows[start : start + 40] for start in range(0, len(self.rows), 40))
+
+
+def test_other_visible_units(rows):
+    """Would catch a stack that takes binary rows only."""
+    real = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    dbn = dg.DBN((5, 3), visible="gaussian", n_epochs=1, random_state=0).fit(real)
+    assert isinstance(dbn.model_.visible, dg.Gaussian)
+    one_hot = np.eye(3, dtype=np.uint8)[np.random.default_rng(0).integers(0, 3, (60, 2))]
+    dbn = dg.DBN((5, 3), visible=dg.Softmax(3), rule="cd", n_epochs=1, random_state=0)
+    assert dbn.fit_transform(one_hot.reshape(60, 6)).shape == (60, 3)
+
+
+def test_partial_fit_gives_the_same_bits_however_the_calls_are_cut(rows):
+    """Would catch first rows, features or counters that depend on the calls."""
+    for features in ("means", "samples"):
+        settings = {**TINY, "features": features, "batch_size": 20}
+        whole = dg.DBN(**settings).partial_fit(rows[:120])
+        cut = dg.DBN(**settings)
+        for start in range(0, 120, 40):
+            cut.partial_fit(rows[start : start + 40])
+        assert_same_dbn(whole, cut)
+        short = dg.DBN(**settings).partial_fit(rows[:7]).partial_fit(rows[7:120])
+        assert_same_dbn(whole, short)
+        assert whole.n_updates_ == [6, 6, 6]
+
+
+def test_a_stream_goes_on_after_fit_and_in_a_copy(rows):
+    """Would catch partial_fit that begins anew after `fit`, or state that a pickle loses."""
+    dbn = dg.DBN(**TINY).fit(rows)
+    before = dbn.stack_
+    dbn.partial_fit(rows[:50])
+    assert dbn.n_updates_ == [7, 7, 7]
+    assert len(dbn.history_) == 6
+    assert np.abs(dbn.stack_[0].weights[0] - before[0].weights[0]).max() < 0.1
+    copy = pickle.loads(pickle.dumps(dbn))
+    assert_same_dbn(dbn.partial_fit(rows[50:100]), copy.partial_fit(rows[50:100]))
+    with pytest.raises(ValueError, match="features was"):
+        copy.set_params(features="samples").partial_fit(rows)
+    with pytest.raises(ValueError, match="n_hidden asks for 2 layers"):
+        dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12)).partial_fit(rows)
+
+
+# --- stopped and resumed ----------------------------------------------------------------------
+
+
+class At:
+    """A callback that acts in one layer after an update; layer None is the fine-tuning."""
+
+    def __init__(self, act, layer, update):
+        self.act, self.layer, self.update = act, layer, update
+
+    def __call__(self, report):
+        """Go on."""
+
+    def between_updates(self, trainer):
+        if (trainer.labels.get("layer"), trainer.n_updates) == (self.layer, self.update):
+            self.act()
+
+
+class Stop(Exception):
+    """What a callback of a test raises."""
+
+
+def fail():
+    """Stop a run by an error."""
+    raise Stop
+
+
+def press_ctrl_c():
+    """Stop a run as a user does."""
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("act", [fail, press_ctrl_c])
+@pytest.mark.parametrize("features", ["means", "samples"])
+def test_a_dbn_stopped_in_each_of_its_layers_ends_with_the_same_bits(act, features, rows, tmp_path):
+    """Would catch a layer, a place, or finished machines that a checkpoint forgets; `model_` of a
+    stopped run has the layers so far."""
+    path, settings = tmp_path / "run", {**TINY, "features": features}
+    whole = dg.DBN(**settings).fit(rows)
+    for layer, update in ((0, 2), (1, 5), (2, 3)):
+        callbacks = [dg.Checkpoint(path, minutes=None), At(act, layer, update)]
+        dbn = dg.DBN(**{**settings, "random_state": None if layer else 3}, callbacks=callbacks)
+        with pytest.raises((Stop, KeyboardInterrupt)):
+            dbn.fit(rows, resume=path if layer else None)
+        assert len(dbn.stack_) == layer + 1
+        assert dbn.n_updates_ == [6] * layer + [update]
+        assert dbn.transform(rows).shape == (130, settings["n_hidden"][layer])
+    for _ in range(2):  # the second time it has ended already
+        other = dg.DBN(**settings, callbacks=[dg.Checkpoint(path)]).fit(rows, resume=path)
+        assert_same_dbn(whole, other)
+        assert [{**e, "seconds": 0} for e in other.history_] == [
+            {**e, "seconds": 0} for e in whole.history_
+        ]
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_name(rows, tmp_path):
+    """Would catch a stack that goes on with other layers, settings or rows."""
+    path = tmp_path / "run"
+    dg.DBN(**TINY, callbacks=[dg.Checkpoint(path)]).fit(rows)
+    for change, message in (
+        ({"n_hidden": (8, 12, 6)}, "n_hidden is"), ({"rule": "cd"}, "rule is"),
+        ({"features": "samples"}, "features is samples here and means there"),
+        ({"transposed": True, "n_hidden": (8, 12, 8)}, "transposed is True here"),
+        ({"n_epochs": (2, 2, 3)}, "n_epochs is"), ({"random_state": 4}, "random_state is 4 here"),
+    ):  # fmt: skip
+        dbn = dg.DBN(**{**TINY, **change})
+        with pytest.raises(ValueError, match=message):
+            dbn.fit(rows, resume=path)
+        assert not hasattr(dbn, "model_")
+    with pytest.raises(ValueError, match="other rows"):
+        dg.DBN(**TINY).fit(rows[::-1].copy(), resume=path)
+    with pytest.raises(ValueError, match="estimator is RBM here and DBN there"):
+        dg.RBM(8).fit(rows, resume=path)
+
+
+GREEDY = {
+    "classifier": lambda **o: dg.DeepClassifier((8, 6, 5), dropout=0.1, early_stopping=9, **o),
+    "regressor": lambda **o: dg.DeepRegressor((8, 6, 5), **o),
+    "autoencoder": lambda **o: dg.DeepAutoencoder((8, 6, 3), **o),
+}
+
+
+@pytest.mark.parametrize("name", GREEDY)
+def test_networks_stopped_in_pretraining_or_fine_tuning_go_on_there(name, rows, tmp_path):
+    """Would catch a pretraining that a resumed run repeats, skips or begins anew, or one whose
+    callbacks are left out."""
+    y = np.arange(130) % 3
+    settings = {
+        "n_epochs": 2, "batch_size": 50, "random_state": 3,
+        "pretrained": [
+            dg.Pretraining(2, batch_size=50), dg.Pretraining(1, features="samples"),
+            dg.Pretraining(2, rule=dg.PCD(), batch_size=50),
+        ],
+    }  # fmt: skip
+    make, path = GREEDY[name], tmp_path / "run"
+    whole = make(**settings).fit(rows, y)
+    layers = [entry.get("layer") for entry in whole.history_]
+    assert layers == [0, 0, 1, 2, 2, None, None]
+    assert all(("loss" in entry) == ("layer" not in entry) for entry in whole.history_)
+    resume = None
+    for layer, update in ((0, 4), (1, 1), (2, 5), (None, 3)):
+        callbacks = [dg.Checkpoint(path, minutes=None), At(fail, layer, update)]
+        estimator = make(**{**settings, "random_state": None if resume else 3}, callbacks=callbacks)
+        with pytest.raises(Stop):
+            estimator.fit(rows, y, resume=resume)
+        assert hasattr(estimator, "model_") == (layer is None)
+        resume = path
+    other = make(**settings).fit(rows, y, resume=path)
+    for one, its in zip(whole.model_.layers, other.model_.layers, strict=True):
+        assert_same_bits(one.weights, its.weights)
+        assert_same_bits(one.bias, its.bias)
+    for one, its in zip(whole.stack_, other.stack_, strict=True):
+        assert_same_bits(one.weights[0], its.weights[0])
+    assert [{**e, "seconds": 0} for e in whole.history_] == [
+        {**e, "seconds": 0} for e in other.history_
+    ]
+
+
+def test_early_stopping_of_the_loss_leaves_the_pretraining_alone(rows):
+    """Would catch callbacks that look for a network's loss in a machine's history."""
+    stopping = dg.EarlyStopping("loss", mode="min", patience=1, min_delta=1e9)
+    monitor = dg.LikelihoodMonitor(rows[:20], n_chains=5, n_steps=2)
+    classifier = dg.DeepClassifier(
+        (5, 4), pretrained=dg.Pretraining(2), n_epochs=9, random_state=0,
+        callbacks=[monitor, stopping],
+    ).fit(rows, np.arange(130) % 2)  # fmt: skip
+    assert [entry.get("layer") for entry in classifier.history_] == [0, 0, 1, 1, None, None]
+    assert ["log_likelihood" in entry for entry in classifier.history_] == [True] * 2 + [False] * 4
+
+
+# --- what it starts ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dbn(rows):
+    """A fitted estimator, 12-8-12-5."""
+    return dg.DBN(**TINY).fit(rows)
+
+
+@pytest.mark.parametrize("wrap", [lambda dbn: dbn.model_, FrozenEstimator])
+def test_fine_tuning_starts_with_exactly_the_features_of_the_stack(wrap, dbn, rows):
+    """Would catch an unrolling that changes a bit: one step at rate zero leaves the start."""
+    y = np.arange(130) % 3
+    settings = {"n_epochs": 1, "learning_rate": dg.Constant(0.0), "random_state": 0}
+    expected = dbn.transform(rows)
+    classifier = dg.DeepClassifier(pretrained=wrap(dbn), **settings).fit(rows, y)
+    hidden = dg.Network(classifier.model_.layers[:-1])
+    assert_same_bits(hidden.forward(rows), expected)
+    regressor = dg.DeepRegressor(pretrained=wrap(dbn), **settings).fit(rows, y)
+    assert_same_bits(dg.Network(regressor.model_.layers[:-1]).forward(rows), expected)
+    coder = dg.DeepAutoencoder(pretrained=wrap(dbn), code="logistic", **settings).fit(rows)
+    assert_same_bits(coder.transform(rows), expected)
+    assert_same_bits(dg.encoder(dbn.model_).forward(rows), expected)
+
+
+def test_clone_and_cross_val_score_keep_the_pretraining(dbn, rows):
+    """Would catch weights that scikit-learn strips: the copies must start from the stack."""
+    y = np.arange(130) % 2
+    settings = {"n_epochs": 1, "learning_rate": dg.Constant(0.0), "random_state": 0}
+    expected = dbn.transform(rows)
+
+    def is_the_stack(estimator, X, y):
+        hidden = dg.Network(estimator.model_.layers[:-1])
+        return float((hidden.forward(rows) == expected).all())
+
+    for pretrained in (dbn.model_, FrozenEstimator(dbn)):
+        classifier = clone(dg.DeepClassifier(pretrained=pretrained, **settings))
+        scores = cross_val_score(classifier, rows, y, cv=3, scoring=is_the_stack)
+        assert scores.tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="silently strip"):
+        dg.DeepClassifier(pretrained=dbn).fit(rows, y)
+
+
+def test_networks_take_the_recognition_side(rows):
+    """Would catch a network that is unrolled from generative weights."""
+    model = random_belief_network(("binary",) * 4, 0, (12, 7, 6, 5))
+    classifier = dg.DeepClassifier(
+        pretrained=model, n_epochs=1, learning_rate=dg.Constant(0.0), random_state=0
+    ).fit(rows, np.arange(130) % 2)
+    assert_same_bits(classifier.model_.layers[0].weights, model.layers[0].recognition)
+    dbn = dg.DBN.from_model(model)
+    hidden = dg.Network(classifier.model_.layers[:-1])
+    assert_same_bits(hidden.forward(rows), dbn.transform(rows))
+
+
+def test_files_models_and_copies(dbn, rows, tmp_path):
+    """Would catch a file that forgets a layer, or a copy without what `transform` needs."""
+    dbn.save(tmp_path / "dbn.safetensors")
+    loaded = dg.load(tmp_path / "dbn.safetensors")
+    assert isinstance(loaded, dg.DBN)
+    assert loaded._score_seed == dbn._score_seed
+    assert loaded.n_hidden == (8, 12, 5)
+    for other in (loaded, dg.DBN.from_model(dbn.model_), pickle.loads(pickle.dumps(dbn))):
+        assert_same_bits(other.transform(rows), dbn.transform(rows))
+        other.partial_fit(rows)
+    assert clone(dbn).get_params() == dbn.get_params()
+    with pytest.raises(ValueError, match="must be a BeliefNetwork"):
+        dg.DBN.from_model(dbn.stack_[0])
+
+
+# --- bad settings -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_hidden": ()}, "n_hidden must be"), ({"n_hidden": (3, 0)}, "each size in n_hidden"),
+        ({"rule": ["cd"]}, "rule must be one value, or a sequence of 2"),
+        ({"rule": "sml"}, "rule must be"), ({"rule": dg.CD}, "rule must be"),
+        ({"learning_rate": [0.1, -1.0]}, "learning_rate must be"),
+        ({"learning_rate": (0.1, 0.1, 0.1)}, "a sequence of 2"),
+        ({"optimizer": [dg.SGD(), "adam"]}, "optimizer must be"),
+        ({"n_epochs": [1, 0]}, "n_epochs must be"), ({"batch_size": 0}, "batch_size must be"),
+        ({"features": "draws"}, "features must be 'means' or 'samples'"),
+        ({"transposed": 1}, "transposed must be"), ({"transposed": True}, "at least the 12 units"),
+        ({"transposed": True, "visible": "gaussian", "n_hidden": (3, 12)}, "binary units"),
+        ({"visible": dg.Binary(n_copies=2)}, "tied copies"), ({"visible": "real"}, "visible"),
+        ({"visible": dg.Binary(5)}, "visible does not fit"), ({"callbacks": [3]}, "callbacks"),
+        ({"random_state": -1}, "random_state"), ({"n_threads": 0}, "n_threads"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_named_before_any_work(settings, message, rows):
+    """Would catch a message that does not name the parameter; nothing may be left behind."""
+    dbn = dg.DBN(**{"n_hidden": (4, 3), **settings})
+    before = dict(vars(dbn))
+    for learn in (dbn.fit, dbn.partial_fit):
+        with pytest.raises(ValueError, match=message):
+            learn(rows)
+        assert vars(dbn) == before
