@@ -25,9 +25,11 @@ from deepgen.likelihood import (
     exact_log_likelihood,
     exact_log_partition,
     free_energy,
+    importance_weighted_bound,
     log_partition_bracket,
     pseudo_log_likelihood,
     reverse_ais,
+    variational_bound,
 )
 from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
 from deepgen.minimizers import LBFGS, ConjugateGradient
@@ -133,6 +135,7 @@ __all__ = [
     "exact_log_partition",
     "free_energy",
     "gibbs",
+    "importance_weighted_bound",
     "load",
     "log_partition_bracket",
     "plots",
@@ -141,6 +144,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "unrolled",
+    "variational_bound",
 ]
 
 
