@@ -13,7 +13,7 @@ from deepgen.threads import check_threads
 TOGETHER = 1_024
 
 # What a posterior is to these bounds: a class (model, stream, n_threads) with `terms(v)`, what the
-# draws of rows share, and `log_weights(terms, rows, first_draw, n_draws, expected=...)`.
+# draws of rows share, and `log_weights(terms, rows, first_draw, n_draws)`.
 _POSTERIORS = {BeliefNetwork: Recognition}
 
 
@@ -23,9 +23,9 @@ def variational_bound(
     """Estimate the variational lower bound of log p(v) by row.
 
     ``E_q[log p*(v, x) - log q(x | v)] - log Z``, with q the recognition model, layers drawn from
-    it upwards and the topmost one summed out. The entropy of a layer given the one below, and the
-    energies that are linear in it, enter as exact means. The estimate is unbiased; one bound lies
-    below log p(v) by the divergence of q from the true posterior.
+    it upwards and the topmost one summed out. The bound lies below log p(v) by the divergence of q
+    from the true posterior. The estimate is unbiased; where q is the posterior, all draws weigh the
+    same and it is exact.
 
     Parameters
     ----------
@@ -92,9 +92,7 @@ def importance_weighted_bound(
 
 
 class _Mean:
-    """Mean over draws, of weights whose linear parts are expectations."""
-
-    expected = True
+    """Mean over draws."""
 
     def __init__(self, n_rows):
         self.total, self.count = np.zeros(n_rows), 0
@@ -110,8 +108,6 @@ class _Mean:
 
 class _LogMeanExp:
     """Log of the mean of exp over draws, relative to the largest so far."""
-
-    expected = False
 
     def __init__(self, n_rows):
         self.top, self.total = np.full(n_rows, -np.inf), np.zeros(n_rows)
@@ -166,8 +162,5 @@ def _of_piece(posterior, v, average, n_samples):
         rows = slice(start, min(start + at_once, v.shape[0]))
         for first in range(0, n_samples, n_draws):
             count = min(n_draws, n_samples - first)
-            result.add(
-                rows,
-                posterior.log_weights(terms, rows, first, count, expected=average.expected),
-            )
+            result.add(rows, posterior.log_weights(terms, rows, first, count))
     return result.value(n_samples)

@@ -46,12 +46,9 @@ class _Correction:
     def __init__(self, layer, above, n_threads):
         self.n_threads, self.layer = n_threads, layer
         bias, precision = above.bias - layer.upper.bias, None
-        self.spread = 0.0  # what the variance of a Gaussian layer adds to the expectation
         kind = KIND_BINARY  # one copy, which is linear in the state
         if above.precision is not None:
             kind, precision = KIND_GAUSSIAN, above.precision - layer.upper.precision
-            ratio = precision.astype(np.float64) / layer.upper.precision
-            self.spread = -0.5 * float(ratio.sum())
         self.slopes_chain = None
         if not np.array_equal(layer.generative, layer.recognition):
             self.slopes_chain = _linear_upward(
@@ -69,15 +66,11 @@ class _Correction:
         return _field(self.slopes_chain, self.layer, x, self.n_threads)
 
     def at(self, y, slopes):
-        """Return the correction of states by row, float64; of means too, but for their spread."""
+        """Return the correction of states by row, float64."""
         if self.is_zero:
             return np.zeros(len(y))
         fields = None if slopes is None else _fields(slopes)
         return layer_log_weight(self.own, 0, y, fields, n_threads=self.n_threads)
-
-    def expected(self, mean, slopes):
-        """Return the mean correction of draws whose conditional mean is `mean`."""
-        return self.at(mean, slopes) + self.spread
 
 
 def _field(chain, layer, x, n_threads):
@@ -101,14 +94,11 @@ class RowTerms:
         Of the first hidden layer under the recognition model.
     slopes : ndarray of shape (n_rows, n_1), float32, or None
         Of the correction by the first hidden layer.
-    expected : ndarray of shape (n_rows,), float64
-        Mean of that correction.
     """
 
     constants: np.ndarray
     fields: np.ndarray
     slopes: np.ndarray | None
-    expected: np.ndarray
 
 
 class Recognition:
@@ -153,25 +143,23 @@ class Recognition:
         ----------
         v : states of the visible layer
         constants : bool
-            False leaves `constants` and `expected` at zero.
+            False leaves `constants` at zero.
         """
         if not self.model.layers:
             free = free_energy(self.model.top, v, n_threads=self.n_threads)
-            return RowTerms(-free, None, None, None)
+            return RowTerms(-free, None, None)
         layer, n_rows = self.model.layers[0], v.shape[0]
         fields = _field(self._fields_chain, layer, v, self.n_threads)
-        slopes, total, expected = self._corrections[0].slopes(v), np.zeros(n_rows), np.zeros(n_rows)
+        slopes, total = self._corrections[0].slopes(v), np.zeros(n_rows)
         if constants and n_rows:
             total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
-            mean = np.empty_like(fields)
             self._run(
                 self._first, 0, [None], n_rows, 8 * layer.upper.size, fields=_fields(fields),
-                mean=mean, log_normalizer=total,
+                log_normalizer=total,
             )  # fmt: skip
-            expected = self._corrections[0].expected(mean, slopes)
-        return RowTerms(total, fields, slopes, expected)
+        return RowTerms(total, fields, slopes)
 
-    def log_weights(self, terms, rows, first_draw, n_draws, *, expected=False):
+    def log_weights(self, terms, rows, first_draw, n_draws):
         """Return the log weights of draws of each row.
 
         Parameters
@@ -181,8 +169,6 @@ class Recognition:
         first_draw : int
             Number of the first of these draws; all rows use the same random numbers.
         n_draws : int
-        expected : bool
-            See :meth:`weigh`; the first layer's entropy is exact then, too.
 
         Returns
         -------
@@ -196,20 +182,18 @@ class Recognition:
             self.first_draws(np.repeat(field[None], n_draws, axis=0), first_draw)
             for field in fields
         ])  # fmt: skip
-        rest = self.weigh(x, first_draw, n_draws, expected=expected)
-        if expected:
-            return constants + terms.expected[rows, None] + rest.reshape(-1, n_draws)
+        rest = self.weigh(x, first_draw, n_draws)
         if slopes is not None:
             slopes = np.repeat(slopes[rows], n_draws, axis=0)
         return constants + (rest + self.first_correction(x, slopes)).reshape(-1, n_draws)
 
-    def first_draws(self, fields, first_row):
+    def first_draws(self, fields, first_row, *, step=0):
         """Draw the first hidden layer, a row for each row of `fields`."""
         units = self.model.layers[0].upper
         out = np.empty(fields.shape, units.state_dtype)
         self._run(
             self._first, 0, [None], len(out), 8 * units.size, fields=_fields(fields), sample=out,
-            site=Site(self.streams[0], RECOGNIZE, first_row),
+            site=Site(self.streams[0].advanced(step), RECOGNIZE, first_row),
         )  # fmt: skip
         return out
 
@@ -217,7 +201,7 @@ class Recognition:
         """Return the part of the log weight that depends on both the data and draws `x`."""
         return self._corrections[0].at(x, slopes)
 
-    def weigh(self, x, first_row, n_segment, *, expected=False):
+    def weigh(self, x, first_row, n_segment, *, step=0):
         """Draw the layers above draws `x` of the first; return the rest of their log weight.
 
         Parameters
@@ -226,8 +210,8 @@ class Recognition:
         first_row : int
         n_segment : int
             After so many rows the random numbers start again at `first_row`.
-        expected : bool
-            Take the mean, given the layer below, of what has one in closed form.
+        step : int
+            Position of the streams: number of a sweep.
 
         Returns
         -------
@@ -243,7 +227,8 @@ class Recognition:
             )  # fmt: skip
             above = np.zeros(n_rows)
             if l + 1 < len(layers):
-                x, correction = self._upward(l + 1, x, first_row, n_segment, above, expected)
+                site = Site(self.streams[l + 1].advanced(step), RECOGNIZE, first_row)
+                x, correction = self._upward(l + 1, x, n_segment, above, site)
                 total += correction
             else:
                 top = self.model.top
@@ -253,21 +238,15 @@ class Recognition:
             total += above - below
         return total
 
-    def _upward(self, l, x, first_row, n_segment, log_normalizer, expected):
+    def _upward(self, l, x, n_segment, log_normalizer, site):
         """Draw layer l + 1 given layer l; return the draws and their correction."""
         layer, correction = self.model.layers[l], self._corrections[l]
-        shape = (len(x), layer.upper.size)
-        draws = np.empty(shape, layer.upper.state_dtype)
-        mean = np.empty(shape, np.float32) if expected else None
+        draws = np.empty((len(x), layer.upper.size), layer.upper.state_dtype)
         for start in range(0, len(x), n_segment):
             rows = slice(start, min(start + n_segment, len(x)))
             self._run(
                 layer.upward.chain, 1, [x[rows], None], rows.stop - start,
-                layer_work(layer.upward, 1), sample=draws[rows],
-                mean=None if mean is None else mean[rows], log_normalizer=log_normalizer[rows],
-                site=Site(self.streams[l], RECOGNIZE, first_row),
+                layer_work(layer.upward, 1), sample=draws[rows], site=site,
+                log_normalizer=log_normalizer[rows],
             )  # fmt: skip
-        slopes = correction.slopes(x)
-        if expected:
-            return draws, correction.expected(mean, slopes)
-        return draws, correction.at(draws, slopes)
+        return draws, correction.at(draws, correction.slopes(x))
