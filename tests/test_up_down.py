@@ -74,7 +74,7 @@ def mean_log_q(model, source):
 def test_an_update_is_the_gradient_of_what_each_phase_climbs(kinds, sizes):
     """Catches a delta rule of the wrong sign or side, means in place of draws, and biases of
     another layer: wake and top follow the gradient of E_q log p(v, x), sleep that of E_p log q."""
-    network = random_belief_network(kinds, 1, sizes)
+    network = random_belief_network(kinds, 1, sizes, scale=1.5)
     states = exact.layer_states(twin_belief(network).directed[0][0])[[0, 2, 3, 5]]
     n = 20_000
     rows = np.tile(states, (n // 4, 1)).astype(np.uint8)
@@ -103,16 +103,16 @@ def test_up_down_raises_the_exact_bound():
     """Catches a recognition side that falls behind, and parameters of the run that do not get
     into its model: after up-down the enumerated bound of bars and stripes is higher."""
     patterns = bars_and_stripes(3)
-    X = np.tile(patterns, (20, 1))
+    X = np.tile(patterns, (10, 1))
     layers = [dg.Binary(9), dg.Binary(7), dg.Binary(6)]
-    settings = Pretraining(n_epochs=50, batch_size=14)
+    settings = Pretraining(n_epochs=40, batch_size=14, learning_rate=1.0)
     stack = pretrain(ArrayRows(X), layers, settings, random_state=0, n_threads=1)
     network = dg.BeliefNetwork.from_stack(stack)
     trainer = UpDownTrainer(
-        network, dg.CD(3), dg.SGD(), dg.Linear(0.1, 0.0), stream=Stream(2), batch_size=14,
+        network, dg.CD(3), dg.SGD(), dg.Linear(0.2, 0.0), stream=Stream(2), batch_size=14,
         n_threads=1,
     )  # fmt: skip
-    trainer.fit(ArrayRows(X), 50)
+    trainer.fit(ArrayRows(X), 30)
     before, after = (
         exact.belief_bound(twin_belief(model), patterns).mean()
         for model in (network, trainer.model())
