@@ -4,20 +4,23 @@ Wake: states drawn upwards teach the generative side. Sleep: states drawn downwa
 recognition side. The top machine learns between them (docs/math.md, "Up-down").
 """
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from deepgen.checks import check_flag, check_instance, check_integer
+from deepgen.checks import check_flag, check_instance, check_integer, shown
 from deepgen.errors import DivergedError
 from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
-from deepgen.optimizers import as_schedule
+from deepgen.optimizers import SGD, Linear, as_schedule
 from deepgen.passes import Site
 from deepgen.phases import column_sums, layer_gradients, weight_gradient, weight_sums
-from deepgen.rules import as_rule
+from deepgen.rules import CD, as_rule
 from deepgen.sampling import update_layer
 from deepgen.states import dense
 from deepgen.stream import BINARIZE, DATA, Stream
 from deepgen.threads import check_threads
+from deepgen.units import Gaussian
 
 
 class BeliefParameters:
@@ -66,6 +69,18 @@ class BeliefParameters:
         arrays["weights.top"] = self.top.weights[0]
         return arrays | {f"top.layers[{l}].bias": b for l, b in enumerate(self.top.biases)}
 
+    def fixed(self):
+        """Return the log precisions, which stay, by name."""
+        network, arrays = self.network, {}
+        units = {}
+        for l, layer in enumerate(network.layers):
+            units |= {f"layers[{l}].lower": layer.lower, f"layers[{l}].upper": layer.upper}
+        units |= {f"top.layers[{l}]": layer for l, layer in enumerate(network.top.layers)}
+        for name, layer in units.items():
+            if layer.precision is not None:
+                arrays[f"{name}.log_precision"] = layer.log_precision
+        return arrays
+
     def first_non_finite(self):
         """Return the name of a parameter that is not finite, or None."""
         for name, array in self.learned().items():
@@ -100,6 +115,45 @@ class BeliefParameters:
             for l, layer in enumerate(top.layers)
         ]
         return BeliefNetwork(layers, top.replace(layers=units, weights=[arrays["weights.top"]]))
+
+
+@dataclass(frozen=True)
+class UpDown:
+    """Settings of the up-down algorithm.
+
+    Parameters
+    ----------
+    rule : CD or PCD, default CD(3)
+        Of the top machine.
+    learning_rate : float, schedule or None
+        None: 0.1, or 0.01 where a layer is Gaussian, decaying to zero.
+    optimizer : SGD or Adam
+    """
+
+    rule: object = field(default_factory=lambda: CD(3))
+    learning_rate: object = None
+    optimizer: object = field(default_factory=SGD)
+
+    def __post_init__(self):
+        as_rule(self.rule)
+        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "descend"):
+            raise ValueError(
+                f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(self.optimizer)}"
+            )
+        if self.learning_rate is not None:
+            as_schedule(self.learning_rate)
+
+    def run(self, network, *, stream, batch_size=100, n_threads=None):
+        """Return a run of these settings; see :class:`UpDownTrainer`."""
+        schedule = self.learning_rate
+        if schedule is None:
+            units = [*(u for each in network.layers for u in (each.lower, each.upper))]
+            real = any(isinstance(u, Gaussian) for u in (*units, *network.top.layers))
+            schedule = Linear(0.01 if real else 0.1, 0.0)
+        return UpDownTrainer(
+            network, self.rule, self.optimizer, schedule, stream=stream, batch_size=batch_size,
+            n_threads=n_threads,
+        )  # fmt: skip
 
 
 class UpDownTrainer(TrainingLoop):
@@ -156,9 +210,12 @@ class UpDownTrainer(TrainingLoop):
         return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
 
     def _own_state(self):
-        return {"rule": self.rule_state.tree()}
+        return {"rule": self.rule_state.tree(), "fixed": self.parameters.fixed()}
 
     def _take_over(self, state):
+        for name, array in self.parameters.fixed().items():
+            if not np.array_equal(state["fixed"][name], array):
+                raise ValueError(f"the run began with another {name}")
         rule_state = type(self.rule_state).from_tree(state["rule"])
         self.parameters.restore(state["parameters"])
         self.rule_state = rule_state
@@ -209,9 +266,7 @@ class UpDownTrainer(TrainingLoop):
         """Return what parameters go down, by name: wake, top, sleep."""
         parameters, gradients = self.parameters, {}
         x = batch
-        for l, (down, up) in enumerate(
-            zip(parameters.downward, parameters.upward, strict=True)
-        ):
+        for l, (down, up) in enumerate(zip(parameters.downward, parameters.upward, strict=True)):
             site = Site(stream.child(f"wake {l}"), DATA)
             above = update_layer(up, 1, [x, None], site=site, **tools)[1]
             found = update_layer(down, 0, [None, above], mean=True, **tools)[0]

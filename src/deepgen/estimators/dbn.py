@@ -5,9 +5,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen import checkpoints, storage
+from deepgen.belief import impute_belief, sample_belief
 from deepgen.checks import check_integer, shown
 from deepgen.data import check_rule, is_iterable_of_batches, survey
-from deepgen.estimators import running, streaming
+from deepgen.estimators import density, running, streaming
 from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.networks import setting
 from deepgen.estimators.settings import (
@@ -16,14 +17,23 @@ from deepgen.estimators.settings import (
     check_sizes,
     visible_units,
 )
-from deepgen.estimators.validation import by_pieces, rows_to_learn, rows_to_read
+from deepgen.estimators.validation import (
+    by_pieces,
+    in_type_of,
+    rows_to_learn,
+    rows_to_read,
+    rows_with_gaps,
+)
 from deepgen.features import stack_features
+from deepgen.hooks import callbacks_for
+from deepgen.likelihood import importance_weighted_bound, variational_bound
 from deepgen.models import BeliefNetwork
 from deepgen.optimizers import SGD
-from deepgen.rules import as_rule
+from deepgen.rules import CD, as_rule
 from deepgen.stacking import Pretraining, StackStream, StackTrainer, check_layers
-from deepgen.stream import seed_of
+from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.units import Binary, as_units
+from deepgen.up_down import UpDown
 
 # What may differ from layer to layer: a sequence with one entry a layer.
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
@@ -75,6 +85,8 @@ class DBN(FeatureEstimator, BaseEstimator):
         The machines as they were trained, bottom first.
     history_ : list of dict
         One entry an epoch of a layer; ``layer`` is its number, from 0.
+    refinement_ : list of dict
+        One entry an epoch of the last :meth:`refine`.
     n_features_in_ : int
     n_updates_ : list of int
         By layer.
@@ -175,6 +187,11 @@ class DBN(FeatureEstimator, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         settings = self._settings()
+        if not first and not self.model_.is_tied:
+            raise ValueError(
+                "partial_fit trains greedily and would lose the generative weights of this model, "
+                "which differ from its recognition weights; call refine, or fit anew"
+            )
         if is_iterable_of_batches(X):
             raise ValueError(
                 "X must be an array or a sparse matrix for partial_fit, got "
@@ -194,6 +211,89 @@ class DBN(FeatureEstimator, BaseEstimator):
                 self._keep(run)
                 self._trainer = run
         return self
+
+    def refine(
+        self, X, n_epochs=10, *, rule=None, learning_rate=None, optimizer=None, resume=None
+    ):
+        """Let all layers learn together: the up-down algorithm, after the greedy start.
+
+        Generative and recognition weights part; `stack_` stays as it was, and `partial_fit`
+        cannot follow. `batch_size`, `random_state`, `callbacks` and `verbose` are those of the
+        estimator; of the callbacks, those that watch a Boltzmann machine are left out.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
+        n_epochs : int, default 10
+        rule : rule or None
+            Of the top machine. None: ``dg.CD(3)``.
+        learning_rate : float, schedule or None
+            None: 0.1, or 0.01 for Gaussian units, decaying to zero.
+        optimizer : SGD, Adam or None
+            None: ``dg.SGD()``.
+        resume : str, path-like or None
+            A file that :class:`deepgen.Checkpoint` has written in such a refinement of the same
+            fitted model: it goes on from there, with the same bits.
+
+        Returns
+        -------
+        DBN
+            This estimator; ``refinement_`` has one entry an epoch.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError, KeyboardInterrupt, DivergedError, RuntimeError
+            See :meth:`fit`. `model_` is that of the last good update.
+        """
+        check_is_fitted(self)
+        check_integer(n_epochs, "n_epochs")
+        self._settings()
+        resume = running.checked_resume(resume)
+        with running.alone(self):
+            with running.unchanged_on_error(self):
+                rows = rows_to_learn(self, X, reset=False)
+                self.model_.visible.check_width(np.empty((0, rows.n_columns)), "X")
+                found = running.surveyed(rows, self.model_.visible, self.n_threads)
+                settings = UpDown(
+                    CD(3) if rule is None else as_rule(rule), learning_rate,
+                    SGD() if optimizer is None else optimizer,
+                )  # fmt: skip
+                run = self._refinement(settings, n_epochs, found, resume)
+                run.attach(callbacks_for(self.callbacks or (), run))
+            try:
+                if not run.finished:
+                    run.fit(rows, n_epochs, found.n_rows, verbose=self.verbose)
+            finally:
+                self.model_, self.refinement_ = run.model(), run.history
+                self._particles = run.rule_state.particles or self._particles
+                self._trainer = self._bracket = None
+        return self
+
+    def _refinement(self, settings, n_epochs, found, resume):
+        """Return the run of `refine`: a new one, or one that goes on."""
+        plain = {
+            "estimator": f"{type(self).__name__}.refine",
+            "n_hidden": list(self.model_.sizes[1:]),
+            **{name: setting(value) for name, value in vars(settings).items()},
+            "batch_size": int(self.batch_size),
+            "n_features": int(self.n_features_in_),
+            "n_samples": int(found.n_rows),
+            "n_epochs": int(n_epochs),
+        }
+        if resume is None:
+            seed = seed_of(self.random_state)
+        else:
+            kept, state = checkpoints.load(resume)
+            seed = running.seed_in(self, kept, resume)
+            running.require_same_run(kept, plain, found, resume)
+        run = settings.run(
+            self.model_, stream=Stream(child_seed(seed, "up-down")),
+            batch_size=int(self.batch_size), n_threads=self.n_threads,
+        )  # fmt: skip
+        run.frame = {**running.seeds_of(seed), "settings": plain, **running.marks_of(found)}
+        if resume is not None:
+            checkpoints.restore(run, state, resume)
+        return run
 
     def _settings(self):
         """Return the settings of each layer after a check of all hyper-parameters."""
@@ -265,7 +365,8 @@ class DBN(FeatureEstimator, BaseEstimator):
         self.model_ = BeliefNetwork.from_stack(self.stack_)
         self.history_, self.n_updates_ = run.history, run.n_updates
         self._particles = run.particles
-        self._trainer = None
+        self._trainer = self._bracket = None
+        vars(self).pop("refinement_", None)
 
     # --- using --------------------------------------------------------------------------------
 
@@ -284,6 +385,153 @@ class DBN(FeatureEstimator, BaseEstimator):
         return by_pieces(
             X, self.model_.visible, lambda v: stack_features(stack, v, n_threads=self.n_threads)
         )
+
+    def log_partition(self, *, n_chains=100, n_betas=3000):
+        """Return a bracket of log Z of the top machine; see :meth:`RBM.log_partition`.
+
+        `score_samples`, `bound` and `score` use the bracket of the last call, or one with these
+        defaults.
+
+        Parameters
+        ----------
+        n_chains : int, default 100
+        n_betas : int, array-like or None, default 3000
+
+        Returns
+        -------
+        LogPartition
+        """
+        check_is_fitted(self)
+        return density.bracket(self, self.model_.top, n_chains, n_betas)
+
+    def score_samples(self, X, *, n_samples=100):
+        """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.
+
+        The importance-weighted bound (:func:`deepgen.importance_weighted_bound`): low on average,
+        less so with more draws.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            States. Grey values give no log-likelihood and a warning: binarize them.
+        n_samples : int, default 100
+            Draws of the hidden layers for each row, the same random numbers for all.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        return self._bounded(importance_weighted_bound, X, n_samples)
+
+    def bound(self, X, *, n_samples=100):
+        """Estimate the variational lower bound of log p(v) by row, with log Z as above.
+
+        Parameters
+        ----------
+        X, n_samples
+            See :meth:`score_samples`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            See :func:`deepgen.variational_bound`.
+        """
+        return self._bounded(variational_bound, X, n_samples)
+
+    def _bounded(self, function, X, n_samples):
+        X = rows_to_read(self, X)
+        check_integer(n_samples, "n_samples")
+        # before the work that log Z is
+        density.check_whole_rows(X, self.model_.visible, stacklevel=5)
+        return function(
+            self.model_, X, log_partition=density.last_bracket(self).value, n_samples=n_samples,
+            random_state=self._score_seed, n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def score(self, X, y=None):
+        """Return the mean of `score_samples` at the lower end of the bracket of log Z.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+            Nats a row.
+        """
+        samples = self.score_samples(X)
+        bracket = density.last_bracket(self)
+        return float(np.mean(samples) - (bracket.upper - bracket.value))
+
+    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
+        """Draw rows: Gibbs sampling in the top machine, then one pass down.
+
+        Parameters
+        ----------
+        n_samples : int
+        n_sweeps : int, default 1000
+            Sweeps of the top machine, a chain for each row. Chains start from the training
+            particles where there are any.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+            Pieces drawn with the right `first_row` equal the whole.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            uint8, or float32 for Gaussian units.
+        """
+        check_is_fitted(self)
+        density.check_sampling(n_samples, n_sweeps, first_row)
+        if n_samples == 0:
+            return np.empty((0, self.n_features_in_), self.model_.visible.state_dtype)
+        seed = seed_of(random_state)
+        particles = density.first_states(
+            self, self.model_.top, n_samples, Stream.from_random_state(seed), first_row
+        )
+        return sample_belief(
+            self.model_, n_samples, particles=particles, n_sweeps=n_sweeps, random_state=seed,
+            first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def impute(
+        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
+        random_state=None, first_row=0,
+    ):  # fmt: skip
+        """Complete rows; observed entries come back untouched.
+
+        Chains over hidden layers and missing entries, see :func:`deepgen.belief.impute_belief`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        missing : bool array of shape (n_samples, n_features) or None
+            None: where X is NaN.
+        method : {"mean", "draw"}, default "mean"
+            Mean over chains of the missing entries' means, or one joint draw.
+        return_std : bool, default False
+            Also return the standard deviation of each missing entry (0 where observed).
+        n_chains, n_sweeps : int
+            Chains a row, and sweeps of each.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        ndarray, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32.
+        """
+        check_is_fitted(self)
+        density.check_imputation(method, return_std, n_chains, n_sweeps, first_row)
+        values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
+        draws, means, deviation = impute_belief(
+            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
+            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+        completed = in_type_of(values, missing, draws if method == "draw" else means)
+        return (completed, deviation) if return_std else completed
 
     # --- files --------------------------------------------------------------------------------
 
@@ -315,7 +563,7 @@ class DBN(FeatureEstimator, BaseEstimator):
         dbn.model_, dbn.stack_ = model, model.stack
         dbn.history_, dbn.n_updates_ = [], [0] * len(model.stack)
         dbn.n_features_in_ = visible.size
-        dbn._particles = dbn._trainer = None
+        dbn._particles = dbn._trainer = dbn._bracket = None
         dbn._score_seed = 0
         return dbn
 
