@@ -51,6 +51,7 @@ from deepgen.stream import Stream, child_seed
 from deepgen.threads import set_num_threads
 from deepgen.units import Binary, Gaussian, Softmax, Units
 from deepgen.unrolling import encoder, unrolled
+from deepgen.up_down import UpDownTrainer
 
 if TYPE_CHECKING:
     from deepgen import plots
@@ -125,6 +126,7 @@ __all__ = [
     "Stream",
     "Trajectory",
     "Units",
+    "UpDownTrainer",
     "__version__",
     "ais",
     "base_rates",
