@@ -17,7 +17,7 @@ from deepgen import storage
 from deepgen.data import ArrayRows
 from deepgen.stacking import Pretraining, pretrain
 from deepgen.stream import Stream
-from deepgen.up_down import UpDownTrainer
+from deepgen.up_down import UpDown, UpDownTrainer
 
 PLAIN = dg.SGD(weight_decay=0.0, averaging=0.0)
 
@@ -203,3 +203,22 @@ def test_bad_settings_are_refused_before_any_work():
         UpDownTrainer(network, "cd", PLAIN, -0.1, **good)
     with pytest.raises(ValueError, match="batch_size"):
         UpDownTrainer(network, "cd", PLAIN, 0.1, batch_size=0, **good)
+
+
+def test_a_state_of_a_network_with_other_precisions_is_refused():
+    """Catches a run that goes on with precisions which its file does not have."""
+    kinds = ("gaussian", "binary", "binary")
+    network, other = (random_belief_network(kinds, seed) for seed in (1, 2))
+    one, two = (
+        UpDownTrainer(each, dg.CD(), PLAIN, 0.1, stream=Stream(0)) for each in (network, other)
+    )
+    with pytest.raises(ValueError, match=r"another layers\[0\]\.lower\.log_precision"):
+        two.restore(one.state())
+
+
+def test_default_rates_know_real_valued_units():
+    """Catches a rate of binary units on real-valued ones, where it diverges."""
+    for kinds, rate in ((("binary",) * 3, 0.1), (("gaussian", "binary", "binary"), 0.01)):
+        run = UpDown().run(random_belief_network(kinds, 1), stream=Stream(0))
+        assert run.schedule == dg.Linear(rate, 0.0)
+        assert run.rule == dg.CD(3)
