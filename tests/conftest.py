@@ -3,6 +3,7 @@
 import signal
 from itertools import pairwise, product
 
+import exact
 import numpy as np
 import pytest
 import reference
@@ -128,6 +129,22 @@ def twin(model):
     """Layers and weights of the float64 twin of a model."""
     return ([twin_layer(layer) for layer in model.layers],
             [weights.astype(np.float64) for weights in model.weights])
+
+
+def twin_belief(network):
+    """The float64 twin of a belief network."""
+    directed = [
+        (twin_layer(layer.lower), twin_layer(layer.upper),
+         layer.generative.astype(np.float64), layer.recognition.astype(np.float64))
+        for layer in network.layers
+    ]
+    return exact.Belief(directed, twin(network.top))
+
+
+def tied_belief_network(machine):
+    """The network of a machine and its transpose: it defines the machine's own distribution."""
+    transpose = dg.BoltzmannMachine(machine.layers[::-1], [machine.weights[0].T])
+    return dg.BeliefNetwork.from_stack([machine, transpose])
 
 
 def in_form(states, form):

@@ -289,3 +289,63 @@ def monte_carlo_floor(p, n):
     log_choose = gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1)
     deviation = 2.0 * m * np.exp(log_choose + xlogy(m, p) + xlog1py(n - m + 1, -p))
     return float(deviation.sum() / n / 2.0)
+
+
+# ------------------------------------------------------------------------------ belief networks
+
+
+@dataclass
+class Belief:
+    """A belief network: (lower, upper, generative, recognition) by directed layer; the top.
+
+    Directed layers are float64 twins; `top` is (layers, weights) of the undirected machine.
+    """
+
+    directed: list
+    top: tuple
+
+    @property
+    def log_partition(self):
+        """log Z of the top machine."""
+        return log_partition(*self.top)
+
+
+def hidden_states(model):
+    """All joint states of the hidden layers below the topmost one: a list of (n, size)."""
+    choices = [layer_states(upper) for _, upper, _, _ in model.directed]
+    which = np.indices([len(choice) for choice in choices]).reshape(len(choices), -1)
+    return [choice[i] for choice, i in zip(choices, which, strict=True)]
+
+
+def directed_log_probability(layer, weights, x, y):
+    """log p(x | y) of `layer` with the field bias + y W^T, by row (gaussian: log density)."""
+    field = layer.bias + y @ weights.T
+    own = reference.layer_log_weight(layer, x) + ((x @ weights) * y).sum(axis=1)
+    return own - reference.log_normalizer(layer, field)
+
+
+def belief_log_weights(model, v, hidden):
+    """(log p*(v, x), log q(x | v)) of hidden states, for one row `v`; p* leaves log Z out."""
+    below = np.repeat(reference.float64(v)[None], len(hidden[0]), axis=0)
+    log_p, log_q = np.zeros(len(below)), np.zeros(len(below))
+    for (lower, upper, generative, recognition), x in zip(model.directed, hidden, strict=True):
+        log_p += directed_log_probability(lower, generative, below, x)
+        log_q += directed_log_probability(upper, recognition.T, x, below)
+        below = x
+    return log_p - reference.free_energy(*model.top, below), log_q
+
+
+def belief_log_likelihood(model, v):
+    """log p(v) of each row: every hidden layer enumerated, the topmost in closed form."""
+    hidden = hidden_states(model)
+    sums = [reference.log_sum_exp(belief_log_weights(model, row, hidden)[0]) for row in v]
+    return np.array(sums) - model.log_partition
+
+
+def belief_bound(model, v):
+    """E_q[log p*(v, x) - log q(x | v)] - log Z of each row."""
+    hidden, bounds = hidden_states(model), []
+    for row in v:
+        log_p, log_q = belief_log_weights(model, row, hidden)
+        bounds.append(np.exp(log_q) @ (log_p - log_q))
+    return np.array(bounds) - model.log_partition

@@ -73,6 +73,11 @@ class UnitIntervalDBN(dg.DBN):
     def transform(self, X):
         return super().transform(_to_unit_interval(X))
 
+    def score_samples(self, X):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X has values between states", UserWarning)
+            return super().score_samples(_to_unit_interval(X))
+
 
 class UnitIntervalMixture(dg.MixtureOfBernoullis):
     """A mixture of binary columns, fed with reals in the same way."""

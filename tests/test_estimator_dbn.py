@@ -3,15 +3,27 @@
 import pickle
 import signal
 
+import exact
 import numpy as np
 import pytest
-from conftest import THREADS, assert_same_bits, random_belief_network
+from conftest import (
+    THREADS,
+    assert_mean,
+    assert_same_bits,
+    random_belief_network,
+    twin_belief,
+)
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import cross_val_score
 
 import deepgen as dg
+from deepgen.belief import sample_belief
+from deepgen.data import ArrayRows
+from deepgen.stream import Stream
+from deepgen.up_down import UpDownTrainer
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -360,3 +372,186 @@ def test_bad_settings_are_named_before_any_work(settings, message, rows):
         with pytest.raises(ValueError, match=message):
             learn(rows)
         assert vars(dbn) == before
+
+
+# --- generating, density, completions ---------------------------------------------------------
+
+
+def small(seed=1, kinds=("binary", "binary", "binary"), sizes=None):
+    """An estimator around an enumerable network, and the network's twin."""
+    network = random_belief_network(kinds, seed, sizes)
+    return dg.DBN.from_model(network), twin_belief(network)
+
+
+@pytest.mark.parametrize(
+    "kinds", [("binary", "binary", "binary"), ("softmax", "binary", "copies", "binary")]
+)
+def test_scores_are_bounds_at_the_bracket(kinds):
+    """Would catch log Z of another machine, another end of the bracket, or random numbers that
+    differ from call to call: against enumeration, and bit for bit against the functions."""
+    dbn, twin_of_it = small(kinds=kinds)
+    v = exact.layer_states(twin_of_it.directed[0][0]).astype(np.uint8)
+    likelihood = exact.belief_log_likelihood(twin_of_it, v)
+    log_z = dbn.log_partition()
+    assert log_z.method == "exact"
+    np.testing.assert_allclose(log_z.value, twin_of_it.log_partition, rtol=1e-6)
+    options = {"log_partition": log_z.value, "random_state": dbn._score_seed}
+    assert_same_bits(dbn.score_samples(v), dg.importance_weighted_bound(dbn.model_, v, **options))
+    assert_same_bits(
+        dbn.bound(v, n_samples=7), dg.variational_bound(dbn.model_, v, n_samples=7, **options)
+    )
+    many = dbn.score_samples(v, n_samples=20_000)
+    assert np.abs(many - likelihood).max() < 0.1
+    assert dbn.score(v) == dbn.score_samples(v).mean()
+    assert dbn.bound(v, n_samples=5_000).mean() < likelihood.mean()
+
+
+def test_score_is_taken_at_the_lower_end_of_the_bracket(rows):
+    """Would catch a model search that prefers what annealing fails on, and a bracket that is
+    computed for each call or kept after another fit."""
+    dbn = dg.DBN((30, 40), n_epochs=1, random_state=0).fit(rows)
+    bracket = dbn.log_partition(n_chains=10, n_betas=50)
+    assert bracket.method != "exact"
+    assert bracket is dbn.log_partition(n_chains=10, n_betas=50)
+    expected = dbn.score_samples(rows[:20]).mean() - (bracket.upper - bracket.value)
+    assert dbn.score(rows[:20]) == pytest.approx(expected, rel=1e-12)
+    dbn.fit(rows[:60])
+    assert dbn._bracket is None
+
+
+def test_rows_without_a_likelihood_are_told():
+    """Would catch a likelihood of means, or of rows with holes."""
+    dbn, _ = small()
+    with pytest.warns(UserWarning, match="not a log-likelihood") as caught:
+        dbn.score_samples(np.full((2, 3), 0.5))
+    assert caught[0].filename == __file__
+    dbn, _ = small(kinds=("softmax", "binary", "binary"))
+    with pytest.raises(ValueError, match="missing variables"):
+        dbn.bound(np.zeros((2, 6)))
+    with pytest.raises(ValueError, match="n_samples must be a positive integer"):
+        dbn.bound(np.eye(6)[:2] + np.eye(6)[3:5], n_samples=0)
+
+
+def test_samples_have_the_distribution_of_the_model_and_come_in_pieces():
+    """Would catch samples that are not those of the core, or pieces that do not fit."""
+    dbn, twin_of_it = small(seed=3)
+    states = exact.layer_states(twin_of_it.directed[0][0])
+    expected = np.exp(exact.belief_log_likelihood(twin_of_it, states)) @ states
+    draws = dbn.sample(20_000, n_sweeps=50, random_state=0)
+    assert_mean(draws, expected, 1e-6)
+    whole = dbn.sample(11, n_sweeps=4, random_state=2)
+    parts = [dbn.sample(n, n_sweeps=4, random_state=2, first_row=f) for n, f in ((5, 0), (6, 5))]
+    assert_same_bits(np.concatenate(parts), whole)
+    assert dbn.sample(0).shape == (0, 3)
+    assert_same_bits(whole, sample_belief(dbn.model_, 11, n_sweeps=4, random_state=2))
+
+
+def test_samples_start_from_the_training_particles(rows):
+    """Would catch chains that start from nothing although training has good ones."""
+    dbn = dg.DBN((6, 5), rule=dg.PCD(n_particles=4), n_epochs=1, random_state=0).fit(rows)
+    found = dbn.sample(6, n_sweeps=0, random_state=0)
+    chosen = dg.Particles([x[np.arange(6) % 4] for x in dbn._particles.states])
+    expected = sample_belief(dbn.model_, 6, particles=chosen, n_sweeps=0, random_state=0)
+    assert_same_bits(found, expected)
+
+
+def test_impute_completes_what_is_missing():
+    """Would catch observed entries that change, or draws in the place of means."""
+    dbn, twin_of_it = small(seed=5)
+    X = np.tile([1.0, np.nan, np.nan], (4_000, 1))
+    draws = dbn.impute(X, method="draw", n_chains=1, n_sweeps=20, random_state=0)
+    states = exact.layer_states(twin_of_it.directed[0][0])
+    states = states[states[:, 0] == 1]
+    p = np.exp(exact.belief_log_likelihood(twin_of_it, states))
+    assert_mean(draws, p @ states / p.sum(), 1e-6)
+    means, deviation = dbn.impute(X[:2], return_std=True, n_chains=4, n_sweeps=2, random_state=0)
+    assert means.dtype == np.float64
+    assert (means[:, 0] == 1).all()
+    assert (deviation[:, 1:] > 0).all()
+    assert not deviation[:, 0].any()
+    with pytest.raises(ValueError, match="method must be"):
+        dbn.impute(X, method="mode")
+    with pytest.raises(ValueError, match="n_chains must be a positive integer"):
+        dbn.impute(X, n_chains=0)
+
+
+# --- refinement -------------------------------------------------------------------------------
+
+
+def test_refine_is_the_up_down_run_of_the_fitted_network(rows):
+    """Would catch settings that do not reach the run, or a model that is not the run's."""
+    dbn = dg.DBN(**TINY).fit(rows)
+    greedy, stack = dbn.model_, dbn.stack_
+    assert dbn.refine(rows, 2, learning_rate=0.05) is dbn
+    run = UpDownTrainer(
+        greedy, dg.CD(3), dg.SGD(), 0.05, stream=Stream(dg.child_seed(3, "up-down")), batch_size=50
+    )
+    run.fit(ArrayRows(rows), 2)
+    for one, other in zip(dbn.model_.layers, run.model().layers, strict=True):
+        assert_same_bits(one.generative, other.generative)
+        assert_same_bits(one.recognition, other.recognition)
+    assert dbn.stack_ is stack
+    assert [entry["epoch"] for entry in dbn.refinement_] == [1, 2]
+    assert not dbn.model_.is_tied
+    assert np.isfinite(dbn.transform(rows)).all()
+    with pytest.raises(ValueError, match="partial_fit trains greedily"):
+        dbn.partial_fit(rows)
+    dbn.fit(rows).partial_fit(rows[:50])  # greedy again
+    assert not hasattr(dbn, "refinement_")
+
+
+def test_a_refined_network_comes_back_from_its_file(rows, tmp_path):
+    """Would catch a file that keeps one of both sides."""
+    dbn = dg.DBN(**TINY).fit(rows).refine(rows, 1)
+    dbn.save(tmp_path / "a")
+    loaded = dg.load(tmp_path / "a")
+    assert_same_bits(loaded.transform(rows), dbn.transform(rows))
+    assert_same_bits(loaded.bound(rows[:3]), dbn.bound(rows[:3]))
+    assert_same_bits(loaded.model_.layers[0].generative, dbn.model_.layers[0].generative)
+
+
+def test_a_refinement_that_was_stopped_goes_on_with_the_same_bits(rows, tmp_path):
+    """Would catch a checkpoint of refine that lacks particles, place or the seed of the run."""
+    path = tmp_path / "run"
+    whole = dg.DBN(**TINY).fit(rows).refine(rows, 3, rule="pcd")
+    dbn = dg.DBN(**TINY).fit(rows)
+    greedy = dbn.model_
+
+    def stop(report):
+        if report.epoch == 2:
+            raise KeyboardInterrupt
+
+    dbn.set_params(callbacks=[stop, dg.Checkpoint(path)])
+    with pytest.raises(KeyboardInterrupt):
+        dbn.refine(rows, 3, rule="pcd")
+    other = dg.DBN.from_model(greedy).set_params(batch_size=50)
+    other.refine(rows, 3, rule="pcd", resume=path)
+    for one, two in zip(whole.model_.layers, other.model_.layers, strict=True):
+        assert_same_bits(one.generative, two.generative)
+        assert_same_bits(one.recognition, two.recognition)
+    assert_same_bits(whole.model_.top.weights[0], other.model_.top.weights[0])
+    assert len(other.refinement_) == 3
+    with pytest.raises(ValueError, match="n_epochs is 4 here and 3 there"):
+        other.refine(rows, 4, rule="pcd", resume=path)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        dg.DBN(**TINY).fit(rows, resume=path)
+
+
+def test_refine_refuses_what_it_cannot_use(rows):
+    """Would catch an error from inside a run, or a model that a refused call has changed."""
+    dbn = dg.DBN(**TINY)
+    with pytest.raises(NotFittedError):
+        dbn.refine(rows)
+    dbn.fit(rows)
+    before = dbn.model_
+    for arguments, message in (
+        ({"n_epochs": 0}, "n_epochs must be a positive integer"),
+        ({"rule": 3}, "rule must be"),
+        ({"learning_rate": -1}, "learning_rate must be"),
+        ({"optimizer": "sgd"}, "optimizer must be"),
+        ({"X": rows[:, :5]}, "features"),
+        ({"X": 2.0 * rows}, r"values in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dbn.refine(**{"X": rows, **arguments})
+    assert dbn.model_ is before

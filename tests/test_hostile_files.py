@@ -40,6 +40,12 @@ def whole_files():
     up = dg.NetworkLayer("rectified", RNG.normal(size=4), RNG.normal(size=(6, 4)))
     tied = dg.NetworkLayer("logistic", RNG.normal(size=6), tied_to=0)
     yield whole_file(dg.Network([up, tied]), {"estimator": "Autoencoder"})
+    visible = dg.Gaussian(bias=RNG.normal(size=6), log_precision=RNG.normal(size=6))
+    hidden = [dg.Binary(bias=RNG.normal(size=4)) for _ in range(2)]
+    layer = dg.BeliefLayer(visible, hidden[0], *RNG.normal(size=(2, 6, 4)))
+    machine = dg.BoltzmannMachine([hidden[1], dg.Binary(3)], [RNG.normal(size=(4, 3))])
+    network = dg.BeliefNetwork([layer], machine)
+    yield whole_file(network, {"estimator": "DBN", "score_seed": 1})
     top = dg.NetworkLayer("softmax", RNG.normal(size=2), RNG.normal(size=(4, 2)))
     yield whole_file(dg.Network([up, top]), {"estimator": "DeepClassifier", "classes": [0, 1]})
 
@@ -134,6 +140,12 @@ def use(loaded):
     """Fail unless what was loaded gives finite answers and samples."""
     if isinstance(loaded, dg.RBM):
         use_rbm(loaded)
+        return
+    if isinstance(loaded, dg.DBN):
+        rows = np.eye(3, loaded.n_features_in_, dtype=np.float32)
+        assert np.isfinite(loaded.transform(rows)).all()
+        draws = loaded.sample(5, n_sweeps=3, random_state=0)
+        assert np.isfinite(loaded.transform(draws)).all()
         return
     rows = np.eye(3, loaded.n_features_in_, dtype=np.float32)
     names = ("transform", "predict_proba", "score_samples", "reconstruction_error")

@@ -25,9 +25,11 @@ from deepgen.likelihood import (
     exact_log_likelihood,
     exact_log_partition,
     free_energy,
+    importance_weighted_bound,
     log_partition_bracket,
     pseudo_log_likelihood,
     reverse_ais,
+    variational_bound,
 )
 from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
 from deepgen.minimizers import LBFGS, ConjugateGradient
@@ -49,6 +51,7 @@ from deepgen.stream import Stream, child_seed
 from deepgen.threads import set_num_threads
 from deepgen.units import Binary, Gaussian, Softmax, Units
 from deepgen.unrolling import encoder, unrolled
+from deepgen.up_down import UpDownTrainer
 
 if TYPE_CHECKING:
     from deepgen import plots
@@ -123,6 +126,7 @@ __all__ = [
     "Stream",
     "Trajectory",
     "Units",
+    "UpDownTrainer",
     "__version__",
     "ais",
     "base_rates",
@@ -133,6 +137,7 @@ __all__ = [
     "exact_log_partition",
     "free_energy",
     "gibbs",
+    "importance_weighted_bound",
     "load",
     "log_partition_bracket",
     "plots",
@@ -141,6 +146,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "unrolled",
+    "variational_bound",
 ]
 
 

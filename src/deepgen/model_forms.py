@@ -230,8 +230,8 @@ def _describe_belief_network(model):
     layers, tensors = [], {}
     for l, layer in enumerate(model.layers):
         entry = {}
-        for side in ("lower", "upper"):
-            entry[side], own = _describe_units(getattr(layer, side), f"layers.{l}.{side}")
+        for side, units in (("lower", layer.lower), ("upper", layer.upper)):
+            entry[side], own = _describe_units(units, f"layers.{l}.{side}")
             tensors |= own
         layers.append(entry)
         tensors[f"generative.{l}"] = layer.generative

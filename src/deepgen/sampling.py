@@ -269,7 +269,7 @@ def impute(
         )
         first = draws if first is None else first
         total = total + means.astype(np.float64)
-        square = square + means.astype(np.float64) ** 2 + _conditional_variance(units, means)
+        square = square + means.astype(np.float64) ** 2 + conditional_variance(units, means)
     mean = total / n_chains
     deviation = np.sqrt(np.maximum(square / n_chains - mean**2, 0.0))
     return (
@@ -279,7 +279,7 @@ def impute(
     )
 
 
-def _conditional_variance(units, means):
+def conditional_variance(units, means):
     """Variance of each unit given its field, from its mean."""
     if units.precision is not None:
         return 1.0 / units.precision.astype(np.float64)

@@ -8,7 +8,7 @@ from deepgen import checkpoints, storage
 from deepgen.checks import check_integer, shown
 from deepgen.data import check_rule, is_iterable_of_batches, survey
 from deepgen.estimators import running, streaming
-from deepgen.estimators.base import FeatureEstimator
+from deepgen.estimators.belief import BeliefEstimator
 from deepgen.estimators.networks import setting
 from deepgen.estimators.settings import (
     check_callbacks,
@@ -16,20 +16,21 @@ from deepgen.estimators.settings import (
     check_sizes,
     visible_units,
 )
-from deepgen.estimators.validation import by_pieces, rows_to_learn, rows_to_read
-from deepgen.features import stack_features
+from deepgen.estimators.validation import rows_to_learn
+from deepgen.hooks import callbacks_for
 from deepgen.models import BeliefNetwork
 from deepgen.optimizers import SGD
-from deepgen.rules import as_rule
+from deepgen.rules import CD, as_rule
 from deepgen.stacking import Pretraining, StackStream, StackTrainer, check_layers
-from deepgen.stream import seed_of
+from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.units import Binary, as_units
+from deepgen.up_down import UpDown
 
 # What may differ from layer to layer: a sequence with one entry a layer.
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
 
 
-class DBN(FeatureEstimator, BaseEstimator):
+class DBN(BeliefEstimator, BaseEstimator):
     """Deep belief network: layers of features over features, learned one at a time.
 
     The lowest machine learns the rows, the next one its features, and so on; the uppermost stays
@@ -75,6 +76,8 @@ class DBN(FeatureEstimator, BaseEstimator):
         The machines as they were trained, bottom first.
     history_ : list of dict
         One entry an epoch of a layer; ``layer`` is its number, from 0.
+    refinement_ : list of dict
+        One entry an epoch of the last :meth:`refine`.
     n_features_in_ : int
     n_updates_ : list of int
         By layer.
@@ -175,6 +178,11 @@ class DBN(FeatureEstimator, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         settings = self._settings()
+        if not first and not self.model_.is_tied:
+            raise ValueError(
+                "partial_fit trains greedily and would lose the generative weights of this model, "
+                "which differ from its recognition weights; call refine, or fit anew"
+            )
         if is_iterable_of_batches(X):
             raise ValueError(
                 "X must be an array or a sparse matrix for partial_fit, got "
@@ -194,6 +202,89 @@ class DBN(FeatureEstimator, BaseEstimator):
                 self._keep(run)
                 self._trainer = run
         return self
+
+    def refine(
+        self, X, n_epochs=10, *, rule=None, learning_rate=None, optimizer=None, resume=None
+    ):
+        """Let all layers learn together: the up-down algorithm, after the greedy start.
+
+        Generative and recognition weights part; `stack_` stays as it was, and `partial_fit`
+        cannot follow. `batch_size`, `random_state`, `callbacks` and `verbose` are those of the
+        estimator; of the callbacks, those that watch a Boltzmann machine are left out.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
+        n_epochs : int, default 10
+        rule : rule or None
+            Of the top machine. None: ``dg.CD(3)``.
+        learning_rate : float, schedule or None
+            None: 0.1, or 0.01 for Gaussian units, decaying to zero.
+        optimizer : SGD, Adam or None
+            None: ``dg.SGD()``.
+        resume : str, path-like or None
+            A file that :class:`deepgen.Checkpoint` has written in such a refinement of the same
+            fitted model: it goes on from there, with the same bits.
+
+        Returns
+        -------
+        DBN
+            This estimator; ``refinement_`` has one entry an epoch.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError, KeyboardInterrupt, DivergedError, RuntimeError
+            See :meth:`fit`. `model_` is that of the last good update.
+        """
+        check_is_fitted(self)
+        check_integer(n_epochs, "n_epochs")
+        self._settings()
+        resume = running.checked_resume(resume)
+        with running.alone(self):
+            with running.unchanged_on_error(self):
+                rows = rows_to_learn(self, X, reset=False)
+                self.model_.visible.check_width(np.empty((0, rows.n_columns)), "X")
+                found = running.surveyed(rows, self.model_.visible, self.n_threads)
+                settings = UpDown(
+                    CD(3) if rule is None else as_rule(rule), learning_rate,
+                    SGD() if optimizer is None else optimizer,
+                )  # fmt: skip
+                run = self._refinement(settings, n_epochs, found, resume)
+                run.attach(callbacks_for(self.callbacks or (), run))
+            try:
+                if not run.finished:
+                    run.fit(rows, n_epochs, found.n_rows, verbose=self.verbose)
+            finally:
+                self.model_, self.refinement_ = run.model(), run.history
+                self._particles = run.rule_state.particles or self._particles
+                self._trainer = self._bracket = None
+        return self
+
+    def _refinement(self, settings, n_epochs, found, resume):
+        """Return the run of `refine`: a new one, or one that goes on."""
+        plain = {
+            "estimator": f"{type(self).__name__}.refine",
+            "n_hidden": list(self.model_.sizes[1:]),
+            **{name: setting(value) for name, value in vars(settings).items()},
+            "batch_size": int(self.batch_size),
+            "n_features": int(self.n_features_in_),
+            "n_samples": int(found.n_rows),
+            "n_epochs": int(n_epochs),
+        }
+        if resume is None:
+            seed = seed_of(self.random_state)
+        else:
+            kept, state = checkpoints.load(resume)
+            seed = running.seed_in(self, kept, resume)
+            running.require_same_run(kept, plain, found, resume)
+        run = settings.run(
+            self.model_, stream=Stream(child_seed(seed, "up-down")),
+            batch_size=int(self.batch_size), n_threads=self.n_threads,
+        )  # fmt: skip
+        run.frame = {**running.seeds_of(seed), "settings": plain, **running.marks_of(found)}
+        if resume is not None:
+            checkpoints.restore(run, state, resume)
+        return run
 
     def _settings(self):
         """Return the settings of each layer after a check of all hyper-parameters."""
@@ -265,25 +356,8 @@ class DBN(FeatureEstimator, BaseEstimator):
         self.model_ = BeliefNetwork.from_stack(self.stack_)
         self.history_, self.n_updates_ = run.history, run.n_updates
         self._particles = run.particles
-        self._trainer = None
-
-    # --- using --------------------------------------------------------------------------------
-
-    def transform(self, X):
-        """Return the mean activities of the uppermost layer, by the recognition weights.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_hidden[-1]), float32
-        """
-        X, stack = rows_to_read(self, X), self.model_.stack
-        return by_pieces(
-            X, self.model_.visible, lambda v: stack_features(stack, v, n_threads=self.n_threads)
-        )
+        self._trainer = self._bracket = None
+        vars(self).pop("refinement_", None)
 
     # --- files --------------------------------------------------------------------------------
 
@@ -315,15 +389,9 @@ class DBN(FeatureEstimator, BaseEstimator):
         dbn.model_, dbn.stack_ = model, model.stack
         dbn.history_, dbn.n_updates_ = [], [0] * len(model.stack)
         dbn.n_features_in_ = visible.size
-        dbn._particles = dbn._trainer = None
+        dbn._particles = dbn._trainer = dbn._bracket = None
         dbn._score_seed = 0
         return dbn
-
-    # --- scikit-learn -------------------------------------------------------------------------
-
-    @property
-    def _n_features_out(self):
-        return self.model_.sizes[-1]
 
 
 def _by_layer(value, name, n_layers):

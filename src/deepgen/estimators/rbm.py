@@ -1,16 +1,13 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
-import os
-import threading
-
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen import storage
-from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
-from deepgen.data import ArrayRows, check_rule, is_iterable_of_batches, survey
-from deepgen.estimators import running, streaming
+from deepgen.checks import shown
+from deepgen.data import check_rule, is_iterable_of_batches, survey
+from deepgen.estimators import density, running, streaming
 from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.settings import check_settings, stream_schedule, units_for
 from deepgen.estimators.validation import (
@@ -20,13 +17,11 @@ from deepgen.estimators.validation import (
     rows_to_learn,
     rows_to_read,
     rows_with_gaps,
-    warn_of_grey_rows,
 )
-from deepgen.likelihood import exact_log_likelihood, free_energy, log_partition_bracket
+from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
-from deepgen.sampling import gibbs, impute, start_particles, update_layer
-from deepgen.states import Particles
+from deepgen.sampling import gibbs, impute, update_layer
 from deepgen.stream import Stream
 
 
@@ -290,21 +285,7 @@ class RBM(FeatureEstimator, BaseEstimator):
             numbers.
         """
         check_is_fitted(self)
-        wanted = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
-        known, bracket = self._bracket or (None, None)
-        if known != wanted:
-            with _bracket_lock:
-                known, bracket = self._bracket or (None, None)
-                if known != wanted:
-                    bracket = log_partition_bracket(
-                        self.model_, self._particles, n_chains=n_chains, n_betas=n_betas,
-                        random_state=self._score_seed, n_threads=self.n_threads,
-                    )  # fmt: skip
-                    self._bracket = (wanted, bracket)
-        return bracket
-
-    def _last_bracket(self):
-        return self._bracket[1] if self._bracket else self.log_partition()
+        return density.bracket(self, self.model_, n_chains, n_betas)
 
     def score_samples(self, X):
         """Return log p(v) by row in nats, with log Z at the bracket's value.
@@ -319,19 +300,9 @@ class RBM(FeatureEstimator, BaseEstimator):
         ndarray of shape (n_samples,), float64
         """
         X, model = rows_to_read(self, X), self.model_
-        visible, grey = model.layers[0], False
-        for states in ArrayRows(X).pieces():  # before the work that log Z is
-            visible.check(states)
-            grey = grey or not visible.is_state(states)
-            if visible.missing(states) is not None:
-                raise ValueError(
-                    "X has missing variables (all-zero groups), and log p(v) is that of whole "
-                    "rows; complete them with impute, or compare free_energy of rows with the "
-                    "same gaps"
-                )
-        if grey:
-            warn_of_grey_rows()
-        bracket = self._last_bracket()
+        visible = model.layers[0]
+        density.check_whole_rows(X, visible)  # before the work that log Z is
+        bracket = density.last_bracket(self)
         if bracket.method == "exact":
             return by_pieces(
                 X, visible, lambda v: exact_log_likelihood(model, v, log_partition=bracket.value)
@@ -352,7 +323,7 @@ class RBM(FeatureEstimator, BaseEstimator):
             Nats a row.
         """
         samples = self.score_samples(X)
-        bracket = self._last_bracket()
+        bracket = density.last_bracket(self)
         return float(np.mean(samples) - (bracket.upper - bracket.value))
 
     def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
@@ -373,24 +344,16 @@ class RBM(FeatureEstimator, BaseEstimator):
             uint8, or float32 for Gaussian units.
         """
         check_is_fitted(self)
-        check_integer(n_samples, "n_samples", 0)
-        check_integer(n_sweeps, "n_sweeps", 0)
-        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        density.check_sampling(n_samples, n_sweeps, first_row)
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
             return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
-        particles = self._first_states(n_samples, stream, first_row)
+        particles = density.first_states(self, self.model_, n_samples, stream, first_row)
         particles = gibbs(
             self.model_, particles, n_sweeps, random_state=stream.child("sample"),
             first_row=first_row, n_threads=self.n_threads,
         )  # fmt: skip
         return particles[0]
-
-    def _first_states(self, n_samples, stream, first_row):
-        if self._particles is None:
-            return start_particles(self.model_, n_samples, stream, first_row=first_row)
-        chosen = np.arange(first_row, first_row + n_samples) % len(self._particles)
-        return Particles([x[chosen] for x in self._particles.states])
 
     def impute(
         self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
@@ -418,12 +381,7 @@ class RBM(FeatureEstimator, BaseEstimator):
             Of the dtype of X where that is floating, else float32.
         """
         check_is_fitted(self)
-        if method not in ("mean", "draw"):
-            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
-        check_flag(return_std, "return_std")
-        check_integer(n_chains, "n_chains")
-        check_integer(n_sweeps, "n_sweeps", 0)
-        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        density.check_imputation(method, return_std, n_chains, n_sweeps, first_row)
         values, states, missing = rows_with_gaps(self, X, missing, self.model_.layers[0])
         draws, means, deviation = impute(
             self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
@@ -523,17 +481,3 @@ class RBM(FeatureEstimator, BaseEstimator):
     @property
     def _n_features_out(self):
         return self.model_.layers[1].size
-
-
-# One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.
-_bracket_lock = threading.Lock()
-
-
-def _renew_lock_in_child():
-    # a thread that the child does not have may have held it
-    global _bracket_lock
-    _bracket_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock_in_child)

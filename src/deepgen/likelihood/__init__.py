@@ -1,6 +1,7 @@
 """Estimates of the likelihood: exact where that is cheap, else a bracket."""
 
 from deepgen.likelihood.annealing import ais, base_rates, default_betas, reverse_ais
+from deepgen.likelihood.bounds import importance_weighted_bound, variational_bound
 from deepgen.likelihood.bracket import log_partition_bracket
 from deepgen.likelihood.exact import (
     LogPartition,
@@ -22,9 +23,11 @@ __all__ = [
     "exact_log_likelihood",
     "exact_log_partition",
     "free_energy",
+    "importance_weighted_bound",
     "is_cheap",
     "is_enumerable",
     "log_partition_bracket",
     "pseudo_log_likelihood",
     "reverse_ais",
+    "variational_bound",
 ]

@@ -153,6 +153,11 @@ class BeliefNetwork:
         return (*(layer.lower.size for layer in self.layers), *(u.size for u in self.top.layers))
 
     @property
+    def is_tied(self):
+        """Whether all recognition weights are the generative ones, as in a greedy stack."""
+        return all(np.array_equal(each.generative, each.recognition) for each in self.layers)
+
+    @property
     def stack(self):
         """The recognition side as a list of two-layer machines, bottom first; the top is last.
 

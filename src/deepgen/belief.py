@@ -1,0 +1,254 @@
+"""Belief networks at work: passes up and down, ancestral samples, completions."""
+
+import numpy as np
+
+from deepgen.checks import MOST_ROWS, check_integer
+from deepgen.context import Context
+from deepgen.likelihood.recognition import Recognition
+from deepgen.models import check_belief_network
+from deepgen.passes import Site
+from deepgen.sampling import conditional_variance, gibbs, start_particles, update_layer
+from deepgen.states import as_states, dense
+from deepgen.stream import IMPUTE, RECOGNIZE, SAMPLE, Stream
+
+
+def upward_pass(model, states, stream=None, *, first_row=0, n_threads=None):
+    """Run the recognition model from data up to the lower layer of the top machine.
+
+    Parameters
+    ----------
+    model : BeliefNetwork
+    states : states of the visible layer, (n_rows, n_visible)
+    stream : Stream or None
+        Draw each layer given the draws below; row `i` is row ``first_row + i`` of the whole.
+        None: means given the means below, the features that a stack of machines has.
+    first_row : int
+
+    Returns
+    -------
+    list of ndarray
+        One for each directed layer, bottom first: of the layer's state type, or float32 means.
+    """
+    found = []
+    for l, layer in enumerate(model.layers):
+        site = None
+        if stream is not None:
+            site = Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row)
+        means, draws = update_layer(
+            layer.upward, 1, [states, None], mean=site is None, site=site, n_threads=n_threads
+        )
+        states = means if site is None else draws
+        found.append(states)
+    return found
+
+
+def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=None):
+    """Run the generative model from the lower layer of the top machine down to data.
+
+    Parameters
+    ----------
+    model : BeliefNetwork
+    states : states of the top machine's lower layer, (n_rows, n_units)
+    stream : Stream
+        Each layer is drawn given the draws above; row `i` is row ``first_row + i`` of the whole.
+    first_row : int
+    mean : bool
+        Take the mean of the visible layer given the draws above it.
+
+    Returns
+    -------
+    list of ndarray
+        One for each directed layer, bottom first; the first one is visible.
+    """
+    found = []
+    for l in reversed(range(len(model.layers))):
+        site = None
+        if l or not mean:
+            site = Site(stream.child(f"layer {l}"), SAMPLE, first_row)
+        means, draws = update_layer(
+            model.layers[l].downward, 0, [None, states], mean=site is None, site=site,
+            n_threads=n_threads,
+        )  # fmt: skip
+        states = means if site is None else draws
+        found.append(states)
+    return found[::-1]
+
+
+def sample_belief(
+    model, n_rows, *, particles=None, n_sweeps=1000, mean=False, random_state=None, first_row=0,
+    n_threads=None,
+):  # fmt: skip
+    """Draw rows: Gibbs sweeps in the top machine, then one pass down.
+
+    Parameters
+    ----------
+    model : BeliefNetwork
+    n_rows : int
+    particles : Particles or None
+        First states of the top machine, one for each row. None: drawn from its biases.
+    n_sweeps : int, default 1000
+    mean : bool
+        Return the means of the visible units given the draws above: smooth pictures.
+    random_state : int, RandomState, Generator or None
+    first_row : int
+        Pieces drawn with the right `first_row` equal the whole.
+    n_threads : int or None
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_visible)
+        Of the visible state type, or float32 means.
+
+    References
+    ----------
+    Hinton, Osindero & Teh (2006), section 2.
+    """
+    check_belief_network(model)
+    check_integer(n_rows, "n_rows", 0)
+    check_integer(first_row, "first_row", 0, MOST_ROWS)
+    stream = Stream.from_random_state(random_state)
+    if particles is None:
+        particles = start_particles(model.top, n_rows, stream, first_row=first_row)
+    particles = gibbs(
+        model.top, particles, n_sweeps, random_state=stream.child("sample"), first_row=first_row,
+        n_threads=n_threads,
+    )  # fmt: skip
+    if model.layers:
+        return downward_pass(
+            model, particles[0], stream.child("down"), first_row=first_row, mean=mean,
+            n_threads=n_threads,
+        )[0]  # fmt: skip
+    if mean:
+        return update_layer(model.top, 0, particles.states, mean=True, n_threads=n_threads)[0]
+    return particles[0]
+
+
+def impute_belief(
+    model, X, missing, *, n_chains=20, n_sweeps=100, random_state=None, first_row=0, n_threads=None
+):
+    """Complete rows: chains over the hidden layers and the missing entries.
+
+    A sweep offers new hidden layers, drawn by the recognition model from the row as it is now
+    completed, accepts them by the ratio of the importance weights ``p*(v, x) / q(x | v)`` of the
+    new and the old ones, and draws the missing entries downwards. No posterior of a belief
+    network can be drawn exactly: its hidden units explain each other away, which the recognition
+    model ignores. The weights correct for that (Metropolis-Hastings with an independent
+    proposal), so that the chain has the model's own conditional distribution; plain sweeps up and
+    down, or with steps of the top machine in between, have none that is known. What remains
+    approximate is the number of sweeps: the worse the recognition model, the more offers are
+    refused. Where it is exact, none is, and the chain is that of an RBM.
+
+    Parameters
+    ----------
+    model : BeliefNetwork
+    X : array-like of shape (n_rows, n_visible)
+        Values at missing entries are ignored.
+    missing : bool array of shape (n_rows, n_visible)
+    n_chains : int
+        Independent chains a row.
+    n_sweeps : int
+        Sweeps of each chain.
+    random_state : int, RandomState, Generator or None
+    first_row : int
+        Pieces completed with the right `first_row` equal the whole.
+    n_threads : int or None
+
+    Returns
+    -------
+    tuple of (draws, means, deviations)
+        Last draw of the first chain; mean over chains of the conditional mean after the last
+        sweep; and the standard deviation of the missing values, from the conditional means'
+        spread over chains plus the conditional variance. float32, shape of X; observed entries
+        are those of X.
+
+    References
+    ----------
+    Tierney (1994), section 2.3.3; Hinton, Osindero & Teh (2006), section 7.
+    """
+    check_belief_network(model)
+    stream = Stream.from_random_state(random_state)
+    X = np.where(missing, 0, dense(as_states(X)))
+    first, total, square = None, 0.0, 0.0
+    for number in range(n_chains):
+        chain = _Completion(model, X, missing, stream.child(number), first_row, n_threads)
+        for sweep in range(n_sweeps):
+            chain.sweep(sweep)
+        means, draws = chain.visible(n_sweeps, mean=True)
+        first = draws if first is None else first
+        total = total + means.astype(np.float64)
+        square = square + means.astype(np.float64) ** 2 + conditional_variance(model.visible, means)
+    mean = total / n_chains
+    deviation = np.sqrt(np.maximum(square / n_chains - mean**2, 0.0))
+    return (
+        np.where(missing, first, X).astype(np.float32),
+        np.where(missing, mean, X).astype(np.float32),
+        np.where(missing, deviation, 0.0).astype(np.float32),
+    )
+
+
+class _Completion:
+    """One chain for each row; observed entries of its visible states are held.
+
+    Parameters
+    ----------
+    model : BeliefNetwork
+    X : ndarray of shape (n_rows, n_visible)
+        Zeros at missing entries.
+    missing : bool array of that shape
+    stream : Stream
+    first_row : int
+    """
+
+    def __init__(self, model, X, missing, stream, first_row, n_threads):
+        self.model, self.stream, self.first_row = model, stream, first_row
+        self.n_threads, units = n_threads, model.visible
+        self._recognition = Recognition(model, stream.child("up"), n_threads)
+        absent = units.missing(X)  # of variables that are to stay out: they are no evidence
+        missing = missing if absent is None else missing | absent
+        self.context = Context(held={0: ~missing})
+        observed = X
+        if not units.is_state(X):  # each chain conditions on states drawn from the means
+            observed = units.sample(units.field_of(X), stream.child("grey"), first_row=first_row)
+            observed[X == 0] = 0
+        start = units.sample(np.zeros(X.shape) + units.bias, stream.child("v"), first_row=first_row)
+        self.v = np.where(missing, start, observed).astype(units.state_dtype)
+        self.hidden = None  # the lowest hidden layer
+        self._rest = None  # the part of its log weight that data do not change
+
+    def _offer(self, step):
+        """Draw hidden layers for the rows as they are; accept them by their weights."""
+        model, n_rows = self.model, len(self.v)
+        if not model.layers:  # the posterior itself
+            site = Site(self.stream.child("up").advanced(step), RECOGNIZE, self.first_row)
+            states = [self.v, None]
+            self.hidden = update_layer(model.top, 1, states, site=site, n_threads=self.n_threads)[1]
+            return
+        recognition = self._recognition
+        terms = recognition.terms(self.v, constants=False)
+        offer = recognition.first_draws(terms.fields, self.first_row, step=step)
+        rest = recognition.weigh(offer, self.first_row, n_rows, step=step)
+        if self.hidden is None:
+            self.hidden, self._rest = offer, rest
+            return
+        gain = rest - self._rest
+        gain += recognition.first_correction(offer, terms.slopes)
+        gain -= recognition.first_correction(self.hidden, terms.slopes)
+        stream = self.stream.child("accept").advanced(step)
+        uniform = stream.uniform(n_rows, 1, RECOGNIZE, first_row=self.first_row)
+        accepted = np.log(uniform[:, 0].astype(np.float64)) < gain
+        self.hidden[accepted], self._rest[accepted] = offer[accepted], rest[accepted]
+
+    def visible(self, step, *, mean=False):
+        """Offer hidden layers; return mean and draw of the visible layer given the hidden one."""
+        self._offer(step)
+        model = self.model
+        machine = model.layers[0].downward if model.layers else model.top
+        site = Site(self.stream.child("down").advanced(step), IMPUTE, self.first_row)
+        return update_layer(
+            machine, 0, [self.v, self.hidden], context=self.context, mean=mean, site=site,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def sweep(self, step):
+        """Move all chains once."""
+        self.v = self.visible(step)[1]

@@ -1,0 +1,166 @@
+"""Bounds of log p(v) for models whose hidden layers cannot be summed out."""
+
+import numpy as np
+
+from deepgen.checks import check_integer, check_number, real_array, shown
+from deepgen.data import ArrayRows
+from deepgen.likelihood.recognition import Recognition
+from deepgen.models import BeliefNetwork
+from deepgen.stream import Stream
+from deepgen.threads import check_threads
+
+# Draws that share the passes: enough to fill them, few enough to stay in the cache.
+TOGETHER = 1_024
+
+# What a posterior is to these bounds: a class (model, stream, n_threads) with `terms(v)`, what the
+# draws of rows share, and `log_weights(terms, rows, first_draw, n_draws)`.
+_POSTERIORS = {BeliefNetwork: Recognition}
+
+
+def variational_bound(
+    model, X, *, log_partition, n_samples=100, random_state=None, n_threads=None
+):
+    """Estimate the variational lower bound of log p(v) by row.
+
+    ``E_q[log p*(v, x) - log q(x | v)] - log Z``, with q the recognition model, layers drawn from
+    it upwards and the topmost one summed out. The bound lies below log p(v) by the divergence of q
+    from the true posterior. The estimate is unbiased; where q is the posterior, all draws weigh the
+    same and it is exact.
+
+    Parameters
+    ----------
+    model : BeliefNetwork
+    X : array-like or sparse matrix of shape (n_samples, n_visible)
+        States; values between states give no likelihood.
+    log_partition : float
+        log Z of the top machine. The result is a bound where this is exact; at the upper end of a
+        bracket it is one as surely as the bracket holds.
+    n_samples : int, default 100
+        Draws a row. All rows use the same random numbers, so that a row's value does not depend
+        on its neighbours.
+    random_state : int, RandomState, Generator or None
+    n_threads : int or None
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64
+        Nats.
+
+    Raises
+    ------
+    ValueError
+        If a shape or a value of X does not fit, or variables are missing.
+
+    References
+    ----------
+    Hinton, Osindero & Teh (2006), section 2; Salakhutdinov & Murray (2008), section 3.1.
+    """
+    return _bound(model, X, _Mean, log_partition, n_samples, random_state, n_threads)
+
+
+def importance_weighted_bound(
+    model, X, *, log_partition, n_samples=100, random_state=None, n_threads=None
+):
+    """Estimate log p(v) by row from below, with importance weights of recognition draws.
+
+    ``log (1/k) sum_i w_i - log Z``, with ``w = p*(v, x) / q(x | v)`` and k draws. Its expectation
+    is a lower bound of log p(v), the variational bound at k = 1, and grows with k towards
+    log p(v). A single row can lie above log p(v) by chance. Memory does not grow with k.
+
+    Parameters
+    ----------
+    model, X, log_partition, random_state, n_threads
+        See :func:`variational_bound`.
+    n_samples : int, default 100
+        Draws a row.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64
+        Nats.
+
+    Raises
+    ------
+    ValueError
+        See :func:`variational_bound`.
+
+    References
+    ----------
+    Burda, Grosse & Salakhutdinov (2016), section 3.
+    """
+    return _bound(model, X, _LogMeanExp, log_partition, n_samples, random_state, n_threads)
+
+
+class _Mean:
+    """Mean over draws."""
+
+    def __init__(self, n_rows):
+        self.total, self.count = np.zeros(n_rows), 0
+
+    def add(self, rows, weights):
+        """Add log weights of shape (n of these rows, n_draws)."""
+        self.total[rows] += weights.sum(axis=1)
+
+    def value(self, n_samples):
+        """Return the mean by row."""
+        return self.total / n_samples
+
+
+class _LogMeanExp:
+    """Log of the mean of exp over draws, relative to the largest so far."""
+
+    def __init__(self, n_rows):
+        self.top, self.total = np.full(n_rows, -np.inf), np.zeros(n_rows)
+
+    def add(self, rows, weights):
+        """Add log weights of shape (n of these rows, n_draws)."""
+        top = np.maximum(self.top[rows], weights.max(axis=1))
+        self.total[rows] *= np.exp(self.top[rows] - top)
+        self.total[rows] += np.exp(weights - top[:, None]).sum(axis=1)
+        self.top[rows] = top
+
+    def value(self, n_samples):
+        """Return the log of the mean by row."""
+        return self.top + np.log(self.total / n_samples)
+
+
+def _bound(model, X, average, log_partition, n_samples, random_state, n_threads):
+    """Run the draws of all rows through an average; log Z is subtracted."""
+    if type(model) not in _POSTERIORS:
+        remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
+        raise TypeError(f"model must be a dg.BeliefNetwork, got {shown(model)}{remedy}")
+    check_number(log_partition, "log_partition")
+    check_integer(n_samples, "n_samples")
+    check_threads(n_threads)
+    stream, rows = Stream.from_random_state(random_state), _checked_rows(model, X)
+    posterior = _POSTERIORS[type(model)](model, stream, n_threads)
+    out = [_of_piece(posterior, v, average, n_samples) for v in rows.pieces()]
+    return np.concatenate([np.zeros(0), *out]) - log_partition
+
+
+def _checked_rows(model, X):
+    visible = model.visible
+    if not hasattr(X, "dtype"):
+        X = real_array(X, "X")
+    visible.check_width(X, "X")
+    rows = ArrayRows(X)
+    for v in rows.pieces():
+        visible.check(v, "X")
+        if visible.missing(v) is not None:
+            raise ValueError(
+                "X has missing variables (all-zero groups), and log p(v) is that of whole rows; "
+                "complete them with impute"
+            )
+    return rows
+
+
+def _of_piece(posterior, v, average, n_samples):
+    terms, result = posterior.terms(v), average(v.shape[0])
+    n_draws = min(n_samples, TOGETHER)
+    at_once = TOGETHER // n_draws
+    for start in range(0, v.shape[0], at_once):
+        rows = slice(start, min(start + at_once, v.shape[0]))
+        for first in range(0, n_samples, n_draws):
+            count = min(n_draws, n_samples - first)
+            result.add(rows, posterior.log_weights(terms, rows, first, count))
+    return result.value(n_samples)

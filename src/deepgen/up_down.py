@@ -1,0 +1,326 @@
+"""The up-down algorithm: a whole belief network learns, after its stack has been greedily trained.
+
+Wake: states drawn upwards teach the generative side. Sleep: states drawn downwards teach the
+recognition side. The top machine learns between them (docs/math.md, "Up-down").
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepgen.checks import check_flag, check_instance, check_integer, shown
+from deepgen.errors import DivergedError
+from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
+from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
+from deepgen.optimizers import SGD, Linear, as_schedule
+from deepgen.passes import Site
+from deepgen.phases import column_sums, layer_gradients, weight_gradient, weight_sums
+from deepgen.rules import CD, as_rule
+from deepgen.sampling import update_layer
+from deepgen.states import dense
+from deepgen.stream import BINARIZE, DATA, Stream
+from deepgen.threads import check_threads
+from deepgen.units import Gaussian
+
+
+class BeliefParameters:
+    """Writable copies of a belief network's arrays while it is trained.
+
+    Precisions of Gaussian layers stay as they are.
+
+    Parameters
+    ----------
+    network : BeliefNetwork
+
+    Attributes
+    ----------
+    downward, upward : list of Parameters
+        By directed layer; of `downward` the weights and the lower bias are the network's, of
+        `upward` the weights and the upper bias.
+    top : Parameters
+    """
+
+    def __init__(self, network):
+        self.network = network
+        self.downward = [Parameters(layer.downward) for layer in network.layers]
+        self.upward = [Parameters(layer.upward) for layer in network.layers]
+        self.top = Parameters(network.top)
+
+    def __getstate__(self):
+        return self.network, self.snapshot()
+
+    def __setstate__(self, state):
+        self.__init__(state[0])
+        self.restore(state[1])
+
+    @property
+    def weights(self):
+        """All matrices."""
+        return [array for name, array in self.learned().items() if name.startswith("weights")]
+
+    def learned(self):
+        """Return the arrays that training changes, by name."""
+        arrays = {}
+        for l, (down, up) in enumerate(zip(self.downward, self.upward, strict=True)):
+            arrays[f"weights.generative[{l}]"] = down.weights[0]
+            arrays[f"weights.recognition[{l}]"] = up.weights[0]
+            arrays[f"layers[{l}].lower.bias"] = down.biases[0]
+            arrays[f"layers[{l}].upper.bias"] = up.biases[1]
+        arrays["weights.top"] = self.top.weights[0]
+        return arrays | {f"top.layers[{l}].bias": b for l, b in enumerate(self.top.biases)}
+
+    def fixed(self):
+        """Return the log precisions, which stay, by name."""
+        network, arrays = self.network, {}
+        units = {}
+        for l, layer in enumerate(network.layers):
+            units |= {f"layers[{l}].lower": layer.lower, f"layers[{l}].upper": layer.upper}
+        units |= {f"top.layers[{l}]": layer for l, layer in enumerate(network.top.layers)}
+        for name, layer in units.items():
+            if layer.precision is not None:
+                arrays[f"{name}.log_precision"] = layer.log_precision
+        return arrays
+
+    def first_non_finite(self):
+        """Return the name of a parameter that is not finite, or None."""
+        for name, array in self.learned().items():
+            if not np.isfinite(array).all():
+                return name
+        return None
+
+    def snapshot(self):
+        """Return copies of the arrays."""
+        return {name: array.copy() for name, array in self.learned().items()}
+
+    def restore(self, arrays):
+        """Put back what :meth:`snapshot` returned."""
+        for name, array in self.learned().items():
+            array[...] = arrays[name]
+
+    def to_network(self, arrays=None):
+        """Return a network with these parameters, or with `arrays` in their place."""
+        arrays = self.learned() if arrays is None else arrays
+        layers = [
+            BeliefLayer(
+                layer.lower.replace(bias=arrays[f"layers[{l}].lower.bias"]),
+                layer.upper.replace(bias=arrays[f"layers[{l}].upper.bias"]),
+                arrays[f"weights.generative[{l}]"],
+                arrays[f"weights.recognition[{l}]"],
+            )
+            for l, layer in enumerate(self.network.layers)
+        ]
+        top = self.network.top
+        units = [
+            layer.replace(bias=arrays[f"top.layers[{l}].bias"])
+            for l, layer in enumerate(top.layers)
+        ]
+        return BeliefNetwork(layers, top.replace(layers=units, weights=[arrays["weights.top"]]))
+
+
+@dataclass(frozen=True)
+class UpDown:
+    """Settings of the up-down algorithm.
+
+    Parameters
+    ----------
+    rule : CD or PCD, default CD(3)
+        Of the top machine.
+    learning_rate : float, schedule or None
+        None: 0.1, or 0.01 where a layer is Gaussian, decaying to zero.
+    optimizer : SGD or Adam
+    """
+
+    rule: object = field(default_factory=lambda: CD(3))
+    learning_rate: object = None
+    optimizer: object = field(default_factory=SGD)
+
+    def __post_init__(self):
+        as_rule(self.rule)
+        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "descend"):
+            raise ValueError(
+                f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(self.optimizer)}"
+            )
+        if self.learning_rate is not None:
+            as_schedule(self.learning_rate)
+
+    def run(self, network, *, stream, batch_size=100, n_threads=None):
+        """Return a run of these settings; see :class:`UpDownTrainer`."""
+        schedule = self.learning_rate
+        if schedule is None:
+            units = [*(u for each in network.layers for u in (each.lower, each.upper))]
+            real = any(isinstance(u, Gaussian) for u in (*units, *network.top.layers))
+            schedule = Linear(0.01 if real else 0.1, 0.0)
+        return UpDownTrainer(
+            network, self.rule, self.optimizer, schedule, stream=stream, batch_size=batch_size,
+            n_threads=n_threads,
+        )  # fmt: skip
+
+
+class UpDownTrainer(TrainingLoop):
+    """A run of the up-down algorithm: contrastive wake-sleep.
+
+    Parameters
+    ----------
+    network : BeliefNetwork
+        Starting point, from a greedy stack.
+    rule : CD or PCD
+        Of the top machine; its positive phase are the wake states. The sleep states descend from
+        the end of its chains. ``CD(k)`` with k of 3 to 10 is the algorithm of the paper.
+    optimizer : SGD or Adam
+        One for all parameters.
+    schedule : float or callable
+        Learning rate, or that by progress in [0, 1]: far lower than that of greedy training, or
+        the recognition side cannot follow the generative one.
+    stream : Stream
+    batch_size : int, default 100
+    binarize : bool, default False
+        Draw binary states from grey values afresh at each presentation.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    rule_state : RuleState
+        Of the top machine: particles and offsets.
+    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame
+        See :class:`~deepgen.loop.TrainingLoop`.
+
+    References
+    ----------
+    Hinton, Osindero & Teh (2006), section 5 and appendix B; Hinton, Dayan, Frey & Neal (1995).
+    """
+
+    def __init__(
+        self, network, rule, optimizer, schedule, *, stream, batch_size=100, binarize=False,
+        n_threads=None,
+    ):  # fmt: skip
+        check_belief_network(network, "network")
+        check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
+        check_integer(batch_size, "batch_size")
+        check_flag(binarize, "binarize")
+        check_threads(n_threads)
+        self.rule, self.binarize = as_rule(rule), binarize
+        self.rule_state = self.rule.start(network.top, stream.child("rule"))
+        super().__init__(
+            BeliefParameters(network), optimizer, as_schedule(schedule), stream=stream,
+            batch_size=batch_size, n_threads=n_threads,
+        )  # fmt: skip
+
+    def model(self):
+        """Return the network that this run stands for: averaged where averaging has begun."""
+        return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
+
+    def _own_state(self):
+        return {"rule": self.rule_state.tree(), "fixed": self.parameters.fixed()}
+
+    def _take_over(self, state):
+        for name, array in self.parameters.fixed().items():
+            if not np.array_equal(state["fixed"][name], array):
+                raise ValueError(f"the run began with another {name}")
+        rule_state = type(self.rule_state).from_tree(state["rule"])
+        self.parameters.restore(state["parameters"])
+        self.rule_state = rule_state
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def _learn(self, batch, progress):
+        self.step(batch, progress)
+        return batch.shape[0]
+
+    def step(self, batch, progress):
+        """Make one update.
+
+        Parameters
+        ----------
+        batch : states of the visible layer
+        progress : float
+            In [0, 1], for schedules and averaging.
+
+        Raises
+        ------
+        DivergedError
+            If a parameter is no longer finite; the last good parameters are put back.
+        """
+        self.whole = False
+        if self.n_updates % SNAPSHOT_EVERY == 0:
+            self._good = self.parameters.snapshot()
+        n_threads = self._governor.next()
+        tools = {"workspace": self._workspace, "n_threads": n_threads}
+        if self.binarize:
+            grey, stream = dense(batch), Stream(self.stream.child("binarize").key, self.n_updates)
+            batch = (stream.uniform(*grey.shape, BINARIZE) < grey).astype(np.uint8)
+        site = Stream(self.stream.child("updates").key, self.n_updates)
+        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
+            gradients = self._gradients(batch, site, tools)
+            self.learning_rate = float(self.rate_scale * self.schedule(progress))
+            overflow = self.optimizer.descend(
+                self.parameters, gradients, self.optimizer_state, self.learning_rate, progress,
+                n_threads=n_threads,
+            )  # fmt: skip
+        self._governor.done()
+        if overflow:
+            self._diverged()
+        self.n_updates += 1
+        self.whole = True
+
+    def _gradients(self, batch, stream, tools):
+        """Return what parameters go down, by name: wake, top, sleep."""
+        parameters, gradients = self.parameters, {}
+        x = batch
+        for l, (down, up) in enumerate(zip(parameters.downward, parameters.upward, strict=True)):
+            site = Site(stream.child(f"wake {l}"), DATA)
+            above = update_layer(up, 1, [x, None], site=site, **tools)[1]
+            found = update_layer(down, 0, [None, above], mean=True, **tools)[0]
+            error = _error(found, x, down.layers[0])
+            gradients[f"weights.generative[{l}]"] = _mean_product(error, above, tools)
+            gradients[f"layers[{l}].lower.bias"] = _mean(error, tools)
+            x = above
+        phases = self.rule.phases(parameters.top, x, self.rule_state, stream.child("top"), **tools)
+        gradients |= _of_top(parameters.top, phases, tools)
+        x = phases.negative[0]
+        for l in reversed(range(len(parameters.downward))):
+            down, up = parameters.downward[l], parameters.upward[l]
+            site = Site(stream.child(f"sleep {l}"), DATA)
+            below = update_layer(down, 0, [None, x], site=site, **tools)[1]
+            found = update_layer(up, 1, [below, None], mean=True, **tools)[0]
+            error = _error(found, x, up.layers[1])
+            gradients[f"weights.recognition[{l}]"] = _mean_product(below, error, tools)
+            gradients[f"layers[{l}].upper.bias"] = _mean(error, tools)
+            x = below
+        return gradients
+
+    def _diverged(self):
+        name = self.parameters.first_non_finite() or "parameters"
+        self.parameters.restore(self._good)
+        # particles and velocities may hold what is not finite: begin them anew
+        top = self.parameters.to_network().top
+        self.rule_state = self.rule.start(top, self.stream.child("diverged"))
+        self.optimizer_state = self._start_optimizer()
+        raise DivergedError(name, self.epoch + 1, self.learning_rate)
+
+
+def _error(found, states, units):
+    """Means minus states, float32; a missing variable has no error."""
+    states = dense(states)
+    absent = units.missing(states)
+    error = found - states
+    if absent is not None:
+        error[absent] = 0.0
+    return error
+
+
+def _mean_product(x, y, tools):
+    return weight_sums(x, y, **tools) / np.float32(max(len(x), 1))
+
+
+def _mean(error, tools):
+    sums = column_sums(error, tools["n_threads"])
+    return (sums / max(len(error), 1)).astype(np.float32)
+
+
+def _of_top(top, phases, tools):
+    """Gradients of the top machine, downwards."""
+    found = layer_gradients(top, phases, tools["n_threads"])
+    gradients = {"weights.top": -weight_gradient(top, phases, 0, found.difference, **tools)}
+    for l, bias in enumerate(found.bias):
+        gradients[f"top.layers[{l}].bias"] = -bias.astype(np.float32)
+    return gradients
