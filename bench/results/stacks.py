@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 import deepgen as dg
-from deepgen.data import ArrayRows, survey
+from deepgen import checkpoints
+from deepgen.data import ArrayRows
 from deepgen.datasets import load_mnist
-from deepgen.stacking import pretrain
+from deepgen.stacking import StackTrainer
 
 
 class GreyDigits(NamedTuple):
@@ -40,17 +41,18 @@ def stack_of(store, key, X, layers, settings, *, random_state=0):
     """
 
     def train():
-        rows = ArrayRows(X)
-        n_rows, mean, variance = survey(rows, layers[0])
-        visible = layers[0].fitted_to(mean, variance, n_rows)
-        entries = []
-        trained["stack"] = pretrain(
-            rows, [visible, *layers[1:]], settings, random_state=random_state,
-            callbacks=[lambda report: entries.append(report.entry)],
-        )  # fmt: skip
+        path = store.folder / f"{key}.run"
+        run = StackTrainer(ArrayRows(X), layers, settings, random_state=random_state)
+        run.attach([dg.Checkpoint(path, minutes=3.0)])
+        if path.exists():
+            frame, state = checkpoints.load(path)
+            checkpoints.restore(run, {"stack": frame["stack"], "trainer": state}, path)
+        run.fit()
+        trained["stack"] = run.stack()
         for l, machine in enumerate(trained["stack"]):
             dg.RBM.from_model(machine).save(store.folder / f"{key}-{l}.safetensors")
-        return {"seconds": sum(entry["seconds"] for entry in entries)}
+        path.unlink()
+        return {"seconds": sum(entry["seconds"] for entry in run.history)}
 
     trained = {}
     found = store.once(key, train)
