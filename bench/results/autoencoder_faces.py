@@ -5,7 +5,6 @@ from scipy.ndimage import map_coordinates
 from sklearn.decomposition import PCA
 
 import deepgen as dg
-from bench.results import report
 from bench.results.stacks import fitted, stack_of
 from deepgen.datasets import load_olivetti
 

@@ -4,7 +4,6 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import deepgen as dg
-from bench.results import report
 from bench.results.stacks import fitted, grey_mnist, stack_of
 
 TITLE = "Reconstruction of MNIST by a deep autoencoder"

@@ -3,7 +3,6 @@
 import numpy as np
 
 import deepgen as dg
-from bench.results import report
 from bench.results.data import binary_mnist
 from bench.results.stacks import fitted
 
