@@ -5,7 +5,7 @@ from itertools import takewhile
 import numpy as np
 
 from deepgen.checks import check_integer, shown
-from deepgen.models import BoltzmannMachine, Network
+from deepgen.models import BeliefNetwork, BoltzmannMachine, Network
 from deepgen.plots.tiles import arranged, draw_grid, pictures_of
 from deepgen.unrolling import checked_stack
 
@@ -23,8 +23,9 @@ def plot_filters(model_or_estimator, shape=None, *, layer=1, n=100, ax=None):
 
     Parameters
     ----------
-    model_or_estimator : BoltzmannMachine, Network, sequence of BoltzmannMachine or estimator
-        A sequence is a stack of two-layer machines, bottom first. An estimator is fitted.
+    model_or_estimator : core model, sequence of BoltzmannMachine or fitted estimator
+        A sequence is a stack of two-layer machines, bottom first. Of a belief network the
+        generative weights are drawn.
     shape : tuple of int or None
         (rows, columns) of a picture. None: square.
     layer : int, default 1
@@ -58,6 +59,8 @@ def _weights(model_or_estimator):
         # a tied layer is the mirror image of one below: nothing above it is a new filter
         weights = [layer.weights for layer in model.layers]
         return list(takewhile(lambda matrix: matrix is not None, weights))
+    if isinstance(model, BeliefNetwork):
+        return [*(layer.generative for layer in model.layers), model.top.weights[0]]
     stack = model if isinstance(model, list | tuple) else ()
     if not stack or not all(isinstance(machine, BoltzmannMachine) for machine in stack):
         raise ValueError(
