@@ -116,7 +116,7 @@ def test_filters_of_a_second_layer_are_sums_of_those_below(ax):
     deep = dg.BoltzmannMachine([dg.Binary(6), dg.Binary(5), dg.Binary(4)], [W1, W2])
     network = dg.encoder(stack)
     expected = colours(plots.plot_filters(stack, (2, 3), layer=2, ax=ax))
-    for model in (deep, network, dg.unrolled(stack)):
+    for model in (deep, network, dg.unrolled(stack), dg.BeliefNetwork.from_stack(stack)):
         drawn = plots.plot_filters(model, (2, 3), layer=2, ax=Figure().subplots())
         assert (colours(drawn) == expected).all()
 
