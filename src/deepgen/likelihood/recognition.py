@@ -36,7 +36,7 @@ def _linear_upward(layer, bias, weights):
 
 
 class _Correction:
-    """log p(y's own part) - log q(y's own part) for states y of a layer, given x below.
+    """What the log weight has of states y of a hidden layer given x below, log normalizers apart.
 
     ``x (G - R) y + (b - c) y - (p - r) y^2 / 2``: generative minus recognition weights, biases and
     precisions. Base measures are the same and cancel. Nothing at all is left of a fresh stack whose
