@@ -48,8 +48,8 @@ def run(*, n_rows, n_rounds, n_epochs, n_threads, peer_python):
     print(*machine.describe(n_threads), sep="\n")
     print(f"data: {n_rows:,} rows of {rows.shape[1]} bits as float32; {origin}")
     print(
-        f"Adam, rate {LEARNING_RATE}, no decay; logistic hidden units; cross-entropy; weights start "
-        "as scikit-learn's do; classes: the largest of ten random linear functions of a row\n"
+        f"Adam, rate {LEARNING_RATE}, no decay; logistic hidden units; cross-entropy; weights "
+        "start as scikit-learn's do; classes: the largest of ten random linear functions of a row\n"
         f"{n_rounds} rounds, systems in turn, a fresh process each time; median (min..max) of the "
         f"rounds, which are medians of {n_epochs} epochs after one to warm up; ratios within a "
         "round; one thread: processor time, more: wall time; loss: mean over the last epoch"

@@ -36,7 +36,7 @@ static inline void transpose8(const float *from, ptrdiff_t stride, float *to)
 #define STORE _mm256_storeu_ps
 #define SET1 _mm256_set1_ps
 #define FMA _mm256_fmadd_ps
-#define MICRO_ROWS 6
+#define MICRO_ROWS 5
 #define MICRO_VECS 2
 #define TRANSPOSE transpose8
 #define BACKEND dg_backend_avx2

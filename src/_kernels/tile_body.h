@@ -18,8 +18,6 @@
 #define STRIP 256
 /* So many rows pay for the copy of a strip whose lines lie far apart. */
 #define STRIP_ROWS 16
-/* Lines of b that are asked for before they are needed. */
-#define AHEAD 24
 
 /* acc[r, :] += sum_k a[r * stride + k * step] b[k, :]; n_rows is a constant of the caller */
 DG_INLINE void dense_micro(const float *a, ptrdiff_t stride, ptrdiff_t step, ptrdiff_t n_inputs,
@@ -34,7 +32,6 @@ DG_INLINE void dense_micro(const float *a, ptrdiff_t stride, ptrdiff_t step, ptr
         VEC line[MICRO_VECS];
         for (int v = 0; v < MICRO_VECS; v++)
             line[v] = LOAD(b + k * b_stride + v * LANES);
-        __builtin_prefetch(b + (k + AHEAD) * b_stride);
         for (int r = 0; r < n_rows; r++) {
             VEC x = SET1(a[r * stride + k * step]);
             for (int v = 0; v < MICRO_VECS; v++)
@@ -78,12 +75,10 @@ static void product_dense(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t
             const float *lines = b + k * b_stride + c;
             ptrdiff_t apart = b_stride;
             if (n_rows >= STRIP_ROWS && b_stride != DG_TILE) {
-                for (ptrdiff_t i = 0; i < n; i++) {
-                    __builtin_prefetch(lines + (i + AHEAD) * b_stride);
+                for (ptrdiff_t i = 0; i < n; i++)
                     for (int v = 0; v < MICRO_VECS; v++)
                         STORE(strip + i * MICRO_WIDTH + v * LANES,
                               LOAD(lines + i * b_stride + v * LANES));
-                }
                 lines = strip;
                 apart = MICRO_WIDTH;
             }
