@@ -11,7 +11,7 @@ import deepgen as dg
 from deepgen.data import PairedRows
 from deepgen.fine_tuning import NetworkTrainer, Objective, loss_by_row
 from deepgen.losses import CrossEntropy, SquaredError
-from deepgen.models import Network, NetworkLayer
+from deepgen.models import Network, NetworkLayer, NetworkParameters
 from deepgen.stream import Stream
 
 STEPS = {"rtol": 2e-4, "atol": 2e-5}
@@ -99,6 +99,62 @@ def test_adam_goes_down_as_the_reference_does():
             )
     for name, array in run.parameters.learned().items():
         np.testing.assert_allclose(array, arrays[name], **STEPS, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [dg.SGD(0.8, 0.1, averaging=0.5), dg.SGD(0.0, 0.0), dg.Adam(weight_decay=0.1)]
+)
+def test_a_step_over_many_blocks_equals_the_reference(optimizer, threaded):
+    """Would catch entries left out between blocks, a decay after the moments, an average of the
+    parameters before their step, bits that depend on threads.
+    """
+    rng = np.random.default_rng(4)
+    sizes = (1025, 3)  # blocks of 1,024 parameters, a last one of three, and a short bias
+    network = Network([NetworkLayer("linear", np.zeros(3), 0.1 * rng.standard_normal(sizes))])
+    slopes = [
+        {"weights[0]": rng.standard_normal(sizes), "layers[0].bias": rng.standard_normal(3)}
+        for _ in range(3)
+    ]
+    runs = []
+    for n_threads in THREADS:
+        parameters = NetworkParameters(network)
+        state = optimizer.start(parameters)
+        path = []
+        for slope in slopes:
+            gradients = {name: g.astype(np.float32) for name, g in slope.items()}
+            assert not optimizer.descend(
+                parameters, gradients, state, 0.01, 1.0, n_threads=n_threads
+            )
+            path.append(parameters.snapshot())
+        runs.append(path)
+    for name, array in reference.network_arrays(network)[1].items():
+        decay = optimizer.weight_decay if name.startswith("weights") else 0.0
+        kept = (0.0, 0.0)
+        for update, slope in enumerate(slopes):
+            if isinstance(optimizer, dg.SGD):
+                array, velocity = reference.sgd_step(
+                    array, kept[0], -slope[name], 0.01, optimizer.momentum, decay
+                )
+                kept = (velocity, 0.0)
+            else:
+                uphill = -slope[name] - decay * array
+                array, *kept = reference.adam_step(array, *kept, uphill, update + 1, 0.01)
+            np.testing.assert_allclose(runs[0][update][name], array, **STEPS, err_msg=name)
+            for path in runs[1:]:
+                assert_same_bits(runs[0][update][name], path[update][name])
+        mean = np.mean([update[name] for update in runs[0]], axis=0)
+        np.testing.assert_allclose(state["average"]["arrays"][name], mean, **STEPS)
+
+
+@pytest.mark.parametrize("optimizer", [dg.SGD(), dg.Adam()])
+def test_a_step_to_infinity_is_told(optimizer):
+    """Would catch a check that looks at the first block of parameters only."""
+    network = Network([NetworkLayer("linear", np.zeros(3), np.zeros((1025, 3)))])
+    parameters = NetworkParameters(network)
+    gradients = {"weights[0]": np.zeros((1025, 3), np.float32)}
+    gradients["weights[0]"][-1, -1] = np.nan
+    state = optimizer.start(parameters)
+    assert optimizer.descend(parameters, gradients, state, 0.01, 0.0)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

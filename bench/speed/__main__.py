@@ -1,9 +1,9 @@
-"""Command line: `python -m bench.speed rbm`, `ais`, `memmap` or `network`."""
+"""Command line: `python -m bench.speed rbm`, `ais`, `memmap`, `network` or `finetune`."""
 
 import argparse
 import sys
 
-from bench.speed import ais, machine, memmap, network, rbm
+from bench.speed import ais, finetune, machine, memmap, network, rbm
 
 
 def main():
@@ -26,9 +26,20 @@ def main():
     command = commands.add_parser("memmap", help=memmap.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (2,000,000; quick: 200,000)")
     commands.add_parser("network", help=network.__doc__, parents=[shared])
+    command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
+    command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
     arguments = parser.parse_args()
     if arguments.command == "network":
         network.run(n_rounds=arguments.rounds, n_threads=arguments.threads)
+        return
+    if arguments.command == "finetune":
+        finetune.run(
+            n_rows=arguments.rows or (2_000 if arguments.quick else 6_000),
+            n_rounds=arguments.rounds,
+            n_epochs=2 if arguments.quick else 3,
+            n_threads=arguments.threads,
+            peer_python=arguments.peer_python,
+        )
         return
     if arguments.command == "ais":
         ais.run(

@@ -109,6 +109,22 @@ cdef extern from "steps.h":
     void dg_adam_change(float *gradient, float *first, float *second, Py_ssize_t n,
                         float new_first, float new_second, float rate, float correction,
                         float epsilon, int n_threads) noexcept nogil
+    struct dg_descent:
+        float *parameters
+        float *gradient
+        float *first
+        float *second
+        float *average
+        Py_ssize_t n
+        float weight_decay
+        float rate
+        float averaging
+        float momentum
+        float new_first
+        float new_second
+        float correction
+        float epsilon
+    int dg_descend(const dg_descent *descent, int n_threads) noexcept nogil
 
 cdef extern from "enumerate.h":
     int DG_PRODUCT_LANES
@@ -438,6 +454,44 @@ def adam_change(float[::1] gradient, float[::1] first, float[::1] second, float 
         with nogil:
             dg_adam_change(&gradient[0], &first[0], &second[0], gradient.shape[0], new_first,
                            new_second, rate, correction, epsilon, n_threads)
+
+
+cdef int descend(dg_descent *d, parameters, gradient, first, second, average, float weight_decay,
+                 float rate, float averaging, int n_threads) except -1:
+    cdef int overflow
+    d.parameters, d.gradient = <float *> floats_of(parameters), <float *> floats_of(gradient)
+    d.first, d.second = <float *> floats_of(first), <float *> floats_of(second)
+    d.average = <float *> floats_of(average)
+    d.n = parameters.size
+    d.weight_decay, d.rate, d.averaging = weight_decay, rate, averaging
+    with nogil:
+        overflow = dg_descend(d, n_threads)
+    return overflow
+
+
+def descend_sgd(parameters, gradient, velocity, average, float weight_decay, float rate,
+                float momentum, float averaging, int n_threads):
+    """One step of SGD down the gradient; True when a parameter became non-finite.
+
+    INOUT: all arrays, C-contiguous float32; velocity and average may be None.
+    """
+    cdef dg_descent d
+    memset(&d, 0, sizeof(d))
+    d.momentum = momentum
+    return bool(descend(&d, parameters, gradient, velocity, None, average, weight_decay, rate,
+                        averaging, n_threads))
+
+
+def descend_adam(parameters, gradient, first, second, average, float weight_decay, float rate,
+                 float averaging, float new_first, float new_second, float correction,
+                 float epsilon, int n_threads):
+    """One step of Adam, as :func:`descend_sgd`; numbers as for :func:`adam_change`."""
+    cdef dg_descent d
+    memset(&d, 0, sizeof(d))
+    d.new_first, d.new_second = new_first, new_second
+    d.correction, d.epsilon = correction, epsilon
+    return bool(descend(&d, parameters, gradient, first, second, average, weight_decay, rate,
+                        averaging, n_threads))
 
 
 # --- enumeration ------------------------------------------------------------------------------

@@ -5,8 +5,6 @@
 #include "parallel.h"
 #include "units.h"
 
-#define CHUNK 1024 /* rows transposed at a time */
-
 static float value_at(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
 {
     if (x->storage == DG_BYTES)
@@ -45,20 +43,19 @@ static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, f
     }
 }
 
-/* DG_TILE columns of a chunk of rows, turned into the rows of an operand. */
+/* DG_TILE columns of all rows, turned into the rows of an operand. */
 struct transposed {
     int32_t length[DG_TILE / DG_GROUP];
-    int32_t *index; /* (DG_TILE, CHUNK) */
-    float *value;   /* (DG_TILE, CHUNK): entries of the lists; or (CHUNK, DG_TILE): all values */
+    int32_t *index; /* (DG_TILE, n_rows) */
+    float *value;   /* (DG_TILE, n_rows): entries of the lists; or (n_rows, DG_TILE): all values */
 };
 
 /* How many of these values are not zero. */
 DG_CLONES
-static int64_t filled(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t column,
-                      ptrdiff_t width)
+static int64_t filled(const struct rows *x, ptrdiff_t column, ptrdiff_t width)
 {
     int64_t total = 0;
-    for (ptrdiff_t r = first; r < first + n; r++) {
+    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
         int32_t count = 0;
         if (x->storage == DG_BYTES) {
             const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + column;
@@ -76,42 +73,43 @@ static int64_t filled(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdif
 
 /* Write an entry of one list; it is kept only if `keep`. No branch: what is non-zero in data is
  * hard to predict. A list never outgrows the rows seen, so the last write has room. */
-static inline void append(struct transposed *t, int32_t *lengths, ptrdiff_t column, ptrdiff_t row,
-                          float v, int keep)
+static inline void append(struct transposed *t, ptrdiff_t n_rows, int32_t *lengths,
+                          ptrdiff_t column, ptrdiff_t row, float v, int keep)
 {
     ptrdiff_t group = column / DG_GROUP, r = column % DG_GROUP;
-    ptrdiff_t at = (group * CHUNK + lengths[column]) * DG_GROUP + r;
+    ptrdiff_t at = (group * n_rows + lengths[column]) * DG_GROUP + r;
     t->index[at] = (int32_t)row;
     t->value[at] = v;
     lengths[column] += keep;
 }
 
-static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
-                                   ptrdiff_t column, ptrdiff_t width, struct transposed *t)
+static struct dg_operand transpose(const struct rows *x, ptrdiff_t column, ptrdiff_t width,
+                                   struct transposed *t)
 {
-    struct dg_operand operand = {NULL, 1, DG_TILE, t->index, t->value, t->length, CHUNK};
+    ptrdiff_t n = x->n_rows;
+    struct dg_operand operand = {NULL, 1, DG_TILE, t->index, t->value, t->length, n};
     int32_t lengths[DG_TILE] = {0};
     if (x->storage != DG_SPARSE &&
-        (double)filled(x, first, n, column, width) >= LIST_DENSITY * (double)(n * width)) {
+        (double)filled(x, column, width) >= LIST_DENSITY * (double)(n * width)) {
         for (ptrdiff_t r = 0; r < n; r++)
             for (ptrdiff_t c = 0; c < width; c++)
-                t->value[r * DG_TILE + c] = value_at(x, first + r, column + c);
+                t->value[r * DG_TILE + c] = value_at(x, r, column + c);
         operand.dense = t->value;
         return operand;
     }
     for (ptrdiff_t r = 0; r < n; r++) {
         if (x->storage == DG_SPARSE) {
-            int64_t e = first_entry(x, first + r, column);
-            for (; e < x->start[first + r + 1] && x->index[e] < column + width; e++)
-                append(t, lengths, x->index[e] - column, r, ((const float *)x->data)[e], 1);
+            int64_t e = first_entry(x, r, column);
+            for (; e < x->start[r + 1] && x->index[e] < column + width; e++)
+                append(t, n, lengths, x->index[e] - column, r, ((const float *)x->data)[e], 1);
         } else if (x->storage == DG_BYTES) {
-            const uint8_t *bytes = (const uint8_t *)x->data + (first + r) * x->stride + column;
+            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + column;
             for (ptrdiff_t c = 0; c < width; c++)
-                append(t, lengths, c, r, (float)bytes[c], bytes[c] != 0);
+                append(t, n, lengths, c, r, (float)bytes[c], bytes[c] != 0);
         } else {
-            const float *floats = (const float *)x->data + (first + r) * x->stride + column;
+            const float *floats = (const float *)x->data + r * x->stride + column;
             for (ptrdiff_t c = 0; c < width; c++)
-                append(t, lengths, c, r, floats[c], floats[c] != 0.0f);
+                append(t, n, lengths, c, r, floats[c], floats[c] != 0.0f);
         }
     }
     for (ptrdiff_t group = 0; group < DG_TILE / DG_GROUP; group++) {
@@ -120,25 +118,26 @@ static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdif
             longest = own[r] > longest ? own[r] : longest;
         for (int r = 0; r < DG_GROUP; r++)
             while (own[r] < longest)
-                append(t, lengths, group * DG_GROUP + r, 0, 0.0f, 1);
+                append(t, n, lengths, group * DG_GROUP + r, 0, 0.0f, 1);
         t->length[group] = longest;
     }
     return operand;
 }
 
-/* acc (n_tiles, DG_TILE, DG_TILE) = x^T y over the rows of one phase, for DG_TILE lower units */
-static void accumulate(const struct dg_backend *backend, const struct dg_phase *phase,
-                       const float *packed, ptrdiff_t column, ptrdiff_t width, ptrdiff_t n_tiles,
-                       struct transposed *t, float *acc)
+/* What a thread needs for one task: DG_TILE lower units of both phases, and the sums of a tile. */
+struct task_scratch {
+    struct transposed lower[2];
+    float *acc[2]; /* (DG_TILE, DG_TILE) */
+};
+
+static void take_scratch(struct task_scratch *task, struct dg_arena *arena,
+                         const ptrdiff_t n_rows[2])
 {
-    ptrdiff_t n_rows = phase->lower.n_rows;
-    memset(acc, 0, (size_t)(n_tiles * DG_TILE * DG_TILE) * sizeof(float));
-    for (ptrdiff_t first = 0; first < n_rows; first += CHUNK) {
-        ptrdiff_t n = dg_min(CHUNK, n_rows - first);
-        struct dg_operand operand = transpose(&phase->lower, first, n, column, width, t);
-        for (ptrdiff_t tile = 0; tile < n_tiles; tile++)
-            backend->product(&operand, 0, width, n, packed + (tile * n_rows + first) * DG_TILE,
-                             DG_TILE, acc + tile * DG_TILE * DG_TILE, DG_TILE);
+    for (int side = 0; side < 2; side++) {
+        size_t values = (size_t)n_rows[side] * DG_TILE;
+        task->lower[side].index = dg_take(arena, values * sizeof(int32_t));
+        task->lower[side].value = dg_take(arena, values * sizeof(float));
+        task->acc[side] = dg_take(arena, DG_TILE * DG_TILE * sizeof(float));
     }
 }
 
@@ -149,16 +148,14 @@ struct update_plan {
 };
 
 static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
-                             ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_upper,
-                             int n_threads)
+                             const ptrdiff_t n_rows[2], ptrdiff_t n_upper, int n_threads)
 {
     size_t padded = (size_t)dg_round_up(n_upper, DG_TILE);
-    plan->packed[0] = dg_take(arena, (size_t)n_positive * padded * sizeof(float));
-    plan->packed[1] = dg_take(arena, (size_t)n_negative * padded * sizeof(float));
+    for (int side = 0; side < 2; side++)
+        plan->packed[side] = dg_take(arena, (size_t)n_rows[side] * padded * sizeof(float));
     struct dg_arena one = {NULL, 0};
-    dg_take(&one, DG_TILE * CHUNK * sizeof(int32_t));
-    dg_take(&one, DG_TILE * CHUNK * sizeof(float));
-    dg_take(&one, 2 * padded * DG_TILE * sizeof(float));
+    struct task_scratch task;
+    take_scratch(&task, &one, n_rows);
     plan->thread_bytes = one.used;
     plan->thread_base = dg_take(arena, one.used * (size_t)n_threads);
 }
@@ -168,7 +165,8 @@ size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_u
 {
     struct update_plan plan;
     struct dg_arena arena = {NULL, 0};
-    make_update_plan(&plan, &arena, n_positive, n_negative, n_upper, n_threads);
+    const ptrdiff_t n_rows[2] = {n_positive, n_negative};
+    make_update_plan(&plan, &arena, n_rows, n_upper, n_threads);
     return arena.used + 64;
 }
 
@@ -179,74 +177,65 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
 {
     const struct dg_backend *backend = dg_backend();
     const struct dg_phase *phases[2] = {positive, negative};
+    const ptrdiff_t n_rows[2] = {positive->upper.n_rows, negative->upper.n_rows};
     struct update_plan plan;
     struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
-    make_update_plan(&plan, &arena, positive->upper.n_rows, negative->upper.n_rows, n_upper,
-                     n_threads);
-    ptrdiff_t n_tiles = (n_upper + DG_TILE - 1) / DG_TILE;
-    size_t acc_size = (size_t)(n_tiles * DG_TILE * DG_TILE);
+    make_update_plan(&plan, &arena, n_rows, n_upper, n_threads);
     int overflow = 0;
 
     DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1) reduction(| : overflow))
     {
         struct dg_arena own = {
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
-        struct transposed t;
-        t.index = dg_take(&own, DG_TILE * CHUNK * sizeof(int32_t));
-        t.value = dg_take(&own, DG_TILE * CHUNK * sizeof(float));
-        float *acc[2];
-        acc[0] = dg_take(&own, 2 * acc_size * sizeof(float));
-        acc[1] = acc[0] + acc_size;
+        struct task_scratch task;
+        take_scratch(&task, &own, n_rows);
         for (int side = 0; side < 2; side++) {
+            memset(task.acc[side], 0, DG_TILE * DG_TILE * sizeof(float));
             DG_OMP(omp for schedule(static))
-            for (ptrdiff_t row = 0; row < phases[side]->upper.n_rows; row++)
+            for (ptrdiff_t row = 0; row < n_rows[side]; row++)
                 pack_upper(&phases[side]->upper, n_upper, row, plan.packed[side]);
         }
         DG_OMP(omp for schedule(dynamic, 1))
         for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
             ptrdiff_t width = dg_min(DG_TILE, n_lower - column);
+            struct dg_operand lower[2];
             for (int side = 0; side < 2; side++)
-                accumulate(backend, phases[side], plan.packed[side], column, width, n_tiles, &t,
-                           acc[side]);
-            for (ptrdiff_t i = 0; i < width; i++)
-                for (ptrdiff_t tile = 0; tile < n_tiles; tile++) {
-                    ptrdiff_t at = (tile * DG_TILE + i) * DG_TILE, first = tile * DG_TILE;
-                    ptrdiff_t to = (column + i) * n_upper + first;
+                lower[side] = transpose(&phases[side]->lower, column, width, &task.lower[side]);
+            for (ptrdiff_t first = 0; first < n_upper; first += DG_TILE) {
+                for (int side = 0; side < 2; side++) {
+                    if (!n_rows[side])
+                        continue; /* its sums stay zero */
+                    memset(task.acc[side], 0, DG_TILE * DG_TILE * sizeof(float));
+                    backend->product(&lower[side], 0, width, n_rows[side],
+                                     plan.packed[side] + first * n_rows[side], DG_TILE,
+                                     task.acc[side], DG_TILE);
+                }
+                for (ptrdiff_t i = 0; i < width; i++) {
+                    ptrdiff_t at = i * DG_TILE, to = (column + i) * n_upper + first;
                     overflow |= backend->update_row(
                         update, column + i, first, dg_min(DG_TILE, n_upper - first),
-                        acc[0] + at, acc[1] + at, gradient ? gradient + to : NULL,
+                        task.acc[0] + at, task.acc[1] + at, gradient ? gradient + to : NULL,
                         weights ? weights + to : NULL,
                         velocity ? velocity + to : NULL, average ? average + to : NULL);
                 }
+            }
         }
     }
     return overflow;
 }
 
-static void add_values(const double *values, ptrdiff_t n, double factor0, double factor1,
-                       double *total, double *square, double *weighted0, double *weighted1)
-{
-    for (ptrdiff_t j = 0; j < n; j++)
-        total[j] += values[j];
-    if (square)
-        for (ptrdiff_t j = 0; j < n; j++)
-            square[j] += values[j] * values[j];
-    if (weighted0)
-        for (ptrdiff_t j = 0; j < n; j++)
-            weighted0[j] += factor0 * values[j];
-    if (weighted1)
-        for (ptrdiff_t j = 0; j < n; j++)
-            weighted1[j] += factor1 * values[j];
-}
-
 #define SUM_BLOCK 64
 
+/* What is summed for one block of columns; as many as there are, the rest stays zero. */
+struct sums {
+    double total[SUM_BLOCK], square[SUM_BLOCK], weighted[2][SUM_BLOCK];
+};
+
 DG_CLONES
-static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
-                      const double *const factor[2], double *total, double *square,
-                      double *weighted0, double *weighted1)
+static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int squares,
+                      const double *const factor[2], struct sums *sums)
 {
-    double values[SUM_BLOCK];
+    double values[SUM_BLOCK] = {0.0};
     for (ptrdiff_t r = 0; r < x->n_rows; r++) {
         if (x->storage == DG_BYTES) {
             const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + first;
@@ -257,29 +246,51 @@ static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
             for (ptrdiff_t j = 0; j < n; j++)
                 values[j] = (double)floats[j];
         }
-        add_values(values, n, weighted0 ? factor[0][r] : 0.0, weighted1 ? factor[1][r] : 0.0,
-                   total, square, weighted0, weighted1);
+        for (int j = 0; j < SUM_BLOCK; j++)
+            sums->total[j] += values[j];
+        if (squares)
+            for (int j = 0; j < SUM_BLOCK; j++)
+                sums->square[j] += values[j] * values[j];
+        for (int side = 0; side < 2; side++)
+            if (factor[side])
+                for (int j = 0; j < SUM_BLOCK; j++)
+                    sums->weighted[side][j] += factor[side][r] * values[j];
     }
+}
+
+static void add(double *to, const double *from, ptrdiff_t n)
+{
+    for (ptrdiff_t j = 0; to && j < n; j++)
+        to[j] += from[j];
 }
 
 void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
                    double *total, double *square, double *const weighted[2], int n_threads)
 {
-    double *w0 = factor[0] ? weighted[0] : NULL, *w1 = factor[1] ? weighted[1] : NULL;
     if (x->storage == DG_SPARSE) {
         for (ptrdiff_t r = 0; r < x->n_rows; r++)
             for (int64_t e = x->start[r]; e < x->start[r + 1]; e++) {
                 ptrdiff_t j = x->index[e];
                 double v = (double)((const float *)x->data)[e];
-                add_values(&v, 1, w0 ? factor[0][r] : 0.0, w1 ? factor[1][r] : 0.0, total + j,
-                           square ? square + j : NULL, w0 ? w0 + j : NULL, w1 ? w1 + j : NULL);
+                total[j] += v;
+                if (square)
+                    square[j] += v * v;
+                for (int side = 0; side < 2; side++)
+                    if (factor[side])
+                        weighted[side][j] += factor[side][r] * v;
             }
         return;
     }
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
-    for (ptrdiff_t j = 0; j < size; j += SUM_BLOCK)
-        sum_block(x, j, dg_min(SUM_BLOCK, size - j), factor, total + j,
-                  square ? square + j : NULL, w0 ? w0 + j : NULL, w1 ? w1 + j : NULL);
+    for (ptrdiff_t j = 0; j < size; j += SUM_BLOCK) {
+        struct sums sums = {{0.0}};
+        ptrdiff_t n = dg_min(SUM_BLOCK, size - j);
+        sum_block(x, j, n, square != NULL, factor, &sums);
+        add(total + j, sums.total, n);
+        add(square ? square + j : NULL, sums.square, n);
+        for (int side = 0; side < 2; side++)
+            add(factor[side] ? weighted[side] + j : NULL, sums.weighted[side], n);
+    }
 }
 
 /* sum_j x[j] offset[j] in eight float64 lanes by column: whatever the storage, the same bits */

@@ -2,9 +2,12 @@
 
 #include <math.h>
 
+#include "elementwise.h"
 #include "parallel.h"
 
 #define STEP_BLOCK 16384
+/* Parameters of which all that is visited stays in the first-level cache. */
+#define VISIT_BLOCK 1024
 
 DG_CLONES
 static void adam_block(float *gradient, float *first, float *second, ptrdiff_t n, float new_first,
@@ -27,4 +30,57 @@ void dg_adam_change(float *gradient, float *first, float *second, ptrdiff_t n, f
     for (ptrdiff_t i = 0; i < n; i += STEP_BLOCK)
         adam_block(gradient + i, first + i, second + i, dg_min(STEP_BLOCK, n - i), new_first,
                    new_second, rate, correction, epsilon);
+}
+
+DG_CLONES
+static void sgd_block(float *gradient, float *velocity, ptrdiff_t n, float momentum, float rate)
+{
+    if (velocity)
+        for (ptrdiff_t i = 0; i < n; i++)
+            gradient[i] = velocity[i] = velocity[i] * momentum + gradient[i];
+    for (ptrdiff_t i = 0; i < n; i++)
+        gradient[i] *= rate;
+}
+
+DG_CLONES
+static int subtract_block(float *parameters, const float *change, float *average, ptrdiff_t n,
+                          float averaging)
+{
+    int32_t overflow = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        parameters[i] -= change[i];
+        overflow |= (dg_bits(parameters[i]) & 0x7F800000) == 0x7F800000 ? 1 : 0;
+    }
+    if (average)
+        for (ptrdiff_t i = 0; i < n; i++)
+            average[i] += averaging * (parameters[i] - average[i]);
+    return (int)overflow;
+}
+
+DG_CLONES
+static void decay_block(float *gradient, const float *parameters, ptrdiff_t n, float weight_decay)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        gradient[i] += weight_decay * parameters[i];
+}
+
+int dg_descend(const struct dg_descent *d, int n_threads)
+{
+    int overflow = 0;
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
+           reduction(| : overflow))
+    for (ptrdiff_t i = 0; i < d->n; i += VISIT_BLOCK) {
+        ptrdiff_t n = dg_min(VISIT_BLOCK, d->n - i);
+        float *gradient = d->gradient + i, *parameters = d->parameters + i;
+        if (d->weight_decay != 0.0f)
+            decay_block(gradient, parameters, n, d->weight_decay);
+        if (d->second)
+            adam_block(gradient, d->first + i, d->second + i, n, d->new_first, d->new_second,
+                       d->rate, d->correction, d->epsilon);
+        else
+            sgd_block(gradient, d->first ? d->first + i : NULL, n, d->momentum, d->rate);
+        overflow |= subtract_block(parameters, gradient, d->average ? d->average + i : NULL, n,
+                                   d->averaging);
+    }
+    return overflow;
 }

@@ -12,6 +12,8 @@ from deepgen.checks import check_number, shown
 from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
 from deepgen.threads import effective_threads
 
+# A parameter's step costs as much as so many multiply-adds.
+STEP_WORK = 8
 # Progress at which schedules are looked at before any work.
 SCHEDULE_PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -99,7 +101,7 @@ def _no_average():
     return {"arrays": None, "count": 0}
 
 
-def _tail_weight(average, share, progress, parameters):
+def _tail_weight(average, share, progress):
     """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ...
 
     A stream has no tail (`progress` is None): there the newest twentieth of the updates counts,
@@ -107,8 +109,6 @@ def _tail_weight(average, share, progress, parameters):
     """
     if not share or (progress is not None and progress < 1.0 - share):
         return 0.0
-    if average["arrays"] is None:
-        average["arrays"] = parameters.snapshot()
     average["count"] += 1
     if progress is None:
         return max(STREAM_DECAY / (average["count"] + STREAM_DECAY - 1.0), 1.0 / STREAM_WINDOW)
@@ -155,7 +155,9 @@ class SGD:
             True where a parameter became non-finite.
         """
         velocity, tail = state["velocity"], state["average"]
-        weight = _tail_weight(tail, self.averaging, progress, parameters)
+        weight = _tail_weight(tail, self.averaging, progress)
+        if weight and tail["arrays"] is None:
+            tail["arrays"] = parameters.snapshot()
         averages = tail["arrays"] or {}
         gradients = layer_gradients(parameters, phases, n_threads, weight_decay=self.weight_decay)
         overflow = False
@@ -202,17 +204,16 @@ class SGD:
         bool
             True where a parameter became non-finite.
         """
-        if self.weight_decay:
-            _add_decay(parameters, gradients, self.weight_decay)
         velocity = state["velocity"]
-        for name, gradient in gradients.items():
-            if velocity:
-                velocity[name] *= np.float32(self.momentum)
-                velocity[name] += gradient
-                np.multiply(velocity[name], np.float32(rate), out=gradient)
-            else:
-                gradient *= np.float32(rate)
-        return _go_down(parameters, gradients, state, self.averaging, progress)
+
+        def move(name, array, gradient, average, weight):
+            return engine.descend_sgd(
+                array, gradient, velocity and velocity[name], average,
+                _decay_of(name, self.weight_decay), rate, self.momentum, weight,
+                effective_threads(n_threads, STEP_WORK * array.size),
+            )  # fmt: skip
+
+        return _go_down(parameters, gradients, state, self.averaging, progress, move)
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,9 @@ class Adam:
     def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
         """Change the parameters in place; see :meth:`SGD.step`."""
         tail = state["average"]
-        weight = _tail_weight(tail, self.averaging, progress, parameters)
+        weight = _tail_weight(tail, self.averaging, progress)
+        if weight and tail["arrays"] is None:
+            tail["arrays"] = parameters.snapshot()
         # Normalizing element by element is no linear map: it must happen in the centred and
         # standardized parameters, and the plain biases follow the weights' actual change.
         gradients = layer_gradients(parameters, phases, n_threads, centred=True)
@@ -289,46 +292,57 @@ class Adam:
         return overflow
 
 
-    def _to_changes(self, gradients, state, rate, n_threads):
-        """Move the moments and turn gradients into changes, in place."""
+    def _numbers(self, state, rate):
+        """Count a step; return the rate and the correction of the second moments that it has."""
         state["steps"] += 1
         correct1 = 1.0 - self.beta1 ** state["steps"]
-        correct2 = 1.0 - self.beta2 ** state["steps"]
+        return rate / correct1, 1.0 - self.beta2 ** state["steps"]
+
+    def _to_changes(self, gradients, state, rate, n_threads):
+        """Move the moments and turn gradients into changes, in place."""
+        rate, correction = self._numbers(state, rate)
         first, second = state["moments"]
         for name, gradient in gradients.items():
             engine.adam_change(
                 gradient.reshape(-1), first[name].reshape(-1), second[name].reshape(-1),
-                1.0 - self.beta1, 1.0 - self.beta2, rate / correct1, correct2, self.epsilon,
-                effective_threads(n_threads, 8 * gradient.size),
+                1.0 - self.beta1, 1.0 - self.beta2, rate, correction, self.epsilon,
+                effective_threads(n_threads, STEP_WORK * gradient.size),
             )  # fmt: skip
 
     def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
         """Change the parameters in place; see :meth:`SGD.descend`."""
-        if self.weight_decay:
-            _add_decay(parameters, gradients, self.weight_decay)
-        self._to_changes(gradients, state, rate, n_threads)
-        return _go_down(parameters, gradients, state, self.averaging, progress)
+        rate, correction = self._numbers(state, rate)
+        first, second = state["moments"]
+
+        def move(name, array, gradient, average, weight):
+            return engine.descend_adam(
+                array, gradient, first[name], second[name], average,
+                _decay_of(name, self.weight_decay), rate, weight, 1.0 - self.beta1,
+                1.0 - self.beta2, correction, self.epsilon,
+                effective_threads(n_threads, STEP_WORK * array.size),
+            )  # fmt: skip
+
+        return _go_down(parameters, gradients, state, self.averaging, progress, move)
 
 
-def _add_decay(parameters, gradients, weight_decay):
-    arrays = parameters.learned()
-    for name, gradient in gradients.items():
-        if name.startswith("weights"):
-            gradient += np.float32(weight_decay) * arrays[name]
+def _decay_of(name, weight_decay):
+    return weight_decay if name.startswith("weights") else 0.0
 
 
-def _go_down(parameters, changes, state, share, progress):
-    """Subtract the changes, average; True where a parameter became non-finite."""
+def _go_down(parameters, gradients, state, share, progress, move):
+    """Move and average each parameter; True where one became non-finite.
+
+    `move` takes name, array, gradient, average or None and the average's weight of the new value.
+    """
     tail, arrays, overflow = state["average"], parameters.learned(), False
-    for name, change in changes.items():
-        arrays[name] -= change
-        # a sum is finite where all of its terms are; one that overflows is looked at again
-        overflow |= not (np.isfinite(arrays[name].sum()) or np.isfinite(arrays[name]).all())
-    weight = _tail_weight(tail, share, progress, parameters)
-    if weight:
-        for name, array in arrays.items():
-            average = tail["arrays"][name]
-            average += np.float32(weight) * (array - average)
+    weight = _tail_weight(tail, share, progress)
+    averages = (tail["arrays"] if weight else None) or {}
+    for name, gradient in gradients.items():
+        overflow |= move(name, arrays[name], gradient, averages.get(name), weight)
+    if weight and not averages:
+        tail["arrays"] = parameters.snapshot()
+    for name in averages.keys() - gradients.keys():
+        averages[name] += np.float32(weight) * (arrays[name] - averages[name])
     return overflow
 
 
