@@ -13,9 +13,9 @@ COLUMNS = ("model", "labels", "published error, %", "test error, %", "draws", "s
 NOTES = [
     "Test error after the last epoch in per cent, mean over draws (standard deviation). A draw "
     "picks that many of the 60,000 training rows, stratified by class; with 60,000 labels there is "
-    "but one draw, and the draws of the networks are three seeds. Published: the lecture's table; its rows are a deep "
-    "Boltzmann machine (4.82 / 2.72 / 2.46 / 0.95), which is not among these models, "
-    "autoencoder codes and nearest neighbours.",
+    "but one draw, and the draws of the networks are three seeds. Published: the lecture's table; "
+    "its rows are a deep Boltzmann machine (4.82 / 2.72 / 2.46 / 0.95), which is not among these "
+    "models, autoencoder codes and nearest neighbours.",
     "",
     "Nearest neighbours: k = 5, distance weights, on pixels and on the 30 codes of the table "
     "*Reconstruction of MNIST* (an autoencoder of its own, 10 + 20 epochs, no labels). Deep belief "
