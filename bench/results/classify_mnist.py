@@ -32,7 +32,7 @@ DROPOUT = {"dropout": 0.5, "input_dropout": 0.2}
 MODELS = (
     ("random start", "1.6", "random", 20, 3, False, {}),
     ("deep belief network", "1.2", "dbn", 20, 3, True, {}),
-    ("deep belief network, *dropout*", "", "dropout", 40, 3, True, DROPOUT),
+    ("deep belief network, *dropout*", "", "dropout", 25, 3, True, DROPOUT),
 )
 
 
