@@ -1,7 +1,6 @@
 """Classification of MNIST with few labels, the stack pretrained once, without labels."""
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 import deepgen as dg
@@ -12,8 +11,10 @@ TITLE = "Classification of MNIST with few labels"
 COLUMNS = ("model", "labels", "published error, %", "test error, %", "draws", "s a draw")
 NOTES = [
     "Test error after the last epoch in per cent, mean over draws (standard deviation). A draw "
-    "picks that many of the 60,000 training rows, stratified by class; with 60,000 labels there is "
-    "but one draw, and the draws of the networks are three seeds. Published: the lecture's table; "
+    "picks that many of the 60,000 training rows, as many of each class, which is what gives the "
+    "published error of nearest neighbours with 600 labels (shares of classes as in the training "
+    "rows: 14.1, over 12 draws); with 60,000 labels there is but one draw, and the draws of the "
+    "networks are three seeds. Published: the lecture's table; "
     "its rows are a deep Boltzmann machine (4.82 / 2.72 / 2.46 / 0.95), which is not among these "
     "models, autoencoder codes and nearest neighbours.",
     "",
@@ -80,10 +81,12 @@ def chosen(digits, n_labels, draw):
     everything = np.arange(len(digits.y_train))
     if n_labels == len(everything):
         return everything
-    picked, _ = train_test_split(
-        everything, train_size=n_labels, stratify=digits.y_train, random_state=draw
-    )
-    return np.sort(picked)
+    rng = np.random.default_rng(draw)
+    picked = [
+        rng.choice(everything[digits.y_train == digit], n_labels // 10, replace=False)
+        for digit in range(10)
+    ]
+    return np.sort(np.concatenate(picked))
 
 
 def codes_of(store, digits, n_pre, n_epochs):
