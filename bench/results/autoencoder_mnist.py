@@ -18,8 +18,8 @@ NOTES = [
     "(2006), and 2.28 the best of later optimizers (Martens 2010), both as quoted by others.",
     "",
     "Pretrained: greedy CD-1 with the library's defaults, then cross-entropy by Adam, rate 0.002 "
-    "linearly to 0, average of the last fifth of the updates; rate and loss were compared on the "
-    "last 10,000 training rows (docs/decisions.md). *Long*: with `l2` of 0.00002.",
+    "linearly to 0, average of the last fifth of the updates. Losses were compared on the last "
+    "10,000 training rows (docs/decisions.md), nothing else was tuned. *Long*: `l2` of 0.00002.",
 ]
 
 SIZES = (1000, 500, 250, 30)
