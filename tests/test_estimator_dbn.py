@@ -500,6 +500,62 @@ def test_refine_is_the_up_down_run_of_the_fitted_network(rows):
     assert not hasattr(dbn, "refinement_")
 
 
+@pytest.mark.parametrize("n_hidden", [(6,), (6, 5)])
+def test_partial_fit_does_not_lose_a_refinement(n_hidden, rows):
+    """Would catch a network without directed layers, whose sides cannot part, that begins again
+    at its greedy machine."""
+    dbn = dg.DBN(n_hidden, n_epochs=1, random_state=0).fit(rows).refine(rows, 1)
+    refined = dbn.model_
+    with pytest.raises(ValueError, match="partial_fit trains greedily .*; call refine"):
+        dbn.partial_fit(rows)
+    assert dbn.model_ is refined
+    copy = dg.DBN.from_model(refined)  # of one layer it goes on from the refined machine
+    if len(n_hidden) == 1:
+        moved = copy.partial_fit(rows[:9]).model_.top.weights[0] - refined.top.weights[0]
+        assert 0 < np.abs(moved).max() < 0.05
+    else:
+        with pytest.raises(ValueError, match="partial_fit trains greedily"):
+            copy.partial_fit(rows)
+
+
+def test_a_refinement_goes_on_with_the_model_it_began_with(rows, tmp_path):
+    """Would catch a checkpoint that goes on with another fitted model of the same shape, and a
+    stopped estimator that is refused its own checkpoint."""
+    path = tmp_path / "run"
+
+    def stop(report):
+        if report.epoch == 1:
+            raise KeyboardInterrupt
+
+    whole = dg.DBN(**TINY).fit(rows).refine(rows, 2)
+    dbn = dg.DBN(**TINY).fit(rows).set_params(callbacks=[stop, dg.Checkpoint(path)])
+    with pytest.raises(KeyboardInterrupt):
+        dbn.refine(rows, 2)
+    other = dg.DBN(**{**TINY, "random_state": 4}).fit(rows).set_params(random_state=None)
+    before = other.model_
+    with pytest.raises(ValueError, match=r"another run: model is \w+ here and \w+ there"):
+        other.refine(rows, 2, resume=path)
+    assert other.model_ is before
+    for one in (dbn, dg.DBN(**TINY).fit(rows)):
+        one.set_params(callbacks=None).refine(rows, 2, resume=path)
+        assert_same_bits(one.model_.top.weights[0], whole.model_.top.weights[0])
+    dbn.fit(rows[:60])  # no longer the one that was stopped
+    with pytest.raises(ValueError, match="model is"):
+        dbn.refine(rows, 2, resume=path)
+
+
+def test_refine_by_particles_refuses_gaps_where_no_layer_fills_them():
+    """Would catch rows with missing variables that PCD takes for states, as `fit` does not."""
+    X = np.eye(3, dtype=np.uint8)[np.random.default_rng(0).integers(0, 3, (60, 2))].reshape(60, 6)
+    dbn = dg.DBN((5,), visible=dg.Softmax(3), rule="cd", n_epochs=1, random_state=0).fit(X)
+    X[0, :3] = 0
+    with pytest.raises(ValueError, match="PCD cannot leave out"):
+        dbn.refine(X, 1, rule="pcd")
+    dbn.refine(X, 1)
+    two = dg.DBN((5, 4), visible=dg.Softmax(3), rule="cd", n_epochs=1, random_state=0).fit(X)
+    two.refine(X, 1, rule="pcd")
+
+
 def test_a_refined_network_comes_back_from_its_file(rows, tmp_path):
     """Would catch a file that keeps one of both sides."""
     dbn = dg.DBN(**TINY).fit(rows).refine(rows, 1)

@@ -178,10 +178,10 @@ class DBN(BeliefEstimator, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         settings = self._settings()
-        if not first and not self.model_.is_tied:
+        if not first and (hasattr(self, "refinement_") or not self.model_.is_tied):
             raise ValueError(
-                "partial_fit trains greedily and would lose the generative weights of this model, "
-                "which differ from its recognition weights; call refine, or fit anew"
+                "partial_fit trains greedily and would lose what refine has taught this model; "
+                "call refine, or fit anew"
             )
         if is_iterable_of_batches(X):
             raise ValueError(
@@ -223,8 +223,9 @@ class DBN(BeliefEstimator, BaseEstimator):
         optimizer : SGD, Adam or None
             None: ``dg.SGD()``.
         resume : str, path-like or None
-            A file that :class:`deepgen.Checkpoint` has written in such a refinement of the same
-            fitted model: it goes on from there, with the same bits.
+            A file that :class:`deepgen.Checkpoint` has written in such a refinement: it goes on
+            from there, with the same bits. This estimator must hold the model that the
+            refinement began with, or be the one that it was stopped in.
 
         Returns
         -------
@@ -249,6 +250,8 @@ class DBN(BeliefEstimator, BaseEstimator):
                     CD(3) if rule is None else as_rule(rule), learning_rate,
                     SGD() if optimizer is None else optimizer,
                 )  # fmt: skip
+                if not self.model_.layers:  # else the top reads drawn features, without gaps
+                    check_rule(rows, self.model_.visible, settings.rule)
                 run = self._refinement(settings, n_epochs, found, resume)
                 run.attach(callbacks_for(self.callbacks or (), run))
             try:
@@ -256,6 +259,7 @@ class DBN(BeliefEstimator, BaseEstimator):
                     run.fit(rows, n_epochs, found.n_rows, verbose=self.verbose)
             finally:
                 self.model_, self.refinement_ = run.model(), run.history
+                self._refined_from = run.frame["settings"]["model"]
                 self._particles = run.rule_state.particles or self._particles
                 self._trainer = self._bracket = None
         return self
@@ -265,6 +269,7 @@ class DBN(BeliefEstimator, BaseEstimator):
         plain = {
             "estimator": f"{type(self).__name__}.refine",
             "n_hidden": list(self.model_.sizes[1:]),
+            "model": setting(self.model_),
             **{name: setting(value) for name, value in vars(settings).items()},
             "batch_size": int(self.batch_size),
             "n_features": int(self.n_features_in_),
@@ -276,6 +281,9 @@ class DBN(BeliefEstimator, BaseEstimator):
         else:
             kept, state = checkpoints.load(resume)
             seed = running.seed_in(self, kept, resume)
+            begun = kept.get("settings")
+            if isinstance(begun, dict) and begun.get("model") == self._refined_from:
+                plain["model"] = self._refined_from or plain["model"]  # that was stopped here
             running.require_same_run(kept, plain, found, resume)
         run = settings.run(
             self.model_, stream=Stream(child_seed(seed, "up-down")),
@@ -356,7 +364,7 @@ class DBN(BeliefEstimator, BaseEstimator):
         self.model_ = BeliefNetwork.from_stack(self.stack_)
         self.history_, self.n_updates_ = run.history, run.n_updates
         self._particles = run.particles
-        self._trainer = self._bracket = None
+        self._trainer = self._bracket = self._refined_from = None
         vars(self).pop("refinement_", None)
 
     # --- files --------------------------------------------------------------------------------
@@ -389,7 +397,7 @@ class DBN(BeliefEstimator, BaseEstimator):
         dbn.model_, dbn.stack_ = model, model.stack
         dbn.history_, dbn.n_updates_ = [], [0] * len(model.stack)
         dbn.n_features_in_ = visible.size
-        dbn._particles = dbn._trainer = dbn._bracket = None
+        dbn._particles = dbn._trainer = dbn._bracket = dbn._refined_from = None
         dbn._score_seed = 0
         return dbn
 
