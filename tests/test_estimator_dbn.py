@@ -506,7 +506,7 @@ def test_partial_fit_does_not_lose_a_refinement(n_hidden, rows):
     at its greedy machine."""
     dbn = dg.DBN(n_hidden, n_epochs=1, random_state=0).fit(rows).refine(rows, 1)
     refined = dbn.model_
-    with pytest.raises(ValueError, match="partial_fit trains greedily .*; call refine"):
+    with pytest.raises(ValueError, match=r"partial_fit trains greedily .*; call refine"):
         dbn.partial_fit(rows)
     assert dbn.model_ is refined
     copy = dg.DBN.from_model(refined)  # of one layer it goes on from the refined machine
