@@ -142,6 +142,8 @@ def test_a_stream_goes_on_after_fit_and_in_a_copy(rows):
         copy.set_params(features="samples").partial_fit(rows)
     with pytest.raises(ValueError, match="n_hidden asks for 2 layers"):
         dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12)).partial_fit(rows)
+    with pytest.raises(ValueError, match=r"n_hidden\[2\] asks for Binary\(size=6\)"):
+        dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12, 6)).partial_fit(rows)
 
 
 # --- stopped and resumed ----------------------------------------------------------------------
@@ -339,8 +341,31 @@ def test_files_models_and_copies(dbn, rows, tmp_path):
         assert_same_bits(other.transform(rows), dbn.transform(rows))
         other.partial_fit(rows)
     assert clone(dbn).get_params() == dbn.get_params()
-    with pytest.raises(ValueError, match="must be a BeliefNetwork"):
+    with pytest.raises(ValueError, match=r"must be a BeliefNetwork, got .*from_stack\(\[...\]\)"):
         dg.DBN.from_model(dbn.stack_[0])
+
+
+def test_an_estimator_in_the_place_of_its_model_is_told(dbn):
+    """Would catch "must be a sequence of machines" for what needs `.model_` only, and a remedy
+    in front of what came."""
+    rbm = dg.RBM.from_model(dbn.stack_[0])
+    for stack in (dbn, rbm):
+        with pytest.raises(TypeError, match=r"got (DBN|RBM).*; pass its model_$"):
+            dg.encoder(stack)
+    with pytest.raises(ValueError, match=r"machine 0 of a stack .* got RBM.*; pass its model_$"):
+        dg.unrolled([rbm])
+    with pytest.raises(TypeError, match=r"a dg.BeliefNetwork, got DBN.*; pass its model_$"):
+        dg.variational_bound(dbn, np.zeros((1, 12), np.uint8), log_partition=0.0)
+
+
+@pytest.mark.parametrize("n_hidden", [5, np.array([5]), np.int64(5), [5], (5,)])
+def test_one_layer_may_be_a_number(n_hidden, rows):
+    """Would catch an array of sizes, as from np.arange or a search, that is refused without a
+    remedy."""
+    dbn = clone(dg.DBN(n_hidden, n_epochs=1, random_state=0)).fit(rows)
+    assert dbn.model_.sizes == (12, 5)
+    expected = dg.RBM(5, n_epochs=1, random_state=dg.child_seed(0, 0)).fit(rows)
+    assert_same_bits(dbn.model_.top.weights[0], expected.model_.weights[0])
 
 
 # --- bad settings -----------------------------------------------------------------------------
@@ -351,11 +376,15 @@ def test_files_models_and_copies(dbn, rows, tmp_path):
     [
         ({"n_hidden": ()}, "n_hidden must be"), ({"n_hidden": (3, 0)}, "each size in n_hidden"),
         ({"rule": ["cd"]}, "rule must be one value, or a sequence of 2"),
-        ({"rule": "sml"}, "rule must be"), ({"rule": dg.CD}, "rule must be"),
-        ({"learning_rate": [0.1, -1.0]}, "learning_rate must be"),
+        ({"rule": "sml"}, "^rule must be"), ({"rule": dg.CD}, "^rule must be"),
+        ({"rule": ["cd", "sml"]}, r"^rule\[1\] must be"),
+        ({"learning_rate": [0.1, -1.0]}, r"^learning_rate\[1\] must be"),
+        ({"n_hidden": np.ones((2, 2))}, "n_hidden must be a size, or a sequence"),
+        ({"n_hidden": np.array([4.0, 3.0])}, "each size in n_hidden must be"),
         ({"learning_rate": (0.1, 0.1, 0.1)}, "a sequence of 2"),
-        ({"optimizer": [dg.SGD(), "adam"]}, "optimizer must be"),
-        ({"n_epochs": [1, 0]}, "n_epochs must be"), ({"batch_size": 0}, "batch_size must be"),
+        ({"optimizer": [dg.SGD(), "adam"]}, r"^optimizer\[1\] must be"),
+        ({"n_epochs": [1, 0]}, r"^n_epochs\[1\] must be"),
+        ({"batch_size": 0}, "batch_size must be"),
         ({"features": "draws"}, "features must be 'means' or 'samples'"),
         ({"transposed": 1}, "transposed must be"), ({"transposed": True}, "at least the 12 units"),
         ({"transposed": True, "visible": "gaussian", "n_hidden": (3, 12)}, "binary units"),
@@ -422,9 +451,15 @@ def test_score_is_taken_at_the_lower_end_of_the_bracket(rows):
 def test_rows_without_a_likelihood_are_told():
     """Would catch a likelihood of means, or of rows with holes."""
     dbn, _ = small()
-    with pytest.warns(UserWarning, match="not a log-likelihood") as caught:
-        dbn.score_samples(np.full((2, 3), 0.5))
-    assert caught[0].filename == __file__
+    rbm = dg.RBM.from_model(dbn.model_.layers[0].upward)
+    mixture = dg.MixtureOfBernoullis(2, random_state=0).fit(np.eye(3, dtype=np.uint8))
+    for ask in (
+        dbn.score_samples, dbn.bound, dbn.score, rbm.score_samples, rbm.score,
+        mixture.score_samples, mixture.score,
+    ):  # fmt: skip
+        with pytest.warns(UserWarning, match="not a log-likelihood") as caught:
+            ask(np.full((2, 3), 0.5))
+        assert [warning.filename for warning in caught] == [__file__]
     dbn, _ = small(kinds=("softmax", "binary", "binary"))
     with pytest.raises(ValueError, match="missing variables"):
         dbn.bound(np.zeros((2, 6)))

@@ -38,8 +38,8 @@ class DBN(BeliefEstimator, BaseEstimator):
 
     Parameters
     ----------
-    n_hidden : sequence of int, default (500, 2000)
-        Sizes of the hidden layers, bottom first.
+    n_hidden : int or sequence of int, default (500, 2000)
+        Sizes of the hidden layers, bottom first; an int is one layer.
     visible : {"binary", "gaussian"} or Units, default "binary"
         See :class:`RBM`. Hidden units are binary.
     rule : {"pcd", "cd"}, rule, or sequence with one a layer, default "pcd"
@@ -304,14 +304,22 @@ class DBN(BeliefEstimator, BaseEstimator):
             raise ValueError("visible must not have tied copies, got n_copies > 1")
         values = {name: _by_layer(getattr(self, name), name, len(sizes)) for name in BY_LAYER}
         settings = []
-        for rule, rate, optimizer, n_epochs in zip(*values.values(), strict=True):
-            settings.append(
-                Pretraining(
-                    n_epochs, as_rule(rule), rate, SGD() if optimizer is None else optimizer,
-                    int(self.batch_size), self.features, self.transposed,
-                )
-            )  # fmt: skip
+        for l, each in enumerate(zip(*values.values(), strict=True)):
+            try:
+                settings.append(self._settings_of_layer(*each))
+            except ValueError as error:
+                name, _, rest = str(error).partition(" ")
+                if name not in BY_LAYER or not _is_by_layer(getattr(self, name)):
+                    raise
+                raise ValueError(f"{name}[{l}] {rest}") from None
         return settings
+
+    def _settings_of_layer(self, rule, learning_rate, optimizer, n_epochs):
+        optimizer = SGD() if optimizer is None else optimizer
+        return Pretraining(
+            n_epochs, as_rule(rule), learning_rate, optimizer, int(self.batch_size),
+            self.features, self.transposed,
+        )  # fmt: skip
 
     def _layers(self, n_columns, settings):
         layers = [
@@ -391,7 +399,10 @@ class DBN(BeliefEstimator, BaseEstimator):
         model : BeliefNetwork
         """
         if not isinstance(model, BeliefNetwork):
-            raise ValueError(f"model must be a BeliefNetwork, got {shown(model)}")
+            raise ValueError(
+                f"model must be a BeliefNetwork, got {shown(model)}; of machines, bottom first, "
+                "make one with BeliefNetwork.from_stack([...])"
+            )
         visible = model.visible
         dbn = cls(model.sizes[1:], visible=type(visible)(**visible.options()))
         dbn.model_, dbn.stack_ = model, model.stack
@@ -402,9 +413,13 @@ class DBN(BeliefEstimator, BaseEstimator):
         return dbn
 
 
+def _is_by_layer(value):
+    return isinstance(value, list | tuple | np.ndarray)
+
+
 def _by_layer(value, name, n_layers):
     """Return one value for each layer: a sequence has one each, anything else is for all."""
-    if not isinstance(value, list | tuple | np.ndarray):
+    if not _is_by_layer(value):
         return [value] * n_layers
     if len(value) != n_layers:
         raise ValueError(
@@ -441,8 +456,10 @@ class _Stream:
                 f"n_hidden asks for {len(self.settings)} layers, but partial_fit goes on with "
                 f"{len(machines)}; call fit, or set the parameters back"
             )
+        names = ("visible", *(f"n_hidden[{l}]" for l in range(len(machines))))
         for l, machine in enumerate(machines):
-            streaming.check_same_layers(machine.layers, self.layers[l : l + 2])
+            part = slice(l, l + 2)
+            streaming.check_same_layers(machine.layers, self.layers[part], names[part])
         run = StackStream(machines, self.settings, random_state=seed, n_threads=dbn.n_threads)
         run.go_on(dbn.n_updates_, dbn.history_, dbn._particles)
         return self._framed(run, seed)
