@@ -537,6 +537,50 @@ def test_score_says_which_end_is_which(folder, capsys):
     assert np.isclose(ends["value"] - ends["lower"], log_z["upper"] - log_z["value"])
 
 
+@pytest.fixture
+def network(folder, serial):
+    """A file of a fitted DBN, 9-5-4, of binary rows."""
+    X = (np.random.default_rng(0).random((60, 9)) < 0.4).astype(np.uint8)
+    np.save("binary.npy", X)
+    dg.DBN((5, 4), n_epochs=1, random_state=0).fit(X).save("dbn.st")
+    return "dbn.st"
+
+
+def test_a_belief_network_is_described(network, capsys):
+    """Catches a KeyError for layers that have two sides, and a top that is left out."""
+    code, out, _ = call(capsys, "info", network)
+    assert code == 0
+    for words in ('BeliefNetwork, saved by "DBN"', "9 binary units -> 5 binary units",
+                  "top               5 binary units - 4 binary units"):  # fmt: skip
+        assert words in out
+    about = json.loads(call(capsys, "info", network, "--json")[1])
+    assert [layer["lower"]["size"] for layer in about["layers"]] == [9]
+    assert [layer["size"] for layer in about["top"]["layers"]] == [5, 4]
+
+
+def test_the_score_of_a_belief_network_is_a_bound(network, capsys):
+    """Catches an AttributeError, and an upper end where nothing bounds the likelihood above."""
+    code, out, _ = call(capsys, "score", network, "binary.npy", "--json")
+    assert code == 0
+    found = json.loads(out)["log_likelihood"]
+    dbn, X = dg.load(network), np.load("binary.npy")
+    assert (found["value"], found["lower"]) == (dbn.score_samples(X).mean(), dbn.score(X))
+    assert found["upper"] is None
+    assert found["is_bound"] is True
+    words = call(capsys, "score", network, "binary.npy")[1]
+    assert f"over {found['value']:.4f} nats a row" in words
+    np.save("grey.npy", np.full((3, 9), 0.5))
+    assert "binarize" in fails(capsys, 1, "score", network, "grey.npy")
+
+
+def test_a_belief_network_draws_rows(network, capsys):
+    """Catches a command that knows machines only."""
+    argv = ["sample", network, "--n", "3", "--sweeps", "2", "--seed", "1", "--out", "drawn.npy"]
+    assert call(capsys, *argv)[0] == 0
+    wanted = dg.load(network).sample(3, n_sweeps=2, random_state=1)
+    assert (np.load("drawn.npy") == wanted).all()
+
+
 @pytest.mark.parametrize(
     "flags", [["--n-betas", "1"], ["--n-betas", 10**9], ["--n-chains", 10**12]]
 )

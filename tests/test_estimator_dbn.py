@@ -142,6 +142,8 @@ def test_a_stream_goes_on_after_fit_and_in_a_copy(rows):
         copy.set_params(features="samples").partial_fit(rows)
     with pytest.raises(ValueError, match="n_hidden asks for 2 layers"):
         dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12)).partial_fit(rows)
+    with pytest.raises(ValueError, match=r"n_hidden\[2\] asks for Binary\(size=6\)"):
+        dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12, 6)).partial_fit(rows)
 
 
 # --- stopped and resumed ----------------------------------------------------------------------
@@ -339,8 +341,31 @@ def test_files_models_and_copies(dbn, rows, tmp_path):
         assert_same_bits(other.transform(rows), dbn.transform(rows))
         other.partial_fit(rows)
     assert clone(dbn).get_params() == dbn.get_params()
-    with pytest.raises(ValueError, match="must be a BeliefNetwork"):
+    with pytest.raises(ValueError, match=r"must be a BeliefNetwork, got .*from_stack\(\[...\]\)"):
         dg.DBN.from_model(dbn.stack_[0])
+
+
+def test_an_estimator_in_the_place_of_its_model_is_told(dbn):
+    """Would catch "must be a sequence of machines" for what needs `.model_` only, and a remedy
+    in front of what came."""
+    rbm = dg.RBM.from_model(dbn.stack_[0])
+    for stack in (dbn, rbm):
+        with pytest.raises(TypeError, match=r"got (DBN|RBM).*; pass its model_$"):
+            dg.encoder(stack)
+    with pytest.raises(ValueError, match=r"machine 0 of a stack .* got RBM.*; pass its model_$"):
+        dg.unrolled([rbm])
+    with pytest.raises(TypeError, match=r"a dg.BeliefNetwork, got DBN.*; pass its model_$"):
+        dg.variational_bound(dbn, np.zeros((1, 12), np.uint8), log_partition=0.0)
+
+
+@pytest.mark.parametrize("n_hidden", [5, np.array([5]), np.int64(5), [5], (5,)])
+def test_one_layer_may_be_a_number(n_hidden, rows):
+    """Would catch an array of sizes, as from np.arange or a search, that is refused without a
+    remedy."""
+    dbn = clone(dg.DBN(n_hidden, n_epochs=1, random_state=0)).fit(rows)
+    assert dbn.model_.sizes == (12, 5)
+    expected = dg.RBM(5, n_epochs=1, random_state=dg.child_seed(0, 0)).fit(rows)
+    assert_same_bits(dbn.model_.top.weights[0], expected.model_.weights[0])
 
 
 # --- bad settings -----------------------------------------------------------------------------
@@ -351,11 +376,15 @@ def test_files_models_and_copies(dbn, rows, tmp_path):
     [
         ({"n_hidden": ()}, "n_hidden must be"), ({"n_hidden": (3, 0)}, "each size in n_hidden"),
         ({"rule": ["cd"]}, "rule must be one value, or a sequence of 2"),
-        ({"rule": "sml"}, "rule must be"), ({"rule": dg.CD}, "rule must be"),
-        ({"learning_rate": [0.1, -1.0]}, "learning_rate must be"),
+        ({"rule": "sml"}, "^rule must be"), ({"rule": dg.CD}, "^rule must be"),
+        ({"rule": ["cd", "sml"]}, r"^rule\[1\] must be"),
+        ({"learning_rate": [0.1, -1.0]}, r"^learning_rate\[1\] must be"),
+        ({"n_hidden": np.ones((2, 2))}, "n_hidden must be a size, or a sequence"),
+        ({"n_hidden": np.array([4.0, 3.0])}, "each size in n_hidden must be"),
         ({"learning_rate": (0.1, 0.1, 0.1)}, "a sequence of 2"),
-        ({"optimizer": [dg.SGD(), "adam"]}, "optimizer must be"),
-        ({"n_epochs": [1, 0]}, "n_epochs must be"), ({"batch_size": 0}, "batch_size must be"),
+        ({"optimizer": [dg.SGD(), "adam"]}, r"^optimizer\[1\] must be"),
+        ({"n_epochs": [1, 0]}, r"^n_epochs\[1\] must be"),
+        ({"batch_size": 0}, "batch_size must be"),
         ({"features": "draws"}, "features must be 'means' or 'samples'"),
         ({"transposed": 1}, "transposed must be"), ({"transposed": True}, "at least the 12 units"),
         ({"transposed": True, "visible": "gaussian", "n_hidden": (3, 12)}, "binary units"),
@@ -422,9 +451,15 @@ def test_score_is_taken_at_the_lower_end_of_the_bracket(rows):
 def test_rows_without_a_likelihood_are_told():
     """Would catch a likelihood of means, or of rows with holes."""
     dbn, _ = small()
-    with pytest.warns(UserWarning, match="not a log-likelihood") as caught:
-        dbn.score_samples(np.full((2, 3), 0.5))
-    assert caught[0].filename == __file__
+    rbm = dg.RBM.from_model(dbn.model_.layers[0].upward)
+    mixture = dg.MixtureOfBernoullis(2, random_state=0).fit(np.eye(3, dtype=np.uint8))
+    for ask in (
+        dbn.score_samples, dbn.bound, dbn.score, rbm.score_samples, rbm.score,
+        mixture.score_samples, mixture.score,
+    ):  # fmt: skip
+        with pytest.warns(UserWarning, match="not a log-likelihood") as caught:
+            ask(np.full((2, 3), 0.5))
+        assert [warning.filename for warning in caught] == [__file__]
     dbn, _ = small(kinds=("softmax", "binary", "binary"))
     with pytest.raises(ValueError, match="missing variables"):
         dbn.bound(np.zeros((2, 6)))
@@ -498,6 +533,62 @@ def test_refine_is_the_up_down_run_of_the_fitted_network(rows):
         dbn.partial_fit(rows)
     dbn.fit(rows).partial_fit(rows[:50])  # greedy again
     assert not hasattr(dbn, "refinement_")
+
+
+@pytest.mark.parametrize("n_hidden", [(6,), (6, 5)])
+def test_partial_fit_does_not_lose_a_refinement(n_hidden, rows):
+    """Would catch a network without directed layers, whose sides cannot part, that begins again
+    at its greedy machine."""
+    dbn = dg.DBN(n_hidden, n_epochs=1, random_state=0).fit(rows).refine(rows, 1)
+    refined = dbn.model_
+    with pytest.raises(ValueError, match=r"partial_fit trains greedily .*; call refine"):
+        dbn.partial_fit(rows)
+    assert dbn.model_ is refined
+    copy = dg.DBN.from_model(refined)  # of one layer it goes on from the refined machine
+    if len(n_hidden) == 1:
+        moved = copy.partial_fit(rows[:9]).model_.top.weights[0] - refined.top.weights[0]
+        assert 0 < np.abs(moved).max() < 0.05
+    else:
+        with pytest.raises(ValueError, match="partial_fit trains greedily"):
+            copy.partial_fit(rows)
+
+
+def test_a_refinement_goes_on_with_the_model_it_began_with(rows, tmp_path):
+    """Would catch a checkpoint that goes on with another fitted model of the same shape, and a
+    stopped estimator that is refused its own checkpoint."""
+    path = tmp_path / "run"
+
+    def stop(report):
+        if report.epoch == 1:
+            raise KeyboardInterrupt
+
+    whole = dg.DBN(**TINY).fit(rows).refine(rows, 2)
+    dbn = dg.DBN(**TINY).fit(rows).set_params(callbacks=[stop, dg.Checkpoint(path)])
+    with pytest.raises(KeyboardInterrupt):
+        dbn.refine(rows, 2)
+    other = dg.DBN(**{**TINY, "random_state": 4}).fit(rows).set_params(random_state=None)
+    before = other.model_
+    with pytest.raises(ValueError, match=r"another run: model is \w+ here and \w+ there"):
+        other.refine(rows, 2, resume=path)
+    assert other.model_ is before
+    for one in (dbn, dg.DBN(**TINY).fit(rows)):
+        one.set_params(callbacks=None).refine(rows, 2, resume=path)
+        assert_same_bits(one.model_.top.weights[0], whole.model_.top.weights[0])
+    dbn.fit(rows[:60])  # no longer the one that was stopped
+    with pytest.raises(ValueError, match="model is"):
+        dbn.refine(rows, 2, resume=path)
+
+
+def test_refine_by_particles_refuses_gaps_where_no_layer_fills_them():
+    """Would catch rows with missing variables that PCD takes for states, as `fit` does not."""
+    X = np.eye(3, dtype=np.uint8)[np.random.default_rng(0).integers(0, 3, (60, 2))].reshape(60, 6)
+    dbn = dg.DBN((5,), visible=dg.Softmax(3), rule="cd", n_epochs=1, random_state=0).fit(X)
+    X[0, :3] = 0
+    with pytest.raises(ValueError, match="PCD cannot leave out"):
+        dbn.refine(X, 1, rule="pcd")
+    dbn.refine(X, 1)
+    two = dg.DBN((5, 4), visible=dg.Softmax(3), rule="cd", n_epochs=1, random_state=0).fit(X)
+    two.refine(X, 1, rule="pcd")
 
 
 def test_a_refined_network_comes_back_from_its_file(rows, tmp_path):

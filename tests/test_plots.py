@@ -231,6 +231,28 @@ def test_several_quantities_have_one_line_each(ax):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a b", "c"]
 
 
+def test_the_history_of_a_stack_runs_on_from_layer_to_layer(ax):
+    """Catches a curve that jumps back to epoch 1 at each layer, or joins two layers."""
+    X = (np.random.default_rng(0).random((40, 6)) < 0.4).astype(np.uint8)
+    dbn = dg.DBN((4, 3, 2), n_epochs=(2, 1, 3), random_state=0).fit(X)
+    curve, *rules = plots.plot_history(dbn.history_, ax=ax).lines
+    x, y = curve.get_xdata(), curve.get_ydata()
+    np.testing.assert_array_equal(x, [1, 2, np.nan, 3, np.nan, 4, 5, 6])
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
+    assert y[~np.isnan(y)].tolist() == [entry["weight_max"] for entry in dbn.history_]
+    assert [rule.get_xdata()[0] for rule in rules] == [2.5, 3.5]
+    assert curve.get_markevery() == [3]  # the layer of one epoch
+
+
+def test_a_quantity_of_the_fine_tuning_stands_behind_the_layers(ax):
+    """Catches a loss that is drawn over the first epochs of the pretraining."""
+    history = [{"epoch": e, "layer": 0, "a": 1.0} for e in (1, 2)]
+    history += [{"epoch": e, "b": 2.0} for e in (1, 2)]
+    plots.plot_history(history, ("a", "b"), ax=ax)
+    assert ax.lines[1].get_xydata().tolist() == [[3, 2.0], [4, 2.0]]
+    assert len(ax.get_legend().get_texts()) == 2
+
+
 def test_pyplot_is_not_touched_where_axes_are_given(ax):
     """Catches a stray figure, which a notebook would show and a long run would pile up."""
     X = np.zeros((2, 4))

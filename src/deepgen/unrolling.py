@@ -34,6 +34,11 @@ def checked_stack(stack):
         stack = stack.stack
     elif isinstance(stack, BoltzmannMachine):
         stack = [stack]
+    if hasattr(type(stack), "fit"):
+        raise TypeError(
+            f"stack must be a dg.BeliefNetwork or a sequence of machines, got {shown(stack)}; "
+            "pass its model_"
+        )
     stack = as_list(stack, "stack", "machines")
     if not stack:
         raise ValueError("a stack must hold at least one machine, got none")
@@ -41,7 +46,7 @@ def checked_stack(stack):
         if not isinstance(machine, BoltzmannMachine) or machine.n_layers != 2:
             raise ValueError(
                 f"machine {l} of a stack must be a BoltzmannMachine of 2 layers, got "
-                f"{shown(machine)}"
+                f"{shown(machine)}" + ("; pass its model_" if hasattr(type(machine), "fit") else "")
             )
         if any(units.n_copies != 1 for units in machine.layers):
             raise ValueError(

@@ -35,15 +35,23 @@ def tell(about):
         if name in about:
             print(f"  {name.removeprefix('n_'):<18}{about[name]:,}")
     for number, layer in enumerate(about["layers"]):
-        layer = dict(layer)
-        size = layer.pop("size")
-        units = layer.pop("units" if "units" in layer else "activation")
-        options = "".join(f", {name} {value}" for name, value in layer.items())
-        print(f"  layer {number}           {size:,} {units} units{options}")
+        sides = [layer["lower"], layer["upper"]] if "lower" in layer else [layer]
+        label = f"layer {number}"
+        print(f"  {label:<18}{' -> '.join(_in_words(units) for units in sides)}")
+    if "top" in about:
+        print(f"  {'top':<18}{' - '.join(_in_words(units) for units in about['top']['layers'])}")
     print(f"  parameters        {about['n_parameters']:,}")
     for name, shape in about["tensors"].items():
         print(f"    {name:<22}{' x '.join(f'{n:,}' for n in shape)}")
     print(f"  largest |weight|  {about['largest_weight']:.4g}")
+
+
+def _in_words(layer):
+    layer = dict(layer)
+    size = layer.pop("size")
+    units = layer.pop("units" if "units" in layer else "activation")
+    options = "".join(f", {name} {value}" for name, value in layer.items())
+    return f"{size:,} {units} units{options}"
 
 
 def describe_file(path):
@@ -57,9 +65,10 @@ def describe_file(path):
     -------
     dict
         ``file``, ``format_version``, ``model``, ``estimator`` (or None), ``layers`` (of a
-        mixture none), ``n_features`` and ``n_components`` of a mixture, ``n_inputs`` of a
-        network, ``n_parameters``, ``tensors`` (shapes by name), ``largest_weight`` (of a
-        mixture: of the log odds).
+        mixture none; of a belief network each with ``lower`` and ``upper``, beside ``top``, the
+        ``layers`` of its uppermost machine), ``n_features`` and ``n_components`` of a mixture,
+        ``n_inputs`` of a network, ``n_parameters``, ``tensors`` (shapes by name),
+        ``largest_weight`` (of a mixture: of the log odds).
 
     Raises
     ------
@@ -77,7 +86,7 @@ def describe_file(path):
         "model": config["model"],
         "estimator": extra.get("estimator"),
         "layers": config.get("layers", []),
-        **{name: config[name] for name in SIZES if name in config},
+        **{name: config[name] for name in ("top", *SIZES) if name in config},
         "n_parameters": sum(tensor.size for tensor in tensors.values()),
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
         "largest_weight": max(

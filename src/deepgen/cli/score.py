@@ -8,6 +8,7 @@ from deepgen.cli.errors import CommandError, UsageError
 from deepgen.cli.models import is_exact, load_able
 from deepgen.cli.output import print_fields
 from deepgen.cli.rows import READS, read_rows
+from deepgen.estimators.belief import BeliefEstimator
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
 from deepgen.states import as_states
@@ -20,7 +21,8 @@ def add_to(commands):
         "score",
         help="bracket the mean log-likelihood of rows under a model file",
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
-        "is cheap, else by annealed importance sampling both ways.",
+        "is cheap, else by annealed importance sampling both ways. Of a deep belief network it "
+        "is a bound from below.",
     )
     parser.add_argument("model", type=file_name, metavar="MODEL")
     parser.add_argument("data", metavar="DATA", help=READS)
@@ -43,8 +45,7 @@ def run(arguments):
     rows = read_rows(arguments.data)
     try:
         model.transform(rows)  # checks them before the long part
-        visible = model.model_.visible if is_exact(model) else model.model_.layers[0]
-        if not visible.is_state(as_states(rows)):
+        if not model.model_.visible.is_state(as_states(rows)):
             raise ValueError("it has values between states, which have no likelihood; binarize it")
         log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
         if not is_exact(model):
@@ -52,7 +53,7 @@ def run(arguments):
         scores = model.score_samples(rows)
     except ValueError as error:
         raise CommandError(f"{arguments.data}: {error}") from error
-    mean = float(scores.mean())
+    mean, is_bound = float(scores.mean()), isinstance(model, BeliefEstimator)
     return {
         "model": arguments.model,
         "data": arguments.data,
@@ -60,7 +61,8 @@ def run(arguments):
         "log_likelihood": {
             "lower": mean + float(log_z.value - log_z.upper),
             "value": mean,
-            "upper": mean + float(log_z.value - log_z.lower),
+            "upper": math.inf if is_bound else mean + float(log_z.value - log_z.lower),
+            "is_bound": is_bound,
             "standard_error": float(scores.std()) / math.sqrt(len(scores)),
         },
         "log_partition": {
@@ -82,11 +84,16 @@ def _check_flags(arguments):
 def tell(result):
     """Print the bracket."""
     mean = result["log_likelihood"]
+    bound = "over " if mean["is_bound"] else ""
+    bracket = (
+        f"over {mean['lower']:.4f}, at the upper end of log Z" if mean["is_bound"]
+        else f"{mean['lower']:.4f} to {mean['upper']:.4f}"
+    )  # fmt: skip
     print_fields(
         f"{result['model']} on {result['n_rows']:,} rows of {result['data']}",
         [
-            ("log-likelihood", f"{mean['value']:.4f} nats a row"),
-            ("bracket", f"{mean['lower']:.4f} to {mean['upper']:.4f} ({result['method']})"),
+            ("log-likelihood", f"{bound}{mean['value']:.4f} nats a row"),
+            ("bracket", f"{bracket} ({result['method']})"),
             ("rows differ by", f"{mean['standard_error']:.4f} (standard error of their mean)"),
         ],
     )

@@ -314,7 +314,7 @@ class DeepAutoencoder(_Autoencoder):
 
     Parameters
     ----------
-    n_hidden : sequence of int, default (1000, 500, 250, 30)
+    n_hidden : int or sequence of int, default (1000, 500, 250, 30)
         Sizes of the encoder's layers; the last is the code. With `pretrained` its sizes count.
     pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
         A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,

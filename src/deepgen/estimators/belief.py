@@ -91,8 +91,7 @@ class BeliefEstimator(FeatureEstimator):
     def _bounded(self, function, X, n_samples):
         X = rows_to_read(self, X)
         check_integer(n_samples, "n_samples")
-        # before the work that log Z is
-        density.check_whole_rows(X, self.model_.visible, stacklevel=5)
+        density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
         return function(
             self.model_, X, log_partition=density.last_bracket(self).value, n_samples=n_samples,
             random_state=self._score_seed, n_threads=self.n_threads,

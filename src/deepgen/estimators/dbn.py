@@ -38,8 +38,8 @@ class DBN(BeliefEstimator, BaseEstimator):
 
     Parameters
     ----------
-    n_hidden : sequence of int, default (500, 2000)
-        Sizes of the hidden layers, bottom first.
+    n_hidden : int or sequence of int, default (500, 2000)
+        Sizes of the hidden layers, bottom first; an int is one layer.
     visible : {"binary", "gaussian"} or Units, default "binary"
         See :class:`RBM`. Hidden units are binary.
     rule : {"pcd", "cd"}, rule, or sequence with one a layer, default "pcd"
@@ -178,10 +178,10 @@ class DBN(BeliefEstimator, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         settings = self._settings()
-        if not first and not self.model_.is_tied:
+        if not first and (hasattr(self, "refinement_") or not self.model_.is_tied):
             raise ValueError(
-                "partial_fit trains greedily and would lose the generative weights of this model, "
-                "which differ from its recognition weights; call refine, or fit anew"
+                "partial_fit trains greedily and would lose what refine has taught this model; "
+                "call refine, or fit anew"
             )
         if is_iterable_of_batches(X):
             raise ValueError(
@@ -223,8 +223,9 @@ class DBN(BeliefEstimator, BaseEstimator):
         optimizer : SGD, Adam or None
             None: ``dg.SGD()``.
         resume : str, path-like or None
-            A file that :class:`deepgen.Checkpoint` has written in such a refinement of the same
-            fitted model: it goes on from there, with the same bits.
+            A file that :class:`deepgen.Checkpoint` has written in such a refinement: it goes on
+            from there, with the same bits. This estimator must hold the model that the
+            refinement began with, or be the one that it was stopped in.
 
         Returns
         -------
@@ -249,6 +250,8 @@ class DBN(BeliefEstimator, BaseEstimator):
                     CD(3) if rule is None else as_rule(rule), learning_rate,
                     SGD() if optimizer is None else optimizer,
                 )  # fmt: skip
+                if not self.model_.layers:  # else the top reads drawn features, without gaps
+                    check_rule(rows, self.model_.visible, settings.rule)
                 run = self._refinement(settings, n_epochs, found, resume)
                 run.attach(callbacks_for(self.callbacks or (), run))
             try:
@@ -256,6 +259,7 @@ class DBN(BeliefEstimator, BaseEstimator):
                     run.fit(rows, n_epochs, found.n_rows, verbose=self.verbose)
             finally:
                 self.model_, self.refinement_ = run.model(), run.history
+                self._refined_from = run.frame["settings"]["model"]
                 self._particles = run.rule_state.particles or self._particles
                 self._trainer = self._bracket = None
         return self
@@ -265,6 +269,7 @@ class DBN(BeliefEstimator, BaseEstimator):
         plain = {
             "estimator": f"{type(self).__name__}.refine",
             "n_hidden": list(self.model_.sizes[1:]),
+            "model": setting(self.model_),
             **{name: setting(value) for name, value in vars(settings).items()},
             "batch_size": int(self.batch_size),
             "n_features": int(self.n_features_in_),
@@ -276,6 +281,9 @@ class DBN(BeliefEstimator, BaseEstimator):
         else:
             kept, state = checkpoints.load(resume)
             seed = running.seed_in(self, kept, resume)
+            begun = kept.get("settings")
+            if isinstance(begun, dict) and begun.get("model") == self._refined_from:
+                plain["model"] = self._refined_from or plain["model"]  # that was stopped here
             running.require_same_run(kept, plain, found, resume)
         run = settings.run(
             self.model_, stream=Stream(child_seed(seed, "up-down")),
@@ -296,14 +304,22 @@ class DBN(BeliefEstimator, BaseEstimator):
             raise ValueError("visible must not have tied copies, got n_copies > 1")
         values = {name: _by_layer(getattr(self, name), name, len(sizes)) for name in BY_LAYER}
         settings = []
-        for rule, rate, optimizer, n_epochs in zip(*values.values(), strict=True):
-            settings.append(
-                Pretraining(
-                    n_epochs, as_rule(rule), rate, SGD() if optimizer is None else optimizer,
-                    int(self.batch_size), self.features, self.transposed,
-                )
-            )  # fmt: skip
+        for l, each in enumerate(zip(*values.values(), strict=True)):
+            try:
+                settings.append(self._settings_of_layer(*each))
+            except ValueError as error:
+                name, _, rest = str(error).partition(" ")
+                if name not in BY_LAYER or not _is_by_layer(getattr(self, name)):
+                    raise
+                raise ValueError(f"{name}[{l}] {rest}") from None
         return settings
+
+    def _settings_of_layer(self, rule, learning_rate, optimizer, n_epochs):
+        optimizer = SGD() if optimizer is None else optimizer
+        return Pretraining(
+            n_epochs, as_rule(rule), learning_rate, optimizer, int(self.batch_size),
+            self.features, self.transposed,
+        )  # fmt: skip
 
     def _layers(self, n_columns, settings):
         layers = [
@@ -356,7 +372,7 @@ class DBN(BeliefEstimator, BaseEstimator):
         self.model_ = BeliefNetwork.from_stack(self.stack_)
         self.history_, self.n_updates_ = run.history, run.n_updates
         self._particles = run.particles
-        self._trainer = self._bracket = None
+        self._trainer = self._bracket = self._refined_from = None
         vars(self).pop("refinement_", None)
 
     # --- files --------------------------------------------------------------------------------
@@ -383,20 +399,27 @@ class DBN(BeliefEstimator, BaseEstimator):
         model : BeliefNetwork
         """
         if not isinstance(model, BeliefNetwork):
-            raise ValueError(f"model must be a BeliefNetwork, got {shown(model)}")
+            raise ValueError(
+                f"model must be a BeliefNetwork, got {shown(model)}; of machines, bottom first, "
+                "make one with BeliefNetwork.from_stack([...])"
+            )
         visible = model.visible
         dbn = cls(model.sizes[1:], visible=type(visible)(**visible.options()))
         dbn.model_, dbn.stack_ = model, model.stack
         dbn.history_, dbn.n_updates_ = [], [0] * len(model.stack)
         dbn.n_features_in_ = visible.size
-        dbn._particles = dbn._trainer = dbn._bracket = None
+        dbn._particles = dbn._trainer = dbn._bracket = dbn._refined_from = None
         dbn._score_seed = 0
         return dbn
 
 
+def _is_by_layer(value):
+    return isinstance(value, list | tuple | np.ndarray)
+
+
 def _by_layer(value, name, n_layers):
     """Return one value for each layer: a sequence has one each, anything else is for all."""
-    if not isinstance(value, list | tuple | np.ndarray):
+    if not _is_by_layer(value):
         return [value] * n_layers
     if len(value) != n_layers:
         raise ValueError(
@@ -433,8 +456,10 @@ class _Stream:
                 f"n_hidden asks for {len(self.settings)} layers, but partial_fit goes on with "
                 f"{len(machines)}; call fit, or set the parameters back"
             )
+        names = ("visible", *(f"n_hidden[{l}]" for l in range(len(machines))))
         for l, machine in enumerate(machines):
-            streaming.check_same_layers(machine.layers, self.layers[l : l + 2])
+            part = slice(l, l + 2)
+            streaming.check_same_layers(machine.layers, self.layers[part], names[part])
         run = StackStream(machines, self.settings, random_state=seed, n_threads=dbn.n_threads)
         run.go_on(dbn.n_updates_, dbn.history_, dbn._particles)
         return self._framed(run, seed)

@@ -43,7 +43,7 @@ def last_bracket(estimator):
     return estimator._bracket[1] if estimator._bracket else estimator.log_partition()
 
 
-def check_whole_rows(X, visible, stacklevel=4):
+def check_whole_rows(X, visible):
     """Raise ValueError unless rows can have a likelihood; warn where values are between states."""
     grey = False
     for states in ArrayRows(X).pieces():
@@ -55,7 +55,7 @@ def check_whole_rows(X, visible, stacklevel=4):
                 "complete them with impute, or compare free_energy of rows with the same gaps"
             )
     if grey:
-        warn_of_grey_rows(stacklevel)
+        warn_of_grey_rows()
 
 
 def check_sampling(n_samples, n_sweeps, first_row):

@@ -57,8 +57,13 @@ def check_callbacks(callbacks):
 def check_sizes(n_hidden):
     """Return the sizes of hidden layers as a tuple after a check."""
     sizes = (n_hidden,) if is_integer(n_hidden) else n_hidden
+    if isinstance(sizes, np.ndarray) and sizes.ndim == 1:
+        sizes = sizes.tolist()
     if not isinstance(sizes, list | tuple) or not sizes:
-        raise ValueError(f"n_hidden must be a sequence of sizes, got {shown(n_hidden)}")
+        raise ValueError(
+            "n_hidden must be a size, or a sequence of sizes such as (500, 100), got "
+            f"{shown(n_hidden)}"
+        )
     for size in sizes:
         check_integer(size, "each size in n_hidden")
     return tuple(int(size) for size in sizes)

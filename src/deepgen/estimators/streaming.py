@@ -146,9 +146,9 @@ def _rows_of(kept):
     return sparse.csr_array((kept["values"], kept["indices"], kept["starts"]), shape=shape)
 
 
-def check_same_layers(layers, wanted):
+def check_same_layers(layers, wanted, names=("visible", "hidden")):
     """Raise ValueError where a stream's layers are not those that the settings ask for."""
-    for layer, want, name in zip(layers, wanted, ("visible", "hidden"), strict=True):
+    for layer, want, name in zip(layers, wanted, names, strict=True):
         if (type(layer), layer.size) != (type(want), want.size):
             raise ValueError(
                 f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "

@@ -93,7 +93,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
 
     Parameters
     ----------
-    n_hidden : sequence of int, default (500, 500)
+    n_hidden : int or sequence of int, default (500, 500)
         Sizes of the hidden layers. With machines in `pretrained` their sizes count.
     pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
         A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,

@@ -5,6 +5,7 @@ its units tell (`Units.check`).
 """
 
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -191,13 +192,17 @@ def in_type_of(values, missing, completed):
     return completed
 
 
-def warn_of_grey_rows(stacklevel=3):
-    """Warn the caller's caller that rows between states have no likelihood."""
+def warn_of_grey_rows():
+    """Warn, at the user's line, that rows between states have no likelihood."""
+    frame, level = sys._getframe(), 1
+    package = __name__.partition(".")[0]
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
     warnings.warn(
         "X has values between states, so the result is not a log-likelihood; binarize grey "
         "values first, for example X > rng.random(X.shape)",
         UserWarning,
-        stacklevel=stacklevel,
+        stacklevel=level,
     )
 
 

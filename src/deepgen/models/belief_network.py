@@ -6,7 +6,7 @@ import numpy as np
 
 from deepgen.checks import as_list, check_instance, float32_array, shown
 from deepgen.models.boltzmann_machine import BoltzmannMachine, check_model, next_version
-from deepgen.units import Units
+from deepgen.units import Gaussian, Units
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,11 @@ class BeliefLayer:
             units = getattr(self, name)
             if not isinstance(units, Units) or units.size is None:
                 raise ValueError(f"{name} must be Units with a size, got {shown(units)}")
+        if isinstance(self.lower, Gaussian) and isinstance(self.upper, Gaussian):
+            raise ValueError(
+                f"lower and upper must not both be Gaussian, got {self.lower!r} and "
+                f"{self.upper!r}; make one of them binary"
+            )
         shared = self.generative is self.recognition
         for name, machine in (("generative", "downward"), ("recognition", "upward")):
             if name == "recognition" and shared:
@@ -178,5 +183,6 @@ def _kind(units):
 
 def check_belief_network(model, name="model"):
     """Raise TypeError unless `model` is a BeliefNetwork."""
-    remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
-    check_instance(model, name, BeliefNetwork, f"a dg.BeliefNetwork{remedy}")
+    if not isinstance(model, BeliefNetwork):
+        remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
+        raise TypeError(f"{name} must be a dg.BeliefNetwork, got {shown(model)}{remedy}")

@@ -100,6 +100,11 @@ class BoltzmannMachine:
         return len(self.layers)
 
     @property
+    def visible(self):
+        """Units of the lowest layer."""
+        return self.layers[0]
+
+    @property
     def chain(self):
         """The model as the kernels read it."""
         if self._chain is None:  # a race builds it twice, to the same effect

@@ -86,7 +86,8 @@ def plot_history(history, name="weight_max", *, ax=None):
     Parameters
     ----------
     history : list of dict
-        ``rbm.history_``: one entry an epoch.
+        ``rbm.history_``: one entry an epoch. Of a stack the layers follow each other, and so does
+        the fine-tuning: epochs are counted on, and a dotted line stands where they begin anew.
     name : str or sequence of str, default "weight_max"
         ``"weight_max"``, ``"learning_rate"``, ``"seconds"``, or what a callback added, for
         example ``("free_energy_train", "free_energy_valid")``.
@@ -103,11 +104,10 @@ def plot_history(history, name="weight_max", *, ax=None):
             f"{shown(history)}; pass .history_ of a fitted estimator"
         )
     names = [name] if isinstance(name, str) else list(name)
-    lines = {one: [entry for entry in history if one in entry] for one in names}
     if not names:
         raise ValueError("name must be a string or some of them, got none")
-    for one, entries in lines.items():
-        if not entries:
+    for one in names:
+        if not any(one in entry for entry in history):
             known = sorted({other for entry in history for other in entry})
             raise ValueError(
                 f"history has no entry {one!r}; it has {known or 'no entries at all'}"
@@ -115,14 +115,41 @@ def plot_history(history, name="weight_max", *, ax=None):
             )
     if ax is None:
         _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
-    for one, entries in lines.items():
+    places, starts = _counted_on([entry["epoch"] for entry in history])
+    for one in names:
         label = one.replace("_", " ")
-        ax.plot(
-            [entry["epoch"] for entry in entries], [entry[one] for entry in entries], label=label
-        )
+        _plot_runs(ax, places, starts, [entry.get(one) for entry in history], label)
+    for start in starts:
+        ax.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1.0)
     ax.set_xlabel("epoch")
     if len(names) > 1:
         ax.legend()
     else:
         ax.set_ylabel(label)
     return ax
+
+
+def _counted_on(epochs):
+    """Return epochs counted on where they begin anew, and the places where they do."""
+    places, starts, before = [], [], 0
+    for epoch, last in zip(epochs, [0, *epochs], strict=False):
+        if epoch <= last:
+            before = places[-1]
+            starts.append(before + epoch)
+        places.append(before + epoch)
+    return places, starts
+
+
+def _plot_runs(ax, places, starts, values, label):
+    """Draw a curve that is broken at each of `starts`; a value of None is left out."""
+    x, y = [], []
+    for place, value in zip(places, values, strict=True):
+        if x and place in starts:
+            x.append(np.nan)
+            y.append(np.nan)
+        if value is not None:
+            x.append(place)
+            y.append(value)
+    gaps = np.isnan(np.pad(np.array(x, np.float64), 1, constant_values=np.nan))
+    alone = np.flatnonzero(gaps[:-2] & gaps[2:] & ~gaps[1:-1])  # a line of one point is invisible
+    ax.plot(x, y, label=label, marker=".", markevery=alone.tolist())
