@@ -218,6 +218,31 @@ def test_rows_alone_have_the_bits_of_rows_together(bound, kinds, threaded):
     assert (whole != bound(network, v, **{**options, "random_state": 2})).any()
 
 
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_errors_of_rows_are_independent(bound):
+    """Catches random numbers that rows share: the error of a mean would not fall with their
+    number, five times what independent rows give here."""
+    network = random_belief_network(("binary", "binary", "binary", "binary"), 2, [24, 12, 9, 5])
+    v = np.unique(whole_rows(network.visible, 80), axis=0)
+    values = np.stack([
+        bound(network, v, log_partition=0.0, n_samples=4, random_state=seed) for seed in range(200)
+    ])  # fmt: skip
+    found = values.mean(axis=1).var(ddof=1)
+    expected = values.var(axis=0, ddof=1).sum() / len(v) ** 2
+    # a variance of 200 normal numbers has the relative standard error sqrt(2 / 199)
+    assert abs(found / expected - 1.0) < 5.0 * np.sqrt(2.0 / 199)
+
+
+def test_equal_rows_have_equal_values():
+    """Catches random numbers that depend on a row's place: a row found twice has one value."""
+    network = random_belief_network(("gaussian", "binary", "binary"), 2)
+    v = whole_rows(network.visible, 3)
+    v[1, 0], v[2] = 0.0, v[1]
+    v[2, 0] = -0.0
+    found = dg.variational_bound(network, v, log_partition=0.0, n_samples=3, random_state=1)
+    assert found[1] == found[2] != found[0]
+
+
 @pytest.mark.parametrize("form", ["bytes", "floats", "csr"])
 def test_the_form_of_the_rows_does_not_matter(form):
     """Catches sparse rows that are read as something else, or a bool matrix that is refused."""

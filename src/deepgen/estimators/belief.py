@@ -65,7 +65,7 @@ class BeliefEstimator(FeatureEstimator):
         X : array-like or sparse matrix of shape (n_samples, n_features)
             States. Grey values give no log-likelihood and a warning: binarize them.
         n_samples : int, default 100
-            Draws of the hidden layers for each row, the same random numbers for all.
+            Draws of the hidden layers for each row; equal rows have equal draws.
 
         Returns
         -------

@@ -36,8 +36,9 @@ def variational_bound(
         log Z of the top machine. The result is a bound where this is exact; at the upper end of a
         bracket it is one as surely as the bracket holds.
     n_samples : int, default 100
-        Draws a row. All rows use the same random numbers, so that a row's value does not depend
-        on its neighbours.
+        Draws a row. Their random numbers are those of what the row holds: its value does not
+        depend on its neighbours or its place, errors of different rows are independent, and equal
+        rows have equal values.
     random_state : int, RandomState, Generator or None
     n_threads : int or None
 
