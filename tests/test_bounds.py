@@ -63,7 +63,7 @@ def test_a_network_tied_to_its_transpose_has_the_likelihood_of_the_machine(kinds
     machine = random_model(kinds, 1, [6, 6])
     network, v = tied_belief_network(machine), whole_rows(machine.layers[0], 9)
     log_partition = 7.25
-    found = bound(network, v, log_partition=log_partition, n_samples=3, random_state=0)
+    found = bound(network, v, log_partition=log_partition, n_draws=3, random_state=0)
     expected = dg.exact_log_likelihood(machine, v, log_partition=log_partition)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
 
@@ -110,16 +110,16 @@ def test_bounds_are_averages_of_the_weights(kinds):
     """Catches a sum over draws that overflows, loses its largest term or a piece of the draws."""
     network = random_belief_network(kinds, 2)
     v = whole_rows(network.visible, 3)
-    seed, n_samples = 5, 2_500  # three pieces
+    seed, n_draws = 5, 2_500  # three pieces
     recognition = Recognition(network, Stream.from_random_state(seed))
     terms, rows = recognition.terms(v), slice(0, 3)
     log_weights = np.concatenate([
         recognition.log_weights(terms, rows, first, count)
         for first, count in ((0, 1_000), (1_000, 1_500))
     ], axis=1)  # fmt: skip
-    options = {"log_partition": -3.0, "n_samples": n_samples, "random_state": seed}
+    options = {"log_partition": -3.0, "n_draws": n_draws, "random_state": seed}
     found = dg.importance_weighted_bound(network, v, **options)
-    expected = np.logaddexp.reduce(log_weights, axis=1) - np.log(n_samples) + 3.0
+    expected = np.logaddexp.reduce(log_weights, axis=1) - np.log(n_draws) + 3.0
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     found = dg.variational_bound(network, v, **options)
     np.testing.assert_allclose(found, log_weights.mean(axis=1) + 3.0, rtol=1e-12)
@@ -205,7 +205,7 @@ def test_rows_alone_have_the_bits_of_rows_together(bound, kinds, threaded):
     """Catches random numbers that belong to a row's place, and sums that depend on threads."""
     network = random_belief_network(kinds, 2, [33, 18, 21, 40][: len(kinds)])
     v = whole_rows(network.visible, 12)
-    options = {"log_partition": 0.5, "n_samples": 6, "random_state": 1}
+    options = {"log_partition": 0.5, "n_draws": 6, "random_state": 1}
     whole = bound(network, v, **options, n_threads=1)
     for n_threads in THREADS[1:]:
         assert_same_bits(bound(network, v, **options, n_threads=n_threads), whole)
@@ -218,12 +218,37 @@ def test_rows_alone_have_the_bits_of_rows_together(bound, kinds, threaded):
     assert (whole != bound(network, v, **{**options, "random_state": 2})).any()
 
 
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_errors_of_rows_are_independent(bound):
+    """Catches random numbers that rows share: the error of a mean would not fall with their
+    number, five times what independent rows give here."""
+    network = random_belief_network(("binary", "binary", "binary", "binary"), 2, [24, 12, 9, 5])
+    v = np.unique(whole_rows(network.visible, 80), axis=0)
+    values = np.stack([
+        bound(network, v, log_partition=0.0, n_draws=4, random_state=seed) for seed in range(200)
+    ])  # fmt: skip
+    found = values.mean(axis=1).var(ddof=1)
+    expected = values.var(axis=0, ddof=1).sum() / len(v) ** 2
+    # a variance of 200 normal numbers has the relative standard error sqrt(2 / 199)
+    assert abs(found / expected - 1.0) < 5.0 * np.sqrt(2.0 / 199)
+
+
+def test_equal_rows_have_equal_values():
+    """Catches random numbers that depend on a row's place: a row found twice has one value."""
+    network = random_belief_network(("gaussian", "binary", "binary"), 2)
+    v = whole_rows(network.visible, 3)
+    v[1, 0], v[2] = 0.0, v[1]
+    v[2, 0] = -0.0
+    found = dg.variational_bound(network, v, log_partition=0.0, n_draws=3, random_state=1)
+    assert found[1] == found[2] != found[0]
+
+
 @pytest.mark.parametrize("form", ["bytes", "floats", "csr"])
 def test_the_form_of_the_rows_does_not_matter(form):
     """Catches sparse rows that are read as something else, or a bool matrix that is refused."""
     network = random_belief_network(("binary", "binary", "binary"), 2, [9, 5, 4])
     v = whole_rows(network.visible, 12)
-    options = {"log_partition": 0.0, "n_samples": 5, "random_state": 1}
+    options = {"log_partition": 0.0, "n_draws": 5, "random_state": 1}
     for bound in BOUNDS:
         whole = bound(network, v, **options)
         assert_same_bits(bound(network, in_form(v, form), **options), whole)
@@ -238,7 +263,7 @@ def test_the_form_of_the_rows_does_not_matter(form):
         ({"X": np.full((2, 6), np.nan)}, ValueError, "must be finite"),
         ({"X": np.zeros((2, 5))}, ValueError, r"shape \(n_rows, 6\)"),
         ({"X": np.zeros((2, 6), np.uint8)}, ValueError, "missing variables"),
-        ({"n_samples": 0}, ValueError, "n_samples must be a positive integer"),
+        ({"n_draws": 0}, ValueError, "n_draws must be a positive integer"),
         ({"log_partition": None}, ValueError, "log_partition must be a number"),
         ({"random_state": -1}, ValueError, "random_state must not be negative"),
         ({"n_threads": 0}, ValueError, "n_threads"),
@@ -251,7 +276,7 @@ def test_bad_arguments_are_refused(change, error, message):
     network = random_belief_network(("softmax", "binary", "binary"), 1)
     arguments = {
         "model": network, "X": np.eye(6)[[0, 1]] + np.eye(6)[[4, 5]], "log_partition": 0.0,
-        "n_samples": 2, "random_state": 0, **change,
+        "n_draws": 2, "random_state": 0, **change,
     }  # fmt: skip
     for bound in BOUNDS:
         model, X = arguments["model"], arguments["X"]

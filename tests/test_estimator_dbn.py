@@ -427,12 +427,12 @@ def test_scores_are_bounds_at_the_bracket(kinds):
     options = {"log_partition": log_z.value, "random_state": dbn._score_seed}
     assert_same_bits(dbn.score_samples(v), dg.importance_weighted_bound(dbn.model_, v, **options))
     assert_same_bits(
-        dbn.bound(v, n_samples=7), dg.variational_bound(dbn.model_, v, n_samples=7, **options)
+        dbn.bound(v, n_draws=7), dg.variational_bound(dbn.model_, v, n_draws=7, **options)
     )
-    many = dbn.score_samples(v, n_samples=20_000)
+    many = dbn.score_samples(v, n_draws=20_000)
     assert np.abs(many - likelihood).max() < 0.1
     assert dbn.score(v) == dbn.score_samples(v).mean()
-    assert dbn.bound(v, n_samples=5_000).mean() < likelihood.mean()
+    assert dbn.bound(v, n_draws=5_000).mean() < likelihood.mean()
 
 
 def test_score_is_taken_at_the_lower_end_of_the_bracket(rows):
@@ -463,8 +463,8 @@ def test_rows_without_a_likelihood_are_told():
     dbn, _ = small(kinds=("softmax", "binary", "binary"))
     with pytest.raises(ValueError, match="missing variables"):
         dbn.bound(np.zeros((2, 6)))
-    with pytest.raises(ValueError, match="n_samples must be a positive integer"):
-        dbn.bound(np.eye(6)[:2] + np.eye(6)[3:5], n_samples=0)
+    with pytest.raises(ValueError, match="n_draws must be a positive integer"):
+        dbn.bound(np.eye(6)[:2] + np.eye(6)[3:5], n_draws=0)
 
 
 def test_samples_have_the_distribution_of_the_model_and_come_in_pieces():

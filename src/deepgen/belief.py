@@ -224,9 +224,10 @@ class _Completion:
             self.hidden = update_layer(model.top, 1, states, site=site, n_threads=self.n_threads)[1]
             return
         recognition = self._recognition
-        terms = recognition.terms(self.v, constants=False)
-        offer = recognition.first_draws(terms.fields, self.first_row, step=step)
-        rest = recognition.weigh(offer, self.first_row, n_rows, step=step)
+        stream = recognition.stream.advanced(step)
+        terms = recognition.terms(self.v, ratios=True)
+        offer = recognition.first_draws(terms.fields, stream, self.first_row)
+        rest = recognition.weigh(offer, [stream], self.first_row)
         if self.hidden is None:
             self.hidden, self._rest = offer, rest
             return

@@ -1,5 +1,6 @@
 """States of a layer in the three forms that kernels read: bytes, floats, compressed rows."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,35 @@ def kernel_form(states):
 def dense(states):
     """Return states as an array, expanding compressed rows."""
     return states.to_dense() if isinstance(states, CompressedRows) else states
+
+
+def row_digests(states):
+    """Return a digest of 64 bits of each row: its columns that are not zero and their values.
+
+    It names random numbers that belong to what a row holds, not to its place or its neighbours.
+    All forms of a row have the same.
+
+    Parameters
+    ----------
+    states : ndarray or CompressedRows of shape (n_rows, n_columns)
+
+    Returns
+    -------
+    list of int
+    """
+    digests = []
+    for row in range(states.shape[0]):
+        if isinstance(states, CompressedRows):
+            entries = slice(states.starts[row], states.starts[row + 1])
+            columns, values = states.indices[entries], states.values[entries]
+            columns, values = columns[values != 0], values[values != 0]
+        else:
+            columns = np.flatnonzero(states[row])
+            values = states[row, columns]
+        digest = hashlib.blake2b(columns.astype("<i4").tobytes(), digest_size=8)
+        digest.update(values.astype("<f4").tobytes())
+        digests.append(int.from_bytes(digest.digest(), "little"))
+    return digests
 
 
 class Particles:

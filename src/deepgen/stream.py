@@ -22,7 +22,7 @@ REVERSE = 8  # and reverse
 START = 9  # first states of particles and chains
 FLIP = 10  # units whose conditional probability is asked for
 DROPOUT = 11  # units of a network that are left out: (row of the batch, update), by layer
-RECOGNIZE = 14  # draws of a recognition model: (number of the draw, or row of the data)
+RECOGNIZE = 14  # draws of a recognition model: (number of the draw of a row, or row of the data)
 
 
 def purpose(kind, layer=0, temperature=0):

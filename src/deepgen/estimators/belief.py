@@ -54,7 +54,7 @@ class BeliefEstimator(FeatureEstimator):
         check_is_fitted(self)
         return density.bracket(self, self.model_.top, n_chains, n_betas)
 
-    def score_samples(self, X, *, n_samples=100):
+    def score_samples(self, X, *, n_draws=100):
         """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.
 
         The importance-weighted bound (:func:`deepgen.importance_weighted_bound`): low on average,
@@ -64,21 +64,21 @@ class BeliefEstimator(FeatureEstimator):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             States. Grey values give no log-likelihood and a warning: binarize them.
-        n_samples : int, default 100
-            Draws of the hidden layers for each row, the same random numbers for all.
+        n_draws : int, default 100
+            Draws of the hidden layers for each row; equal rows have equal draws.
 
         Returns
         -------
         ndarray of shape (n_samples,), float64
         """
-        return self._bounded(importance_weighted_bound, X, n_samples)
+        return self._bounded(importance_weighted_bound, X, n_draws)
 
-    def bound(self, X, *, n_samples=100):
+    def bound(self, X, *, n_draws=100):
         """Estimate the variational lower bound of log p(v) by row, with log Z as above.
 
         Parameters
         ----------
-        X, n_samples
+        X, n_draws
             See :meth:`score_samples`.
 
         Returns
@@ -86,14 +86,14 @@ class BeliefEstimator(FeatureEstimator):
         ndarray of shape (n_samples,), float64
             See :func:`deepgen.variational_bound`.
         """
-        return self._bounded(variational_bound, X, n_samples)
+        return self._bounded(variational_bound, X, n_draws)
 
-    def _bounded(self, function, X, n_samples):
+    def _bounded(self, function, X, n_draws):
         X = rows_to_read(self, X)
-        check_integer(n_samples, "n_samples")
+        check_integer(n_draws, "n_draws")
         density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
         return function(
-            self.model_, X, log_partition=density.last_bracket(self).value, n_samples=n_samples,
+            self.model_, X, log_partition=density.last_bracket(self).value, n_draws=n_draws,
             random_state=self._score_seed, n_threads=self.n_threads,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ _POSTERIORS = {BeliefNetwork: Recognition}
 
 
 def variational_bound(
-    model, X, *, log_partition, n_samples=100, random_state=None, n_threads=None
+    model, X, *, log_partition, n_draws=100, random_state=None, n_threads=None
 ):
     """Estimate the variational lower bound of log p(v) by row.
 
@@ -35,9 +35,10 @@ def variational_bound(
     log_partition : float
         log Z of the top machine. The result is a bound where this is exact; at the upper end of a
         bracket it is one as surely as the bracket holds.
-    n_samples : int, default 100
-        Draws a row. All rows use the same random numbers, so that a row's value does not depend
-        on its neighbours.
+    n_draws : int, default 100
+        Draws a row. Their random numbers are those of what the row holds: its value does not
+        depend on its neighbours or its place, errors of different rows are independent, and equal
+        rows have equal values.
     random_state : int, RandomState, Generator or None
     n_threads : int or None
 
@@ -55,11 +56,11 @@ def variational_bound(
     ----------
     Hinton, Osindero & Teh (2006), section 2; Salakhutdinov & Murray (2008), section 3.1.
     """
-    return _bound(model, X, _Mean, log_partition, n_samples, random_state, n_threads)
+    return _bound(model, X, _Mean, log_partition, n_draws, random_state, n_threads)
 
 
 def importance_weighted_bound(
-    model, X, *, log_partition, n_samples=100, random_state=None, n_threads=None
+    model, X, *, log_partition, n_draws=100, random_state=None, n_threads=None
 ):
     """Estimate log p(v) by row from below, with importance weights of recognition draws.
 
@@ -71,7 +72,7 @@ def importance_weighted_bound(
     ----------
     model, X, log_partition, random_state, n_threads
         See :func:`variational_bound`.
-    n_samples : int, default 100
+    n_draws : int, default 100
         Draws a row.
 
     Returns
@@ -88,7 +89,7 @@ def importance_weighted_bound(
     ----------
     Burda, Grosse & Salakhutdinov (2016), section 3.
     """
-    return _bound(model, X, _LogMeanExp, log_partition, n_samples, random_state, n_threads)
+    return _bound(model, X, _LogMeanExp, log_partition, n_draws, random_state, n_threads)
 
 
 class _Mean:
@@ -101,9 +102,9 @@ class _Mean:
         """Add log weights of shape (n of these rows, n_draws)."""
         self.total[rows] += weights.sum(axis=1)
 
-    def value(self, n_samples):
+    def value(self, n_draws):
         """Return the mean by row."""
-        return self.total / n_samples
+        return self.total / n_draws
 
 
 class _LogMeanExp:
@@ -119,22 +120,22 @@ class _LogMeanExp:
         self.total[rows] += np.exp(weights - top[:, None]).sum(axis=1)
         self.top[rows] = top
 
-    def value(self, n_samples):
+    def value(self, n_draws):
         """Return the log of the mean by row."""
-        return self.top + np.log(self.total / n_samples)
+        return self.top + np.log(self.total / n_draws)
 
 
-def _bound(model, X, average, log_partition, n_samples, random_state, n_threads):
+def _bound(model, X, average, log_partition, n_draws, random_state, n_threads):
     """Run the draws of all rows through an average; log Z is subtracted."""
     if type(model) not in _POSTERIORS:
         remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
         raise TypeError(f"model must be a dg.BeliefNetwork, got {shown(model)}{remedy}")
     check_number(log_partition, "log_partition")
-    check_integer(n_samples, "n_samples")
+    check_integer(n_draws, "n_draws")
     check_threads(n_threads)
     stream, rows = Stream.from_random_state(random_state), _checked_rows(model, X)
     posterior = _POSTERIORS[type(model)](model, stream, n_threads)
-    out = [_of_piece(posterior, v, average, n_samples) for v in rows.pieces()]
+    out = [_of_piece(posterior, v, average, n_draws) for v in rows.pieces()]
     return np.concatenate([np.zeros(0), *out]) - log_partition
 
 
@@ -154,13 +155,13 @@ def _checked_rows(model, X):
     return rows
 
 
-def _of_piece(posterior, v, average, n_samples):
+def _of_piece(posterior, v, average, n_draws):
     terms, result = posterior.terms(v), average(v.shape[0])
-    n_draws = min(n_samples, TOGETHER)
-    at_once = TOGETHER // n_draws
+    together = min(n_draws, TOGETHER)
+    at_once = TOGETHER // together
     for start in range(0, v.shape[0], at_once):
         rows = slice(start, min(start + at_once, v.shape[0]))
-        for first in range(0, n_samples, n_draws):
-            count = min(n_draws, n_samples - first)
+        for first in range(0, n_draws, together):
+            count = min(together, n_draws - first)
             result.add(rows, posterior.log_weights(terms, rows, first, count))
-    return result.value(n_samples)
+    return result.value(n_draws)

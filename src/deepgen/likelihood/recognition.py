@@ -13,6 +13,7 @@ from deepgen.likelihood.exact import free_energy
 from deepgen.models.network import ACTIVATIONS
 from deepgen.passes import Site, conditional_pass, layer_log_weight
 from deepgen.sampling import layer_work
+from deepgen.states import row_digests
 from deepgen.stream import RECOGNIZE
 from deepgen.units import KIND_BINARY, KIND_GAUSSIAN
 
@@ -94,11 +95,14 @@ class RowTerms:
         Of the first hidden layer under the recognition model.
     slopes : ndarray of shape (n_rows, n_1), float32, or None
         Of the correction by the first hidden layer.
+    digests : list of int
+        Of the rows, which name the random numbers of their draws.
     """
 
     constants: np.ndarray
     fields: np.ndarray
     slopes: np.ndarray | None
+    digests: list
 
 
 class Recognition:
@@ -111,14 +115,11 @@ class Recognition:
     model : BeliefNetwork
         Without a directed layer nothing is drawn: the weight is that of the machine's free energy.
     stream : Stream
-        Draws of row `i` of a call with `first_row` are those of number ``first_row + i``: who
-        wants the same numbers for all rows of the data makes their draws the rows of a call.
     n_threads : int or None
     """
 
     def __init__(self, model, stream, n_threads=None):
-        self.model, self.n_threads = model, n_threads
-        self.streams = [stream.child(f"layer {l + 1}") for l in range(len(model.layers))]
+        self.model, self.stream, self.n_threads = model, stream, n_threads
         above = [*(layer.lower for layer in model.layers), model.top.layers[0]][1:]
         self._corrections = [
             _Correction(layer, units, n_threads)
@@ -136,38 +137,41 @@ class Recognition:
             n_threads=self.n_threads, **outputs,
         )  # fmt: skip
 
-    def terms(self, v, *, constants=True):
+    def terms(self, v, *, ratios=False):
         """Return what the draws of these rows share.
 
         Parameters
         ----------
         v : states of the visible layer
-        constants : bool
-            False leaves `constants` at zero.
+        ratios : bool
+            True for ratios of weights of one row: leaves `constants` at zero and `digests` out.
         """
         if not self.model.layers:
             free = free_energy(self.model.top, v, n_threads=self.n_threads)
-            return RowTerms(-free, None, None)
+            return RowTerms(-free, None, None, [])
         layer, n_rows = self.model.layers[0], v.shape[0]
         fields = _field(self._fields_chain, layer, v, self.n_threads)
         slopes, total = self._corrections[0].slopes(v), np.zeros(n_rows)
-        if constants and n_rows:
+        if n_rows and not ratios:
             total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
             self._run(
                 self._first, 0, [None], n_rows, 8 * layer.upper.size, fields=_fields(fields),
                 log_normalizer=total,
             )  # fmt: skip
-        return RowTerms(total, fields, slopes)
+        return RowTerms(total, fields, slopes, [] if ratios else row_digests(v))
 
     def log_weights(self, terms, rows, first_draw, n_draws):
         """Return the log weights of draws of each row.
+
+        The random numbers of a row are named by its digest and by the number of the draw: those of
+        different rows are independent, whatever rows are asked about and in which order.
 
         Parameters
         ----------
         terms : RowTerms
         rows : slice
         first_draw : int
-            Number of the first of these draws; all rows use the same random numbers.
+            Number of the first of these draws.
         n_draws : int
 
         Returns
@@ -178,22 +182,23 @@ class Recognition:
         if not self.model.layers:
             return np.repeat(constants, n_draws, axis=1)
         fields, slopes = terms.fields[rows], terms.slopes
+        streams = [self.stream.child(digest) for digest in terms.digests[rows]]
         x = np.concatenate([
-            self.first_draws(np.repeat(field[None], n_draws, axis=0), first_draw)
-            for field in fields
+            self.first_draws(np.repeat(field[None], n_draws, axis=0), stream, first_draw)
+            for field, stream in zip(fields, streams, strict=True)
         ])  # fmt: skip
-        rest = self.weigh(x, first_draw, n_draws)
+        rest = self.weigh(x, streams, first_draw)
         if slopes is not None:
             slopes = np.repeat(slopes[rows], n_draws, axis=0)
         return constants + (rest + self.first_correction(x, slopes)).reshape(-1, n_draws)
 
-    def first_draws(self, fields, first_row, *, step=0):
+    def first_draws(self, fields, stream, first_row):
         """Draw the first hidden layer, a row for each row of `fields`."""
         units = self.model.layers[0].upper
         out = np.empty(fields.shape, units.state_dtype)
         self._run(
             self._first, 0, [None], len(out), 8 * units.size, fields=_fields(fields), sample=out,
-            site=Site(self.streams[0].advanced(step), RECOGNIZE, first_row),
+            site=Site(stream.child("layer 1"), RECOGNIZE, first_row),
         )  # fmt: skip
         return out
 
@@ -201,17 +206,16 @@ class Recognition:
         """Return the part of the log weight that depends on both the data and draws `x`."""
         return self._corrections[0].at(x, slopes)
 
-    def weigh(self, x, first_row, n_segment, *, step=0):
+    def weigh(self, x, streams, first_row):
         """Draw the layers above draws `x` of the first; return the rest of their log weight.
 
         Parameters
         ----------
         x : states of the first hidden layer, (n_rows, n_1)
+        streams : list of Stream
+            Of equal parts of the rows of `x`, in their order.
         first_row : int
-        n_segment : int
-            After so many rows the random numbers start again at `first_row`.
-        step : int
-            Position of the streams: number of a sweep.
+            Of each part.
 
         Returns
         -------
@@ -227,8 +231,7 @@ class Recognition:
             )  # fmt: skip
             above = np.zeros(n_rows)
             if l + 1 < len(layers):
-                site = Site(self.streams[l + 1].advanced(step), RECOGNIZE, first_row)
-                x, correction = self._upward(l + 1, x, n_segment, above, site)
+                x, correction = self._upward(l + 1, x, above, streams, first_row)
                 total += correction
             else:
                 top = self.model.top
@@ -238,15 +241,16 @@ class Recognition:
             total += above - below
         return total
 
-    def _upward(self, l, x, n_segment, log_normalizer, site):
+    def _upward(self, l, x, log_normalizer, streams, first_row):
         """Draw layer l + 1 given layer l; return the draws and their correction."""
         layer, correction = self.model.layers[l], self._corrections[l]
         draws = np.empty((len(x), layer.upper.size), layer.upper.state_dtype)
-        for start in range(0, len(x), n_segment):
-            rows = slice(start, min(start + n_segment, len(x)))
+        size = len(x) // len(streams)
+        for part, stream in enumerate(streams):
+            rows = slice(part * size, (part + 1) * size)
             self._run(
-                layer.upward.chain, 1, [x[rows], None], rows.stop - start,
-                layer_work(layer.upward, 1), sample=draws[rows], site=site,
-                log_normalizer=log_normalizer[rows],
+                layer.upward.chain, 1, [x[rows], None], size, layer_work(layer.upward, 1),
+                sample=draws[rows], log_normalizer=log_normalizer[rows],
+                site=Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row),
             )  # fmt: skip
         return draws, correction.at(draws, correction.slopes(x))
