@@ -22,11 +22,11 @@ mixture = dg.MixtureOfBernoullis(30, random_state=0).fit(X_train)
 
 # %%
 # The second layer starts as the first one, turned over: the network starts as good as that RBM.
-# Drawn features, not means, are what its likelihood is about.
+# Layers read drawn features, which its likelihood is about.
 
 dbn = dg.DBN(
     (64, 100), n_epochs=(200, 40), learning_rate=[None, dg.Linear(0.01, 0.0)],
-    features="samples", transposed=True, random_state=0,
+    transposed=True, random_state=0,
 ).fit(X_train)  # fmt: skip
 rbm = dg.RBM.from_model(dbn.stack_[0])  # the first layer alone
 

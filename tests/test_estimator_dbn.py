@@ -59,7 +59,7 @@ def test_fit_equals_layers_trained_by_hand(rows):
         "rule": ["cd", dg.PCD(2), "pcd"], "learning_rate": [None, 0.1, dg.Linear(0.1, 0.0)],
         "optimizer": [None, dg.SGD(momentum=0.5), dg.Adam()], "n_epochs": [2, 1, 3],
     }  # fmt: skip
-    dbn, features = dg.DBN(**{**TINY, **by_layer}).fit(rows), rows
+    dbn, features = dg.DBN(**{**TINY, **by_layer}, features="means").fit(rows), rows
     for l, size in enumerate(TINY["n_hidden"]):
         settings = {name: values[l] for name, values in by_layer.items()}
         rbm = dg.RBM(size, batch_size=50, random_state=dg.child_seed(3, l), **settings)
@@ -83,6 +83,16 @@ def test_the_bits_do_not_depend_on_threads_or_on_how_rows_are_stored(features, r
         assert_same_bits(whole.transform(rows), other.transform(rows))
     assert_same_dbn(whole, dg.DBN(**TINY, features=features).fit(sparse.csr_array(rows)))
     assert_same_bits(whole.transform(rows), whole.transform(sparse.csr_array(rows)))
+
+
+def test_layers_read_drawn_states_unless_told_otherwise(rows):
+    """Would catch a default that learns another density than the one that is scored."""
+    drawn = dg.DBN(**TINY, features="samples").fit(rows)
+    assert_same_dbn(dg.DBN(**TINY).fit(rows), drawn)
+    means = dg.DBN(**TINY, features="means").fit(rows)
+    assert (means.stack_[0].weights[0] == drawn.stack_[0].weights[0]).all()
+    assert (means.stack_[1].weights[0] != drawn.stack_[1].weights[0]).any()
+    assert dg.Pretraining().features == "means"
 
 
 def test_batches_of_an_iterable_and_a_memmap_are_learned(rows, tmp_path):
@@ -139,7 +149,7 @@ def test_a_stream_goes_on_after_fit_and_in_a_copy(rows):
     copy = pickle.loads(pickle.dumps(dbn))
     assert_same_dbn(dbn.partial_fit(rows[50:100]), copy.partial_fit(rows[50:100]))
     with pytest.raises(ValueError, match="features was"):
-        copy.set_params(features="samples").partial_fit(rows)
+        copy.set_params(features="means").partial_fit(rows)
     with pytest.raises(ValueError, match="n_hidden asks for 2 layers"):
         dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12)).partial_fit(rows)
     with pytest.raises(ValueError, match=r"n_hidden\[2\] asks for Binary\(size=6\)"):
@@ -206,7 +216,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(rows, tmp_path):
     dg.DBN(**TINY, callbacks=[dg.Checkpoint(path)]).fit(rows)
     for change, message in (
         ({"n_hidden": (8, 12, 6)}, "n_hidden is"), ({"rule": "cd"}, "rule is"),
-        ({"features": "samples"}, "features is samples here and means there"),
+        ({"features": "means"}, "features is means here and samples there"),
         ({"transposed": True, "n_hidden": (8, 12, 8)}, "transposed is True here"),
         ({"n_epochs": (2, 2, 3)}, "n_epochs is"), ({"random_state": 4}, "random_state is 4 here"),
     ):  # fmt: skip

@@ -50,13 +50,16 @@ class DBN(BeliefEstimator, BaseEstimator):
     batch_size : int, default 100
     n_epochs : int, None, or sequence with one a layer
         Of each layer. None: enough for 5,000 updates of it.
-    features : {"means", "samples"}, default "means"
-        What a layer reads of the one below: mean activities, or states, drawn anew for each
-        presentation of a row.
+    features : {"samples", "means"}, default "samples"
+        What a layer reads of the one below: states, drawn anew for each presentation of a row,
+        which the bound on log p(v) is about, or mean activities, for stacks of features
+        (:class:`Pretraining` of the deep networks has them by default).
     transposed : bool, default False
         Start each layer from the machine below, turned over, so that the network starts as good
         as that machine; a layer then needs at least the units of the layer two below it, and
-        visible units must be binary.
+        visible units must be binary. Where the density counts, take it, and compare with an RBM:
+        further layers need not be better than the first one (docs/decisions.md, "Features of a
+        belief network").
     random_state : int, RandomState, Generator or None
         Machine `l` trains with ``dg.child_seed(random_state, l)``. The same seed gives the same
         bits for any number of threads.
@@ -93,7 +96,7 @@ class DBN(BeliefEstimator, BaseEstimator):
 
     def __init__(
         self, n_hidden=(500, 2000), *, visible="binary", rule="pcd", learning_rate=None,
-        optimizer=None, batch_size=100, n_epochs=None, features="means", transposed=False,
+        optimizer=None, batch_size=100, n_epochs=None, features="samples", transposed=False,
         random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
