@@ -25,6 +25,7 @@ from deepgen.phases import (
     layer_gradients,
     step_weights,
     weight_gradient,
+    weight_sums,
 )
 from deepgen.states import as_states
 
@@ -191,6 +192,21 @@ def test_any_number_of_rows(n_rows):
 
 
 # ----------------------------------------------------------------------------------- invariance
+
+
+def test_sums_of_chunks_go_on_where_the_last_one_ended(backend, threaded):
+    """Catches chunks of 1,024 rows whose sums are added to each other, which rounds otherwise,
+    and a thread that starts on the next chunk too early."""
+    rng = np.random.default_rng(4)
+    x = (rng.random((2_500, 70)) < 0.1).astype(np.uint8)
+    y = rng.random((2_500, 40), dtype=np.float32)
+    found = weight_sums(x, y, n_threads=1)
+    # rows of zeros before all others move them to other chunks, and add nothing to a sum
+    later = np.concatenate([np.zeros((300, 70), np.uint8), x])
+    later_y = np.concatenate([np.ones((300, 40), np.float32), y])
+    for n_threads in THREADS:
+        assert_same_bits(weight_sums(x, y, n_threads=n_threads), found)
+        assert_same_bits(weight_sums(later, later_y, n_threads=n_threads), found)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.9])

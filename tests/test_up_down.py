@@ -9,14 +9,17 @@ from conftest import (
     assert_within_errors,
     bars_and_stripes,
     random_belief_network,
+    random_states,
     twin_belief,
 )
+from scipy import sparse
 
 import deepgen as dg
 from deepgen import storage
 from deepgen.data import ArrayRows
 from deepgen.stacking import Pretraining, pretrain
 from deepgen.stream import Stream
+from deepgen.training import Trainer
 from deepgen.up_down import UpDown, UpDownTrainer
 
 PLAIN = dg.SGD(weight_decay=0.0, averaging=0.0)
@@ -203,6 +206,56 @@ def test_bad_settings_are_refused_before_any_work():
         UpDownTrainer(network, "cd", PLAIN, -0.1, **good)
     with pytest.raises(ValueError, match="batch_size"):
         UpDownTrainer(network, "cd", PLAIN, 0.1, batch_size=0, **good)
+    for optimizer in ("adam", dg.LBFGS(), dg.SGD, None):
+        with pytest.raises(ValueError, match=r"optimizer must be dg\.SGD"):
+            UpDownTrainer(network, "cd", optimizer, 0.1, **good)
+        with pytest.raises(ValueError, match=r"optimizer must be dg\.SGD"):
+            UpDown(optimizer=optimizer)
+
+
+def test_a_bad_batch_is_refused_and_leaves_the_run_whole():
+    """Catches a raw error of a kernel, and a run that no checkpoint keeps after it."""
+    network = random_belief_network(("binary", "binary", "binary"), 1)
+    size = network.visible.size
+    run = UpDownTrainer(network, "cd", PLAIN, 0.1, stream=Stream(0))
+    machine = Trainer(network.top, dg.CD(), PLAIN, dg.Constant(0.1), stream=Stream(0))
+    for trainer, width in ((run, size), (machine, network.top.layers[0].size)):
+        before = trainer.parameters.snapshot()
+        for batch, message in (
+            ([0.5] * width, "batch must have shape"),
+            (np.zeros((2, width + 1)), "batch must have shape"),
+            (np.full((2, width), 7.0), r"batch must have values in \[0, 1\]"),
+            ([["a"] * width], "batch must hold real numbers"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                trainer.step(batch, 0.0)
+        assert trainer.whole
+        for name, array in trainer.parameters.learned().items():
+            assert_same_bits(array, before[name])
+        trainer.step([[0] * width, [1] * width], 0.0)
+        assert trainer.n_updates == 1
+    for X, message in (
+        (np.zeros((2, size + 1)), "X must have shape"), (np.full((2, size), np.nan), "finite"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            run.fit(X, 1)
+    with pytest.raises(ValueError, match="n_epochs must be"):
+        run.fit(np.zeros((2, size)), -1)
+
+
+def test_arrays_train_as_their_rows_do():
+    """Catches a run that takes only what no user can make: rows of a private class."""
+    network = random_belief_network(("binary", "binary", "binary"), 1)
+    X = random_states(network.visible, 30, np.random.default_rng(2))
+    found = []
+    for rows in (ArrayRows(X), X, X.tolist(), sparse.csr_array(X)):
+        run = UpDownTrainer(network, "cd", PLAIN, 0.1, stream=Stream(0), batch_size=10)
+        run.fit(rows, 2)
+        assert run.n_updates == 6
+        found.append(run.parameters.learned())
+    for other in found[1:]:
+        for name, array in found[0].items():
+            assert_same_bits(other[name], array)
 
 
 def test_a_state_of_a_network_with_other_precisions_is_refused():

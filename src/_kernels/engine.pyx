@@ -98,8 +98,8 @@ cdef extern from "phases.h":
                           Py_ssize_t n_lower, Py_ssize_t n_upper, const dg_update *update,
                           float *gradient, float *weights, float *velocity, float *average,
                           void *scratch, int n_threads) noexcept nogil
-    size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_upper,
-                           int n_threads) noexcept nogil
+    size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_lower,
+                           Py_ssize_t n_upper, int n_threads) noexcept nogil
     void dg_layer_sums(const rows *x, Py_ssize_t size, const double **factor, double *total,
                        double *square, double **weighted, int n_threads) noexcept nogil
     void dg_row_dot(const rows *x, Py_ssize_t size, const float *offset, double *out,
@@ -395,7 +395,7 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     if gains is not None:
         update.gain_lower, update.gain_upper = floats_of(gains[0]), floats_of(gains[1])
     scratch = workspace.reserve(dg_update_bytes(phases[0].lower.n_rows, phases[1].lower.n_rows,
-                                                n_upper, n_threads))
+                                                n_lower, n_upper, n_threads))
     with nogil:
         overflow = dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update,
                                      gradient_out, weights_out, velocity_out, average_out,
@@ -415,7 +415,8 @@ def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
     fill_rows(&phases[0].lower, lower)
     fill_rows(&phases[0].upper, upper)
     update.scale_positive = 1.0
-    scratch = workspace.reserve(dg_update_bytes(phases[0].lower.n_rows, 0, n_upper, n_threads))
+    scratch = workspace.reserve(dg_update_bytes(phases[0].lower.n_rows, 0, n_lower, n_upper,
+                                                n_threads))
     with nogil:
         dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update, gradient, NULL,
                           NULL, NULL, scratch, n_threads)

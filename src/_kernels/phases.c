@@ -5,6 +5,8 @@
 #include "parallel.h"
 #include "units.h"
 
+#define CHUNK 1024 /* rows packed and transposed at a time: what all tiles read stays in caches */
+
 static float value_at(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
 {
     if (x->storage == DG_BYTES)
@@ -25,12 +27,14 @@ static int64_t first_entry(const struct rows *x, ptrdiff_t row, ptrdiff_t column
     return low;
 }
 
-/* Upper states as tiles (n_tiles, n_rows, DG_TILE) of floats, zero padded. */
-static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, float *packed)
+/* Upper states of a chunk as tiles (n_tiles, n, DG_TILE) of floats, zero padded; writes line `at`
+ * of each tile. */
+static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, ptrdiff_t at,
+                       ptrdiff_t n, float *packed)
 {
     ptrdiff_t n_tiles = (n_upper + DG_TILE - 1) / DG_TILE;
     for (ptrdiff_t tile = 0; tile < n_tiles; tile++) {
-        float *line = packed + (tile * y->n_rows + row) * DG_TILE;
+        float *line = packed + (tile * n + at) * DG_TILE;
         ptrdiff_t width = dg_min(DG_TILE, n_upper - tile * DG_TILE);
         if (y->storage == DG_FLOATS)
             memcpy(line, (const float *)y->data + row * y->stride + tile * DG_TILE,
@@ -43,19 +47,20 @@ static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, f
     }
 }
 
-/* DG_TILE columns of all rows, turned into the rows of an operand. */
+/* DG_TILE columns of the n rows of a chunk, turned into the rows of an operand. */
 struct transposed {
     int32_t length[DG_TILE / DG_GROUP];
-    int32_t *index; /* (DG_TILE, n_rows) */
-    float *value;   /* (DG_TILE, n_rows): entries of the lists; or (n_rows, DG_TILE): all values */
+    int32_t *index; /* (DG_TILE, n) */
+    float *value;   /* (DG_TILE, n): entries of the lists; or (n, DG_TILE): all values */
 };
 
 /* How many of these values are not zero. */
 DG_CLONES
-static int64_t filled(const struct rows *x, ptrdiff_t column, ptrdiff_t width)
+static int64_t filled(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t column,
+                      ptrdiff_t width)
 {
     int64_t total = 0;
-    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
+    for (ptrdiff_t r = first; r < first + n; r++) {
         int32_t count = 0;
         if (x->storage == DG_BYTES) {
             const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + column;
@@ -83,31 +88,30 @@ static inline void append(struct transposed *t, ptrdiff_t n_rows, int32_t *lengt
     lengths[column] += keep;
 }
 
-static struct dg_operand transpose(const struct rows *x, ptrdiff_t column, ptrdiff_t width,
-                                   struct transposed *t)
+static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
+                                   ptrdiff_t column, ptrdiff_t width, struct transposed *t)
 {
-    ptrdiff_t n = x->n_rows;
     struct dg_operand operand = {NULL, 1, DG_TILE, t->index, t->value, t->length, n};
     int32_t lengths[DG_TILE] = {0};
     if (x->storage != DG_SPARSE &&
-        (double)filled(x, column, width) >= LIST_DENSITY * (double)(n * width)) {
+        (double)filled(x, first, n, column, width) >= LIST_DENSITY * (double)(n * width)) {
         for (ptrdiff_t r = 0; r < n; r++)
             for (ptrdiff_t c = 0; c < width; c++)
-                t->value[r * DG_TILE + c] = value_at(x, r, column + c);
+                t->value[r * DG_TILE + c] = value_at(x, first + r, column + c);
         operand.dense = t->value;
         return operand;
     }
     for (ptrdiff_t r = 0; r < n; r++) {
         if (x->storage == DG_SPARSE) {
-            int64_t e = first_entry(x, r, column);
-            for (; e < x->start[r + 1] && x->index[e] < column + width; e++)
+            int64_t e = first_entry(x, first + r, column);
+            for (; e < x->start[first + r + 1] && x->index[e] < column + width; e++)
                 append(t, n, lengths, x->index[e] - column, r, ((const float *)x->data)[e], 1);
         } else if (x->storage == DG_BYTES) {
-            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + column;
+            const uint8_t *bytes = (const uint8_t *)x->data + (first + r) * x->stride + column;
             for (ptrdiff_t c = 0; c < width; c++)
                 append(t, n, lengths, c, r, (float)bytes[c], bytes[c] != 0);
         } else {
-            const float *floats = (const float *)x->data + r * x->stride + column;
+            const float *floats = (const float *)x->data + (first + r) * x->stride + column;
             for (ptrdiff_t c = 0; c < width; c++)
                 append(t, n, lengths, c, r, floats[c], floats[c] != 0.0f);
         }
@@ -134,7 +138,7 @@ static void take_scratch(struct task_scratch *task, struct dg_arena *arena,
                          const ptrdiff_t n_rows[2])
 {
     for (int side = 0; side < 2; side++) {
-        size_t values = (size_t)n_rows[side] * DG_TILE;
+        size_t values = (size_t)dg_min(n_rows[side], CHUNK) * DG_TILE;
         task->lower[side].index = dg_take(arena, values * sizeof(int32_t));
         task->lower[side].value = dg_take(arena, values * sizeof(float));
         task->acc[side] = dg_take(arena, DG_TILE * DG_TILE * sizeof(float));
@@ -142,17 +146,27 @@ static void take_scratch(struct task_scratch *task, struct dg_arena *arena,
 }
 
 struct update_plan {
+    ptrdiff_t longest; /* rows of the longer phase */
     float *packed[2];
+    float *sums[2]; /* all tiles, where they wait for another chunk; else NULL */
     char *thread_base;
     size_t thread_bytes;
 };
 
 static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
-                             const ptrdiff_t n_rows[2], ptrdiff_t n_upper, int n_threads)
+                             const ptrdiff_t n_rows[2], ptrdiff_t n_lower, ptrdiff_t n_upper,
+                             int n_threads)
 {
     size_t padded = (size_t)dg_round_up(n_upper, DG_TILE);
-    for (int side = 0; side < 2; side++)
-        plan->packed[side] = dg_take(arena, (size_t)n_rows[side] * padded * sizeof(float));
+    size_t n_sums = (size_t)dg_round_up(n_lower, DG_TILE) * padded;
+    plan->longest = n_rows[0] > n_rows[1] ? n_rows[0] : n_rows[1];
+    for (int side = 0; side < 2; side++) {
+        size_t rows = (size_t)dg_min(n_rows[side], CHUNK);
+        plan->packed[side] = dg_take(arena, rows * padded * sizeof(float));
+        plan->sums[side] = NULL;
+        if (plan->longest > CHUNK && n_rows[side])
+            plan->sums[side] = dg_take(arena, n_sums * sizeof(float));
+    }
     struct dg_arena one = {NULL, 0};
     struct task_scratch task;
     take_scratch(&task, &one, n_rows);
@@ -160,13 +174,13 @@ static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
     plan->thread_base = dg_take(arena, one.used * (size_t)n_threads);
 }
 
-size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_upper,
-                       int n_threads)
+size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_lower,
+                       ptrdiff_t n_upper, int n_threads)
 {
     struct update_plan plan;
     struct dg_arena arena = {NULL, 0};
     const ptrdiff_t n_rows[2] = {n_positive, n_negative};
-    make_update_plan(&plan, &arena, n_rows, n_upper, n_threads);
+    make_update_plan(&plan, &arena, n_rows, n_lower, n_upper, n_threads);
     return arena.used + 64;
 }
 
@@ -178,9 +192,10 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
     const struct dg_backend *backend = dg_backend();
     const struct dg_phase *phases[2] = {positive, negative};
     const ptrdiff_t n_rows[2] = {positive->upper.n_rows, negative->upper.n_rows};
+    const ptrdiff_t padded = dg_round_up(n_upper, DG_TILE);
     struct update_plan plan;
     struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
-    make_update_plan(&plan, &arena, n_rows, n_upper, n_threads);
+    make_update_plan(&plan, &arena, n_rows, n_lower, n_upper, n_threads);
     int overflow = 0;
 
     DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1) reduction(| : overflow))
@@ -189,37 +204,55 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
         struct task_scratch task;
         take_scratch(&task, &own, n_rows);
-        for (int side = 0; side < 2; side++) {
+        for (int side = 0; side < 2; side++)
             memset(task.acc[side], 0, DG_TILE * DG_TILE * sizeof(float));
-            DG_OMP(omp for schedule(static))
-            for (ptrdiff_t row = 0; row < n_rows[side]; row++)
-                pack_upper(&phases[side]->upper, n_upper, row, plan.packed[side]);
-        }
-        DG_OMP(omp for schedule(dynamic, 1))
-        for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
-            ptrdiff_t width = dg_min(DG_TILE, n_lower - column);
-            struct dg_operand lower[2];
-            for (int side = 0; side < 2; side++)
-                lower[side] = transpose(&phases[side]->lower, column, width, &task.lower[side]);
-            for (ptrdiff_t first = 0; first < n_upper; first += DG_TILE) {
-                for (int side = 0; side < 2; side++) {
-                    if (!n_rows[side])
-                        continue; /* its sums stay zero */
-                    memset(task.acc[side], 0, DG_TILE * DG_TILE * sizeof(float));
-                    backend->product(&lower[side], 0, width, n_rows[side],
-                                     plan.packed[side] + first * n_rows[side], DG_TILE,
-                                     task.acc[side], DG_TILE);
-                }
-                for (ptrdiff_t i = 0; i < width; i++) {
-                    ptrdiff_t at = i * DG_TILE, to = (column + i) * n_upper + first;
-                    overflow |= backend->update_row(
-                        update, column + i, first, dg_min(DG_TILE, n_upper - first),
-                        task.acc[0] + at, task.acc[1] + at, gradient ? gradient + to : NULL,
-                        weights ? weights + to : NULL,
-                        velocity ? velocity + to : NULL, average ? average + to : NULL);
+        ptrdiff_t start = 0;
+        do { /* also without rows: weights decay */
+            const int is_last = plan.longest - start <= CHUNK;
+            ptrdiff_t n[2];
+            for (int side = 0; side < 2; side++) {
+                n[side] = dg_min(CHUNK, n_rows[side] - start);
+                n[side] = n[side] < 0 ? 0 : n[side];
+                DG_OMP(omp for schedule(static))
+                for (ptrdiff_t row = 0; row < n[side]; row++)
+                    pack_upper(&phases[side]->upper, n_upper, start + row, row, n[side],
+                               plan.packed[side]);
+            }
+            DG_OMP(omp for schedule(dynamic, 1))
+            for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
+                ptrdiff_t width = dg_min(DG_TILE, n_lower - column);
+                struct dg_operand lower[2] = {{0}, {0}};
+                for (int side = 0; side < 2; side++)
+                    if (n[side])
+                        lower[side] = transpose(&phases[side]->lower, start, n[side], column,
+                                                width, &task.lower[side]);
+                for (ptrdiff_t first = 0; first < n_upper; first += DG_TILE) {
+                    float *acc[2];
+                    for (int side = 0; side < 2; side++) {
+                        acc[side] = task.acc[side];
+                        if (!n_rows[side])
+                            continue; /* its sums stay zero */
+                        if (plan.sums[side])
+                            acc[side] = plan.sums[side] + column * padded + first * DG_TILE;
+                        if (start == 0)
+                            memset(acc[side], 0, DG_TILE * DG_TILE * sizeof(float));
+                        if (n[side])
+                            backend->product(&lower[side], 0, width, n[side],
+                                             plan.packed[side] + first * n[side], DG_TILE,
+                                             acc[side], DG_TILE);
+                    }
+                    for (ptrdiff_t i = 0; is_last && i < width; i++) {
+                        ptrdiff_t at = i * DG_TILE, to = (column + i) * n_upper + first;
+                        overflow |= backend->update_row(
+                            update, column + i, first, dg_min(DG_TILE, n_upper - first),
+                            acc[0] + at, acc[1] + at, gradient ? gradient + to : NULL,
+                            weights ? weights + to : NULL,
+                            velocity ? velocity + to : NULL, average ? average + to : NULL);
+                    }
                 }
             }
-        }
+            start += CHUNK;
+        } while (start < plan.longest);
     }
     return overflow;
 }

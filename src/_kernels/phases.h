@@ -18,8 +18,8 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                       float *gradient, float *weights, float *velocity, float *average,
                       void *scratch, int n_threads);
 
-size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_upper,
-                       int n_threads);
+size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_lower,
+                       ptrdiff_t n_upper, int n_threads);
 
 /* Sums over rows, in float64 and in row order: total[j] = sum_r x, square[j] = sum_r x^2 (NULL:
  * not wanted) and, for each side with factors, weighted[side][j] = sum_r factor[side][r] x[r, j]. */

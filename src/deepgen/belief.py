@@ -11,6 +11,10 @@ from deepgen.sampling import conditional_variance, gibbs, start_particles, updat
 from deepgen.states import as_states, dense
 from deepgen.stream import IMPUTE, RECOGNIZE, SAMPLE, Stream
 
+# Share of the variables of the first hidden layer that every other offer draws anew: small changes
+# are accepted more often than whole vectors, which move further (docs/decisions.md).
+SHARE_OFFERED = 0.3
+
 
 def upward_pass(model, states, stream=None, *, first_row=0, n_threads=None):
     """Run the recognition model from data up to the lower layer of the top machine.
@@ -129,14 +133,14 @@ def impute_belief(
     """Complete rows: chains over the hidden layers and the missing entries.
 
     A sweep offers new hidden layers, drawn by the recognition model from the row as it is now
-    completed, accepts them by the ratio of the importance weights ``p*(v, x) / q(x | v)`` of the
-    new and the old ones, and draws the missing entries downwards. No posterior of a belief
-    network can be drawn exactly: its hidden units explain each other away, which the recognition
-    model ignores. The weights correct for that (Metropolis-Hastings with an independent
-    proposal), so that the chain has the model's own conditional distribution; plain sweeps up and
-    down, or with steps of the top machine in between, have none that is known. What remains
-    approximate is the number of sweeps: the worse the recognition model, the more offers are
-    refused. Where it is exact, none is, and the chain is that of an RBM.
+    completed (every other time only a random share of the first one, the rest stays), accepts them
+    by the ratio of the importance weights ``p*(v, x) / q(x | v)`` of the new and the old ones, and
+    draws the missing entries downwards. No posterior of a belief network can be drawn exactly: its
+    hidden units explain each other away, which the recognition model ignores. The weights correct
+    for that (Metropolis-Hastings), so that the chain has the model's own conditional distribution;
+    plain sweeps up and down, or with steps of the top machine in between, have none that is known.
+    What remains approximate is the number of sweeps: the worse the recognition model, the more
+    offers are refused. Where it is exact, none is.
 
     Parameters
     ----------
@@ -227,6 +231,8 @@ class _Completion:
         stream = recognition.stream.advanced(step)
         terms = recognition.terms(self.v, ratios=True)
         offer = recognition.first_draws(terms.fields, stream, self.first_row)
+        if self.hidden is not None and step % 2:
+            offer = np.where(self._offered(step), offer, self.hidden)
         rest = recognition.weigh(offer, [stream], self.first_row)
         if self.hidden is None:
             self.hidden, self._rest = offer, rest
@@ -238,6 +244,15 @@ class _Completion:
         uniform = stream.uniform(n_rows, 1, RECOGNIZE, first_row=self.first_row)
         accepted = np.log(uniform[:, 0].astype(np.float64)) < gain
         self.hidden[accepted], self._rest[accepted] = offer[accepted], rest[accepted]
+
+    def _offered(self, step):
+        """Which units of the first hidden layer are drawn anew: whatever their states are."""
+        units = self.model.layers[0].upper
+        stream = self.stream.child("share").advanced(step)
+        uniform = stream.uniform(
+            len(self.v), units.size // units.group, RECOGNIZE, first_row=self.first_row
+        )
+        return np.repeat(uniform < SHARE_OFFERED, units.group, axis=1)
 
     def visible(self, step, *, mean=False):
         """Offer hidden layers; return mean and draw of the visible layer given the hidden one."""

@@ -164,16 +164,19 @@ class Trainer(TrainingLoop):
 
         Parameters
         ----------
-        batch : states of the first layer
+        batch : array-like or states of the first layer, (n_rows, n_units)
         progress : float or None
             In [0, 1], for schedules and averaging. None: a stream, which has no end.
         context : Context or None
 
         Raises
         ------
+        ValueError
+            If a shape or a value of the batch does not fit; nothing is changed then.
         DivergedError
             If a parameter is no longer finite; the last good parameters are put back.
         """
+        batch = self.parameters.layers[0].states_of(batch, "batch")
         self.whole = False
         if self.n_updates % SNAPSHOT_EVERY == 0:
             self._check_particles()

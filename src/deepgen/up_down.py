@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepgen.checks import check_flag, check_instance, check_integer, shown
+from deepgen.checks import check_instance, check_integer, real_array, shown
+from deepgen.data import ArrayRows, IterableRows
 from deepgen.errors import DivergedError
 from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
@@ -18,7 +19,7 @@ from deepgen.phases import column_sums, layer_gradients, weight_gradient, weight
 from deepgen.rules import CD, as_rule
 from deepgen.sampling import update_layer
 from deepgen.states import dense
-from deepgen.stream import BINARIZE, DATA, Stream
+from deepgen.stream import DATA, Stream
 from deepgen.threads import check_threads
 from deepgen.units import Gaussian
 
@@ -136,10 +137,7 @@ class UpDown:
 
     def __post_init__(self):
         as_rule(self.rule)
-        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "descend"):
-            raise ValueError(
-                f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(self.optimizer)}"
-            )
+        _check_optimizer(self.optimizer)
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
 
@@ -154,6 +152,11 @@ class UpDown:
             network, self.rule, self.optimizer, schedule, stream=stream, batch_size=batch_size,
             n_threads=n_threads,
         )  # fmt: skip
+
+
+def _check_optimizer(value):
+    if isinstance(value, type) or not (hasattr(value, "descend") and hasattr(value, "start")):
+        raise ValueError(f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(value)}")
 
 
 class UpDownTrainer(TrainingLoop):
@@ -173,8 +176,6 @@ class UpDownTrainer(TrainingLoop):
         the recognition side cannot follow the generative one.
     stream : Stream
     batch_size : int, default 100
-    binarize : bool, default False
-        Draw binary states from grey values afresh at each presentation.
     n_threads : int or None
 
     Attributes
@@ -190,19 +191,18 @@ class UpDownTrainer(TrainingLoop):
     """
 
     def __init__(
-        self, network, rule, optimizer, schedule, *, stream, batch_size=100, binarize=False,
-        n_threads=None,
-    ):  # fmt: skip
+        self, network, rule, optimizer, schedule, *, stream, batch_size=100, n_threads=None
+    ):
         check_belief_network(network, "network")
         check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
         check_integer(batch_size, "batch_size")
-        check_flag(binarize, "binarize")
         check_threads(n_threads)
-        self.rule, self.binarize = as_rule(rule), binarize
+        _check_optimizer(optimizer)
+        self.rule, schedule = as_rule(rule), as_schedule(schedule)
         self.rule_state = self.rule.start(network.top, stream.child("rule"))
         super().__init__(
-            BeliefParameters(network), optimizer, as_schedule(schedule), stream=stream,
-            batch_size=batch_size, n_threads=n_threads,
+            BeliefParameters(network), optimizer, schedule, stream=stream, batch_size=batch_size,
+            n_threads=n_threads,
         )  # fmt: skip
 
     def model(self):
@@ -222,6 +222,34 @@ class UpDownTrainer(TrainingLoop):
 
     # --- learning -----------------------------------------------------------------------------
 
+    def fit(self, rows, n_epochs, n_rows=None, *, callbacks=(), verbose=0):
+        """Train until `n_epochs` epochs are whole; goes on where the run is.
+
+        Parameters
+        ----------
+        rows : array-like or sparse matrix of shape (n_rows, n_visible), ArrayRows or IterableRows
+        n_epochs, n_rows, callbacks, verbose
+            See :meth:`deepgen.loop.TrainingLoop.fit`, which also says what is raised.
+
+        Raises
+        ------
+        ValueError
+            If a shape or a value of an array does not fit.
+        """
+        check_integer(n_epochs, "n_epochs", 0)
+        if not isinstance(rows, ArrayRows | IterableRows):
+            rows = self._rows_of(rows)
+        super().fit(rows, n_epochs, n_rows, callbacks=callbacks, verbose=verbose)
+
+    def _rows_of(self, X):
+        visible = self.parameters.network.visible
+        X = X if hasattr(X, "dtype") else real_array(X, "X")
+        visible.check_width(X, "X")
+        rows = ArrayRows(X)
+        for v in rows.pieces():
+            visible.check(v, "X")
+        return rows
+
     def _learn(self, batch, progress):
         self.step(batch, progress)
         return batch.shape[0]
@@ -231,23 +259,23 @@ class UpDownTrainer(TrainingLoop):
 
         Parameters
         ----------
-        batch : states of the visible layer
+        batch : array-like or states of the visible layer, (n_rows, n_visible)
         progress : float
             In [0, 1], for schedules and averaging.
 
         Raises
         ------
+        ValueError
+            If a shape or a value of the batch does not fit; nothing is changed then.
         DivergedError
             If a parameter is no longer finite; the last good parameters are put back.
         """
+        batch = self.parameters.network.visible.states_of(batch, "batch")
         self.whole = False
         if self.n_updates % SNAPSHOT_EVERY == 0:
             self._good = self.parameters.snapshot()
         n_threads = self._governor.next()
         tools = {"workspace": self._workspace, "n_threads": n_threads}
-        if self.binarize:
-            grey, stream = dense(batch), Stream(self.stream.child("binarize").key, self.n_updates)
-            batch = (stream.uniform(*grey.shape, BINARIZE) < grey).astype(np.uint8)
         site = Stream(self.stream.child("updates").key, self.n_updates)
         with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
             gradients = self._gradients(batch, site, tools)
