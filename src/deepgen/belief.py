@@ -7,7 +7,13 @@ from deepgen.context import Context
 from deepgen.likelihood.recognition import Recognition
 from deepgen.models import check_belief_network
 from deepgen.passes import Site
-from deepgen.sampling import conditional_variance, gibbs, start_particles, update_layer
+from deepgen.sampling import (
+    gibbs,
+    observed_states,
+    start_particles,
+    summary_of_chains,
+    update_layer,
+)
 from deepgen.states import as_states, dense
 from deepgen.stream import IMPUTE, RECOGNIZE, SAMPLE, Stream
 
@@ -172,22 +178,14 @@ def impute_belief(
     check_belief_network(model)
     stream = Stream.from_random_state(random_state)
     X = np.where(missing, 0, dense(as_states(X)))
-    first, total, square = None, 0.0, 0.0
-    for number in range(n_chains):
-        chain = _Completion(model, X, missing, stream.child(number), first_row, n_threads)
+
+    def chain(number):
+        own = _Completion(model, X, missing, stream.child(number), first_row, n_threads)
         for sweep in range(n_sweeps):
-            chain.sweep(sweep)
-        means, draws = chain.visible(n_sweeps, mean=True)
-        first = draws if first is None else first
-        total = total + means.astype(np.float64)
-        square = square + means.astype(np.float64) ** 2 + conditional_variance(model.visible, means)
-    mean = total / n_chains
-    deviation = np.sqrt(np.maximum(square / n_chains - mean**2, 0.0))
-    return (
-        np.where(missing, first, X).astype(np.float32),
-        np.where(missing, mean, X).astype(np.float32),
-        np.where(missing, deviation, 0.0).astype(np.float32),
-    )
+            own.sweep(sweep)
+        return own.visible(n_sweeps, mean=True)
+
+    return summary_of_chains(X, missing, model.visible, map(chain, range(n_chains)))
 
 
 class _Completion:
@@ -210,10 +208,7 @@ class _Completion:
         absent = units.missing(X)  # of variables that are to stay out: they are no evidence
         missing = missing if absent is None else missing | absent
         self.context = Context(held={0: ~missing})
-        observed = X
-        if not units.is_state(X):  # each chain conditions on states drawn from the means
-            observed = units.sample(units.field_of(X), stream.child("grey"), first_row=first_row)
-            observed[X == 0] = 0
+        observed = observed_states(units, X, stream, first_row)
         start = units.sample(np.zeros(X.shape) + units.bias, stream.child("v"), first_row=first_row)
         self.v = np.where(missing, start, observed).astype(units.state_dtype)
         self.hidden = None  # the lowest hidden layer

@@ -247,29 +247,52 @@ def impute(
     units = model.layers[0]
     stream = Stream.from_random_state(random_state)
     X = np.where(missing, 0, dense(as_states(X)))
-    held, grey = {0: ~missing}, not units.is_state(X)
-    first, total, square = None, 0.0, 0.0
-    for chain in range(n_chains):
-        source = stream.child(chain)
+    context = Context(held={0: ~missing})
+
+    def chain(number):
+        source = stream.child(number)
         particles = start_particles(model, len(X), source, first_row=first_row)
-        observed = X
-        if grey:  # each chain conditions on states drawn from the means
-            observed = units.sample(units.field_of(X), source.child("grey"), first_row=first_row)
-            observed[X == 0] = 0  # also the columns of a missing softmax group
+        observed = observed_states(units, X, source, first_row)
         particles.states[0] = np.where(missing, particles[0], observed).astype(units.state_dtype)
-        context = Context(held=held)
         if n_sweeps:
             particles = gibbs(
                 model, particles, n_sweeps, context=context, random_state=source,
                 first_row=first_row, n_threads=n_threads,
             )  # fmt: skip
         last = Site(source.advanced(n_sweeps), IMPUTE, first_row)
-        means, draws = update_layer(
+        return update_layer(
             model, 0, particles.states, context=context, mean=True, site=last, n_threads=n_threads
         )
+
+    return summary_of_chains(X, missing, units, map(chain, range(n_chains)))
+
+
+def observed_states(units, X, stream, first_row):
+    """Return states that one chain conditions on: X, or states drawn from it where it has means."""
+    if units.is_state(X):
+        return X
+    observed = units.sample(units.field_of(X), stream.child("grey"), first_row=first_row)
+    observed[X == 0] = 0  # also the columns of a missing softmax group
+    return observed
+
+
+def summary_of_chains(X, missing, units, chains):
+    """Return what :func:`impute` does of the last (means, draws) of each chain.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_visible)
+    missing : bool array of that shape
+    units : Units
+        The visible ones.
+    chains : iterable of tuple of ndarray
+    """
+    first, total, square, n_chains = None, 0.0, 0.0, 0
+    for means, draws in chains:
         first = draws if first is None else first
         total = total + means.astype(np.float64)
         square = square + means.astype(np.float64) ** 2 + conditional_variance(units, means)
+        n_chains += 1
     mean = total / n_chains
     deviation = np.sqrt(np.maximum(square / n_chains - mean**2, 0.0))
     return (

@@ -436,13 +436,14 @@ class StackStream:
         for l, trainer in enumerate(self.trainers):
             each = self.settings[l]
             if l:
-                batch = self._features(self.trainers[l - 1], trainer, batch)
+                batch = self._features(l, batch)
             trainer.schedule = each.stream_schedule(trainer.parameters.layers, batch.shape[0])
             trainer.step(batch, None)
 
-    def _features(self, below, trainer, batch):
-        """Return what an update of `trainer` reads of the machine below."""
-        drawn = self.settings[self.trainers.index(trainer)].features == "samples"
+    def _features(self, l, batch):
+        """Return what an update of machine `l` reads of the one below."""
+        below, trainer = self.trainers[l - 1], self.trainers[l]
+        drawn = self.settings[l].features == "samples"
         site = None
         if drawn:
             site = Site(Stream(trainer.stream.child("features").key, trainer.n_updates), DATA)

@@ -13,6 +13,7 @@ from deepgen.data import ArrayRows, IterableRows
 from deepgen.errors import DivergedError
 from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
+from deepgen.models.parameters import WritableArrays
 from deepgen.optimizers import SGD, Linear, as_schedule
 from deepgen.passes import Site
 from deepgen.phases import column_sums, layer_gradients, weight_gradient, weight_sums
@@ -24,7 +25,7 @@ from deepgen.threads import check_threads
 from deepgen.units import Gaussian
 
 
-class BeliefParameters:
+class BeliefParameters(WritableArrays):
     """Writable copies of a belief network's arrays while it is trained.
 
     Precisions of Gaussian layers stay as they are.
@@ -81,22 +82,6 @@ class BeliefParameters:
             if layer.precision is not None:
                 arrays[f"{name}.log_precision"] = layer.log_precision
         return arrays
-
-    def first_non_finite(self):
-        """Return the name of a parameter that is not finite, or None."""
-        for name, array in self.learned().items():
-            if not np.isfinite(array).all():
-                return name
-        return None
-
-    def snapshot(self):
-        """Return copies of the arrays."""
-        return {name: array.copy() for name, array in self.learned().items()}
-
-    def restore(self, arrays):
-        """Put back what :meth:`snapshot` returned."""
-        for name, array in self.learned().items():
-            array[...] = arrays[name]
 
     def to_network(self, arrays=None):
         """Return a network with these parameters, or with `arrays` in their place."""

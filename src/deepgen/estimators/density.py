@@ -4,12 +4,14 @@ import os
 import threading
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.data import ArrayRows
-from deepgen.estimators.validation import warn_of_grey_rows
+from deepgen.estimators.base import FeatureEstimator
+from deepgen.estimators.validation import in_type_of, rows_with_gaps, warn_of_grey_rows
 from deepgen.likelihood import log_partition_bracket
-from deepgen.sampling import start_particles
+from deepgen.sampling import impute, start_particles
 from deepgen.states import Particles
 
 
@@ -73,14 +75,103 @@ def first_states(estimator, machine, n_samples, stream, first_row):
     return Particles([x[chosen] for x in estimator._particles.states])
 
 
-def check_imputation(method, return_std, n_chains, n_sweeps, first_row):
-    """Raise ValueError unless these are settings of `impute`."""
-    if method not in ("mean", "draw"):
-        raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
-    check_flag(return_std, "return_std")
-    check_integer(n_chains, "n_chains")
-    check_integer(n_sweeps, "n_sweeps", 0)
-    check_integer(first_row, "first_row", 0, MOST_ROWS)
+class DensityEstimator(FeatureEstimator):
+    """Mix-in: scores with log Z in a bracket, and completions.
+
+    Who fits it keeps ``_particles`` or None, ``_score_seed``, and ``_bracket``, None after each
+    change of the model. It has `score_samples`, and ``_machine``, whose log Z is bracketed.
+    """
+
+    _complete = staticmethod(impute)
+
+    @property
+    def _machine(self):
+        return self.model_
+
+    def log_partition(self, *, n_chains=100, n_betas=3000):
+        """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
+
+        Of a belief network it is that of the top machine. Likelihoods use the bracket of the last
+        call, or one with these defaults: where it is too wide, call this with more chains and
+        temperatures first.
+
+        Parameters
+        ----------
+        n_chains : int, default 100
+            The width falls with the square root.
+        n_betas : int, array-like or None, default 3000
+            Inverse temperatures; None is the schedule of record, 14,501 of them.
+
+        Returns
+        -------
+        LogPartition
+            `lower`, `value`, `upper`, and by `method` which way was taken; see
+            :func:`deepgen.log_partition_bracket`. Computed once for a fitted model and these
+            numbers.
+        """
+        check_is_fitted(self)
+        return bracket(self, self._machine, n_chains, n_betas)
+
+    def score(self, X, y=None):
+        """Return the mean of `score_samples` at the lower end of the bracket of log Z.
+
+        So no search is misled by what AIS fails on.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+            Nats a row.
+        """
+        samples, found = self.score_samples(X), last_bracket(self)
+        return float(np.mean(samples) - (found.upper - found.value))
+
+    def impute(
+        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
+        random_state=None, first_row=0,
+    ):  # fmt: skip
+        """Complete rows; observed entries come back untouched.
+
+        By Gibbs chains with the observed entries held; in a belief network a sweep offers hidden
+        layers and accepts them by their weights (:func:`deepgen.belief.impute_belief`).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        missing : bool array of shape (n_samples, n_features) or None
+            None: where X is NaN.
+        method : {"mean", "draw"}, default "mean"
+            Mean over chains of the missing entries' means, or one joint draw.
+        return_std : bool, default False
+            Also return the standard deviation of each missing entry (0 where observed).
+        n_chains, n_sweeps : int
+            Chains a row, and sweeps of each.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        ndarray, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32.
+        """
+        check_is_fitted(self)
+        if method not in ("mean", "draw"):
+            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
+        check_flag(return_std, "return_std")
+        check_integer(n_chains, "n_chains")
+        check_integer(n_sweeps, "n_sweeps", 0)
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
+        draws, means, deviation = self._complete(
+            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
+            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+        completed = in_type_of(values, missing, draws if method == "draw" else means)
+        return (completed, deviation) if return_std else completed
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.

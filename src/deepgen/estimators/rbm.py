@@ -8,24 +8,21 @@ from deepgen import storage
 from deepgen.checks import shown
 from deepgen.data import check_rule, is_iterable_of_batches, survey
 from deepgen.estimators import density, running, streaming
-from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.settings import check_settings, stream_schedule, units_for
 from deepgen.estimators.validation import (
     by_pieces,
     features,
-    in_type_of,
     rows_to_learn,
     rows_to_read,
-    rows_with_gaps,
 )
 from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
-from deepgen.sampling import gibbs, impute, update_layer
+from deepgen.sampling import gibbs, update_layer
 from deepgen.stream import Stream
 
 
-class RBM(FeatureEstimator, BaseEstimator):
+class RBM(density.DensityEstimator, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
     ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
@@ -264,29 +261,6 @@ class RBM(FeatureEstimator, BaseEstimator):
             X, model.layers[0], lambda v: free_energy(model, v, n_threads=self.n_threads)
         )
 
-    def log_partition(self, *, n_chains=100, n_betas=3000):
-        """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
-
-        `score` and `score_samples` use the bracket of the last call, or one with these defaults:
-        where it is too wide, call this with more chains and temperatures first.
-
-        Parameters
-        ----------
-        n_chains : int, default 100
-            The width falls with the square root.
-        n_betas : int, array-like or None, default 3000
-            Inverse temperatures; None is the schedule of record, 14,501 of them.
-
-        Returns
-        -------
-        LogPartition
-            `lower`, `value`, `upper`, and by `method` which way was taken; see
-            :func:`deepgen.log_partition_bracket`. Computed once for a fitted model and these
-            numbers.
-        """
-        check_is_fitted(self)
-        return density.bracket(self, self.model_, n_chains, n_betas)
-
     def score_samples(self, X):
         """Return log p(v) by row in nats, with log Z at the bracket's value.
 
@@ -308,23 +282,6 @@ class RBM(FeatureEstimator, BaseEstimator):
                 X, visible, lambda v: exact_log_likelihood(model, v, log_partition=bracket.value)
             )
         return -self.free_energy(X) - bracket.value
-
-    def score(self, X, y=None):
-        """Return the mean log-likelihood at its lower end, so that no search is misled by AIS.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        float
-            Nats a row.
-        """
-        samples = self.score_samples(X)
-        bracket = density.last_bracket(self)
-        return float(np.mean(samples) - (bracket.upper - bracket.value))
 
     def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
         """Draw rows by Gibbs sampling, each from a chain of its own.
@@ -354,41 +311,6 @@ class RBM(FeatureEstimator, BaseEstimator):
             first_row=first_row, n_threads=self.n_threads,
         )  # fmt: skip
         return particles[0]
-
-    def impute(
-        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
-        random_state=None, first_row=0,
-    ):  # fmt: skip
-        """Complete rows; observed entries come back untouched.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        missing : bool array of shape (n_samples, n_features) or None
-            None: where X is NaN.
-        method : {"mean", "draw"}, default "mean"
-            Mean over chains of the missing entries' means, or one joint draw.
-        return_std : bool, default False
-            Also return the standard deviation of each missing entry (0 where observed).
-        n_chains, n_sweeps : int
-            Gibbs chains a row, and sweeps of each.
-        random_state : int, RandomState, Generator or None
-        first_row : int, default 0
-
-        Returns
-        -------
-        ndarray, or tuple of two, of shape (n_samples, n_features)
-            Of the dtype of X where that is floating, else float32.
-        """
-        check_is_fitted(self)
-        density.check_imputation(method, return_std, n_chains, n_sweeps, first_row)
-        values, states, missing = rows_with_gaps(self, X, missing, self.model_.layers[0])
-        draws, means, deviation = impute(
-            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
-            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
-        )  # fmt: skip
-        completed = in_type_of(values, missing, draws if method == "draw" else means)
-        return (completed, deviation) if return_std else completed
 
     # --- files --------------------------------------------------------------------------------
 

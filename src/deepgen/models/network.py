@@ -8,6 +8,7 @@ from deepgen import backprop
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_integer, float32_array, shown
 from deepgen.models.boltzmann_machine import next_version
+from deepgen.models.parameters import WritableArrays
 from deepgen.units import Gaussian
 
 # Names in files and messages, and the kernels' kinds (src/_kernels/chain.h).
@@ -265,7 +266,7 @@ def _build_chains(layers, weights, biases):
     return [*chains, pair(len(layers) - 1, (ACTIVATIONS["linear"], 1, 1, biases[-1], None))]
 
 
-class NetworkParameters:
+class NetworkParameters(WritableArrays):
     """Writable copies of a network's arrays while it is trained, with the kernels' view of them.
 
     Parameters
@@ -308,22 +309,6 @@ class NetworkParameters:
                 arrays[f"weights[{l}]"] = self.weights[l]
             arrays[f"layers[{l}].bias"] = self.biases[l]
         return arrays
-
-    def first_non_finite(self):
-        """Return the name of a parameter that is not finite, or None."""
-        for name, array in self.learned().items():
-            if not np.isfinite(array).all():
-                return name
-        return None
-
-    def snapshot(self):
-        """Return copies of the arrays."""
-        return {name: array.copy() for name, array in self.learned().items()}
-
-    def restore(self, arrays):
-        """Put back what :meth:`snapshot` returned."""
-        for name, array in self.learned().items():
-            array[...] = arrays[name]
 
     def to_network(self, arrays=None):
         """Return a network with these parameters, or with `arrays` in their place."""

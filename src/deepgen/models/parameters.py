@@ -5,7 +5,27 @@ import numpy as np
 from deepgen._kernels import engine
 
 
-class Parameters:
+class WritableArrays:
+    """Arrays by name that training changes in place; `learned` returns them."""
+
+    def first_non_finite(self):
+        """Return the name of a parameter that is not finite, or None."""
+        for name, array in self.learned().items():
+            if not np.isfinite(array).all():
+                return name
+        return None
+
+    def snapshot(self):
+        """Return copies of the learned arrays."""
+        return {name: array.copy() for name, array in self.learned().items()}
+
+    def restore(self, arrays):
+        """Put back what :meth:`snapshot` returned."""
+        for name, array in self.learned().items():
+            array[...] = arrays[name]
+
+
+class Parameters(WritableArrays):
     """Writable copies of a model's parameters, with the kernels' view of them.
 
     Parameters
@@ -78,21 +98,9 @@ class Parameters:
             if precision is not None:
                 np.exp(log_precision, out=precision)
 
-    def first_non_finite(self):
-        """Return the name of a parameter that is not finite, or None."""
-        for name, array in self.learned().items():
-            if not np.isfinite(array).all():
-                return name
-        return None
-
-    def snapshot(self):
-        """Return copies of the learned arrays."""
-        return {name: array.copy() for name, array in self.learned().items()}
-
     def restore(self, arrays):
         """Put back what :meth:`snapshot` returned."""
-        for name, array in self.learned().items():
-            array[...] = arrays[name]
+        super().restore(arrays)
         self.refresh()
 
     def to_model(self, arrays=None):
