@@ -90,6 +90,17 @@ cdef extern from "conditional.h":
     void dg_layer_log_weight(const layer *one, const rows *x, const context *ctx, double *out,
                              int n_threads) noexcept nogil
 
+cdef extern from "mean_field.h":
+    struct dg_fixed_point:
+        Py_ssize_t max_sweeps
+        int first_parity
+        float tolerance
+        float damping
+    void dg_mean_field(const chain *c, rows *means, const context *contexts,
+                       const dg_fixed_point *until, int32_t *sweeps, float *change,
+                       Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
+    size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
+
 cdef extern from "phases.h":
     struct dg_phase:
         rows lower
@@ -357,6 +368,30 @@ def layer_log_weight(Chain model, int l, x, context_fields, double[::1] out, int
     if states.n_rows:
         with nogil:
             dg_layer_log_weight(&model.c.layers[l], &states, &ctx, &out[0], n_threads)
+
+
+# --- mean field -------------------------------------------------------------------------------
+
+def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] change,
+               Py_ssize_t max_sweeps, int first_parity, float tolerance, float damping,
+               Workspace workspace, int n_threads):
+    """means: INOUT, the start and the fixed point of every layer. sweeps, change: OUT, by row."""
+    cdef rows all_means[64]
+    cdef context ctx[64]
+    cdef dg_fixed_point until
+    cdef Py_ssize_t n_rows = sweeps.shape[0]
+    cdef int l
+    cdef char *scratch
+    until.max_sweeps, until.first_parity = max_sweeps, first_parity
+    until.tolerance, until.damping = tolerance, damping
+    fill_states(all_means, means, model.n_layers)
+    for l in range(model.n_layers):
+        fill_context(&ctx[l], contexts[l])
+    scratch = workspace.reserve(dg_mean_field_bytes(&model.c, n_rows, n_threads))
+    if n_rows:
+        with nogil:
+            dg_mean_field(&model.c, all_means, ctx, &until, &sweeps[0], &change[0], n_rows,
+                          scratch, n_threads)
 
 
 # --- phases -----------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from deepgen.likelihood import (
     variational_bound,
 )
 from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
+from deepgen.mean_field import FixedPoint, MeanField, mean_field
 from deepgen.minimizers import LBFGS, ConjugateGradient
 from deepgen.models import (
     BeliefLayer,
@@ -43,7 +44,7 @@ from deepgen.models import (
 )
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
-from deepgen.rules import CD, PCD, Sparsity
+from deepgen.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.sampling import gibbs
 from deepgen.stacking import Pretraining
 from deepgen.states import Particles
@@ -105,11 +106,14 @@ __all__ = [
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
+    "FixedPoint",
     "FreeEnergyGap",
     "Gaussian",
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
+    "MeanField",
+    "MeanFieldPCD",
     "MixtureOfBernoullis",
     "ModelFileError",
     "Network",
@@ -140,6 +144,7 @@ __all__ = [
     "importance_weighted_bound",
     "load",
     "log_partition_bracket",
+    "mean_field",
     "plots",
     "pseudo_log_likelihood",
     "reverse_ais",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.checks import check_number, shown
+from deepgen.checks import as_list, check_number, shown
 from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
 from deepgen.threads import effective_threads
 
@@ -128,19 +128,32 @@ class SGD:
     averaging : float, default 0.2
         Share of the updates, at the end, whose parameters are averaged; 0 for none. In a stream,
         which has no end, any share means the newest twentieth, at most about 1,000 updates.
+    rates : tuple of float or None
+        Factors on the learning rate of each weight matrix of a Boltzmann machine, bottom first;
+        biases follow. None: 1 for all.
     """
 
     momentum: float = 0.0
     weight_decay: float = 1e-4
     averaging: float = 0.2
+    rates: tuple | None = None
 
     def __post_init__(self):
         _check_share(self.momentum, "momentum")
         _check_share(self.averaging, "averaging")
         _check_rate(self.weight_decay, "weight_decay")
+        if self.rates is not None:
+            object.__setattr__(self, "rates", tuple(as_list(self.rates, "rates", "numbers")))
+            for rate in self.rates:
+                _check_rate(rate, "each of rates")
 
     def start(self, parameters):
         """Return the state before the first update."""
+        if self.rates is not None and len(self.rates) != len(parameters.weights):
+            raise ValueError(
+                f"rates must have one factor for each of {len(parameters.weights)} weight "
+                f"matrices, got {len(self.rates)}"
+            )
         velocity = None
         if self.momentum:
             velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
@@ -159,13 +172,16 @@ class SGD:
         if weight and tail["arrays"] is None:
             tail["arrays"] = parameters.snapshot()
         averages = tail["arrays"] or {}
-        gradients = layer_gradients(parameters, phases, n_threads, weight_decay=self.weight_decay)
+        rates = self.rates or (1.0,) * len(parameters.weights)
+        gradients = layer_gradients(
+            parameters, phases, n_threads, weight_decay=self.weight_decay, rates=self.rates
+        )
         overflow = False
         for l in range(len(parameters.weights)):
             name = f"weights[{l}]"
             overflow |= step_weights(
                 parameters, phases, l, gradients.difference,
-                Step(rate, self.momentum, self.weight_decay, weight),
+                Step(rates[l] * rate, self.momentum, self.weight_decay, weight),
                 velocity=velocity and velocity[name], average=averages.get(name),
                 workspace=workspace, n_threads=n_threads,
             )  # fmt: skip

@@ -13,6 +13,7 @@ from deepgen.threads import effective_threads
 # calls Ctrl-C is heard. Rows do not depend on each other, so the bits are the same.
 CALL_WORK = 400_000_000
 FEWEST_ROWS = 32  # that share a read of the weights
+TILE_ROWS = 128  # that mean field works on together, between two barriers
 
 
 class Site(NamedTuple):
@@ -99,6 +100,43 @@ def gibbs_sweeps(
         stream.key, stream.position, purpose(site.kind, 0, site.temperature), site.first_row,
         n_sweeps, n_rows, workspace, effective_threads(n_threads, work),
     )  # fmt: skip
+
+
+def fixed_point(
+    chain, means, fields, *, first_parity, max_sweeps, tol, damping, work, workspace=None,
+    n_threads=None,
+):  # fmt: skip
+    """Run mean-field sweeps over all layers of a chain in place, until each row has arrived.
+
+    Parameters
+    ----------
+    chain : Chain
+    means : list of ndarray, float32
+        By layer: the start, and then the fixed point.
+    fields : list of tuple
+        Of each layer, from ``Context.fields``; only bias rows and held entries count.
+    first_parity : {0, 1}
+        Of the layers that a sweep begins with.
+    max_sweeps : int
+    tol, damping : float
+    work : int
+        Multiply-adds of a row in a sweep.
+
+    Returns
+    -------
+    tuple of (int32, float32) ndarray of shape (n_rows,)
+        Sweeps of each row, and the largest change of a mean in the last one.
+    """
+    n_rows = means[0].shape[0]
+    sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
+    workspace = workspace or engine.Workspace()
+    for piece in row_pieces(n_rows, work * max_sweeps):
+        engine.mean_field(
+            chain, [x[piece] for x in means], [field_rows(f, piece) for f in fields],
+            sweeps[piece], change[piece], max_sweeps, first_parity, tol, damping, workspace,
+            effective_threads(n_threads, work * min(piece.stop - piece.start, TILE_ROWS)),
+        )  # fmt: skip
+    return sweeps, change
 
 
 def layer_log_weight(chain, layer, x, fields=None, *, n_threads=None):

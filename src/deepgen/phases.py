@@ -84,7 +84,9 @@ class LayerGradients:
     difference: list
 
 
-def layer_gradients(parameters, phases, n_threads=None, *, weight_decay=0.0, centred=False):
+def layer_gradients(
+    parameters, phases, n_threads=None, *, weight_decay=0.0, rates=None, centred=False
+):
     """Return the gradient of every parameter that belongs to one layer.
 
     Parameters
@@ -94,6 +96,8 @@ def layer_gradients(parameters, phases, n_threads=None, *, weight_decay=0.0, cen
     weight_decay : float
         Of the weights. Real-valued units far from zero need their neighbours' biases to follow
         the decay too, or it would move every field.
+    rates : sequence of float or None
+        Factors on the learning rate of each weight matrix: the biases follow the weights' change.
     centred : bool, default False
         Leave out of the bias gradients what the change of the weights adds to them: the
         gradient by the biases of the centred parametrization.
@@ -128,9 +132,10 @@ def layer_gradients(parameters, phases, n_threads=None, *, weight_decay=0.0, cen
             if scaled is None or not 0 <= m < n_layers:
                 continue
             # (centred weight gradient) times (offset of the neighbour)
-            gradient -= means[0][l][2][side] - means[1][l][2][side]
-            gradient += offsets[l] * (difference[m] * scaled[m]).sum()
-            gradient += difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
+            follow = means[0][l][2][side] - means[1][l][2][side]
+            follow -= offsets[l] * (difference[m] * scaled[m]).sum()
+            follow -= difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
+            gradient -= follow if rates is None else rates[min(l, m)] * follow
         if gains is not None:
             gradient *= gains[l]
         if l in phases.bias_terms:
@@ -145,10 +150,11 @@ def layer_gradients(parameters, phases, n_threads=None, *, weight_decay=0.0, cen
         log_precision.append(own)
     if gains is not None and scaled is not None and weight_decay:
         for l, weights in enumerate(parameters.weights):
-            bias[l] += weight_decay * row_dots(weights, offsets[l + 1], n_threads)
+            decay = weight_decay if rates is None else rates[l] * weight_decay
+            bias[l] += decay * row_dots(weights, offsets[l + 1], n_threads)
             factors = (None, offsets[l].astype(np.float64))
             means_of_weights = _means(weights, factors, n_threads, squares=False)[2][1]
-            bias[l + 1] += weight_decay * len(weights) * means_of_weights
+            bias[l + 1] += decay * len(weights) * means_of_weights
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
 

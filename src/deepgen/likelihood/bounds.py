@@ -4,8 +4,9 @@ import numpy as np
 
 from deepgen.checks import check_integer, check_number, real_array, shown
 from deepgen.data import ArrayRows
+from deepgen.likelihood.factorial import FactorialPosterior
 from deepgen.likelihood.recognition import Recognition
-from deepgen.models import BeliefNetwork
+from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.stream import Stream
 from deepgen.threads import check_threads
 
@@ -13,32 +14,34 @@ from deepgen.threads import check_threads
 TOGETHER = 1_024
 
 # What a posterior is to these bounds: a class (model, stream, n_threads) with `terms(v)`, what the
-# draws of rows share, and `log_weights(terms, rows, first_draw, n_draws)`.
-_POSTERIORS = {BeliefNetwork: Recognition}
+# draws of rows share, and `log_weights(terms, rows, first_draw, n_draws)`. One with `bound(v)`
+# needs no draws for the variational bound.
+_POSTERIORS = {BeliefNetwork: Recognition, BoltzmannMachine: FactorialPosterior}
 
 
 def variational_bound(
     model, X, *, log_partition, n_draws=100, random_state=None, n_threads=None
 ):
-    """Estimate the variational lower bound of log p(v) by row.
+    """Compute or estimate the variational lower bound of log p(v) by row.
 
-    ``E_q[log p*(v, x) - log q(x | v)] - log Z``, with q the recognition model, layers drawn from
-    it upwards and the topmost one summed out. The bound lies below log p(v) by the divergence of q
-    from the true posterior. The estimate is unbiased; where q is the posterior, all draws weigh the
-    same and it is exact.
+    ``E_q[log p*(v, x) - log q(x | v)] - log Z``, which lies below log p(v) by the divergence of q
+    from the true posterior. Of a belief network, q is the recognition model; layers are drawn from
+    it upwards, the topmost one is summed out, and the estimate is unbiased: where q is the
+    posterior, all draws weigh the same. Of a Boltzmann machine, q is the mean-field posterior, and
+    the expectation is computed, not drawn.
 
     Parameters
     ----------
-    model : BeliefNetwork
+    model : BeliefNetwork or BoltzmannMachine
     X : array-like or sparse matrix of shape (n_samples, n_visible)
         States; values between states give no likelihood.
     log_partition : float
-        log Z of the top machine. The result is a bound where this is exact; at the upper end of a
+        log Z of the machine, or of the top machine of a belief network. The result is a bound where this is exact; at the upper end of a
         bracket it is one as surely as the bracket holds.
     n_draws : int, default 100
         Draws a row. Their random numbers are those of what the row holds: its value does not
         depend on its neighbours or its place, errors of different rows are independent, and equal
-        rows have equal values.
+        rows have equal values. A Boltzmann machine needs none, and ignores `random_state` too.
     random_state : int, RandomState, Generator or None
     n_threads : int or None
 
@@ -54,7 +57,8 @@ def variational_bound(
 
     References
     ----------
-    Hinton, Osindero & Teh (2006), section 2; Salakhutdinov & Murray (2008), section 3.1.
+    Hinton, Osindero & Teh (2006), section 2; Salakhutdinov & Murray (2008), section 3.1;
+    Salakhutdinov & Hinton (2009), section 3.2.
     """
     return _bound(model, X, _Mean, log_partition, n_draws, random_state, n_threads)
 
@@ -66,7 +70,9 @@ def importance_weighted_bound(
 
     ``log (1/k) sum_i w_i - log Z``, with ``w = p*(v, x) / q(x | v)`` and k draws. Its expectation
     is a lower bound of log p(v), the variational bound at k = 1, and grows with k towards
-    log p(v). A single row can lie above log p(v) by chance. Memory does not grow with k.
+    log p(v). A single row can lie above log p(v) by chance. Memory does not grow with k. Of a
+    Boltzmann machine, odd layers are drawn from the mean-field posterior, and the even ones above
+    the first are summed out given them.
 
     Parameters
     ----------
@@ -129,13 +135,19 @@ def _bound(model, X, average, log_partition, n_draws, random_state, n_threads):
     """Run the draws of all rows through an average; log Z is subtracted."""
     if type(model) not in _POSTERIORS:
         remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
-        raise TypeError(f"model must be a dg.BeliefNetwork, got {shown(model)}{remedy}")
+        raise TypeError(
+            "model must be a dg.BeliefNetwork or a dg.BoltzmannMachine, got "
+            f"{shown(model)}{remedy}"
+        )
     check_number(log_partition, "log_partition")
     check_integer(n_draws, "n_draws")
     check_threads(n_threads)
     stream, rows = Stream.from_random_state(random_state), _checked_rows(model, X)
     posterior = _POSTERIORS[type(model)](model, stream, n_threads)
-    out = [_of_piece(posterior, v, average, n_draws) for v in rows.pieces()]
+    if average is _Mean and hasattr(posterior, "bound"):
+        out = [posterior.bound(v) for v in rows.pieces()]
+    else:
+        out = [_of_piece(posterior, v, average, n_draws) for v in rows.pieces()]
     return np.concatenate([np.zeros(0), *out]) - log_partition
 
 

@@ -108,9 +108,13 @@ class BoltzmannMachine:
     def chain(self):
         """The model as the kernels read it."""
         if self._chain is None:  # a race builds it twice, to the same effect
-            layers = [layer.kernel_layer() for layer in self.layers]
-            self._chain = engine.Chain(layers, self.weights)
+            self._chain = self.part(0, self.n_layers)
         return self._chain
+
+    def part(self, start, stop):
+        """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
+        layers = [layer.kernel_layer() for layer in self.layers[start:stop]]
+        return engine.Chain(layers, self.weights[start : stop - 1])
 
     def replace(self, *, layers=None, weights=None):
         """Return a model with other layers or weights.

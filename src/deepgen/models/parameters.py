@@ -55,15 +55,7 @@ class Parameters(WritableArrays):
         self.precisions = [
             None if layer.precision is None else np.array(layer.precision) for layer in model.layers
         ]
-        self.chain = engine.Chain(
-            [
-                (*layer.kernel_layer()[:3], bias, precision)
-                for layer, bias, precision in zip(
-                    self.layers, self.biases, self.precisions, strict=True
-                )
-            ],
-            self.weights,
-        )
+        self.chain = self.part(0, self.n_layers)
 
     def __getstate__(self):
         return self.model, self.snapshot()
@@ -76,6 +68,14 @@ class Parameters(WritableArrays):
     def n_layers(self):
         """Number of layers."""
         return len(self.layers)
+
+    def part(self, start, stop):
+        """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
+        arrays = list(zip(self.layers, self.biases, self.precisions, strict=True))[start:stop]
+        layers = [
+            (*layer.kernel_layer()[:3], bias, precision) for layer, bias, precision in arrays
+        ]
+        return engine.Chain(layers, self.weights[start : stop - 1])
 
     def learned(self):
         """Return the arrays that training changes, by name."""

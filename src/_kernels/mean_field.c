@@ -1,0 +1,159 @@
+#include "mean_field.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "conditional.h"
+#include "parallel.h"
+
+/* Rows that share a read of the weights. */
+#define TILE 128
+
+/* The rows that are still on their way, one after the other, as the passes read them. */
+struct tile {
+    ptrdiff_t n_active;
+    ptrdiff_t row[TILE]; /* where each belongs */
+    float change[TILE];
+    float *mean[DG_MAX_LAYERS], *bias_rows[DG_MAX_LAYERS], *fresh;
+    uint8_t *held[DG_MAX_LAYERS];
+    struct rows states[DG_MAX_LAYERS];
+    struct context contexts[DG_MAX_LAYERS];
+    void *scratch;
+};
+
+static void make_tile(struct tile *tile, struct dg_arena *arena, const struct chain *chain,
+                      const struct context *contexts, ptrdiff_t n_rows, int n_threads)
+{
+    size_t rows = (size_t)dg_min(n_rows, TILE), widest = 0;
+    for (int l = 0; l < chain->n_layers; l++) {
+        size_t size = (size_t)chain->layers[l].size;
+        widest = size > widest ? size : widest;
+        tile->mean[l] = dg_take(arena, rows * size * sizeof(float));
+        /* room for what a context may have: the size is asked for before there is one */
+        tile->bias_rows[l] = dg_take(arena, rows * size * sizeof(float));
+        tile->held[l] = dg_take(arena, rows * size);
+        memset(&tile->contexts[l], 0, sizeof tile->contexts[l]);
+        if (contexts && contexts[l].bias_rows)
+            tile->contexts[l].bias_rows = tile->bias_rows[l];
+        if (contexts && contexts[l].held)
+            tile->contexts[l].held = tile->held[l];
+        tile->states[l] = (struct rows){DG_FLOATS, (ptrdiff_t)rows, (ptrdiff_t)size,
+                                        tile->mean[l], NULL, NULL};
+    }
+    tile->fresh = dg_take(arena, rows * widest * sizeof(float));
+    tile->scratch = arena->next ? arena->next + arena->used : NULL;
+    arena->used += dg_conditional_bytes(chain, (ptrdiff_t)rows, n_threads);
+}
+
+size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads)
+{
+    struct tile tile;
+    struct dg_arena arena = {NULL, 0};
+    make_tile(&tile, &arena, chain, NULL, n_rows, n_threads);
+    return arena.used + 64;
+}
+
+static void fill(struct tile *tile, const struct chain *chain, const struct rows *means,
+                 const struct context *contexts, ptrdiff_t first, ptrdiff_t n_rows)
+{
+    tile->n_active = n_rows;
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        tile->row[r] = first + r;
+    for (int l = 0; l < chain->n_layers; l++) {
+        size_t size = (size_t)chain->layers[l].size, at = (size_t)first * size;
+        size_t count = (size_t)n_rows * size;
+        memcpy(tile->mean[l], (const float *)means[l].data + at, count * sizeof(float));
+        if (contexts[l].bias_rows)
+            memcpy(tile->bias_rows[l], contexts[l].bias_rows + at, count * sizeof(float));
+        if (contexts[l].held)
+            memcpy(tile->held[l], contexts[l].held + at, count);
+    }
+}
+
+DG_CLONES
+static float move_row(float *mean, const float *fresh, ptrdiff_t size, float damping)
+{
+    float most = 0.0f;
+    for (ptrdiff_t j = 0; j < size; j++) {
+        float moved = damping * mean[j] + (1.0f - damping) * fresh[j];
+        float by = fabsf(moved - mean[j]);
+        most = by > most ? by : most;
+        mean[j] = moved;
+    }
+    return most;
+}
+
+static void sweep(struct tile *tile, const struct chain *chain, int first_parity, float damping,
+                  int n_threads)
+{
+    const struct dg_stream no_stream = {0};
+    ptrdiff_t n = tile->n_active;
+    for (ptrdiff_t r = 0; r < n; r++)
+        tile->change[r] = 0.0f;
+    for (int half = 0; half < 2; half++)
+        for (int l = first_parity ^ half; l < chain->n_layers; l += 2) {
+            ptrdiff_t size = chain->layers[l].size;
+            struct dg_outputs out = {0};
+            out.mean = tile->fresh;
+            if (tile->contexts[l].held)
+                memcpy(tile->fresh, tile->mean[l], (size_t)(n * size) * sizeof(float));
+            dg_conditional(chain, l, tile->states, &tile->contexts[l], &no_stream, &out, NULL, n,
+                           tile->scratch, n_threads);
+            DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1))
+            for (ptrdiff_t r = 0; r < n; r++) {
+                float by = move_row(tile->mean[l] + r * size, tile->fresh + r * size, size,
+                                    damping);
+                tile->change[r] = by > tile->change[r] ? by : tile->change[r];
+            }
+        }
+}
+
+/* Write the rows that have arrived, and close the gaps that they leave. */
+static void let_go(struct tile *tile, const struct chain *chain, struct rows *means,
+                   int32_t *sweeps, float *change, int32_t done, int all, float tolerance)
+{
+    ptrdiff_t kept = 0;
+    for (ptrdiff_t r = 0; r < tile->n_active; r++) {
+        int arrived = all || tile->change[r] <= tolerance;
+        for (int l = 0; l < chain->n_layers; l++) {
+            size_t size = (size_t)chain->layers[l].size, bytes = size * sizeof(float);
+            const float *mean = tile->mean[l] + (size_t)r * size;
+            if (arrived) {
+                memcpy((float *)means[l].data + (size_t)tile->row[r] * size, mean, bytes);
+            } else if (kept != r) {
+                memcpy(tile->mean[l] + (size_t)kept * size, mean, bytes);
+                if (tile->contexts[l].bias_rows)
+                    memcpy(tile->bias_rows[l] + (size_t)kept * size,
+                           tile->bias_rows[l] + (size_t)r * size, bytes);
+                if (tile->contexts[l].held)
+                    memcpy(tile->held[l] + (size_t)kept * size, tile->held[l] + (size_t)r * size,
+                           size);
+            }
+        }
+        if (arrived) {
+            sweeps[tile->row[r]] = done;
+            change[tile->row[r]] = tile->change[r];
+        } else {
+            tile->row[kept++] = tile->row[r];
+        }
+    }
+    tile->n_active = kept;
+}
+
+void dg_mean_field(const struct chain *chain, struct rows *means, const struct context *contexts,
+                   const struct dg_fixed_point *until, int32_t *sweeps, float *change,
+                   ptrdiff_t n_rows, void *scratch, int n_threads)
+{
+    struct tile tile;
+    struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
+    make_tile(&tile, &arena, chain, contexts, n_rows, n_threads);
+    for (ptrdiff_t first = 0; first < n_rows; first += TILE) {
+        fill(&tile, chain, means, contexts, first, dg_min(TILE, n_rows - first));
+        for (ptrdiff_t done = 1; tile.n_active; done++) {
+            /* the start is no estimate of the layers that the first sweep computes anew */
+            sweep(&tile, chain, until->first_parity, done == 1 ? 0.0f : until->damping, n_threads);
+            let_go(&tile, chain, means, sweeps, change, (int32_t)done,
+                   done == until->max_sweeps, until->tolerance);
+        }
+    }
+}

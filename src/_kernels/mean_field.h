@@ -1,0 +1,28 @@
+/* The mean-field fixed point of a chain of layers, row by row. */
+#ifndef DEEPGEN_MEAN_FIELD_H
+#define DEEPGEN_MEAN_FIELD_H
+
+#include "chain.h"
+
+/* When a row has arrived. */
+struct dg_fixed_point {
+    ptrdiff_t max_sweeps;
+    int first_parity; /* of the layers that a sweep begins with */
+    float tolerance; /* largest change of a mean in one sweep */
+    float damping;   /* share of the old mean that stays; the first sweep has none */
+};
+
+/* Gauss-Seidel sweeps, the layers of one parity and then the others, until every row has arrived.
+ *
+ * means[l]: INOUT, floats (n_rows, size), the start and the result. Entries that contexts[l] holds
+ * stay; only bias rows and held entries of a context are read. sweeps, change: OUT, (n_rows,), how
+ * many sweeps a row took and the largest change of its last one. A row that has arrived leaves
+ * the tile that it is worked in, so nothing about it depends on its neighbours.
+ * Scratch: dg_mean_field_bytes(). */
+void dg_mean_field(const struct chain *chain, struct rows *means, const struct context *contexts,
+                   const struct dg_fixed_point *until, int32_t *sweeps, float *change,
+                   ptrdiff_t n_rows, void *scratch, int n_threads);
+
+size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads);
+
+#endif
