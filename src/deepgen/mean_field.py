@@ -119,7 +119,8 @@ def mean_field(
     for first, stop in _runs(unknown):
         if stop - first == 1:
             around = [*states[:first], states[first], *states[stop:]]
-            means[first] = update_layer(model, first, around, context=context, mean=True, **tools)[0]
+            found = update_layer(model, first, around, context=context, mean=True, **tools)
+            means[first] = found[0]
             sweeps = np.maximum(sweeps, 1)
             continue
         inner = _within(model, states, context, first, stop, tools)
@@ -168,7 +169,9 @@ def _checked(model, states, context):
     """Return the states by layer in the form that kernels read, after a check."""
     states = as_list(states, "states", "rows for each layer, or None")
     if len(states) != model.n_layers:
-        raise ValueError(f"states must have {model.n_layers} entries, one a layer, got {len(states)}")
+        raise ValueError(
+            f"states must have {model.n_layers} entries, one a layer, got {len(states)}"
+        )
     if all(x is None for x in states):
         raise ValueError("states must hold the rows of at least one layer, got None for all")
     states = [
@@ -177,7 +180,9 @@ def _checked(model, states, context):
     ]
     counts = {x.shape[0] for x in states if x is not None}
     if len(counts) != 1:
-        raise ValueError(f"states must have one number of rows for all layers, got {sorted(counts)}")
+        raise ValueError(
+            f"states must have one number of rows for all layers, got {sorted(counts)}"
+        )
     check_instance(context, "context", Context, "a dg.Context or None")
     context.check(model.layers, counts.pop())
     if context.beta is not None or context.base is not None:
@@ -254,7 +259,8 @@ def _start(model, states, context, inner, given, run, tools):
                 below = _doubled(below)
             conditional_pass(
                 model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
-                [below, None], (bias_rows, None, None, None, None), mean=mean, n_rows=n_rows, work=layer_work(model, l), **tools,
+                [below, None], (bias_rows, None, None, None, None), mean=mean,
+                n_rows=n_rows, work=layer_work(model, l), **tools,
             )  # fmt: skip
         if l in context.held:
             mean = np.where(context.held[l], dense(states[l]), mean).astype(np.float32)

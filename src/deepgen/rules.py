@@ -3,7 +3,7 @@
 A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -302,7 +302,8 @@ class MeanFieldPCD:
     n_particles : int, default 100
         More particles make a cleaner gradient: 500 gain about a nat on MNIST.
     inference : FixedPoint
-        How far mean field goes for each batch. Default: 10 sweeps, or a change of 1e-3.
+        How far mean field goes for each batch. Default: 3 sweeps at most; more gain
+        nothing in training (docs/decisions.md).
     centring, sparsity, offset_rate
         See :class:`CD`. Centring is what lets deep machines learn without pretraining (Montavon
         & Müller 2012).
@@ -310,7 +311,7 @@ class MeanFieldPCD:
 
     k: int = 1
     n_particles: int = 100
-    inference: FixedPoint = FixedPoint(max_sweeps=10, tol=1e-3)
+    inference: FixedPoint = field(default_factory=lambda: FixedPoint(max_sweeps=3, tol=1e-3))
     centring: bool = True
     sparsity: Sparsity | tuple | None = None
     offset_rate: float = 0.01

@@ -36,8 +36,9 @@ def variational_bound(
     X : array-like or sparse matrix of shape (n_samples, n_visible)
         States; values between states give no likelihood.
     log_partition : float
-        log Z of the machine, or of the top machine of a belief network. The result is a bound where this is exact; at the upper end of a
-        bracket it is one as surely as the bracket holds.
+        log Z of the machine, or of the top machine of a belief network. The result is a bound
+        where this is exact; at the upper end of a bracket it is one as surely as the bracket
+        holds.
     n_draws : int, default 100
         Draws a row. Their random numbers are those of what the row holds: its value does not
         depend on its neighbours or its place, errors of different rows are independent, and equal

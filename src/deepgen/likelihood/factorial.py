@@ -108,10 +108,11 @@ class FactorialPosterior:
             kind, n_copies, group, bias, precision = units.kernel_layer()
             lone = engine.Chain([(kind, n_copies, group, np.zeros_like(bias), precision)], [])
             states[l] = np.empty((len(total), units.size), units.state_dtype)
-            for part, (stream, field) in enumerate(zip(streams, terms.fields[l][rows], strict=True)):
+            fields = terms.fields[l][rows, None].repeat(n_draws, axis=1)
+            draws = states[l].reshape(fields.shape)  # by row of the data
+            for part, stream in enumerate(streams):
                 conditional_pass(
-                    lone, 0, [None], _fields(np.repeat(field[None], n_draws, axis=0)),
-                    sample=states[l][part * n_draws : (part + 1) * n_draws],
+                    lone, 0, [None], _fields(fields[part]), sample=draws[part],
                     site=Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw),
                     n_rows=n_draws, work=8 * units.size, **self.tools,
                 )  # fmt: skip
