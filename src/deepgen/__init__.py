@@ -57,6 +57,7 @@ from deepgen.up_down import UpDownTrainer
 if TYPE_CHECKING:
     from deepgen import plots
     from deepgen.estimators import (
+        DBM,
         DBN,
         RBM,
         Autoencoder,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 # rest, and who needs the core alone does not need it. Pictures are for those who draw them.
 _LATER = {
     "Autoencoder": "deepgen.estimators",
+    "DBM": "deepgen.estimators",
     "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
@@ -83,6 +85,7 @@ _LATER = {
 
 __all__ = [
     "CD",
+    "DBM",
     "DBN",
     "LBFGS",
     "PCD",

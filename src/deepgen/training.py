@@ -44,6 +44,50 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
     return BoltzmannMachine([visible, hidden], [weights])
 
 
+def initial_deep_model(layers, mean, variance, n_rows, stream, *, observed=(0,)):
+    """Return the deep model that joint training starts from: every layer as :func:`initial_model`.
+
+    Hidden fields start at the hidden biases where all neighbours are at their means.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+        Sized, bottom first.
+    mean, variance, n_rows, stream
+        See :func:`initial_model`.
+    observed : sequence of int
+        See :class:`BoltzmannMachine`.
+    """
+    model = initial_model(*layers[:2], mean, variance, n_rows, stream)
+    for units in layers[2:]:
+        model = with_top(model, units, stream)
+    return BoltzmannMachine(model.layers, model.weights, observed=observed)
+
+
+def with_top(model, top, stream):
+    """Return a model with one more layer on small random weights, which data can be given for.
+
+    Fields start where they were, for neighbours at their means.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    top : Units
+        Sized; label units, say.
+    stream : Stream
+    """
+    below, l = model.layers[-1], model.n_layers - 1
+    mean = below.mean(below.bias[None])[0]
+    matrix = 0.01 * stream.generator(f"weights {l}").standard_normal((below.size, top.size))
+    from_above = (matrix * top.mean(top.bias[None])[0]).sum(axis=1)
+    layers = [
+        *model.layers[:-1], below.replace(bias=below.bias - from_above),
+        top.replace(bias=top.bias - (mean[:, None] * matrix).sum(axis=0)),
+    ]  # fmt: skip
+    observed = (*model.observed, l + 1)
+    return BoltzmannMachine(layers, [*model.weights, matrix], observed=observed)
+
+
 def default_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
     """Return the learning rate that works untuned, decaying to zero (docs/decisions.md).
 
@@ -153,7 +197,7 @@ class Trainer(TrainingLoop):
 
     def _learn(self, batch, progress):
         self.step(batch, progress)
-        return batch.shape[0]
+        return _rows_of(batch).shape[0]
 
     def _close_epoch(self):
         self._check_particles()
@@ -165,6 +209,7 @@ class Trainer(TrainingLoop):
         Parameters
         ----------
         batch : array-like or states of the first layer, (n_rows, n_units)
+            Where the model observes its last layer too: a tuple of both.
         progress : float or None
             In [0, 1], for schedules and averaging. None: a stream, which has no end.
         context : Context or None
@@ -176,7 +221,7 @@ class Trainer(TrainingLoop):
         DivergedError
             If a parameter is no longer finite; the last good parameters are put back.
         """
-        batch = self.parameters.layers[0].states_of(batch, "batch")
+        batch = self._checked(batch)
         self.whole = False
         if self.n_updates % SNAPSHOT_EVERY == 0:
             self._check_particles()
@@ -200,6 +245,25 @@ class Trainer(TrainingLoop):
         self.n_updates += 1
         self.whole = True
 
+    def _checked(self, batch):
+        """Return a batch as states that kernels read, after a check."""
+        layers, observed = self.parameters.layers, self.parameters.model.observed
+        if not isinstance(batch, tuple):
+            return layers[0].states_of(batch, "batch")
+        if len(batch) != len(observed):
+            raise ValueError(
+                f"batch must hold the states of the {len(observed)} observed layers, got "
+                f"{len(batch)}"
+            )
+        batch = tuple(
+            layers[l].states_of(x, f"batch[{number}]")
+            for number, (l, x) in enumerate(zip(observed, batch, strict=True))
+        )
+        counts = [x.shape[0] for x in batch]
+        if len(set(counts)) != 1:
+            raise ValueError(f"batch must have one number of rows for all layers, got {counts}")
+        return batch
+
     def _check_particles(self):
         """Real-valued particles can run away long before a weight does."""
         particles = self.rule_state.particles
@@ -219,6 +283,13 @@ class Trainer(TrainingLoop):
         raise DivergedError(name, self.epoch + 1, self.learning_rate)
 
     def _binarized(self, batch):
+        if isinstance(batch, tuple):
+            return self._binarized(batch[0]), *batch[1:]
         grey = dense(batch)
         stream = Stream(self.stream.child("binarize").key, self.n_updates)
         return (stream.uniform(*grey.shape, BINARIZE) < grey).astype(np.uint8)
+
+
+def _rows_of(batch):
+    """Return the rows of the first layer of a batch."""
+    return batch[0] if isinstance(batch, tuple) else batch

@@ -1,12 +1,14 @@
 """scikit-learn estimators: hyper-parameters here, everything else in the core."""
 
 from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 
 __all__ = [
+    "DBM",
     "DBN",
     "RBM",
     "Autoencoder",

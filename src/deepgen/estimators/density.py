@@ -11,8 +11,9 @@ from deepgen.data import ArrayRows
 from deepgen.estimators.base import FeatureEstimator
 from deepgen.estimators.validation import in_type_of, rows_with_gaps, warn_of_grey_rows
 from deepgen.likelihood import log_partition_bracket
-from deepgen.sampling import impute, start_particles
+from deepgen.sampling import gibbs, impute, start_particles
 from deepgen.states import Particles
+from deepgen.stream import Stream
 
 
 def bracket(estimator, machine, n_chains, n_betas):
@@ -172,6 +173,39 @@ class DensityEstimator(FeatureEstimator):
         )  # fmt: skip
         completed = in_type_of(values, missing, draws if method == "draw" else means)
         return (completed, deviation) if return_std else completed
+
+
+class MachineEstimator(DensityEstimator):
+    """Mix-in around `model_`, a BoltzmannMachine: chains."""
+
+    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
+        """Draw rows by Gibbs sampling, each from a chain of its own.
+
+        Parameters
+        ----------
+        n_samples : int
+        n_sweeps : int, default 1000
+            Sweeps of each chain. Chains start from the training particles where there are any.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+            Pieces drawn with the right `first_row` equal the whole.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            uint8, or float32 for Gaussian units.
+        """
+        check_is_fitted(self)
+        check_sampling(n_samples, n_sweeps, first_row)
+        stream = Stream.from_random_state(random_state)
+        if n_samples == 0:
+            return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
+        particles = first_states(self, self.model_, n_samples, stream, first_row)
+        particles = gibbs(
+            self.model_, particles, n_sweeps, random_state=stream.child("sample"),
+            first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+        return particles[0]
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.

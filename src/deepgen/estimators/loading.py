@@ -4,6 +4,7 @@ import numpy as np
 
 from deepgen import storage
 from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
@@ -29,7 +30,7 @@ def load(path):
 
     Returns
     -------
-    RBM, DBN, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
+    RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
 
     Raises
     ------
@@ -48,10 +49,13 @@ def load(path):
     if isinstance(model, BeliefNetwork):
         _require_usable(path, _is_usable_belief_network(model))
         return _with_seed(DBN.from_model(model), extra)
-    if model.n_layers != 2:
-        raise storage.ModelFileError(f"{path}: no estimator for a model of {model.n_layers} layers")
     _require_usable(path, _is_usable(model))
-    return _with_seed(RBM.from_model(model), extra)
+    if model.n_layers == 2 and extra.get("estimator") != "DBM":
+        return _with_seed(RBM.from_model(model), extra)
+    try:
+        return _with_seed(DBM.from_model(model, extra.get("classes")), extra)
+    except ValueError as error:
+        raise storage.ModelFileError(f"{path}: no estimator for this model ({error})") from None
 
 
 def _with_seed(estimator, extra):
@@ -112,14 +116,16 @@ def _absolute_sums(weights):
 
 def _is_usable(model):
     """Tell whether no field can leave float32, and no draw the range of real-valued units."""
-    by_row, by_column = _absolute_sums(model.weights[0])
     reach = [
         LARGEST_VALUE if layer.precision is not None else layer.n_copies for layer in model.layers
     ]
-    for layer, inputs in zip(
-        model.layers, (reach[1] * by_row, reach[0] * by_column), strict=True
-    ):
-        field = np.abs(layer.bias) + inputs
+    inputs = [np.zeros(layer.size) for layer in model.layers]
+    for l, matrix in enumerate(model.weights):
+        by_row, by_column = _absolute_sums(matrix)
+        inputs[l] += reach[l + 1] * by_row
+        inputs[l + 1] += reach[l] * by_column
+    for layer, most in zip(model.layers, inputs, strict=True):
+        field = np.abs(layer.bias) + most
         if not field.max() < np.finfo(np.float32).max:
             return False
         if layer.precision is not None and layer is model.layers[0]:

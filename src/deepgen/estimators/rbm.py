@@ -18,11 +18,11 @@ from deepgen.estimators.validation import (
 from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
-from deepgen.sampling import gibbs, update_layer
+from deepgen.sampling import update_layer
 from deepgen.stream import Stream
 
 
-class RBM(density.DensityEstimator, BaseEstimator):
+class RBM(density.MachineEstimator, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
     ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
@@ -282,35 +282,6 @@ class RBM(density.DensityEstimator, BaseEstimator):
                 X, visible, lambda v: exact_log_likelihood(model, v, log_partition=bracket.value)
             )
         return -self.free_energy(X) - bracket.value
-
-    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
-        """Draw rows by Gibbs sampling, each from a chain of its own.
-
-        Parameters
-        ----------
-        n_samples : int
-        n_sweeps : int, default 1000
-            Sweeps of each chain. Chains start from the training particles where there are any.
-        random_state : int, RandomState, Generator or None
-        first_row : int, default 0
-            Pieces drawn with the right `first_row` equal the whole.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            uint8, or float32 for Gaussian units.
-        """
-        check_is_fitted(self)
-        density.check_sampling(n_samples, n_sweeps, first_row)
-        stream = Stream.from_random_state(random_state)
-        if n_samples == 0:
-            return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
-        particles = density.first_states(self, self.model_, n_samples, stream, first_row)
-        particles = gibbs(
-            self.model_, particles, n_sweeps, random_state=stream.child("sample"),
-            first_row=first_row, n_threads=self.n_threads,
-        )  # fmt: skip
-        return particles[0]
 
     # --- files --------------------------------------------------------------------------------
 

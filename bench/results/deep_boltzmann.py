@@ -1,0 +1,109 @@
+"""What the tables of deep Boltzmann machines share: training that goes on, and what is measured."""
+
+import numpy as np
+
+import deepgen as dg
+from bench.results.data import binary_mnist
+from bench.results.stacks import fitted
+
+COLUMNS = (
+    "model", "published test", "train", "test", "test, at log Z's upper end",
+    "importance weighted", "bound's gap", "without upper layers", "log Z", "largest weights",
+    "q (1 - q)", "s to train",
+)  # fmt: skip
+NOTES = [
+    "Nats a row. Variational lower bound by mean field at the value of the bracket of log Z; train: "
+    "the first 10,000 rows of one fixed stochastic binarization; test: mean over five "
+    "binarizations of the test rows (standard deviation). Importance weighted: 100 draws of the "
+    "odd layers from the mean-field posterior, the even ones summed out, the first binarization. "
+    "*Gap*: log p(v) by AIS of the model with v clamped, minus the bound, mean over 100 test rows, "
+    "ten of each class (published for two layers: 0.49). AIS: 100 chains and 14,501 temperatures "
+    "each way (quick: 3,001), the larger parity of layers summed out.",
+    "",
+    "*Without upper layers*: log-likelihood of the RBM that is left when the weights above the "
+    "first hidden layer are zero: where it equals the bound, upper layers are idle. Largest "
+    "absolute weights by matrix and the mean of q (1 - q) by hidden layer tell the same. Particles "
+    "are the training particles of the bracket's reverse runs.",
+]
+
+
+def trained(store, estimator, digits):
+    """Return (estimator, seconds) after training on grey rows, bits drawn at each presentation."""
+    grey = digits.grey / np.float32(255.0)
+    return fitted(store, "dbm", estimator, grey)
+
+
+def rows_of(store, quick, estimator, published):
+    """Yield the row of one model.
+
+    Parameters
+    ----------
+    store : Store
+    quick : bool
+    estimator : DBM
+    published : str
+    """
+    digits = binary_mnist()
+    dbm, seconds = trained(store, estimator, digits)
+    found = store.once("bounds", lambda: bounds(dbm.model_, digits, quick))
+    weights = ", ".join(f"{np.abs(w).max():.2f}" for w in dbm.model_.weights)
+    test, spread = np.mean(found["test"]), np.std(found["test"], ddof=1)
+    sizes = "-".join(str(layer.size) for layer in dbm.model_.layers)
+    yield (
+        f"{sizes}, {estimator.n_epochs} epochs", published, f"{found['train']:.2f}",
+        f"{test:.2f} ({spread:.2f})", f"{test + found['value'] - found['upper']:.2f}",
+        f"{found['weighted']:.2f}", f"{found['gap']:.2f}", f"{found['lower_alone']:.2f}",
+        f"{found['value']:.2f} ({found['lower']:.2f} to {found['upper']:.2f})", weights,
+        ", ".join(f"{v:.3f}" for v in found["variances"]), f"{seconds:.0f}",
+    )  # fmt: skip
+
+
+def log_partition(model, quick, base):
+    """Return the bracket of log Z as plain data."""
+    bracket = dg.log_partition_bracket(
+        model, n_betas=3_000 if quick else None, base=base, exact=False, random_state=0
+    )
+    return {name: getattr(bracket, name) for name in ("lower", "value", "upper")}
+
+
+def bounds(model, digits, quick):
+    """Return what the table says of a model."""
+    base = dg.base_rates(model, digits.train)
+    log_z = log_partition(model, quick, base)
+    z = log_z["value"]
+    lower = dg.BoltzmannMachine(model.layers[:2], model.weights[:1])
+    lower_z = log_partition(lower, quick, base)["value"]
+    means = dg.mean_field(model, [digits.tests[0][:1000], *[None] * (model.n_layers - 1)]).means
+    return log_z | {
+        "train": mean_bound(model, digits.train[:10_000], z),
+        "test": [mean_bound(model, test, z) for test in digits.tests],
+        "weighted": float(
+            dg.importance_weighted_bound(
+                model, digits.tests[0], log_partition=z, n_draws=20 if quick else 100,
+                random_state=0,
+            ).mean()
+        ),
+        "gap": gap(model, digits.tests[0], 20 if quick else 100),
+        "lower_alone": float(-dg.free_energy(lower, digits.tests[0]).mean()) - lower_z,
+        "variances": [float((m * (1.0 - m)).mean()) for m in means[1:]],
+    }  # fmt: skip
+
+
+def mean_bound(model, X, log_z):
+    """Return the mean of the variational bound over rows."""
+    return float(dg.variational_bound(model, X, log_partition=log_z).mean())
+
+
+def gap(model, X, n_rows):
+    """Return the mean of log p(v) by annealing minus the bound, over the first rows.
+
+    log p*(v) is the log weight of v and log Z of the machine that is left when v is clamped.
+    """
+    rows = X[:n_rows]
+    bound = dg.variational_bound(model, rows, log_partition=0.0)
+    true = []
+    for row in rows:
+        rest, constant = dg.conditional_model(model, {0: row})
+        found = dg.ais(rest, n_chains=50, n_betas=500, random_state=0)
+        true.append(constant + found.value)
+    return float(np.mean(true - bound))
