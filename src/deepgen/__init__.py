@@ -13,6 +13,7 @@ from deepgen import datasets
 from deepgen._version import __version__
 from deepgen.callbacks import CSVLog, EarlyStopping, ReduceLearningRate
 from deepgen.checkpoints import Checkpoint
+from deepgen.composition import compose
 from deepgen.config import show_config
 from deepgen.context import Context
 from deepgen.errors import DivergedError, ModelFileError
@@ -138,6 +139,7 @@ __all__ = [
     "ais",
     "base_rates",
     "child_seed",
+    "compose",
     "datasets",
     "encoder",
     "exact_log_likelihood",

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from deepgen.checks import real_array, shown
 from deepgen.phases import column_moments
-from deepgen.states import as_states, checked_csr, dense
+from deepgen.states import CompressedRows, as_states, checked_csr, dense
 from deepgen.stream import SHUFFLE
 
 # Rows are shuffled in blocks of this many: memory does not grow with the data, and disks are
@@ -169,6 +169,39 @@ class IterableRows:
                     pending.append(taken.copy())  # the source may fill the same buffer again
         if pending:
             yield pending
+
+
+class DoubledRows:
+    """Rows times two, batch by batch: the data of a layer of two tied copies.
+
+    Parameters
+    ----------
+    rows : ArrayRows, IterableRows or FeatureRows
+    """
+
+    def __init__(self, rows):
+        self.rows, self.n_rows, self.n_columns = rows, rows.n_rows, rows.n_columns
+
+    def pieces(self, *stream):
+        """Yield the rows in order; `stream` is for rows that are drawn."""
+        return map(doubled, self.rows.pieces(*stream))
+
+    def chunks(self, size):
+        """Yield the rows in order, `size` at a time."""
+        return map(doubled, self.rows.chunks(size))
+
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield one epoch in the order that the rows themselves would have."""
+        return map(doubled, self.rows.batches(batch_size, stream, skip=skip))
+
+
+def doubled(states):
+    """Return states times two, in the form that they have."""
+    if isinstance(states, CompressedRows):
+        return CompressedRows(2.0 * states.values, states.indices, states.starts, states.n_columns)
+    if states.dtype == np.uint8:  # what no unit can take must not become 0 by overflow
+        return 2 * np.minimum(states, 127)
+    return 2.0 * states
 
 
 def _column_names(batch):

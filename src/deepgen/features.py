@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepgen.data import ArrayRows
+from deepgen.data import ArrayRows, DoubledRows
 from deepgen.passes import Site
 from deepgen.sampling import update_layer
 from deepgen.stream import DATA, Stream
@@ -16,7 +16,7 @@ class FeatureRows:
 
     Parameters
     ----------
-    rows : ArrayRows, IterableRows or FeatureRows
+    rows : ArrayRows, IterableRows, DoubledRows or FeatureRows
         What the machine reads.
     machine : BoltzmannMachine
     level : int, default 0
@@ -29,7 +29,7 @@ class FeatureRows:
     def __init__(self, rows, machine, level=0, *, drawn=False, n_threads=None):
         self.rows, self.machine, self.level = rows, machine, level
         self.drawn, self.n_threads = drawn, n_threads
-        self.n_columns = machine.layers[1].size
+        self.n_rows, self.n_columns = rows.n_rows, machine.layers[1].size
 
     def _features(self, states, stream, first_row):
         # The place of a row in an epoch's order is a function of the row and the epoch: a draw
@@ -50,10 +50,8 @@ class FeatureRows:
             None: one of these rows' own; draws are the same each time.
         """
         stream, first_row = stream or Stream.from_random_state(0), 0
-        below = self.rows.pieces(stream) if isinstance(self.rows, FeatureRows) else (
-            self.rows.pieces()
-        )  # fmt: skip
-        for states in below:
+        below = (stream,) if _are_features(self.rows) else ()
+        for states in self.rows.pieces(*below):
             yield self._features(states, stream, first_row)
             first_row += states.shape[0]
 
@@ -65,8 +63,14 @@ class FeatureRows:
             first_row += states.shape[0]
 
 
+def _are_features(rows):
+    return isinstance(rows.rows if isinstance(rows, DoubledRows) else rows, FeatureRows)
+
+
 def _can_be_kept(rows):
     """Tell whether features are the same, and shuffled in the same order, if they are kept."""
+    if isinstance(rows, DoubledRows):
+        return _can_be_kept(rows.rows)
     if isinstance(rows, FeatureRows):
         return not rows.drawn and _can_be_kept(rows.rows)
     return isinstance(rows, ArrayRows)

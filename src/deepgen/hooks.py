@@ -42,7 +42,7 @@ def callbacks_for(callbacks, trainer):
 
 def reads_data(trainer):
     """Tell whether a run is that of a machine whose visible units are the data's columns."""
-    return isinstance(trainer.parameters, Parameters) and not trainer.labels.get("layer")
+    return isinstance(trainer.parameters, Parameters) and trainer.reads_data
 
 
 class Hooks:

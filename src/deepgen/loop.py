@@ -145,6 +145,8 @@ class TrainingLoop(ABC):
         settings that it must agree with, finished layers of a stack. The run does not read it.
     labels : dict
         Plain data that each line of the history gets: in a stack the number of the layer.
+    reads_data : bool
+        Whether rows of the data are what the run reads; callbacks that watch some ask for it.
     """
 
     def __init__(self, parameters, optimizer, schedule, *, stream, batch_size, n_threads):
@@ -155,7 +157,7 @@ class TrainingLoop(ABC):
         self.history = []
         self.learning_rate, self.rate_scale = float(schedule(0.0)), 1.0
         self.whole, self.stopped, self.finished = True, False, False
-        self.frame, self.labels = {}, {}
+        self.frame, self.labels, self.reads_data = {}, {}, True
         self._n_rows, self._seconds = 0, 0.0  # of the epoch that has begun
         self._good = self.parameters.snapshot()
         self._before = None  # what the reports of an epoch may change, as it was before them

@@ -1,12 +1,15 @@
 """Greedy pretraining: learn a layer, freeze it, treat its features as data."""
 
+import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from deepgen import model_forms
 from deepgen.checks import check_flag, check_integer, shown
-from deepgen.data import survey
+from deepgen.composition import copies_in, single, tied_copies
+from deepgen.data import DoubledRows, survey
 from deepgen.features import FeatureRows, kept
 from deepgen.hooks import callbacks_for
 from deepgen.models import BoltzmannMachine
@@ -54,6 +57,10 @@ class Pretraining:
         ones start with small random weights. All of these must be binary. Particles of PCD, where
         both machines have them, start as those of the machine below. The lowest layer has
         nothing below and starts as always.
+    binarize : bool, default False
+        For rows that are grey values: draw their bits anew at each presentation to the lowest
+        machine. The features that those above read are of the grey values, as in the code of
+        Salakhutdinov & Hinton (2009).
     """
 
     n_epochs: int | None = 10
@@ -63,6 +70,7 @@ class Pretraining:
     batch_size: int = 100
     features: str = "means"
     transposed: bool = False
+    binarize: bool = False
 
     def __post_init__(self):
         if self.n_epochs is not None:
@@ -79,13 +87,13 @@ class Pretraining:
         if not isinstance(self.features, str) or self.features not in ("means", "samples"):
             raise ValueError(f"features must be 'means' or 'samples', got {shown(self.features)}")
         check_flag(self.transposed, "transposed")
+        check_flag(self.binarize, "binarize")
 
-    def schedule(self, layers, *, turned_over=False):
-        """Return the learning rate of a machine of these layers."""
+    def schedule(self, layers, *, factor=1.0):
+        """Return the learning rate of a machine of these layers: `factor` times the usual one."""
         if self.learning_rate is not None:
             return as_schedule(self.learning_rate)
-        usual = default_schedule(layers, self.batch_size)
-        return Linear(RATE_TURNED_OVER * usual.start, 0.0) if turned_over else usual
+        return Linear(factor * default_schedule(layers, self.batch_size).start, 0.0)
 
     def stream_schedule(self, layers, n_rows):
         """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
@@ -123,7 +131,7 @@ def is_greedy(settings):
     return all(isinstance(part, Pretraining) for part in parts)
 
 
-def check_layers(layers, settings):
+def check_layers(layers, settings, *, tied=False):
     """Raise ValueError where layers cannot be stacked with these settings, before any work.
 
     Parameters
@@ -132,7 +140,20 @@ def check_layers(layers, settings):
         Sized, bottom first.
     settings : sequence of Pretraining
         One for each machine.
+    tied : bool, default False
+        Whether machines have tied copies.
     """
+    binary = isinstance(layers[0], Binary) and layers[0].n_copies == 1
+    if settings[0].binarize and not binary:
+        raise ValueError(
+            f"binarize needs binary visible units, which grey values can be bits of, got "
+            f"{layers[0]!r}; leave binarize out"
+        )
+    if tied and any(each.transposed for each in settings[1:]):
+        raise ValueError(
+            "transposed is the start of a belief network's machine, which has no tied copies; "
+            "leave it out for a deep Boltzmann machine"
+        )
     for l in range(1, len(layers) - 1):
         if not settings[l].transposed:
             continue
@@ -198,6 +219,10 @@ def _first_machine(visible, hidden, moments, stream):
     return initial_model(visible, hidden, mean, variance, n_rows, stream)
 
 
+def _kinds(layers):
+    return [(type(units), units.size, units.n_copies) for units in layers]
+
+
 class StackTrainer:
     """A greedy run from the bottom up: finished machines, and the run of the next one.
 
@@ -218,6 +243,11 @@ class StackTrainer:
     frame : dict or None
         What checkpoints keep around the run (:attr:`deepgen.loop.TrainingLoop.frame`); the
         finished machines are added to it as ``"stack"``.
+    tied : bool, default False
+        Train machines that :func:`deepgen.compose` makes a deep Boltzmann machine of, with tied
+        copies (:func:`deepgen.composition.tied_copies`). `layers` are those of that model, `rows`
+        and `moments` its data; what a layer of two copies reads is doubled here, and features
+        are of one copy. Default rates are divided by the numbers of copies.
     n_threads : int or None
 
     Attributes
@@ -229,16 +259,23 @@ class StackTrainer:
     """
 
     def __init__(
-        self, rows, layers, settings, *, moments=None, random_state=None, frame=None,
+        self, rows, layers, settings, *, moments=None, random_state=None, frame=None, tied=False,
         n_threads=None,
     ):  # fmt: skip
         self.layers, self.n_threads = list(layers), n_threads
         self.settings = settings_by_layer(settings, len(self.layers) - 1)
-        check_layers(self.layers, self.settings)
+        check_layers(self.layers, self.settings, tied=tied)
         self.seed, self._frame, self._callbacks = seed_of(random_state), frame or {}, ()
-        self._rows = rows
+        self._copies, self._pairs = [(1, 1)] * len(self.settings), list(pairwise(self.layers))
+        if tied:
+            self._copies, self._pairs = copies_in(self.layers), tied_copies(self.layers)
         self._moments = moments or survey(rows, self.layers[0], n_threads=n_threads)
-        self._start([], rows)
+        if tied:  # the precision that one copy of Gaussian units has is known with the data
+            n_rows, mean, variance = self._moments
+            fitted = self.layers[0].fitted_to(mean, variance, n_rows)
+            self._pairs = tied_copies([fitted, *self.layers[1:]])
+        self._rows = self._read_by(0, rows)
+        self._start([], self._rows)
 
     @property
     def n_rows(self):
@@ -284,10 +321,9 @@ class StackTrainer:
             If they are none of such a run.
         """
         machines = [model_forms.from_tree(tree) for tree in state["stack"]]
-        sizes = [units.size for units in self.layers]
         fitting = len(machines) < len(self.settings) and all(
             isinstance(machine, BoltzmannMachine)
-            and [units.size for units in machine.layers] == sizes[l : l + 2]
+            and _kinds(machine.layers) == _kinds(self._pairs[l])
             for l, machine in enumerate(machines)
         )
         if not fitting:
@@ -314,8 +350,20 @@ class StackTrainer:
     def _features(self, data, machine, l):
         """Return what machine `l + 1` reads."""
         drawn = self.settings[l + 1].features == "samples"
-        rows = FeatureRows(data, machine, l, drawn=drawn, n_threads=self.n_threads)
-        return kept(rows, self.n_rows)
+        visible, hidden = machine.layers
+        one_copy = machine.replace(layers=[visible, single(hidden, self._copies[l][1])])
+        rows = FeatureRows(data, one_copy, l, drawn=drawn, n_threads=self.n_threads)
+        return self._read_by(l + 1, kept(rows, self.n_rows))
+
+    def _read_by(self, l, rows):
+        """Return rows as the visible layer of machine `l` takes them."""
+        return DoubledRows(rows) if self._copies[l][0] == 2 else rows
+
+    def _first_moments(self):
+        """Return the moments of what the lowest machine reads."""
+        n_rows, mean, variance = self._moments
+        n_copies = self._copies[0][0]
+        return n_rows, n_copies * mean, n_copies**2 * variance
 
     def _start(self, machines, data, history=(), particles=None):
         """Make the run of the machine above `machines`; nothing is changed if that fails.
@@ -323,23 +371,29 @@ class StackTrainer:
         `particles` are those of the uppermost of `machines`.
         """
         l = len(machines)
-        visible, hidden, settings = self.layers[l], self.layers[l + 1], self.settings[l]
-        moments = self._moments if l == 0 else survey(data, visible, n_threads=self.n_threads)
+        (visible, hidden), settings = self._pairs[l], self.settings[l]
+        moments = (
+            survey(data, visible, n_threads=self.n_threads) if l else self._first_moments()
+        )  # fmt: skip
         stream = Stream.from_random_state(child_seed(self.seed, l))
         model = usual = _first_machine(visible, hidden, moments, stream)
         turned = l > 0 and settings.transposed
         if turned:
             model = turned_over(usual, machines[-1])
+        # with copies, each change of a weight counts as often as there are pairs of them
+        factor = RATE_TURNED_OVER if turned else 1.0 / math.prod(self._copies[l])
         trainer = Trainer(
             model, settings.rule, settings.optimizer,
-            settings.schedule(model.layers, turned_over=turned), stream=stream,
-            batch_size=settings.batch_size, n_threads=self.n_threads,
+            settings.schedule(model.layers, factor=factor), stream=stream,
+            batch_size=settings.batch_size, binarize=settings.binarize and l == 0,
+            n_threads=self.n_threads,
         )  # fmt: skip
         if turned:  # (a run that is restored gets that of its checkpoint)
             trainer.rule_state = _state_turned_over(
                 settings.rule, usual, model, stream.child("rule"), particles
             )
         trainer.history, trainer.labels = list(history), {"layer": l}
+        trainer.reads_data = l == 0 and self._copies[0][0] == 1
         trainer.frame = {**self._frame, "stack": [model_forms.as_tree(m) for m in machines]}
         trainer.attach(callbacks_for(self._callbacks, trainer))
         self.machines, self.trainer, self._data = machines, trainer, data
@@ -375,7 +429,8 @@ class StackStream:
         self.trainers = [
             Trainer(
                 machine, each.rule, each.optimizer, each.stream_schedule(machine.layers, 1),
-                stream=Stream.from_random_state(child_seed(seed, l)), n_threads=n_threads,
+                stream=Stream.from_random_state(child_seed(seed, l)),
+                binarize=each.binarize and l == 0, n_threads=n_threads,
             )
             for l, (machine, each) in enumerate(zip(machines, self.settings, strict=True))
         ]  # fmt: skip
@@ -454,14 +509,18 @@ class StackStream:
         return draws if drawn else means
 
 
-def pretrain(rows, layers, settings, *, random_state=None, n_threads=None, callbacks=()):
+def pretrain(
+    rows, layers, settings, *, random_state=None, tied=False, n_threads=None, callbacks=()
+):
     """Train a stack of two-layer machines from the bottom up; see :class:`StackTrainer`.
 
     Returns
     -------
     list of BoltzmannMachine
     """
-    run = StackTrainer(rows, layers, settings, random_state=random_state, n_threads=n_threads)
+    run = StackTrainer(
+        rows, layers, settings, random_state=random_state, tied=tied, n_threads=n_threads
+    )
     run.attach(callbacks)
     run.fit()
     return run.stack()

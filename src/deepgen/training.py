@@ -134,14 +134,16 @@ class Trainer(TrainingLoop):
     stream : Stream
     batch_size : int
     binarize : bool, default False
-        Draw binary states from grey values afresh at each presentation.
+        Draw binary states from grey values afresh at each presentation. Tied copies of a unit get
+        one state, because they are copies of one pixel.
     n_threads : int or None
 
     Attributes
     ----------
     rule_state : RuleState
         Particles and offsets.
-    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame, labels
+    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame, labels,
+    reads_data
         See :class:`~deepgen.loop.TrainingLoop`.
     """
 
@@ -285,9 +287,11 @@ class Trainer(TrainingLoop):
     def _binarized(self, batch):
         if isinstance(batch, tuple):
             return self._binarized(batch[0]), *batch[1:]
-        grey = dense(batch)
+        n_copies = self.parameters.layers[0].n_copies
+        grey = dense(batch) / n_copies
         stream = Stream(self.stream.child("binarize").key, self.n_updates)
-        return (stream.uniform(*grey.shape, BINARIZE) < grey).astype(np.uint8)
+        drawn = stream.uniform(*grey.shape, BINARIZE) < grey
+        return n_copies * drawn.astype(np.uint8)
 
 
 def _rows_of(batch):
