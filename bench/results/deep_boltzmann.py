@@ -12,8 +12,8 @@ COLUMNS = (
     "q (1 - q)", "s to train",
 )  # fmt: skip
 NOTES = [
-    "Nats a row. Variational lower bound by mean field at the value of the bracket of log Z; train: "
-    "the first 10,000 rows of one fixed stochastic binarization; test: mean over five "
+    "Nats a row. Variational lower bound by mean field at the value of the bracket of log Z; "
+    "train: the first 10,000 rows of one fixed stochastic binarization; test: mean over five "
     "binarizations of the test rows (standard deviation). Importance weighted: 100 draws of the "
     "odd layers from the mean-field posterior, the even ones summed out, the first binarization. "
     "*Gap*: log p(v) by AIS of the model with v clamped, minus the bound, mean over 100 test rows, "

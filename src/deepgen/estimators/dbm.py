@@ -12,9 +12,10 @@ from deepgen import checkpoints, storage
 from deepgen.checks import check_flag, check_integer, shown
 from deepgen.composition import compose
 from deepgen.data import ArrayRows, PairedRows, check_rule, is_iterable_of_batches, survey
+from deepgen.errors import ModelFileError
 from deepgen.estimators import running, streaming
 from deepgen.estimators.deep_boltzmann import DeepBoltzmannEstimator
-from deepgen.estimators.networks import setting, stack_of
+from deepgen.estimators.networks import setting
 from deepgen.estimators.settings import (
     check_callbacks,
     check_common,
@@ -23,7 +24,7 @@ from deepgen.estimators.settings import (
     visible_units,
 )
 from deepgen.estimators.validation import labels_of, rows_to_learn
-from deepgen.model_forms import as_tree
+from deepgen.model_forms import as_tree, from_tree
 from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, as_schedule
 from deepgen.rules import CD, PCD, MeanFieldPCD
@@ -416,12 +417,12 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         if is_greedy(self.pretrained):
             trees = frame["stack"]
             if isinstance(trees, list) and len(trees) == len(layers) - 1:
-                stack = stack_of(trees, resume)
+                start = _composed(trees, layers, resume)
             else:
                 greedy = self._greedy(rows, layers, found, frame, resume, state)
-                stack, history, state = greedy.stack(), greedy.history, None
-            frame["stack"] = [as_tree(machine) for machine in stack]
-            start = compose(stack, layers=layers)
+                history, state, stack = greedy.history, None, greedy.stack()
+                frame["stack"] = [as_tree(machine) for machine in stack]
+                start = compose(stack, layers=layers)
         stream = Stream.from_random_state(child_seed(seed, "joint"))
         model = self._first_model(layers, start, found.moments, targets, stream)
         run = self._trainer_of(model, self._schedule(model.layers), stream)
@@ -531,6 +532,14 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         dbm._particles = dbm._trainer = dbm._bracket = None
         dbm._score_seed = 0
         return dbm
+
+
+def _composed(trees, layers, path):
+    """Return the model that the finished machines of a checkpoint make."""
+    try:
+        return compose([from_tree(tree) for tree in trees], layers=layers)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{path}: damaged (no pretrained machines: {error})") from None
 
 
 def _joined(X, targets):

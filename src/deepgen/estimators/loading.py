@@ -30,7 +30,8 @@ def load(path):
 
     Returns
     -------
-    RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or DeepRegressor
+    RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or
+    DeepRegressor
 
     Raises
     ------

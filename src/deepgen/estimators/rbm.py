@@ -19,7 +19,6 @@ from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rules import as_rule
 from deepgen.sampling import update_layer
-from deepgen.stream import Stream
 
 
 class RBM(density.MachineEstimator, BaseEstimator):
