@@ -41,6 +41,7 @@ from deepgen.models import (
     BoltzmannMachine,
     Network,
     NetworkLayer,
+    conditional_model,
 )
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
@@ -135,6 +136,7 @@ __all__ = [
     "ais",
     "base_rates",
     "child_seed",
+    "conditional_model",
     "datasets",
     "encoder",
     "exact_log_likelihood",
