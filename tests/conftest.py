@@ -131,6 +131,14 @@ def twin(model):
             [weights.astype(np.float64) for weights in model.weights])
 
 
+def exact_particles(model, n_rows, seed):
+    """Particles drawn exactly from the model."""
+    states = exact.sample(*twin(model), n_rows, np.random.default_rng(seed))
+    return dg.Particles(
+        [x.astype(layer.state_dtype) for x, layer in zip(states, model.layers, strict=True)]
+    )
+
+
 def twin_belief(network):
     """The float64 twin of a belief network."""
     directed = [

@@ -369,21 +369,23 @@ def annealed_precision(base_precision, precision, beta):
     return (1.0 - row_beta(beta)) * base_precision + row_beta(beta) * precision
 
 
-def annealed_log_weight(layers, weights, base, v, beta):
-    """log p*_beta(v) of a two-layer model; `base` two layers of independent units."""
-    visible, hidden = layers
-    v = float64(v)
-    total = (annealed_field(base[0].bias, visible.bias, beta) * v).sum(axis=1)
-    if visible.kind == "gaussian":
-        precision = annealed_precision(base[0].precision, visible.precision, beta)
-        total = total - (precision * v**2 / 2.0).sum(axis=1)
-    hidden_field = field(layers, weights, [v, None], 1)
-    hidden_field = annealed_field(base[1].bias, hidden_field, beta)
-    precision = None
-    if hidden.kind == "gaussian":
-        precision = annealed_precision(base[1].precision, hidden.precision, beta)
-    hidden_part = log_normalizer(hidden, hidden_field, precision=precision)
-    return total + log_base_measure(visible, v) + hidden_part
+def annealed_log_weight(layers, weights, base, states, beta, kept=0):
+    """log p*_beta of the states of layers kept, kept + 2, ...; the others are summed out."""
+    total = 0.0
+    for l, (layer, start) in enumerate(zip(layers, base, strict=True)):
+        precision = None
+        if layer.kind == "gaussian":
+            precision = annealed_precision(start.precision, layer.precision, beta)
+        if l % 2 != kept:
+            own = annealed_field(start.bias, field(layers, weights, states, l), beta)
+            total = total + log_normalizer(layer, own, precision=precision)
+            continue
+        x = float64(states[l])
+        total = total + (annealed_field(start.bias, layer.bias, beta) * x).sum(axis=1)
+        total = total + log_base_measure(layer, x)
+        if precision is not None:
+            total = total - (precision * x**2 / 2.0).sum(axis=1)
+    return total
 
 
 def base_log_partition(base):

@@ -347,6 +347,7 @@ ARGUMENTS = [
           lambda v: dg.gibbs(v, particles()), lambda v: dg.free_energy(v, X),
           dg.exact_log_partition, lambda v: dg.exact_log_likelihood(v, X), dg.ais,
           lambda v: dg.reverse_ais(v, particles()), dg.base_rates, dg.log_partition_bracket,
+          lambda v: dg.conditional_model(v, {0: X[0]}),
           lambda v: dg.pseudo_log_likelihood(v, X), dg.Trajectory,
           lambda v: dg.Trajectory(model(), 3, random_state=0).advance(v, 2))],
     *[(r"particles(\[.\])? must", call,
@@ -390,6 +391,14 @@ ARGUMENTS = [
       "NaN": [0.0, np.nan, 1.0]}),
     ("base must be", lambda v: dg.ais(model(), n_betas=3, base=v),
      {**OBJECT, "size": dg.Binary(5)}),
+    *[("summed_out must be", call, {**OBJECT, "both": "both", "list": ["odd"]})
+      for call in (
+          lambda v: dg.ais(model(), n_betas=3, summed_out=v),
+          lambda v: dg.reverse_ais(model(), particles(), n_betas=3, summed_out=v))],
+    ("states must be a dict", lambda v: dg.conditional_model(model(), v),
+     {"x": "text", "None": None, "vector": X[0], "beyond": {2: X[0]}, "name": {"v": X[0]}}),
+    (r"states\[0\] (must|is)", lambda v: dg.conditional_model(model(), {0: v}),
+     {**VECTORS, "row": X[:1], "grey": X[0] * 0.5, "7": X[0] * 7, "NaN": X[0] * np.nan}),
     ("n_sweeps must be", lambda v: dg.reverse_ais(model(), particles(), n_betas=3, n_sweeps=v),
      {**INTEGER, "-1": -1}),
     ("exact must be", lambda v: dg.log_partition_bracket(model(), exact=v), {"x": "text", "1": 1}),

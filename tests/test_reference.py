@@ -575,7 +575,7 @@ def test_annealed_model_is_the_model_of_interpolated_parameters(visible, hidden)
     base = [make_layer(visible, rng), make_layer(hidden, rng)]
     v = draw_rows(layers[0], 5, rng)
     beta = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-    found = ref.annealed_log_weight(layers, weights, base, v, beta)
+    found = ref.annealed_log_weight(layers, weights, base, [v, None], beta)
     for row, b in enumerate(beta):
         between = []
         for start, end in zip(base, layers, strict=True):
@@ -588,13 +588,39 @@ def test_annealed_model_is_the_model_of_interpolated_parameters(visible, hidden)
     np.testing.assert_allclose(-found[-1:], ref.free_energy(layers, weights, v[-1:]), **ROUNDING)
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+@pytest.mark.parametrize("kinds", [("gaussian", "binary", "copies"),
+                                   ("softmax", "binary", "gaussian", "binary")])  # fmt: skip
+def test_annealed_log_weight_sums_the_other_parity_out(kinds, kept):
+    """Catches a layer that is left out or counted twice, and fields of one neighbour only."""
+    layers, weights, rng = make_model(kinds, 27)
+    base = [make_layer(kind, rng) for kind in kinds]
+    states = [draw_rows(layer, 4, rng) for layer in layers]
+    for beta in (0.0, 0.4, 1.0):
+        found = ref.annealed_log_weight(layers, weights, base, states, beta, kept)
+        between = []
+        for start, end in zip(base, layers, strict=True):
+            layer = replace(start, bias=(1 - beta) * start.bias + beta * end.bias)
+            if layer.kind == "gaussian":
+                layer.log_precision = np.log((1 - beta) * start.precision + beta * end.precision)
+            between.append(layer)
+        expected = [
+            exact.log_partition(
+                between, [beta * w for w in weights],
+                clamped={l: states[l][row] for l in range(kept, len(kinds), 2)},
+            )
+            for row in range(4)
+        ]  # fmt: skip
+        np.testing.assert_allclose(found, expected, **ROUNDING)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_base_log_partition_sums_the_base(kind):
     """Catches an AIS base whose log Z leaves the hidden layer out."""
     layers, weights, rng = make_model((kind, "copies"), 23)
     base = [make_layer(kind, rng), make_layer("copies", rng)]
     v, log_volume = points(layers[0])
-    found = ref.annealed_log_weight(layers, weights, base, v, 0.0) + log_volume
+    found = ref.annealed_log_weight(layers, weights, base, [v, None], 0.0) + log_volume
     np.testing.assert_allclose(ref.base_log_partition(base), ref.log_sum_exp(found), **ROUNDING)
 
 

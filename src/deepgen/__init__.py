@@ -42,6 +42,7 @@ from deepgen.models import (
     BoltzmannMachine,
     Network,
     NetworkLayer,
+    conditional_model,
 )
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
@@ -140,6 +141,7 @@ __all__ = [
     "base_rates",
     "child_seed",
     "compose",
+    "conditional_model",
     "datasets",
     "encoder",
     "exact_log_likelihood",

@@ -83,10 +83,27 @@ def annealed_layers(model, base):
     return layers, log_base
 
 
-def _slope(model, base, states):
-    """d log p*_beta / d beta that even layers add by themselves, by row."""
+def first_kept(model, summed_out=None):
+    """Return 0 where annealing keeps states of the even layers, 1 where of the odd ones.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    summed_out : "odd", "even" or None
+        See :func:`ais`.
+    """
+    if summed_out is None:
+        even, odd = (sum(layer.size for layer in model.layers[first::2]) for first in (0, 1))
+        summed_out = "even" if model.n_layers > 2 and even > odd else "odd"
+    if not isinstance(summed_out, str) or summed_out not in ("odd", "even"):
+        raise ValueError(f"summed_out must be 'odd', 'even' or None, got {shown(summed_out)}")
+    return 1 if summed_out == "even" else 0
+
+
+def _slope(model, base, states, kept):
+    """d log p*_beta / d beta that kept layers add by themselves, by row."""
     total = np.zeros(states[0].shape[0])
-    for l in range(0, model.n_layers, 2):
+    for l in range(kept, model.n_layers, 2):
         x = states[l].astype(np.float32)
         total += (x * (model.layers[l].bias - base[l].bias)).sum(axis=1, dtype=np.float64)
         if model.layers[l].precision is not None:
@@ -95,10 +112,11 @@ def _slope(model, base, states):
     return total
 
 
-def anneal(model, base, states, betas, site, n_threads):
-    """Move states of the even layers along `betas`; return the log weights by row, and the states.
+def anneal(model, base, states, betas, site, n_threads, kept=0):
+    """Move states along `betas`; return the log weights by row, and the states.
 
-    Odd layers are summed out of the weights; they are drawn from the fields of that same pass.
+    The weights are those of layers `kept`, `kept` + 2, and so on. The others are summed out; they
+    are drawn from the fields of that same pass.
     """
     n = states[0].shape[0]
     log_weights = np.zeros(n)
@@ -108,11 +126,11 @@ def anneal(model, base, states, betas, site, n_threads):
     for step in range(1, len(betas)):
         tools = {"workspace": workspace, "n_threads": governor.next()}
         old, new = np.float32(betas[step - 1]), np.float32(betas[step])
-        log_weights += (float(new) - float(old)) * _slope(model, base, states)
+        log_weights += (float(new) - float(old)) * _slope(model, base, states, kept)
         context = Context(beta=np.full(n, new), base=base)
         here = Site(stream.advanced(step), kind, first_row)
         before = np.full(n, old)
-        for l in range(1, model.n_layers, 2):
+        for l in range(1 - kept, model.n_layers, 2):
             draws = np.empty((n, model.layers[l].size), model.layers[l].state_dtype)
             conditional_pass(
                 model.chain, l, states, context.fields(l), sample=draws,
@@ -121,7 +139,7 @@ def anneal(model, base, states, betas, site, n_threads):
             )  # fmt: skip
             states[l] = draws
         if step < len(betas) - 1:
-            for l in range(0, model.n_layers, 2):
+            for l in range(kept, model.n_layers, 2):
                 _, states[l] = update_layer(model, l, states, context=context, site=here, **tools)
         governor.done()
     return log_weights, states
@@ -163,7 +181,10 @@ def mean_reverse_weight(log_weights, log_base):
     )
 
 
-def ais(model, *, n_chains=100, n_betas=None, base=None, random_state=None, n_threads=None):
+def ais(
+    model, *, n_chains=100, n_betas=None, base=None, summed_out=None, random_state=None,
+    n_threads=None,
+):  # fmt: skip
     """Estimate log Z by annealed importance sampling.
 
     Chains move from independent units (beta = 0) to `model` (beta = 1); each returns one
@@ -172,13 +193,17 @@ def ais(model, *, n_chains=100, n_betas=None, base=None, random_state=None, n_th
     Parameters
     ----------
     model : BoltzmannMachine
-        Any depth; odd layers are summed out.
+        Any depth.
     n_chains : int
     n_betas : int, array-like or None
         Number of inverse temperatures, the temperatures themselves, or None for the schedule
         of record (14,501).
     base : Units or None
         First layer at beta = 0, from :func:`base_rates`. None: the model's own biases.
+    summed_out : "odd", "even" or None
+        Layers that are summed out of the weights analytically; the first layer is even. As a rule
+        weights vary less where more is summed out. None: of more than two layers the parity with
+        more units (data and second hidden layer of a machine 784-500-1000), else the odd layer.
     random_state : int, RandomState, Generator or None
     n_threads : int or None
 
@@ -196,37 +221,42 @@ def ais(model, *, n_chains=100, n_betas=None, base=None, random_state=None, n_th
 
     References
     ----------
-    Neal (2001); Salakhutdinov & Murray (2008), section 4.1.
+    Neal (2001); Salakhutdinov & Murray (2008), section 4.1; of deep machines, Salakhutdinov &
+    Hinton (2009).
     """
     check_model(model)
     check_integer(n_chains, "n_chains")
     check_threads(n_threads)
     log_weights, log_base, _ = forward_chains(
-        model, n_chains, as_betas(n_betas), base, Stream.from_random_state(random_state), n_threads
-    )
+        model, n_chains, as_betas(n_betas), base, Stream.from_random_state(random_state),
+        n_threads, summed_out,
+    )  # fmt: skip
     return mean_weight(log_weights, log_base)
 
 
-def forward_chains(model, n_chains, betas, base, stream, n_threads):
+def forward_chains(model, n_chains, betas, base, stream, n_threads, summed_out=None):
     """Anneal from independent units to the model: log weights, log Z at beta = 0, last states."""
+    kept = first_kept(model, summed_out)
     layers, log_base = annealed_layers(model, base)
     start = start_particles(_Independent(layers), n_chains, stream.child("start"))
     site = (stream.child("ais"), ANNEAL, 0)
-    log_weights, states = anneal(model, layers, start.states, betas, site, n_threads)
+    log_weights, states = anneal(model, layers, start.states, betas, site, n_threads, kept)
     return log_weights, log_base, Particles(states)
 
 
-def reverse_chains(model, particles, betas, base, stream, n_threads):
+def reverse_chains(model, particles, betas, base, stream, n_threads, summed_out=None):
     """Anneal samples of the model back to independent units: log weights, log Z at beta = 0."""
+    kept = first_kept(model, summed_out)
     layers, log_base = annealed_layers(model, base)
     site = (stream.child("reverse"), REVERSE, 0)
-    log_weights, _ = anneal(model, layers, particles.states, betas[::-1], site, n_threads)
+    log_weights, _ = anneal(model, layers, particles.states, betas[::-1], site, n_threads, kept)
     return log_weights, log_base
 
 
 def reverse_ais(
-    model, particles, *, n_betas=None, n_sweeps=100, base=None, random_state=None, n_threads=None
-):
+    model, particles, *, n_betas=None, n_sweeps=100, base=None, summed_out=None,
+    random_state=None, n_threads=None,
+):  # fmt: skip
     """Estimate log Z from model samples annealed back to independent units.
 
     Parameters
@@ -234,7 +264,7 @@ def reverse_ais(
     model : BoltzmannMachine
     particles : Particles
         Chains near the model's distribution, one log-weight each.
-    n_betas, base, random_state, n_threads
+    n_betas, base, summed_out, random_state, n_threads
         See :func:`ais`.
     n_sweeps : int
         Gibbs sweeps before annealing starts.
@@ -253,11 +283,15 @@ def reverse_ais(
     check_particles(model, particles)
     if not len(particles):
         raise ValueError("particles must hold at least one chain, got none")
+    annealed_layers(model, base)  # refuses a base and a parity before the sweeps
+    first_kept(model, summed_out)
     stream = Stream.from_random_state(random_state)
     particles = gibbs(
         model, particles, n_sweeps, random_state=stream.child("start"), n_threads=n_threads
     )
-    return mean_reverse_weight(*reverse_chains(model, particles, betas, base, stream, n_threads))
+    return mean_reverse_weight(
+        *reverse_chains(model, particles, betas, base, stream, n_threads, summed_out)
+    )
 
 
 def as_betas(n_betas):

@@ -87,32 +87,6 @@ def free_energy(model, X, *, context=None, n_threads=None):
     return -out
 
 
-def _sites(model, parity, mine, fields_at, n_fields):
-    """List the sites of the enumerated layers: shifts of fields and own weights by state."""
-    radix, shift, own = [], [], []
-    for l in mine:
-        layer = model.layers[l]
-        rows = np.zeros((layer.size, n_fields))
-        if l > 0:
-            rows[:, fields_at[l - 1]] = model.weights[l - 1].T
-        if l + 1 < model.n_layers:
-            rows[:, fields_at[l + 1]] = model.weights[l]
-        bias = layer.bias.astype(np.float64)
-        if layer.kind == KIND_SOFTMAX:
-            for first in range(0, layer.size, layer.group):
-                radix.append(layer.group)
-                shift.append(rows[first : first + layer.group])
-                own.append(bias[first : first + layer.group])
-        else:
-            states = np.arange(layer.n_copies + 1.0)
-            measure = [math.log(math.comb(layer.n_copies, int(x))) for x in states]
-            for unit in range(layer.size):
-                radix.append(len(states))
-                shift.append(states[:, None] * rows[unit])
-                own.append(states * bias[unit] + measure)
-    return radix, shift, own
-
-
 def _count_states(layers):
     total = 0.0
     for layer in layers:
@@ -123,18 +97,74 @@ def _count_states(layers):
     return total
 
 
-def _enumerated_parity(model):
-    return min((0, 1), key=lambda parity: _count_states(model.layers[parity::2]))
+def _enumerated_parity(layers):
+    return min((0, 1), key=lambda parity: _count_states(layers[parity::2]))
+
+
+class _Enumeration:
+    """Log Z of a chain of layers, for any biases: one parity enumerated, the other closed form.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+    weights : sequence of ndarray
+    remedy : str
+        End of the message where there are too many states.
+    """
+
+    def __init__(self, layers, weights, remedy):
+        parity = _enumerated_parity(layers)
+        mine = range(parity, len(layers), 2)
+        self._others = range(1 - parity, len(layers), 2)
+        bits = _count_states([layers[l] for l in mine])
+        if bits > MAX_BITS:
+            raise ValueError(
+                f"the smaller side has 2**{bits:.0f} states, more than 2**{MAX_BITS}; {remedy}"
+            )
+        fields_at, n_fields = {}, 0
+        for l in self._others:
+            fields_at[l] = slice(n_fields, n_fields + layers[l].size)
+            n_fields += layers[l].size
+        self._segments = [layers[l].kernel_segment() for l in self._others]
+        self._radix, self._shift, self._own = [], [], []
+        for l in mine:
+            rows = np.zeros((layers[l].size, n_fields))
+            if l > 0:
+                rows[:, fields_at[l - 1]] = weights[l - 1].T
+            if l + 1 < len(layers):
+                rows[:, fields_at[l + 1]] = weights[l]
+            self._add_sites(l, layers[l], rows)
+
+    def _add_sites(self, l, layer, rows):
+        """Add a layer's sites: shifts of fields by state; columns, states, log base measures."""
+        group = layer.group
+        for first in range(0, layer.size, group):
+            columns = slice(first, first + group)
+            if layer.kind == KIND_SOFTMAX:
+                shift, states, measure = rows[columns], np.ones(group), np.zeros(group)
+            else:
+                states = np.arange(layer.n_copies + 1.0)
+                shift = states[:, None] * rows[first]
+                measure = [math.log(math.comb(layer.n_copies, int(x))) for x in states]
+            self._radix.append(len(states))
+            self._shift.append(shift)
+            self._own.append((l, columns, states, measure))
+
+    def log_sum(self, biases, n_threads=None):
+        """Return log Z with these biases, float64 vectors by layer."""
+        own = [states * biases[l][columns] + measure for l, columns, states, measure in self._own]
+        bias = np.concatenate([biases[l] for l in self._others])
+        return _enumerate(self._radix, self._shift, own, bias, self._segments, n_threads)
 
 
 def is_enumerable(model, bits=MAX_BITS):
     """Tell whether :func:`exact_log_partition` has at most 2**bits states to visit."""
-    return _count_states(model.layers[_enumerated_parity(model) :: 2]) <= bits
+    return _count_states(model.layers[_enumerated_parity(model.layers) :: 2]) <= bits
 
 
 def is_cheap(model):
     """Tell whether :func:`exact_log_partition` takes some seconds at the most."""
-    parity = _enumerated_parity(model)
+    parity = _enumerated_parity(model.layers)
     others = model.layers[1 - parity :: 2]
     bits = _count_states(model.layers[parity::2])
     work = 2.0 ** min(bits, 64.0) * sum(layer.size for layer in others)
@@ -169,23 +199,15 @@ def exact_log_partition(model, *, n_threads=None):
     """
     check_model(model)
     check_threads(n_threads)
-    parity = _enumerated_parity(model)
-    mine, others = range(parity, model.n_layers, 2), range(1 - parity, model.n_layers, 2)
-    bits = _count_states([model.layers[l] for l in mine])
-    if bits > MAX_BITS:
-        raise ValueError(
-            f"the smaller side has 2**{bits:.0f} states, more than 2**25; use ais and reverse_ais "
-            "for a bracket"
-        )
-    fields_at, n_fields = {}, 0
-    for l in others:
-        fields_at[l] = slice(n_fields, n_fields + model.layers[l].size)
-        n_fields += model.layers[l].size
-    bias = np.concatenate([model.layers[l].bias for l in others]).astype(np.float64)
-    segments = [model.layers[l].kernel_segment() for l in others]
-    radix, shift, own = _sites(model, parity, mine, fields_at, n_fields)
-    value = _enumerate(radix, shift, own, bias, segments, n_threads)
+    enumeration = _Enumeration(
+        model.layers, model.weights, "use ais and reverse_ais for a bracket"
+    )
+    value = enumeration.log_sum(_biases(model), n_threads)
     return LogPartition(value, value, value)
+
+
+def _biases(model):
+    return [layer.bias.astype(np.float64) for layer in model.layers]
 
 
 def _products_per_fold(shift, bias, segments):
@@ -237,12 +259,13 @@ def _enumerate(radix, shift, own, bias, segments, n_threads):
 
 
 def exact_log_likelihood(model, X, *, log_partition=None):
-    """Compute the exact log p(v) of rows under a two-layer model, in float64.
+    """Compute the exact log p(v) of rows of the first layer, in float64.
 
     Parameters
     ----------
     model : BoltzmannMachine
-        Two layers, enumerable.
+        Enumerable, see :func:`exact_log_partition`. With more than two layers the hidden ones are
+        enumerated too, once for each row: even or odd ones together have at most 2**25 states.
     X : array-like of shape (n_samples, n_visible)
     log_partition : float or None
         None: :func:`exact_log_partition`.
@@ -250,17 +273,32 @@ def exact_log_likelihood(model, X, *, log_partition=None):
     Returns
     -------
     ndarray of shape (n_samples,), float64
+
+    Raises
+    ------
+    ValueError
+        If a sum is too large, or a shape or a value of X does not fit.
     """
-    check_model(model, 2)
+    check_model(model)
     x = model.layers[0].states_of(X)
+    hidden = None
+    if model.n_layers > 2:
+        hidden = _Enumeration(
+            model.layers[1:], model.weights[1:],
+            "given a row, use ais on conditional_model(model, {0: row})",
+        )  # fmt: skip
     if log_partition is None:
         log_partition = exact_log_partition(model).value
     check_number(log_partition, "log_partition")
     out = layer_log_weight(model.chain, 0, x)
-    weights, hidden = model.weights[0].astype(np.float64), model.layers[1]
+    weights, biases = model.weights[0].astype(np.float64), _biases(model)[1:]
+    segments = [model.layers[1].kernel_segment()]
     rows = dense(x)
     for first in range(0, len(rows), 4096):
         piece = slice(first, first + 4096)
-        field = rows[piece].astype(np.float64) @ weights + hidden.bias
-        out[piece] += segments_log_normalizer([hidden.kernel_segment()], field)
+        field = rows[piece].astype(np.float64) @ weights + biases[0]
+        if hidden is None:
+            out[piece] += segments_log_normalizer(segments, field)
+        else:
+            out[piece] += [hidden.log_sum([own, *biases[1:]]) for own in field]
     return out - log_partition
