@@ -1,9 +1,9 @@
-"""Command line: `python -m bench.speed rbm`, `ais`, `memmap`, `network` or `finetune`."""
+"""Command line: `python -m bench.speed rbm`, `ais`, `dbm`, `memmap`, `network` or `finetune`."""
 
 import argparse
 import sys
 
-from bench.speed import ais, finetune, machine, memmap, network, rbm
+from bench.speed import ais, dbm, finetune, machine, memmap, network, rbm
 
 
 def main():
@@ -23,6 +23,7 @@ def main():
     command = commands.add_parser("rbm", help=rbm.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (60,000; quick: 6,000)")
     commands.add_parser("ais", help=ais.__doc__, parents=[shared])
+    commands.add_parser("dbm", help=dbm.__doc__, parents=[shared])
     command = commands.add_parser("memmap", help=memmap.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (2,000,000; quick: 200,000)")
     commands.add_parser("network", help=network.__doc__, parents=[shared])
@@ -44,6 +45,14 @@ def main():
     if arguments.command == "ais":
         ais.run(
             n_betas=1_500 if arguments.quick else 14_500,
+            n_rounds=arguments.rounds,
+            n_threads=arguments.threads,
+            peer_python=arguments.peer_python,
+        )
+        return
+    if arguments.command == "dbm":
+        dbm.run(
+            n_steps=10 if arguments.quick else 50,
             n_rounds=arguments.rounds,
             n_threads=arguments.threads,
             peer_python=arguments.peer_python,
