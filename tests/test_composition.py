@@ -380,17 +380,6 @@ def test_what_does_not_go_with_tied_copies_is_refused(layers, settings, message,
         StackTrainer(ArrayRows(rows), layers, settings, tied=True)
 
 
-def log_likelihood(model, rows):
-    """Exact log p(v) of a deep Boltzmann machine: v is folded into the bias of the layer above."""
-    log_z, out = dg.exact_log_partition(model).value, []
-    for v in rows.astype(np.float64):
-        bias = model.layers[1].bias + v @ model.weights[0]
-        above = [model.layers[1].replace(bias=bias), *model.layers[2:]]
-        clamped = dg.BoltzmannMachine(above, model.weights[1:])
-        out.append(v @ model.visible.bias + dg.exact_log_partition(clamped).value - log_z)
-    return np.array(out)
-
-
 @pytest.mark.parametrize("sizes", [(9, 8, 5), (9, 6, 5, 4)])
 def test_greedy_training_raises_the_exact_likelihood_of_the_composed_model(sizes):
     """Would catch copies in the wrong places, or a composition that breaks what was learned: by
@@ -404,5 +393,5 @@ def test_greedy_training_raises_the_exact_likelihood_of_the_composed_model(sizes
     model = dg.compose(pretrain(ArrayRows(X), layers, settings, random_state=0, tied=True))
     p = X.mean(axis=0)
     independent = (patterns * np.log(p) + (1 - patterns) * np.log(1 - p)).sum(axis=1).mean()
-    assert log_likelihood(model, patterns).mean() > independent + 2.5
+    assert dg.exact_log_likelihood(model, patterns).mean() > independent + 2.5
     assert [w.shape for w in model.weights] == list(pairwise(sizes))
