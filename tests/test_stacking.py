@@ -10,13 +10,8 @@ import deepgen as dg
 from deepgen import checkpoints
 from deepgen.data import ArrayRows, IterableRows
 from deepgen.features import FeatureRows, stack_features
-from deepgen.stacking import (
-    Pretraining,
-    StackStream,
-    StackTrainer,
-    pretrain,
-    turned_over,
-)
+from deepgen.pretraining import Pretraining
+from deepgen.stacking import StackStream, StackTrainer, pretrain, turned_over
 from deepgen.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("serial")

@@ -17,7 +17,8 @@ from scipy import sparse
 import deepgen as dg
 from deepgen import storage
 from deepgen.data import ArrayRows
-from deepgen.stacking import Pretraining, pretrain
+from deepgen.pretraining import Pretraining
+from deepgen.stacking import pretrain
 from deepgen.stream import Stream
 from deepgen.training import Trainer
 from deepgen.up_down import UpDown, UpDownTrainer

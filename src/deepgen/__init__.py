@@ -46,9 +46,9 @@ from deepgen.models import (
 )
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
+from deepgen.pretraining import Pretraining
 from deepgen.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.sampling import gibbs
-from deepgen.stacking import Pretraining
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 from deepgen.threads import set_num_threads

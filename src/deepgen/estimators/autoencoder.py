@@ -21,7 +21,7 @@ from deepgen.estimators.validation import by_pieces, features, rows_to_read, val
 from deepgen.fine_tuning import Objective
 from deepgen.losses import LOSSES, SquaredError
 from deepgen.models import Network, NetworkLayer
-from deepgen.stacking import is_greedy
+from deepgen.pretraining import is_greedy
 from deepgen.states import dense
 from deepgen.units import Binary, Gaussian, Softmax, as_units
 from deepgen.unrolling import activation_of, random_layer, random_layers, unrolled

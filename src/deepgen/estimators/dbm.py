@@ -27,13 +27,9 @@ from deepgen.estimators.validation import labels_of, rows_to_learn
 from deepgen.model_forms import as_tree, from_tree
 from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, as_schedule
+from deepgen.pretraining import check_layers, is_greedy, settings_by_layer
 from deepgen.rules import CD, PCD, MeanFieldPCD
-from deepgen.stacking import (
-    StackTrainer,
-    check_layers,
-    is_greedy,
-    settings_by_layer,
-)
+from deepgen.stacking import StackTrainer
 from deepgen.states import as_states
 from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.training import (

@@ -20,8 +20,9 @@ from deepgen.estimators.validation import rows_to_learn
 from deepgen.hooks import callbacks_for
 from deepgen.models import BeliefNetwork
 from deepgen.optimizers import SGD
+from deepgen.pretraining import Pretraining, check_layers
 from deepgen.rules import CD, as_rule
-from deepgen.stacking import Pretraining, StackStream, StackTrainer, check_layers
+from deepgen.stacking import StackStream, StackTrainer
 from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.units import Binary, as_units
 from deepgen.up_down import UpDown

@@ -20,7 +20,8 @@ from deepgen.hooks import callbacks_for
 from deepgen.model_forms import as_tree, describe, from_tree
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.optimizers import Adam, Linear, as_schedule
-from deepgen.stacking import Pretraining, StackTrainer, is_greedy
+from deepgen.pretraining import Pretraining, is_greedy
+from deepgen.stacking import StackTrainer
 from deepgen.state_files import plain
 from deepgen.stream import SHUFFLE, Stream, child_seed, seed_of
 from deepgen.units import Gaussian

@@ -20,7 +20,7 @@ from deepgen.estimators.validation import labels_of, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.models import Network, NetworkLayer
-from deepgen.stacking import is_greedy
+from deepgen.pretraining import is_greedy
 from deepgen.stream import Stream
 from deepgen.units import LARGEST_VALUE, Binary, Gaussian, as_units
 from deepgen.unrolling import encoder, random_layer, random_layers
