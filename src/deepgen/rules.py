@@ -101,9 +101,12 @@ class RuleState:
         return cls(**copies)
 
 
-def _start(model, rule, particles):
+def _start(model, rule, particles, mean):
     offsets = None
-    if rule.centring:
+    if rule.centring and mean is not None:
+        row = np.asarray(mean, np.float32)[None]
+        offsets = [np.array(x[0]) for x in infer(model, row, FixedPoint())]
+    elif rule.centring:
         offsets = [model.layers[0].mean(model.layers[0].bias[None])[0]]
         for layer, weights in zip(model.layers[1:], model.weights, strict=True):
             field = layer.bias + (offsets[-1][:, None] * weights).sum(axis=0, dtype=np.float64)
@@ -181,9 +184,18 @@ class CD:
     def __post_init__(self):
         _check_common(self)
 
-    def start(self, model, stream):
-        """Return the state before the first update."""
-        return _start(model, self, None)
+    def start(self, model, stream, *, mean=None):
+        """Return the state before the first update.
+
+        Parameters
+        ----------
+        model : BoltzmannMachine
+        stream : Stream
+        mean : ndarray of shape (n_visible,) or None
+            Of the rows, for centring; None: the visible biases are at it, as those of
+            :func:`~deepgen.training.initial_model` are.
+        """
+        return _start(model, self, None, mean)
 
     def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
         """Return the phases of one update.
@@ -242,10 +254,13 @@ class PCD:
         _check_common(self)
         check_integer(self.n_particles, "n_particles")
 
-    def start(self, model, stream):
-        """Return the state before the first update; particles start from the biases."""
+    def start(self, model, stream, *, mean=None):
+        """Return the state before the first update; see :meth:`CD.start`.
+
+        Particles start from the biases.
+        """
         particles = start_particles(model, self.n_particles, stream.child("particles"))
-        return _start(model, self, particles)
+        return _start(model, self, particles, mean)
 
     def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
         """Return the phases of one update; see :meth:`CD.phases`.
@@ -325,10 +340,10 @@ class MeanFieldPCD:
             self.inference, "inference", FixedPoint, "dg.FixedPoint(max_sweeps, tol)"
         )
 
-    def start(self, model, stream):
+    def start(self, model, stream, *, mean=None):
         """Return the state before the first update; see :meth:`PCD.start`."""
         particles = start_particles(model, self.n_particles, stream.child("particles"))
-        return _start(model, self, particles)
+        return _start(model, self, particles, mean)
 
     def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
         """Return the phases of one update; see :meth:`CD.phases`.

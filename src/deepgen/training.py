@@ -6,6 +6,7 @@ from deepgen.errors import DivergedError
 from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
 from deepgen.models import BoltzmannMachine, Parameters
 from deepgen.optimizers import Constant, Linear
+from deepgen.sampling import gibbs
 from deepgen.states import Particles, dense
 from deepgen.stream import BINARIZE, Stream
 from deepgen.units import Gaussian
@@ -151,12 +152,36 @@ class Trainer(TrainingLoop):
         self, model, rule, optimizer, schedule, *, stream, batch_size=100, binarize=False,
         n_threads=None,
     ):  # fmt: skip
-        self.rule, self.binarize = rule, binarize
-        self.rule_state = rule.start(model, stream.child("rule"))
+        self.rule, self.binarize, self._mean = rule, binarize, None
+        self.rule_state = self._start_rule(model, stream.child("rule"))
         super().__init__(
             Parameters(model), optimizer, schedule, stream=stream, batch_size=batch_size,
             n_threads=n_threads,
         )  # fmt: skip
+
+    def _start_rule(self, model, stream):
+        about = {} if self._mean is None else {"mean": self._mean}
+        return self.rule.start(model, stream, **about)
+
+    def begin_trained(self, mean, n_sweeps):
+        """Let the run begin from a model that has learned already.
+
+        Centring takes the mean of the rows, which the visible biases of such a model no longer
+        tell, and particles move towards the model before the first update: from independent units
+        it would first unlearn.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_visible,)
+        n_sweeps : int
+        """
+        model, self._mean = self.parameters.to_model(), mean
+        self.rule_state = self._start_rule(model, self.stream.child("rule"))
+        if self.rule_state.particles is not None:
+            self.rule_state.particles = gibbs(
+                model, self.rule_state.particles, n_sweeps,
+                random_state=self.stream.child("settle"), n_threads=self.n_threads,
+            )  # fmt: skip
 
     def go_on(self, n_updates, history, particles):
         """Take over the place of an earlier run whose last model this one starts from."""
@@ -280,7 +305,7 @@ class Trainer(TrainingLoop):
         self.parameters.restore(self._good)
         # particles and velocities may hold what is not finite: begin them anew
         good = self.parameters.to_model()
-        self.rule_state = self.rule.start(good, self.stream.child("diverged"))
+        self.rule_state = self._start_rule(good, self.stream.child("diverged"))
         self.optimizer_state = self._start_optimizer()
         raise DivergedError(name, self.epoch + 1, self.learning_rate)
 

@@ -49,6 +49,9 @@ _FREE = ("random_state", "n_threads", "callbacks", "verbose")
 # in the beginning would saturate, and never come back (docs/decisions.md).
 UPPER_RATE = 0.25
 
+# Sweeps of the particles before the first update of a machine that has learned already.
+SETTLE = 100
+
 
 class DBM(DeepBoltzmannEstimator, BaseEstimator):
     """Deep Boltzmann machine: undirected layers of features over features.
@@ -422,6 +425,8 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         stream = Stream.from_random_state(child_seed(seed, "joint"))
         model = self._first_model(layers, start, found.moments, targets, stream)
         run = self._trainer_of(model, self._schedule(model.layers), stream)
+        if start is not None:
+            run.begin_trained(found.mean, SETTLE)
         run.frame, run.history = frame, list(history)
         if state is not None:
             checkpoints.restore(run, state, resume)
