@@ -47,7 +47,12 @@ def whole_files():
     network = dg.BeliefNetwork([layer], machine)
     yield whole_file(network, {"estimator": "DBN", "score_seed": 1})
     top = dg.NetworkLayer("softmax", RNG.normal(size=2), RNG.normal(size=(4, 2)))
-    yield whole_file(dg.Network([up, top]), {"estimator": "DeepClassifier", "classes": [0, 1]})
+    classifier = {"estimator": "DeepClassifier", "classes": [0, 1]}
+    yield whole_file(dg.Network([up, top]), classifier)
+    layers = [visible, *(dg.Binary(bias=RNG.normal(size=n)) for n in (4, 3))]
+    machine = dg.BoltzmannMachine(layers, [RNG.normal(size=n) for n in ((6, 4), (4, 3))])
+    up = dg.NetworkLayer("logistic", RNG.normal(size=4), RNG.normal(size=(9, 4)))
+    yield whole_file(dg.PosteriorNetwork(machine, dg.Network([up, top])), classifier)
 
 
 def whole_file(model, extra):

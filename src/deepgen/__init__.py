@@ -42,6 +42,7 @@ from deepgen.models import (
     BoltzmannMachine,
     Network,
     NetworkLayer,
+    PosteriorNetwork,
     conditional_model,
 )
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
@@ -126,6 +127,7 @@ __all__ = [
     "NetworkTrainer",
     "Objective",
     "Particles",
+    "PosteriorNetwork",
     "Pretraining",
     "ReduceLearningRate",
     "Softmax",

@@ -32,10 +32,14 @@ class ArrayRows:
         """Yield the rows in order, as states of at most 8,192 rows."""
         return self.chunks(CHECK_ROWS)
 
+    def states(self, chosen):
+        """Return some rows, by a slice or by their numbers, as states."""
+        return as_states(self.X[chosen])
+
     def chunks(self, size):
         """Yield the rows in order, as states of `size` rows; the last ones may be fewer."""
         for start in range(0, self.n_rows, size):
-            yield as_states(self.X[start : start + size])
+            yield self.states(slice(start, start + size))
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch of batches in the keyed pseudo-random order of `stream`.
@@ -43,7 +47,7 @@ class ArrayRows:
         The first `skip` batches are left out, and their rows are not read.
         """
         for chosen in islice(self._orders(batch_size, stream), skip, None):
-            yield as_states(self.X[chosen])
+            yield self.states(chosen)
 
     def _orders(self, batch_size, stream):
         n_blocks = -(-self.n_rows // BLOCK)
@@ -80,13 +84,13 @@ class PairedRows(ArrayRows):
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch of pairs; see :meth:`ArrayRows.batches`."""
         for chosen in islice(self._orders(batch_size, stream), skip, None):
-            states = as_states(self.X[chosen])
+            states = self.states(chosen)
             yield states, dense(states) if self.targets is None else self.targets[chosen]
 
     def pairs(self, size):
         """Yield the rows in order, as pairs of at most `size` rows."""
         for start in range(0, self.n_rows, size):
-            states = as_states(self.X[start : start + size])
+            states = self.states(slice(start, start + size))
             targets = self.targets
             yield states, dense(states) if targets is None else targets[start : start + size]
 

@@ -16,6 +16,7 @@ from deepgen.models import (
     BoltzmannMachine,
     Network,
     NetworkLayer,
+    PosteriorNetwork,
 )
 from deepgen.models.network import ACTIVATIONS
 from deepgen.units import Binary, Gaussian, Softmax
@@ -363,6 +364,52 @@ def _build_network(config, tensors):
     return network
 
 
+# --- networks beside machines -----------------------------------------------------------------
+
+_PARTS = {
+    "machine": ({"layers", "observed"}, _check_machine, _shapes_of_machine, _build_machine),
+    "network": ({"n_inputs", "layers"}, _check_network, _shapes_of_network, _build_network),
+}
+
+
+def _describe_posterior_network(model):
+    machine, tensors_of_machine = _describe_machine(model.machine)
+    network, tensors_of_network = _describe_network(model.network)
+    tensors = {f"machine.{name}": value for name, value in tensors_of_machine.items()}
+    tensors |= {f"network.{name}": value for name, value in tensors_of_network.items()}
+    return {"machine": machine, "network": network}, tensors
+
+
+def _check_posterior_network(config):
+    for name, (entries, check, _, _) in _PARTS.items():
+        part = config[name]
+        require(
+            isinstance(part, dict) and set(part) == entries,
+            f"{name} is not an object of {' and '.join(sorted(entries))}",
+        )
+        check(part)
+
+
+def _shapes_of_posterior_network(config):
+    return {
+        f"{name}.{own}": shape
+        for name, (_, _, shapes, _) in _PARTS.items()
+        for own, shape in shapes(config[name]).items()
+    }
+
+
+def _build_posterior_network(config, tensors):
+    parts = {}
+    for name, (_, _, _, build) in _PARTS.items():
+        own = {
+            key.removeprefix(f"{name}."): value
+            for key, value in tensors.items()
+            if key.startswith(f"{name}.")
+        }
+        parts[name] = build(config[name], own)
+    return PosteriorNetwork(**parts)
+
+
 FORMS = {
     "BoltzmannMachine": Form(
         BoltzmannMachine, frozenset({"layers", "observed"}),
@@ -379,5 +426,9 @@ FORMS = {
     "Network": Form(
         Network, frozenset({"n_inputs", "layers"}),
         _describe_network, _check_network, _shapes_of_network, _build_network,
+    ),
+    "PosteriorNetwork": Form(
+        PosteriorNetwork, frozenset(_PARTS), _describe_posterior_network,
+        _check_posterior_network, _shapes_of_posterior_network, _build_posterior_network,
     ),
 }  # fmt: skip

@@ -6,7 +6,13 @@ A stack is a sequence of two-layer machines, bottom first, each the data's model
 import numpy as np
 
 from deepgen.checks import as_list, shown
-from deepgen.models import BeliefNetwork, BoltzmannMachine, Network, NetworkLayer
+from deepgen.models import (
+    BeliefNetwork,
+    BoltzmannMachine,
+    Network,
+    NetworkLayer,
+    n_hidden_layers,
+)
 from deepgen.units import Binary, Gaussian, Softmax
 
 _ACTIVATIONS = {Binary: "logistic", Gaussian: "linear", Softmax: "softmax"}
@@ -104,6 +110,42 @@ def unrolled(stack):
     stack = checked_stack(stack)
     down = [_layer(m.layers[0], m.weights[0].T) for m in reversed(stack)]
     return Network([*encoder(stack).layers, *down])
+
+
+def posterior_layers(machine, averages=None):
+    """Return the layers of a network that reads rows and the posterior of the second hidden layer.
+
+    For rows v beside their posterior means q2 the first layer gives q1, and for a machine of two
+    hidden layers the second one q2, as mean field does. A layer that has another one above it in
+    the machine, beside which it gets no input, has in its bias what that one sends on average.
+
+    Parameters
+    ----------
+    machine : BoltzmannMachine
+        See :class:`~deepgen.PosteriorNetwork`.
+    averages : sequence of ndarray or None
+        By layer of the machine, posterior means averaged over rows; only those above the second
+        hidden layer are read, and None will do where there are none.
+
+    Returns
+    -------
+    list of NetworkLayer
+        One for each hidden layer; label units get none.
+
+    Raises
+    ------
+    ValueError
+        If the machine has no second hidden layer of binary units.
+    """
+    n_hidden, weights = n_hidden_layers(machine), machine.weights
+    first = np.concatenate([weights[0], weights[1].T])  # the copy is free to move apart
+    layers = [NetworkLayer("logistic", machine.layers[1].bias, first)]
+    for l in range(2, 1 + n_hidden):
+        bias = machine.layers[l].bias.astype(np.float64)
+        if l + 1 < machine.n_layers:
+            bias = bias + weights[l].astype(np.float64) @ averages[l + 1]
+        layers.append(NetworkLayer("logistic", bias, weights[l - 1]))
+    return layers
 
 
 def random_layer(activation, n_lower, n_upper, generator, *, bias=None, group=None):

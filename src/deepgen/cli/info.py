@@ -34,6 +34,8 @@ def tell(about):
     for name in SIZES:
         if name in about:
             print(f"  {name.removeprefix('n_'):<18}{about[name]:,}")
+    if "machine" in about:
+        print(f"  {'machine':<18}{' - '.join(_in_words(u) for u in about['machine']['layers'])}")
     for number, layer in enumerate(about["layers"]):
         sides = [layer["lower"], layer["upper"]] if "lower" in layer else [layer]
         label = f"layer {number}"
@@ -66,7 +68,8 @@ def describe_file(path):
     dict
         ``file``, ``format_version``, ``model``, ``estimator`` (or None), ``layers`` (of a
         mixture none; of a belief network each with ``lower`` and ``upper``, beside ``top``, the
-        ``layers`` of its uppermost machine), ``n_features`` and ``n_components`` of a mixture,
+        ``layers`` of its uppermost machine; of a network beside a machine those of the network,
+        and ``machine`` with its own), ``n_features`` and ``n_components`` of a mixture,
         ``n_inputs`` of a network, ``n_parameters``, ``tensors`` (shapes by name),
         ``largest_weight`` (of a mixture: of the log odds).
 
@@ -80,13 +83,14 @@ def describe_file(path):
     with storage.opened(path) as file:  # once: it may be replaced meanwhile
         model, extra = storage.read_model(file)
     config, tensors = storage.describe(model)
+    config |= config.get("network", {})
     return {
         "file": str(path),
         "format_version": file.config["format_version"],
         "model": config["model"],
         "estimator": extra.get("estimator"),
         "layers": config.get("layers", []),
-        **{name: config[name] for name in ("top", *SIZES) if name in config},
+        **{name: config[name] for name in ("top", "machine", *SIZES) if name in config},
         "n_parameters": sum(tensor.size for tensor in tensors.values()),
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
         "largest_weight": max(

@@ -9,7 +9,7 @@ from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
-from deepgen.models import BeliefNetwork, BernoulliMixture, Network
+from deepgen.models import BeliefNetwork, BernoulliMixture, Network, PosteriorNetwork
 from deepgen.units import LARGEST_VALUE
 
 # Names of estimators around networks, and what else their files say.
@@ -46,6 +46,9 @@ def load(path):
         return MixtureOfBernoullis.from_model(model)
     if isinstance(model, Network):
         _require_usable(path, _is_usable_network(model))
+        return _around(path, model, extra)
+    if isinstance(model, PosteriorNetwork):
+        _require_usable(path, _is_usable(model.machine) and _is_usable_network(model.network))
         return _around(path, model, extra)
     if isinstance(model, BeliefNetwork):
         _require_usable(path, _is_usable_belief_network(model))

@@ -94,15 +94,15 @@ def check_choice(value, name, choices):
         raise ValueError(f"{name} must be {known}, got {shown(value)}")
 
 
-def pretrained_stack(pretrained, n_columns):
-    """Return core models from what a user passes as `pretrained`, after a check.
+def core_models(pretrained):
+    """Return a list of core models from what a user passes as `pretrained`, after a check.
 
     A ``sklearn.frozen.FrozenEstimator`` around a fitted estimator will do as well.
 
     Raises
     ------
     ValueError
-        For a bare estimator, which ``clone`` would strip of its weights; or a misfit.
+        For a bare estimator, which ``clone`` would strip of its weights.
     """
     parts = pretrained if isinstance(pretrained, list | tuple) else [pretrained]
     stack = []
@@ -122,13 +122,29 @@ def pretrained_stack(pretrained, n_columns):
                 f"BoltzmannMachine, got {shown(pretrained)}"
             )
         stack.extend(part.stack if isinstance(part, BeliefNetwork) else [part])
-    stack = checked_stack(stack)
-    if stack[0].layers[0].size != n_columns:
+    return stack
+
+
+def pretrained_stack(pretrained, n_columns):
+    """Return two-layer machines from what a user passes as `pretrained`, after a check.
+
+    Raises
+    ------
+    ValueError
+        For a bare estimator, which ``clone`` would strip of its weights; or a misfit.
+    """
+    stack = checked_stack(core_models(pretrained))
+    check_width(stack[0], n_columns)
+    return stack
+
+
+def check_width(machine, n_columns):
+    """Raise ValueError unless a pretrained machine reads rows of so many columns."""
+    if machine.layers[0].size != n_columns:
         raise ValueError(
             f"X has {n_columns} features, but pretrained was trained on "
-            f"{stack[0].layers[0].size}"
+            f"{machine.layers[0].size}"
         )
-    return stack
 
 
 def setting(value):
@@ -219,7 +235,7 @@ class NetworkEstimator:
         if self.pretrained is None:
             return None
         if not is_greedy(self.pretrained):
-            return pretrained_stack(self.pretrained, self.n_features_in_)
+            return self._pretrained_models(self.n_features_in_)
         trees = task.frame.pop("stack")
         if isinstance(trees, list) and len(trees) == len(layers) - 1:
             stack = stack_of(trees, resume)
@@ -227,6 +243,10 @@ class NetworkEstimator:
             stack = self._pretrained_now(task, resume, layers, trees)
         task.frame["stack"] = [as_tree(machine) for machine in stack]
         return stack
+
+    def _pretrained_models(self, n_columns):
+        """Return the machines in `pretrained`, where they are no settings."""
+        return pretrained_stack(self.pretrained, n_columns)
 
     def _pretrained_now(self, task, resume, layers, trees):
         run = StackTrainer(

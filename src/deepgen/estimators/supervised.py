@@ -11,19 +11,28 @@ from deepgen.estimators.networks import (
     Task,
     check_choice,
     check_network_settings,
+    check_width,
+    core_models,
     held_back,
     pretrained_stack,
 )
 from deepgen.estimators.running import surveyed
 from deepgen.estimators.settings import check_sizes
-from deepgen.estimators.validation import labels_of, validated_pair
+from deepgen.estimators.validation import by_pieces, labels_of, rows_to_read, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
-from deepgen.models import Network, NetworkLayer
+from deepgen.models import (
+    BoltzmannMachine,
+    Network,
+    NetworkLayer,
+    PosteriorNetwork,
+    n_hidden_layers,
+)
+from deepgen.posterior_inputs import PosteriorRows, posterior_outputs
 from deepgen.pretraining import is_greedy
 from deepgen.stream import Stream
 from deepgen.units import LARGEST_VALUE, Binary, Gaussian, as_units
-from deepgen.unrolling import encoder, random_layer, random_layers
+from deepgen.unrolling import encoder, posterior_layers, random_layer, random_layers
 
 
 class _DeepSupervised(NetworkEstimator, BaseEstimator):
@@ -51,7 +60,15 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
             return Gaussian(n_columns)
         if is_greedy(self.pretrained):
             return as_units(self.visible, "visible").sized(n_columns)
-        return pretrained_stack(self.pretrained, n_columns)[0].layers[0]
+        return self._pretrained_models(n_columns)[0].layers[0]
+
+    def _pretrained_models(self, n_columns):
+        models = core_models(self.pretrained)
+        if not _is_deep(models):
+            return pretrained_stack(self.pretrained, n_columns)
+        n_hidden_layers(models[0], "pretrained")
+        check_width(models[0], n_columns)
+        return models
 
     def _surveyed(self, X):
         visible = self._visible(X.shape[1])
@@ -75,6 +92,8 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         if self.stack_ is None:
             kinds = [self.activation] * len(sizes)
             hidden = random_layers([n_columns, *sizes], kinds, stream)
+        elif _is_deep(self.stack_):
+            hidden = self._posterior_layers(task, self.stack_[0])
         else:
             hidden = list(encoder(self.stack_).layers)
         kind, size = self._top(task)
@@ -82,10 +101,51 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
             [*hidden, random_layer(kind, hidden[-1].size, size, stream.generator("top"))]
         )
 
+    def _posterior_layers(self, task, machine):
+        """Put the posterior beside the rows of a task; return the layers that read both."""
+        task.rows = PosteriorRows(task.rows, machine, n_threads=self.n_threads)
+        if task.held is not None:
+            task.held = PosteriorRows(task.held, machine, n_threads=self.n_threads)
+        averages = task.rows.averages() if machine.n_layers > 3 else None
+        return posterior_layers(machine, averages)
+
+    def _kept(self, network):
+        return PosteriorNetwork(self.stack_[0], network) if _is_deep(self.stack_) else network
+
+    def _outputs(self, X):
+        check_is_fitted(self)
+        model = self.model_
+        if not isinstance(model, PosteriorNetwork):
+            return super()._outputs(X)
+        return by_pieces(
+            rows_to_read(self, X), model.machine.visible,
+            lambda states: posterior_outputs(model, states, n_threads=self.n_threads),
+        )  # fmt: skip
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _is_deep(models):
+    """Tell whether models are one machine of several hidden layers, whose posterior is read."""
+    return (
+        models is not None
+        and len(models) == 1
+        and isinstance(models[0], BoltzmannMachine)
+        and models[0].n_layers > 2
+    )
+
+
+def _require_top(model, activation):
+    """Raise ValueError unless `model` is a network whose last layer has this activation."""
+    known = isinstance(model, Network | PosteriorNetwork)
+    if not known or model.layers[-1].activation != activation:
+        raise ValueError(
+            "model must be a Network, or a PosteriorNetwork around one, with a "
+            f"{activation} top, got {shown(model)}"
+        )
 
 
 class DeepClassifier(ClassifierMixin, _DeepSupervised):
@@ -95,10 +155,14 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     ----------
     n_hidden : int or sequence of int, default (500, 500)
         Sizes of the hidden layers. With machines in `pretrained` their sizes count.
-    pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
+    pretrained : BeliefNetwork, BoltzmannMachine, list of it, Pretraining, list of it, or None
         A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,
         bottom first; or settings of a greedy pretraining that `fit` does first, on all rows: for
         every layer or one for each. None: random start.
+
+        A machine of two or more binary hidden layers (``dbm.model_``; label units on top are
+        left out): the network then reads beside each row the mean-field posterior of the second
+        hidden layer (Salakhutdinov & Hinton 2009), and starts where mean field ends.
     visible : {"binary", "gaussian"} or Units, default "binary"
         What the columns are for the greedy pretraining; not read without it.
     activation : {"logistic", "rectified"}, default "logistic"
@@ -123,7 +187,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
 
     Attributes
     ----------
-    model_ : Network
+    model_ : Network or PosteriorNetwork
     classes_ : ndarray of shape (n_classes,)
     stack_ : list of BoltzmannMachine or None
         What the hidden layers started from.
@@ -262,12 +326,11 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
 
         Parameters
         ----------
-        model : Network
+        model : Network or PosteriorNetwork
         classes : array-like or None
             None: 0, 1, 2, ...
         """
-        if not isinstance(model, Network) or model.layers[-1].activation != "softmax":
-            raise ValueError(f"model must be a Network with a softmax top, got {shown(model)}")
+        _require_top(model, "softmax")
         size = model.layers[-1].size
         classes = np.arange(size) if classes is None else np.asarray(classes)
         if classes.shape != (size,):
@@ -295,7 +358,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
 
     Attributes
     ----------
-    model_ : Network
+    model_ : Network or PosteriorNetwork
     stack_ : list of BoltzmannMachine or None
         What the hidden layers started from.
     history_ : list of dict
@@ -374,7 +437,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         mean, scale = self._scale
         *hidden, last = network.layers
         last = NetworkLayer("linear", last.bias * scale + mean, last.weights * scale)
-        return Network([*hidden, last])
+        return super()._kept(Network([*hidden, last]))
 
     def predict(self, X):
         """Return the predictions of rows.
@@ -411,12 +474,11 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
 
         Parameters
         ----------
-        model : Network
+        model : Network or PosteriorNetwork
         one_target : bool or None
             Whether `predict` returns a vector. None: where there is one output.
         """
-        if not isinstance(model, Network) or model.layers[-1].activation != "linear":
-            raise ValueError(f"model must be a Network with a linear top, got {shown(model)}")
+        _require_top(model, "linear")
         estimator = cls(tuple(layer.size for layer in model.layers[:-1]))._take(model)
         estimator._one_target = model.sizes[-1] == 1 if one_target is None else bool(one_target)
         estimator.stack_ = None

@@ -10,6 +10,7 @@ from deepgen.models.conditioning import conditional_model
 from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
+from deepgen.models.posterior_network import PosteriorNetwork, n_hidden_layers
 
 __all__ = [
     "BeliefLayer",
@@ -20,8 +21,10 @@ __all__ = [
     "NetworkLayer",
     "NetworkParameters",
     "Parameters",
+    "PosteriorNetwork",
     "are_layers",
     "check_belief_network",
     "check_model",
     "conditional_model",
+    "n_hidden_layers",
 ]
