@@ -3,6 +3,7 @@
 import statistics
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _machine():
     biases += [np.full(size, HIDDEN_BIAS, np.float32) for size in SIZES[1:]]
     weights = [
         (0.05 * rng.standard_normal((lower, upper))).astype(np.float32)
-        for lower, upper in zip(SIZES[:-1], SIZES[1:], strict=True)
+        for lower, upper in pairwise(SIZES)
     ]
     return biases, weights
 
