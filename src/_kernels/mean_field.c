@@ -75,10 +75,10 @@ static float move_row(float *mean, const float *fresh, ptrdiff_t size, float dam
 {
     float most = 0.0f;
     for (ptrdiff_t j = 0; j < size; j++) {
-        float moved = damping * mean[j] + (1.0f - damping) * fresh[j];
-        float by = fabsf(moved - mean[j]);
+        float away = mean[j] - fresh[j];
+        float by = fabsf(away);
         most = by > most ? by : most;
-        mean[j] = moved;
+        mean[j] = fresh[j] + damping * away; /* a held entry, which is not away, keeps its bits */
     }
     return most;
 }

@@ -8,7 +8,7 @@
 struct dg_fixed_point {
     ptrdiff_t max_sweeps;
     int first_parity; /* of the layers that a sweep begins with */
-    float tolerance; /* largest change of a mean in one sweep */
+    float tolerance; /* largest change of a mean in one sweep, before damping */
     float damping;   /* share of the old mean that stays; the first sweep has none */
 };
 
@@ -16,7 +16,7 @@ struct dg_fixed_point {
  *
  * means[l]: INOUT, floats (n_rows, size), the start and the result. Entries that contexts[l] holds
  * stay; only bias rows and held entries of a context are read. sweeps, change: OUT, (n_rows,), how
- * many sweeps a row took and the largest change of its last one. A row that has arrived leaves
+ * many sweeps a row took and the largest change of its last one, before damping. A row that has arrived leaves
  * the tile that it is worked in, so nothing about it depends on its neighbours.
  * Scratch: dg_mean_field_bytes(). */
 void dg_mean_field(const struct chain *chain, struct rows *means, const struct context *contexts,

@@ -11,6 +11,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_instance, check_integer, check_number
 from deepgen.context import Context
+from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
 from deepgen.passes import conditional_pass, fixed_point
 from deepgen.sampling import layer_work, update_layer
@@ -32,7 +33,7 @@ class MeanField:
     n_sweeps : ndarray of shape (n_rows,), int32
         Sweeps that a row took.
     change : ndarray of shape (n_rows,), float32
-        Largest change of a mean in a row's last sweep.
+        Largest change of a mean in a row's last sweep, before damping.
     converged : ndarray of shape (n_rows,), bool
         Whether that is at most the tolerance.
     """
@@ -51,11 +52,17 @@ class FixedPoint:
     ----------
     max_sweeps : int, default 50
     tol : float, default 1e-4
-        Largest change of any mean of a row in one sweep. The bound on log p(v) is flat around the
-        fixed point: what is left of it is of the order of the tolerance squared.
+        Largest change of any mean of a row in one sweep, before damping; of a Gaussian unit in
+        its own scale. The bound on log p(v) is flat around the fixed point: what is left of it is
+        of the order of the tolerance squared.
     damping : float, default 0.0
-        Share of the old mean that stays, below 1; the first sweep has none. Sweeps are
+        Share of the old mean that stays, in [0, 1); the first sweep has none. Sweeps are
         Gauss-Seidel and raise the bound each time, so that none is needed.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
     """
 
     max_sweeps: int = 50
@@ -66,8 +73,6 @@ class FixedPoint:
         check_integer(self.max_sweeps, "max_sweeps")
         check_number(self.tol, "tol", 0.0, closed=True)
         check_number(self.damping, "damping", 0.0, 1.0, closed=True)
-        if self.damping == 1.0:
-            raise ValueError("damping must be below 1, where nothing would move, got 1.0")
 
 
 def mean_field(
@@ -84,12 +89,16 @@ def mean_field(
         is to be inferred. At least one layer must be known.
     context : Context or None
         Bias rows, and ``held`` entries: a layer with known rows and a mask is inferred where the
-        mask is False.
+        mask is False. What stands there is not used, but must be a value that the units can take.
     until : FixedPoint or None
         None: ``dg.FixedPoint()``.
     start : sequence or None
-        Means to start from, by layer; None for a layer, or for all: from the layers below, whose
-        input counts twice where the layer above is not known yet.
+        Means to start from, by layer; those of known layers are not used. None for a layer, or
+        for all: from the layers below, whose input counts twice where the layer above is not
+        known yet.
+    workspace : Workspace or None
+        Scratch memory to use again.
+    n_threads : int or None
 
     Returns
     -------
@@ -101,30 +110,33 @@ def mean_field(
     ------
     ValueError
         If a shape or a value does not fit the model, or no layer is known.
+    TypeError
+        If an argument is an object of another kind.
 
     References
     ----------
     Salakhutdinov & Hinton (2009), section 3.2.
     """
+    if not isinstance(model, Parameters):
+        check_model(model)
     until = FixedPoint() if until is None else until
     check_instance(until, "until", FixedPoint, "dg.FixedPoint(max_sweeps, tol)")
     check_threads(n_threads)
     context = Context() if context is None else context
     states = _checked(model, states, context)
     n_rows = next(x.shape[0] for x in states if x is not None)
+    given = _checked_start(model, start, n_rows)
     tools = {"workspace": workspace or engine.Workspace(), "n_threads": n_threads}
     unknown = [x is None or l in context.held for l, x in enumerate(states)]
     means = [None if u else x for x, u in zip(states, unknown, strict=True)]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
     for first, stop in _runs(unknown):
         if stop - first == 1:
-            around = [*states[:first], states[first], *states[stop:]]
-            found = update_layer(model, first, around, context=context, mean=True, **tools)
+            found = update_layer(model, first, states, context=context, mean=True, **tools)
             means[first] = found[0]
             sweeps = np.maximum(sweeps, 1)
             continue
         inner = _within(model, states, context, first, stop, tools)
-        given = start or [None] * model.n_layers
         begin = _start(model, states, context, inner, given, (first, stop), tools)
         found = fixed_point(
             model.part(first, stop), begin, [inner.fields(l) for l in range(stop - first)],
@@ -144,7 +156,8 @@ def infer(model, batch, until, *, workspace=None, n_threads=None):
     ----------
     model : BoltzmannMachine or Parameters
     batch : states of the first layer, or tuple of (first layer, last layer)
-        A missing group of the last layer is inferred.
+        A missing group of the last layer is inferred. Where one is missing in any row, all labels
+        of the batch enter as held entries: the same equations, from another start.
     until : FixedPoint
 
     Returns
@@ -156,7 +169,7 @@ def infer(model, batch, until, *, workspace=None, n_threads=None):
     states = [None] * model.n_layers
     if isinstance(batch, tuple):
         rows, top = batch
-        states[-1] = top
+        states[-1] = top = dense(top)
         missing = model.layers[-1].missing(top)
         if missing is not None:
             context = Context(held={model.n_layers - 1: ~missing})
@@ -184,13 +197,32 @@ def _checked(model, states, context):
             f"states must have one number of rows for all layers, got {sorted(counts)}"
         )
     check_instance(context, "context", Context, "a dg.Context or None")
-    context.check(model.layers, counts.pop())
+    context.check(model.layers, *counts)
     if context.beta is not None or context.base is not None:
         raise ValueError("context must have no beta and no base for mean field; scale the model")
     for l in context.held:
         if states[l] is None:
             raise ValueError(f"held[{l}] needs the states that layer {l} keeps, got None")
     return states
+
+
+def _checked_start(model, start, n_rows):
+    """Return the means to start from by layer, None where there are none, after a check."""
+    if start is None:
+        return [None] * model.n_layers
+    start = as_list(start, "start", "means for each layer, or None")
+    if len(start) != model.n_layers:
+        raise ValueError(f"start must have {model.n_layers} entries, one a layer, got {len(start)}")
+    start = [
+        None if x is None else layer.states_of(x, f"start[{l}]")
+        for l, (layer, x) in enumerate(zip(model.layers, start, strict=True))
+    ]
+    for l, x in enumerate(start):
+        if x is not None and x.shape[0] != n_rows:
+            raise ValueError(
+                f"start[{l}] must have a row for each of {n_rows} rows of states, got {x.shape[0]}"
+            )
+    return start
 
 
 def _runs(unknown):
@@ -247,7 +279,7 @@ def _start(model, states, context, inner, given, run, tools):
     for l in range(first, stop):
         units = model.layers[l]
         if given[l] is not None:
-            mean = np.array(dense(units.states_of(given[l], f"start[{l}]")), np.float32)
+            mean = np.array(dense(given[l]), np.float32)
         else:
             mean = np.empty((n_rows, units.size), np.float32)
             below, bias_rows = None, inner.bias_rows.get(l - first)

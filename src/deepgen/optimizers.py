@@ -9,6 +9,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_number, shown
+from deepgen.models import Parameters
 from deepgen.phases import Step, layer_gradients, step_weights, weight_gradient
 from deepgen.threads import effective_threads
 
@@ -129,8 +130,9 @@ class SGD:
         Share of the updates, at the end, whose parameters are averaged; 0 for none. In a stream,
         which has no end, any share means the newest twentieth, at most about 1,000 updates.
     rates : tuple of float or None
-        Factors on the learning rate of each weight matrix of a Boltzmann machine, bottom first;
-        biases follow. None: 1 for all.
+        Factors on the learning rate of each weight matrix of a Boltzmann machine, bottom first.
+        Biases keep the rate, but what centring makes them follow is the weights' own change.
+        None: 1 for all.
     """
 
     momentum: float = 0.0
@@ -149,6 +151,11 @@ class SGD:
 
     def start(self, parameters):
         """Return the state before the first update."""
+        if self.rates is not None and not isinstance(parameters, Parameters):
+            raise ValueError(
+                "rates must be None where gradients come by name (networks, up-down), got "
+                f"{shown(self.rates)}"
+            )
         if self.rates is not None and len(self.rates) != len(parameters.weights):
             raise ValueError(
                 f"rates must have one factor for each of {len(parameters.weights)} weight "

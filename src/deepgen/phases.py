@@ -97,7 +97,8 @@ def layer_gradients(
         Of the weights. Real-valued units far from zero need their neighbours' biases to follow
         the decay too, or it would move every field.
     rates : sequence of float or None
-        Factors on the learning rate of each weight matrix: the biases follow the weights' change.
+        Factors on the learning rate of each weight matrix, which are those of what the biases
+        follow too; their own part keeps the rate.
     centred : bool, default False
         Leave out of the bias gradients what the change of the weights adds to them: the
         gradient by the biases of the centred parametrization.

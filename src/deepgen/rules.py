@@ -101,6 +101,14 @@ class RuleState:
         return cls(**copies)
 
 
+def _check_two_layers(rule, model):
+    if model.n_layers != 2:
+        raise ValueError(
+            f"model must have two layers for {type(rule).__name__}, got {model.n_layers}; use "
+            "dg.MeanFieldPCD()"
+        )
+
+
 def _start(model, rule, particles, mean):
     offsets = None
     if rule.centring and mean is not None:
@@ -195,6 +203,7 @@ class CD:
             Of the rows, for centring; None: the visible biases are at it, as those of
             :func:`~deepgen.training.initial_model` are.
         """
+        _check_two_layers(self, model)
         return _start(model, self, None, mean)
 
     def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
@@ -259,6 +268,7 @@ class PCD:
 
         Particles start from the biases.
         """
+        _check_two_layers(self, model)
         particles = start_particles(model, self.n_particles, stream.child("particles"))
         return _start(model, self, particles, mean)
 

@@ -73,7 +73,8 @@ def importance_weighted_bound(
     is a lower bound of log p(v), the variational bound at k = 1, and grows with k towards
     log p(v). A single row can lie above log p(v) by chance. Memory does not grow with k. Of a
     Boltzmann machine, odd layers are drawn from the mean-field posterior, and the even ones above
-    the first are summed out given them.
+    the first are summed out given them: at k = 1 that is already no worse than the variational
+    bound.
 
     Parameters
     ----------
