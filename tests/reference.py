@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import comb
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln, xlogy
 
 # ---------------------------------------------------------------------------- random numbers
 
@@ -354,6 +354,106 @@ def adam_step(parameter, first, second, gradient, step, learning_rate,
     unbiased = first / (1.0 - beta1**step)
     scale = np.sqrt(second / (1.0 - beta2**step)) + epsilon
     return parameter + learning_rate * unbiased / scale, first, second
+
+
+# ----------------------------------------------------------------------------------- mean field
+
+
+def runs_of(free):
+    """Pairs (first, stop) of neighbouring layers that are to be inferred."""
+    edges = np.flatnonzero(np.diff([0, *map(int, free), 0]))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+@dataclass
+class MeanField:
+    """Means by layer, and by row: sweeps, and the largest change of the last one."""
+
+    means: list
+    sweeps: np.ndarray
+    change: np.ndarray
+
+
+def mean_field(layers, weights, states, held=None, bias_rows=None, start=None, *, max_sweeps=50,
+               tol=1e-4, damping=0.0):
+    """Gauss-Seidel: x_l <- mean(f_l), the odd layers of a run, then the even ones, row by row.
+
+    `states[l]` None: unknown; with a mask `held[l]`, entries where it is True are known.
+    `start[l]` None: from the field of the layer below, twice where the layer above is unknown.
+    A row stops after the sweep whose largest |new - old|, before damping, is at most `tol`.
+    """
+    held = held or {}
+    bias_rows = bias_rows or {}
+    free = [x is None or l in held for l, x in enumerate(states)]
+    n_rows = next(len(x) for x in states if x is not None)
+    means = [None if one else float64(x) for x, one in zip(states, free, strict=True)]
+    sweeps, change = np.zeros(n_rows, int), np.zeros(n_rows)
+
+    def keep(l, fresh, rows):
+        return np.where(held[l][rows], float64(states[l])[rows], fresh) if l in held else fresh
+
+    def fresh_mean(l, rows):
+        around = [None if x is None else x[rows] for x in means]
+        extra = bias_rows[l][rows] if l in bias_rows else None
+        return keep(l, mean(layers[l], field(layers, weights, around, l, extra)), rows)
+
+    everyone = np.arange(n_rows)
+    for first, stop in runs_of(free):
+        if stop - first == 1:
+            means[first] = fresh_mean(first, everyone)
+            sweeps = np.maximum(sweeps, 1)
+            continue
+        for l in range(first, stop):
+            if start is not None and start[l] is not None:
+                means[l] = keep(l, float64(start[l]), everyone)
+                continue
+            total = layers[l].bias + np.zeros((n_rows, layers[l].size))
+            total += bias_rows.get(l, 0.0)
+            if l > 0:
+                total += (1.0 + (l + 1 < stop)) * (means[l - 1] @ weights[l - 1])
+            if l + 1 == stop < len(layers):
+                total += means[l + 1] @ weights[l].T
+            means[l] = keep(l, mean(layers[l], total), everyone)
+        active, own, count = everyone, np.zeros(n_rows), np.zeros(n_rows, int)
+        for sweep in range(1, max_sweeps + 1):
+            share = 0.0 if sweep == 1 else damping
+            most = np.zeros(len(active))
+            for l in [l for parity in (1, 0) for l in range(first, stop) if l % 2 == parity]:
+                fresh, old = fresh_mean(l, active), means[l][active]
+                most = np.maximum(most, np.abs(fresh - old).max(axis=1))
+                means[l][active] = fresh + share * (old - fresh)
+            own[active], count[active] = most, sweep
+            active = active[most > tol]
+            if len(active) == 0:
+                break
+        sweeps, change = np.maximum(sweeps, count), np.maximum(change, own)
+    return MeanField(means, sweeps, change)
+
+
+def mean_field_bound(layers, weights, means, free):
+    """E_q[log p*(x)] + H(q) by row, each unit's entropy and base measure summed over its states.
+
+    `free[l]` a bool array of the shape of the rows: units that q describes, the rest are known.
+    """
+    total = sum(((x @ float64(w)) * y).sum(axis=1)
+                for x, w, y in zip(means[:-1], weights, means[1:], strict=True))
+    for layer, m, drawn in zip(layers, means, free, strict=True):
+        if layer.kind == "softmax":  # a known group is one-hot or zero, and has no entropy
+            total = total + (layer.bias * m - xlogy(m, m)).sum(axis=1)
+        elif layer.kind == "gaussian":
+            entropy = (np.log(2.0 * np.pi / layer.precision) + 1.0) / 2.0
+            square = m**2 + drawn / layer.precision
+            terms = layer.bias * m - layer.precision * square / 2.0 + drawn * entropy
+            total = total + terms.sum(axis=1)
+        else:
+            k = np.arange(layer.n_copies + 1.0)
+            n, share = layer.n_copies, m[..., None] / layer.n_copies
+            choose = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+            q = np.exp(choose + xlogy(k, share) + xlogy(n - k, 1.0 - share))
+            of_draws = (q * choose - xlogy(q, q)).sum(axis=2)
+            known = gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1)
+            total = total + (layer.bias * m + np.where(drawn, of_draws, known)).sum(axis=1)
+    return total
 
 
 # ------------------------------------------------------------------------------------ annealing
