@@ -25,9 +25,9 @@ class Site(NamedTuple):
     temperature: int = 0
 
 
-def row_pieces(n_rows, work):
+def row_pieces(n_rows, work, fewest=FEWEST_ROWS):
     """Yield slices of rows that are one kernel call each; `work` is that of a row."""
-    size = max(FEWEST_ROWS, CALL_WORK // max(work, 1) // FEWEST_ROWS * FEWEST_ROWS)
+    size = max(fewest, CALL_WORK // max(work, 1) // fewest * fewest)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
@@ -130,7 +130,7 @@ def fixed_point(
     n_rows = means[0].shape[0]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
     workspace = workspace or engine.Workspace()
-    for piece in row_pieces(n_rows, work * max_sweeps):
+    for piece in row_pieces(n_rows, work * max_sweeps, TILE_ROWS):
         engine.mean_field(
             chain, [x[piece] for x in means], [field_rows(f, piece) for f in fields],
             sweeps[piece], change[piece], max_sweeps, first_parity, tol, damping, workspace,
