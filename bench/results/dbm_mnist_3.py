@@ -13,8 +13,9 @@ NOTES = [*deep_boltzmann.NOTES, "", "Published: Salakhutdinov & Hinton (2009)."]
 def rows(store, quick):
     """Yield the rows of the table."""
     estimator = dg.DBM(
-        (500, 500, 1000), rule=dg.MeanFieldPCD(n_particles=100 if quick else 500),
+        (500, 500, 1000), pretrained=dg.Pretraining(n_epochs=1 if quick else 10),
+        rule=dg.MeanFieldPCD(n_particles=100 if quick else 500),
         learning_rate=dg.Linear(0.2, 0.0), optimizer=dg.SGD(rates=(1.0, 0.25, 0.25)),
-        n_epochs=3 if quick else 60, binarize=True, random_state=0,
+        n_epochs=2 if quick else 80, binarize=True, random_state=0,
     )  # fmt: skip
     yield from deep_boltzmann.rows_of(store, quick, estimator, "-85.10")

@@ -14,7 +14,7 @@ from deepgen.mean_field import FixedPoint, infer
 from deepgen.passes import Site
 from deepgen.phases import Phases
 from deepgen.sampling import start_particles, update_layer
-from deepgen.states import Particles
+from deepgen.states import Particles, dense
 from deepgen.stream import DATA, PARTICLES
 
 
@@ -109,11 +109,11 @@ def _check_two_layers(rule, model):
         )
 
 
-def _start(model, rule, particles, mean):
+def _start(model, rule, particles, rows):
     offsets = None
-    if rule.centring and mean is not None:
-        row = np.asarray(mean, np.float32)[None]
-        offsets = [np.array(x[0]) for x in infer(model, row, FixedPoint())]
+    if rule.centring and rows is not None:
+        means = infer(model, rows, FixedPoint())
+        offsets = [dense(x).mean(axis=0, dtype=np.float64).astype(np.float32) for x in means]
     elif rule.centring:
         offsets = [model.layers[0].mean(model.layers[0].bias[None])[0]]
         for layer, weights in zip(model.layers[1:], model.weights, strict=True):
@@ -192,19 +192,20 @@ class CD:
     def __post_init__(self):
         _check_common(self)
 
-    def start(self, model, stream, *, mean=None):
+    def start(self, model, stream, *, rows=None):
         """Return the state before the first update.
 
         Parameters
         ----------
         model : BoltzmannMachine
         stream : Stream
-        mean : ndarray of shape (n_visible,) or None
-            Of the rows, for centring; None: the visible biases are at it, as those of
+        rows : states of the first layer, or None
+            Some rows of the data, whose means by layer are the first offsets of centring. None:
+            the visible biases are at the mean of the data, as those of
             :func:`~deepgen.training.initial_model` are.
         """
         _check_two_layers(self, model)
-        return _start(model, self, None, mean)
+        return _start(model, self, None, rows)
 
     def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
         """Return the phases of one update.
@@ -263,14 +264,14 @@ class PCD:
         _check_common(self)
         check_integer(self.n_particles, "n_particles")
 
-    def start(self, model, stream, *, mean=None):
+    def start(self, model, stream, *, rows=None):
         """Return the state before the first update; see :meth:`CD.start`.
 
         Particles start from the biases.
         """
         _check_two_layers(self, model)
         particles = start_particles(model, self.n_particles, stream.child("particles"))
-        return _start(model, self, particles, mean)
+        return _start(model, self, particles, rows)
 
     def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
         """Return the phases of one update; see :meth:`CD.phases`.
@@ -350,10 +351,10 @@ class MeanFieldPCD:
             self.inference, "inference", FixedPoint, "dg.FixedPoint(max_sweeps, tol)"
         )
 
-    def start(self, model, stream, *, mean=None):
+    def start(self, model, stream, *, rows=None):
         """Return the state before the first update; see :meth:`PCD.start`."""
         particles = start_particles(model, self.n_particles, stream.child("particles"))
-        return _start(model, self, particles, mean)
+        return _start(model, self, particles, rows)
 
     def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
         """Return the phases of one update; see :meth:`CD.phases`.

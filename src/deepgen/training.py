@@ -152,7 +152,7 @@ class Trainer(TrainingLoop):
         self, model, rule, optimizer, schedule, *, stream, batch_size=100, binarize=False,
         n_threads=None,
     ):  # fmt: skip
-        self.rule, self.binarize, self._mean = rule, binarize, None
+        self.rule, self.binarize, self._some_rows = rule, binarize, None
         self.rule_state = self._start_rule(model, stream.child("rule"))
         super().__init__(
             Parameters(model), optimizer, schedule, stream=stream, batch_size=batch_size,
@@ -160,22 +160,23 @@ class Trainer(TrainingLoop):
         )  # fmt: skip
 
     def _start_rule(self, model, stream):
-        about = {} if self._mean is None else {"mean": self._mean}
+        about = {} if self._some_rows is None else {"rows": self._some_rows}
         return self.rule.start(model, stream, **about)
 
-    def begin_trained(self, mean, n_sweeps):
+    def begin_trained(self, rows, n_sweeps):
         """Let the run begin from a model that has learned already.
 
-        Centring takes the mean of the rows, which the visible biases of such a model no longer
+        Centring starts from the means of some rows, which the biases of such a model no longer
         tell, and particles move towards the model before the first update: from independent units
         it would first unlearn.
 
         Parameters
         ----------
-        mean : ndarray of shape (n_visible,)
+        rows : array-like or states of the first layer, (n_rows, n_units)
         n_sweeps : int
         """
-        model, self._mean = self.parameters.to_model(), mean
+        model = self.parameters.to_model()
+        self._some_rows = model.layers[0].states_of(rows, "rows")
         self.rule_state = self._start_rule(model, self.stream.child("rule"))
         if self.rule_state.particles is not None:
             self.rule_state.particles = gibbs(

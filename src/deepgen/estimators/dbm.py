@@ -51,6 +51,8 @@ UPPER_RATE = 0.25
 
 # Sweeps of the particles before the first update of a machine that has learned already.
 SETTLE = 100
+# Rows of the data that its centring starts from.
+SOME_ROWS = 1_000
 
 
 class DBM(DeepBoltzmannEstimator, BaseEstimator):
@@ -426,7 +428,7 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         model = self._first_model(layers, start, found.moments, targets, stream)
         run = self._trainer_of(model, self._schedule(model.layers), stream)
         if start is not None:
-            run.begin_trained(found.mean, SETTLE)
+            run.begin_trained(next(iter(rows.chunks(SOME_ROWS))), SETTLE)
         run.frame, run.history = frame, list(history)
         if state is not None:
             checkpoints.restore(run, state, resume)
