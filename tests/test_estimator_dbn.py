@@ -360,7 +360,7 @@ def test_an_estimator_in_the_place_of_its_model_is_told(dbn):
             dg.encoder(stack)
     with pytest.raises(ValueError, match=r"machine 0 of a stack .* got RBM.*; pass its model_$"):
         dg.unrolled([rbm])
-    with pytest.raises(TypeError, match=r"a dg.BeliefNetwork, got DBN.*; pass its model_$"):
+    with pytest.raises(TypeError, match=r"dg.BoltzmannMachine, got DBN.*; pass its model_$"):
         dg.variational_bound(dbn, np.zeros((1, 12), np.uint8), log_partition=0.0)
 
 

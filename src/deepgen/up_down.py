@@ -287,6 +287,8 @@ class UpDownTrainer(TrainingLoop):
             gradients[f"weights.generative[{l}]"] = _mean_product(error, above, tools)
             gradients[f"layers[{l}].lower.bias"] = _mean(error, tools)
             x = above
+        if self.n_updates == 0:
+            self._centre_on(x)
         phases = self.rule.phases(parameters.top, x, self.rule_state, stream.child("top"), **tools)
         gradients |= _of_top(parameters.top, phases, tools)
         x = phases.negative[0]
@@ -300,6 +302,15 @@ class UpDownTrainer(TrainingLoop):
             gradients[f"layers[{l}].upper.bias"] = _mean(error, tools)
             x = below
         return gradients
+
+    def _centre_on(self, states):
+        """Let the centring of the top machine start from its first batch.
+
+        The biases of a machine that has learned already do not tell the mean of what it reads.
+        """
+        top = self.parameters.to_network().top
+        fresh = self.rule.start(top, self.stream.child("rule"), rows=states)
+        self.rule_state.offsets = fresh.offsets
 
     def _diverged(self):
         name = self.parameters.first_non_finite() or "parameters"
