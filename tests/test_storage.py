@@ -200,10 +200,12 @@ def test_a_file_says_what_it_is(tmp_path):
     assert shapes["weights.0"] == ("F32", (4, 3))
 
 
-def test_a_deeper_model_is_no_rbm(tmp_path):
-    """Would catch an estimator around a model that it cannot handle."""
-    storage.save(MODELS["deep"], tmp_path / "deep")
-    with pytest.raises(dg.ModelFileError, match="no estimator for this model .*binary hidden layers"):
+def test_a_model_that_no_estimator_handles_is_told(tmp_path):
+    """Would catch a DBM around hidden units that it has no inference for."""
+    layers = [dg.Binary(4), dg.Softmax(2, size=4), dg.Binary(3)]
+    model = dg.BoltzmannMachine(layers, [np.zeros((4, 4)), np.zeros((4, 3))])
+    storage.save(model, tmp_path / "deep")
+    with pytest.raises(dg.ModelFileError, match="no estimator for this model .*binary hidden"):
         dg.load(tmp_path / "deep")
 
 
