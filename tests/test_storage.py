@@ -205,7 +205,7 @@ def test_a_model_that_no_estimator_handles_is_told(tmp_path):
     layers = [dg.Binary(4), dg.Softmax(2, size=4), dg.Binary(3)]
     model = dg.BoltzmannMachine(layers, [np.zeros((4, 4)), np.zeros((4, 3))])
     storage.save(model, tmp_path / "deep")
-    with pytest.raises(dg.ModelFileError, match="no estimator for this model .*binary hidden"):
+    with pytest.raises(dg.ModelFileError, match=r"no estimator for this model .*binary hidden"):
         dg.load(tmp_path / "deep")
 
 
