@@ -24,7 +24,7 @@ NOTES = [
     "particles, decay 0.0003, rate 0.2 linearly to 0, 60 epochs, as in the table of the RBM. "
     "Layer 2: 500 particles, drawn features, rate 0.001 linearly to 0, 20 epochs; that rate was "
     "chosen on the last 10,000 training rows (docs/decisions.md). *Up-down*: all layers together "
-    "from there, CD-3 at the top, rate 0.002 linearly to 0.",
+    "from there, CD-3 at the top, rate 0.001 linearly to 0 (docs/decisions.md).",
 ]
 
 SIZES = (500, 2000)
@@ -62,7 +62,7 @@ def refine(store, model, digits, n_epochs):
         callbacks=[dg.Checkpoint(path, minutes=3.0)], random_state=0
     )
     dbn.refine(
-        digits.train, n_epochs, learning_rate=dg.Linear(0.002, 0.0),
+        digits.train, n_epochs, learning_rate=dg.Linear(0.001, 0.0),
         resume=path if path.exists() else None,
     )  # fmt: skip
     dbn.bench_seconds_ = sum(entry["seconds"] for entry in dbn.refinement_)
