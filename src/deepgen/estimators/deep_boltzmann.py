@@ -89,6 +89,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
+        check_is_fitted(self)
         check_integer(n_draws, "n_draws")
         return self._bounded(
             importance_weighted_bound, X, n_draws=n_draws, random_state=self._score_seed

@@ -39,6 +39,11 @@ def split_labels(y, n_rows, unlabelled):
         different = values != np.asarray(unlabelled, dtype=object)
         known = np.broadcast_to(different, values.shape).astype(np.bool_)
     labels = values[known]
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(
+            f"y must be finite, got {labels[~np.isfinite(labels)][0]}; rows without a label have "
+            f"unlabelled={unlabelled!r}"
+        )
     if len(labels):
         labels_of(labels)
     return known, np.asarray(labels.tolist()) if labels.dtype == object else labels
@@ -69,9 +74,9 @@ def as_classes(classes, size=None):
     try:
         found = np.asarray(classes)
         found = np.asarray(found.tolist()) if found.dtype == object else found
+        fitting = found.ndim == 1 and (len(found) >= 2 if size is None else len(found) == size)
     except ValueError:  # ragged
-        raise ValueError(f"classes must hold labels, got {shown(classes)}") from None
-    fitting = found.ndim == 1 and (len(found) >= 2 if size is None else len(found) == size)
+        fitting = False
     if not fitting or found.dtype.kind not in "biufU" or len(set(found.tolist())) < len(found):
         wanted = "at least 2" if size is None else size
         raise ValueError(
