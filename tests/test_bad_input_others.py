@@ -37,6 +37,7 @@ ESTIMATORS = {
     "mixture": lambda **o: dg.MixtureOfBernoullis(
         **{"n_components": 3, "max_iter": 2, "random_state": 0, "n_threads": 1, **o}
     ),
+    "dbm": lambda **o: dg.DBM(**{"n_hidden": (4, 3), **QUICK, **o}),
     "autoencoder": lambda **o: dg.Autoencoder(**{"n_hidden": 3, **QUICK, **o}),
     "deep": lambda **o: dg.DeepAutoencoder(**{"n_hidden": (4, 3), **QUICK, **o}),
     "classifier": lambda **o: dg.DeepClassifier(**{"n_hidden": (4,), **QUICK, **o}),
@@ -45,6 +46,7 @@ ESTIMATORS = {
 NETWORKS = ("autoencoder", "deep", "classifier", "regressor")
 METHODS = {
     "mixture": ("fit", "transform", "predict", "score_samples", "score"),
+    "dbm": ("fit", "transform", "posterior", "score_samples", "score", "bound"),
     "autoencoder": ("fit", "transform", "reconstruction_error", "score"),
     "deep": ("fit", "transform"),
     "classifier": ("fit", "predict", "predict_proba"),
@@ -72,9 +74,9 @@ def network():
 def cases():
     for kind, methods in METHODS.items():
         rows = dict(ROWS)
-        if kind in ("mixture", "autoencoder", "deep"):
+        if kind in ("mixture", "dbm", "autoencoder", "deep"):
             rows |= {name: (lambda r=r: r, message) for name, (r, message) in BINARY_ROWS.items()}
-        for method in methods:
+        for method in (*methods, *["partial_fit"] * (kind == "dbm")):
             for name, (make, message) in rows.items():
                 yield f"{kind}.{method}: {name}", kind, method, make, message
             for name, (wrong, _) in WRONG_WIDTHS.items():
@@ -152,6 +154,15 @@ ARGUMENTS = [
         ("visible must be 'binary'", "visible", {**OBJECT, "class": dg.Binary}),
     ] if (kind, message[:8]) != ("autoencoder", "n_hidden")],
     ("n_hidden must be", setting("autoencoder", "n_hidden"), POSITIVE),
+    *[(f"{name} must", setting("dbm", name), values) for name, values in [
+        ("batch_size", POSITIVE), ("n_epochs", COUNT), ("label_units", FLAGS), ("binarize", FLAGS),
+        ("n_hidden", {"x": "text", "None": None, "0": 0, "[0]": [0], "[1.5]": [1.5]}),
+        ("learning_rate", {"x": "text", "0": 0, "class": dg.Linear}),
+        ("optimizer", {**OBJECT, "class": dg.Adam}), ("visible", {**OBJECT, "class": dg.Binary}),
+        ("rule", {**OBJECT, "class": dg.MeanFieldPCD, "two layers": dg.CD()}),
+        ("callbacks", {"x": "text", "3": 3, "[3]": [3]}),
+        ("pretrained", {**OBJECT, "class": dg.Pretraining, "RBM": dg.RBM(), "network": network()}),
+    ]],
     *[(f"{name} must be", setting("autoencoder", name), values) for name, values in [
         ("l1", RATE), ("masking", SHARE), ("tied", FLAGS), ("hidden", {**OBJECT, "tanh": "tanh"}),
         ("loss", {**OBJECT, "hinge": "hinge"}),
@@ -187,12 +198,18 @@ ARGUMENTS = [
     ("first_row must be", lambda v: known("mixture").sample(2, first_row=v),
      {**INTEGER, "-1": -1, "2**70": 2**70}),
     ("random_state must", lambda v: known("mixture").sample(2, random_state=v), SEEDS),
+    *[(f"{name} must be", lambda v, name=name: known("dbm").sample(**{"n_samples": 2, name: v}),
+       {**INTEGER, "-1": -1}) for name in ("n_samples", "n_sweeps", "first_row")],
+    ("n_draws must be", lambda v: known("dbm").score_samples(X, n_draws=v), POSITIVE),
+    ("missing must be a bool array", lambda v: known("dbm").impute(X, v), {"ints": X, "one": True}),
+    ("X must be an array", lambda v: known("dbm").partial_fit(v), {"generator": generator()}),
     ("method must be", lambda v: known("mixture").impute(X, X == 1, method=v), OBJECT),
     ("return_std must be", lambda v: known("mixture").impute(X, X == 1, return_std=v), FLAGS),
     ("missing must be a bool array", lambda v: known("mixture").impute(X, v),
      {"ints": X, "rows": X[:3] == 1, "one": True, "x": "text"}),
     *[("model must be", type(known(kind)).from_model, {**OBJECT, "RBM": fitted("binary").model_})
-      for kind in ESTIMATORS],
+      for kind in ESTIMATORS if kind != "dbm"],
+    ("model must be", dg.DBM.from_model, {**OBJECT, "network": network()}),
     ("model must be a Network of encoder and decoder", dg.Autoencoder.from_model,
      {"classifier": known("classifier").model_}),
     ("classes must hold", lambda v: dg.DeepClassifier.from_model(known("classifier").model_, v),

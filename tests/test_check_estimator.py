@@ -79,6 +79,27 @@ class UnitIntervalDBN(dg.DBN):
             return super().score_samples(_to_unit_interval(X))
 
 
+class UnitIntervalDBM(dg.DBM):
+    """The binary default of a deep machine, fed with reals."""
+
+    def fit(self, X, y=None):
+        return super().fit(_to_unit_interval(X))
+
+    def partial_fit(self, X, y=None):
+        return super().partial_fit(_to_unit_interval(X))
+
+    def posterior(self, X):
+        return super().posterior(_to_unit_interval(X))
+
+    def transform(self, X):
+        return super().transform(_to_unit_interval(X))
+
+    def score_samples(self, X):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X has values between states", UserWarning)
+            return super().score_samples(_to_unit_interval(X))
+
+
 class UnitIntervalMixture(dg.MixtureOfBernoullis):
     """A mixture of binary columns, fed with reals in the same way."""
 
@@ -120,6 +141,8 @@ ESTIMATORS = {
     "binary": UnitIntervalRBM(n_hidden=4, n_epochs=2, random_state=0),
     "dbn": dg.DBN((4, 3), visible="gaussian", n_epochs=2, random_state=0),
     "binary dbn": UnitIntervalDBN((4, 3), n_epochs=2, random_state=0),
+    "dbm": dg.DBM((4, 3), visible="gaussian", n_epochs=2, random_state=0),
+    "binary dbm": UnitIntervalDBM((4, 3), n_epochs=2, random_state=0),
     "mixture": UnitIntervalMixture(4, max_iter=3, random_state=0),
     "autoencoder": dg.Autoencoder(4, visible="gaussian", n_epochs=2, random_state=0),
     "binary autoencoder": UnitIntervalAutoencoder(4, n_epochs=2, random_state=0),

@@ -53,6 +53,10 @@ def whole_files():
     machine = dg.BoltzmannMachine(layers, [RNG.normal(size=n) for n in ((6, 4), (4, 3))])
     up = dg.NetworkLayer("logistic", RNG.normal(size=4), RNG.normal(size=(9, 4)))
     yield whole_file(dg.PosteriorNetwork(machine, dg.Network([up, top])), classifier)
+    top = dg.Softmax(2, bias=RNG.normal(size=2))
+    weights = [RNG.normal(size=n) for n in ((6, 4), (4, 3), (3, 2))]
+    machine = dg.BoltzmannMachine([*layers, top], weights, observed=(0, 3))
+    yield whole_file(machine, {"estimator": "DBM", "score_seed": 1, "classes": ["a", "b"]})
 
 
 def whole_file(model, extra):
@@ -146,7 +150,7 @@ def use(loaded):
     if isinstance(loaded, dg.RBM):
         use_rbm(loaded)
         return
-    if isinstance(loaded, dg.DBN):
+    if isinstance(loaded, dg.DBN | dg.DBM):
         rows = np.eye(3, loaded.n_features_in_, dtype=np.float32)
         assert np.isfinite(loaded.transform(rows)).all()
         draws = loaded.sample(5, n_sweeps=3, random_state=0)

@@ -27,11 +27,20 @@ logger = logging.getLogger("deepgen")
 
 
 def require_machine(trainer, who):
-    """Raise TypeError unless a run is that of a Boltzmann machine."""
+    """Raise unless a run is that of a Boltzmann machine whose free energies can be summed.
+
+    TypeError for a network, ValueError for a machine of more than two layers.
+    """
     if not isinstance(trainer.parameters, Parameters):
         raise TypeError(
             f"{who} needs a run of a Boltzmann machine, got a {type(trainer).__name__}; of "
             "networks watch 'loss' or 'validation_loss', or a function of the network"
+        )
+    if trainer.parameters.n_layers > 2:
+        raise ValueError(
+            f"{who} needs a machine of two layers, whose hidden units can be summed out, got "
+            f"{trainer.parameters.n_layers}; watch a function of the model, such as the mean of "
+            "dg.variational_bound with log_partition=0 on rows"
         )
 
 

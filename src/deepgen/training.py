@@ -48,7 +48,8 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
 def initial_deep_model(layers, mean, variance, n_rows, stream, *, observed=(0,)):
     """Return the deep model that joint training starts from: every layer as :func:`initial_model`.
 
-    Hidden fields start at the hidden biases where all neighbours are at their means.
+    Hidden fields start at the hidden biases where the rows are at their mean, and all other
+    neighbours at the means that their biases alone give.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def initial_deep_model(layers, mean, variance, n_rows, stream, *, observed=(0,))
 def with_top(model, top, stream):
     """Return a model with one more layer on small random weights, which data can be given for.
 
-    Fields start where they were, for neighbours at their means.
+    Fields start where they were, for neighbours at the means that their biases alone give.
 
     Parameters
     ----------
@@ -237,7 +238,8 @@ class Trainer(TrainingLoop):
         Parameters
         ----------
         batch : array-like or states of the first layer, (n_rows, n_units)
-            Where the model observes its last layer too: a tuple of both.
+            Where the model observes its last layer too: a tuple of both; of the first alone, the
+            last one is inferred.
         progress : float or None
             In [0, 1], for schedules and averaging. None: a stream, which has no end.
         context : Context or None
@@ -278,10 +280,11 @@ class Trainer(TrainingLoop):
         layers, observed = self.parameters.layers, self.parameters.model.observed
         if not isinstance(batch, tuple):
             return layers[0].states_of(batch, "batch")
-        if len(batch) != len(observed):
+        if observed != (0, len(layers) - 1) or len(batch) != 2:
             raise ValueError(
-                f"batch must hold the states of the {len(observed)} observed layers, got "
-                f"{len(batch)}"
+                "batch must be rows of the first layer, or a tuple of those and of the last layer "
+                f"where the model observes both; got {len(batch)} parts, and the model observes "
+                f"layers {observed}"
             )
         batch = tuple(
             layers[l].states_of(x, f"batch[{number}]")

@@ -8,7 +8,7 @@ from deepgen.cli.errors import CommandError, UsageError
 from deepgen.cli.models import is_exact, load_able
 from deepgen.cli.output import print_fields
 from deepgen.cli.rows import READS, read_rows
-from deepgen.estimators.belief import BeliefEstimator
+from deepgen.estimators import DBM, DBN
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
 from deepgen.states import as_states
@@ -21,8 +21,8 @@ def add_to(commands):
         "score",
         help="bracket the mean log-likelihood of rows under a model file",
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
-        "is cheap, else by annealed importance sampling both ways. Of a deep belief network it "
-        "is a bound from below.",
+        "is cheap, else by annealed importance sampling both ways. Of deep belief networks and "
+        "deep Boltzmann machines it is a bound from below.",
     )
     parser.add_argument("model", type=file_name, metavar="MODEL")
     parser.add_argument("data", metavar="DATA", help=READS)
@@ -53,7 +53,7 @@ def run(arguments):
         scores = model.score_samples(rows)
     except ValueError as error:
         raise CommandError(f"{arguments.data}: {error}") from error
-    mean, is_bound = float(scores.mean()), isinstance(model, BeliefEstimator)
+    mean, is_bound = float(scores.mean()), isinstance(model, DBM | DBN)
     return {
         "model": arguments.model,
         "data": arguments.data,

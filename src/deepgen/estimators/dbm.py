@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,7 +13,15 @@ from deepgen.composition import compose
 from deepgen.data import ArrayRows, PairedRows, check_rule, is_iterable_of_batches, survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators import running, streaming
-from deepgen.estimators.deep_boltzmann import DeepBoltzmannEstimator
+from deepgen.estimators.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
+from deepgen.estimators.deep_streaming import SETTLE, DeepStream, joined
+from deepgen.estimators.labels import (
+    as_classes,
+    classes_in,
+    label_units,
+    one_hot,
+    split_labels,
+)
 from deepgen.estimators.networks import setting
 from deepgen.estimators.settings import (
     check_callbacks,
@@ -23,14 +30,13 @@ from deepgen.estimators.settings import (
     check_sizes,
     visible_units,
 )
-from deepgen.estimators.validation import labels_of, rows_to_learn
+from deepgen.estimators.validation import rows_to_learn
 from deepgen.model_forms import as_tree, from_tree
 from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, as_schedule
 from deepgen.pretraining import check_layers, is_greedy, settings_by_layer
 from deepgen.rules import CD, PCD, MeanFieldPCD
 from deepgen.stacking import StackTrainer
-from deepgen.states import as_states
 from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.training import (
     HIDDEN_BIAS,
@@ -49,11 +55,8 @@ _FREE = ("random_state", "n_threads", "callbacks", "verbose")
 # in the beginning would saturate, and never come back (docs/decisions.md).
 UPPER_RATE = 0.25
 
-# Sweeps of the particles before the first update of a machine that has learned already.
-SETTLE = 100
-# Rows of the data that its centring starts from.
+# Rows of the data that the centring of a trained start begins with.
 SOME_ROWS = 1_000
-
 
 class DBM(DeepBoltzmannEstimator, BaseEstimator):
     """Deep Boltzmann machine: undirected layers of features over features.
@@ -72,11 +75,12 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         Put a group of softmax units on top, one for each class of `y`, so that the model is one of
         rows and labels together, and can :meth:`predict`.
     unlabelled : label or None, default -1
-        Stands in `y` for rows without a label: theirs is inferred.
+        Stands in `y` for rows without a label: theirs is inferred. None: each row has one.
     pretrained : Pretraining, sequence of Pretraining, BoltzmannMachine or None
         None: all layers start from small random weights, which centring makes possible. Settings:
         a greedy start, a layer at a time, with tied copies (:func:`deepgen.compose`). A model of
-        these layers: go on from it. When to use which: the guide.
+        these layers, with or without the label units on top: go on from it. When to use which:
+        the guide.
     rule : MeanFieldPCD or None
         None: ``dg.MeanFieldPCD()``.
     learning_rate : float, schedule or None
@@ -87,7 +91,7 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
     n_epochs : int or None
         Of the joint training. None: enough for 5,000 updates.
     binarize : bool, default False
-        Draw binary states from grey values afresh at each presentation.
+        Draw binary states from grey values afresh at each presentation, in a greedy start too.
     random_state : int, RandomState, Generator or None
         The same seed gives the same bits for any number of threads.
     n_threads : int or None
@@ -105,7 +109,9 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         With label units: the label of each unit of the uppermost layer.
     history_ : list of dict
         One entry an epoch.
-    n_features_in_, n_updates_ : int
+    n_features_in_ : int
+    n_updates_ : int
+        Of the joint training.
 
     Examples
     --------
@@ -217,7 +223,8 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         y : array-like of shape (n_samples,) or None
             Read with label units only.
         classes : array-like or None
-            All labels that will come. Needed in the first call where there are label units.
+            All labels that will come. Needed in the first call where there are label units;
+            later ones may repeat it.
 
         Returns
         -------
@@ -239,20 +246,21 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         with running.alone(self):
             with running.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=first)
-                targets = self._targets(y, rows, classes, stream=True)
+                self._take_classes(classes, first)
+                targets = self._targets(y, rows, stream=True)
                 layers = self._layers(rows.n_columns)
                 survey(rows, layers[0], n_threads=self.n_threads)
                 check_rule(rows, layers[0], self._rule())
-                kind = _Stream(self, layers, rows.n_columns)
-                run, joint = streaming.run_for(self, _joined(rows.X, targets), kind)
-            self._score_seed = run.frame["score_seed"]
+                kind = DeepStream(self, layers)
+                run, X = streaming.run_for(self, joined(rows.X, targets), kind)
+                self._score_seed = run.frame["score_seed"]
 
             def step(batch):
                 run.schedule = self._stream_schedule(layers, batch.shape[0])
                 run.step(kind.parts(batch), None)
 
             try:
-                streaming.learn(step, joint, self.batch_size)
+                streaming.learn(step, X, self.batch_size)
             finally:
                 self._keep(run)
                 self._trainer = run
@@ -278,23 +286,29 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
         if not hasattr(self._rule(), "phases") or isinstance(self._rule(), CD | PCD):
+            two = ", which is for two layers" if isinstance(self.rule, CD | PCD) else ""
             raise ValueError(
-                "rule must be None or dg.MeanFieldPCD(...), got "
-                f"{shown(self.rule)}, which is for two layers"
+                f"rule must be None or dg.MeanFieldPCD(...), got {shown(self.rule)}{two}"
             )
-        rates = getattr(self.optimizer, "rates", None)
-        n_weights = len(sizes) + bool(self.label_units)
         if self.optimizer is not None and not hasattr(self.optimizer, "step"):
             raise ValueError(
                 f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(self.optimizer)}"
             )
-        if rates is not None and len(rates) != n_weights:
-            raise ValueError(
-                f"rates of the optimizer must have one factor for each of {n_weights} weight "
-                f"matrices, got {len(rates)}"
-            )
+        self._check_entries(len(sizes) + bool(self.label_units))
         if self.pretrained is not None and not is_greedy(self.pretrained):
             self._check_start()
+
+    def _check_entries(self, n_weights):
+        """Raise ValueError unless what comes by layer has an entry for each, labels included."""
+        for name, holder, entries in (
+            ("rates", "optimizer", getattr(self.optimizer, "rates", None)),
+            ("sparsity", "rule", getattr(self.rule, "sparsity", None)),
+        ):
+            if isinstance(entries, tuple) and len(entries) != n_weights:
+                raise ValueError(
+                    f"{holder} must have {name} with one entry for each of {n_weights} layers "
+                    f"above the visible one, got {len(entries)}"
+                )
 
     def _check_start(self):
         if hasattr(self.pretrained, "get_params"):
@@ -336,14 +350,20 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
             settings = settings_by_layer(self.pretrained, len(hidden))
             check_layers(layers, settings, tied=True)
         elif self.pretrained is not None:
-            found = [(type(units), units.size) for units in self.pretrained.layers]
-            wanted = [(type(units), units.size) for units in layers]
-            if found[: len(wanted)] != wanted or len(found) > len(wanted) + self.label_units:
-                raise ValueError(
-                    f"pretrained must have the layers {layers!r}, got "
-                    f"{list(self.pretrained.layers)!r}"
-                )
+            self._check_layers_of_start(layers)
         return layers
+
+    def _check_layers_of_start(self, layers):
+        """Raise ValueError unless a model has these layers, and label units at most where asked."""
+        start, expected, observed = self.pretrained, layers, (0,)
+        if self.label_units and start.n_layers > len(layers):
+            size = len(self.classes_)
+            expected, observed = [*layers, Softmax(size, size=size)], (0, len(layers))
+        if _kinds(start.layers) != _kinds(expected) or start.observed != observed:
+            raise ValueError(
+                f"pretrained must have the layers {expected!r} and observe layers {observed}, got "
+                f"{list(start.layers)!r} and {start.observed}"
+            )
 
     def _plain_settings(self, n_rows=None, targets=None):
         """Return the settings that decide the bits of a run, as plain data."""
@@ -351,6 +371,8 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         plain = {
             "estimator": type(self).__name__,
             **{name: setting(getattr(self, name)) for name in names},
+            "n_hidden": list(check_sizes(self.n_hidden)),
+            "rule": setting(self._rule()),
             "n_features": int(self.n_features_in_),
         }
         if self.label_units:
@@ -366,48 +388,43 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
 
     # --- labels -------------------------------------------------------------------------------
 
-    def _targets(self, y, rows, classes=None, *, stream=False):
+    def _take_classes(self, classes, first):
+        """Take over the classes of a stream; refuse a change of them, or of label units."""
+        if not first and bool(self.label_units) != has_label_units(self):
+            raise ValueError(
+                f"label_units is {self.label_units}, but partial_fit goes on with a model that has "
+                f"{'none' if self.label_units else 'some'}; call fit, or set it back"
+            )
+        if not self.label_units:
+            return
+        if first and classes is None:
+            raise ValueError("classes must hold all labels in the first call of partial_fit")
+        if first:
+            self.classes_ = np.sort(as_classes(classes))
+            if self.unlabelled is not None and self.unlabelled in self.classes_.tolist():
+                raise ValueError(
+                    f"classes must not hold {self.unlabelled!r}, which stands for rows without a "
+                    "label; pass unlabelled=None if it is a class"
+                )
+        elif classes is not None and set(as_classes(classes).tolist()) != set(
+            self.classes_.tolist()
+        ):
+            raise ValueError(
+                f"classes must stay {shown(self.classes_.tolist())} within a stream, got "
+                f"{shown(classes)}"
+            )
+
+    def _targets(self, y, rows, *, stream=False):
         """Return one-hot rows of the labels, all zero where there is none, or None."""
         if not self.label_units:
+            vars(self).pop("classes_", None)
             return None
         if not isinstance(rows, ArrayRows):
             raise ValueError("X must be an array or a sparse matrix where label_units is True")
-        if y is None:
-            raise ValueError("y must hold a label for each row where label_units is True, got None")
-        y = labels_of(np.asarray(y))
-        if y.shape != (rows.n_rows,):
-            raise ValueError(f"y must have shape ({rows.n_rows},), got {y.shape}")
-        known = np.ones(len(y), np.bool_)
-        if self.unlabelled is not None:
-            known = np.broadcast_to(y != np.asarray(self.unlabelled, dtype=object), y.shape)
-            known = known.astype(np.bool_)
+        known, labels = split_labels(y, rows.n_rows, self.unlabelled)
         if not stream:
-            self.classes_ = np.unique(y[known])
-        elif not hasattr(self, "classes_"):
-            if classes is None:
-                raise ValueError("classes must hold all labels in the first call of partial_fit")
-            self.classes_ = np.unique(np.asarray(classes))
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold at least 2 classes, got {self.classes_.tolist()} beside "
-                f"{self.unlabelled!r} (none)"
-            )
-        place = np.minimum(np.searchsorted(self.classes_, y[known]), len(self.classes_) - 1)
-        unknown = self.classes_[place] != y[known]
-        if unknown.any():
-            raise ValueError(
-                f"y must hold labels of {shown(self.classes_.tolist())}, got "
-                f"{shown(y[known][unknown][0])}"
-            )
-        targets = np.zeros((len(y), len(self.classes_)), np.uint8)
-        targets[np.flatnonzero(known), place] = 1
-        return targets
-
-    def _label_layer(self, targets):
-        """Return the label units, at the frequencies of the labels."""
-        size = len(self.classes_)
-        total = max(int(targets.sum()), 1)
-        return Softmax(size, size=size).fitted_to(targets.sum(axis=0) / total, None, total)
+            self.classes_ = classes_in(labels, self.unlabelled)
+        return one_hot(known, labels, self.classes_)
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -415,7 +432,10 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         """Return the run of the joint training, after a greedy start where one is asked for."""
         resume, state = going_on
         seed, history, start = frame["seed"], [], self.pretrained
+        stream = Stream.from_random_state(child_seed(seed, "joint"))
         if is_greedy(self.pretrained):
+            # what the joint training refuses of callbacks, it refuses before the greedy start
+            self._joint(layers, None, found, targets, stream).attach(self.callbacks or ())
             trees = frame["stack"]
             if isinstance(trees, list) and len(trees) == len(layers) - 1:
                 start = _composed(trees, layers, resume)
@@ -424,9 +444,7 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
                 history, state, stack = greedy.history, None, greedy.stack()
                 frame["stack"] = [as_tree(machine) for machine in stack]
                 start = compose(stack, layers=layers)
-        stream = Stream.from_random_state(child_seed(seed, "joint"))
-        model = self._first_model(layers, start, found.moments, targets, stream)
-        run = self._trainer_of(model, self._schedule(model.layers), stream)
+        run = self._joint(layers, start, found, targets, stream)
         if start is not None:
             run.begin_trained(next(iter(rows.chunks(SOME_ROWS))), SETTLE)
         run.frame, run.history = frame, list(history)
@@ -434,9 +452,14 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
             checkpoints.restore(run, state, resume)
         return run
 
+    def _joint(self, layers, start, found, targets, stream):
+        model = self._first_model(layers, start, found.moments, targets, stream)
+        return self._trainer_of(model, self._schedule(model.layers), stream)
+
     def _greedy(self, rows, layers, found, frame, resume, state):
         settings = settings_by_layer(self.pretrained, len(layers) - 1)
-        settings = [replace(each, binarize=bool(self.binarize)) for each in settings]
+        if self.binarize:
+            settings = [replace(each, binarize=True) for each in settings]
         trees = frame.pop("stack")
         run = StackTrainer(
             rows, layers, settings, moments=found.moments, tied=True, frame=frame,
@@ -451,7 +474,7 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
     def _first_model(self, layers, start, moments, targets, stream):
         """Return the model that joint training starts from, with label units where asked for."""
         n_rows, mean, variance = moments
-        top = None if targets is None else self._label_layer(targets)
+        top = None if targets is None else label_units(targets)
         if start is None:
             ends = [] if top is None else [top]
             observed = (0,) if top is None else (0, len(layers))
@@ -503,7 +526,12 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
             Its hidden layers are binary. One that observes its uppermost layer too has label units
             there.
         classes : array-like or None
-            Labels of those units. None: 0, 1, 2, ...
+            Labels of those units, all different. None: 0, 1, 2, ...
+
+        Raises
+        ------
+        ValueError
+            If the model has other layers, or not one label for each label unit.
         """
         if not isinstance(model, BoltzmannMachine):
             raise ValueError(f"model must be a BoltzmannMachine, got {shown(model)}")
@@ -526,10 +554,12 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
             units = model.layers[top]
             if not isinstance(units, Softmax) or units.group != units.size:
                 raise ValueError(f"model must have one softmax group on top, got {units!r}")
-            classes = np.arange(units.size) if classes is None else np.asarray(classes)
-            if classes.shape != (units.size,):
-                raise ValueError(f"classes must hold {units.size} labels, got {classes.shape}")
-            dbm.classes_ = classes
+            classes = np.arange(units.size) if classes is None else classes
+            dbm.classes_ = as_classes(classes, units.size)
+        elif classes is not None:
+            raise ValueError(
+                f"classes must be None for a model without label units, got {shown(classes)}"
+            )
         dbm.model_, dbm.history_, dbm.n_updates_ = model, [], 0
         dbm.n_features_in_ = visible.size
         dbm._particles = dbm._trainer = dbm._bracket = None
@@ -545,73 +575,5 @@ def _composed(trees, layers, path):
         raise ModelFileError(f"{path}: damaged (no pretrained machines: {error})") from None
 
 
-def _joined(X, targets):
-    """Return rows and labels side by side, as a stream keeps its first rows."""
-    if targets is None:
-        return X
-    if sparse.issparse(X):
-        return sparse.hstack([X, sparse.csr_array(targets)], format="csr")
-    kind = X.dtype if X.dtype != np.bool_ else np.uint8
-    return np.concatenate([X, targets.astype(kind)], axis=1)
-
-
-class _Stream:
-    """How a stream of `partial_fit` begins and goes on; see :mod:`deepgen.estimators.streaming`.
-
-    Rows have the labels, where there are any, beside them.
-    """
-
-    def __init__(self, dbm, layers, n_columns):
-        self.dbm, self.layers, self.n_columns = dbm, layers, n_columns
-
-    def parts(self, batch):
-        """Return a batch as the trainer takes it."""
-        if not self.dbm.label_units:
-            return batch
-        rows, labels = self._cut(batch)
-        return as_states(rows), labels
-
-    def _cut(self, joint):
-        whole = joint.to_dense() if hasattr(joint, "to_dense") else joint
-        whole = whole.toarray() if sparse.issparse(whole) else whole
-        return whole[:, : self.n_columns], whole[:, self.n_columns :].astype(np.uint8)
-
-    def _framed(self, run, seed):
-        run.frame = {
-            **running.seeds_of(seed), "settings": self.dbm._plain_settings(),
-            streaming.FIRST_ROWS: None,
-        }  # fmt: skip
-        return run
-
-    def begin(self, rows, seed):
-        """Return a new run that starts from the moments of its first rows."""
-        dbm, targets = self.dbm, None
-        if dbm.label_units:
-            X, targets = self._cut(rows.X)
-            rows = ArrayRows(X)
-        moments = survey(rows, self.layers[0], n_threads=dbm.n_threads)
-        stream = Stream.from_random_state(seed)
-        model = dbm._first_model(self.layers, dbm.pretrained, moments, targets, stream)
-        schedule = dbm._stream_schedule(self.layers, dbm.batch_size)
-        return self._framed(dbm._trainer_of(model, schedule, stream), seed)
-
-    def after_fit(self):
-        """Return a run that goes on from the fitted model and its particles."""
-        dbm, seed = self.dbm, seed_of(self.dbm.random_state)
-        names = ("visible", *(f"n_hidden[{l}]" for l in range(len(self.layers) - 1)))
-        n_hidden = dbm.model_.n_layers - 1 - bool(dbm.label_units)
-        if n_hidden != len(self.layers) - 1:
-            raise ValueError(
-                f"n_hidden asks for {len(self.layers) - 1} layers, but partial_fit goes on with "
-                f"{n_hidden}; call fit, or set the parameters back"
-            )
-        streaming.check_same_layers(dbm.model_.layers[: len(self.layers)], self.layers, names)
-        schedule = dbm._stream_schedule(self.layers, dbm.batch_size)
-        run = dbm._trainer_of(dbm.model_, schedule, Stream.from_random_state(seed))
-        run.go_on(dbm.n_updates_, dbm.history_, dbm._particles)
-        return self._framed(run, seed)
-
-    def take_over(self, run):
-        """Let the rate and the size of the batches change in a stream; refuse what cannot."""
-        plain = self.dbm._plain_settings()
-        run.frame["settings"] = streaming.settings_in_stream(run.frame["settings"], plain)
+def _kinds(layers):
+    return [(type(units), units.size, units.n_copies, units.group) for units in layers]

@@ -12,8 +12,14 @@ from deepgen.likelihood.factorial import ARRIVED
 from deepgen.mean_field import infer
 
 
+def has_label_units(estimator):
+    """Tell whether a fitted estimator's model has label units; before `fit`: whether it will."""
+    model = getattr(estimator, "model_", None)
+    return bool(estimator.label_units) if model is None else len(model.observed) == 2
+
+
 def _has_labels(estimator):
-    if not estimator.label_units:
+    if not has_label_units(estimator):
         raise AttributeError(
             f"this {type(estimator).__name__} has no label units; make it with label_units=True"
         )
@@ -64,7 +70,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
 
     @property
     def _top_hidden(self):
-        return self.model_.n_layers - (2 if self.label_units else 1)
+        return self.model_.n_layers - (2 if has_label_units(self) else 1)
 
     def score_samples(self, X, *, n_draws=100):
         """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.
@@ -83,6 +89,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
+        check_is_fitted(self)
         check_integer(n_draws, "n_draws")
         return self._bounded(
             importance_weighted_bound, X, n_draws=n_draws, random_state=self._score_seed

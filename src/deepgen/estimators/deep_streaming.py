@@ -1,0 +1,93 @@
+"""How a stream of rows, and of labels beside them, begins and goes on for a DBM."""
+
+import numpy as np
+from scipy import sparse
+
+from deepgen.data import ArrayRows, survey
+from deepgen.estimators import running, streaming
+from deepgen.states import as_states
+from deepgen.stream import Stream, seed_of
+
+# Sweeps of the particles before the first update of a machine that has learned already.
+SETTLE = 100
+
+
+def joined(X, targets):
+    """Return rows and labels side by side, as a stream keeps its first rows."""
+    if targets is None:
+        return X
+    if sparse.issparse(X):
+        return sparse.hstack([X, sparse.csr_array(targets)], format="csr")
+    kind = X.dtype if X.dtype != np.bool_ else np.uint8
+    return np.concatenate([X, targets.astype(kind)], axis=1)
+
+
+class DeepStream:
+    """How a stream of `partial_fit` begins and goes on; see :func:`streaming.run_for`.
+
+    Rows have the one-hot labels, where there are any, beside them.
+
+    Parameters
+    ----------
+    dbm : DBM
+    layers : sequence of Units
+        Visible and hidden, sized, without label units.
+    """
+
+    def __init__(self, dbm, layers):
+        self.dbm, self.layers = dbm, layers
+
+    def parts(self, batch):
+        """Return a batch as the trainer takes it."""
+        if not self.dbm.label_units:
+            return batch
+        rows, labels = self._cut(batch)
+        return as_states(rows), labels
+
+    def _cut(self, joint):
+        whole = joint.to_dense() if hasattr(joint, "to_dense") else joint
+        whole = whole.toarray() if sparse.issparse(whole) else whole
+        n_columns = self.layers[0].size
+        return whole[:, :n_columns], whole[:, n_columns:].astype(np.uint8)
+
+    def _framed(self, run, seed):
+        run.frame = {
+            **running.seeds_of(seed), "settings": self.dbm._plain_settings(),
+            streaming.FIRST_ROWS: None,
+        }  # fmt: skip
+        return run
+
+    def begin(self, rows, seed):
+        """Return a new run that starts from the moments of its first rows."""
+        dbm, targets = self.dbm, None
+        if dbm.label_units:
+            X, targets = self._cut(rows.X)
+            rows = ArrayRows(X)
+        moments = survey(rows, self.layers[0], n_threads=dbm.n_threads)
+        stream = Stream.from_random_state(seed)
+        model = dbm._first_model(self.layers, dbm.pretrained, moments, targets, stream)
+        run = dbm._trainer_of(model, dbm._stream_schedule(self.layers, dbm.batch_size), stream)
+        if dbm.pretrained is not None:
+            run.begin_trained(rows.X, SETTLE)
+        return self._framed(run, seed)
+
+    def after_fit(self):
+        """Return a run that goes on from the fitted model and its particles."""
+        dbm, seed = self.dbm, seed_of(self.dbm.random_state)
+        names = ("visible", *(f"n_hidden[{l}]" for l in range(len(self.layers) - 1)))
+        n_hidden = dbm.model_.n_layers - 1 - bool(dbm.label_units)
+        if n_hidden != len(self.layers) - 1:
+            raise ValueError(
+                f"n_hidden asks for {len(self.layers) - 1} layers, but partial_fit goes on with "
+                f"{n_hidden}; call fit, or set the parameters back"
+            )
+        streaming.check_same_layers(dbm.model_.layers[: len(self.layers)], self.layers, names)
+        schedule = dbm._stream_schedule(self.layers, dbm.batch_size)
+        run = dbm._trainer_of(dbm.model_, schedule, Stream.from_random_state(seed))
+        run.go_on(dbm.n_updates_, dbm.history_, dbm._particles)
+        return self._framed(run, seed)
+
+    def take_over(self, run):
+        """Let the rate and the size of the batches change in a stream; refuse what cannot."""
+        plain = self.dbm._plain_settings()
+        run.frame["settings"] = streaming.settings_in_stream(run.frame["settings"], plain)
