@@ -123,7 +123,7 @@ def test_a_greedy_fit_equals_the_core_by_hand(rows):
         compose(stack), rule, optimizer, dg.Constant(0.01),
         stream=Stream.from_random_state(dg.child_seed(3, "joint")), batch_size=50,
     )  # fmt: skip
-    run.begin_trained(rows.mean(axis=0), SETTLE)
+    run.begin_trained(rows, SETTLE)
     run.fit(ArrayRows(rows), 2)
     for one, other in zip(run.model().weights, dbm.model_.weights, strict=True):
         assert_same_bits(one, other)
