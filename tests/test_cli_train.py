@@ -581,6 +581,27 @@ def test_a_belief_network_draws_rows(network, capsys):
     assert (np.load("drawn.npy") == wanted).all()
 
 
+def test_a_deep_boltzmann_machine_is_described_scored_and_drawn(folder, capsys, serial):
+    """Catches a bound that is presented as a bracket, and a command that knows two layers only."""
+    X = (np.random.default_rng(0).random((60, 9)) < 0.4).astype(np.uint8)
+    np.save("binary.npy", X)
+    dbm = dg.DBM((5, 4), label_units=True, n_epochs=1, random_state=0).fit(X, np.arange(60) % 3)
+    dbm.save("dbm.st")
+    code, out, _ = call(capsys, "info", "dbm.st")
+    assert code == 0
+    for words in ('BoltzmannMachine, saved by "DBM"', "9 binary", "5 binary", "4 binary",
+                  "3 softmax units"):  # fmt: skip
+        assert words in out
+    loaded = dg.load("dbm.st")
+    found = json.loads(call(capsys, "score", "dbm.st", "binary.npy", "--json")[1])
+    assert found["log_likelihood"]["value"] == loaded.score_samples(X).mean()
+    assert found["log_likelihood"]["is_bound"] is True
+    assert found["log_likelihood"]["upper"] is None
+    argv = ["sample", "dbm.st", "--n", "3", "--sweeps", "2", "--seed", "1", "--out", "drawn.npy"]
+    assert call(capsys, *argv)[0] == 0
+    assert (np.load("drawn.npy") == loaded.sample(3, n_sweeps=2, random_state=1)).all()
+
+
 @pytest.mark.parametrize(
     "flags", [["--n-betas", "1"], ["--n-betas", 10**9], ["--n-chains", 10**12]]
 )

@@ -40,7 +40,7 @@ def require_machine(trainer, who):
         raise ValueError(
             f"{who} needs a machine of two layers, whose hidden units can be summed out, got "
             f"{trainer.parameters.n_layers}; watch a function of the model, such as the mean of "
-            "dg.variational_bound with log_partition=0 on rows"
+            "dg.variational_bound with log_partition=dg.ais(model).value"
         )
 
 
