@@ -452,7 +452,7 @@ def test_callbacks_for_two_layers_are_refused_before_the_greedy_start(rows):
             assert not seen
     watch = dg.EarlyStopping(
         lambda m: dg.variational_bound(
-            m, rows, log_partition=dg.exact_log_partition(m)
+            m, rows, log_partition=dg.exact_log_partition(m).value
         ).mean(), patience=1, min_delta=1e9,
     )
     assert len(dg.DBM(**{**TINY, "n_epochs": 9}, callbacks=[watch]).fit(rows).history_) == 2
