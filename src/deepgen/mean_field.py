@@ -11,11 +11,12 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_instance, check_integer, check_number
 from deepgen.context import Context
+from deepgen.data import doubled
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
 from deepgen.passes import conditional_pass, fixed_point
 from deepgen.sampling import layer_work, update_layer
-from deepgen.states import CompressedRows, dense
+from deepgen.states import dense
 from deepgen.threads import check_threads
 
 _LINEAR = ACTIVATIONS["linear"]
@@ -264,13 +265,6 @@ def _within(model, states, context, first, stop, tools):
     return replace(context, bias_rows=bias_rows, held=held)
 
 
-def _doubled(x):
-    """Return the rows times two: what two tied copies of the layer send."""
-    if isinstance(x, CompressedRows):
-        return replace(x, values=2.0 * x.values)
-    return 2 * x if x.dtype == np.uint8 else np.float32(2.0) * x
-
-
 def _start(model, states, context, inner, given, run, tools):
     """Return the means that sweeps over a run of layers start from, from the bottom up."""
     first, stop = run
@@ -288,7 +282,7 @@ def _start(model, states, context, inner, given, run, tools):
             elif l > 0:  # what it sends is in the inner bias rows, but only once
                 below, bias_rows = states[l - 1], context.bias_rows.get(l)
             if below is not None and l + 1 < stop:
-                below = _doubled(below)
+                below = doubled(below)
             conditional_pass(
                 model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
                 [below, None], (bias_rows, None, None, None, None), mean=mean,
