@@ -326,10 +326,10 @@ class MeanFieldPCD:
     k : int, default 1
         Sweeps of the particles for each update.
     n_particles : int, default 100
-        More particles make a cleaner gradient: 500 gain about a nat on MNIST.
+        More particles make a cleaner gradient.
     inference : FixedPoint
-        How far mean field goes for each batch. Default: 3 sweeps at most; more gain
-        nothing in training (docs/decisions.md).
+        How far mean field goes for each batch. Default: 3 sweeps at most, which is far less than
+        an answer takes.
     centring, sparsity, offset_rate
         See :class:`CD`. Centring is what lets deep machines learn without pretraining (Montavon
         & Müller 2012).
