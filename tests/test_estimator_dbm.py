@@ -275,14 +275,16 @@ def test_bad_labels_are_named_before_any_work(labels, message, rows):
     assert vars(dbm) == before
 
 
-def test_label_units_are_those_of_the_fitted_model(rows, y):
-    """Would catch features of the label units where a hyper-parameter was changed after fit, and
-    classes that outlive them."""
-    dbm = dg.DBM(**TINY, label_units=True).fit(rows, y)
+def test_label_units_are_those_of_the_fitted_model(rows, y, tmp_path):
+    """Would catch features of the label units where a hyper-parameter was changed after fit, a
+    file without their classes, and classes that outlive them."""
+    dbm = dg.DBM(**TINY, label_units=True).fit(rows, np.where(y > 0, "b", "a"))
     features = dbm.transform(rows)
     dbm.set_params(label_units=False)
     assert_same_bits(dbm.transform(rows), features)
     assert dbm.predict(rows).shape == (130,)
+    dbm.save(tmp_path / "dbm")
+    assert dg.load(tmp_path / "dbm").classes_.tolist() == ["a", "b"]
     with pytest.raises(ValueError, match="label_units is False, but partial_fit goes on"):
         dbm.partial_fit(rows)
     dbm.fit(rows, y)

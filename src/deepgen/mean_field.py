@@ -14,7 +14,7 @@ from deepgen.context import Context
 from deepgen.data import doubled
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
-from deepgen.passes import conditional_pass, fixed_point
+from deepgen.passes import bias_fields, conditional_pass, fixed_point
 from deepgen.sampling import layer_work, update_layer
 from deepgen.states import dense
 from deepgen.threads import check_threads
@@ -285,7 +285,7 @@ def _start(model, states, context, inner, given, run, tools):
                 below = doubled(below)
             conditional_pass(
                 model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
-                [below, None], (bias_rows, None, None, None, None), mean=mean,
+                [below, None], bias_fields(bias_rows), mean=mean,
                 n_rows=n_rows, work=layer_work(model, l), **tools,
             )  # fmt: skip
         if l in context.held:

@@ -47,6 +47,11 @@ def field_rows(fields, piece):
     return fields and (*(_rows(x, piece) for x in fields[:3]), *fields[3:])
 
 
+def bias_fields(rows):
+    """Return what ``Context.fields`` does where nothing varies by row but a bias, or None."""
+    return (rows, None, None, None, None)
+
+
 def conditional_pass(
     chain, layer, states, fields=None, *, mean=None, sample=None, log_normalizer=None,
     beta_from=None, site=None, n_rows, work, workspace=None, n_threads=None,

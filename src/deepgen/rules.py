@@ -281,15 +281,19 @@ class PCD:
         ValueError
             If a context is given: particles belong to no row of the data. Use CD.
         """
-        if context is not None:
-            raise ValueError(
-                "PCD cannot use a context by row, because its particles belong to no row of the "
-                "data; use CD"
-            )
+        _refuse_context(self, context, "; use CD")
         tools = {"workspace": workspace, "n_threads": n_threads}
         means, _ = update_layer(model, 1, [batch, None], mean=True, **tools)
         negative = _move_particles(self, model, state, stream, tools)
         return _finish(self, state, [batch, means], negative)
+
+
+def _refuse_context(rule, context, remedy=""):
+    if context is not None:
+        raise ValueError(
+            f"{type(rule).__name__} cannot use a context by row, because its particles belong to "
+            f"no row of the data{remedy}"
+        )
 
 
 def _move_particles(rule, model, state, stream, tools):
@@ -369,11 +373,7 @@ class MeanFieldPCD:
         ValueError
             If a context is given; see :meth:`PCD.phases`.
         """
-        if context is not None:
-            raise ValueError(
-                "MeanFieldPCD cannot use a context by row, because its particles belong to no row "
-                "of the data"
-            )
+        _refuse_context(self, context)
         tools = {"workspace": workspace, "n_threads": n_threads}
         positive = infer(model, batch, self.inference, **tools)
         return _finish(self, state, positive, _move_particles(self, model, state, stream, tools))

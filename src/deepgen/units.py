@@ -18,7 +18,13 @@ from deepgen.checks import (
     float32_array,
     real_array,
 )
-from deepgen.passes import Site, conditional_pass, layer_log_weight, segments_log_normalizer
+from deepgen.passes import (
+    Site,
+    bias_fields,
+    conditional_pass,
+    layer_log_weight,
+    segments_log_normalizer,
+)
 from deepgen.states import CompressedRows, as_states, dense
 from deepgen.stream import DATA, Stream
 
@@ -158,7 +164,7 @@ class Units(ABC):
         """Run the kernels on this layer alone: its field comes as bias rows."""
         layer = self.kernel_layer()
         chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
-        fields = (field, None, None, None, None)
+        fields = bias_fields(field)
         conditional_pass(chain, 0, [None], fields, n_rows=len(field), work=8 * self.size, **outputs)
 
     def mean(self, field):

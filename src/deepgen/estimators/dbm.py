@@ -51,8 +51,8 @@ from deepgen.units import Binary, Softmax, as_units
 
 # Hyper-parameters that decide no bit of a run.
 _FREE = ("random_state", "n_threads", "callbacks", "verbose")
-# Weights above the first hidden layer move at this share of the rate: a layer whose input is noise
-# in the beginning would saturate, and never come back (docs/decisions.md).
+# Weights above the first hidden layer move at this share of the rate: what they read is noise in
+# the beginning. There are no numbers of this package behind it yet (docs/decisions.md).
 UPPER_RATE = 0.25
 
 # Rows of the data that the centring of a trained start begins with.
@@ -512,7 +512,7 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         """
         check_is_fitted(self)
         extra = {"estimator": "DBM", "score_seed": self._score_seed}
-        if self.label_units:
+        if has_label_units(self):
             extra["classes"] = self.classes_.tolist()
         storage.save(self.model_, path, extra=extra)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.mean_field import FixedPoint, field_from, mean_field
-from deepgen.passes import Site, conditional_pass, layer_log_weight
+from deepgen.passes import Site, bias_fields, conditional_pass, layer_log_weight
 from deepgen.sampling import layer_work
 from deepgen.states import dense, row_digests
 from deepgen.stream import RECOGNIZE
@@ -112,7 +112,7 @@ class FactorialPosterior:
             draws = states[l].reshape(fields.shape)  # by row of the data
             for part, stream in enumerate(streams):
                 conditional_pass(
-                    lone, 0, [None], _fields(fields[part]), sample=draws[part],
+                    lone, 0, [None], bias_fields(fields[part]), sample=draws[part],
                     site=Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw),
                     n_rows=n_draws, work=8 * units.size, **self.tools,
                 )  # fmt: skip
@@ -120,7 +120,7 @@ class FactorialPosterior:
             linear = engine.Chain([(0, 1, 1, np.zeros_like(bias), None)], [])
             slopes = np.repeat(terms.slopes[l][rows], n_draws, axis=0)
             total += layer_log_weight(
-                linear, 0, states[l], _fields(slopes), n_threads=self.tools["n_threads"]
+                linear, 0, states[l], bias_fields(slopes), n_threads=self.tools["n_threads"]
             )
         for l in range(2, self.model.n_layers, 2):
             conditional_pass(
@@ -128,11 +128,6 @@ class FactorialPosterior:
                 work=layer_work(self.model, l), **self.tools,
             )  # fmt: skip
         return terms.constants[rows, None] + total.reshape(-1, n_draws)
-
-
-def _fields(rows):
-    """The fields of a lone layer whose bias comes by row."""
-    return (rows, None, None, None, None)
 
 
 def _dots(x, y):

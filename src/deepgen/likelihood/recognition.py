@@ -11,18 +11,13 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.likelihood.exact import free_energy
 from deepgen.models.network import ACTIVATIONS
-from deepgen.passes import Site, conditional_pass, layer_log_weight
+from deepgen.passes import Site, bias_fields, conditional_pass, layer_log_weight
 from deepgen.sampling import layer_work
 from deepgen.states import row_digests
 from deepgen.stream import RECOGNIZE
 from deepgen.units import KIND_BINARY, KIND_GAUSSIAN
 
 _LINEAR = ACTIVATIONS["linear"]
-
-
-def _fields(rows):
-    """The fields of a lone layer whose bias comes by row."""
-    return (rows, None, None, None, None)
 
 
 def _lone(units):
@@ -70,7 +65,7 @@ class _Correction:
         """Return the correction of states by row, float64."""
         if self.is_zero:
             return np.zeros(len(y))
-        fields = None if slopes is None else _fields(slopes)
+        fields = None if slopes is None else bias_fields(slopes)
         return layer_log_weight(self.own, 0, y, fields, n_threads=self.n_threads)
 
 
@@ -155,7 +150,7 @@ class Recognition:
         if n_rows and not ratios:
             total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
             self._run(
-                self._first, 0, [None], n_rows, 8 * layer.upper.size, fields=_fields(fields),
+                self._first, 0, [None], n_rows, 8 * layer.upper.size, fields=bias_fields(fields),
                 log_normalizer=total,
             )  # fmt: skip
         return RowTerms(total, fields, slopes, [] if ratios else row_digests(v))
@@ -197,8 +192,8 @@ class Recognition:
         units = self.model.layers[0].upper
         out = np.empty(fields.shape, units.state_dtype)
         self._run(
-            self._first, 0, [None], len(out), 8 * units.size, fields=_fields(fields), sample=out,
-            site=Site(stream.child("layer 1"), RECOGNIZE, first_row),
+            self._first, 0, [None], len(out), 8 * units.size, fields=bias_fields(fields),
+            sample=out, site=Site(stream.child("layer 1"), RECOGNIZE, first_row),
         )  # fmt: skip
         return out
 
