@@ -8,6 +8,7 @@ from bench.results import (
     autoencoder_mnist,
     classify_mnist,
     completion_mnist,
+    dbm_classify_mnist,
     dbm_mnist,
     dbm_mnist_3,
     dbn_mnist,
@@ -32,6 +33,7 @@ TABLES = {
     "dbm_mnist_3": dbm_mnist_3,
     "completion_mnist": completion_mnist,
     "classify_mnist": classify_mnist,
+    "dbm_classify_mnist": dbm_classify_mnist,
     "semi_supervised_mnist": semi_supervised_mnist,
 }
 

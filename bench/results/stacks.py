@@ -67,7 +67,8 @@ def fitted(store, key, estimator, X, y=None):
 
     def train():
         path = store.folder / f"{key}.run"
-        estimator.set_params(callbacks=[dg.Checkpoint(path, minutes=3.0)])
+        callbacks = [*(estimator.callbacks or ()), dg.Checkpoint(path, minutes=3.0)]
+        estimator.set_params(callbacks=callbacks)
         fit = {"resume": path if path.exists() else None}
         estimator.fit(X, **fit) if y is None else estimator.fit(X, y, **fit)
         estimator.bench_seconds_ = sum(entry["seconds"] for entry in estimator.history_)
