@@ -7,6 +7,7 @@
 #define DEEPGEN_BACKEND_H
 
 #include "chain.h"
+#include "fixed_point.h"
 #include "philox.h"
 
 /* One side of a product, as rows: dense floats, or the non-zero entries of each row in order.
@@ -58,6 +59,9 @@ struct dg_backend {
     void (*product)(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t n_rows,
                     ptrdiff_t n_inputs, const float *b, ptrdiff_t b_stride, float *acc,
                     ptrdiff_t acc_stride);
+    /* field[r, :] += scale sums[r, :] for DG_TILE columns: the one rounding of a whole number */
+    void (*add_sums)(const int32_t *sums, ptrdiff_t n_rows, float scale, float *field,
+                     ptrdiff_t stride);
     /* field -> log normalizer, mean, draw of `width` columns of `n_rows` rows */
     void (*finish)(const struct layer *layer, const struct context *context,
                    const struct dg_stream *stream, const struct dg_outputs *out,
@@ -73,6 +77,7 @@ struct dg_backend {
     /* log prod_j (1 + high[j] low[j]) in float64, n a multiple of DG_PRODUCT_LANES; no lane
      * overflows within `per_fold` factors */
     double (*log_product)(ptrdiff_t n, ptrdiff_t per_fold, const double *high, const double *low);
+    const struct dg_fixed *fixed;
 };
 
 extern const struct dg_backend dg_backend_generic;

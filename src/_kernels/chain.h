@@ -24,10 +24,13 @@ struct layer {
     const float *precision; /* gaussian: (size,), else NULL */
 };
 
+struct dg_packed;
+
 struct chain {
     int n_layers;
     struct layer layers[DG_MAX_LAYERS];
     const float *weights[DG_MAX_LAYERS];
+    const struct dg_packed *packed[DG_MAX_LAYERS]; /* beside weights[l]; NULL: floats alone */
 };
 
 /* States of one layer, a row for each sample: bytes, floats, or compressed sparse rows. */

@@ -10,13 +10,23 @@
  * tiles of rows times blocks of columns, the tasks of the threads. None of it changes a bit. */
 #define PANEL_INPUTS (1 << 18)
 #define ROW_TILE 128
+/* Above this share of words that are not zero, dense products are faster than lists. */
+#define WORD_DENSITY 0.70
+
+/* What a pass knows of one neighbour's states in the panel. */
+struct neighbour {
+    int64_t *count;     /* of each row: inputs that are not zero; 0 for rows of whole numbers */
+    int32_t *length;    /* lists: see struct dg_operand */
+    int32_t *index;
+    float *value;       /* values of the lists, or whole rows as floats */
+    int64_t *n_words;   /* of each row: words that are not zero, -1: not of whole numbers */
+    uint32_t *words;    /* see struct dg_inputs */
+    int32_t *places, *n_places;
+};
 
 struct plan {
     ptrdiff_t panel, n_blocks, block, stride, widest;
-    int64_t *count[2];  /* non-zero inputs of each row */
-    int32_t *length[2]; /* lists: see struct dg_operand */
-    int32_t *index[2];
-    float *value[2];    /* values of the lists, or whole rows as floats */
+    struct neighbour sides[2];
     double *partial;    /* (n_blocks, panel) */
     char *thread_base;
     size_t thread_bytes;
@@ -48,15 +58,24 @@ static void make_plan(struct plan *plan, struct dg_arena *arena, const struct ch
         size_t rows = (size_t)dg_round_up(plan->panel, DG_GROUP);
         if ((ptrdiff_t)size > plan->widest)
             plan->widest = (ptrdiff_t)size;
-        plan->count[side] = dg_take(arena, rows * sizeof(int64_t));
-        plan->length[side] = dg_take(arena, rows / DG_GROUP * sizeof(int32_t));
-        plan->index[side] = dg_take(arena, rows * size * sizeof(int32_t));
-        plan->value[side] = dg_take(arena, rows * size * sizeof(float));
+        struct neighbour *x = &plan->sides[side];
+        x->count = dg_take(arena, rows * sizeof(int64_t));
+        x->length = dg_take(arena, rows / DG_GROUP * sizeof(int32_t));
+        x->index = dg_take(arena, rows * size * sizeof(int32_t));
+        x->value = dg_take(arena, rows * size * sizeof(float));
+        if (!chain->packed[side ? l : l - 1])
+            continue;
+        size_t words = (size_t)dg_n_words(DG_PAIRS, (ptrdiff_t)size); /* QUADS has half of them */
+        x->n_words = dg_take(arena, rows * sizeof(int64_t));
+        x->words = dg_take(arena, rows * words * sizeof(uint32_t));
+        x->places = dg_take(arena, rows * words * sizeof(int32_t));
+        x->n_places = dg_take(arena, rows * sizeof(int32_t));
     }
     plan->partial = dg_take(arena, (size_t)(plan->n_blocks * plan->panel) * sizeof(double));
     struct dg_arena one = {NULL, 0};
     dg_take(&one, (size_t)(plan->widest * DG_TILE) * sizeof(float));
     dg_take(&one, (size_t)((ROW_TILE + 4) * plan->stride) * sizeof(float));
+    dg_take(&one, ROW_TILE * DG_TILE * sizeof(int32_t));
     plan->thread_bytes = one.used;
     plan->thread_base = dg_take(arena, one.used * (size_t)n_threads);
 }
@@ -121,10 +140,12 @@ static ptrdiff_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, i
 
 /* Lists of the rows first .. first + n of one group, padded to the longest of them. */
 static int32_t list_group(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t size,
-                          int32_t *index, float *value)
+                          const int64_t *is_whole, int32_t *index, float *value)
 {
     ptrdiff_t lengths[DG_GROUP] = {0}, longest = 0;
     for (ptrdiff_t r = 0; r < n; r++) {
+        if (is_whole && is_whole[r] >= 0)
+            continue; /* taken as whole numbers */
         lengths[r] = list_row(x, first + r, size, index + r, value + r);
         longest = lengths[r] > longest ? lengths[r] : longest;
     }
@@ -136,10 +157,30 @@ static int32_t list_group(const struct rows *x, ptrdiff_t first, ptrdiff_t n, pt
     return (int32_t)longest;
 }
 
+/* A tile of the weights with zeros where it has no columns. */
+static void pad_columns(const float *weights, ptrdiff_t stride, ptrdiff_t n_inputs,
+                        ptrdiff_t columns, float *out)
+{
+    for (ptrdiff_t k = 0; k < n_inputs; k++) {
+        float *line = out + k * DG_TILE;
+        for (ptrdiff_t c = 0; c < columns; c++)
+            line[c] = weights[k * stride + c];
+        for (ptrdiff_t c = columns; c < DG_TILE; c++)
+            line[c] = 0.0f;
+    }
+}
+
+/* The inputs of one side of a task; without either, all is zero there. */
+struct side {
+    struct dg_operand floats;
+    struct dg_inputs whole;
+    int has_floats, has_whole;
+};
+
 static void run_task(const struct dg_backend *backend, const struct chain *chain, int l,
                      const struct context *context, const struct dg_stream *stream,
                      const struct dg_outputs *out, const struct plan *plan,
-                     const struct dg_operand *operands, ptrdiff_t first_row, ptrdiff_t offset,
+                     const struct side sides[2], ptrdiff_t first_row, ptrdiff_t offset,
                      ptrdiff_t n_rows, ptrdiff_t block, double *partial, char *scratch)
 {
     const struct layer *layer = &chain->layers[l];
@@ -148,6 +189,7 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
     struct dg_arena arena = {scratch, 0};
     float *packed = dg_take(&arena, (size_t)(plan->widest * DG_TILE) * sizeof(float));
     float *field = dg_take(&arena, (size_t)((ROW_TILE + 4) * stride) * sizeof(float));
+    int32_t *sums = dg_take(&arena, ROW_TILE * DG_TILE * sizeof(int32_t));
 
     for (ptrdiff_t i = 0; i < n_rows; i++) {
         const float *extra = context->bias_rows
@@ -159,37 +201,111 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
     }
     for (ptrdiff_t sub = 0; sub < width; sub += DG_TILE) {
         ptrdiff_t columns = dg_min(DG_TILE, width - sub);
-        if (l > 0) {
-            ptrdiff_t n_inputs = chain->layers[l - 1].size;
-            const float *weights = chain->weights[l - 1] + first + sub, *b = packed;
-            ptrdiff_t b_stride = DG_TILE;
-            if (columns == DG_TILE) {
-                b = weights; /* whole tiles are read where they are; the last one is padded */
+        for (int side = 0; side < 2; side++) {
+            int from = side ? l + 1 : l - 1;
+            if (sides[side].has_whole) {
+                const struct dg_packed *w = chain->packed[side ? l : l - 1];
+                ptrdiff_t tile = block * (stride / DG_TILE) + sub / DG_TILE;
+                ptrdiff_t words = dg_tile_words(w->layout, chain->layers[from].size);
+                backend->fixed->product(&sides[side].whole, offset, n_rows,
+                                        (side ? w->down : w->up) + tile * words, sums);
+                backend->add_sums(sums, n_rows, w->scale, field + sub, stride);
+            }
+            if (!sides[side].has_floats)
+                continue;
+            ptrdiff_t n_inputs = chain->layers[from].size, b_stride = DG_TILE;
+            const float *b = packed;
+            if (side) {
+                backend->transpose(chain->weights[l], n_inputs, first + sub, columns, n_inputs,
+                                   packed);
+            } else if (columns == DG_TILE) {
+                b = chain->weights[l - 1] + first + sub; /* whole tiles are read where they are */
                 b_stride = layer->size;
             } else {
-                for (ptrdiff_t k = 0; k < n_inputs; k++) {
-                    float *line = packed + k * DG_TILE;
-                    for (ptrdiff_t c = 0; c < columns; c++)
-                        line[c] = weights[k * layer->size + c];
-                    for (ptrdiff_t c = columns; c < DG_TILE; c++)
-                        line[c] = 0.0f;
-                }
+                pad_columns(chain->weights[l - 1] + first + sub, layer->size, n_inputs, columns,
+                            packed);
             }
-            backend->product(&operands[0], offset, n_rows, n_inputs, b, b_stride, field + sub,
-                             stride);
-        }
-        if (l + 1 < chain->n_layers) {
-            ptrdiff_t n_inputs = chain->layers[l + 1].size;
-            backend->transpose(chain->weights[l], n_inputs, first + sub, columns, n_inputs,
-                               packed);
-            backend->product(&operands[1], offset, n_rows, n_inputs, packed, DG_TILE, field + sub,
-                             stride);
+            backend->product(&sides[side].floats, offset, n_rows, n_inputs, b, b_stride,
+                             field + sub, stride);
         }
     }
     /* rows of `partial` are local to the panel, rows of everything else are the caller's */
     backend->finish(layer, context, stream, out, first_row + offset, n_rows, first, width, field,
                     stride, field + ROW_TILE * stride,
                     partial ? partial + block * plan->panel - first_row : NULL);
+}
+
+/* Rows of whole numbers as words, and lists of these where that is less work. Called by a team;
+ * the same for all of its members. */
+static void prepare_whole(struct side *side, struct neighbour *x, const struct dg_packed *packed,
+                          const struct layer *from, const struct rows *states,
+                          ptrdiff_t first_row, ptrdiff_t panel)
+{
+    ptrdiff_t n_words = dg_n_words(packed->layout, from->size), n_whole = 0;
+    int64_t total = 0;
+    DG_OMP(omp for schedule(static))
+    for (ptrdiff_t r = 0; r < panel; r++) {
+        x->n_words[r] = dg_row_words(packed->layout, states, first_row + r, from->size,
+                                     from->n_copies, x->words + r * n_words);
+        if (x->n_words[r] < 0)
+            memset(x->words + r * n_words, 0, (size_t)n_words * sizeof *x->words);
+    }
+    for (ptrdiff_t r = 0; r < panel; r++) {
+        n_whole += x->n_words[r] >= 0;
+        total += x->n_words[r] > 0 ? x->n_words[r] : 0;
+    }
+    side->has_whole = n_whole > 0;
+    side->has_floats = n_whole < panel;
+    side->whole = (struct dg_inputs){n_words, x->words, NULL, NULL};
+    if (!n_whole || (double)total > WORD_DENSITY * (double)(panel * n_words))
+        return;
+    DG_OMP(omp for schedule(static))
+    for (ptrdiff_t r = 0; r < panel; r++)
+        x->n_places[r] =
+            (int32_t)dg_word_places(x->words + r * n_words, n_words, x->places + r * n_words);
+    side->whole.index = x->places;
+    side->whole.length = x->n_places;
+}
+
+/* All other rows: lists, or dense where no row is of whole numbers. Called by a team. */
+static void prepare_floats(struct side *side, struct neighbour *x, const struct rows *states,
+                           ptrdiff_t first_row, ptrdiff_t panel, ptrdiff_t size)
+{
+    struct dg_operand *operand = &side->floats;
+    DG_OMP(omp for schedule(static))
+    for (ptrdiff_t r = 0; r < panel; r++)
+        x->count[r] = side->has_whole && x->n_words[r] >= 0
+            ? 0 : count_nonzero(states, first_row + r, size);
+    int64_t total = 0;
+    for (ptrdiff_t r = 0; r < panel; r++)
+        total += x->count[r];
+    if (states->storage == DG_SPARSE || side->has_whole ||
+        (double)total < LIST_DENSITY * (double)(panel * size)) {
+        operand->capacity = size;
+        operand->index = x->index;
+        operand->value = x->value;
+        operand->length = x->length;
+        DG_OMP(omp for schedule(static))
+        for (ptrdiff_t r = 0; r < panel; r += DG_GROUP)
+            x->length[r / DG_GROUP] =
+                list_group(states, first_row + r, dg_min(DG_GROUP, panel - r), size,
+                           side->has_whole ? x->n_words + r : NULL, x->index + r * size,
+                           x->value + r * size);
+    } else if (states->storage == DG_BYTES) {
+        DG_OMP(omp for schedule(static))
+        for (ptrdiff_t r = 0; r < panel; r++) {
+            const uint8_t *bytes = (const uint8_t *)states->data + (first_row + r) * states->stride;
+            for (ptrdiff_t j = 0; j < size; j++)
+                x->value[r * size + j] = (float)bytes[j];
+        }
+        operand->dense = x->value;
+        operand->stride = size;
+        operand->step = 1;
+    } else {
+        operand->dense = (const float *)states->data + first_row * states->stride;
+        operand->stride = states->stride;
+        operand->step = 1;
+    }
 }
 
 void dg_conditional(const struct chain *chain, int l, const struct rows *states,
@@ -206,47 +322,20 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
     DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1))
     for (ptrdiff_t first_row = 0; first_row < n_rows; first_row += plan.panel) {
         ptrdiff_t panel = dg_min(plan.panel, n_rows - first_row);
-        struct dg_operand operands[2] = {{0}, {0}};
+        struct side sides[2] = {{{0}}, {{0}}};
 
         for (int side = 0; side < 2; side++) {
             int from = side ? l + 1 : l - 1;
             if (from < 0 || from >= chain->n_layers)
                 continue;
-            const struct rows *x = &states[from];
-            ptrdiff_t size = chain->layers[from].size;
-            struct dg_operand *operand = &operands[side];
-            DG_OMP(omp for schedule(static))
-            for (ptrdiff_t r = 0; r < panel; r++)
-                plan.count[side][r] = count_nonzero(x, first_row + r, size);
-            int64_t total = 0;
-            for (ptrdiff_t r = 0; r < panel; r++)
-                total += plan.count[side][r];
-            if (x->storage == DG_SPARSE ||
-                (double)total < LIST_DENSITY * (double)(panel * size)) {
-                operand->capacity = size;
-                operand->index = plan.index[side];
-                operand->value = plan.value[side];
-                operand->length = plan.length[side];
-                DG_OMP(omp for schedule(static))
-                for (ptrdiff_t r = 0; r < panel; r += DG_GROUP)
-                    plan.length[side][r / DG_GROUP] =
-                        list_group(x, first_row + r, dg_min(DG_GROUP, panel - r), size,
-                                   plan.index[side] + r * size, plan.value[side] + r * size);
-            } else if (x->storage == DG_BYTES) {
-                DG_OMP(omp for schedule(static))
-                for (ptrdiff_t r = 0; r < panel; r++) {
-                    const uint8_t *bytes = (const uint8_t *)x->data + (first_row + r) * x->stride;
-                    for (ptrdiff_t j = 0; j < size; j++)
-                        plan.value[side][r * size + j] = (float)bytes[j];
-                }
-                operand->dense = plan.value[side];
-                operand->stride = size;
-                operand->step = 1;
-            } else {
-                operand->dense = (const float *)x->data + first_row * x->stride;
-                operand->stride = x->stride;
-                operand->step = 1;
-            }
+            const struct dg_packed *packed = chain->packed[side ? l : l - 1];
+            sides[side].has_floats = 1;
+            if (packed)
+                prepare_whole(&sides[side], &plan.sides[side], packed, &chain->layers[from],
+                              &states[from], first_row, panel);
+            if (sides[side].has_floats)
+                prepare_floats(&sides[side], &plan.sides[side], &states[from], first_row, panel,
+                               chain->layers[from].size);
         }
 
         ptrdiff_t tiles = (panel + ROW_TILE - 1) / ROW_TILE;
@@ -254,7 +343,7 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
         for (ptrdiff_t task = 0; task < tiles * plan.n_blocks; task++) {
             ptrdiff_t offset = task / plan.n_blocks * ROW_TILE;
             char *mine = plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes;
-            run_task(backend, chain, l, context, stream, out, &plan, operands, first_row, offset,
+            run_task(backend, chain, l, context, stream, out, &plan, sides, first_row, offset,
                      dg_min(ROW_TILE, panel - offset), task % plan.n_blocks, partial, mine);
         }
         if (partial) {

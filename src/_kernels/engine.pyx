@@ -18,6 +18,9 @@ cdef extern from "philox.h":
     float dg_uniform(uint32_t word) noexcept nogil
 
 cdef extern from "chain.h":
+    struct dg_packed:
+        int layout
+        float scale
     int DG_MAX_LAYERS
     int DG_BYTES
     int DG_FLOATS
@@ -33,6 +36,7 @@ cdef extern from "chain.h":
         int n_layers
         layer *layers
         const float **weights
+        const dg_packed **packed
     struct rows:
         int storage
         Py_ssize_t n_rows
@@ -66,11 +70,20 @@ cdef extern from "backend.h":
         const float *difference_upper
         const float *gain_lower
         const float *gain_upper
+    struct dg_fixed:
+        int layout
     struct dg_backend_struct "dg_backend":
         const char *name
+        const dg_fixed *fixed
     const dg_backend_struct *dg_backend_current "dg_backend"() noexcept nogil
     int dg_backend_select(const char *name) noexcept nogil
     int dg_backend_available(const char *name) noexcept nogil
+
+cdef extern from "fixed_point.h":
+    size_t dg_packed_bytes(const layer *lower, const layer *upper) noexcept nogil
+    void dg_pack(dg_packed *packed, void *memory, const layer *lower,
+                 const layer *upper, const float *weights, int n_threads) noexcept nogil
+    int64_t dg_round_weights(float *weights, Py_ssize_t n, int n_threads) noexcept nogil
 
 cdef extern from "elementwise.h":
     float dg_exp(float x) noexcept nogil
@@ -243,33 +256,92 @@ cdef int fill_context(context *out, object fields) except -1:
     return 0
 
 
+cdef int fill_layer(layer *out, object fields) except -1:
+    """(kind, n_copies, group, bias, precision or None)."""
+    kind, n_copies, group, bias, precision = fields
+    out.kind = kind
+    out.n_copies = n_copies
+    out.group = group
+    out.size = bias.shape[0]
+    out.bias = floats_of(bias)
+    out.precision = floats_of(precision)
+    return 0
+
+
+cdef class Packed:
+    """The fixed-point form of one weight matrix, in both orders (docs/kernels.md).
+
+    Keeps the float32 matrix that it was made from, which is not copied: after a change of it
+    :meth:`refresh` must be called.
+    """
+
+    cdef dg_packed form
+    cdef layer lower, upper
+    cdef const float *weights
+    cdef char *memory
+    cdef object kept
+
+    def __cinit__(self, lower, upper, weights, int n_threads):
+        self.kept = (lower, upper, weights)
+        fill_layer(&self.lower, lower)
+        fill_layer(&self.upper, upper)
+        self.weights = floats_of(weights)
+        size = dg_packed_bytes(&self.lower, &self.upper)
+        self.memory = <char *> malloc(size)
+        if self.memory == NULL:
+            raise MemoryError(f"no memory for {size} bytes of packed weights")
+        self.refresh(n_threads)
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    def refresh(self, int n_threads):
+        """Pack the weights as they are now, for the instruction set in use."""
+        with nogil:
+            dg_pack(&self.form, self.memory, &self.lower, &self.upper, self.weights, n_threads)
+
+    @property
+    def scale(self):
+        """What the number 1 stands for."""
+        return self.form.scale
+
+
 cdef class Chain:
     """A layered model as the kernels read it; holds the arrays that it points into.
 
     `layers` is a list of (kind, n_copies, group, bias, precision or None), `weights` a list of
     float32 (n_lower, n_upper) arrays, C-contiguous. The arrays are read, never copied: a
-    trainer that updates them in place updates the chain.
+    trainer that updates them in place updates the chain. `packed` has a `Packed` for each matrix
+    whose products with whole numbers take it, or None.
     """
 
     cdef chain c
     cdef object kept
+    cdef list packed
     cdef readonly int n_layers
 
-    def __cinit__(self, layers, weights):
+    def __cinit__(self, layers, weights, packed=()):
         cdef int l
+        self.packed = list(packed)
         self.kept = (list(layers), list(weights))
         self.n_layers = self.c.n_layers = len(layers)
         if self.n_layers > DG_MAX_LAYERS:
             raise ValueError(f"a model has at most {DG_MAX_LAYERS} layers, got {self.n_layers}")
-        for l, (kind, n_copies, group, bias, precision) in enumerate(layers):
-            self.c.layers[l].kind = kind
-            self.c.layers[l].n_copies = n_copies
-            self.c.layers[l].group = group
-            self.c.layers[l].size = bias.shape[0]
-            self.c.layers[l].bias = floats_of(bias)
-            self.c.layers[l].precision = floats_of(precision)
+        for l, fields in enumerate(layers):
+            fill_layer(&self.c.layers[l], fields)
         for l, matrix in enumerate(weights):
             self.c.weights[l] = floats_of(matrix)
+        for l, form in enumerate(self.packed):
+            if form is not None:
+                self.c.packed[l] = &(<Packed> form).form
+
+    cdef const chain *ready(self) except NULL:
+        """The chain, its packed weights in the layout of the instruction set in use."""
+        cdef int layout = dg_backend_current().fixed.layout
+        for form in self.packed:
+            if form is not None and (<Packed> form).form.layout != layout:
+                (<Packed> form).refresh(1)
+        return &self.c
 
 
 cdef class Workspace:
@@ -299,6 +371,16 @@ cdef int fill_states(rows *out, object states, int n_layers) except -1:
     return 0
 
 
+def round_weights(weights, int n_threads):
+    """weights: INOUT, rounded to what their packed form stands for. Returns how many changed."""
+    cdef float *values = <float *> floats_of(weights)
+    cdef Py_ssize_t n = weights.size
+    cdef int64_t changed
+    with nogil:
+        changed = dg_round_weights(values, n, n_threads)
+    return changed
+
+
 # --- conditional passes -----------------------------------------------------------------------
 
 def conditional(Chain model, int l, states, context_fields,
@@ -313,6 +395,7 @@ def conditional(Chain model, int l, states, context_fields,
     cdef rows target
     cdef double *normalizer = <double *> doubles_of(log_normalizer)
     cdef char *scratch
+    cdef const chain *c = model.ready()
     memset(neighbours, 0, sizeof(neighbours))
     memset(&out, 0, sizeof(out))
     if l > 0:
@@ -329,9 +412,9 @@ def conditional(Chain model, int l, states, context_fields,
         else:
             out.sample_floats = <float *> target.data
     stream.key, stream.step, stream.first_row, stream.purpose = key, step, first_row, purpose
-    scratch = workspace.reserve(dg_conditional_bytes(&model.c, n_rows, n_threads))
+    scratch = workspace.reserve(dg_conditional_bytes(c, n_rows, n_threads))
     with nogil:
-        dg_conditional(&model.c, l, neighbours, &ctx, &stream, &out, normalizer, n_rows, scratch,
+        dg_conditional(c, l, neighbours, &ctx, &stream, &out, normalizer, n_rows, scratch,
                        n_threads)
 
 
@@ -349,13 +432,14 @@ def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
     cdef dg_stream stream
     cdef int l
     cdef char *scratch
+    cdef const chain *c = model.ready()
     fill_states(all_rows, states, model.n_layers)
     for l in range(model.n_layers):
         fill_context(&ctx[l], contexts[l])
     stream.key, stream.step, stream.first_row, stream.purpose = key, step, first_row, purpose
-    scratch = workspace.reserve(dg_conditional_bytes(&model.c, n_rows, n_threads))
+    scratch = workspace.reserve(dg_conditional_bytes(c, n_rows, n_threads))
     with nogil:
-        dg_gibbs(&model.c, &free_layers[0], all_rows, ctx, &stream, n_sweeps, n_rows, scratch,
+        dg_gibbs(c, &free_layers[0], all_rows, ctx, &stream, n_sweeps, n_rows, scratch,
                  n_threads)
 
 
@@ -382,15 +466,16 @@ def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] cha
     cdef Py_ssize_t n_rows = sweeps.shape[0]
     cdef int l
     cdef char *scratch
+    cdef const chain *c = model.ready()
     until.max_sweeps, until.first_parity = max_sweeps, first_parity
     until.tolerance, until.damping = tolerance, damping
     fill_states(all_means, means, model.n_layers)
     for l in range(model.n_layers):
         fill_context(&ctx[l], contexts[l])
-    scratch = workspace.reserve(dg_mean_field_bytes(&model.c, n_rows, n_threads))
+    scratch = workspace.reserve(dg_mean_field_bytes(c, n_rows, n_threads))
     if n_rows:
         with nogil:
-            dg_mean_field(&model.c, all_means, ctx, &until, &sweeps[0], &change[0], n_rows,
+            dg_mean_field(c, all_means, ctx, &until, &sweeps[0], &change[0], n_rows,
                           scratch, n_threads)
 
 

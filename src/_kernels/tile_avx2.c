@@ -39,6 +39,7 @@ static inline void transpose8(const float *from, ptrdiff_t stride, float *to)
 #define MICRO_ROWS 5
 #define MICRO_VECS 2
 #define TRANSPOSE transpose8
+#define FIXED dg_fixed_avx2
 #define BACKEND dg_backend_avx2
 #define BACKEND_NAME "avx2"
 #include "tile_body.h"

@@ -48,6 +48,7 @@ static inline void transpose16(const float *from, ptrdiff_t stride, float *to)
 #define MICRO_ROWS 12
 #define MICRO_VECS 2
 #define TRANSPOSE transpose16
+#define FIXED dg_fixed_avx2
 #define BACKEND dg_backend_avx512
 #define BACKEND_NAME "avx512"
 #include "tile_body.h"

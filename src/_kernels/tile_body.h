@@ -3,6 +3,7 @@
  *   VEC          a vector of LANES floats       LOAD(p) STORE(p, v) SET1(x) FMA(a, b, c)
  *   MICRO_ROWS   rows of the dense micro kernel MICRO_VECS  vectors of a row of it
  *   TRANSPOSE    (from, stride, to): a LANES x LANES block, rows of `to` DG_TILE apart
+ *   FIXED        the products of whole-number states (fixed_point.h)
  *
  * The order of the inputs in each element's chain of fused multiply-adds is the same in every
  * kernel below, and a zero input adds nothing: dense and list kernels give the same bits.
@@ -124,6 +125,15 @@ static void tile_product(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t 
     }
     for (ptrdiff_t r = 0; r < n_rows; r += DG_GROUP)
         product_lists(a, (first + r) / DG_GROUP, b, b_stride, acc + r * acc_stride, acc_stride);
+}
+
+static void tile_add_sums(const int32_t *sums, ptrdiff_t n_rows, float scale, float *field,
+                          ptrdiff_t stride)
+{
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        for (int c = 0; c < DG_TILE; c++)
+            field[r * stride + c] =
+                DG_FMA(scale, (float)sums[r * DG_TILE + c], field[r * stride + c]);
 }
 
 /* natural parameters at this row's temperature: (1 - beta) base + beta model; beyond `width` up
@@ -319,5 +329,6 @@ static double tile_log_product(ptrdiff_t n, ptrdiff_t per_fold, const double *hi
 }
 
 const struct dg_backend BACKEND = {
-    BACKEND_NAME, tile_product, tile_finish, tile_update_row, tile_transpose, tile_log_product,
+    BACKEND_NAME,    tile_product,   tile_add_sums,    tile_finish,
+    tile_update_row, tile_transpose, tile_log_product, &FIXED,
 };

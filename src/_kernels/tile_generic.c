@@ -51,6 +51,7 @@ static inline void dg_transpose8(const float *from, ptrdiff_t stride, float *to)
 #define MICRO_ROWS 2
 #define MICRO_VECS 2
 #define TRANSPOSE dg_transpose8
+#define FIXED dg_fixed_generic
 #define BACKEND dg_backend_generic
 #define BACKEND_NAME "generic"
 #include "tile_body.h"

@@ -47,6 +47,7 @@ from deepgen.models import (
 )
 from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.optimizers import SGD, Adam, Constant, Linear
+from deepgen.precision import set_precision
 from deepgen.pretraining import Pretraining
 from deepgen.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.sampling import gibbs
@@ -158,6 +159,7 @@ __all__ = [
     "pseudo_log_likelihood",
     "reverse_ais",
     "set_num_threads",
+    "set_precision",
     "show_config",
     "unrolled",
     "variational_bound",

@@ -4,6 +4,7 @@ import platform
 
 from deepgen._kernels import engine
 from deepgen._version import __version__
+from deepgen.precision import precision
 from deepgen.threads import effective_threads
 
 
@@ -14,13 +15,14 @@ def show_config():
     -------
     dict
         ``version``, ``cpu`` (instruction set in use; ``DEEPGEN_CPU`` overrides), ``available``,
-        ``openmp``, ``n_threads``, ``python``.
+        ``openmp``, ``precision`` (see :func:`set_precision`), ``n_threads``, ``python``.
     """
     return {
         "version": __version__,
         "cpu": engine.backend(),
         "available": engine.available_backends(),
         "openmp": engine.has_openmp(),
+        "precision": precision(),
         "n_threads": effective_threads(),
         "python": platform.python_version(),
     }

@@ -207,7 +207,7 @@ class SGD:
                 if name in averages:
                     averages[name] += np.float32(weight) * (arrays[name] - averages[name])
                 overflow |= not np.isfinite(arrays[name]).all()
-        parameters.refresh()
+        parameters.refresh(n_threads)
         return overflow
 
     def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
@@ -311,7 +311,7 @@ class Adam:
                 average = tail["arrays"][name]
                 average += np.float32(weight) * (array - average)
             overflow |= not np.isfinite(array).all()
-        parameters.refresh()
+        parameters.refresh(n_threads)
         return overflow
 
 

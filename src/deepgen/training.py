@@ -156,7 +156,7 @@ class Trainer(TrainingLoop):
         self.rule, self.binarize, self._some_rows = rule, binarize, None
         self.rule_state = self._start_rule(model, stream.child("rule"))
         super().__init__(
-            Parameters(model), optimizer, schedule, stream=stream, batch_size=batch_size,
+            Parameters(model, packed=True), optimizer, schedule, stream=stream, batch_size=batch_size,
             n_threads=n_threads,
         )  # fmt: skip
 
@@ -217,7 +217,7 @@ class Trainer(TrainingLoop):
             layer.replace(**vectors)
             for layer, vectors in zip(self.parameters.layers, state["start"], strict=True)
         ]
-        parameters = Parameters(self.parameters.model.replace(layers=layers))
+        parameters = Parameters(self.parameters.model.replace(layers=layers), packed=True)
         parameters.restore(state["parameters"])
         rule_state = type(self.rule_state).from_tree(state["rule"])
         self.parameters, self.rule_state = parameters, rule_state

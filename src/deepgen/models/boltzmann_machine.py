@@ -6,6 +6,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, float32_array, is_integer, shown
+from deepgen.precision import pack_exactly, precision
 from deepgen.units import Gaussian, Units
 
 _versions = itertools.count(1)
@@ -73,7 +74,7 @@ class BoltzmannMachine:
                     f"layers[{number}] and layers[{number + 1}] are both Gaussian; such a model "
                     "need not be normalizable: make one of them binary"
                 )
-        self._chain = None
+        self._packed, self._chain = {}, {}
 
     def _matrix(self, number, matrix):
         matrix = np.array(float32_array(matrix, f"weights[{number}]"))
@@ -107,14 +108,26 @@ class BoltzmannMachine:
     @property
     def chain(self):
         """The model as the kernels read it."""
-        if self._chain is None:  # a race builds it twice, to the same effect
-            self._chain = self.part(0, self.n_layers)
-        return self._chain
+        chosen = precision()
+        if chosen not in self._chain:  # a race builds it twice, to the same effect
+            self._chain[chosen] = self.part(0, self.n_layers)
+        return self._chain[chosen]
+
+    def _packed_weights(self):
+        """Return the packed form of each matrix that has an exact one, else None."""
+        chosen = precision()
+        if chosen not in self._packed:
+            pairs = itertools.pairwise(self.layers)
+            self._packed[chosen] = [
+                pack_exactly(*pair, w) for pair, w in zip(pairs, self.weights, strict=True)
+            ]
+        return self._packed[chosen]
 
     def part(self, start, stop):
         """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
         layers = [layer.kernel_layer() for layer in self.layers[start:stop]]
-        return engine.Chain(layers, self.weights[start : stop - 1])
+        between = slice(start, stop - 1)
+        return engine.Chain(layers, self.weights[between], self._packed_weights()[between])
 
     def replace(self, *, layers=None, weights=None):
         """Return a model with other layers or weights.

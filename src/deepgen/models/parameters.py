@@ -1,8 +1,12 @@
 """The parameters of a model in training: arrays that the kernels update in place."""
 
+import itertools
+
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.precision import pack, rounded
+from deepgen.threads import effective_threads
 
 
 class WritableArrays:
@@ -31,6 +35,9 @@ class Parameters(WritableArrays):
     Parameters
     ----------
     model : BoltzmannMachine
+    packed : bool, default False
+        Let passes of whole-number states read the packed form of the weights where there is one;
+        who changes weights then calls :meth:`refresh`. The model of the end is rounded to it.
 
     Attributes
     ----------
@@ -43,7 +50,7 @@ class Parameters(WritableArrays):
         Reads the arrays above, so it is always up to date.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, *, packed=False):
         self.model = model
         self.layers = model.layers
         self.weights = [np.array(w) for w in model.weights]
@@ -55,14 +62,19 @@ class Parameters(WritableArrays):
         self.precisions = [
             None if layer.precision is None else np.array(layer.precision) for layer in model.layers
         ]
+        self.packed = [None] * len(self.weights)
+        if packed:
+            pairs = itertools.pairwise(self.layers)
+            self.packed = [pack(*pair, w) for pair, w in zip(pairs, self.weights, strict=True)]
         self.chain = self.part(0, self.n_layers)
 
     def __getstate__(self):
-        return self.model, self.snapshot()
+        return self.model, any(self.packed), self.snapshot()
 
     def __setstate__(self, state):
-        self.__init__(state[0])
-        self.restore(state[1])
+        model, packed, arrays = state
+        self.__init__(model, packed=packed)
+        self.restore(arrays)
 
     @property
     def n_layers(self):
@@ -75,7 +87,8 @@ class Parameters(WritableArrays):
         layers = [
             (*layer.kernel_layer()[:3], bias, precision) for layer, bias, precision in arrays
         ]
-        return engine.Chain(layers, self.weights[start : stop - 1])
+        between = slice(start, stop - 1)
+        return engine.Chain(layers, self.weights[between], self.packed[between])
 
     def learned(self):
         """Return the arrays that training changes, by name."""
@@ -92,8 +105,11 @@ class Parameters(WritableArrays):
         number = int(name[name.index("[") + 1 : name.index("]")])
         return number, name.rpartition("]")[2].lstrip(".") or "weights"
 
-    def refresh(self):
-        """Recompute what is derived: precisions."""
+    def refresh(self, n_threads=None):
+        """Recompute what is derived: precisions and packed weights."""
+        for weights, form in zip(self.weights, self.packed, strict=True):
+            if form is not None:
+                form.refresh(effective_threads(n_threads, 4 * weights.size))
         for precision, log_precision in zip(self.precisions, self.log_precisions, strict=True):
             if precision is not None:
                 np.exp(log_precision, out=precision)
@@ -113,4 +129,7 @@ class Parameters(WritableArrays):
                 changes["log_precision"] = arrays[f"layers[{l}].log_precision"]
             layers.append(layer.replace(**changes))
         weights = [arrays[f"weights[{l}]"] for l in range(len(self.weights))]
+        for l, form in enumerate(self.packed):
+            if form is not None:
+                weights[l] = rounded(*self.layers[l : l + 2], weights[l])
         return self.model.replace(layers=layers, weights=weights)

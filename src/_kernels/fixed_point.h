@@ -1,0 +1,124 @@
+/* Weights as 16-bit fixed-point numbers, and products of whole-number states with them.
+ *
+ * Where states are whole numbers (binary units, copies of them, one-hot groups), a field is
+ *
+ *     field = bias + scale * sum_k x[k] q[k, j],      weights[k, j] ~ scale * q[k, j]
+ *
+ * with q in -32767 .. 32767, one power of two `scale` for the whole matrix, and the sum exact in
+ * int32. An integer sum does not depend on its order: every instruction set, blocking and number
+ * of threads gives the same field. docs/kernels.md draws the layouts.
+ *
+ * All is told in words of 32 bits. A word of inputs holds the states of `group` neighbouring
+ * units of one row; a word of weights the numbers that they meet in one column:
+ *
+ *     PAIRS   group 2: two 16-bit states          word w, column c:  q[2w, c] | q[2w + 1, c] << 16
+ *     QUADS   group 4: four bytes of states       two planes, high bytes (signed) and then low
+ *                                                 ones (unsigned) of q[4w .. 4w + 3, c]
+ */
+#ifndef DEEPGEN_FIXED_POINT_H
+#define DEEPGEN_FIXED_POINT_H
+
+#include "chain.h"
+#include "parallel.h"
+#include "units.h"
+
+#define DG_LARGEST 32767 /* |q| */
+/* States of a row add up to at most so much: then no sum leaves int32. */
+#define DG_MOST_STATES 65535
+
+enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1 };
+
+/* Words of a row of inputs are rounded up to so many, zero beyond the inputs. */
+#define DG_WORDS 16
+
+/* Both packed orders of one weight matrix. Tile t holds the columns of one task's tile: see
+ * dg_tile_columns(). */
+struct dg_packed {
+    int layout;
+    float scale;          /* a power of two */
+    uint32_t *up;         /* fields of the upper layer: inputs are lower units */
+    uint32_t *down;       /* fields of the lower layer */
+};
+
+/* A panel of rows as inputs. */
+struct dg_inputs {
+    ptrdiff_t n_words;       /* of each row, a multiple of DG_WORDS */
+    const uint32_t *words;   /* (n_rows, n_words) */
+    const int32_t *index;    /* (n_rows, n_words): places of the words that are not zero; NULL: dense */
+    const int32_t *length;   /* (n_rows,) */
+};
+
+/* Weights are packed in blocks of so many inputs by DG_TILE columns. */
+#define DG_BLOCK 32
+
+/* What an instruction set brings to this. */
+struct dg_fixed {
+    int layout;
+    /* words of DG_BLOCK inputs of a tile from their lines of DG_TILE weights, `stride` apart; the
+     * low plane of QUADS lies `plane` words behind */
+    void (*pack)(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,
+                 uint32_t *words);
+    /* acc[r, c] = sum_w inputs[first + r, w] . tile[w, c] for DG_TILE columns, exactly */
+    void (*product)(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
+                    const uint32_t *tile, int32_t *acc);
+};
+
+extern const struct dg_fixed dg_fixed_generic;
+#ifdef __x86_64__
+extern const struct dg_fixed dg_fixed_avx2;
+#endif
+
+static inline ptrdiff_t dg_n_words(int layout, ptrdiff_t n_inputs)
+{
+    return dg_round_up(n_inputs, (layout == DG_PAIRS ? 2 : 4) * DG_WORDS) /
+           (layout == DG_PAIRS ? 2 : 4);
+}
+
+/* 32-bit words of one tile: the planes of QUADS are as long as PAIRS together. */
+static inline ptrdiff_t dg_tile_words(int layout, ptrdiff_t n_inputs)
+{
+    return dg_n_words(layout, n_inputs) * DG_TILE * (layout == DG_PAIRS ? 1 : 2);
+}
+
+/* Tiles of a layer: its blocks (dg_block_width) cut at DG_TILE columns. */
+static inline ptrdiff_t dg_n_tiles(const struct layer *layer)
+{
+    ptrdiff_t block = dg_block_width(layer);
+    return (layer->size + block - 1) / block * ((block + DG_TILE - 1) / DG_TILE);
+}
+
+/* Bytes of both orders in the larger layout. */
+size_t dg_packed_bytes(const struct layer *lower, const struct layer *upper);
+
+/* The smallest exponent whose scale reaches the largest of the weights; every matrix has one, so
+ * the packed form is a function of the weights alone. */
+int dg_exponent(float largest);
+float dg_largest(const float *weights, ptrdiff_t n, int n_threads);
+
+/* Pack the whole matrix for the instruction set in use, into memory of dg_packed_bytes(). */
+void dg_pack(struct dg_packed *packed, void *memory, const struct layer *lower,
+             const struct layer *upper, const float *weights, int n_threads);
+
+/* Whether dg_pack_rows() may follow each step of an update: lower units lie in whole tiles. */
+static inline int dg_packs_by_rows(const struct layer *lower)
+{
+    return dg_block_width(lower) == DG_TILE;
+}
+
+/* Pack again, at the same scale, what the weights of lower units first .. first + DG_BLOCK - 1
+ * decide; `first` is a multiple of it. */
+void dg_pack_rows(const struct dg_packed *packed, const struct layer *lower,
+                  const struct layer *upper, const float *weights, ptrdiff_t first);
+
+/* Round the weights to what their packed form stands for; returns how many changed. */
+int64_t dg_round_weights(float *weights, ptrdiff_t n, int n_threads);
+
+/* Write one row of states as words; returns how many words are not zero, or -1 where a state is
+ * no whole number up to `most`. */
+ptrdiff_t dg_row_words(int layout, const struct rows *x, ptrdiff_t row, ptrdiff_t size, int most,
+                       uint32_t *words);
+
+/* Places of the words that are not zero; returns how many. */
+ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, int32_t *index);
+
+#endif
