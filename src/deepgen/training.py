@@ -156,8 +156,8 @@ class Trainer(TrainingLoop):
         self.rule, self.binarize, self._some_rows = rule, binarize, None
         self.rule_state = self._start_rule(model, stream.child("rule"))
         super().__init__(
-            Parameters(model, packed=True), optimizer, schedule, stream=stream, batch_size=batch_size,
-            n_threads=n_threads,
+            Parameters(model, packed=True), optimizer, schedule, stream=stream,
+            batch_size=batch_size, n_threads=n_threads,
         )  # fmt: skip
 
     def _start_rule(self, model, stream):
