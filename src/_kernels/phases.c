@@ -145,6 +145,16 @@ static void take_scratch(struct task_scratch *task, struct dg_arena *arena,
     }
 }
 
+/* A tile's lines lie far apart, which hardware does not foresee: ask for them while its sums are
+ * made. */
+static inline void fetch(const float *array, ptrdiff_t at)
+{
+    if (array) {
+        __builtin_prefetch(array + at, 1);
+        __builtin_prefetch(array + at + 16, 1);
+    }
+}
+
 struct update_plan {
     ptrdiff_t longest; /* rows of the longer phase */
     float *packed[2];
@@ -228,6 +238,13 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                                                 width, &task.lower[side]);
                 for (ptrdiff_t first = 0; first < n_upper; first += DG_TILE) {
                     float *acc[2];
+                    if (is_last)
+                        for (ptrdiff_t i = 0; i < width; i++) {
+                            ptrdiff_t to = (column + i) * n_upper + first;
+                            fetch(weights, to);
+                            fetch(velocity, to);
+                            fetch(average, to);
+                        }
                     for (int side = 0; side < 2; side++) {
                         acc[side] = task.acc[side];
                         if (!n_rows[side])
