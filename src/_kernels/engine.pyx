@@ -21,6 +21,7 @@ cdef extern from "chain.h":
     struct dg_packed:
         int layout
         float scale
+        char *memory
     int DG_MAX_LAYERS
     int DG_BYTES
     int DG_FLOATS
@@ -81,8 +82,8 @@ cdef extern from "backend.h":
 
 cdef extern from "fixed_point.h":
     size_t dg_packed_bytes(const layer *lower, const layer *upper) noexcept nogil
-    void dg_pack(dg_packed *packed, void *memory, const layer *lower,
-                 const layer *upper, const float *weights, int n_threads) noexcept nogil
+    void dg_pack(dg_packed *packed, const layer *lower, const layer *upper, const float *weights,
+                 int n_threads) noexcept nogil
     int64_t dg_round_weights(float *weights, Py_ssize_t n, int n_threads) noexcept nogil
 
 cdef extern from "elementwise.h":
@@ -118,10 +119,14 @@ cdef extern from "phases.h":
     struct dg_phase:
         rows lower
         rows upper
+    struct dg_repack:
+        dg_packed *packed
+        const layer *lower
+        const layer *upper
     int dg_update_weights(const dg_phase *positive, const dg_phase *negative,
                           Py_ssize_t n_lower, Py_ssize_t n_upper, const dg_update *update,
                           float *gradient, float *weights, float *velocity, float *average,
-                          void *scratch, int n_threads) noexcept nogil
+                          dg_repack *repack, void *scratch, int n_threads) noexcept nogil
     size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_lower,
                            Py_ssize_t n_upper, int n_threads) noexcept nogil
     void dg_layer_sums(const rows *x, Py_ssize_t size, const double **factor, double *total,
@@ -278,7 +283,6 @@ cdef class Packed:
     cdef dg_packed form
     cdef layer lower, upper
     cdef const float *weights
-    cdef char *memory
     cdef object kept
 
     def __cinit__(self, lower, upper, weights, int n_threads):
@@ -287,18 +291,18 @@ cdef class Packed:
         fill_layer(&self.upper, upper)
         self.weights = floats_of(weights)
         size = dg_packed_bytes(&self.lower, &self.upper)
-        self.memory = <char *> malloc(size)
-        if self.memory == NULL:
+        self.form.memory = <char *> malloc(size)
+        if self.form.memory == NULL:
             raise MemoryError(f"no memory for {size} bytes of packed weights")
         self.refresh(n_threads)
 
     def __dealloc__(self):
-        free(self.memory)
+        free(self.form.memory)
 
     def refresh(self, int n_threads):
         """Pack the weights as they are now, for the instruction set in use."""
         with nogil:
-            dg_pack(&self.form, self.memory, &self.lower, &self.upper, self.weights, n_threads)
+            dg_pack(&self.form, &self.lower, &self.upper, self.weights, n_threads)
 
     @property
     def scale(self):
@@ -482,15 +486,18 @@ def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] cha
 # --- phases -----------------------------------------------------------------------------------
 
 def update_weights(positive, negative, offsets, differences, gains, gradient, weights, velocity,
-                   average, float learning_rate, float momentum, float weight_decay,
-                   float averaging, Workspace workspace, int n_threads):
+                   average, Packed packed, float learning_rate, float momentum,
+                   float weight_decay, float averaging, Workspace workspace, int n_threads):
     """The tiled update, or its gradient alone; True when a weight became non-finite.
 
     `positive` and `negative` are pairs (lower, upper) of states; `offsets`, `differences` and
-    `gains` pairs of float32 vectors or None. OUT: gradient. INOUT: weights, velocity, average.
+    `gains` pairs of float32 vectors or None. OUT: gradient. INOUT: weights, velocity, average,
+    packed (the packed form of the weights, or None).
     """
     cdef dg_phase phases[2]
     cdef dg_update update
+    cdef dg_repack repack
+    cdef dg_repack *follow = NULL
     cdef Py_ssize_t n_lower = weights.shape[0], n_upper = weights.shape[1]
     cdef float *gradient_out = <float *> floats_of(gradient)
     cdef float *weights_out = <float *> floats_of(weights)
@@ -514,11 +521,15 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
         update.difference_upper = floats_of(differences[1])
     if gains is not None:
         update.gain_lower, update.gain_upper = floats_of(gains[0]), floats_of(gains[1])
+    if packed is not None:
+        repack.packed = &packed.form
+        repack.lower, repack.upper = &packed.lower, &packed.upper
+        follow = &repack
     scratch = workspace.reserve(dg_update_bytes(phases[0].lower.n_rows, phases[1].lower.n_rows,
                                                 n_lower, n_upper, n_threads))
     with nogil:
         overflow = dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update,
-                                     gradient_out, weights_out, velocity_out, average_out,
+                                     gradient_out, weights_out, velocity_out, average_out, follow,
                                      scratch, n_threads)
     return bool(overflow)
 
@@ -539,7 +550,7 @@ def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
                                                 n_threads))
     with nogil:
         dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update, gradient, NULL,
-                          NULL, NULL, scratch, n_threads)
+                          NULL, NULL, NULL, scratch, n_threads)
 
 
 def layer_sums(x, lower_factor, upper_factor, double[::1] total, square,

@@ -17,16 +17,16 @@ size_t dg_packed_bytes(const struct layer *lower, const struct layer *upper)
     return most * sizeof(uint32_t) + 64;
 }
 
-int dg_exponent(float largest)
+float dg_scale(float largest)
 {
     int exponent;
     if (!(largest > 0.0f) || !isfinite(largest))
-        return -126;
+        return 0x1p-126f;
     frexpf(largest, &exponent); /* largest = m 2^exponent, m in [1/2, 1) */
     exponent -= 15;
     if (largest > ldexpf((float)DG_LARGEST, exponent))
         exponent++;
-    return exponent < -126 ? -126 : exponent;
+    return ldexpf(1.0f, exponent < -126 ? -126 : exponent);
 }
 
 DG_CLONES
@@ -66,13 +66,12 @@ static int64_t round_piece(float *weights, ptrdiff_t n, float scale, float inver
 
 int64_t dg_round_weights(float *weights, ptrdiff_t n, int n_threads)
 {
-    int exponent = dg_exponent(dg_largest(weights, n, n_threads));
+    float scale = dg_scale(dg_largest(weights, n, n_threads));
     int64_t changed = 0;
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
            reduction(+ : changed))
     for (ptrdiff_t i = 0; i < n; i += PIECE)
-        changed += round_piece(weights + i, dg_min(PIECE, n - i), ldexpf(1.0f, exponent),
-                               ldexpf(1.0f, -exponent));
+        changed += round_piece(weights + i, dg_min(PIECE, n - i), scale, 1.0f / scale);
     return changed;
 }
 
@@ -153,13 +152,13 @@ static void pack_down(const struct dg_packed *packed, const struct layer *lower,
     }
 }
 
-void dg_pack(struct dg_packed *packed, void *memory, const struct layer *lower,
-             const struct layer *upper, const float *weights, int n_threads)
+void dg_pack(struct dg_packed *packed, const struct layer *lower, const struct layer *upper,
+             const float *weights, int n_threads)
 {
     float largest = dg_largest(weights, lower->size * upper->size, n_threads);
     packed->layout = dg_backend()->fixed->layout;
-    packed->scale = ldexpf(1.0f, dg_exponent(largest));
-    packed->up = (uint32_t *)(((uintptr_t)memory + 63) / 64 * 64);
+    packed->scale = dg_scale(largest);
+    packed->up = (uint32_t *)(((uintptr_t)packed->memory + 63) / 64 * 64);
     packed->down = packed->up + dg_n_tiles(upper) * dg_tile_words(packed->layout, lower->size);
     ptrdiff_t n_up = padded_inputs(packed->layout, lower->size) / DG_BLOCK;
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))

@@ -36,6 +36,7 @@ enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1 };
 struct dg_packed {
     int layout;
     float scale;          /* a power of two */
+    char *memory;         /* dg_packed_bytes() */
     uint32_t *up;         /* fields of the upper layer: inputs are lower units */
     uint32_t *down;       /* fields of the lower layer */
 };
@@ -90,13 +91,13 @@ static inline ptrdiff_t dg_n_tiles(const struct layer *layer)
 /* Bytes of both orders in the larger layout. */
 size_t dg_packed_bytes(const struct layer *lower, const struct layer *upper);
 
-/* The smallest exponent whose scale reaches the largest of the weights; every matrix has one, so
- * the packed form is a function of the weights alone. */
-int dg_exponent(float largest);
+/* The smallest power of two at which no number is above DG_LARGEST: the packed form is a function
+ * of the weights alone. */
+float dg_scale(float largest);
 float dg_largest(const float *weights, ptrdiff_t n, int n_threads);
 
-/* Pack the whole matrix for the instruction set in use, into memory of dg_packed_bytes(). */
-void dg_pack(struct dg_packed *packed, void *memory, const struct layer *lower,
+/* Pack the whole matrix for the instruction set in use. */
+void dg_pack(struct dg_packed *packed, const struct layer *lower,
              const struct layer *upper, const float *weights, int n_threads);
 
 /* Whether dg_pack_rows() may follow each step of an update: lower units lie in whole tiles. */

@@ -197,7 +197,7 @@ size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_l
 int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
                       ptrdiff_t n_lower, ptrdiff_t n_upper, const struct dg_update *update,
                       float *gradient, float *weights, float *velocity, float *average,
-                      void *scratch, int n_threads)
+                      struct dg_repack *repack, void *scratch, int n_threads)
 {
     const struct dg_backend *backend = dg_backend();
     const struct dg_phase *phases[2] = {positive, negative};
@@ -206,9 +206,12 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
     struct update_plan plan;
     struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
     make_update_plan(&plan, &arena, n_rows, n_lower, n_upper, n_threads);
+    const int by_rows = repack && dg_packs_by_rows(repack->lower);
     int overflow = 0;
+    float largest = 0.0f;
 
-    DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1) reduction(| : overflow))
+    DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1)
+           reduction(| : overflow) reduction(max : largest))
     {
         struct dg_arena own = {
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
@@ -267,10 +270,17 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                             velocity ? velocity + to : NULL, average ? average + to : NULL);
                     }
                 }
+                if (is_last && by_rows) { /* what was written is still in the caches */
+                    float most = dg_largest(weights + column * n_upper, width * n_upper, 1);
+                    largest = most > largest ? most : largest;
+                    dg_pack_rows(repack->packed, repack->lower, repack->upper, weights, column);
+                }
             }
             start += CHUNK;
         } while (start < plan.longest);
     }
+    if (repack && (!by_rows || dg_scale(largest) != repack->packed->scale))
+        dg_pack(repack->packed, repack->lower, repack->upper, weights, n_threads);
     return overflow;
 }
 

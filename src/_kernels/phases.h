@@ -9,14 +9,21 @@ struct dg_phase {
     struct rows lower, upper;
 };
 
+/* The packed form that follows the weights, and their layers. */
+struct dg_repack {
+    struct dg_packed *packed;
+    const struct layer *lower, *upper;
+};
+
 /* gradient = x^T y / n (positive) - x^T y / m (negative) + rank-one terms - decay; written to
  * `gradient` where that is not NULL, else applied to weights, velocity and average at once.
- * The gradient alone needs no weights: NULL. Returns 1 where a weight became non-finite. Scratch:
+ * The gradient alone needs no weights: NULL. Where weights are written and `repack` is not NULL,
+ * the packed form is theirs again at the end. Returns 1 where a weight became non-finite. Scratch:
  * dg_update_bytes(). */
 int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
                       ptrdiff_t n_lower, ptrdiff_t n_upper, const struct dg_update *update,
                       float *gradient, float *weights, float *velocity, float *average,
-                      void *scratch, int n_threads);
+                      struct dg_repack *repack, void *scratch, int n_threads);
 
 size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_lower,
                        ptrdiff_t n_upper, int n_threads);

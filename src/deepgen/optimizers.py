@@ -207,7 +207,7 @@ class SGD:
                 if name in averages:
                     averages[name] += np.float32(weight) * (arrays[name] - averages[name])
                 overflow |= not np.isfinite(arrays[name]).all()
-        parameters.refresh(n_threads)
+        parameters.refresh_precisions()  # step_weights has packed what it wrote
         return overflow
 
     def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):

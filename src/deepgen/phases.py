@@ -183,6 +183,7 @@ def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
         differences[pair],
         None if phases.gains is None else phases.gains[pair],
         gradient, weights, velocity, average,
+        None if gradient is not None else parameters.packed[layer],
         step.learning_rate, step.momentum, step.weight_decay, step.averaging,
         workspace or engine.Workspace(), effective_threads(n_threads, (rows + 4) * weights.size),
     )  # fmt: skip
@@ -234,7 +235,7 @@ def step_weights(
     parameters, phases, layer, differences, step, *, velocity=None, average=None,
     workspace=None, n_threads=None,
 ):  # fmt: skip
-    """Change weights[layer], its velocity and its average in one visit to each tile.
+    """Change weights[layer], its velocity, its average and its packed form tile by tile.
 
     Returns
     -------

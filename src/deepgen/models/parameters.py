@@ -105,14 +105,18 @@ class Parameters(WritableArrays):
         number = int(name[name.index("[") + 1 : name.index("]")])
         return number, name.rpartition("]")[2].lstrip(".") or "weights"
 
-    def refresh(self, n_threads=None):
-        """Recompute what is derived: precisions and packed weights."""
-        for weights, form in zip(self.weights, self.packed, strict=True):
-            if form is not None:
-                form.refresh(effective_threads(n_threads, 4 * weights.size))
+    def refresh_precisions(self):
+        """Recompute precisions from their logarithms."""
         for precision, log_precision in zip(self.precisions, self.log_precisions, strict=True):
             if precision is not None:
                 np.exp(log_precision, out=precision)
+
+    def refresh(self, n_threads=None):
+        """Recompute all that is derived: precisions and packed weights."""
+        self.refresh_precisions()
+        for weights, form in zip(self.weights, self.packed, strict=True):
+            if form is not None:
+                form.refresh(effective_threads(n_threads, 4 * weights.size))
 
     def restore(self, arrays):
         """Put back what :meth:`snapshot` returned."""
