@@ -58,6 +58,7 @@ def main():
     print(text)
     if arguments.write:
         report.write(arguments.name, arguments.quick, text)
+        report.keep_pictures(arguments.name, store.folder)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Tables as Markdown, and their place in docs/results.md."""
 
+import shutil
 import textwrap
 
 from bench.speed import machine
 from bench.speed.fresh import PROJECT_ROOT
 
 RESULTS = PROJECT_ROOT / "docs" / "results.md"
+FIGURES = PROJECT_ROOT / "docs" / "figures"
 
 
 def command(name, quick):
@@ -42,6 +44,13 @@ def write(name, quick, text):
     else:
         page = page.rstrip("\n") + "\n\n" + section + "\n"
     RESULTS.write_text(page)
+
+
+def keep_pictures(name, folder):
+    """Copy the pictures of a table beside the documentation's pages."""
+    FIGURES.mkdir(exist_ok=True)
+    for picture in sorted(folder.glob("*.png")):
+        shutil.copy(picture, FIGURES / f"{name}_{picture.name}")
 
 
 def spread(values, digits=2):
