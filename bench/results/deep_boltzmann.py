@@ -18,9 +18,9 @@ NOTES = [
     "train: the first 10,000 rows of one fixed stochastic binarization; test: mean over five "
     "binarizations of the test rows (standard deviation). Importance weighted: 100 draws of the "
     "odd layers from the mean-field posterior, the even ones summed out, the first binarization. "
-    "*Gap*: log p(v) by AIS of the model with v clamped, minus the bound, mean over the first 100 test "
-    "rows (published for two layers, ten rows of each class: 0.49). AIS: 100 chains and 14,501 temperatures "
-    "each way (quick: 3,001), the larger parity of layers summed out.",
+    "*Gap*: log p(v) by AIS of the model with v clamped, minus the bound, mean over the first "
+    "100 test rows (published for two layers, ten rows of each class: 0.49). AIS: 100 chains and "
+    "14,501 temperatures each way (quick: 3,001), the larger parity of layers summed out.",
     "",
     "*Without upper layers*: log-likelihood of the RBM that is left when the weights above the "
     "first hidden layer are zero: where it equals the bound, upper layers are idle. Largest "
