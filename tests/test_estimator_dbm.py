@@ -12,7 +12,9 @@ from sklearn.base import clone
 import deepgen as dg
 from deepgen.composition import compose
 from deepgen.data import ArrayRows, survey
-from deepgen.estimators.dbm import SETTLE, UPPER_RATE
+from deepgen.errors import ModelFileError
+from deepgen.estimators.deep_settings import UPPER_RATE
+from deepgen.estimators.deep_streaming import SETTLE
 from deepgen.stacking import pretrain
 from deepgen.stream import Stream
 from deepgen.training import HIDDEN_BIAS, Trainer, initial_deep_model
@@ -370,6 +372,54 @@ def test_a_stream_from_a_model_begins_as_fit_does(rows):
     assert_same_bits(
         np.asarray(dbm._trainer.rule_state.offsets[0]), rows[:50].mean(axis=0).astype(np.float32)
     )
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("n_before", [3, 40])
+@pytest.mark.parametrize("kind", ["plain", "labels"])
+def test_a_kept_stream_goes_on_with_the_same_bits(kind, n_before, form, rows, y, tmp_path):
+    """Would catch a stream that loses labels, classes, particles, or its few first rows."""
+    settings = {**TINY, **KINDS[kind], "batch_size": 20}
+    options = {"classes": [2, 0, 1]} if kind == "labels" else {}
+    whole = dg.DBM(**settings)
+    whole.partial_fit(form(rows[:n_before]), y[:n_before], **options)
+    whole.save_checkpoint(tmp_path / "stream")
+    again = dg.DBM(**{**settings, "random_state": None}).load_checkpoint(tmp_path / "stream")
+    assert_same_dbm(again, whole)
+    for dbm in (whole, again):
+        dbm.partial_fit(form(rows[n_before:]), y[n_before:])
+    assert_same_dbm(again, whole)
+    if kind == "labels":
+        assert (again.predict(rows) == whole.predict(rows)).all()
+
+
+def test_a_stream_that_begins_after_a_greedy_fit_can_be_kept(rows, y, tmp_path):
+    """Would catch a checkpoint that forgets the fitted model, or classes of another type."""
+    names = np.array(["none", "a", "b", "c"])[y + 1]
+    settings = {**TINY, "label_units": True, "unlabelled": "none", "pretrained": GREEDY}
+    dbm = dg.DBM(**settings).fit(rows, names)
+    dbm.save_checkpoint(tmp_path / "stream")
+    again = dg.DBM(**{**settings, "pretrained": None}).load_checkpoint(tmp_path / "stream")
+    assert_same_dbm(again, dbm)
+    assert again.classes_.tolist() == ["a", "b", "c"]
+    assert (again.predict_proba(rows) == dbm.predict_proba(rows)).all()
+
+
+def test_a_kept_stream_of_something_else_is_refused_by_name(rows, y, tmp_path):
+    """Would catch a stream read with other layers or classes, which fails deep inside."""
+    path = tmp_path / "stream"
+    dg.DBM(**TINY).partial_fit(rows).save_checkpoint(path)
+    for settings, message in (
+        ({"n_hidden": (8, 6)}, r"n_hidden is \[8, 6\]"), ({"batch_size": 10}, "batch_size is 10"),
+        ({"random_state": 4}, "random_state is 4"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            dg.DBM(**{**TINY, **settings}).load_checkpoint(path)
+    with pytest.raises(ModelFileError, match="damaged"):
+        dg.DBM(**TINY, label_units=True).load_checkpoint(path)
+    dg.RBM(8, random_state=3).partial_fit(rows).save_checkpoint(path)
+    with pytest.raises(ValueError, match="estimator is"):
+        dg.DBM(**TINY).load_checkpoint(path)
 
 
 # --- stopped and resumed ----------------------------------------------------------------------

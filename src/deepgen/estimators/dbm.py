@@ -1,6 +1,5 @@
 """The deep Boltzmann machine as a scikit-learn estimator."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -8,57 +7,37 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen import checkpoints, storage
-from deepgen.checks import check_flag, check_integer, shown
+from deepgen.checks import shown
 from deepgen.composition import compose
 from deepgen.data import ArrayRows, PairedRows, check_rule, is_iterable_of_batches, survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators import running, streaming
 from deepgen.estimators.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
+from deepgen.estimators.deep_settings import (
+    check_settings,
+    first_model,
+    layers_of,
+    plain_settings,
+    rule_of,
+    schedule_of,
+    stream_schedule_of,
+    trainer_of,
+)
 from deepgen.estimators.deep_streaming import SETTLE, DeepStream, joined
-from deepgen.estimators.labels import (
-    as_classes,
-    classes_in,
-    label_units,
-    one_hot,
-    split_labels,
-)
-from deepgen.estimators.networks import setting
-from deepgen.estimators.settings import (
-    check_callbacks,
-    check_common,
-    check_objects,
-    check_sizes,
-    visible_units,
-)
+from deepgen.estimators.labels import as_classes, classes_in, one_hot, split_labels
 from deepgen.estimators.validation import rows_to_learn
 from deepgen.model_forms import as_tree, from_tree
 from deepgen.models import BoltzmannMachine
-from deepgen.optimizers import SGD, as_schedule
-from deepgen.pretraining import check_layers, is_greedy, settings_by_layer
-from deepgen.rules import CD, PCD, MeanFieldPCD
+from deepgen.pretraining import is_greedy, settings_by_layer
 from deepgen.stacking import StackTrainer
 from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.training import (
-    HIDDEN_BIAS,
-    Trainer,
-    default_epochs,
-    default_schedule,
-    default_stream_schedule,
-    initial_deep_model,
-    with_top,
-)
-from deepgen.units import Binary, Softmax, as_units
-
-# Hyper-parameters that decide no bit of a run.
-_FREE = ("random_state", "n_threads", "callbacks", "verbose")
-# Weights above the first hidden layer move at this share of the rate: what they read is noise in
-# the beginning. There are no numbers of this package behind it yet (docs/decisions.md).
-UPPER_RATE = 0.25
+from deepgen.units import Binary, Softmax
 
 # Rows of the data that the centring of a trained start begins with.
 SOME_ROWS = 1_000
 
-class DBM(DeepBoltzmannEstimator, BaseEstimator):
+
+class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     """Deep Boltzmann machine: undirected layers of features over features.
 
     All layers learn together: mean field tells what the rows mean to them, persistent chains what
@@ -189,10 +168,10 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
                     seed = seed_of(self.random_state)
                 rows = rows_to_learn(self, X, reset=True)
                 targets = self._targets(y, rows)
-                layers = self._layers(rows.n_columns)
+                layers = layers_of(self, rows.n_columns)
                 found = running.surveyed(rows, layers[0], self.n_threads)
-                check_rule(rows, layers[0], self._rule())
-                plain = self._plain_settings(found.n_rows, targets)
+                check_rule(rows, layers[0], rule_of(self))
+                plain = plain_settings(self, found.n_rows, targets)
                 if frame is not None:
                     running.require_same_run(frame, plain, found, resume)
                 new = {
@@ -213,9 +192,9 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
     def partial_fit(self, X, y=None, *, classes=None):
         """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
 
-        What :meth:`RBM.partial_fit` says of how calls are cut, of the first rows and of learning
-        rates holds here. A stream has no greedy start: `pretrained` must be None or a model.
-        Callbacks are not called.
+        What :meth:`RBM.partial_fit` says of how calls are cut, of the first rows, of learning
+        rates and of :meth:`save_checkpoint` holds here. A stream has no greedy start: `pretrained`
+        must be None or a model. Callbacks are not called.
 
         Parameters
         ----------
@@ -248,15 +227,15 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
                 rows = rows_to_learn(self, X, reset=first)
                 self._take_classes(classes, first)
                 targets = self._targets(y, rows, stream=True)
-                layers = self._layers(rows.n_columns)
+                layers = layers_of(self, rows.n_columns)
                 survey(rows, layers[0], n_threads=self.n_threads)
-                check_rule(rows, layers[0], self._rule())
+                check_rule(rows, layers[0], rule_of(self))
                 kind = DeepStream(self, layers)
                 run, X = streaming.run_for(self, joined(rows.X, targets), kind)
                 self._score_seed = run.frame["score_seed"]
 
             def step(batch):
-                run.schedule = self._stream_schedule(layers, batch.shape[0])
+                run.schedule = stream_schedule_of(self, layers, batch.shape[0])
                 run.step(kind.parts(batch), None)
 
             try:
@@ -265,126 +244,6 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
                 self._keep(run)
                 self._trainer = run
         return self
-
-    # --- settings -----------------------------------------------------------------------------
-
-    def _check_settings(self):
-        sizes = check_sizes(self.n_hidden)
-        check_integer(self.batch_size, "batch_size")
-        if self.n_epochs is not None:
-            check_integer(self.n_epochs, "n_epochs")
-        check_common(self)
-        check_callbacks(self.callbacks)
-        check_objects(self, ("rule", "learning_rate", "optimizer", "pretrained"))
-        for name in ("label_units", "binarize"):
-            check_flag(getattr(self, name), name)
-        visible = as_units(self.visible, "visible")
-        if visible.n_copies != 1:
-            raise ValueError("visible must not have tied copies, got n_copies > 1")
-        if self.binarize and not isinstance(visible, Binary):
-            raise ValueError(f"binarize needs visible='binary', got visible={self.visible!r}")
-        if self.learning_rate is not None:
-            as_schedule(self.learning_rate)
-        if not hasattr(self._rule(), "phases") or isinstance(self._rule(), CD | PCD):
-            two = ", which is for two layers" if isinstance(self.rule, CD | PCD) else ""
-            raise ValueError(
-                f"rule must be None or dg.MeanFieldPCD(...), got {shown(self.rule)}{two}"
-            )
-        if self.optimizer is not None and not hasattr(self.optimizer, "step"):
-            raise ValueError(
-                f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(self.optimizer)}"
-            )
-        self._check_entries(len(sizes) + bool(self.label_units))
-        if self.pretrained is not None and not is_greedy(self.pretrained):
-            self._check_start()
-
-    def _check_entries(self, n_weights):
-        """Raise ValueError unless what comes by layer has an entry for each, labels included."""
-        for name, holder, entries in (
-            ("rates", "optimizer", getattr(self.optimizer, "rates", None)),
-            ("sparsity", "rule", getattr(self.rule, "sparsity", None)),
-        ):
-            if isinstance(entries, tuple) and len(entries) != n_weights:
-                raise ValueError(
-                    f"{holder} must have {name} with one entry for each of {n_weights} layers "
-                    f"above the visible one, got {len(entries)}"
-                )
-
-    def _check_start(self):
-        if hasattr(self.pretrained, "get_params"):
-            raise ValueError(
-                f"pretrained must be a core model, got a {type(self.pretrained).__name__}: "
-                "scikit-learn's clone would silently strip it of its weights; pass its model_"
-            )
-        if not isinstance(self.pretrained, BoltzmannMachine):
-            raise ValueError(
-                "pretrained must be None, dg.Pretraining(...), one for each layer, or a "
-                f"dg.BoltzmannMachine, got {shown(self.pretrained)}"
-            )
-
-    def _rule(self):
-        return MeanFieldPCD() if self.rule is None else self.rule
-
-    def _optimizer(self, n_weights):
-        if self.optimizer is not None:
-            return self.optimizer
-        return SGD(rates=(1.0,) + (UPPER_RATE,) * (n_weights - 1))
-
-    def _schedule(self, layers):
-        if self.learning_rate is not None:
-            return as_schedule(self.learning_rate)
-        usual = default_schedule(layers, self.batch_size)
-        return replace(usual, start=0.5 * usual.start)
-
-    def _stream_schedule(self, layers, n_rows):
-        if self.learning_rate is not None:
-            return as_schedule(self.learning_rate)
-        usual = default_stream_schedule(layers, n_rows)
-        return replace(usual, value=0.5 * usual.value)
-
-    def _layers(self, n_columns):
-        """Return visible and hidden layers, without label units."""
-        hidden = [Binary(bias=np.full(n, HIDDEN_BIAS)) for n in check_sizes(self.n_hidden)]
-        layers = [visible_units(self, n_columns), *hidden]
-        if is_greedy(self.pretrained):
-            settings = settings_by_layer(self.pretrained, len(hidden))
-            check_layers(layers, settings, tied=True)
-        elif self.pretrained is not None:
-            self._check_layers_of_start(layers)
-        return layers
-
-    def _check_layers_of_start(self, layers):
-        """Raise ValueError unless a model has these layers, and label units at most where asked."""
-        start, expected, observed = self.pretrained, layers, (0,)
-        if self.label_units and start.n_layers > len(layers):
-            size = len(self.classes_)
-            expected, observed = [*layers, Softmax(size, size=size)], (0, len(layers))
-        if _kinds(start.layers) != _kinds(expected) or start.observed != observed:
-            raise ValueError(
-                f"pretrained must have the layers {expected!r} and observe layers {observed}, got "
-                f"{list(start.layers)!r} and {start.observed}"
-            )
-
-    def _plain_settings(self, n_rows=None, targets=None):
-        """Return the settings that decide the bits of a run, as plain data."""
-        names = [name for name in self.get_params(deep=False) if name not in _FREE]
-        plain = {
-            "estimator": type(self).__name__,
-            **{name: setting(getattr(self, name)) for name in names},
-            "n_hidden": list(check_sizes(self.n_hidden)),
-            "rule": setting(self._rule()),
-            "n_features": int(self.n_features_in_),
-        }
-        if self.label_units:
-            plain["classes"] = np.asarray(self.classes_).tolist()
-        if n_rows is None:  # a stream has no end
-            del plain["n_epochs"], plain["pretrained"]
-            return plain
-        plain["n_samples"] = int(n_rows)
-        plain["n_epochs"] = int(self.n_epochs or default_epochs(n_rows, self.batch_size))
-        if targets is not None:
-            plain["y"] = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
-        return plain
 
     # --- labels -------------------------------------------------------------------------------
 
@@ -428,6 +287,14 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
 
     # --- runs ---------------------------------------------------------------------------------
 
+    def _check_settings(self):
+        check_settings(self)
+
+    def _stream_of(self, settings):
+        if settings is not None and self.label_units:
+            self.classes_ = as_classes(settings["classes"])
+        return DeepStream(self, layers_of(self, self.n_features_in_))
+
     def _run(self, rows, targets, layers, found, frame, going_on):
         """Return the run of the joint training, after a greedy start where one is asked for."""
         resume, state = going_on
@@ -453,8 +320,8 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         return run
 
     def _joint(self, layers, start, found, targets, stream):
-        model = self._first_model(layers, start, found.moments, targets, stream)
-        return self._trainer_of(model, self._schedule(model.layers), stream)
+        model = first_model(layers, start, found.moments, targets, stream)
+        return trainer_of(self, model, schedule_of(self, model.layers), stream)
 
     def _greedy(self, rows, layers, found, frame, resume, state):
         settings = settings_by_layer(self.pretrained, len(layers) - 1)
@@ -470,27 +337,6 @@ class DBM(DeepBoltzmannEstimator, BaseEstimator):
         run.attach(self.callbacks or ())
         run.fit(verbose=self.verbose)
         return run
-
-    def _first_model(self, layers, start, moments, targets, stream):
-        """Return the model that joint training starts from, with label units where asked for."""
-        n_rows, mean, variance = moments
-        top = None if targets is None else label_units(targets)
-        if start is None:
-            ends = [] if top is None else [top]
-            observed = (0,) if top is None else (0, len(layers))
-            return initial_deep_model(
-                [*layers, *ends], mean, variance, n_rows, stream, observed=observed
-            )
-        if top is None or start.n_layers > len(layers):
-            return start
-        return with_top(start, top, stream)
-
-    def _trainer_of(self, model, schedule, stream):
-        return Trainer(
-            model, self._rule(), self._optimizer(len(model.weights)), schedule, stream=stream,
-            batch_size=int(self.batch_size), binarize=bool(self.binarize),
-            n_threads=self.n_threads,
-        )  # fmt: skip
 
     def _keep(self, run):
         self.model_ = run.model()
@@ -573,7 +419,3 @@ def _composed(trees, layers, path):
         return compose([from_tree(tree) for tree in trees], layers=layers)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: damaged (no pretrained machines: {error})") from None
-
-
-def _kinds(layers):
-    return [(type(units), units.size, units.n_copies, units.group) for units in layers]

@@ -5,6 +5,12 @@ from scipy import sparse
 
 from deepgen.data import ArrayRows, survey
 from deepgen.estimators import running, streaming
+from deepgen.estimators.deep_settings import (
+    first_model,
+    plain_settings,
+    stream_schedule_of,
+    trainer_of,
+)
 from deepgen.states import as_states
 from deepgen.stream import Stream, seed_of
 
@@ -52,10 +58,17 @@ class DeepStream:
 
     def _framed(self, run, seed):
         run.frame = {
-            **running.seeds_of(seed), "settings": self.dbm._plain_settings(),
+            **running.seeds_of(seed), "settings": plain_settings(self.dbm),
             streaming.FIRST_ROWS: None,
         }  # fmt: skip
         return run
+
+    def _of_model(self, model, stream):
+        schedule = stream_schedule_of(self.dbm, self.layers, self.dbm.batch_size)
+        return trainer_of(self.dbm, model, schedule, stream)
+
+    def _run(self, start, moments, targets, stream):
+        return self._of_model(first_model(self.layers, start, moments, targets, stream), stream)
 
     def begin(self, rows, seed):
         """Return a new run that starts from the moments of its first rows."""
@@ -65,8 +78,7 @@ class DeepStream:
             rows = ArrayRows(X)
         moments = survey(rows, self.layers[0], n_threads=dbm.n_threads)
         stream = Stream.from_random_state(seed)
-        model = dbm._first_model(self.layers, dbm.pretrained, moments, targets, stream)
-        run = dbm._trainer_of(model, dbm._stream_schedule(self.layers, dbm.batch_size), stream)
+        run = self._run(dbm.pretrained, moments, targets, stream)
         if dbm.pretrained is not None:
             run.begin_trained(rows.X, SETTLE)
         return self._framed(run, seed)
@@ -82,12 +94,27 @@ class DeepStream:
                 f"{n_hidden}; call fit, or set the parameters back"
             )
         streaming.check_same_layers(dbm.model_.layers[: len(self.layers)], self.layers, names)
-        schedule = dbm._stream_schedule(self.layers, dbm.batch_size)
-        run = dbm._trainer_of(dbm.model_, schedule, Stream.from_random_state(seed))
+        run = self._of_model(dbm.model_, Stream.from_random_state(seed))
         run.go_on(dbm.n_updates_, dbm.history_, dbm._particles)
         return self._framed(run, seed)
 
+    def blank(self, seed):
+        """Return a run of these layers that a checkpoint can be read into."""
+        dbm, zeros = self.dbm, np.zeros(self.layers[0].size)
+        targets = np.zeros((1, len(dbm.classes_)), np.uint8) if dbm.label_units else None
+        stream = Stream.from_random_state(seed)
+        run = self._run(dbm.pretrained, (1, zeros, zeros + 1.0), targets, stream)
+        return self._framed(run, seed)
+
+    def check_first_rows(self, states):
+        """Raise ValueError unless these can be the first rows of the stream, labels beside them."""
+        visible, n_classes = self.layers[0], len(self.dbm.classes_) if self.dbm.label_units else 0
+        if states.shape[1] != visible.size + n_classes:
+            raise ValueError(f"{states.shape[1]} columns for {visible.size} and {n_classes} labels")
+        rows = self._cut(states)[0] if n_classes else states
+        visible.check(as_states(rows))
+
     def take_over(self, run):
         """Let the rate and the size of the batches change in a stream; refuse what cannot."""
-        plain = self.dbm._plain_settings()
+        plain = plain_settings(self.dbm)
         run.frame["settings"] = streaming.settings_in_stream(run.frame["settings"], plain)

@@ -1,6 +1,5 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,7 +20,7 @@ from deepgen.rules import as_rule
 from deepgen.sampling import update_layer
 
 
-class RBM(density.MachineEstimator, BaseEstimator):
+class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
     ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
@@ -128,7 +127,7 @@ class RBM(density.MachineEstimator, BaseEstimator):
         RuntimeError
             If another thread is fitting this estimator.
         """
-        check_settings(self)
+        self._check_settings()
         resume = running.checked_resume(resume)
         with running.alone(self):
             with running.unchanged_on_error(self):
@@ -172,7 +171,7 @@ class RBM(density.MachineEstimator, BaseEstimator):
             This estimator.
         """
         first = not hasattr(self, "model_")
-        check_settings(self)
+        self._check_settings()
         if is_iterable_of_batches(X):
             raise ValueError(
                 "X must be an array or a sparse matrix for partial_fit, got "
@@ -200,6 +199,12 @@ class RBM(density.MachineEstimator, BaseEstimator):
                 self._keep(trainer)
                 self._trainer = trainer
         return self
+
+    def _check_settings(self):
+        check_settings(self)
+
+    def _stream_of(self, settings):
+        return streaming.MachineStream(self, units_for(self, self.n_features_in_))
 
     def _keep(self, trainer):
         self.model_ = trainer.model()
@@ -297,52 +302,6 @@ class RBM(density.MachineEstimator, BaseEstimator):
         """
         check_is_fitted(self)
         storage.save(self.model_, path, extra={"estimator": "RBM", "score_seed": self._score_seed})
-
-    def save_checkpoint(self, path):
-        """Write all that `partial_fit` needs to go on with the same bits, atomically.
-
-        For streams; `fit` has :class:`deepgen.Checkpoint`.
-
-        Parameters
-        ----------
-        path : str or path-like
-        """
-        check_is_fitted(self)
-        if self._trainer is None:  # partial_fit would begin one
-            self._trainer = streaming.run_after_fit(self)
-        streaming.save(self, path)
-
-    def load_checkpoint(self, path):
-        """Go on where :meth:`save_checkpoint` was called: `partial_fit` gives the same bits.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Returns
-        -------
-        RBM
-            This estimator, whose settings must be those of the stream; `random_state` may be
-            None.
-
-        Raises
-        ------
-        ValueError
-            If the settings differ; the message names them. ModelFileError is one of them: the
-            file is damaged or no checkpoint.
-        FileNotFoundError
-            If there is none.
-        """
-        check_settings(self)
-        with running.alone(self), running.unchanged_on_error(self):
-            trainer, names = streaming.load(self, path)
-            vars(self).pop("feature_names_in_", None)
-            if names is not None:
-                self.feature_names_in_ = np.array(names, dtype=object)
-            self._score_seed = trainer.frame["score_seed"]
-            self._keep(trainer)
-            self._trainer = trainer
-        return self
 
     @classmethod
     def from_model(cls, model):

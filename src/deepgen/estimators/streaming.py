@@ -2,12 +2,19 @@
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
 
 from deepgen import checkpoints
 from deepgen.data import ArrayRows, join, survey
 from deepgen.errors import ModelFileError
-from deepgen.estimators.running import seed_in, seeds_of, settings_of
-from deepgen.estimators.settings import stream_schedule, trainer_for, units_for
+from deepgen.estimators.running import (
+    alone,
+    seed_in,
+    seeds_of,
+    settings_of,
+    unchanged_on_error,
+)
+from deepgen.estimators.settings import stream_schedule, trainer_for
 from deepgen.loop import interrupt_between_steps
 from deepgen.states import CompressedRows, as_states
 from deepgen.stream import Stream, seed_of
@@ -106,20 +113,27 @@ class MachineStream:
 
     def after_fit(self):
         """Return a run that goes on from the fitted model and its particles."""
-        return run_after_fit(self.estimator)
+        rbm = self.estimator
+        trainer = _run(rbm, rbm.model_, seed_of(rbm.random_state))
+        trainer.go_on(rbm.n_updates_, rbm.history_, rbm._particles)
+        return trainer
+
+    def blank(self, seed):
+        """Return a run of these layers that a checkpoint can be read into."""
+        zeros, stream = np.zeros(self.layers[0].size), Stream.from_random_state(seed)
+        model = initial_model(*self.layers, zeros, zeros + 1.0, 1, stream)
+        return _run(self.estimator, model, seed)
+
+    def check_first_rows(self, states):
+        """Raise ValueError unless these can be the first rows of the stream."""
+        self.layers[0].check_width(states)
+        self.layers[0].check(states)
 
     def take_over(self, run):
         """Let the rate and the size of the batches change in a stream; refuse what cannot."""
         run.schedule = stream_schedule(self.estimator, self.layers, self.estimator.batch_size)
         now = settings_of(self.estimator, run)
         run.frame["settings"] = settings_in_stream(run.frame["settings"], now)
-
-
-def run_after_fit(estimator):
-    """Return a run that goes on from the fitted model of an RBM and its particles."""
-    trainer = _run(estimator, estimator.model_, seed_of(estimator.random_state))
-    trainer.go_on(estimator.n_updates_, estimator.history_, estimator._particles)
-    return trainer
 
 
 def _run(estimator, model, seed):
@@ -156,15 +170,65 @@ def check_same_layers(layers, wanted, names=("visible", "hidden")):
             )
 
 
-def save(estimator, path):
-    """Write the state of a stream of `partial_fit`."""
-    trainer = estimator._trainer
-    names = getattr(estimator, "feature_names_in_", None)
-    trainer.frame["feature_names"] = None if names is None else [str(name) for name in names]
-    checkpoints.save(trainer, path)
+class StreamEstimator:
+    """Mix-in: checkpoints of a stream of `partial_fit`.
+
+    Who takes it has ``_trainer``, the run of the stream or None; ``_check_settings()``;
+    ``_stream_of(settings)``, which returns how its streams begin (see :func:`run_for`), after
+    taking over what only the settings of a checkpoint tell where those are not None; and
+    ``_keep(run)``, which sets what is fitted.
+    """
+
+    def save_checkpoint(self, path):
+        """Write all that `partial_fit` needs to go on with the same bits, atomically.
+
+        For streams; `fit` has :class:`deepgen.Checkpoint`.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        check_is_fitted(self)
+        if self._trainer is None:  # partial_fit would begin one
+            self._trainer = self._stream_of(None).after_fit()
+        names = getattr(self, "feature_names_in_", None)
+        self._trainer.frame["feature_names"] = None if names is None else list(map(str, names))
+        checkpoints.save(self._trainer, path)
+
+    def load_checkpoint(self, path):
+        """Go on where :meth:`save_checkpoint` was called: `partial_fit` gives the same bits.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        object
+            This estimator, whose settings must be those of the stream; `random_state` may be
+            None.
+
+        Raises
+        ------
+        ValueError
+            If the settings differ; the message names them. ModelFileError is one of them: the
+            file is damaged or no checkpoint.
+        FileNotFoundError
+            If there is none.
+        """
+        self._check_settings()
+        with alone(self), unchanged_on_error(self):
+            run, names = _load(self, path)
+            vars(self).pop("feature_names_in_", None)
+            if names is not None:
+                self.feature_names_in_ = np.array(names, dtype=object)
+            self._score_seed = run.frame["score_seed"]
+            self._keep(run)
+            self._trainer = run
+        return self
 
 
-def load(estimator, path):
+def _load(estimator, path):
     """Return the run of a stream's checkpoint and the names of its columns, or None."""
     frame, state = checkpoints.load(path)
     seed, settings = seed_in(estimator, frame, path), frame.get("settings")
@@ -172,27 +236,26 @@ def load(estimator, path):
     if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
         raise ModelFileError(f"{path}: damaged (no number of features)")
     estimator.n_features_in_ = n_features
-    layers = units_for(estimator, n_features)
-    zeros = np.zeros(n_features)
-    model = initial_model(*layers, zeros, zeros + 1.0, 1, Stream.from_random_state(seed))
-    trainer = _run(estimator, model, seed)
-    checkpoints.require_same(settings, trainer.frame["settings"], path)
-    checkpoints.restore(trainer, state, path)
-    trainer.frame[FIRST_ROWS] = _checked_first_rows(frame.get(FIRST_ROWS), layers[0], path)
+    try:
+        kind = estimator._stream_of(settings)
+    except (KeyError, TypeError) as error:
+        raise ModelFileError(f"{path}: damaged (settings: {error})") from None
+    run = kind.blank(seed)
+    checkpoints.require_same(settings, run.frame["settings"], path)
+    checkpoints.restore(run, state, path)
+    run.frame[FIRST_ROWS] = _checked_first_rows(frame.get(FIRST_ROWS), kind, path)
     names = frame.get("feature_names")
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if names is not None and not (listed and len(names) == n_features):
         raise ModelFileError(f"{path}: damaged (names of columns)")
-    return trainer, names
+    return run, names
 
 
-def _checked_first_rows(kept, visible, path):
+def _checked_first_rows(kept, kind, path):
     if kept is None:
         return None
     try:
-        states = as_states(_rows_of(kept))
-        visible.check_width(states)
-        visible.check(states)
+        kind.check_first_rows(as_states(_rows_of(kept)))
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged (no first rows: {error})") from None
     return kept
