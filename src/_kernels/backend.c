@@ -29,7 +29,7 @@ static int has_avx512(void)
 #define VNNI_IN_ECX (1u << 11)
 #define AMX_IN_EDX (1u << 24 | 1u << 25) /* tiles, and products of bytes */
 
-static int has_bits(unsigned in_ecx, unsigned in_edx)
+static inline int has_bits(unsigned in_ecx, unsigned in_edx)
 {
     unsigned eax, ebx, ecx = 0, edx = 0;
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ecx & in_ecx) == in_ecx &&

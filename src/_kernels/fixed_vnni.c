@@ -1,7 +1,7 @@
 /* AVX-512 VNNI: the byte multiply-add takes four inputs of sixteen columns at once.
  *
- * It multiplies unsigned bytes by signed ones. States take the unsigned place, because tied copies
- * count up to 255; so the low bytes of the numbers must be signed, and are packed less by 128:
+ * It multiplies unsigned bytes by signed ones. States are bytes up to 255, so they take the
+ * unsigned place, and the low bytes of the numbers must be signed: they are packed less by 128.
  *
  *     sum x q = 256 sum x high + sum x (low - 128) + 128 sum x
  *
