@@ -156,7 +156,7 @@ def field(layers, weights, states, index, bias_rows=None, beta=1.0):
 
 
 def grid(weights):
-    """Whole numbers q and a scale 2^e with w ~ 2^e q: e >= -126 is the least with all |q| <= 32767."""
+    """Whole numbers q and 2^e with w ~ 2^e q: e >= -126 is the least with all |w| <= 32767 2^e."""
     weights, exponent = float64(weights), -126
     while np.abs(weights).max(initial=0.0) > 32767 * 2.0**exponent:
         exponent += 1
@@ -164,7 +164,7 @@ def grid(weights):
 
 
 def fixed_point_field(bias, parts):
-    """bias + 2^e (x q), rounded to float32 after each part (whole states x, numbers q, scale 2^e)."""
+    """bias + 2^e (x q), rounded to float32 after each part: states x, numbers q, scale 2^e."""
     total = np.asarray(bias, np.float32)
     for x, numbers, scale in parts:
         sums = (np.asarray(x, np.int64) @ numbers).astype(np.float32)
