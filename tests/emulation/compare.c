@@ -146,17 +146,23 @@ static void check(struct layer lower, struct layer upper, struct rows_case how)
 {
     size_t n = (size_t)(lower.size * upper.size);
     int32_t *q = room(n, sizeof *q), sign = draw(2) ? 1 : -1;
-    float *weights = room(n, sizeof *weights);
-    void *memory = room(dg_packed_bytes(&lower, &upper), 1);
+    float *weights = room(n, sizeof *weights), *before = room(n, sizeof *before);
+    char *memory = room(dg_packed_bytes(&lower, &upper), 1);
     for (size_t i = 0; i < n; i++)
         q[i] = how.extreme ? sign * DG_LARGEST : (int32_t)draw(2 * DG_LARGEST + 1) - DG_LARGEST;
     q[draw((uint32_t)n)] = sign * DG_LARGEST; /* so the scale is the 2^-12 below */
     for (size_t i = 0; i < n; i++)
-        weights[i] = ldexpf((float)q[i], -12);
+        before[n - 1 - i] = weights[i] = ldexpf((float)q[i], -12);
     for (int i = 0; i < 3; i++) {
-        struct dg_packed packed;
+        struct dg_packed packed = {.memory = memory};
         current.fixed = operations[i];
-        dg_pack(&packed, memory, &lower, &upper, weights, 1);
+        if (dg_packs_by_rows(&lower)) { /* as an update does, over the form of other weights */
+            dg_pack(&packed, &lower, &upper, before, 1);
+            for (ptrdiff_t first = 0; first < lower.size; first += DG_BLOCK)
+                dg_pack_rows(&packed, &lower, &upper, weights, first);
+        } else {
+            dg_pack(&packed, &lower, &upper, weights, 1);
+        }
         check_packed(&packed, q, &upper, lower.size, &upper, 0, names[i]);
         check_packed(&packed, q, &upper, upper.size, &lower, 1, names[i]);
         for (int lists = 0; lists < 2; lists++) {
@@ -166,7 +172,7 @@ static void check(struct layer lower, struct layer upper, struct rows_case how)
                            names[i]);
         }
     }
-    free(q), free(weights), free(memory);
+    free(q), free(weights), free(before), free(memory);
 }
 
 static struct layer layer_of(ptrdiff_t size, ptrdiff_t group)
