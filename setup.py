@@ -26,11 +26,37 @@ DEBUG_FLAGS = [
 ]  # fmt: skip
 
 
+# Instruction sets that a compiler or its assembler may be too old for: a program of one
+# instruction, and the macro that leaves the back end out.
+NEWER = {
+    "DG_NO_VNNI": """
+        #pragma GCC target("avx512f,avx512vnni")
+        #include <immintrin.h>
+        __m512i f(__m512i a) { return _mm512_dpbusd_epi32(a, a, a); }
+        int main(void) { return 0; }
+    """,
+    "DG_NO_AMX": """
+        #pragma GCC target("amx-tile,amx-int8")
+        #include <immintrin.h>
+        void f(void) { _tile_dpbusd(0, 1, 2); _tile_dpbuud(0, 1, 2); }
+        int main(void) { return 0; }
+    """,
+}
+OPENMP = """
+    #include <omp.h>
+    int main(void) { return omp_in_parallel(); }
+"""
+
+
 class BuildExt(build_ext):
-    """Adds OpenMP where the compiler has it; without it the same text builds serial."""
+    """Adds OpenMP and newer instruction sets where the compiler has them."""
 
     def build_extensions(self):
-        if self.has_openmp():
+        for macro, program in NEWER.items():
+            if not self.compiles(program):
+                for extension in self.extensions:
+                    extension.define_macros.append((macro, None))
+        if os.environ.get("DEEPGEN_NO_OPENMP") != "1" and self.compiles(OPENMP, "-fopenmp"):
             for extension in self.extensions:
                 extension.extra_compile_args.append("-fopenmp")
                 extension.extra_link_args.append("-fopenmp")
@@ -38,14 +64,12 @@ class BuildExt(build_ext):
             self.warn("the compiler has no OpenMP: building serial kernels")
         super().build_extensions()
 
-    def has_openmp(self):
-        """Compile and link a program of one parallel region."""
-        if os.environ.get("DEEPGEN_NO_OPENMP") == "1":
-            return False
+    def compiles(self, program, *flags):
+        """Compile and link a program."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
-            source.write_text("#include <omp.h>\nint main(void) { return omp_in_parallel(); }\n")
-            command = [*self.compiler.compiler_so, "-fopenmp", str(source), "-o", f"{folder}/probe"]
+            source.write_text(program)
+            command = [*self.compiler.compiler_so, *flags, str(source), "-o", f"{folder}/probe"]
             try:
                 done = subprocess.run(
                     [word for word in command if word != "-c"], capture_output=True, check=False

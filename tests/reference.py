@@ -155,6 +155,23 @@ def field(layers, weights, states, index, bias_rows=None, beta=1.0):
     return row_beta(beta) * total
 
 
+def grid(weights):
+    """Whole numbers q and 2^e with w ~ 2^e q: e >= -126 is the least with all |w| <= 32767 2^e."""
+    weights, exponent = float64(weights), -126
+    while np.abs(weights).max(initial=0.0) > 32767 * 2.0**exponent:
+        exponent += 1
+    return np.rint(weights / 2.0**exponent).astype(np.int64), 2.0**exponent
+
+
+def fixed_point_field(bias, parts):
+    """bias + 2^e (x q), rounded to float32 after each part: states x, numbers q, scale 2^e."""
+    total = np.asarray(bias, np.float32)
+    for x, numbers, scale in parts:
+        sums = (np.asarray(x, np.int64) @ numbers).astype(np.float32)
+        total = (total + scale * float64(sums)).astype(np.float32)
+    return total
+
+
 def tempered_precision(layer, beta=1.0):
     """beta * precision."""
     return row_beta(beta) * layer.precision[None, :]

@@ -1,6 +1,7 @@
 /* The operations that exist once for each instruction set, all with the same bits.
  *
- * `tile_body.h` states them; `tile_generic.c`, `tile_avx2.c` and `tile_avx512.c` compile it.
+ * `tile_body.h` states those on tiles; `tile_generic.c`, `tile_avx2.c` and `tile_avx512.c` compile
+ * it. Those on fixed-point numbers have a file each, `fixed_*.c`. A back end is a pair of both.
  * Tiles are `DG_TILE` columns wide with that leading dimension, 64-byte aligned.
  */
 #ifndef DEEPGEN_BACKEND_H
@@ -84,11 +85,15 @@ extern const struct dg_backend dg_backend_generic;
 #ifdef __x86_64__
 extern const struct dg_backend dg_backend_avx2;
 extern const struct dg_backend dg_backend_avx512;
+/* The tile operations of AVX-512, other fixed-point ones; a build may lack them (backend.c). */
+extern const struct dg_backend dg_backend_vnni;
+extern const struct dg_backend dg_backend_amx;
 #endif
 
 /* The best back end of this machine, or the one that DEEPGEN_CPU names. */
 const struct dg_backend *dg_backend(void);
 int dg_backend_select(const char *name); /* 0: chosen; -1: not available here */
-int dg_backend_available(const char *name);
+/* Name of the n-th back end that this build and this machine have, the best one last; or NULL. */
+const char *dg_backend_name(int n);
 
 #endif

@@ -78,7 +78,7 @@ cdef extern from "backend.h":
         const dg_fixed *fixed
     const dg_backend_struct *dg_backend_current "dg_backend"() noexcept nogil
     int dg_backend_select(const char *name) noexcept nogil
-    int dg_backend_available(const char *name) noexcept nogil
+    const char *dg_backend_name(int n) noexcept nogil
 
 cdef extern from "fixed_point.h":
     size_t dg_packed_bytes(const layer *lower, const layer *upper) noexcept nogil
@@ -740,9 +740,11 @@ def backend():
 
 
 def available_backends():
-    """The instruction sets that this build and this machine have."""
-    names = ("generic", "avx2", "avx512")
-    return [name for name in names if dg_backend_available(name.encode())]
+    """The instruction sets that this build and this machine have, the best one last."""
+    names = []
+    while dg_backend_name(len(names)) != NULL:
+        names.append(dg_backend_name(len(names)).decode())
+    return names
 
 
 def select_backend(str name):

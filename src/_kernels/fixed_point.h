@@ -14,6 +14,7 @@
  *     PAIRS   group 2: two 16-bit states          word w, column c:  q[2w, c] | q[2w + 1, c] << 16
  *     QUADS   group 4: four bytes of states       two planes, high bytes (signed) and then low
  *                                                 ones (unsigned) of q[4w .. 4w + 3, c]
+ *     SIGNED_QUADS                                QUADS whose low bytes are less by 128, so signed
  */
 #ifndef DEEPGEN_FIXED_POINT_H
 #define DEEPGEN_FIXED_POINT_H
@@ -26,7 +27,7 @@
 /* States of a row add up to at most so much: then no sum leaves int32. */
 #define DG_MOST_STATES 65535
 
-enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1 };
+enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1, DG_SIGNED_QUADS = 2 };
 
 /* Words of a row of inputs are rounded up to so many, zero beyond the inputs. */
 #define DG_WORDS 16
@@ -66,7 +67,7 @@ struct dg_fixed {
 
 extern const struct dg_fixed dg_fixed_generic;
 #ifdef __x86_64__
-extern const struct dg_fixed dg_fixed_avx2;
+extern const struct dg_fixed dg_fixed_avx2, dg_fixed_vnni, dg_fixed_amx;
 #endif
 
 static inline ptrdiff_t dg_n_words(int layout, ptrdiff_t n_inputs)

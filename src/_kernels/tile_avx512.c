@@ -52,4 +52,11 @@ static inline void transpose16(const float *from, ptrdiff_t stride, float *to)
 #define BACKEND dg_backend_avx512
 #define BACKEND_NAME "avx512"
 #include "tile_body.h"
+
+#ifndef DG_NO_VNNI
+const struct dg_backend dg_backend_vnni = DG_BACKEND("vnni", &dg_fixed_vnni);
+#endif
+#ifndef DG_NO_AMX
+const struct dg_backend dg_backend_amx = DG_BACKEND("amx", &dg_fixed_amx);
+#endif
 #endif

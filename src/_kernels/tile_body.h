@@ -328,7 +328,9 @@ static double tile_log_product(ptrdiff_t n, ptrdiff_t per_fold, const double *hi
     return log(mantissa) + (double)power * 0.69314718055994530942;
 }
 
-const struct dg_backend BACKEND = {
-    BACKEND_NAME,    tile_product,   tile_add_sums,    tile_finish,
-    tile_update_row, tile_transpose, tile_log_product, &FIXED,
-};
+/* A name, these operations on tiles and those on fixed-point numbers make a back end. */
+#define DG_BACKEND(name, fixed) \
+    {name, tile_product, tile_add_sums, tile_finish, tile_update_row, tile_transpose, \
+     tile_log_product, fixed}
+
+const struct dg_backend BACKEND = DG_BACKEND(BACKEND_NAME, &FIXED);

@@ -84,8 +84,11 @@ def pack_exactly(lower, upper, weights):
 
 
 def rounded(lower, upper, weights):
-    """Return weights whose packed form is exact, or the same ones where none is used."""
-    if precision() == "float32" or not _takes(lower, upper):
+    """Return weights whose packed form is exact, or the same ones where there is none.
+
+    Whatever the setting: a run ends with the weights of the arithmetic that it began with.
+    """
+    if not _takes(lower, upper):
         return weights
     weights = np.array(weights)
     engine.round_weights(weights, _threads(weights))

@@ -1,0 +1,141 @@
+/* AVX-512 VNNI: the byte multiply-add takes four inputs of sixteen columns at once.
+ *
+ * It multiplies unsigned bytes by signed ones. States are bytes up to 255, so they take the
+ * unsigned place, and the low bytes of the numbers must be signed: they are packed less by 128.
+ *
+ *     sum x q = 256 sum x high + sum x (low - 128) + 128 sum x
+ *
+ * The last sum belongs to the row alone. Sums wrap around in int32 and the whole fits into it, so
+ * it does not matter whether a part does. */
+#if defined(DG_EMULATE) || (defined(__x86_64__) && !defined(DG_NO_VNNI))
+#ifdef DG_EMULATE /* by tests/emulation, on any machine */
+#include "intrinsics.h"
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=512")
+#include <immintrin.h>
+#endif
+
+#include "fixed_pack.h"
+
+#define LANES 16
+#define VECTORS (DG_TILE / LANES)
+#define STRIP 96 /* words whose weights, both planes, stay in the first-level cache */
+#define MICRO_ROWS 4
+
+static void pack(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,
+                 uint32_t *words)
+{
+    dg_pack_quads(lines, stride, inverse, plane, words);
+    for (int w = 0; w < DG_BLOCK / 4 * DG_TILE; w++)
+        words[plane + w] ^= 0x80808080u; /* each byte less by 128, as a signed one */
+}
+
+static inline __m512i load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline __m512i add_to(const int32_t *acc, __m512i high, __m512i low)
+{
+    return _mm512_add_epi32(load(acc), _mm512_add_epi32(_mm512_slli_epi32(high, 8), low));
+}
+
+static int32_t sum_of_states(const uint32_t *words, ptrdiff_t n_words)
+{
+    __m512i sum = _mm512_setzero_si512(), ones = _mm512_set1_epi8(1);
+    for (ptrdiff_t w = 0; w < n_words; w += LANES)
+        sum = _mm512_dpbusd_epi32(sum, load(words + w), ones);
+    return _mm512_reduce_add_epi32(sum);
+}
+
+/* What the shift of the low bytes takes away. */
+static void start(const uint32_t *words, ptrdiff_t n_words, int32_t *acc)
+{
+    __m512i shift = _mm512_set1_epi32(128 * sum_of_states(words, n_words));
+    for (int v = 0; v < VECTORS; v++)
+        _mm512_storeu_si512(acc + v * LANES, shift);
+}
+
+static inline void meet(uint32_t states, const uint32_t *numbers, ptrdiff_t plane,
+                        __m512i high[VECTORS], __m512i low[VECTORS])
+{
+    __m512i x = _mm512_set1_epi32((int)states);
+    for (int v = 0; v < VECTORS; v++) {
+        high[v] = _mm512_dpbusd_epi32(high[v], x, load(numbers + v * LANES));
+        low[v] = _mm512_dpbusd_epi32(low[v], x, load(numbers + plane + v * LANES));
+    }
+}
+
+/* One row over the words that it has, in two turns: eight independent sums. */
+static void along_list(const uint32_t *words, const int32_t *index, ptrdiff_t n,
+                       const uint32_t *tile, ptrdiff_t plane, int32_t *acc)
+{
+    __m512i high[2][VECTORS], low[2][VECTORS];
+    for (int turn = 0; turn < 2; turn++)
+        for (int v = 0; v < VECTORS; v++)
+            high[turn][v] = low[turn][v] = _mm512_setzero_si512();
+    ptrdiff_t e = 0;
+    for (; e + 2 <= n; e += 2)
+        for (int turn = 0; turn < 2; turn++)
+            meet(words[index[e + turn]], tile + (ptrdiff_t)index[e + turn] * DG_TILE, plane,
+                 high[turn], low[turn]);
+    if (e < n)
+        meet(words[index[e]], tile + (ptrdiff_t)index[e] * DG_TILE, plane, high[0], low[0]);
+    for (int v = 0; v < VECTORS; v++)
+        _mm512_storeu_si512(acc + v * LANES,
+                            add_to(acc + v * LANES, _mm512_add_epi32(high[0][v], high[1][v]),
+                                   _mm512_add_epi32(low[0][v], low[1][v])));
+}
+
+/* acc[r, :] += words[r, :] . tile; n_rows is a constant of the caller */
+static inline __attribute__((always_inline)) void micro(const uint32_t *words, ptrdiff_t stride,
+                                                        ptrdiff_t n_words, const uint32_t *tile,
+                                                        ptrdiff_t plane, int32_t *acc,
+                                                        const int n_rows)
+{
+    __m512i high[MICRO_ROWS][VECTORS], low[MICRO_ROWS][VECTORS];
+    for (int r = 0; r < n_rows; r++)
+        for (int v = 0; v < VECTORS; v++)
+            high[r][v] = low[r][v] = _mm512_setzero_si512();
+    for (ptrdiff_t w = 0; w < n_words; w++)
+        for (int r = 0; r < n_rows; r++)
+            meet(words[r * stride + w], tile + w * DG_TILE, plane, high[r], low[r]);
+    for (int r = 0; r < n_rows; r++)
+        for (int v = 0; v < VECTORS; v++) {
+            int32_t *at = acc + r * DG_TILE + v * LANES;
+            _mm512_storeu_si512(at, add_to(at, high[r][v], low[r][v]));
+        }
+}
+
+static void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows, const uint32_t *tile,
+                  ptrdiff_t plane, int32_t *acc)
+{
+    for (ptrdiff_t w = 0; w < stride; w += STRIP) {
+        ptrdiff_t n = dg_min(STRIP, stride - w), r = 0;
+        for (; r + MICRO_ROWS <= n_rows; r += MICRO_ROWS)
+            micro(words + r * stride + w, stride, n, tile + w * DG_TILE, plane, acc + r * DG_TILE,
+                  MICRO_ROWS);
+        for (; r < n_rows; r++)
+            micro(words + r * stride + w, stride, n, tile + w * DG_TILE, plane, acc + r * DG_TILE,
+                  1);
+    }
+}
+
+static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
+                    const uint32_t *tile, int32_t *acc)
+{
+    ptrdiff_t n_words = inputs->n_words, plane = n_words * DG_TILE;
+    const uint32_t *words = inputs->words + first * n_words;
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        start(words + r * n_words, n_words, acc + r * DG_TILE);
+    if (!inputs->index) {
+        dense(words, n_words, n_rows, tile, plane, acc);
+        return;
+    }
+    for (ptrdiff_t r = 0; r < n_rows; r++)
+        along_list(words + r * n_words, inputs->index + (first + r) * n_words,
+                   inputs->length[first + r], tile, plane, acc + r * DG_TILE);
+}
+
+const struct dg_fixed dg_fixed_vnni = {DG_SIGNED_QUADS, pack, product};
+#endif

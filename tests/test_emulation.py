@@ -1,0 +1,65 @@
+"""Instruction sets that this machine may lack: their files, compiled with instructions emulated."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+KERNELS = HERE.parent / "src" / "_kernels"
+N_CASES = 60
+CHECKED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    """The C compiler; without it, or without the kernels' text, there is nothing to test."""
+    found = shutil.which("cc") or shutil.which("gcc")
+    if found is None:
+        pytest.skip("no C compiler")
+    if not KERNELS.is_dir():
+        pytest.skip("the text of the kernels is not here")
+    return found
+
+
+def compiled(compiler, folder, *flags):
+    """Build the program that compares; returns its path, or None where a flag is unknown."""
+    program = folder / "compare"
+    done = subprocess.run(
+        [compiler, "-O1", "-std=gnu11", "-DDG_EMULATE", f"-DN_CASES={N_CASES}", *flags,
+         f"-I{HERE / 'emulation'}", f"-I{KERNELS}", str(HERE / "emulation" / "compare.c"),
+         *(str(KERNELS / f"fixed_{name}.c") for name in ("point", "generic", "vnni", "amx")),
+         "-lm", "-o", str(program)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode and flags:
+        return None
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def test_emulated_instruction_sets_equal_plain_c(compiler, tmp_path):
+    """Catches a wrong sign, plane, place or tail in back ends that run on few machines.
+
+    Memory is as large as the operations are told, so the sanitizer sees a read beyond it.
+    """
+    program = compiled(compiler, tmp_path, *CHECKED) or compiled(compiler, tmp_path)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 10 * N_CASES
+
+
+def test_the_real_instructions_are_compiled(compiler, tmp_path):
+    """Catches an intrinsic that exists in the emulation alone, or has other arguments there."""
+    for name, macro in (("vnni", "avx512vnni"), ("amx", "amx-int8")):
+        probe = tmp_path / "probe.c"
+        probe.write_text(f'#pragma GCC target("{macro}")\n#include <immintrin.h>\nint x;\n')
+        flags = ["-O1", "-std=gnu11", f"-I{KERNELS}", "-c", "-o", str(tmp_path / "out.o")]
+        if subprocess.run([compiler, *flags, str(probe)], capture_output=True).returncode:
+            pytest.skip(f"the compiler has no {macro}")
+        done = subprocess.run(
+            [compiler, *flags, "-Wall", "-Wextra", "-Werror", str(KERNELS / f"fixed_{name}.c")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
