@@ -394,15 +394,19 @@ def test_a_kept_stream_goes_on_with_the_same_bits(kind, n_before, form, rows, y,
 
 
 def test_a_stream_that_begins_after_a_greedy_fit_can_be_kept(rows, y, tmp_path):
-    """Would catch a checkpoint that forgets the fitted model, or classes of another type."""
+    """Would catch a checkpoint that forgets the fitted model, its centring or its classes, a
+    greedy start that is taken for a model, and a file whose writing changes what follows."""
     names = np.array(["none", "a", "b", "c"])[y + 1]
     settings = {**TINY, "label_units": True, "unlabelled": "none", "pretrained": GREEDY}
     dbm = dg.DBM(**settings).fit(rows, names)
     dbm.save_checkpoint(tmp_path / "stream")
-    again = dg.DBM(**{**settings, "pretrained": None}).load_checkpoint(tmp_path / "stream")
+    again = dg.DBM(**settings).load_checkpoint(tmp_path / "stream")
     assert_same_dbm(again, dbm)
     assert again.classes_.tolist() == ["a", "b", "c"]
     assert (again.predict_proba(rows) == dbm.predict_proba(rows)).all()
+    straight_on = dg.DBM(**settings).fit(rows, names).partial_fit(rows, names)
+    assert_same_dbm(dbm.partial_fit(rows, names), straight_on)
+    assert_same_dbm(again.partial_fit(rows, names), straight_on)
 
 
 def test_a_kept_stream_of_something_else_is_refused_by_name(rows, y, tmp_path):

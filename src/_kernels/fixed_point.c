@@ -26,6 +26,8 @@ float dg_scale(float largest)
     exponent -= 15;
     if (largest > ldexpf((float)DG_LARGEST, exponent))
         exponent++;
+    if (exponent > 113) /* DG_LARGEST steps must be a float */
+        exponent = 113;
     return ldexpf(1.0f, exponent < -126 ? -126 : exponent);
 }
 

@@ -185,12 +185,17 @@ class Trainer(TrainingLoop):
                 random_state=self.stream.child("settle"), n_threads=self.n_threads,
             )  # fmt: skip
 
-    def go_on(self, n_updates, history, particles):
-        """Take over the place of an earlier run whose last model this one starts from."""
+    def go_on(self, n_updates, history, particles, offsets):
+        """Take over the place of an earlier run whose last model this one starts from.
+
+        Its particles and offsets of centring are None where there were none, or are not known.
+        """
         self.n_updates, self.history = n_updates, list(history)
         own = self.rule_state.particles
         if own is not None and particles is not None and len(own) == len(particles):
             self.rule_state.particles = particles
+        if self.rule_state.offsets is not None and offsets is not None:
+            self.rule_state.offsets = [offset.copy() for offset in offsets]
 
     def model(self):
         """Return the model that this run stands for: averaged where averaging has begun."""

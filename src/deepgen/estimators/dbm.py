@@ -212,7 +212,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         self._check_settings()
-        if is_greedy(self.pretrained):
+        if first and is_greedy(self.pretrained):
             raise ValueError(
                 "partial_fit cannot start greedily, a layer at a time; leave pretrained out, or "
                 "pass a model"
@@ -342,6 +342,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         self.model_ = run.model()
         self.history_, self.n_updates_ = run.history, run.n_updates
         self._particles = run.rule_state.particles
+        self._offsets = run.rule_state.offsets
         self._trainer = self._bracket = None
 
     # --- files --------------------------------------------------------------------------------
@@ -408,7 +409,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             )
         dbm.model_, dbm.history_, dbm.n_updates_ = model, [], 0
         dbm.n_features_in_ = visible.size
-        dbm._particles = dbm._trainer = dbm._bracket = None
+        dbm._particles = dbm._offsets = dbm._trainer = dbm._bracket = None
         dbm._score_seed = 0
         return dbm
 

@@ -95,7 +95,7 @@ class DeepStream:
             )
         streaming.check_same_layers(dbm.model_.layers[: len(self.layers)], self.layers, names)
         run = self._of_model(dbm.model_, Stream.from_random_state(seed))
-        run.go_on(dbm.n_updates_, dbm.history_, dbm._particles)
+        run.go_on(dbm.n_updates_, dbm.history_, dbm._particles, dbm._offsets)
         return self._framed(run, seed)
 
     def blank(self, seed):
@@ -103,7 +103,7 @@ class DeepStream:
         dbm, zeros = self.dbm, np.zeros(self.layers[0].size)
         targets = np.zeros((1, len(dbm.classes_)), np.uint8) if dbm.label_units else None
         stream = Stream.from_random_state(seed)
-        run = self._run(dbm.pretrained, (1, zeros, zeros + 1.0), targets, stream)
+        run = self._run(None, (1, zeros, zeros + 1.0), targets, stream)
         return self._framed(run, seed)
 
     def check_first_rows(self, states):

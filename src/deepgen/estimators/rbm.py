@@ -211,6 +211,7 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
         self.history_ = trainer.history
         self.n_updates_ = trainer.n_updates
         self._particles = trainer.rule_state.particles
+        self._offsets = trainer.rule_state.offsets
         self._trainer = None
         self._bracket = None
 
@@ -323,7 +324,7 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
         rbm.history_ = []
         rbm.n_updates_ = 0
         rbm.n_features_in_ = visible.size
-        rbm._particles = rbm._trainer = rbm._bracket = None
+        rbm._particles = rbm._offsets = rbm._trainer = rbm._bracket = None
         rbm._score_seed = 0
         return rbm
 

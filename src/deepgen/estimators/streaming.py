@@ -115,7 +115,7 @@ class MachineStream:
         """Return a run that goes on from the fitted model and its particles."""
         rbm = self.estimator
         trainer = _run(rbm, rbm.model_, seed_of(rbm.random_state))
-        trainer.go_on(rbm.n_updates_, rbm.history_, rbm._particles)
+        trainer.go_on(rbm.n_updates_, rbm.history_, rbm._particles, rbm._offsets)
         return trainer
 
     def blank(self, seed):
