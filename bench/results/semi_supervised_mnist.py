@@ -38,7 +38,7 @@ NOTES = [
     "(each as often as it takes) and 20,000 of the other training rows, drawn anew. Those count "
     "where the network that the epoch before ended with, without dropout, is sure of a class at "
     "0.95; the first epoch asks the network of the row above. No labels but those of the draw are "
-    "read; settings are from other draws, judged on the last 10,000 training rows, which were "
+    "read; settings are from another draw, judged on the last 10,000 training rows, which were "
     "left out there (docs/decisions.md). Seconds of pseudo-labels come on top of those of the "
     "first network; the posterior of all rows, inferred once, is not counted.",
 ]
