@@ -27,7 +27,8 @@ def compiled(compiler, folder, *flags):
     """Build the program that compares; returns its path, or None where a flag is unknown."""
     program = folder / "compare"
     done = subprocess.run(
-        [compiler, "-O1", "-std=gnu11", "-DDG_EMULATE", f"-DN_CASES={N_CASES}", *flags,
+        [compiler, "-O1", "-std=gnu11", "-Wno-psabi", "-DDG_EMULATE",
+         f"-DN_CASES={N_CASES}", *flags,
          f"-I{HERE / 'emulation'}", f"-I{KERNELS}", str(HERE / "emulation" / "compare.c"),
          *(str(KERNELS / f"fixed_{name}.c") for name in ("point", "generic", "vnni", "amx")),
          "-lm", "-o", str(program)],

@@ -30,14 +30,18 @@ static void pack(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t 
         words[plane + w] ^= 0x80808080u; /* each byte less by 128, as a signed one */
 }
 
+/* Sums keep the type of their lanes: as __m512i GCC 12 copies each of them at each step. */
+typedef int32_t sums_vec __attribute__((vector_size(64)));
+
 static inline __m512i load(const void *p)
 {
     return _mm512_loadu_si512(p);
 }
 
-static inline __m512i add_to(const int32_t *acc, __m512i high, __m512i low)
+static inline void add_to(int32_t *acc, sums_vec high, sums_vec low)
 {
-    return _mm512_add_epi32(load(acc), _mm512_add_epi32(_mm512_slli_epi32(high, 8), low));
+    __m512i sum = _mm512_add_epi32(_mm512_slli_epi32((__m512i)high, 8), (__m512i)low);
+    _mm512_storeu_si512(acc, _mm512_add_epi32(load(acc), sum));
 }
 
 static int32_t sum_of_states(const uint32_t *words, ptrdiff_t n_words)
@@ -57,12 +61,13 @@ static void start(const uint32_t *words, ptrdiff_t n_words, int32_t *acc)
 }
 
 static inline void meet(uint32_t states, const uint32_t *numbers, ptrdiff_t plane,
-                        __m512i high[VECTORS], __m512i low[VECTORS])
+                        sums_vec high[VECTORS], sums_vec low[VECTORS])
 {
     __m512i x = _mm512_set1_epi32((int)states);
     for (int v = 0; v < VECTORS; v++) {
-        high[v] = _mm512_dpbusd_epi32(high[v], x, load(numbers + v * LANES));
-        low[v] = _mm512_dpbusd_epi32(low[v], x, load(numbers + plane + v * LANES));
+        high[v] = (sums_vec)_mm512_dpbusd_epi32((__m512i)high[v], x, load(numbers + v * LANES));
+        low[v] = (sums_vec)_mm512_dpbusd_epi32((__m512i)low[v], x,
+                                               load(numbers + plane + v * LANES));
     }
 }
 
@@ -70,10 +75,7 @@ static inline void meet(uint32_t states, const uint32_t *numbers, ptrdiff_t plan
 static void along_list(const uint32_t *words, const int32_t *index, ptrdiff_t n,
                        const uint32_t *tile, ptrdiff_t plane, int32_t *acc)
 {
-    __m512i high[2][VECTORS], low[2][VECTORS];
-    for (int turn = 0; turn < 2; turn++)
-        for (int v = 0; v < VECTORS; v++)
-            high[turn][v] = low[turn][v] = _mm512_setzero_si512();
+    sums_vec high[2][VECTORS] = {{{0}}}, low[2][VECTORS] = {{{0}}};
     ptrdiff_t e = 0;
     for (; e + 2 <= n; e += 2)
         for (int turn = 0; turn < 2; turn++)
@@ -82,9 +84,9 @@ static void along_list(const uint32_t *words, const int32_t *index, ptrdiff_t n,
     if (e < n)
         meet(words[index[e]], tile + (ptrdiff_t)index[e] * DG_TILE, plane, high[0], low[0]);
     for (int v = 0; v < VECTORS; v++)
-        _mm512_storeu_si512(acc + v * LANES,
-                            add_to(acc + v * LANES, _mm512_add_epi32(high[0][v], high[1][v]),
-                                   _mm512_add_epi32(low[0][v], low[1][v])));
+        add_to(acc + v * LANES,
+               (sums_vec)_mm512_add_epi32((__m512i)high[0][v], (__m512i)high[1][v]),
+               (sums_vec)_mm512_add_epi32((__m512i)low[0][v], (__m512i)low[1][v]));
 }
 
 /* acc[r, :] += words[r, :] . tile; n_rows is a constant of the caller */
@@ -93,18 +95,16 @@ static inline __attribute__((always_inline)) void micro(const uint32_t *words, p
                                                         ptrdiff_t plane, int32_t *acc,
                                                         const int n_rows)
 {
-    __m512i high[MICRO_ROWS][VECTORS], low[MICRO_ROWS][VECTORS];
+    sums_vec high[MICRO_ROWS][VECTORS], low[MICRO_ROWS][VECTORS];
     for (int r = 0; r < n_rows; r++)
         for (int v = 0; v < VECTORS; v++)
-            high[r][v] = low[r][v] = _mm512_setzero_si512();
+            high[r][v] = low[r][v] = (sums_vec){0};
     for (ptrdiff_t w = 0; w < n_words; w++)
         for (int r = 0; r < n_rows; r++)
             meet(words[r * stride + w], tile + w * DG_TILE, plane, high[r], low[r]);
     for (int r = 0; r < n_rows; r++)
-        for (int v = 0; v < VECTORS; v++) {
-            int32_t *at = acc + r * DG_TILE + v * LANES;
-            _mm512_storeu_si512(at, add_to(at, high[r][v], low[r][v]));
-        }
+        for (int v = 0; v < VECTORS; v++)
+            add_to(acc + r * DG_TILE + v * LANES, high[r][v], low[r][v]);
 }
 
 static void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows, const uint32_t *tile,

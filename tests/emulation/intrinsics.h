@@ -19,15 +19,13 @@
 
 /* --- AVX-512 --------------------------------------------------------------------------------- */
 
-typedef struct {
-    uint32_t lane[16];
-} __m512i;
+typedef uint32_t __m512i __attribute__((vector_size(64)));
 
 static inline __m512i _mm512_set1_epi32(int x)
 {
     __m512i out;
     for (int i = 0; i < 16; i++)
-        out.lane[i] = (uint32_t)x;
+        out[i] = (uint32_t)x;
     return out;
 }
 
@@ -56,14 +54,14 @@ static inline void _mm512_storeu_si512(void *to, __m512i x)
 static inline __m512i _mm512_add_epi32(__m512i a, __m512i b)
 {
     for (int i = 0; i < 16; i++)
-        a.lane[i] += b.lane[i];
+        a[i] += b[i];
     return a;
 }
 
 static inline __m512i _mm512_slli_epi32(__m512i a, unsigned count)
 {
     for (int i = 0; i < 16; i++)
-        a.lane[i] = count < 32 ? a.lane[i] << count : 0;
+        a[i] = count < 32 ? a[i] << count : 0;
     return a;
 }
 
@@ -71,7 +69,7 @@ static inline int _mm512_reduce_add_epi32(__m512i a)
 {
     uint32_t sum = 0;
     for (int i = 0; i < 16; i++)
-        sum += a.lane[i];
+        sum += a[i];
     return (int)sum;
 }
 
@@ -90,7 +88,7 @@ static inline uint32_t dot(uint32_t sum, uint32_t a, uint32_t b, int b_is_signed
 static inline __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)
 {
     for (int i = 0; i < 16; i++)
-        sum.lane[i] = dot(sum.lane[i], a.lane[i], b.lane[i], 1);
+        sum[i] = dot(sum[i], a[i], b[i], 1);
     return sum;
 }
 
