@@ -10,8 +10,6 @@
  * tiles of rows times blocks of columns, the tasks of the threads. None of it changes a bit. */
 #define PANEL_INPUTS (1 << 18)
 #define ROW_TILE 128
-/* Above this share of words that are not zero, dense products are faster than lists. */
-#define WORD_DENSITY 0.70
 
 /* What a pass knows of one neighbour's states in the panel. */
 struct neighbour {
@@ -241,6 +239,7 @@ static void prepare_whole(struct side *side, struct neighbour *x, const struct d
                           const struct layer *from, const struct rows *states,
                           ptrdiff_t first_row, ptrdiff_t panel)
 {
+    const float list_density = dg_backend()->fixed->list_density;
     ptrdiff_t n_words = dg_n_words(packed->layout, from->size), n_whole = 0;
     int64_t total = 0;
     DG_OMP(omp for schedule(static))
@@ -257,7 +256,7 @@ static void prepare_whole(struct side *side, struct neighbour *x, const struct d
     side->has_whole = n_whole > 0;
     side->has_floats = n_whole < panel;
     side->whole = (struct dg_inputs){n_words, x->words, NULL, NULL};
-    if (!n_whole || (double)total > WORD_DENSITY * (double)(panel * n_words))
+    if (!n_whole || (double)total >= (double)list_density * (double)(panel * n_words))
         return;
     DG_OMP(omp for schedule(static))
     for (ptrdiff_t r = 0; r < panel; r++)

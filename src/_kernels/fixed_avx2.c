@@ -102,5 +102,5 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
                    inputs->length[first + r], tile, acc + r * DG_TILE);
 }
 
-const struct dg_fixed dg_fixed_avx2 = {DG_PAIRS, pack, product};
+const struct dg_fixed dg_fixed_avx2 = {DG_PAIRS, 0.70f, pack, product};
 #endif

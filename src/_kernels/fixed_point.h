@@ -56,6 +56,8 @@ struct dg_inputs {
 /* What an instruction set brings to this. */
 struct dg_fixed {
     int layout;
+    /* Up to this share of words that are not zero lists are faster; 0: lists are never read. */
+    float list_density;
     /* words of DG_BLOCK inputs of a tile from their lines of DG_TILE weights, `stride` apart; the
      * low plane of QUADS lies `plane` words behind */
     void (*pack)(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,

@@ -137,5 +137,5 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
                    inputs->length[first + r], tile, plane, acc + r * DG_TILE);
 }
 
-const struct dg_fixed dg_fixed_vnni = {DG_SIGNED_QUADS, pack, product};
+const struct dg_fixed dg_fixed_vnni = {DG_SIGNED_QUADS, 0.70f, pack, product};
 #endif
