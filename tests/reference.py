@@ -156,11 +156,12 @@ def field(layers, weights, states, index, bias_rows=None, beta=1.0):
 
 
 def grid(weights):
-    """Whole numbers q and 2^e with w ~ 2^e q: e >= -126 is the least with all |w| <= 32767 2^e."""
+    """Whole numbers q and 2^e with w ~ 2^e q: e in -126 .. 113 is the least with all |w| <= 32767 2^e."""
     weights, exponent = float64(weights), -126
-    while np.abs(weights).max(initial=0.0) > 32767 * 2.0**exponent:
+    while exponent < 113 and np.abs(weights).max(initial=0.0) > 32767 * 2.0**exponent:
         exponent += 1
-    return np.rint(weights / 2.0**exponent).astype(np.int64), 2.0**exponent
+    numbers = np.clip(np.rint(weights / 2.0**exponent), -32767, 32767)
+    return numbers.astype(np.int64), 2.0**exponent
 
 
 def fixed_point_field(bias, parts):

@@ -220,7 +220,7 @@ def test_the_exponent_is_the_least_that_reaches_the_largest_weight(exponent):
     largest = np.ldexp(np.float32(32767), exponent)
     assert exponent_of([largest, -largest]) == exponent
     beyond = np.nextafter(largest, np.float32(np.inf))
-    assert exponent_of([0.0, -beyond]) == exponent + 1
+    assert exponent_of([0.0, -beyond]) == min(exponent + 1, 113)  # at 114 a weight could be inf
     for weights in ([largest, 0.0], [beyond, 0.0], [-largest, beyond]):
         assert 2.0 ** exponent_of(weights) == reference.grid(weights)[1]
 
