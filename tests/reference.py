@@ -156,7 +156,7 @@ def field(layers, weights, states, index, bias_rows=None, beta=1.0):
 
 
 def grid(weights):
-    """Whole numbers q and 2^e with w ~ 2^e q: e in -126 .. 113 is the least with all |w| <= 32767 2^e."""
+    """Whole numbers q, 2^e with w ~ 2^e q: the least e in -126 .. 113 with |w| <= 32767 2^e."""
     weights, exponent = float64(weights), -126
     while exponent < 113 and np.abs(weights).max(initial=0.0) > 32767 * 2.0**exponent:
         exponent += 1
