@@ -330,7 +330,7 @@ class StackStream:
         """Take over the place of an earlier run: updates by layer, particles of the uppermost."""
         self.history, top = list(history), len(self.trainers) - 1
         for l, trainer in enumerate(self.trainers):
-            trainer.go_on(n_updates[l], [], particles if l == top else None)
+            trainer.go_on(n_updates[l], [], particles if l == top else None, None)
 
     def step(self, batch):
         """Make one update of every machine, bottom first.
