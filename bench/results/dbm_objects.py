@@ -52,8 +52,8 @@ NOTES = [
     "*Completion*: the right half is missing; sum over its 512 pixels of the squared error, mean "
     "over the 720 odd views (standard error). Ridge regression (penalty 1), nearest neighbours (k "
     "of least error among 1, 3, 5, found within the even views, every second of them held back) "
-    "and mean image learn from the even views, without copies, which make them worse or no "
-    "better; machine: mean over 50 chains of 100 sweeps.",
+    "and mean image learn from the even views alone; from the machine's copies ridge regression "
+    "has 10.17 and three neighbours 2.00. Machine: mean over 20 chains of 50 sweeps.",
     "",
     "*Samples*: 100 chains of 1,000 sweeps; conditional means of the pixels given the means of the "
     "first hidden layer. Squared distance, a sum over pixels, to the nearest image that the "
@@ -294,7 +294,7 @@ def imputed(store, quick, coil, even, dbm):
     X = scaled(coil, coil.pixels[~even])
     missing = np.broadcast_to(RIGHT, X.shape)
     means = dbm.impute(
-        X, missing, n_chains=10 if quick else 50, n_sweeps=30 if quick else 100, random_state=0
+        X, missing, n_chains=10 if quick else 20, n_sweeps=30 if quick else 50, random_state=0
     )
     grey = means * NOISE + coil.copies[:2].mean(axis=(0, 1))
     shown = np.arange(N_OBJECTS) * 36 + 9
