@@ -1,6 +1,7 @@
 """Tables of results: what is done is not done again, and pages keep what is not theirs."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,3 +119,38 @@ def test_pseudo_labels_are_those_of_the_draw_or_of_the_network(monkeypatch):
     expected[15:] = 0.0  # nobody is sure
     expected[known] = pseudo_labels.one_hot(labels)
     assert (targets == expected[numbers]).all()
+
+
+def test_labels_of_test_rows_decide_nothing():
+    """Catches a classifier of objects that reads the labels it is tested on."""
+    objects = pytest.importorskip("bench.results.dbm_objects")
+    rng = np.random.default_rng(0)
+    view, y = np.tile(np.arange(0, 72, 6), 20), np.repeat(np.arange(20), 12)
+    known, seen = objects.labelled(view, 0), view % 4 == 0
+    assert known.sum() == 80
+    centres = rng.normal(size=(20, 6))
+    F = (centres[y] + 0.3 * rng.normal(size=(4, len(y), 6))).astype(np.float32)
+    other = np.where(known, y, rng.integers(0, 20, len(y)))
+    learners = (
+        objects.logistic, objects.logistic_copies, objects.support, objects.support_copies,
+        objects.spreading, objects.self_training,
+    )  # fmt: skip
+    for learner in learners:
+        found = learner(F, y, known, seen)
+        assert (found == y)[~known].mean() > 0.3, learner.__name__  # chance is 0.05
+        np.testing.assert_array_equal(found, learner(F, other, known, seen), learner.__name__)
+
+
+def test_a_machine_of_half_of_the_views_is_tested_on_the_others():
+    """Catches test rows that are labelled, or that the machine has seen."""
+    objects = pytest.importorskip("bench.results.dbm_objects")
+    view = np.tile(np.arange(72), 20)
+    coil = SimpleNamespace(view=view)
+    even, everything = view % 2 == 0, np.ones(1440, np.bool_)
+    for start in range(0, 18, 2):
+        known = objects.labelled(view, start)
+        assert (known & even).sum() == known.sum() == 80
+        assert objects.tested(coil, everything, start).sum() == 1360
+        test = objects.tested(coil, even, start)
+        assert test.sum() == 720
+        assert not (test & (known | even)).any()
