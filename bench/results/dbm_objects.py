@@ -59,7 +59,8 @@ NOTES = [
     "first hidden layer. Squared distance, a sum over pixels, to the nearest image that the "
     "machine has learned from; in brackets how many of the 20 objects those images show. Odd views "
     "beside them are new pictures of the same objects. Pictures: `samples.png` and "
-    "`completions.png` in the folder of the run.",
+    "`completions.png` in the folder of the run. In the full form most chains are in one blurred "
+    "blend that is no object (docs/decisions.md).",
 ]
 
 NOISE = np.float32(0.2)  # standard deviation of a pixel given the hidden layer
