@@ -134,6 +134,44 @@ def test_a_greedy_fit_equals_the_core_by_hand(rows):
     assert np.abs(again.model_.weights[0] - dbm.model_.weights[0]).max() < 0.2
 
 
+@pytest.mark.parametrize("label_units", [False, True])
+def test_auto_is_a_greedy_start_of_deep_machines_only(label_units, rows, y):
+    """Would catch one hidden layer that is stacked, so no longer an RBM, or a default that is not
+    the one of the docs."""
+    settings = {**TINY, "label_units": label_units}
+    for n_hidden, same, other in (
+        ((8, 5), dg.Pretraining(), None), ((8,), None, dg.Pretraining()), (8, None, None),
+    ):  # fmt: skip
+        auto = dg.DBM(**{**settings, "n_hidden": n_hidden}, pretrained="auto").fit(rows, y)
+        by_hand = dg.DBM(**{**settings, "n_hidden": n_hidden}, pretrained=same).fit(rows, y)
+        assert_same_dbm(auto, by_hand)
+        assert without_seconds(auto.history_) == without_seconds(by_hand.history_)
+        if other is not same:
+            third = dg.DBM(**{**settings, "n_hidden": n_hidden}, pretrained=other).fit(rows, y)
+            assert (third.model_.weights[0] != auto.model_.weights[0]).any()
+
+
+def test_a_stream_with_auto_starts_from_random_weights(rows, tmp_path):
+    """Would catch a stream refused, or a kept one that another spelling cannot go on with."""
+    auto, plain = (dg.DBM(**TINY, pretrained=start) for start in ("auto", None))
+    assert_same_dbm(auto.partial_fit(rows), plain.partial_fit(rows))
+    auto.save_checkpoint(tmp_path / "stream")
+    plain.load_checkpoint(tmp_path / "stream")
+    assert_same_dbm(auto.partial_fit(rows), plain.partial_fit(rows))
+
+
+def test_a_run_with_auto_goes_on_under_another_spelling(rows, tmp_path):
+    """Would catch checkpoints that compare words in place of the start that they stand for."""
+    path = tmp_path / "run"
+    callbacks = [dg.Checkpoint(path, minutes=None), At(1, 2)]
+    with pytest.raises(Stop):
+        dg.DBM(**TINY, pretrained="auto", callbacks=callbacks).fit(rows)
+    spelled = dg.DBM(**TINY, pretrained=dg.Pretraining()).fit(rows, resume=path)
+    assert_same_dbm(spelled, dg.DBM(**TINY, pretrained="auto").fit(rows))
+    with pytest.raises(ValueError, match="pretrained is"):
+        dg.DBM(**TINY, pretrained=None).fit(rows, resume=path)
+
+
 def test_grey_rows_are_drawn_anew_in_the_greedy_start_too(rows):
     """Would catch `binarize` of a Pretraining that is silently put back, or that of the DBM
     which does not reach the lowest machine."""
@@ -543,7 +581,7 @@ def machine(*sizes, top=None, observed=(0,), copies=1):
         ({"visible": dg.Binary(n_copies=2)}, "tied copies"), ({"visible": "real"}, "visible"),
         ({"visible": dg.Binary(5)}, "visible does not fit"), ({"callbacks": [3]}, "callbacks"),
         ({"random_state": -1}, "random_state"), ({"n_threads": 0}, "n_threads"),
-        ({"pretrained": "rbm"}, "pretrained must be None"),
+        ({"pretrained": "rbm"}, "pretrained must be 'auto', None, dg.Pretraining"),
         ({"pretrained": dg.DBM()}, "silently strip it of its weights; pass its model_"),
         ({"pretrained": GREEDY[:1]}, "one dg.Pretraining.* for each of 2 layers"),
         ({"pretrained": dg.Pretraining(transposed=True)}, "transposed is the start of a belief"),

@@ -20,6 +20,7 @@ from deepgen.estimators.deep_settings import (
     plain_settings,
     rule_of,
     schedule_of,
+    start_of,
     stream_schedule_of,
     trainer_of,
 )
@@ -55,11 +56,12 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         rows and labels together, and can :meth:`predict`.
     unlabelled : label or None, default -1
         Stands in `y` for rows without a label: theirs is inferred. None: each row has one.
-    pretrained : Pretraining, sequence of Pretraining, BoltzmannMachine or None
+    pretrained : "auto", Pretraining, sequence of Pretraining, BoltzmannMachine or None
         None: all layers start from small random weights, which centring makes possible. Settings:
         a greedy start, a layer at a time, with tied copies (:func:`deepgen.compose`). A model of
-        these layers, with or without the label units on top: go on from it. When to use which:
-        the guide.
+        these layers, with or without the label units on top: go on from it. ``"auto"``:
+        ``dg.Pretraining()`` for `fit` with several hidden layers, None for one of them and for a
+        stream. When to use which: the guide.
     rule : MeanFieldPCD or None
         None: ``dg.MeanFieldPCD()``.
     learning_rate : float, schedule or None
@@ -212,7 +214,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         self._check_settings()
-        if first and is_greedy(self.pretrained):
+        if first and is_greedy(start_of(self, stream=True)):
             raise ValueError(
                 "partial_fit cannot start greedily, a layer at a time; leave pretrained out, or "
                 "pass a model"
@@ -298,9 +300,9 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     def _run(self, rows, targets, layers, found, frame, going_on):
         """Return the run of the joint training, after a greedy start where one is asked for."""
         resume, state = going_on
-        seed, history, start = frame["seed"], [], self.pretrained
+        seed, history, start = frame["seed"], [], start_of(self)
         stream = Stream.from_random_state(child_seed(seed, "joint"))
-        if is_greedy(self.pretrained):
+        if is_greedy(start):
             # what the joint training refuses of callbacks, it refuses before the greedy start
             self._joint(layers, None, found, targets, stream).attach(self.callbacks or ())
             trees = frame["stack"]
@@ -324,7 +326,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         return trainer_of(self, model, schedule_of(self, model.layers), stream)
 
     def _greedy(self, rows, layers, found, frame, resume, state):
-        settings = settings_by_layer(self.pretrained, len(layers) - 1)
+        settings = settings_by_layer(start_of(self), len(layers) - 1)
         if self.binarize:
             settings = [replace(each, binarize=True) for each in settings]
         trees = frame.pop("stack")

@@ -17,7 +17,7 @@ from deepgen.estimators.settings import (
 )
 from deepgen.models import BoltzmannMachine
 from deepgen.optimizers import SGD, as_schedule
-from deepgen.pretraining import check_layers, is_greedy, settings_by_layer
+from deepgen.pretraining import Pretraining, check_layers, is_greedy, settings_by_layer
 from deepgen.rules import CD, PCD, MeanFieldPCD
 from deepgen.training import (
     HIDDEN_BIAS,
@@ -35,6 +35,8 @@ _FREE = ("random_state", "n_threads", "callbacks", "verbose")
 # Weights above the first hidden layer move at this share of the rate: what they read is noise in
 # the beginning. There are no numbers of this package behind it yet (docs/decisions.md).
 UPPER_RATE = 0.25
+# `pretrained` that leaves the start to the number of layers, and to how rows come.
+AUTO = "auto"
 
 
 def check_settings(dbm):
@@ -63,8 +65,9 @@ def check_settings(dbm):
             f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(dbm.optimizer)}"
         )
     _check_entries(dbm, len(sizes) + bool(dbm.label_units))
-    if dbm.pretrained is not None and not is_greedy(dbm.pretrained):
-        _check_start(dbm)
+    start = start_of(dbm)
+    if start is not None and not is_greedy(start):
+        _check_start(start)
 
 
 def _check_entries(dbm, n_weights):
@@ -80,17 +83,28 @@ def _check_entries(dbm, n_weights):
             )
 
 
-def _check_start(dbm):
-    if hasattr(dbm.pretrained, "get_params"):
+def _check_start(start):
+    if hasattr(start, "get_params"):
         raise ValueError(
-            f"pretrained must be a core model, got a {type(dbm.pretrained).__name__}: "
+            f"pretrained must be a core model, got a {type(start).__name__}: "
             "scikit-learn's clone would silently strip it of its weights; pass its model_"
         )
-    if not isinstance(dbm.pretrained, BoltzmannMachine):
+    if not isinstance(start, BoltzmannMachine):
         raise ValueError(
-            "pretrained must be None, dg.Pretraining(...), one for each layer, or a "
-            f"dg.BoltzmannMachine, got {shown(dbm.pretrained)}"
+            f"pretrained must be {AUTO!r}, None, dg.Pretraining(...), one for each layer, or a "
+            f"dg.BoltzmannMachine, got {shown(start)}"
         )
+
+
+def start_of(dbm, *, stream=False):
+    """Return what `pretrained` stands for: settings of a greedy start, a model, or None.
+
+    ``"auto"`` is a greedy start where there is something to stack, in `fit`: a stream has no
+    second pass over its rows, and one hidden layer is an RBM, which starts as one.
+    """
+    if not (isinstance(dbm.pretrained, str) and dbm.pretrained == AUTO):
+        return dbm.pretrained
+    return None if stream or len(check_sizes(dbm.n_hidden)) == 1 else Pretraining()
 
 
 def rule_of(dbm):
@@ -123,12 +137,13 @@ def stream_schedule_of(dbm, layers, n_rows):
 
 def layers_of(dbm, n_columns):
     """Return visible and hidden layers, without label units."""
+    start = start_of(dbm)
     hidden = [Binary(bias=np.full(n, HIDDEN_BIAS)) for n in check_sizes(dbm.n_hidden)]
     layers = [visible_units(dbm, n_columns), *hidden]
-    if is_greedy(dbm.pretrained):
-        settings = settings_by_layer(dbm.pretrained, len(hidden))
+    if is_greedy(start):
+        settings = settings_by_layer(start, len(hidden))
         check_layers(layers, settings, tied=True)
-    elif dbm.pretrained is not None:
+    elif start is not None:
         _check_layers_of_start(dbm, layers)
     return layers
 
@@ -153,6 +168,7 @@ def plain_settings(dbm, n_rows=None, targets=None):
         "estimator": type(dbm).__name__,
         **{name: setting(getattr(dbm, name)) for name in names},
         "n_hidden": list(check_sizes(dbm.n_hidden)),
+        "pretrained": setting(start_of(dbm)),
         "rule": setting(rule_of(dbm)),
         "n_features": int(dbm.n_features_in_),
     }

@@ -8,6 +8,7 @@ from deepgen.estimators import running, streaming
 from deepgen.estimators.deep_settings import (
     first_model,
     plain_settings,
+    start_of,
     stream_schedule_of,
     trainer_of,
 )
@@ -73,13 +74,14 @@ class DeepStream:
     def begin(self, rows, seed):
         """Return a new run that starts from the moments of its first rows."""
         dbm, targets = self.dbm, None
+        start = start_of(dbm, stream=True)
         if dbm.label_units:
             X, targets = self._cut(rows.X)
             rows = ArrayRows(X)
         moments = survey(rows, self.layers[0], n_threads=dbm.n_threads)
         stream = Stream.from_random_state(seed)
-        run = self._run(dbm.pretrained, moments, targets, stream)
-        if dbm.pretrained is not None:
+        run = self._run(start, moments, targets, stream)
+        if start is not None:
             run.begin_trained(rows.X, SETTLE)
         return self._framed(run, seed)
 
