@@ -25,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("serial")
 TINY = {"n_hidden": (8, 5), "n_epochs": 2, "batch_size": 50, "random_state": 3}
 GREEDY = [dg.Pretraining(2, batch_size=50), dg.Pretraining(1, batch_size=50)]
 KINDS = {
-    "plain": {},
-    "labels": {"label_units": True},
+    "plain": {"pretrained": None},
+    "labels": {"pretrained": None, "label_units": True},
     "greedy": {"pretrained": GREEDY},
     "greedy labels": {"pretrained": GREEDY, "label_units": True},
 }
@@ -68,7 +68,7 @@ def without_seconds(history):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"n_epochs": 140, "learning_rate": dg.Linear(0.1, 0.0)},
+        {"n_epochs": 140, "learning_rate": dg.Linear(0.1, 0.0), "pretrained": None},
         {
             "n_epochs": 100, "learning_rate": dg.Linear(0.05, 0.0),
             "pretrained": dg.Pretraining(
@@ -95,7 +95,7 @@ def test_training_raises_the_exact_likelihood_of_bars_and_stripes(settings):
 
 def test_fit_equals_the_core_by_hand(rows):
     """Would catch a default, a seed or a start that differs from what the docs say."""
-    dbm = dg.DBM(**TINY).fit(rows)
+    dbm = dg.DBM(**TINY, pretrained=None).fit(rows)
     n_rows, mean, variance = survey(ArrayRows(rows), dg.Binary(12))
     stream = Stream.from_random_state(dg.child_seed(3, "joint"))
     layers = [dg.Binary(12), *(Binary(bias=np.full(n, HIDDEN_BIAS)) for n in (8, 5))]
@@ -140,9 +140,9 @@ def test_auto_is_a_greedy_start_of_deep_machines_only(label_units, rows, y):
     the one of the docs."""
     settings = {**TINY, "label_units": label_units}
     for n_hidden, same, other in (
-        ((8, 5), dg.Pretraining(), None), ((8,), None, dg.Pretraining()), (8, None, None),
+        ((8, 5), dg.Pretraining(2, batch_size=50), None), ((8,), None, GREEDY[:1]), (8, None, None),
     ):  # fmt: skip
-        auto = dg.DBM(**{**settings, "n_hidden": n_hidden}, pretrained="auto").fit(rows, y)
+        auto = dg.DBM(**{**settings, "n_hidden": n_hidden}).fit(rows, y)
         by_hand = dg.DBM(**{**settings, "n_hidden": n_hidden}, pretrained=same).fit(rows, y)
         assert_same_dbm(auto, by_hand)
         assert without_seconds(auto.history_) == without_seconds(by_hand.history_)
@@ -166,7 +166,7 @@ def test_a_run_with_auto_goes_on_under_another_spelling(rows, tmp_path):
     callbacks = [dg.Checkpoint(path, minutes=None), At(1, 2)]
     with pytest.raises(Stop):
         dg.DBM(**TINY, pretrained="auto", callbacks=callbacks).fit(rows)
-    spelled = dg.DBM(**TINY, pretrained=dg.Pretraining()).fit(rows, resume=path)
+    spelled = dg.DBM(**TINY, pretrained=dg.Pretraining(2, batch_size=50)).fit(rows, resume=path)
     assert_same_dbm(spelled, dg.DBM(**TINY, pretrained="auto").fit(rows))
     with pytest.raises(ValueError, match="pretrained is"):
         dg.DBM(**TINY, pretrained=None).fit(rows, resume=path)
@@ -549,7 +549,8 @@ def test_callbacks_for_two_layers_are_refused_before_the_greedy_start(rows):
             m, rows, log_partition=dg.exact_log_partition(m).value
         ).mean(), patience=1, min_delta=1e9,
     )
-    assert len(dg.DBM(**{**TINY, "n_epochs": 9}, callbacks=[watch]).fit(rows).history_) == 2
+    settings = {**TINY, "n_epochs": 9, "pretrained": None}
+    assert len(dg.DBM(**settings, callbacks=[watch]).fit(rows).history_) == 2
 
 
 # --- settings ---------------------------------------------------------------------------------

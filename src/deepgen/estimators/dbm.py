@@ -56,16 +56,16 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         rows and labels together, and can :meth:`predict`.
     unlabelled : label or None, default -1
         Stands in `y` for rows without a label: theirs is inferred. None: each row has one.
-    pretrained : "auto", Pretraining, sequence of Pretraining, BoltzmannMachine or None
+    pretrained : "auto", Pretraining, sequence of it, BoltzmannMachine or None; default "auto"
         None: all layers start from small random weights, which centring makes possible. Settings:
         a greedy start, a layer at a time, with tied copies (:func:`deepgen.compose`). A model of
         these layers, with or without the label units on top: go on from it. ``"auto"``:
-        ``dg.Pretraining()`` for `fit` with several hidden layers, None for one of them and for a
-        stream. When to use which: the guide.
+        a greedy start with `n_epochs` and `batch_size` of the joint training for each layer; None
+        where there is one hidden layer, and in a stream. When to use which: the guide.
     rule : MeanFieldPCD or None
         None: ``dg.MeanFieldPCD()``.
     learning_rate : float, schedule or None
-        None: half of what an RBM of the same units takes, decaying to zero.
+        Of the joint training. None: half of what an RBM of the same units takes, to zero.
     optimizer : SGD, Adam or None
         None: ``dg.SGD`` with a quarter of the rate for the weights above the first hidden layer.
     batch_size : int, default 100
@@ -105,7 +105,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
 
     def __init__(
         self, n_hidden=(500, 1000), *, visible="binary", label_units=False, unlabelled=-1,
-        pretrained=None, rule=None, learning_rate=None, optimizer=None, batch_size=100,
+        pretrained="auto", rule=None, learning_rate=None, optimizer=None, batch_size=100,
         n_epochs=None, binarize=False, random_state=None, n_threads=None, callbacks=None,
         verbose=0,
     ):  # fmt: skip
@@ -196,7 +196,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
 
         What :meth:`RBM.partial_fit` says of how calls are cut, of the first rows, of learning
         rates and of :meth:`save_checkpoint` holds here. A stream has no greedy start: `pretrained`
-        must be None or a model. Callbacks are not called.
+        must be ``"auto"`` (as None here), None or a model. Callbacks are not called.
 
         Parameters
         ----------

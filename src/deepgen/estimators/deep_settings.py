@@ -99,12 +99,17 @@ def _check_start(start):
 def start_of(dbm, *, stream=False):
     """Return what `pretrained` stands for: settings of a greedy start, a model, or None.
 
-    ``"auto"`` is a greedy start where there is something to stack, in `fit`: a stream has no
-    second pass over its rows, and one hidden layer is an RBM, which starts as one.
+    ``"auto"`` is a greedy start where there is something to stack, in `fit`, with the epochs and
+    the batches of the joint training for each layer: fewer updates leave the second layer idle
+    (docs/decisions.md). A stream has no second pass over its rows, and one hidden layer is an RBM,
+    which starts as one.
     """
     if not (isinstance(dbm.pretrained, str) and dbm.pretrained == AUTO):
         return dbm.pretrained
-    return None if stream or len(check_sizes(dbm.n_hidden)) == 1 else Pretraining()
+    if stream or len(check_sizes(dbm.n_hidden)) == 1:
+        return None
+    n_epochs = None if dbm.n_epochs is None else int(dbm.n_epochs)
+    return Pretraining(n_epochs, batch_size=int(dbm.batch_size))
 
 
 def rule_of(dbm):
