@@ -28,7 +28,8 @@ NOTES = [
     "epochs, bits drawn at each presentation. Deep Boltzmann machine: that of the table of "
     f"its likelihood. Both: mean over {CHAINS} chains of {SWEEPS} sweeps (quick: 20 of 30) of the "
     "conditional means of the missing pixels; each chain sees bits drawn from the grey upper half. "
-    "Differences are row by row.",
+    "Differences are row by row. Sweeps were made 400 instead of 100 after the first 150 of these "
+    "rows had been looked at: both machines' chains had not arrived (docs/decisions.md).",
 ]
 DEEP = "deep Boltzmann machine, 784-500-1000"
 
