@@ -138,12 +138,12 @@ static ptrdiff_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, i
 
 /* Lists of the rows first .. first + n of one group, padded to the longest of them. */
 static int32_t list_group(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t size,
-                          const int64_t *is_whole, int32_t *index, float *value)
+                          const int64_t *n_words, int32_t *index, float *value)
 {
     ptrdiff_t lengths[DG_GROUP] = {0}, longest = 0;
     for (ptrdiff_t r = 0; r < n; r++) {
-        if (is_whole && is_whole[r] >= 0)
-            continue; /* taken as whole numbers */
+        if (n_words && n_words[r] >= 0)
+            continue; /* taken as whole numbers: see struct neighbour */
         lengths[r] = list_row(x, first + r, size, index + r, value + r);
         longest = lengths[r] > longest ? lengths[r] : longest;
     }

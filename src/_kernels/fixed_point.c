@@ -93,14 +93,14 @@ static void tile_columns(const struct layer *layer, ptrdiff_t t, ptrdiff_t *firs
 
 static ptrdiff_t padded_inputs(int layout, ptrdiff_t n_inputs)
 {
-    return dg_n_words(layout, n_inputs) * (layout == DG_PAIRS ? 2 : 4);
+    return dg_n_words(layout, n_inputs) * dg_word_inputs(layout);
 }
 
 /* Where the words of a tile for the inputs from `first` on begin. */
 static uint32_t *words_at(uint32_t *tiles, int layout, ptrdiff_t n_inputs, ptrdiff_t tile,
                           ptrdiff_t first)
 {
-    ptrdiff_t word = first / (layout == DG_PAIRS ? 2 : 4);
+    ptrdiff_t word = first / dg_word_inputs(layout);
     return tiles + tile * dg_tile_words(layout, n_inputs) + word * DG_TILE;
 }
 

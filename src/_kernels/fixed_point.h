@@ -32,8 +32,8 @@ enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1, DG_SIGNED_QUADS = 2 };
 /* Words of a row of inputs are rounded up to so many, zero beyond the inputs. */
 #define DG_WORDS 16
 
-/* Both packed orders of one weight matrix. Tile t holds the columns of one task's tile: see
- * dg_tile_columns(). */
+/* Both packed orders of one weight matrix, each as tiles of DG_TILE columns: those that a task of a
+ * pass works on together (docs/kernels.md). */
 struct dg_packed {
     int layout;
     float scale;          /* a power of two */
@@ -72,10 +72,15 @@ extern const struct dg_fixed dg_fixed_generic;
 extern const struct dg_fixed dg_fixed_avx2, dg_fixed_vnni, dg_fixed_amx;
 #endif
 
+/* Inputs of one word. */
+static inline ptrdiff_t dg_word_inputs(int layout)
+{
+    return layout == DG_PAIRS ? 2 : 4;
+}
+
 static inline ptrdiff_t dg_n_words(int layout, ptrdiff_t n_inputs)
 {
-    return dg_round_up(n_inputs, (layout == DG_PAIRS ? 2 : 4) * DG_WORDS) /
-           (layout == DG_PAIRS ? 2 : 4);
+    return dg_round_up(n_inputs, dg_word_inputs(layout) * DG_WORDS) / dg_word_inputs(layout);
 }
 
 /* 32-bit words of one tile: the planes of QUADS are as long as PAIRS together. */

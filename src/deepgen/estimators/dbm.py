@@ -294,7 +294,8 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
 
     def _stream_of(self, settings):
         if settings is not None and self.label_units:
-            self.classes_ = as_classes(settings["classes"])
+            # of a stream without labels: any will do, because the settings are compared next
+            self.classes_ = as_classes(settings.get("classes", [0, 1]))
         return DeepStream(self, layers_of(self, self.n_features_in_))
 
     def _run(self, rows, targets, layers, found, frame, going_on):

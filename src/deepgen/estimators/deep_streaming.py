@@ -101,7 +101,7 @@ class DeepStream:
         return self._framed(run, seed)
 
     def blank(self, seed):
-        """Return a run of these layers that a checkpoint can be read into."""
+        """Return a run of these layers that a checkpoint can be read into, whatever its start."""
         dbm, zeros = self.dbm, np.zeros(self.layers[0].size)
         targets = np.zeros((1, len(dbm.classes_)), np.uint8) if dbm.label_units else None
         stream = Stream.from_random_state(seed)
