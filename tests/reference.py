@@ -312,6 +312,16 @@ def statistics(x, y):
     return float64(x).T @ float64(y)
 
 
+def steps_of_means(means, n_copies=1):
+    """Means as whole numbers of steps of n_copies / 255, to the nearest."""
+    return np.floor(float64(means) * 255 / n_copies + 0.5).astype(int)
+
+
+def byte_statistics(x, y):
+    """sum_r x_ri y_rj of whole numbers, exactly."""
+    return np.asarray(x, dtype=np.int64).T @ np.asarray(y, dtype=np.int64)
+
+
 def phase(layers, states):
     """Means over rows of -dE / d(weights, biases, log_precision = -precision x^2 / 2)."""
     states = [float64(x) for x in states]

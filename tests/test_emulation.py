@@ -30,6 +30,7 @@ def compiled(compiler, folder, *flags):
         [compiler, "-O1", "-std=gnu11", "-Wno-psabi", "-DDG_EMULATE",
          f"-DN_CASES={N_CASES}", *flags,
          f"-I{HERE / 'emulation'}", f"-I{KERNELS}", str(HERE / "emulation" / "compare.c"),
+         str(KERNELS / "byte_sums.c"),
          *(str(KERNELS / f"fixed_{name}.c") for name in ("point", "generic", "vnni", "amx")),
          "-lm", "-o", str(program)],
         capture_output=True, text=True, check=False,

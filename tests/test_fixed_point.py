@@ -114,6 +114,14 @@ def twin_field(model, states, layer):
     return reference.fixed_point_field(model.layers[layer].bias, parts)
 
 
+def test_passes_have_work_for_sixteen_cores():
+    """Catches tiles of rows that leave cores idle: 100 rows of 784 or 500 units are few."""
+    model = random_model(("binary", "binary"), 1, (784, 500))
+    chain = Parameters(model, packed=True).chain
+    assert min(engine.conditional_tasks(chain, l, 100, 16) for l in (0, 1)) >= 48
+    assert engine.conditional_tasks(chain, 1, 100, 1) == 16
+
+
 # ------------------------------------------------------------------------------- the sums
 
 

@@ -27,7 +27,7 @@ from deepgen.phases import (
     weight_gradient,
     weight_sums,
 )
-from deepgen.states import as_states
+from deepgen.states import ByteMeans, as_states
 
 DEEP = [("gaussian", "binary", "copies"), ("binary", "softmax", "gaussian", "binary")]
 SIZES = {2: (33, 70), 3: (33, 36, 5), 4: (5, 33, 3, 4)}
@@ -342,3 +342,86 @@ def test_a_weight_that_is_not_finite_is_flagged(value, place, backend):
     phases = Phases(positive, negative)
     assert step_weights(parameters, phases, 0, [None, None], step, velocity=velocity) is True
     assert np.isfinite(parameters.weights[0]).sum() == parameters.weights[0].size - 1
+
+
+# --- means in bytes ---------------------------------------------------------------------------
+
+# rows: one, odd, beyond the lines that 16 bits hold, beyond a chunk
+BYTE_ROWS = [1, 3, 100, 300, 1_100]
+BYTE_SIZES = [(1, 1), (33, 70), (64, 32), (65, 100)]
+
+
+def byte_phases(sizes, n_rows, density, seed=1):
+    """States of the lower layer and means of the upper one in bytes, for both phases."""
+    rng = np.random.default_rng(seed)
+    sides = []
+    for n in (n_rows, max(n_rows // 2, 1)):
+        lower = (rng.random((n, sizes[0])) < density).astype(np.uint8)
+        sides.append([lower, ByteMeans.of(rng.random((n, sizes[1]), np.float32))])
+    return Phases(*sides)
+
+
+def gradient_of_bytes(phases, sizes, n_threads=None):
+    parameters = Parameters(random_model(("binary", "binary"), 1, sizes))
+    return weight_gradient(parameters, phases, 0, [None, None], n_threads=n_threads)
+
+
+@pytest.mark.parametrize("density", [0.1, 0.6])
+@pytest.mark.parametrize("n_rows", BYTE_ROWS)
+@pytest.mark.parametrize("sizes", BYTE_SIZES, ids=str)
+def test_statistics_of_bytes_are_the_integer_twin(sizes, n_rows, density, backend):
+    """Catches a row left out of a word or a list, 16 bits that wrap around, a forgotten unit."""
+    phases = byte_phases(sizes, n_rows, density)
+    expected, size = 0.0, 0.0
+    for sign, (x, y) in zip((1, -1), (phases.positive, phases.negative), strict=True):
+        term = reference.byte_statistics(x, y.steps) / 255 / len(x)
+        expected, size = expected + sign * term, size + term
+    found = gradient_of_bytes(phases, sizes)
+    assert (np.abs(found - expected) <= 8 * FLOAT32_ROUNDING * size).all()
+
+
+@pytest.mark.parametrize("density", [0.1, 0.6])
+def test_statistics_of_bytes_have_the_same_bits(density, backend):
+    """Catches sums that depend on the instruction set, the threads or how work is cut."""
+    sizes = (130, 300)
+    phases = byte_phases(sizes, 200, density)
+    engine.select_backend("generic")
+    expected = gradient_of_bytes(phases, sizes, 1)
+    engine.select_backend(backend)
+    for n_threads in THREADS:
+        assert_same_bits(gradient_of_bytes(phases, sizes, n_threads), expected)
+
+
+def test_statistics_do_not_depend_on_the_form_of_states(backend):
+    """Catches sums of steps as floats that are rounded, or a unit that comes before the sum."""
+    phases = byte_phases((33, 70), 300, 0.3)
+    expected = gradient_of_bytes(phases, (33, 70))
+    for form in ("floats", "csr"):
+        sides = [[as_states(in_form(x, form)), y] for x, y in (phases.positive, phases.negative)]
+        assert_same_bits(gradient_of_bytes(Phases(*sides), (33, 70)), expected)
+
+
+def test_statistics_of_two_means_are_exact(backend):
+    """Catches a product of two bytes that leaves its place: the largest that there are."""
+    means = [ByteMeans.of(np.full((1_000, n), 1.0, np.float32)) for n in (33, 40)]
+    nothing = [ByteMeans.of(np.zeros((1, n), np.float32)) for n in (33, 40)]
+    found = gradient_of_bytes(Phases(means, nothing), (33, 40))
+    np.testing.assert_allclose(found, 1.0, rtol=8 * FLOAT32_ROUNDING)
+
+
+@pytest.mark.parametrize("n_copies", [1, 3])
+def test_means_in_bytes_are_the_nearest_steps(n_copies):
+    """Catches means that are cut off, or steps that do not end at the largest mean."""
+    means = n_copies * np.linspace(0.0, 1.0, 1_200, dtype=np.float32).reshape(3, -1)
+    found = ByteMeans.of(means, n_copies)
+    off = np.abs(found.steps - reference.steps_of_means(means, n_copies))
+    assert off.max() <= 1  # ties, by a rounding of float32
+    assert (off > 0).mean() < 0.01
+    assert np.abs(found.to_dense() - means).max() <= 0.5001 * n_copies / 255
+    assert (found.steps.min(), found.steps.max()) == (0, 255)
+
+
+def test_an_update_has_work_for_sixteen_cores():
+    """Catches a matrix that is cut by rows alone: 784 x 500 are 25 tasks then."""
+    assert engine.update_tasks(784, 500, 16) >= 48
+    assert engine.update_tasks(784, 500, 1) == 25

@@ -23,6 +23,7 @@ from deepgen.models import Parameters
 from deepgen.phases import Phases, layer_gradients, weight_gradient
 from deepgen.rules import as_rule
 from deepgen.sampling import start_particles, update_layer
+from deepgen.states import ByteMeans
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -59,6 +60,38 @@ def assert_expected(model, phases, rows):
     assert_mean(h, own.biases[1], MEANS["atol"])
     if layers[0].kind == "gaussian":
         assert_mean(-layers[0].precision * v**2 / 2.0, own.log_precisions[0], MEANS["atol"])
+
+
+# ------------------------------------------------------------------------------ means in bytes
+
+
+@pytest.mark.parametrize("rule", [dg.CD(1), dg.PCD(1, n_particles=7), dg.MeanFieldPCD()], ids=repr)
+def test_means_come_in_bytes_where_weights_are_packed(rule):
+    """Catches statistics that stay floats on the fast path, or are rounded off it."""
+    model = random_model(("binary", "binary"), 5, (9, 8))
+    batch = random_batch(model, 5)
+    found = {}
+    for packed in (False, True):
+        state = rule.start(model, dg.Stream(6))
+        parameters = Parameters(model, packed=packed)
+        found[packed] = rule.phases(parameters, batch, state, dg.Stream(7))
+    plain, packed = found[False], found[True]
+    assert [type(x) for x in (*plain.positive, *plain.negative)] == [np.ndarray] * 4
+    assert isinstance(packed.positive[1], ByteMeans)
+    assert isinstance(packed.negative[1], ByteMeans)
+    assert packed.positive[0].dtype == packed.negative[0].dtype == np.uint8
+    off = np.abs(packed.positive[1].to_dense() - plain.positive[1])
+    assert off.max() < 0.501 / 255 + 1e-4  # the step, and weights on their grid
+
+
+def test_means_stay_floats_beside_real_values():
+    """Catches means in bytes of a layer whose weights meet no whole numbers."""
+    model = random_model(("gaussian", "binary"), 5, (9, 8))
+    state = dg.CD(1).start(model, dg.Stream(6))
+    phases = dg.CD(1).phases(
+        Parameters(model, packed=True), random_batch(model, 5), state, dg.Stream(7)
+    )
+    assert phases.positive[1].dtype == np.float32
 
 
 # ----------------------------------------------------- the expected update is the exact gradient

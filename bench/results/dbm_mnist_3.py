@@ -15,7 +15,7 @@ def rows(store, quick):
     estimator = dg.DBM(
         (500, 500, 1000), pretrained=dg.Pretraining(n_epochs=1 if quick else 10),
         rule=dg.MeanFieldPCD(n_particles=100 if quick else 500),
-        learning_rate=dg.Linear(0.2, 0.0), optimizer=dg.SGD(rates=(1.0, 0.25, 0.25)),
+        learning_rate=dg.Linear(0.1, 0.0), optimizer=dg.SGD(rates=(1.0, 0.25, 0.25)),
         n_epochs=2 if quick else 80, binarize=True, random_state=0,
     )  # fmt: skip
     yield from deep_boltzmann.rows_of(store, quick, estimator, "-85.10")

@@ -68,7 +68,7 @@ struct dg_backend {
                    const struct dg_stream *stream, const struct dg_outputs *out,
                    ptrdiff_t first_row, ptrdiff_t n_rows, ptrdiff_t first, ptrdiff_t width,
                    float *field, ptrdiff_t stride, float *scratch, double *block_log_normalizer);
-    /* one row of a weight tile: gradient from the two sums, then the step */
+    /* `width` neighbouring weights of a row: gradient from the two sums, then the step */
     int (*update_row)(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                       ptrdiff_t width, const float *positive, const float *negative,
                       float *gradient, float *weights, float *velocity, float *average);

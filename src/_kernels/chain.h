@@ -38,6 +38,7 @@ enum dg_storage { DG_BYTES = 0, DG_FLOATS = 1, DG_SPARSE = 2 };
 
 struct rows {
     int storage;
+    float unit;               /* what a byte of 1 stands for: 1 for states, less for means */
     ptrdiff_t n_rows, stride; /* stride in elements */
     const void *data;         /* bytes or floats; for sparse the float values */
     const int64_t *start;     /* sparse: (n_rows + 1,) */

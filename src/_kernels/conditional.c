@@ -10,6 +10,8 @@
  * tiles of rows times blocks of columns, the tasks of the threads. None of it changes a bit. */
 #define PANEL_INPUTS (1 << 18)
 #define ROW_TILE 128
+/* A tile of rows is halved, to no fewer than this, until there are enough tasks. */
+#define LEAST_ROWS 16
 
 /* What a pass knows of one neighbour's states in the panel. */
 struct neighbour {
@@ -23,7 +25,7 @@ struct neighbour {
 };
 
 struct plan {
-    ptrdiff_t panel, n_blocks, block, stride, widest;
+    ptrdiff_t panel, tile, n_blocks, block, stride, widest;
     struct neighbour sides[2];
     double *partial;    /* (n_blocks, panel) */
     char *thread_base;
@@ -39,6 +41,11 @@ ptrdiff_t dg_panel_rows(const struct chain *chain, int l)
     return dg_round_up(PANEL_INPUTS / widest + 1, 2 * ROW_TILE);
 }
 
+static ptrdiff_t tasks_of(const struct plan *plan, ptrdiff_t n_rows)
+{
+    return (n_rows + plan->tile - 1) / plan->tile * plan->n_blocks;
+}
+
 static void make_plan(struct plan *plan, struct dg_arena *arena, const struct chain *chain, int l,
                       ptrdiff_t n_rows, int n_threads)
 {
@@ -47,6 +54,9 @@ static void make_plan(struct plan *plan, struct dg_arena *arena, const struct ch
     plan->block = dg_block_width(layer);
     plan->n_blocks = (layer->size + plan->block - 1) / plan->block;
     plan->stride = dg_round_up(plan->block, DG_TILE);
+    plan->tile = ROW_TILE;
+    while (plan->tile > LEAST_ROWS && tasks_of(plan, plan->panel) < DG_TASKS * n_threads)
+        plan->tile /= 2;
     plan->widest = 1;
     for (int side = 0; side < 2; side++) {
         int from = side ? l + 1 : l - 1;
@@ -88,6 +98,14 @@ size_t dg_conditional_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_t
         most = arena.used > most ? arena.used : most;
     }
     return most + 64;
+}
+
+ptrdiff_t dg_conditional_tasks(const struct chain *chain, int l, ptrdiff_t n_rows, int n_threads)
+{
+    struct plan plan;
+    struct dg_arena arena = {NULL, 0};
+    make_plan(&plan, &arena, chain, l, n_rows, n_threads);
+    return tasks_of(&plan, plan.panel);
 }
 
 DG_CLONES
@@ -205,7 +223,7 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
                 const struct dg_packed *w = chain->packed[side ? l : l - 1];
                 ptrdiff_t tile = block * (stride / DG_TILE) + sub / DG_TILE;
                 ptrdiff_t words = dg_tile_words(w->layout, chain->layers[from].size);
-                backend->fixed->product(&sides[side].whole, offset, n_rows,
+                backend->fixed->product(&sides[side].whole, offset, n_rows, DG_PLANES,
                                         (side ? w->down : w->up) + tile * words, sums);
                 backend->add_sums(sums, n_rows, w->scale, field + sub, stride);
             }
@@ -239,7 +257,7 @@ static void prepare_whole(struct side *side, struct neighbour *x, const struct d
                           const struct layer *from, const struct rows *states,
                           ptrdiff_t first_row, ptrdiff_t panel)
 {
-    const float list_density = dg_backend()->fixed->list_density;
+    const struct dg_fixed *fixed = dg_backend()->fixed;
     ptrdiff_t n_words = dg_n_words(packed->layout, from->size), n_whole = 0;
     int64_t total = 0;
     DG_OMP(omp for schedule(static))
@@ -255,9 +273,19 @@ static void prepare_whole(struct side *side, struct neighbour *x, const struct d
     }
     side->has_whole = n_whole > 0;
     side->has_floats = n_whole < panel;
-    side->whole = (struct dg_inputs){n_words, x->words, NULL, NULL};
-    if (!n_whole || (double)total >= (double)list_density * (double)(panel * n_words))
+    side->whole = (struct dg_inputs){n_words, x->words, NULL, NULL, NULL};
+    if (!n_whole)
         return;
+    if ((double)total >= (double)fixed->list_density * (double)(panel * n_words)) {
+        if (!fixed->reads_nibbles || from->n_copies > 1)
+            return;
+        uint8_t *nibbles = (uint8_t *)x->places; /* lists are not made then */
+        DG_OMP(omp for schedule(static))
+        for (ptrdiff_t r = 0; r < panel; r++)
+            dg_word_nibbles(x->words + r * n_words, n_words, nibbles + r * (n_words / 2));
+        side->whole.nibbles = nibbles;
+        return;
+    }
     DG_OMP(omp for schedule(static))
     for (ptrdiff_t r = 0; r < panel; r++)
         x->n_places[r] =
@@ -337,13 +365,12 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
                                chain->layers[from].size);
         }
 
-        ptrdiff_t tiles = (panel + ROW_TILE - 1) / ROW_TILE;
         DG_OMP(omp for schedule(dynamic, 1))
-        for (ptrdiff_t task = 0; task < tiles * plan.n_blocks; task++) {
-            ptrdiff_t offset = task / plan.n_blocks * ROW_TILE;
+        for (ptrdiff_t task = 0; task < tasks_of(&plan, panel); task++) {
+            ptrdiff_t offset = task / plan.n_blocks * plan.tile;
             char *mine = plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes;
             run_task(backend, chain, l, context, stream, out, &plan, sides, first_row, offset,
-                     dg_min(ROW_TILE, panel - offset), task % plan.n_blocks, partial, mine);
+                     dg_min(plan.tile, panel - offset), task % plan.n_blocks, partial, mine);
         }
         if (partial) {
             DG_OMP(omp for schedule(static))

@@ -15,6 +15,9 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
 /* Rows taken together: as many as make the inputs of a panel about 2^18 numbers. */
 ptrdiff_t dg_panel_rows(const struct chain *chain, int l);
 
+/* Independent tasks that a panel of a pass over so many rows is cut into. */
+ptrdiff_t dg_conditional_tasks(const struct chain *chain, int l, ptrdiff_t n_rows, int n_threads);
+
 size_t dg_conditional_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads);
 
 /* Sweeps: every free layer once, odd layers first, then even ones. `free_layers[l]` is 0 for a

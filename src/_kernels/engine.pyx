@@ -40,6 +40,7 @@ cdef extern from "chain.h":
         const dg_packed **packed
     struct rows:
         int storage
+        float unit
         Py_ssize_t n_rows
         Py_ssize_t stride
         const void *data
@@ -97,6 +98,8 @@ cdef extern from "conditional.h":
                         const dg_stream *stream, dg_outputs *out, double *log_normalizer,
                         Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
     Py_ssize_t dg_panel_rows(const chain *c, int l) noexcept nogil
+    Py_ssize_t dg_conditional_tasks(const chain *c, int l, Py_ssize_t n_rows,
+                                    int n_threads) noexcept nogil
     size_t dg_conditional_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
     void dg_gibbs(const chain *c, const uint8_t *free_layers, rows *states,
                   const context *contexts, const dg_stream *stream, Py_ssize_t n_sweeps,
@@ -115,6 +118,9 @@ cdef extern from "mean_field.h":
                        Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
     size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
 
+cdef extern from "byte_sums.h":
+    void dg_to_bytes(const float *values, Py_ssize_t n, float per_unit, uint8_t *out) noexcept nogil
+
 cdef extern from "phases.h":
     struct dg_phase:
         rows lower
@@ -129,6 +135,8 @@ cdef extern from "phases.h":
                           dg_repack *repack, void *scratch, int n_threads) noexcept nogil
     size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_lower,
                            Py_ssize_t n_upper, int n_threads) noexcept nogil
+    Py_ssize_t dg_update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper,
+                               int n_threads) noexcept nogil
     void dg_layer_sums(const rows *x, Py_ssize_t size, const double **factor, double *total,
                        double *square, double **weighted, int n_threads) noexcept nogil
     void dg_row_dot(const rows *x, Py_ssize_t size, const float *offset, double *out,
@@ -215,7 +223,8 @@ cdef const double *doubles_of(object array) except? NULL:
 
 
 cdef int fill_rows(rows *out, object x) except -1:
-    """Rows of uint8 or float32 (C-contiguous), or a CSR triple (data, indices, indptr)."""
+    """Rows of uint8 or float32 (C-contiguous), a CSR triple (data, indices, indptr), or a pair of
+    uint8 rows and what a 1 of them stands for."""
     cdef const uint8_t[:, ::1] as_bytes
     cdef const float[:, ::1] as_floats
     cdef const float[::1] values
@@ -224,6 +233,9 @@ cdef int fill_rows(rows *out, object x) except -1:
     memset(out, 0, sizeof(rows))
     if x is None:
         return 0
+    out.unit = 1.0
+    if isinstance(x, tuple) and len(x) == 2:
+        x, out.unit = x
     if isinstance(x, tuple):
         values, indices, indptr = x
         out.storage = DG_SPARSE
@@ -427,6 +439,11 @@ def panel_rows(Chain model, int l):
     return dg_panel_rows(&model.c, l)
 
 
+def conditional_tasks(Chain model, int l, Py_ssize_t n_rows, int n_threads):
+    """Independent tasks of a pass over layer l."""
+    return dg_conditional_tasks(&model.c, l, n_rows, n_threads)
+
+
 def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
           uint64_t key, uint64_t step, uint32_t purpose, int64_t first_row,
           Py_ssize_t n_sweeps, Py_ssize_t n_rows, Workspace workspace, int n_threads):
@@ -532,6 +549,20 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
                                      gradient_out, weights_out, velocity_out, average_out, follow,
                                      scratch, n_threads)
     return bool(overflow)
+
+
+def update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper, int n_threads):
+    """Independent tasks of an update of this shape."""
+    return dg_update_tasks(n_lower, n_upper, n_threads)
+
+
+def to_bytes(values, float per_unit, out):
+    """out = values by unit, to the nearest whole number: OUT, uint8 of the shape of values."""
+    cdef const float *from_values = floats_of(values)
+    cdef uint8_t *to = <uint8_t *> bytes_of(out)
+    cdef Py_ssize_t n = out.size
+    with nogil:
+        dg_to_bytes(from_values, n, per_unit, to)
 
 
 def weight_sums(lower, upper, out, Workspace workspace, int n_threads):

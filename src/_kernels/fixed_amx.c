@@ -55,25 +55,29 @@ static void configure(ptrdiff_t height)
     _tile_loadconfig(&config);
 }
 
-/* acc = 256 high + low for the rows and columns of one tile */
-static void combine(const int32_t *high, const int32_t *low, ptrdiff_t height, int32_t *acc)
+/* acc = 256 high + low for the rows and columns of one tile; high: NULL where there is none */
+DG_INLINE void combine(const int32_t *high, const int32_t *low, ptrdiff_t height, int32_t *acc)
 {
     for (ptrdiff_t r = 0; r < height; r++)
-        for (int c = 0; c < COLUMNS; c++)
-            acc[r * DG_TILE + c] =
-                (int32_t)(((uint32_t)high[r * COLUMNS + c] << 8) + (uint32_t)low[r * COLUMNS + c]);
+        for (int c = 0; c < COLUMNS; c++) {
+            uint32_t sum = (uint32_t)low[r * COLUMNS + c];
+            if (high)
+                sum += (uint32_t)high[r * COLUMNS + c] << 8;
+            acc[r * DG_TILE + c] = (int32_t)sum;
+        }
 }
 
 /* Sums of `height` rows from words[0] on and, where there are two, as many from words[1] on, for
  * the columns of one tile. */
-static inline __attribute__((always_inline)) void block(const uint32_t *const words[2],
-                                                        ptrdiff_t n_words, ptrdiff_t height,
-                                                        const uint32_t *numbers,
-                                                        int32_t *const acc[2], const int two)
+DG_INLINE void block(const uint32_t *const words[2], ptrdiff_t n_words, ptrdiff_t height,
+                     const uint32_t *numbers, int32_t *const acc[2], const int two,
+                     const int planes)
 {
     int32_t high[ROWS * COLUMNS] __attribute__((aligned(64)));
     int32_t low[ROWS * COLUMNS] __attribute__((aligned(64)));
-    ptrdiff_t row_bytes = n_words * 4, number_bytes = DG_TILE * 4, plane = n_words * DG_TILE;
+    const ptrdiff_t row_bytes = n_words * 4, number_bytes = DG_TILE * 4;
+    const ptrdiff_t plane = (planes - 1) * n_words * DG_TILE;
+    const int32_t *highs = planes > 1 ? high : NULL;
     _tile_zero(HIGH_0);
     _tile_zero(LOW_0);
     if (two) {
@@ -81,35 +85,37 @@ static inline __attribute__((always_inline)) void block(const uint32_t *const wo
         _tile_zero(LOW_1);
     }
     for (ptrdiff_t w = 0; w < n_words; w += DG_WORDS) {
-        _tile_loadd(NUMBERS_HIGH, numbers + w * DG_TILE, number_bytes);
         _tile_loadd(NUMBERS_LOW, numbers + plane + w * DG_TILE, number_bytes);
         _tile_loadd(STATES_0, words[0] + w, row_bytes);
-        _tile_dpbusd(HIGH_0, STATES_0, NUMBERS_HIGH);
         _tile_dpbuud(LOW_0, STATES_0, NUMBERS_LOW);
         if (two) {
             _tile_loadd(STATES_1, words[1] + w, row_bytes);
-            _tile_dpbusd(HIGH_1, STATES_1, NUMBERS_HIGH);
             _tile_dpbuud(LOW_1, STATES_1, NUMBERS_LOW);
         }
+        if (planes > 1) {
+            _tile_loadd(NUMBERS_HIGH, numbers + w * DG_TILE, number_bytes);
+            _tile_dpbusd(HIGH_0, STATES_0, NUMBERS_HIGH);
+            if (two)
+                _tile_dpbusd(HIGH_1, STATES_1, NUMBERS_HIGH);
+        }
     }
-    _tile_stored(HIGH_0, high, LINE);
     _tile_stored(LOW_0, low, LINE);
-    combine(high, low, height, acc[0]);
+    if (planes > 1)
+        _tile_stored(HIGH_0, high, LINE);
+    combine(highs, low, height, acc[0]);
     if (two) {
-        _tile_stored(HIGH_1, high, LINE);
         _tile_stored(LOW_1, low, LINE);
-        combine(high, low, height, acc[1]);
+        if (planes > 1)
+            _tile_stored(HIGH_1, high, LINE);
+        combine(highs, low, height, acc[1]);
     }
 }
 
 /* The last tile of rows begins so that it ends with them: some are summed twice, to the same. */
-static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
-                    const uint32_t *tile, int32_t *acc)
+DG_INLINE void product_of(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
+                          const uint32_t *tile, const int planes, int32_t *acc)
 {
     ptrdiff_t n_words = inputs->n_words, height = dg_min(ROWS, n_rows);
-    if (!n_rows)
-        return;
-    configure(height);
     for (ptrdiff_t r = 0; r < n_rows; r += 2 * ROWS)
         for (int c = 0; c < DG_TILE; c += COLUMNS) {
             ptrdiff_t row[2] = {dg_min(r, n_rows - height), dg_min(r + ROWS, n_rows - height)};
@@ -120,12 +126,24 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
                 sums[i] = acc + row[i] * DG_TILE + c;
             }
             if (row[1] > row[0])
-                block(words, n_words, height, tile + c, sums, 1);
+                block(words, n_words, height, tile + c, sums, 1, planes);
             else
-                block(words, n_words, height, tile + c, sums, 0);
+                block(words, n_words, height, tile + c, sums, 0, planes);
         }
+}
+
+static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
+                    int n_planes, const uint32_t *tile, int32_t *acc)
+{
+    if (!n_rows)
+        return;
+    configure(dg_min(ROWS, n_rows));
+    if (n_planes == DG_PLANES)
+        product_of(inputs, first, n_rows, tile, DG_PLANES, acc);
+    else
+        product_of(inputs, first, n_rows, tile, 1, acc);
     _tile_release(); /* a thread that holds tiles is slower to switch */
 }
 
-const struct dg_fixed dg_fixed_amx = {DG_QUADS, 0.0f, pack, product};
+const struct dg_fixed dg_fixed_amx = {DG_QUADS, 0.0f, 0, pack, product};
 #endif

@@ -19,8 +19,9 @@ static inline void add_word(int32_t *acc, uint32_t states, const uint32_t *numbe
 }
 
 static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
-                    const uint32_t *tile, int32_t *acc)
+                    int n_planes, const uint32_t *tile, int32_t *acc)
 {
+    (void)n_planes; /* pairs have no planes */
     memset(acc, 0, (size_t)(n_rows * DG_TILE) * sizeof *acc);
     for (ptrdiff_t r = 0; r < n_rows; r++) {
         const uint32_t *words = inputs->words + (first + r) * inputs->n_words;
@@ -33,4 +34,4 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
     }
 }
 
-const struct dg_fixed dg_fixed_generic = {DG_PAIRS, 0.70f, pack, product};
+const struct dg_fixed dg_fixed_generic = {DG_PAIRS, 0.70f, 0, pack, product};

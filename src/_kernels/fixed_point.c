@@ -32,7 +32,7 @@ float dg_scale(float largest)
 }
 
 DG_CLONES
-static float largest_of(const float *weights, ptrdiff_t n)
+float dg_largest_of(const float *weights, ptrdiff_t n)
 {
     int32_t most = 0; /* magnitudes compare as their bits do */
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -48,7 +48,7 @@ float dg_largest(const float *weights, ptrdiff_t n, int n_threads)
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
            reduction(max : most))
     for (ptrdiff_t i = 0; i < n; i += PIECE) {
-        float one = largest_of(weights + i, dg_min(PIECE, n - i));
+        float one = dg_largest_of(weights + i, dg_min(PIECE, n - i));
         most = one > most ? one : most;
     }
     return most;
@@ -120,14 +120,15 @@ static void pack_block(const struct dg_fixed *fixed, const float *lines, ptrdiff
     fixed->pack(lines, stride, inverse, plane, words);
 }
 
-/* Inputs first .. first + DG_BLOCK - 1 of all tiles of the upper layer. */
+/* Inputs first .. first + DG_BLOCK - 1 of tiles from .. to - 1 of the upper layer. */
 static void pack_up(const struct dg_packed *packed, const struct layer *lower,
-                    const struct layer *upper, const float *weights, ptrdiff_t first)
+                    const struct layer *upper, const float *weights, ptrdiff_t first,
+                    ptrdiff_t from, ptrdiff_t to)
 {
     const struct dg_fixed *fixed = dg_backend()->fixed;
     ptrdiff_t plane = dg_n_words(packed->layout, lower->size) * DG_TILE;
     ptrdiff_t n_inputs = dg_min(DG_BLOCK, lower->size - first);
-    for (ptrdiff_t t = 0; t < dg_n_tiles(upper); t++) {
+    for (ptrdiff_t t = from; t < to; t++) {
         ptrdiff_t column, width;
         tile_columns(upper, t, &column, &width);
         pack_block(fixed, weights + first * upper->size + column, upper->size,
@@ -136,15 +137,17 @@ static void pack_up(const struct dg_packed *packed, const struct layer *lower,
     }
 }
 
-/* Tile t of the lower layer, all inputs: the matrix is read block by block, and turned. */
+/* Tile t of the lower layer, inputs from .. to - 1, multiples of DG_BLOCK: the matrix is read
+ * block by block, and turned. */
 static void pack_down(const struct dg_packed *packed, const struct layer *lower,
-                      const struct layer *upper, const float *weights, ptrdiff_t t)
+                      const struct layer *upper, const float *weights, ptrdiff_t t,
+                      ptrdiff_t from, ptrdiff_t to)
 {
     const struct dg_backend *backend = dg_backend();
     float turned[DG_BLOCK * DG_TILE];
     ptrdiff_t plane = dg_n_words(packed->layout, upper->size) * DG_TILE, row, height;
     tile_columns(lower, t, &row, &height);
-    for (ptrdiff_t k = 0; k < padded_inputs(packed->layout, upper->size); k += DG_BLOCK) {
+    for (ptrdiff_t k = from; k < to; k += DG_BLOCK) {
         ptrdiff_t n_inputs = dg_min(DG_BLOCK, upper->size - k);
         n_inputs = height > 0 && n_inputs > 0 ? n_inputs : 0;
         if (n_inputs)
@@ -166,16 +169,19 @@ void dg_pack(struct dg_packed *packed, const struct layer *lower, const struct l
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))
     for (ptrdiff_t task = 0; task < n_up + dg_n_tiles(lower); task++)
         if (task < n_up)
-            pack_up(packed, lower, upper, weights, task * DG_BLOCK);
+            pack_up(packed, lower, upper, weights, task * DG_BLOCK, 0, dg_n_tiles(upper));
         else
-            pack_down(packed, lower, upper, weights, task - n_up);
+            pack_down(packed, lower, upper, weights, task - n_up, 0,
+                      padded_inputs(packed->layout, upper->size));
 }
 
-void dg_pack_rows(const struct dg_packed *packed, const struct layer *lower,
-                  const struct layer *upper, const float *weights, ptrdiff_t first)
+void dg_pack_piece(const struct dg_packed *packed, const struct layer *lower,
+                   const struct layer *upper, const float *weights, ptrdiff_t row,
+                   ptrdiff_t first, ptrdiff_t n_columns)
 {
-    pack_up(packed, lower, upper, weights, first);
-    pack_down(packed, lower, upper, weights, first / DG_TILE);
+    ptrdiff_t end = first + dg_round_up(n_columns, DG_TILE);
+    pack_up(packed, lower, upper, weights, row, first / DG_TILE, end / DG_TILE);
+    pack_down(packed, lower, upper, weights, row / DG_TILE, first, end);
 }
 
 /* --- inputs -------------------------------------------------------------------------------- */
@@ -244,6 +250,16 @@ ptrdiff_t dg_row_words(int layout, const struct rows *x, ptrdiff_t row, ptrdiff_
             memcpy(words, bytes, (size_t)size);
     }
     return count_words(words, n_words);
+}
+
+DG_CLONES
+void dg_word_nibbles(const uint32_t *words, ptrdiff_t n_words, uint8_t *nibbles)
+{
+    for (ptrdiff_t g = 0; g < n_words / 2; g++) {
+        uint32_t first = words[2 * g], second = words[2 * g + 1];
+        nibbles[g] = (uint8_t)((first & 1) | (first >> 15 & 2) | (second & 1) << 2 |
+                               (second >> 16 & 1) << 3);
+    }
 }
 
 ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, int32_t *index)

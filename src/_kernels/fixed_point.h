@@ -28,6 +28,8 @@
 #define DG_MOST_STATES 65535
 
 enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1, DG_SIGNED_QUADS = 2 };
+#define DG_PLANES 2 /* of the numbers of a weight matrix */
+#define DG_SHIFT_LOW 0x80808080u /* XOR: four bytes less by 128, as signed ones */
 
 /* Words of a row of inputs are rounded up to so many, zero beyond the inputs. */
 #define DG_WORDS 16
@@ -48,6 +50,8 @@ struct dg_inputs {
     const uint32_t *words;   /* (n_rows, n_words) */
     const int32_t *index;    /* (n_rows, n_words): places of the words that are not zero; NULL: dense */
     const int32_t *length;   /* (n_rows,) */
+    const uint8_t *nibbles;  /* (n_rows, n_words / 2): PAIRS of states 0 and 1, four to a number;
+                              * NULL where they are not asked for */
 };
 
 /* Weights are packed in blocks of so many inputs by DG_TILE columns. */
@@ -58,13 +62,15 @@ struct dg_fixed {
     int layout;
     /* Up to this share of words that are not zero lists are faster; 0: lists are never read. */
     float list_density;
+    int reads_nibbles;
     /* words of DG_BLOCK inputs of a tile from their lines of DG_TILE weights, `stride` apart; the
      * low plane of QUADS lies `plane` words behind */
     void (*pack)(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,
                  uint32_t *words);
-    /* acc[r, c] = sum_w inputs[first + r, w] . tile[w, c] for DG_TILE columns, exactly */
+    /* acc[r, c] = sum_w inputs[first + r, w] . tile[w, c] for DG_TILE columns, exactly. One plane
+     * of QUADS is the low one: numbers are bytes. */
     void (*product)(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
-                    const uint32_t *tile, int32_t *acc);
+                    int n_planes, const uint32_t *tile, int32_t *acc);
 };
 
 extern const struct dg_fixed dg_fixed_generic;
@@ -103,21 +109,24 @@ size_t dg_packed_bytes(const struct layer *lower, const struct layer *upper);
  * of the weights alone. */
 float dg_scale(float largest);
 float dg_largest(const float *weights, ptrdiff_t n, int n_threads);
+float dg_largest_of(const float *weights, ptrdiff_t n); /* of a piece, by the thread that calls */
 
 /* Pack the whole matrix for the instruction set in use. */
 void dg_pack(struct dg_packed *packed, const struct layer *lower,
              const struct layer *upper, const float *weights, int n_threads);
 
-/* Whether dg_pack_rows() may follow each step of an update: lower units lie in whole tiles. */
-static inline int dg_packs_by_rows(const struct layer *lower)
+/* Whether dg_pack_piece() may follow each step of an update: units lie in whole tiles. */
+static inline int dg_packs_by_pieces(const struct layer *lower, const struct layer *upper)
 {
-    return dg_block_width(lower) == DG_TILE;
+    return dg_block_width(lower) == DG_TILE && dg_block_width(upper) == DG_TILE;
 }
 
-/* Pack again, at the same scale, what the weights of lower units first .. first + DG_BLOCK - 1
- * decide; `first` is a multiple of it. */
-void dg_pack_rows(const struct dg_packed *packed, const struct layer *lower,
-                  const struct layer *upper, const float *weights, ptrdiff_t first);
+/* Pack again, at the same scale, what the weights of DG_TILE lower units from `row` on and of
+ * `n_columns` upper ones from `first` on decide; `row` and `first` are multiples of DG_TILE, and
+ * n_columns is too, or reaches the end. */
+void dg_pack_piece(const struct dg_packed *packed, const struct layer *lower,
+                   const struct layer *upper, const float *weights, ptrdiff_t row,
+                   ptrdiff_t first, ptrdiff_t n_columns);
 
 /* Round the weights to what their packed form stands for; returns how many changed. */
 int64_t dg_round_weights(float *weights, ptrdiff_t n, int n_threads);
@@ -126,6 +135,9 @@ int64_t dg_round_weights(float *weights, ptrdiff_t n, int n_threads);
  * no whole number up to `most`. */
 ptrdiff_t dg_row_words(int layout, const struct rows *x, ptrdiff_t row, ptrdiff_t size, int most,
                        uint32_t *words);
+
+/* Four states to a number, bit i for the i-th: of PAIRS of states 0 and 1. */
+void dg_word_nibbles(const uint32_t *words, ptrdiff_t n_words, uint8_t *nibbles);
 
 /* Places of the words that are not zero; returns how many. */
 ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, int32_t *index);

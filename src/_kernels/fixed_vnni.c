@@ -6,7 +6,8 @@
  *     sum x q = 256 sum x high + sum x (low - 128) + 128 sum x
  *
  * The last sum belongs to the row alone. Sums wrap around in int32 and the whole fits into it, so
- * it does not matter whether a part does. */
+ * it does not matter whether a part does. Numbers of one plane have no high bytes: `planes` is a
+ * constant of the caller wherever it stands below. */
 #if defined(DG_EMULATE) || (defined(__x86_64__) && !defined(DG_NO_VNNI))
 #ifdef DG_EMULATE /* by tests/emulation, on any machine */
 #include "intrinsics.h"
@@ -27,7 +28,7 @@ static void pack(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t 
 {
     dg_pack_quads(lines, stride, inverse, plane, words);
     for (int w = 0; w < DG_BLOCK / 4 * DG_TILE; w++)
-        words[plane + w] ^= 0x80808080u; /* each byte less by 128, as a signed one */
+        words[plane + w] ^= DG_SHIFT_LOW;
 }
 
 /* Sums keep the type of their lanes: as __m512i GCC 12 copies each of them at each step. */
@@ -60,29 +61,31 @@ static void start(const uint32_t *words, ptrdiff_t n_words, int32_t *acc)
         _mm512_storeu_si512(acc + v * LANES, shift);
 }
 
-static inline void meet(uint32_t states, const uint32_t *numbers, ptrdiff_t plane,
-                        sums_vec high[VECTORS], sums_vec low[VECTORS])
+DG_INLINE void meet(uint32_t states, const uint32_t *numbers, ptrdiff_t plane, const int planes,
+                    sums_vec high[VECTORS], sums_vec low[VECTORS])
 {
     __m512i x = _mm512_set1_epi32((int)states);
     for (int v = 0; v < VECTORS; v++) {
-        high[v] = (sums_vec)_mm512_dpbusd_epi32((__m512i)high[v], x, load(numbers + v * LANES));
+        if (planes > 1)
+            high[v] = (sums_vec)_mm512_dpbusd_epi32((__m512i)high[v], x, load(numbers + v * LANES));
         low[v] = (sums_vec)_mm512_dpbusd_epi32((__m512i)low[v], x,
                                                load(numbers + plane + v * LANES));
     }
 }
 
 /* One row over the words that it has, in two turns: eight independent sums. */
-static void along_list(const uint32_t *words, const int32_t *index, ptrdiff_t n,
-                       const uint32_t *tile, ptrdiff_t plane, int32_t *acc)
+DG_INLINE void along_list(const uint32_t *words, const int32_t *index, ptrdiff_t n,
+                          const uint32_t *tile, ptrdiff_t plane, const int planes, int32_t *acc)
 {
     sums_vec high[2][VECTORS] = {{{0}}}, low[2][VECTORS] = {{{0}}};
     ptrdiff_t e = 0;
     for (; e + 2 <= n; e += 2)
         for (int turn = 0; turn < 2; turn++)
             meet(words[index[e + turn]], tile + (ptrdiff_t)index[e + turn] * DG_TILE, plane,
-                 high[turn], low[turn]);
+                 planes, high[turn], low[turn]);
     if (e < n)
-        meet(words[index[e]], tile + (ptrdiff_t)index[e] * DG_TILE, plane, high[0], low[0]);
+        meet(words[index[e]], tile + (ptrdiff_t)index[e] * DG_TILE, plane, planes, high[0],
+             low[0]);
     for (int v = 0; v < VECTORS; v++)
         add_to(acc + v * LANES,
                (sums_vec)_mm512_add_epi32((__m512i)high[0][v], (__m512i)high[1][v]),
@@ -90,10 +93,9 @@ static void along_list(const uint32_t *words, const int32_t *index, ptrdiff_t n,
 }
 
 /* acc[r, :] += words[r, :] . tile; n_rows is a constant of the caller */
-static inline __attribute__((always_inline)) void micro(const uint32_t *words, ptrdiff_t stride,
-                                                        ptrdiff_t n_words, const uint32_t *tile,
-                                                        ptrdiff_t plane, int32_t *acc,
-                                                        const int n_rows)
+DG_INLINE void micro(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words,
+                     const uint32_t *tile, ptrdiff_t plane, const int planes, int32_t *acc,
+                     const int n_rows)
 {
     sums_vec high[MICRO_ROWS][VECTORS], low[MICRO_ROWS][VECTORS];
     for (int r = 0; r < n_rows; r++)
@@ -101,41 +103,50 @@ static inline __attribute__((always_inline)) void micro(const uint32_t *words, p
             high[r][v] = low[r][v] = (sums_vec){0};
     for (ptrdiff_t w = 0; w < n_words; w++)
         for (int r = 0; r < n_rows; r++)
-            meet(words[r * stride + w], tile + w * DG_TILE, plane, high[r], low[r]);
+            meet(words[r * stride + w], tile + w * DG_TILE, plane, planes, high[r], low[r]);
     for (int r = 0; r < n_rows; r++)
         for (int v = 0; v < VECTORS; v++)
             add_to(acc + r * DG_TILE + v * LANES, high[r][v], low[r][v]);
 }
 
-static void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows, const uint32_t *tile,
-                  ptrdiff_t plane, int32_t *acc)
+DG_INLINE void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows,
+                     const uint32_t *tile, ptrdiff_t plane, const int planes, int32_t *acc)
 {
     for (ptrdiff_t w = 0; w < stride; w += STRIP) {
         ptrdiff_t n = dg_min(STRIP, stride - w), r = 0;
         for (; r + MICRO_ROWS <= n_rows; r += MICRO_ROWS)
-            micro(words + r * stride + w, stride, n, tile + w * DG_TILE, plane, acc + r * DG_TILE,
-                  MICRO_ROWS);
+            micro(words + r * stride + w, stride, n, tile + w * DG_TILE, plane, planes,
+                  acc + r * DG_TILE, MICRO_ROWS);
         for (; r < n_rows; r++)
-            micro(words + r * stride + w, stride, n, tile + w * DG_TILE, plane, acc + r * DG_TILE,
-                  1);
+            micro(words + r * stride + w, stride, n, tile + w * DG_TILE, plane, planes,
+                  acc + r * DG_TILE, 1);
     }
 }
 
-static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
-                    const uint32_t *tile, int32_t *acc)
+DG_INLINE void product_of(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
+                          const uint32_t *tile, const int planes, int32_t *acc)
 {
-    ptrdiff_t n_words = inputs->n_words, plane = n_words * DG_TILE;
+    ptrdiff_t n_words = inputs->n_words, plane = (planes - 1) * n_words * DG_TILE;
     const uint32_t *words = inputs->words + first * n_words;
     for (ptrdiff_t r = 0; r < n_rows; r++)
         start(words + r * n_words, n_words, acc + r * DG_TILE);
     if (!inputs->index) {
-        dense(words, n_words, n_rows, tile, plane, acc);
+        dense(words, n_words, n_rows, tile, plane, planes, acc);
         return;
     }
     for (ptrdiff_t r = 0; r < n_rows; r++)
         along_list(words + r * n_words, inputs->index + (first + r) * n_words,
-                   inputs->length[first + r], tile, plane, acc + r * DG_TILE);
+                   inputs->length[first + r], tile, plane, planes, acc + r * DG_TILE);
 }
 
-const struct dg_fixed dg_fixed_vnni = {DG_SIGNED_QUADS, 0.70f, pack, product};
+static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
+                    int n_planes, const uint32_t *tile, int32_t *acc)
+{
+    if (n_planes == DG_PLANES)
+        product_of(inputs, first, n_rows, tile, DG_PLANES, acc);
+    else
+        product_of(inputs, first, n_rows, tile, 1, acc);
+}
+
+const struct dg_fixed dg_fixed_vnni = {DG_SIGNED_QUADS, 0.70f, 0, pack, product};
 #endif

@@ -37,7 +37,7 @@ static void make_tile(struct tile *tile, struct dg_arena *arena, const struct ch
             tile->contexts[l].bias_rows = tile->bias_rows[l];
         if (contexts && contexts[l].held)
             tile->contexts[l].held = tile->held[l];
-        tile->states[l] = (struct rows){DG_FLOATS, (ptrdiff_t)rows, (ptrdiff_t)size,
+        tile->states[l] = (struct rows){DG_FLOATS, 1.0f, (ptrdiff_t)rows, (ptrdiff_t)size,
                                         tile->mean[l], NULL, NULL};
     }
     tile->fresh = dg_take(arena, rows * widest * sizeof(float));

@@ -22,6 +22,10 @@
 static inline int omp_get_thread_num(void) { return 0; }
 #endif
 
+/* Work is cut into at least so many tasks for each thread, where its size allows it, so that none
+ * waits long for the last one. No bit depends on it. */
+#define DG_TASKS 3
+
 /* Scratch memory comes from the caller, is cut here, and is never allocated in a kernel. */
 struct dg_arena {
     char *next;

@@ -2,11 +2,15 @@
 
 #include <string.h>
 
+#include "byte_sums.h"
 #include "parallel.h"
 #include "units.h"
 
-#define CHUNK 1024 /* rows packed and transposed at a time: what all tiles read stays in caches */
+/* Rows packed and transposed at a time: what all tiles read stays in caches, and sums of bytes
+ * stay far below 2^31. */
+#define CHUNK 1024
 
+/* A state, or the steps of a mean: its unit comes at the end. */
 static float value_at(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
 {
     if (x->storage == DG_BYTES)
@@ -47,11 +51,15 @@ static void pack_upper(const struct rows *y, ptrdiff_t n_upper, ptrdiff_t row, p
     }
 }
 
-/* DG_TILE columns of the n rows of a chunk, turned into the rows of an operand. */
+/* DG_TILE columns of the n rows of a chunk, turned into the rows of an operand, or into inputs
+ * (byte_sums.h) where both layers are bytes. */
 struct transposed {
-    int32_t length[DG_TILE / DG_GROUP];
-    int32_t *index; /* (DG_TILE, n) */
-    float *value;   /* (DG_TILE, n): entries of the lists; or (n, DG_TILE): all values */
+    int32_t length[DG_TILE]; /* of groups; of the lists of inputs */
+    int32_t *index;          /* (DG_TILE, n): of the lists; or places of inputs */
+    union {
+        float *value;    /* (DG_TILE, n): entries of the lists; or (n, DG_TILE): all values */
+        uint32_t *words; /* of inputs */
+    };
 };
 
 /* How many of these values are not zero. */
@@ -128,40 +136,61 @@ static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdif
     return operand;
 }
 
-/* What a thread needs for one task: DG_TILE lower units of both phases, and the sums of a tile. */
+/* What a thread needs for one task: DG_TILE lower units by the upper ones of a slice. */
 struct task_scratch {
-    struct transposed lower[2];
-    float *acc[2]; /* (DG_TILE, DG_TILE) */
+    struct transposed lower;
+    union {        /* (DG_TILE, DG_TILE) */
+        int32_t *sums;
+        float *floats;
+    };
+    float *acc[2]; /* (DG_TILE, columns of a slice): sums over rows of each phase */
 };
 
-static void take_scratch(struct task_scratch *task, struct dg_arena *arena,
-                         const ptrdiff_t n_rows[2])
-{
-    for (int side = 0; side < 2; side++) {
-        size_t values = (size_t)dg_min(n_rows[side], CHUNK) * DG_TILE;
-        task->lower[side].index = dg_take(arena, values * sizeof(int32_t));
-        task->lower[side].value = dg_take(arena, values * sizeof(float));
-        task->acc[side] = dg_take(arena, DG_TILE * DG_TILE * sizeof(float));
-    }
-}
+/* How the states of a phase are summed: docs/kernels.md, "The update". */
+enum way { FLOATS, WORDS, LINES };
 
-/* A tile's lines lie far apart, which hardware does not foresee: ask for them while its sums are
- * made. */
-static inline void fetch(const float *array, ptrdiff_t at)
+static enum way way_of(const struct dg_phase *phase, ptrdiff_t n_lower)
 {
-    if (array) {
-        __builtin_prefetch(array + at, 1);
-        __builtin_prefetch(array + at + 16, 1);
-    }
+    if (!dg_are_bytes(&phase->lower, &phase->upper))
+        return FLOATS;
+    return dg_sums_along_lists(dg_backend()->fixed, &phase->lower, n_lower) ? LINES : WORDS;
 }
 
 struct update_plan {
-    ptrdiff_t longest; /* rows of the longer phase */
-    float *packed[2];
-    float *sums[2]; /* all tiles, where they wait for another chunk; else NULL */
+    ptrdiff_t longest;       /* rows of the longer phase */
+    ptrdiff_t slice;         /* upper units of a task */
+    ptrdiff_t n_tasks;
+    void *upper[2];          /* tiles of all upper units: floats, or words of numbers */
+    float *sums[2];          /* of all weights, where they wait for another chunk; else NULL */
     char *thread_base;
     size_t thread_bytes;
 };
+
+/* Lines of a tile of n rows, as floats or as words. */
+static size_t tile_lines(ptrdiff_t n)
+{
+    ptrdiff_t words = dg_n_words(DG_PAIRS, n); /* QUADS have half of them */
+    return (size_t)(n > words ? n : words);
+}
+
+static void take_scratch(struct task_scratch *task, struct dg_arena *arena, ptrdiff_t longest,
+                         ptrdiff_t slice)
+{
+    size_t values = tile_lines(dg_min(longest, CHUNK)) * DG_TILE;
+    task->lower.index = dg_take(arena, values * sizeof(int32_t));
+    task->lower.value = dg_take(arena, values * sizeof(float));
+    task->sums = dg_take(arena, DG_TILE * DG_TILE * sizeof(int32_t));
+    for (int side = 0; side < 2; side++)
+        task->acc[side] = dg_take(arena, (size_t)(DG_TILE * slice) * sizeof(float));
+}
+
+/* Upper units of a task: all, or fewer where lower units alone make too few tasks. */
+static ptrdiff_t slice_width(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads)
+{
+    ptrdiff_t wanted = DG_TASKS * n_threads, n = (n_lower + DG_TILE - 1) / DG_TILE;
+    ptrdiff_t n_slices = n > 0 ? (wanted + n - 1) / n : 1;
+    return dg_round_up((n_upper + n_slices - 1) / n_slices, DG_TILE);
+}
 
 static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
                              const ptrdiff_t n_rows[2], ptrdiff_t n_lower, ptrdiff_t n_upper,
@@ -170,16 +199,19 @@ static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
     size_t padded = (size_t)dg_round_up(n_upper, DG_TILE);
     size_t n_sums = (size_t)dg_round_up(n_lower, DG_TILE) * padded;
     plan->longest = n_rows[0] > n_rows[1] ? n_rows[0] : n_rows[1];
+    plan->slice = slice_width(n_lower, n_upper, n_threads);
+    plan->n_tasks = (n_lower + DG_TILE - 1) / DG_TILE *
+                    (plan->slice ? (n_upper + plan->slice - 1) / plan->slice : 0);
     for (int side = 0; side < 2; side++) {
-        size_t rows = (size_t)dg_min(n_rows[side], CHUNK);
-        plan->packed[side] = dg_take(arena, rows * padded * sizeof(float));
+        size_t lines = tile_lines(dg_min(n_rows[side], CHUNK));
+        plan->upper[side] = dg_take(arena, lines * padded * sizeof(float));
         plan->sums[side] = NULL;
         if (plan->longest > CHUNK && n_rows[side])
             plan->sums[side] = dg_take(arena, n_sums * sizeof(float));
     }
     struct dg_arena one = {NULL, 0};
     struct task_scratch task;
-    take_scratch(&task, &one, n_rows);
+    take_scratch(&task, &one, plan->longest, plan->slice);
     plan->thread_bytes = one.used;
     plan->thread_base = dg_take(arena, one.used * (size_t)n_threads);
 }
@@ -194,6 +226,95 @@ size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_l
     return arena.used + 64;
 }
 
+ptrdiff_t dg_update_tasks(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads)
+{
+    struct update_plan plan;
+    struct dg_arena arena = {NULL, 0};
+    const ptrdiff_t n_rows[2] = {1, 1};
+    make_update_plan(&plan, &arena, n_rows, n_lower, n_upper, n_threads);
+    return plan.n_tasks;
+}
+
+/* Tiles of the upper states of n rows of one phase. Called by a team. */
+static void prepare_upper(const struct dg_phase *phase, enum way way, ptrdiff_t n_upper,
+                          ptrdiff_t first, ptrdiff_t n, void *tiles)
+{
+    if (way == WORDS) {
+        int layout = dg_backend()->fixed->layout;
+        DG_OMP(omp for schedule(static))
+        for (ptrdiff_t w = 0; w < dg_n_words(layout, n); w++)
+            dg_pack_bytes(layout, &phase->upper, n_upper, first, n, w, tiles);
+        return;
+    }
+    DG_OMP(omp for schedule(static))
+    for (ptrdiff_t row = 0; row < n; row++)
+        if (way == LINES)
+            dg_pack_line(&phase->upper, n_upper, first, n, row, tiles);
+        else
+            pack_upper(&phase->upper, n_upper, first + row, row, n, tiles);
+}
+
+/* Lower units column .. column + width - 1 by upper ones first .. first + n_columns - 1. */
+struct piece {
+    ptrdiff_t column, width, first, n_columns;
+};
+
+/* acc += unit * sums, for `width` lower units of a tile; whole numbers of either type. */
+#define ADD_STEPS(name, type) \
+    DG_CLONES \
+    static void name(const type *sums, ptrdiff_t width, float unit, float *acc, \
+                     ptrdiff_t stride) \
+    { \
+        for (ptrdiff_t i = 0; i < width; i++) \
+            for (int c = 0; c < DG_TILE; c++) \
+                acc[i * stride + c] += unit * (float)sums[i * DG_TILE + c]; \
+    }
+ADD_STEPS(add_integers, int32_t)
+ADD_STEPS(add_floats, float)
+
+/* acc += sums over n rows of one phase, `stride` from unit to unit. */
+static void add_rows(const struct dg_phase *phase, enum way way, ptrdiff_t start, ptrdiff_t n,
+                     const struct piece *piece, const void *tiles, struct task_scratch *task,
+                     float *acc, ptrdiff_t stride)
+{
+    const struct dg_backend *backend = dg_backend();
+    const struct dg_fixed *fixed = backend->fixed;
+    struct transposed *lower = &task->lower;
+    const ptrdiff_t width = piece->width;
+    const float unit = phase->lower.unit * phase->upper.unit;
+    struct dg_operand operand = {0};
+    struct dg_inputs inputs = {0};
+    if (way == FLOATS)
+        operand = transpose(&phase->lower, start, n, piece->column, width, lower);
+    else if (way == WORDS)
+        inputs = dg_turn_bytes(fixed, &phase->lower, start, n, piece->column, width,
+                               lower->words, lower->index, lower->length);
+    else
+        dg_list_rows(&phase->lower, start, n, piece->column, width, lower->index, lower->length);
+    for (ptrdiff_t c = 0; c < piece->n_columns; c += DG_TILE) {
+        ptrdiff_t first = piece->first + c; /* tiles are DG_TILE columns by rows or words of rows */
+        if (way == FLOATS && unit == 1.0f) {
+            backend->product(&operand, 0, width, n, (const float *)tiles + first * n, DG_TILE,
+                             acc + c, stride);
+            continue;
+        }
+        if (way == FLOATS) { /* of steps: whole numbers as floats, so the bits of the other ways */
+            memset(task->floats, 0, DG_TILE * DG_TILE * sizeof(float));
+            backend->product(&operand, 0, width, n, (const float *)tiles + first * n, DG_TILE,
+                             task->floats, DG_TILE);
+            add_floats(task->floats, width, unit, acc + c, stride);
+            continue;
+        }
+        if (way == WORDS)
+            fixed->product(&inputs, 0, width, 1, (const uint32_t *)tiles + first * inputs.n_words,
+                           task->sums);
+        else
+            dg_sum_lines(lower->index, lower->length, n, width,
+                         (const uint16_t *)tiles + first * n, task->sums);
+        add_integers(task->sums, width, unit, acc + c, stride);
+    }
+}
+
 int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
                       ptrdiff_t n_lower, ptrdiff_t n_upper, const struct dg_update *update,
                       float *gradient, float *weights, float *velocity, float *average,
@@ -206,7 +327,9 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
     struct update_plan plan;
     struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
     make_update_plan(&plan, &arena, n_rows, n_lower, n_upper, n_threads);
-    const int by_rows = repack && dg_packs_by_rows(repack->lower);
+    const ptrdiff_t n_columns = (n_lower + DG_TILE - 1) / DG_TILE;
+    const enum way ways[2] = {way_of(positive, n_lower), way_of(negative, n_lower)};
+    const int by_pieces = repack && dg_packs_by_pieces(repack->lower, repack->upper);
     int overflow = 0;
     float largest = 0.0f;
 
@@ -216,9 +339,7 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
         struct dg_arena own = {
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
         struct task_scratch task;
-        take_scratch(&task, &own, n_rows);
-        for (int side = 0; side < 2; side++)
-            memset(task.acc[side], 0, DG_TILE * DG_TILE * sizeof(float));
+        take_scratch(&task, &own, plan.longest, plan.slice);
         ptrdiff_t start = 0;
         do { /* also without rows: weights decay */
             const int is_last = plan.longest - start <= CHUNK;
@@ -226,165 +347,52 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
             for (int side = 0; side < 2; side++) {
                 n[side] = dg_min(CHUNK, n_rows[side] - start);
                 n[side] = n[side] < 0 ? 0 : n[side];
-                DG_OMP(omp for schedule(static))
-                for (ptrdiff_t row = 0; row < n[side]; row++)
-                    pack_upper(&phases[side]->upper, n_upper, start + row, row, n[side],
-                               plan.packed[side]);
+                prepare_upper(phases[side], ways[side], n_upper, start, n[side], plan.upper[side]);
             }
             DG_OMP(omp for schedule(dynamic, 1))
-            for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
-                ptrdiff_t width = dg_min(DG_TILE, n_lower - column);
-                struct dg_operand lower[2] = {{0}, {0}};
-                for (int side = 0; side < 2; side++)
+            for (ptrdiff_t number = 0; number < plan.n_tasks; number++) {
+                struct piece piece = {number % n_columns * DG_TILE, 0,
+                                      number / n_columns * plan.slice, 0};
+                piece.width = dg_min(DG_TILE, n_lower - piece.column);
+                piece.n_columns = dg_min(plan.slice, n_upper - piece.first);
+                float *acc[2];
+                ptrdiff_t stride[2];
+                for (int side = 0; side < 2; side++) {
+                    acc[side] = task.acc[side];
+                    stride[side] = plan.slice;
+                    if (plan.sums[side]) {
+                        acc[side] = plan.sums[side] + piece.column * padded + piece.first;
+                        stride[side] = padded;
+                    }
+                    size_t line = (size_t)dg_round_up(piece.n_columns, DG_TILE) * sizeof(float);
+                    for (ptrdiff_t i = 0; start == 0 && i < DG_TILE; i++)
+                        memset(acc[side] + i * stride[side], 0, line);
                     if (n[side])
-                        lower[side] = transpose(&phases[side]->lower, start, n[side], column,
-                                                width, &task.lower[side]);
-                for (ptrdiff_t first = 0; first < n_upper; first += DG_TILE) {
-                    float *acc[2];
-                    if (is_last)
-                        for (ptrdiff_t i = 0; i < width; i++) {
-                            ptrdiff_t to = (column + i) * n_upper + first;
-                            fetch(weights, to);
-                            fetch(velocity, to);
-                            fetch(average, to);
-                        }
-                    for (int side = 0; side < 2; side++) {
-                        acc[side] = task.acc[side];
-                        if (!n_rows[side])
-                            continue; /* its sums stay zero */
-                        if (plan.sums[side])
-                            acc[side] = plan.sums[side] + column * padded + first * DG_TILE;
-                        if (start == 0)
-                            memset(acc[side], 0, DG_TILE * DG_TILE * sizeof(float));
-                        if (n[side])
-                            backend->product(&lower[side], 0, width, n[side],
-                                             plan.packed[side] + first * n[side], DG_TILE,
-                                             acc[side], DG_TILE);
-                    }
-                    for (ptrdiff_t i = 0; is_last && i < width; i++) {
-                        ptrdiff_t at = i * DG_TILE, to = (column + i) * n_upper + first;
-                        overflow |= backend->update_row(
-                            update, column + i, first, dg_min(DG_TILE, n_upper - first),
-                            acc[0] + at, acc[1] + at, gradient ? gradient + to : NULL,
-                            weights ? weights + to : NULL,
-                            velocity ? velocity + to : NULL, average ? average + to : NULL);
+                        add_rows(phases[side], ways[side], start, n[side], &piece,
+                                 plan.upper[side], &task, acc[side], stride[side]);
+                }
+                if (!is_last)
+                    continue;
+                for (ptrdiff_t i = 0; i < piece.width; i++) {
+                    ptrdiff_t to = (piece.column + i) * n_upper + piece.first;
+                    overflow |= backend->update_row(
+                        update, piece.column + i, piece.first, piece.n_columns,
+                        acc[0] + i * stride[0], acc[1] + i * stride[1],
+                        gradient ? gradient + to : NULL, weights ? weights + to : NULL,
+                        velocity ? velocity + to : NULL, average ? average + to : NULL);
+                    if (by_pieces) {
+                        float most = dg_largest_of(weights + to, piece.n_columns);
+                        largest = most > largest ? most : largest;
                     }
                 }
-                if (is_last && by_rows) { /* what was written is still in the caches */
-                    float most = dg_largest(weights + column * n_upper, width * n_upper, 1);
-                    largest = most > largest ? most : largest;
-                    dg_pack_rows(repack->packed, repack->lower, repack->upper, weights, column);
-                }
+                if (by_pieces) /* what was written is still in the caches */
+                    dg_pack_piece(repack->packed, repack->lower, repack->upper, weights,
+                                  piece.column, piece.first, piece.n_columns);
             }
             start += CHUNK;
         } while (start < plan.longest);
     }
-    if (repack && (!by_rows || dg_scale(largest) != repack->packed->scale))
+    if (repack && (!by_pieces || dg_scale(largest) != repack->packed->scale))
         dg_pack(repack->packed, repack->lower, repack->upper, weights, n_threads);
     return overflow;
-}
-
-#define SUM_BLOCK 64
-
-/* What is summed for one block of columns; as many as there are, the rest stays zero. */
-struct sums {
-    double total[SUM_BLOCK], square[SUM_BLOCK], weighted[2][SUM_BLOCK];
-};
-
-DG_CLONES
-static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int squares,
-                      const double *const factor[2], struct sums *sums)
-{
-    double values[SUM_BLOCK] = {0.0};
-    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
-        if (x->storage == DG_BYTES) {
-            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + first;
-            for (ptrdiff_t j = 0; j < n; j++)
-                values[j] = (double)bytes[j];
-        } else {
-            const float *floats = (const float *)x->data + r * x->stride + first;
-            for (ptrdiff_t j = 0; j < n; j++)
-                values[j] = (double)floats[j];
-        }
-        for (int j = 0; j < SUM_BLOCK; j++)
-            sums->total[j] += values[j];
-        if (squares)
-            for (int j = 0; j < SUM_BLOCK; j++)
-                sums->square[j] += values[j] * values[j];
-        for (int side = 0; side < 2; side++)
-            if (factor[side])
-                for (int j = 0; j < SUM_BLOCK; j++)
-                    sums->weighted[side][j] += factor[side][r] * values[j];
-    }
-}
-
-static void add(double *to, const double *from, ptrdiff_t n)
-{
-    for (ptrdiff_t j = 0; to && j < n; j++)
-        to[j] += from[j];
-}
-
-void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
-                   double *total, double *square, double *const weighted[2], int n_threads)
-{
-    if (x->storage == DG_SPARSE) {
-        for (ptrdiff_t r = 0; r < x->n_rows; r++)
-            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++) {
-                ptrdiff_t j = x->index[e];
-                double v = (double)((const float *)x->data)[e];
-                total[j] += v;
-                if (square)
-                    square[j] += v * v;
-                for (int side = 0; side < 2; side++)
-                    if (factor[side])
-                        weighted[side][j] += factor[side][r] * v;
-            }
-        return;
-    }
-    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
-    for (ptrdiff_t j = 0; j < size; j += SUM_BLOCK) {
-        struct sums sums = {{0.0}};
-        ptrdiff_t n = dg_min(SUM_BLOCK, size - j);
-        sum_block(x, j, n, square != NULL, factor, &sums);
-        add(total + j, sums.total, n);
-        add(square ? square + j : NULL, sums.square, n);
-        for (int side = 0; side < 2; side++)
-            add(factor[side] ? weighted[side] + j : NULL, sums.weighted[side], n);
-    }
-}
-
-/* sum_j x[j] offset[j] in eight float64 lanes by column: whatever the storage, the same bits */
-DG_CLONES
-static double row_dot(const struct rows *x, ptrdiff_t row, ptrdiff_t size, const float *offset)
-{
-    double lanes[8] = {0.0};
-    if (x->storage == DG_SPARSE) {
-        for (int64_t e = x->start[row]; e < x->start[row + 1]; e++)
-            lanes[x->index[e] % 8] +=
-                (double)((const float *)x->data)[e] * (double)offset[x->index[e]];
-    } else if (x->storage == DG_BYTES) {
-        const uint8_t *bytes = (const uint8_t *)x->data + row * x->stride;
-        for (ptrdiff_t j = 0; j + 8 <= size; j += 8)
-            for (int lane = 0; lane < 8; lane++)
-                lanes[lane] += (double)bytes[j + lane] * (double)offset[j + lane];
-        for (ptrdiff_t j = size / 8 * 8; j < size; j++)
-            lanes[j % 8] += (double)bytes[j] * (double)offset[j];
-    } else {
-        const float *floats = (const float *)x->data + row * x->stride;
-        for (ptrdiff_t j = 0; j + 8 <= size; j += 8)
-            for (int lane = 0; lane < 8; lane++)
-                lanes[lane] += (double)floats[j + lane] * (double)offset[j + lane];
-        for (ptrdiff_t j = size / 8 * 8; j < size; j++)
-            lanes[j % 8] += (double)floats[j] * (double)offset[j];
-    }
-    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
-           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
-}
-
-void dg_row_dot(const struct rows *x, ptrdiff_t size, const float *offset, double *out,
-                int n_threads)
-{
-    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
-    for (ptrdiff_t r = 0; r < x->n_rows; r++)
-        out[r] = row_dot(x, r, size, offset);
 }

@@ -28,6 +28,9 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
 size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_lower,
                        ptrdiff_t n_upper, int n_threads);
 
+/* Independent tasks that an update of this shape is cut into. */
+ptrdiff_t dg_update_tasks(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads);
+
 /* Sums over rows, in float64 and in row order: total[j] = sum_r x, square[j] = sum_r x^2 (NULL:
  * not wanted) and, for each side with factors, weighted[side][j] = sum_r factor[side][r] x[r, j]. */
 void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],

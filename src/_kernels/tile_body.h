@@ -224,14 +224,15 @@ static void tile_finish(const struct layer *layer, const struct context *context
     }
 }
 
-/* gradient = p / n - q / m - offset dy - dx offset, by unit gains; then the optimizer's step.
- * Returns 1 where a new weight is not finite: that costs a compare in a visit made anyway. */
-static int tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
-                           ptrdiff_t width, const float *positive, const float *negative,
-                           float *gradient, float *weights, float *velocity, float *average)
+/* Neighbouring weights of one lower unit; `width` is a constant of the caller for whole tiles. */
+DG_INLINE int32_t step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
+                            const ptrdiff_t width, const float *restrict positive,
+                            const float *restrict negative, float *restrict gradient,
+                            float *restrict weights, float *restrict velocity,
+                            float *restrict average)
 {
     float step[DG_TILE];
-    for (ptrdiff_t j = 0; j < DG_TILE; j++)
+    for (ptrdiff_t j = 0; j < width; j++)
         step[j] = positive[j] * update->scale_positive - negative[j] * update->scale_negative;
     if (update->offset_lower) {
         float mu = update->offset_lower[row], dx = update->difference_lower[row];
@@ -262,6 +263,26 @@ static int tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdif
             average[j] = DG_FMA(update->averaging, weights[j] - average[j], average[j]);
     for (ptrdiff_t j = 0; j < width; j++)
         overflow |= (dg_bits(weights[j]) & 0x7F800000) == 0x7F800000 ? 1 : 0;
+    return overflow;
+}
+
+/* gradient = p / n - q / m - offset dy - dx offset, by unit gains; then the optimizer's step.
+ * Returns 1 where a new weight is not finite: that costs a compare in a visit made anyway. */
+static int tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
+                           ptrdiff_t width, const float *positive, const float *negative,
+                           float *gradient, float *weights, float *velocity, float *average)
+{
+    int32_t overflow = 0;
+#define STEP(j, n) \
+    step_tile(update, row, first + (j), n, positive + (j), negative + (j), \
+              gradient ? gradient + (j) : NULL, weights ? weights + (j) : NULL, \
+              velocity ? velocity + (j) : NULL, average ? average + (j) : NULL)
+    ptrdiff_t j = 0;
+    for (; j + DG_TILE <= width; j += DG_TILE)
+        overflow |= STEP(j, DG_TILE);
+    if (j < width)
+        overflow |= STEP(j, width - j);
+#undef STEP
     return (int)overflow;
 }
 

@@ -20,7 +20,7 @@ class Phases:
 
     Attributes
     ----------
-    positive, negative : list of ndarray or CompressedRows
+    positive, negative : list of ndarray, CompressedRows or ByteMeans
         By layer, (n_rows, n_units): samples or conditional means. Each phase is divided by its
         own number of rows.
     offsets : list of ndarray or None
@@ -177,8 +177,8 @@ def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
     weights = parameters.weights[layer]
     gradient, velocity, average = arrays
     return engine.update_weights(
-        (kernel_form(lower), dense(upper)),  # only the lower layer of a pair may be sparse
-        (kernel_form(below), dense(above)),
+        (kernel_form(lower), _expanded(upper)),
+        (kernel_form(below), _expanded(above)),
         None if phases.offsets is None else phases.offsets[pair],
         differences[pair],
         None if phases.gains is None else phases.gains[pair],
@@ -187,6 +187,11 @@ def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
         step.learning_rate, step.momentum, step.weight_decay, step.averaging,
         workspace or engine.Workspace(), effective_threads(n_threads, (rows + 4) * weights.size),
     )  # fmt: skip
+
+
+def _expanded(upper):
+    """Return what kernels take of an upper layer: only the lower one of a pair may be sparse."""
+    return dense(upper) if isinstance(upper, CompressedRows) else kernel_form(upper)
 
 
 def weight_gradient(

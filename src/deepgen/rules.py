@@ -14,8 +14,9 @@ from deepgen.mean_field import FixedPoint, infer
 from deepgen.passes import Site
 from deepgen.phases import Phases
 from deepgen.sampling import start_particles, update_layer
-from deepgen.states import Particles, dense
+from deepgen.states import ByteMeans, Particles, dense
 from deepgen.stream import DATA, PARTICLES
+from deepgen.units import Binary
 
 
 def _check_common(rule):
@@ -134,7 +135,7 @@ def _start(model, rule, particles, rows):
     return RuleState(particles, offsets, gains, activity)
 
 
-def _finish(rule, state, positive, negative):
+def _finish(rule, model, state, positive, negative):
     """Make the phases; move the offsets and running means with the positive phase."""
     terms = {}
     if state.activity is not None:
@@ -144,7 +145,9 @@ def _finish(rule, state, positive, negative):
             mean = positive[l].mean(axis=0, dtype=np.float64)
             state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * mean
             terms[l] = target.strength * (target.target - state.activity[l])
-    phases = Phases(positive, negative, state.offsets, state.gains, terms)
+    phases = Phases(
+        _in_bytes(model, positive), _in_bytes(model, negative), state.offsets, state.gains, terms
+    )
     if state.offsets is not None:
         # the first layer's offset is the data's mean already, by way of its initial bias
         moved = [
@@ -153,6 +156,19 @@ def _finish(rule, state, positive, negative):
         ]
         state.offsets = [np.ascontiguousarray(o, np.float32) for o in moved]
     return phases
+
+
+def _in_bytes(model, states):
+    """Return the states of a phase, means of binary layers at fixed-point weights as bytes.
+
+    Rows of the data stay as they are.
+    """
+    return [
+        ByteMeans.of(x, units.n_copies)
+        if l and isinstance(units, Binary) and x.dtype == np.float32 and model.is_packed(l)
+        else x
+        for l, (units, x) in enumerate(zip(model.layers, states, strict=True))
+    ]
 
 
 def _without_missing(model, batch, context):
@@ -236,7 +252,7 @@ class CD:
             means, draws = update_layer(
                 model, 1, [v, draws], mean=last, site=None if last else site, **tools
             )
-        return _finish(self, state, positive, [v, means])
+        return _finish(self, model, state, positive, [v, means])
 
 
 @dataclass(frozen=True)
@@ -285,7 +301,7 @@ class PCD:
         tools = {"workspace": workspace, "n_threads": n_threads}
         means, _ = update_layer(model, 1, [batch, None], mean=True, **tools)
         negative = _move_particles(self, model, state, stream, tools)
-        return _finish(self, state, [batch, means], negative)
+        return _finish(self, model, state, [batch, means], negative)
 
 
 def _refuse_context(rule, context, remedy=""):
@@ -376,7 +392,8 @@ class MeanFieldPCD:
         _refuse_context(self, context)
         tools = {"workspace": workspace, "n_threads": n_threads}
         positive = infer(model, batch, self.inference, **tools)
-        return _finish(self, state, positive, _move_particles(self, model, state, stream, tools))
+        negative = _move_particles(self, model, state, stream, tools)
+        return _finish(self, model, state, positive, negative)
 
 
 def as_rule(value):

@@ -1,4 +1,4 @@
-"""States of a layer in the three forms that kernels read: bytes, floats, compressed rows."""
+"""States of a layer in the forms that kernels read: bytes, floats, compressed rows; means too."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from deepgen._kernels import engine
 from deepgen.checks import MOST, as_list, real_array
 
 
@@ -27,6 +28,33 @@ class CompressedRows:
         """Return the rows as a float32 array."""
         matrix = sparse.csr_array((self.values, self.indices, self.starts), shape=self.shape)
         return matrix.toarray()
+
+
+@dataclass(frozen=True)
+class ByteMeans:
+    """Means of binary units as whole numbers of steps, a byte each: ``unit * steps``.
+
+    What the statistics of an update are summed from, exactly (docs/math.md, "One update").
+    """
+
+    steps: np.ndarray
+    unit: float
+
+    @classmethod
+    def of(cls, means, n_copies=1):
+        """Return means, float32 of shape (n_rows, n_units), at the nearest of 255 steps."""
+        steps = np.empty(means.shape, np.uint8)
+        engine.to_bytes(means, 255.0 / n_copies, steps)
+        return cls(steps, n_copies / 255.0)
+
+    @property
+    def shape(self):
+        """(n_rows, n_units)."""
+        return self.steps.shape
+
+    def to_dense(self):
+        """Return the means as a float32 array."""
+        return np.float32(self.unit) * self.steps
 
 
 def as_states(X, name="X"):
@@ -108,15 +136,17 @@ def checked_csr(X, name="X"):
 
 
 def kernel_form(states):
-    """Return what the kernels take: an array, or the triple of a compressed matrix."""
+    """Return what the kernels take: an array, a compressed matrix as a triple, means as a pair."""
     if isinstance(states, CompressedRows):
         return states.values, states.indices, states.starts
+    if isinstance(states, ByteMeans):
+        return states.steps, states.unit
     return states
 
 
 def dense(states):
-    """Return states as an array, expanding compressed rows."""
-    return states.to_dense() if isinstance(states, CompressedRows) else states
+    """Return states as an array, expanding compressed rows and means in bytes."""
+    return states.to_dense() if isinstance(states, CompressedRows | ByteMeans) else states
 
 
 def row_digests(states):

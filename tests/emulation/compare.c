@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "backend.h"
+#include "byte_sums.h"
 #include "intrinsics.h"
 
 struct emulated_amx amx;
@@ -110,17 +111,18 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
     for (ptrdiff_t i = 0; i < n * from->size; i++)
         states[i] = how->extreme ? (uint8_t)how->most
                     : draw(100) < how->density ? (uint8_t)(1 + draw((uint32_t)how->most)) : 0;
-    struct rows x = {DG_BYTES, n, from->size, states, NULL, NULL};
+    struct rows x = {DG_BYTES, 1.0f, n, from->size, states, NULL, NULL};
     for (ptrdiff_t r = 0; r < n; r++) {
         ptrdiff_t found = dg_row_words(packed->layout, &x, r, from->size, how->most,
                                        words + r * n_words);
         length[r] = (int32_t)dg_word_places(words + r * n_words, n_words, index + r * n_words);
         CHECK(length[r] == found, "%s: %d words counted, %d listed\n", name, (int)found, length[r]);
     }
-    struct dg_inputs inputs = {n_words, words, lists ? index : NULL, lists ? length : NULL};
+    struct dg_inputs inputs = {n_words, words, lists ? index : NULL, lists ? length : NULL,
+                               NULL};
     for (ptrdiff_t t = 0; t < dg_n_tiles(to); t++) {
         memset(acc, 0xA5, (size_t)(n_rows * DG_TILE) * sizeof *acc);
-        fixed->product(&inputs, first, n_rows,
+        fixed->product(&inputs, first, n_rows, DG_PLANES,
                        (down ? packed->down : packed->up) +
                            t * dg_tile_words(packed->layout, from->size), acc);
         CHECK(!amx.configured, "%s: tiles are not released\n", name);
@@ -142,6 +144,48 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
     free(states), free(words), free(index), free(length), free(acc);
 }
 
+/* Sums over rows of products of bytes: numbers of one plane. */
+static void check_bytes(ptrdiff_t n_rows, ptrdiff_t n_lower, ptrdiff_t n_upper, int most)
+{
+    uint8_t *x = room((size_t)(n_rows * n_lower), 1), *y = room((size_t)(n_rows * n_upper), 1);
+    struct rows lower = {DG_BYTES, 1.0f, n_rows, n_lower, x, NULL, NULL};
+    struct rows upper = {DG_BYTES, 1.0f, n_rows, n_upper, y, NULL, NULL};
+    for (ptrdiff_t i = 0; i < n_rows * n_lower; i++)
+        x[i] = (uint8_t)(draw(4) ? draw((uint32_t)most + 1) : 0);
+    for (ptrdiff_t i = 0; i < n_rows * n_upper; i++)
+        y[i] = (uint8_t)draw(256);
+    for (int i = 0; i < 3; i++) {
+        const struct dg_fixed *fixed = operations[i];
+        ptrdiff_t n_words = dg_n_words(fixed->layout, n_rows);
+        ptrdiff_t n_tiles = (n_upper + DG_TILE - 1) / DG_TILE;
+        uint32_t *tiles = room((size_t)(n_tiles * n_words * DG_TILE), sizeof *tiles);
+        uint32_t *words = room((size_t)(DG_TILE * n_words), sizeof *words);
+        int32_t *places = room((size_t)(DG_TILE * n_words), sizeof *places), n_places[DG_TILE];
+        int32_t *acc = room(DG_TILE * DG_TILE, sizeof *acc);
+        for (ptrdiff_t w = 0; w < n_words; w++)
+            dg_pack_bytes(fixed->layout, &upper, n_upper, 0, n_rows, w, tiles);
+        for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
+            ptrdiff_t width = dg_min(DG_TILE, n_lower - column);
+            struct dg_inputs inputs = dg_turn_bytes(fixed, &lower, 0, n_rows, column, width, words,
+                                                    places, n_places);
+            for (ptrdiff_t t = 0; t < n_tiles; t++) {
+                fixed->product(&inputs, 0, width, 1, tiles + t * n_words * DG_TILE, acc);
+                for (ptrdiff_t j = 0; j < width; j++)
+                    for (ptrdiff_t c = 0; c < DG_TILE && t * DG_TILE + c < n_upper; c++) {
+                        int64_t sum = 0;
+                        for (ptrdiff_t r = 0; r < n_rows; r++)
+                            sum += x[r * n_lower + column + j] * y[r * n_upper + t * DG_TILE + c];
+                        CHECK(acc[j * DG_TILE + c] == sum, "%s: bytes of %d rows: %d, not %lld\n",
+                              names[i], (int)n_rows, (int)acc[j * DG_TILE + c], (long long)sum);
+                    }
+                n_compared++;
+            }
+        }
+        free(tiles), free(words), free(places), free(acc);
+    }
+    free(x), free(y);
+}
+
 static void check(struct layer lower, struct layer upper, struct rows_case how)
 {
     size_t n = (size_t)(lower.size * upper.size);
@@ -156,10 +200,12 @@ static void check(struct layer lower, struct layer upper, struct rows_case how)
     for (int i = 0; i < 3; i++) {
         struct dg_packed packed = {.memory = memory};
         current.fixed = operations[i];
-        if (dg_packs_by_rows(&lower)) { /* as an update does, over the form of other weights */
+        if (dg_packs_by_pieces(&lower, &upper)) { /* as an update does, over the form of other weights */
             dg_pack(&packed, &lower, &upper, before, 1);
             for (ptrdiff_t first = 0; first < lower.size; first += DG_BLOCK)
-                dg_pack_rows(&packed, &lower, &upper, weights, first);
+                for (ptrdiff_t column = 0; column < upper.size; column += DG_TILE)
+                    dg_pack_piece(&packed, &lower, &upper, weights, first, column,
+                                  dg_min(DG_TILE, upper.size - column));
         } else {
             dg_pack(&packed, &lower, &upper, weights, 1);
         }
@@ -203,6 +249,9 @@ int main(void)
     check(layer_of(DG_MOST_STATES, 1), layer_of(1, 1), (struct rows_case){1, 1, 100, 1});
     for (ptrdiff_t n = 1; n <= 49; n++) /* every number of rows, to beyond three tiles of AMX */
         check(layer_of(33, 1), layer_of(3, 1), (struct rows_case){n, 3, 40, 0});
+    for (ptrdiff_t n = 1; n <= 130; n = n < 40 ? n + 1 : n + 15)
+        check_bytes(n, 1 + draw(70), 1 + draw(70), n % 2 ? 1 : 255);
+    check_bytes(1024, 33, 3, 255);
     printf("%ld products\n", n_compared);
     return 0;
 }

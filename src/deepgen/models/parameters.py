@@ -81,6 +81,10 @@ class Parameters(WritableArrays):
         """Number of layers."""
         return len(self.layers)
 
+    def is_packed(self, layer):
+        """Tell whether a weight matrix of a layer has a packed form."""
+        return any(form is not None for form in self.packed[max(layer - 1, 0) : layer + 1])
+
     def part(self, start, stop):
         """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
         arrays = list(zip(self.layers, self.biases, self.precisions, strict=True))[start:stop]

@@ -1,0 +1,109 @@
+/* Sums over the rows, and over the columns, of one layer. */
+#include "parallel.h"
+#include "phases.h"
+
+#define SUM_BLOCK 64
+
+/* What is summed for one block of columns; as many as there are, the rest stays zero. */
+struct sums {
+    double total[SUM_BLOCK], square[SUM_BLOCK], weighted[2][SUM_BLOCK];
+};
+
+DG_CLONES
+static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int squares,
+                      const double *const factor[2], struct sums *sums)
+{
+    double values[SUM_BLOCK] = {0.0};
+    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
+        if (x->storage == DG_BYTES) {
+            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + first;
+            for (ptrdiff_t j = 0; j < n; j++)
+                values[j] = (double)(x->unit * (float)bytes[j]);
+        } else {
+            const float *floats = (const float *)x->data + r * x->stride + first;
+            for (ptrdiff_t j = 0; j < n; j++)
+                values[j] = (double)floats[j];
+        }
+        for (int j = 0; j < SUM_BLOCK; j++)
+            sums->total[j] += values[j];
+        if (squares)
+            for (int j = 0; j < SUM_BLOCK; j++)
+                sums->square[j] += values[j] * values[j];
+        for (int side = 0; side < 2; side++)
+            if (factor[side])
+                for (int j = 0; j < SUM_BLOCK; j++)
+                    sums->weighted[side][j] += factor[side][r] * values[j];
+    }
+}
+
+static void add(double *to, const double *from, ptrdiff_t n)
+{
+    for (ptrdiff_t j = 0; to && j < n; j++)
+        to[j] += from[j];
+}
+
+void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
+                   double *total, double *square, double *const weighted[2], int n_threads)
+{
+    if (x->storage == DG_SPARSE) {
+        for (ptrdiff_t r = 0; r < x->n_rows; r++)
+            for (int64_t e = x->start[r]; e < x->start[r + 1]; e++) {
+                ptrdiff_t j = x->index[e];
+                double v = (double)((const float *)x->data)[e];
+                total[j] += v;
+                if (square)
+                    square[j] += v * v;
+                for (int side = 0; side < 2; side++)
+                    if (factor[side])
+                        weighted[side][j] += factor[side][r] * v;
+            }
+        return;
+    }
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
+    for (ptrdiff_t j = 0; j < size; j += SUM_BLOCK) {
+        struct sums sums = {{0.0}};
+        ptrdiff_t n = dg_min(SUM_BLOCK, size - j);
+        sum_block(x, j, n, square != NULL, factor, &sums);
+        add(total + j, sums.total, n);
+        add(square ? square + j : NULL, sums.square, n);
+        for (int side = 0; side < 2; side++)
+            add(factor[side] ? weighted[side] + j : NULL, sums.weighted[side], n);
+    }
+}
+
+/* sum_j x[j] offset[j] in eight float64 lanes by column: whatever the storage, the same bits */
+DG_CLONES
+static double row_dot(const struct rows *x, ptrdiff_t row, ptrdiff_t size, const float *offset)
+{
+    double lanes[8] = {0.0};
+    if (x->storage == DG_SPARSE) {
+        for (int64_t e = x->start[row]; e < x->start[row + 1]; e++)
+            lanes[x->index[e] % 8] +=
+                (double)((const float *)x->data)[e] * (double)offset[x->index[e]];
+    } else if (x->storage == DG_BYTES) {
+        const uint8_t *bytes = (const uint8_t *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j + 8 <= size; j += 8)
+            for (int lane = 0; lane < 8; lane++)
+                lanes[lane] += (double)(x->unit * (float)bytes[j + lane]) *
+                               (double)offset[j + lane];
+        for (ptrdiff_t j = size / 8 * 8; j < size; j++)
+            lanes[j % 8] += (double)(x->unit * (float)bytes[j]) * (double)offset[j];
+    } else {
+        const float *floats = (const float *)x->data + row * x->stride;
+        for (ptrdiff_t j = 0; j + 8 <= size; j += 8)
+            for (int lane = 0; lane < 8; lane++)
+                lanes[lane] += (double)floats[j + lane] * (double)offset[j + lane];
+        for (ptrdiff_t j = size / 8 * 8; j < size; j++)
+            lanes[j % 8] += (double)floats[j] * (double)offset[j];
+    }
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
+void dg_row_dot(const struct rows *x, ptrdiff_t size, const float *offset, double *out,
+                int n_threads)
+{
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
+    for (ptrdiff_t r = 0; r < x->n_rows; r++)
+        out[r] = row_dot(x, r, size, offset);
+}
