@@ -6,4 +6,6 @@ within a round: what slows the machine for a while slows both sides of a ratio.
 
     python -m bench.speed rbm            # a few minutes
     python -m bench.speed rbm --quick    # about a minute, for a look
+    python -m bench.speed gibbs          # PCD updates and Gibbs sweeps
+    python -m bench.speed --help         # all comparisons
 """

@@ -1,9 +1,9 @@
-"""Command line: `python -m bench.speed rbm`, `ais`, `dbm`, `memmap`, `network` or `finetune`."""
+"""Command line: `python -m bench.speed` with the name of a comparison, such as `rbm`."""
 
 import argparse
 import sys
 
-from bench.speed import ais, dbm, finetune, machine, memmap, network, rbm
+from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, rbm
 
 
 def main():
@@ -22,6 +22,7 @@ def main():
     )
     command = commands.add_parser("rbm", help=rbm.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (60,000; quick: 6,000)")
+    commands.add_parser("gibbs", help=gibbs.__doc__, parents=[shared])
     commands.add_parser("ais", help=ais.__doc__, parents=[shared])
     commands.add_parser("dbm", help=dbm.__doc__, parents=[shared])
     command = commands.add_parser("memmap", help=memmap.__doc__, parents=[shared])
@@ -38,6 +39,15 @@ def main():
             n_rows=arguments.rows or (2_000 if arguments.quick else 6_000),
             n_rounds=arguments.rounds,
             n_epochs=2 if arguments.quick else 3,
+            n_threads=arguments.threads,
+            peer_python=arguments.peer_python,
+        )
+        return
+    if arguments.command == "gibbs":
+        gibbs.run(
+            n_updates=20 if arguments.quick else 200,
+            n_sweeps=10 if arguments.quick else 100,
+            n_rounds=arguments.rounds,
             n_threads=arguments.threads,
             peer_python=arguments.peer_python,
         )

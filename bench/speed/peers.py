@@ -10,10 +10,14 @@ returns (weights of shape (n_visible, n_hidden), visible bias, hidden bias). Pac
 inside, since none but NumPy need be there.
 """
 
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from bench.speed import arithmetic, machine
 
 N_HIDDEN = 500
 BATCH_SIZE = 100
@@ -30,9 +34,37 @@ class System:
     dtype: str  # of the rows: the one it is fastest with
     remark: str = ""
     needs_torch: bool = False
+    has_velocity: bool = True  # one array more that an update reads and writes
 
 
-def fit_deepgen(rows, n_epochs, callbacks=None):
+def timed_epochs(train, path, n_epochs):
+    """Train one system on the rows of a file, in a process of its own.
+
+    Returns
+    -------
+    dict
+        `seconds` an epoch (median of `n_epochs`, after one to warm up), `peak` memory of the
+        process in bytes, and two signs that all learned the same on 1,000 training rows: the
+        mean squared `error` of their reconstruction and the mean of hidden units, `active`.
+    """
+    rows = np.load(path)
+    marks = []
+    weights, visible_bias, hidden_bias = train(
+        rows, 1 + n_epochs, lambda: marks.append(time.perf_counter())
+    )
+    peak = machine.peak_memory()
+    v_data = rows[:1000].astype(np.float32)
+    hidden = 1 / (1 + np.exp(-(v_data @ weights + hidden_bias)))
+    visible = 1 / (1 + np.exp(-(hidden @ weights.T + visible_bias)))
+    return {
+        "seconds": statistics.median(np.diff(marks).tolist()),
+        "peak": peak,
+        "error": float(np.mean((v_data - visible) ** 2)),
+        "active": float(np.mean(hidden)),
+    }
+
+
+def fit_deepgen(rows, n_epochs, callbacks=None, rule=None):
     """Return a fitted `deepgen.RBM`, as plain as its peers: neither centred nor averaged.
 
     Its own first hidden bias, -2, keeps most hidden units off. Its kernels skip what is off, so it
@@ -43,7 +75,7 @@ def fit_deepgen(rows, n_epochs, callbacks=None):
     return dg.RBM(
         n_hidden=N_HIDDEN,
         hidden=dg.Binary(bias=np.zeros(N_HIDDEN)),
-        rule=dg.CD(1, centring=False),
+        rule=dg.CD(1, centring=False) if rule is None else rule,
         learning_rate=LEARNING_RATE,
         optimizer=dg.SGD(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, averaging=0.0),
         batch_size=BATCH_SIZE,
@@ -55,9 +87,14 @@ def fit_deepgen(rows, n_epochs, callbacks=None):
 
 def train_deepgen(rows, n_epochs, on_epoch):
     """Fit `deepgen.RBM`."""
-    model = fit_deepgen(rows, n_epochs, callbacks=[lambda report: on_epoch()]).model_
-    visible, hidden = model.layers
-    return model.weights[0], visible.bias, hidden.bias
+    return parameters_of(fit_deepgen(rows, n_epochs, callbacks=[lambda report: on_epoch()]))
+
+
+def parameters_of(rbm):
+    """Return the arrays of a fitted `deepgen.RBM`, after a look at its arithmetic."""
+    arithmetic.check_on_grid(rbm.model_)
+    visible, hidden = rbm.model_.layers
+    return rbm.model_.weights[0], visible.bias, hidden.bias
 
 
 def fit_sklearn(rows, n_epochs, on_update=lambda: None):
@@ -108,9 +145,9 @@ def train_numpy(rows, n_epochs, on_epoch):
         order = rng.permutation(len(rows))
         for start in range(0, len(rows), BATCH_SIZE):
             v_data = rows[order[start : start + BATCH_SIZE]]
-            h_data = _logistic(v_data @ weights + hidden_bias)
-            v_model = sample(_logistic(sample(h_data) @ weights.T + visible_bias))
-            h_model = _logistic(v_model @ weights + hidden_bias)
+            h_data = logistic(v_data @ weights + hidden_bias)
+            v_model = sample(logistic(sample(h_data) @ weights.T + visible_bias))
+            h_model = logistic(v_model @ weights + hidden_bias)
             gradients = (
                 (v_data.T @ h_data - v_model.T @ h_model) / len(v_data) - WEIGHT_DECAY * weights,
                 (v_data - v_model).mean(axis=0),
@@ -126,7 +163,7 @@ def train_numpy(rows, n_epochs, on_epoch):
     return weights, visible_bias, hidden_bias
 
 
-def _logistic(field):
+def logistic(field):
     """1 / (1 + exp(-field)), in place."""
     np.negative(field, out=field)
     np.exp(field, out=field)
@@ -142,7 +179,7 @@ def train_torch(rows, n_epochs, on_epoch):
     rows = torch.from_numpy(rows)
     weights = 0.01 * torch.randn(rows.shape[1], N_HIDDEN)
     visible_bias, hidden_bias = torch.zeros(rows.shape[1]), torch.zeros(N_HIDDEN)
-    optimizer = _torch_optimizer(weights, visible_bias, hidden_bias)
+    optimizer = torch_optimizer(weights, visible_bias, hidden_bias)
 
     def sample(mean):  # 2 to 3 times as fast as torch.bernoulli on a CPU
         return torch.lt(torch.rand_like(mean), mean).to(torch.float32)
@@ -177,7 +214,7 @@ def train_rbms(rows, n_epochs, on_epoch):
         hbias=torch.zeros(N_HIDDEN),
     )
     model.init_grad()
-    optimizer = _torch_optimizer(model.weight_matrix, model.vbias, model.hbias)
+    optimizer = torch_optimizer(model.weight_matrix, model.vbias, model.hbias)
     with torch.no_grad():
         for _ in range(n_epochs):
             for batch in torch.randperm(len(rows)).split(BATCH_SIZE):
@@ -190,7 +227,7 @@ def train_rbms(rows, n_epochs, on_epoch):
     return model.weight_matrix.numpy(), model.vbias.numpy(), model.hbias.numpy()
 
 
-def _torch_optimizer(weights, visible_bias, hidden_bias):
+def torch_optimizer(weights, visible_bias, hidden_bias):
     """Gradient ascent with momentum; only weights decay."""
     from torch.optim import SGD
 
@@ -213,6 +250,7 @@ SYSTEMS = {
         train_sklearn,
         "float32",
         "PCD-1 (as many products), no momentum, no decay, no shuffling",
+        has_velocity=False,
     ),
     "torch": System(train_torch, "float32", "plain loop, eager", needs_torch=True),
     "rbms": System(train_rbms, "float32", "uncentred, without file writes", needs_torch=True),

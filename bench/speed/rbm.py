@@ -1,4 +1,4 @@
-"""Two tables: an epoch of CD-1 at 784-500, and `transform` of a single row."""
+"""An epoch of CD-1 at 784-500, its share of the machine's peak, and `transform` of one row."""
 
 import statistics
 import sys
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.speed import fresh, machine, peers, rounds
-from bench.speed.data import binary_digits
+from bench.speed import arithmetic, fresh, machine, peers, roofline, rounds
+from bench.speed.data import N_PIXELS, binary_digits
 
 OURS = "deepgen"
 LATENCY_PEER = "scikit-learn"
 ROW_DTYPES = ("uint8", "float32", "float64")
+PEAK = "peak"  # of the machine, which takes its turn with the systems
 TIMEOUT = 60  # seconds, for one process
 
 
 def run(*, n_rows, n_rounds, n_epochs, n_calls, n_threads, peer_python):
-    """Measure both tables and print them as Markdown."""
+    """Measure the tables and print them as Markdown."""
     rows, origin = binary_digits(n_rows)
-    print(*machine.describe(n_threads), sep="\n")
+    print(*machine.describe(n_threads), arithmetic.describe(), sep="\n")
     print(f"data: {n_rows:,} rows of {rows.shape[1]} bits; {origin}")
     print(
         f"model: {rows.shape[1]}-{peers.N_HIDDEN}, batches of {peers.BATCH_SIZE}, "
@@ -38,35 +39,14 @@ def run(*, n_rows, n_rounds, n_epochs, n_calls, n_threads, peer_python):
             np.save(_rows_path(folder, dtype), rows.astype(dtype))
         del rows
         common = {"n_threads": n_threads, "timeout": TIMEOUT}
-        _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common)
+        results = _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common)
+        _show_shares(n_rows, results)
         _compare_latencies(folder, n_rounds, n_calls, common)
 
 
 def time_epochs(name, path, n_epochs):
-    """Train one system; called in a process of its own.
-
-    Returns
-    -------
-    dict
-        `seconds` an epoch (median of `n_epochs`, after one to warm up), `peak` memory of the
-        process in bytes, and two signs that all learned the same on 1,000 training rows: the
-        mean squared `error` of their reconstruction and the mean of hidden units, `active`.
-    """
-    rows = np.load(path)
-    marks = []
-    weights, visible_bias, hidden_bias = peers.SYSTEMS[name].train(
-        rows, 1 + n_epochs, lambda: marks.append(time.perf_counter())
-    )
-    peak = machine.peak_memory()
-    v_data = rows[:1000].astype(np.float32)
-    hidden = 1 / (1 + np.exp(-(v_data @ weights + hidden_bias)))
-    visible = 1 / (1 + np.exp(-(hidden @ weights.T + visible_bias)))
-    return {
-        "seconds": statistics.median(np.diff(marks).tolist()),
-        "peak": peak,
-        "error": float(np.mean((v_data - visible) ** 2)),
-        "active": float(np.mean(hidden)),
-    }
+    """Train one system; called in a process of its own: see `peers.timed_epochs`."""
+    return peers.timed_epochs(peers.SYSTEMS[name].train, path, n_epochs)
 
 
 def time_transform(name, folder, n_calls):
@@ -92,6 +72,8 @@ def time_transform(name, folder, n_calls):
 
 def _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common):
     def measure(name):
+        if name == PEAK:
+            return fresh.call(roofline.time_peak, n_workers=common["n_threads"], **common)
         system = peers.SYSTEMS[name]
         return fresh.call(
             time_epochs,
@@ -102,8 +84,8 @@ def _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common):
             **common,
         )
 
-    results = rounds.in_turn(measure, peers.SYSTEMS, n_rounds)
-    seconds = {name: [result["seconds"] for result in found] for name, found in results.items()}
+    results = rounds.in_turn(measure, [*peers.SYSTEMS, PEAK], n_rounds)
+    seconds = _seconds(results)
     print(
         f"\n| system | s / epoch | rows / s | peak MB | error | active | system / {OURS} "
         "| rows, remark |\n"
@@ -120,6 +102,51 @@ def _compare_epochs(folder, n_rows, n_rounds, n_epochs, peer_python, common):
             f"| {results[name][-1]['error']:.4f} | {results[name][-1]['active']:.3f} "
             f"| {rounds.ratio(seconds[name], seconds.get(OURS))} | {remark} |"
         )
+    return results
+
+
+def _seconds(results):
+    """Take the seconds of an epoch out of the results, by system."""
+    return {
+        name: [result["seconds"] for result in found]
+        for name, found in results.items()
+        if name != PEAK
+    }
+
+
+def _show_shares(n_rows, results):
+    """Print work and traffic of the same epochs beside what the machine can do."""
+    if PEAK not in results:
+        return
+    sizes = (N_PIXELS, peers.N_HIDDEN)
+    seconds = _seconds(results)
+    each = {
+        name: roofline.traffic(
+            *sizes,
+            fixed_point=name == OURS and arithmetic.is_fixed_point(),
+            velocity=peers.SYSTEMS[name].has_velocity,
+        )
+        for name in seconds
+    }
+    n_updates = -(-n_rows // peers.BATCH_SIZE)
+    print(
+        "\nwork of an update: 2 x (3 passes + 2 statistics) x "
+        f"{peers.BATCH_SIZE} x {sizes[0]} x {sizes[1]} = "
+        f"{roofline.work(peers.BATCH_SIZE, *sizes) / 1e6:.0f} MFLOP, for every system; zeros that "
+        "are skipped and integer sums count as the float work that they replace\n"
+        "traffic of an update, the least: weights read by each pass, weights and velocity read "
+        "and written by the step; fixed point: passes read 2 bytes a weight, the step writes two "
+        f"such forms; MB: {', '.join(f'{name} {n / 1e6:.1f}' for name, n in each.items())}\n"
+        f"peak: product of {roofline.SGEMM_SIZE} x {roofline.SGEMM_SIZE} float32 by NumPy's BLAS; "
+        f"copy of {roofline.COPY_BYTES >> 20} MiB, bytes read and written; caches hold the "
+        "matrices of an update, the copy is from memory"
+    )
+    roofline.print_table(
+        seconds,
+        roofline.work(n_rows, *sizes),
+        {name: n_updates * n for name, n in each.items()},
+        results[PEAK],
+    )
 
 
 def _compare_latencies(folder, n_rounds, n_calls, common):
