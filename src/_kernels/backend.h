@@ -68,8 +68,9 @@ struct dg_backend {
                    const struct dg_stream *stream, const struct dg_outputs *out,
                    ptrdiff_t first_row, ptrdiff_t n_rows, ptrdiff_t first, ptrdiff_t width,
                    float *field, ptrdiff_t stride, float *scratch, double *block_log_normalizer);
-    /* `width` neighbouring weights of a row: gradient from the two sums, then the step */
-    int (*update_row)(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
+    /* `width` neighbouring weights of a row: gradient from the two sums, then the step; returns
+     * the largest magnitude of a new weight, infinite or not a number where one is */
+    float (*update_row)(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                       ptrdiff_t width, const float *positive, const float *negative,
                       float *gradient, float *weights, float *velocity, float *average);
     /* out[k, c] = weights[(first + c), k] for c < width: a tile of the transpose, zero padded */

@@ -6,11 +6,13 @@
 #include "fixed_point.h"
 
 /* weight / scale rounded to the nearest whole number, ties to even: adding 1.5 * 2^23 leaves it
- * in the low bits. */
+ * in the low bits. No weight is beyond DG_LARGEST at its own scale; at the scale of an earlier
+ * update it may be, and is packed again. */
 DG_INLINE int32_t dg_number(float weight, float inverse)
 {
-    float number = dg_clamp(weight * inverse, (float)-DG_LARGEST, (float)DG_LARGEST);
-    return dg_bits(number + 12582912.0f) - 0x4B400000;
+    int32_t number = dg_bits(weight * inverse + 12582912.0f) - 0x4B400000;
+    number = number < -DG_LARGEST ? -DG_LARGEST : number;
+    return number > DG_LARGEST ? DG_LARGEST : number;
 }
 
 DG_INLINE void dg_pack_pairs(const float *lines, ptrdiff_t stride, float inverse, uint32_t *words)

@@ -32,7 +32,7 @@ float dg_scale(float largest)
 }
 
 DG_CLONES
-float dg_largest_of(const float *weights, ptrdiff_t n)
+static float largest_of(const float *weights, ptrdiff_t n)
 {
     int32_t most = 0; /* magnitudes compare as their bits do */
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -48,7 +48,7 @@ float dg_largest(const float *weights, ptrdiff_t n, int n_threads)
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
            reduction(max : most))
     for (ptrdiff_t i = 0; i < n; i += PIECE) {
-        float one = dg_largest_of(weights + i, dg_min(PIECE, n - i));
+        float one = largest_of(weights + i, dg_min(PIECE, n - i));
         most = one > most ? one : most;
     }
     return most;

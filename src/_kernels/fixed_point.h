@@ -109,7 +109,6 @@ size_t dg_packed_bytes(const struct layer *lower, const struct layer *upper);
  * of the weights alone. */
 float dg_scale(float largest);
 float dg_largest(const float *weights, ptrdiff_t n, int n_threads);
-float dg_largest_of(const float *weights, ptrdiff_t n); /* of a piece, by the thread that calls */
 
 /* Pack the whole matrix for the instruction set in use. */
 void dg_pack(struct dg_packed *packed, const struct layer *lower,

@@ -3,6 +3,7 @@
 #include "phases.h"
 
 #define SUM_BLOCK 64
+#define MOST_BYTES 257 /* whose sum stays in 16 bits: 257 * 255 = 65,535 */
 
 /* What is summed for one block of columns; as many as there are, the rest stays zero. */
 struct sums {
@@ -36,6 +37,30 @@ static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int sq
     }
 }
 
+/* total[j] of bytes alone: whole numbers, so the bits of sums in float64. */
+DG_CLONES
+static void sum_bytes(const struct rows *x, ptrdiff_t first, ptrdiff_t n, double *total)
+{
+    uint64_t whole[SUM_BLOCK] = {0};
+    for (ptrdiff_t start = 0; start < x->n_rows; start += MOST_BYTES) {
+        uint16_t part[SUM_BLOCK] = {0};
+        ptrdiff_t end = dg_min(start + MOST_BYTES, x->n_rows);
+        for (ptrdiff_t r = start; r < end; r++) {
+            const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + first;
+            if (n == SUM_BLOCK)
+                for (int j = 0; j < SUM_BLOCK; j++)
+                    part[j] = (uint16_t)(part[j] + bytes[j]);
+            else
+                for (ptrdiff_t j = 0; j < n; j++)
+                    part[j] = (uint16_t)(part[j] + bytes[j]);
+        }
+        for (int j = 0; j < SUM_BLOCK; j++)
+            whole[j] += part[j];
+    }
+    for (ptrdiff_t j = 0; j < n; j++)
+        total[j] += (double)x->unit * (double)whole[j];
+}
+
 static void add(double *to, const double *from, ptrdiff_t n)
 {
     for (ptrdiff_t j = 0; to && j < n; j++)
@@ -63,6 +88,10 @@ void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const fac
     for (ptrdiff_t j = 0; j < size; j += SUM_BLOCK) {
         struct sums sums = {{0.0}};
         ptrdiff_t n = dg_min(SUM_BLOCK, size - j);
+        if (x->storage == DG_BYTES && !square && !factor[0] && !factor[1]) {
+            sum_bytes(x, j, n, total + j);
+            continue;
+        }
         sum_block(x, j, n, square != NULL, factor, &sums);
         add(total + j, sums.total, n);
         add(square ? square + j : NULL, sums.square, n);

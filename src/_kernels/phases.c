@@ -1,5 +1,6 @@
 #include "phases.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "byte_sums.h"
@@ -375,15 +376,13 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                     continue;
                 for (ptrdiff_t i = 0; i < piece.width; i++) {
                     ptrdiff_t to = (piece.column + i) * n_upper + piece.first;
-                    overflow |= backend->update_row(
+                    float most = backend->update_row(
                         update, piece.column + i, piece.first, piece.n_columns,
                         acc[0] + i * stride[0], acc[1] + i * stride[1],
                         gradient ? gradient + to : NULL, weights ? weights + to : NULL,
                         velocity ? velocity + to : NULL, average ? average + to : NULL);
-                    if (by_pieces) {
-                        float most = dg_largest_of(weights + to, piece.n_columns);
-                        largest = most > largest ? most : largest;
-                    }
+                    overflow |= !isfinite(most);
+                    largest = most > largest ? most : largest;
                 }
                 if (by_pieces) /* what was written is still in the caches */
                     dg_pack_piece(repack->packed, repack->lower, repack->upper, weights,

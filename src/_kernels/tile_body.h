@@ -224,12 +224,13 @@ static void tile_finish(const struct layer *layer, const struct context *context
     }
 }
 
-/* Neighbouring weights of one lower unit; `width` is a constant of the caller for whole tiles. */
-DG_INLINE int32_t step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
-                            const ptrdiff_t width, const float *restrict positive,
-                            const float *restrict negative, float *restrict gradient,
-                            float *restrict weights, float *restrict velocity,
-                            float *restrict average)
+/* Neighbouring weights of one lower unit; `width` is a constant of the caller for whole tiles.
+ * most[j]: INOUT, the bits of the largest magnitude so far, which compare as magnitudes do. */
+DG_INLINE void step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
+                         const ptrdiff_t width, const float *restrict positive,
+                         const float *restrict negative, float *restrict gradient,
+                         float *restrict weights, float *restrict velocity,
+                         float *restrict average, int32_t *restrict most)
 {
     float step[DG_TILE];
     for (ptrdiff_t j = 0; j < width; j++)
@@ -247,10 +248,9 @@ DG_INLINE int32_t step_tile(const struct dg_update *update, ptrdiff_t row, ptrdi
         for (ptrdiff_t j = 0; j < width; j++)
             gradient[j] =
                 weights ? DG_FMA(-update->weight_decay, weights[j], step[j]) : step[j];
-        return 0;
+        return;
     }
     float rate = update->learning_rate;
-    int32_t overflow = 0;
     for (ptrdiff_t j = 0; j < width; j++)
         step[j] = DG_FMA(-update->weight_decay, weights[j], step[j]);
     if (velocity)
@@ -261,29 +261,32 @@ DG_INLINE int32_t step_tile(const struct dg_update *update, ptrdiff_t row, ptrdi
     if (average)
         for (ptrdiff_t j = 0; j < width; j++)
             average[j] = DG_FMA(update->averaging, weights[j] - average[j], average[j]);
-    for (ptrdiff_t j = 0; j < width; j++)
-        overflow |= (dg_bits(weights[j]) & 0x7F800000) == 0x7F800000 ? 1 : 0;
-    return overflow;
+    for (ptrdiff_t j = 0; j < width; j++) {
+        int32_t magnitude = dg_bits(weights[j]) & 0x7FFFFFFF;
+        most[j] = magnitude > most[j] ? magnitude : most[j];
+    }
 }
 
 /* gradient = p / n - q / m - offset dy - dx offset, by unit gains; then the optimizer's step.
- * Returns 1 where a new weight is not finite: that costs a compare in a visit made anyway. */
-static int tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
+ * Returns the largest magnitude of a new weight, or what is not finite. */
+static float tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                            ptrdiff_t width, const float *positive, const float *negative,
                            float *gradient, float *weights, float *velocity, float *average)
 {
-    int32_t overflow = 0;
+    int32_t most[DG_TILE] = {0}, largest = 0;
 #define STEP(j, n) \
     step_tile(update, row, first + (j), n, positive + (j), negative + (j), \
               gradient ? gradient + (j) : NULL, weights ? weights + (j) : NULL, \
-              velocity ? velocity + (j) : NULL, average ? average + (j) : NULL)
+              velocity ? velocity + (j) : NULL, average ? average + (j) : NULL, most)
     ptrdiff_t j = 0;
     for (; j + DG_TILE <= width; j += DG_TILE)
-        overflow |= STEP(j, DG_TILE);
+        STEP(j, DG_TILE);
     if (j < width)
-        overflow |= STEP(j, width - j);
+        STEP(j, width - j);
 #undef STEP
-    return (int)overflow;
+    for (j = 0; j < DG_TILE; j++)
+        largest = most[j] > largest ? most[j] : largest;
+    return dg_from_bits(largest);
 }
 
 static void tile_transpose(const float *weights, ptrdiff_t stride, ptrdiff_t first,
