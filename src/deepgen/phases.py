@@ -72,6 +72,8 @@ def column_sums(states, n_threads=None):
 
 def learns_precision(parameters, layer):
     """Tell whether training changes the log precision of a layer."""
+    if parameters.log_precisions[layer] is None:
+        return False
     return f"layers[{layer}].log_precision" in parameters.learned()
 
 
@@ -114,6 +116,7 @@ def layer_gradients(
     scaled = None
     if offsets is not None and not centred:
         scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
+    learns = [learns_precision(parameters, l) for l in range(n_layers)]
     means = []
     for states in (phases.positive, phases.negative):
         dots = None
@@ -123,7 +126,7 @@ def layer_gradients(
         for l, x in enumerate(states):
             below = dots[l - 1] if dots is not None and l > 0 else None
             above = dots[l + 1] if dots is not None and l + 1 < n_layers else None
-            side.append(_means(x, (below, above), n_threads, learns_precision(parameters, l)))
+            side.append(_means(x, (below, above), n_threads, learns[l]))
         means.append(side)
     difference = [p[0] - q[0] for p, q in zip(*means, strict=True)]
     bias, log_precision = [], []
@@ -142,7 +145,7 @@ def layer_gradients(
         if l in phases.bias_terms:
             gradient += phases.bias_terms[l]
         own = None
-        if learns_precision(parameters, l):
+        if learns[l]:
             # derivative at a fixed offset: -precision (x - offset)^2 / 2
             centre = 0.0 if offsets is None else offsets[l]
             square = means[0][l][1] - means[1][l][1] - 2.0 * centre * difference[l]
