@@ -555,22 +555,23 @@ def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
                           NULL, NULL, NULL, scratch, n_threads)
 
 
-def layer_sums(x, lower_factor, upper_factor, total, square, lower_weighted, upper_weighted,
-               int n_threads):
-    """Sums over rows of x, x^2 (or None) and factor * x for each side with factors: INOUT."""
+def layer_sums(x, lower_factor, upper_factor, bint squares, out, int n_threads):
+    """Sums over rows of x and, where wanted, of x^2 and factor * x for each side: INOUT.
+
+    They are the rows of `out`, (4, size); the last three are not read where x alone is wanted.
+    """
     cdef rows states
     cdef const double *factors[2]
     cdef double *weighted[2]
-    cdef Py_ssize_t size = len(total)
-    cdef double *totals = <double *> doubles_of(total)
-    cdef double *squares = <double *> doubles_of(square)
+    cdef Py_ssize_t size = out.shape[1]
+    cdef double *total = <double *> doubles_of(out)
     factors[0], factors[1] = doubles_of(lower_factor), doubles_of(upper_factor)
-    weighted[0] = <double *> doubles_of(lower_weighted)
-    weighted[1] = <double *> doubles_of(upper_weighted)
+    weighted[0], weighted[1] = total + 2 * size, total + 3 * size
     fill_rows(&states, x)
     if states.n_rows:
         with nogil:
-            dg_layer_sums(&states, size, factors, totals, squares, weighted, n_threads)
+            dg_layer_sums(&states, size, factors, total, total + size if squares else NULL,
+                          weighted, n_threads)
 
 
 def row_dot(x, offset, out, int n_threads):

@@ -46,28 +46,31 @@ def row_dots(x, offset, n_threads=None):
     return out
 
 
-def _means(x, factors, n_threads, squares=True):
-    """Mean over rows of x, x^2 and factor * x for the lower and the upper factor."""
-    size, n = x.shape[1], max(x.shape[0], 1)
-    total, square = np.zeros(size), np.zeros(size) if squares else None
-    weighted = [None if f is None else np.zeros(size) for f in factors]
-    threads = effective_threads(n_threads, x.shape[0] * size * 8)
-    engine.layer_sums(kernel_form(x), factors[0], factors[1], total, square, *weighted, threads)
-    return total / n, square / n if squares else None, [w if w is None else w / n for w in weighted]
+def _means(x, below=None, above=None, *, squares=False, n_threads=None):
+    """Return the means over rows of x and, where wanted, of x^2, below * x and above * x.
+
+    float64 of shape (4, n_columns), or (1, n_columns) where x alone is wanted.
+    """
+    alone = below is None and above is None and not squares
+    means = np.zeros((1 if alone else 4, x.shape[1]))
+    threads = effective_threads(n_threads, x.shape[0] * x.shape[1] * 8)
+    engine.layer_sums(kernel_form(x), below, above, squares, means, threads)
+    means /= max(x.shape[0], 1)
+    return means
 
 
 def column_moments(x, n_threads=None):
     """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
-    mean, square, _ = _means(x, (None, None), n_threads)
+    mean, square, _, _ = _means(x, squares=True, n_threads=n_threads)
     return mean, square
 
 
 def column_sums(states, n_threads=None):
     """Return the sum of each column of states, float64 of shape (n_columns,), in row order."""
-    total = np.zeros(states.shape[1])
+    sums = np.zeros((1, states.shape[1]))
     threads = effective_threads(n_threads, states.shape[0] * states.shape[1] * 8)
-    engine.layer_sums(kernel_form(states), None, None, total, None, None, None, threads)
-    return total
+    engine.layer_sums(kernel_form(states), None, None, False, sums, threads)
+    return sums[0]
 
 
 def learns_precision(parameters, layer):
@@ -119,16 +122,16 @@ def layer_gradients(
     learns = [learns_precision(parameters, l) for l in range(n_layers)]
     means = []
     for states in (phases.positive, phases.negative):
-        dots = None
+        dots = [None] * (n_layers + 2)  # by layer; one more at either end, which has no neighbour
         if scaled is not None:
-            dots = [row_dots(x, s, n_threads) for x, s in zip(states, scaled, strict=True)]
-        side = []
-        for l, x in enumerate(states):
-            below = dots[l - 1] if dots is not None and l > 0 else None
-            above = dots[l + 1] if dots is not None and l + 1 < n_layers else None
-            side.append(_means(x, (below, above), n_threads, learns[l]))
-        means.append(side)
-    difference = [p[0] - q[0] for p, q in zip(*means, strict=True)]
+            pairs = zip(states, scaled, strict=True)
+            dots[1:-1] = [row_dots(x, s, n_threads) for x, s in pairs]
+        means.append([
+            _means(x, dots[l], dots[l + 2], squares=learns[l], n_threads=n_threads)
+            for l, x in enumerate(states)
+        ])  # fmt: skip
+    changes = [p - q for p, q in zip(*means, strict=True)]
+    difference = [change[0] for change in changes]
     bias, log_precision = [], []
     for l in range(n_layers):
         gradient = difference[l].copy()
@@ -136,7 +139,7 @@ def layer_gradients(
             if scaled is None or not 0 <= m < n_layers:
                 continue
             # (centred weight gradient) times (offset of the neighbour)
-            follow = means[0][l][2][side] - means[1][l][2][side]
+            follow = changes[l][2 + side]
             follow -= offsets[l] * (difference[m] * scaled[m]).sum()
             follow -= difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
             gradient -= follow if rates is None else rates[min(l, m)] * follow
@@ -148,7 +151,7 @@ def layer_gradients(
         if learns[l]:
             # derivative at a fixed offset: -precision (x - offset)^2 / 2
             centre = 0.0 if offsets is None else offsets[l]
-            square = means[0][l][1] - means[1][l][1] - 2.0 * centre * difference[l]
+            square = changes[l][1] - 2.0 * centre * difference[l]
             own = -0.5 * parameters.precisions[l] * square
         bias.append(gradient)
         log_precision.append(own)
@@ -156,8 +159,8 @@ def layer_gradients(
         for l, weights in enumerate(parameters.weights):
             decay = weight_decay if rates is None else rates[l] * weight_decay
             bias[l] += decay * row_dots(weights, offsets[l + 1], n_threads)
-            factors = (None, offsets[l].astype(np.float64))
-            means_of_weights = _means(weights, factors, n_threads, squares=False)[2][1]
+            factors = offsets[l].astype(np.float64)
+            means_of_weights = _means(weights, above=factors, n_threads=n_threads)[3]
             bias[l + 1] += decay * len(weights) * means_of_weights
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
