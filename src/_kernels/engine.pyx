@@ -555,23 +555,55 @@ def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
                           NULL, NULL, NULL, scratch, n_threads)
 
 
-def layer_sums(x, lower_factor, upper_factor, bint squares, out, int n_threads):
-    """Sums over rows of x and, where wanted, of x^2 and factor * x for each side: INOUT.
-
-    They are the rows of `out`, (4, size); the last three are not read where x alone is wanted.
-    """
+def layer_sums(x, factor, total, square, weighted, int n_threads):
+    """Sums over rows of x and, where there is an array for them, of x^2 and factor * x: INOUT."""
     cdef rows states
+    cdef Py_ssize_t size = len(total)
     cdef const double *factors[2]
-    cdef double *weighted[2]
-    cdef Py_ssize_t size = out.shape[1]
-    cdef double *total = <double *> doubles_of(out)
-    factors[0], factors[1] = doubles_of(lower_factor), doubles_of(upper_factor)
-    weighted[0], weighted[1] = total + 2 * size, total + 3 * size
+    cdef double *products[2]
+    cdef double *totals = <double *> doubles_of(total)
+    cdef double *squares = <double *> doubles_of(square)
+    factors[0], factors[1] = doubles_of(factor), NULL
+    products[0], products[1] = <double *> doubles_of(weighted), NULL
     fill_rows(&states, x)
     if states.n_rows:
         with nogil:
-            dg_layer_sums(&states, size, factors, total, total + size if squares else NULL,
-                          weighted, n_threads)
+            dg_layer_sums(&states, size, factors, totals, squares, products, n_threads)
+
+
+def phase_sums(states, sizes, offsets, squares, dots, out, int n_threads):
+    """out: rows for the sums over states of x, x^2, below * x and above * x; INOUT.
+
+    Columns are the units of all layers. `below` and `above` are the dot products of the offsets
+    with the states of the neighbours, row by row; dots, (n_layers, n_rows): OUT. Without offsets
+    there are none. `squares` says by layer whether those are wanted.
+    """
+    cdef rows x[64]
+    cdef Py_ssize_t size, n_rows, n_units = out.shape[1]
+    cdef int l, n_layers = len(states)
+    cdef const float *offset
+    cdef const double *factors[2]
+    cdef double *weighted[2]
+    cdef double *dot = <double *> doubles_of(dots)
+    cdef double *total = <double *> doubles_of(out)
+    cdef double *square
+    fill_states(x, states, n_layers)
+    n_rows = x[0].n_rows
+    if n_rows == 0:
+        return
+    if dot != NULL:
+        for l in range(n_layers):
+            size, offset = sizes[l], floats_of(offsets[l])
+            with nogil:
+                dg_row_dot(&x[l], size, offset, dot + l * n_rows, n_threads)
+    for l in range(n_layers):
+        size, square = sizes[l], total + n_units if squares[l] else NULL
+        factors[0] = dot + (l - 1) * n_rows if dot != NULL and l > 0 else NULL
+        factors[1] = dot + (l + 1) * n_rows if dot != NULL and l + 1 < n_layers else NULL
+        weighted[0], weighted[1] = total + 2 * n_units, total + 3 * n_units
+        with nogil:
+            dg_layer_sums(&x[l], size, factors, total, square, weighted, n_threads)
+        total += size
 
 
 def row_dot(x, offset, out, int n_threads):

@@ -5,6 +5,7 @@ The gradient of every layered model is the same sum: ``x^T y / n`` of the positi
 affine changes of that gradient; models and files always hold plain parameters.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,31 +47,50 @@ def row_dots(x, offset, n_threads=None):
     return out
 
 
-def _means(x, below=None, above=None, *, squares=False, n_threads=None):
-    """Return the means over rows of x and, where wanted, of x^2, below * x and above * x.
-
-    float64 of shape (4, n_columns), or (1, n_columns) where x alone is wanted.
-    """
-    alone = below is None and above is None and not squares
-    means = np.zeros((1 if alone else 4, x.shape[1]))
-    threads = effective_threads(n_threads, x.shape[0] * x.shape[1] * 8)
-    engine.layer_sums(kernel_form(x), below, above, squares, means, threads)
-    means /= max(x.shape[0], 1)
-    return means
+def _layer_threads(x, n_threads):
+    return effective_threads(n_threads, x.shape[0] * x.shape[1] * 8)
 
 
 def column_moments(x, n_threads=None):
     """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
-    mean, square, _, _ = _means(x, squares=True, n_threads=n_threads)
-    return mean, square
+    total, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    threads = _layer_threads(x, n_threads)
+    engine.layer_sums(kernel_form(x), None, total, square, None, threads)
+    n_rows = max(x.shape[0], 1)
+    return total / n_rows, square / n_rows
 
 
 def column_sums(states, n_threads=None):
     """Return the sum of each column of states, float64 of shape (n_columns,), in row order."""
-    sums = np.zeros((1, states.shape[1]))
-    threads = effective_threads(n_threads, states.shape[0] * states.shape[1] * 8)
-    engine.layer_sums(kernel_form(states), None, None, False, sums, threads)
-    return sums[0]
+    total = np.zeros(states.shape[1])
+    threads = _layer_threads(states, n_threads)
+    engine.layer_sums(kernel_form(states), None, total, None, None, threads)
+    return total
+
+
+def _weighted_mean(x, factor, n_threads):
+    """Return the mean over rows of factor * x, float64 of shape (n_columns,)."""
+    total, weighted = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    threads = _layer_threads(x, n_threads)
+    engine.layer_sums(kernel_form(x), factor.astype(np.float64), total, None, weighted, threads)
+    return weighted / max(x.shape[0], 1)
+
+
+def _phase_means(states, offsets, squares, n_threads):
+    """Return means over rows, float64, whose columns are the units of all layers.
+
+    Four rows: of x, of x^2 where `squares` says so, and of x times the dot product of the layer
+    below, and above, with its offsets. The first one alone where neither is wanted.
+    """
+    sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
+    alone = offsets is None and not any(squares)
+    means = np.zeros((1 if alone else 4, sum(sizes)))
+    dots = None if offsets is None else np.empty((len(states), n_rows))
+    threads = effective_threads(n_threads, n_rows * max(sizes) * 8)
+    forms = [kernel_form(x) for x in states]
+    engine.phase_sums(forms, sizes, offsets, squares, dots, means, threads)
+    means /= max(n_rows, 1)
+    return means
 
 
 def learns_precision(parameters, layer):
@@ -120,18 +140,11 @@ def layer_gradients(
     if offsets is not None and not centred:
         scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
     learns = [learns_precision(parameters, l) for l in range(n_layers)]
-    means = []
-    for states in (phases.positive, phases.negative):
-        dots = [None] * (n_layers + 2)  # by layer; one more at either end, which has no neighbour
-        if scaled is not None:
-            pairs = zip(states, scaled, strict=True)
-            dots[1:-1] = [row_dots(x, s, n_threads) for x, s in pairs]
-        means.append([
-            _means(x, dots[l], dots[l + 2], squares=learns[l], n_threads=n_threads)
-            for l, x in enumerate(states)
-        ])  # fmt: skip
-    changes = [p - q for p, q in zip(*means, strict=True)]
-    difference = [change[0] for change in changes]
+    change = _phase_means(phases.positive, scaled, learns, n_threads)
+    change -= _phase_means(phases.negative, scaled, learns, n_threads)
+    stops = list(itertools.accumulate(layer.size for layer in parameters.layers))
+    changes = [change[:, a:b] for a, b in itertools.pairwise([0, *stops])]
+    difference = [c[0] for c in changes]
     bias, log_precision = [], []
     for l in range(n_layers):
         gradient = difference[l].copy()
@@ -159,9 +172,7 @@ def layer_gradients(
         for l, weights in enumerate(parameters.weights):
             decay = weight_decay if rates is None else rates[l] * weight_decay
             bias[l] += decay * row_dots(weights, offsets[l + 1], n_threads)
-            factors = offsets[l].astype(np.float64)
-            means_of_weights = _means(weights, above=factors, n_threads=n_threads)[3]
-            bias[l + 1] += decay * len(weights) * means_of_weights
+            bias[l + 1] += decay * len(weights) * _weighted_mean(weights, offsets[l], n_threads)
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
 
