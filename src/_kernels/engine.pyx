@@ -4,6 +4,12 @@
 Each function is called from exactly one module of `deepgen`, which validates and allocates.
 Arguments: data, parameters, outputs, random key and position, scalars, `n_threads` last.
 """
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -198,36 +204,39 @@ cdef extern from *:
 
 # --- marshalling ------------------------------------------------------------------------------
 
-cdef const float *floats_of(object array) except? NULL:
-    cdef const float[::1] flat
+cdef const void *data_of(object array, char kind) except? NULL:
+    """Where a C-contiguous array of type `kind` begins; NULL for None and where it is empty.
+
+    A memoryview would check the same in twice the time, and an update takes dozens of arrays.
+    """
+    cdef Py_buffer view
+    cdef const void *data
     if array is None:
         return NULL
-    flat = array.reshape(-1)
-    return &flat[0] if flat.shape[0] else NULL
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+    data = view.buf if view.len else NULL
+    found = view.format[0]
+    PyBuffer_Release(&view)
+    if found != kind:
+        raise ValueError(f"a kernel takes arrays of type {chr(kind)} here, got {chr(found)}")
+    return data
+
+
+cdef const float *floats_of(object array) except? NULL:
+    return <const float *> data_of(array, b"f")
 
 
 cdef const uint8_t *bytes_of(object array) except? NULL:
-    cdef const uint8_t[::1] flat
-    if array is None:
-        return NULL
-    flat = array.reshape(-1)
-    return &flat[0] if flat.shape[0] else NULL
+    return <const uint8_t *> data_of(array, b"B")
 
 
 cdef const double *doubles_of(object array) except? NULL:
-    cdef const double[::1] flat
-    if array is None:
-        return NULL
-    flat = array.reshape(-1)
-    return &flat[0] if flat.shape[0] else NULL
+    return <const double *> data_of(array, b"d")
 
 
 cdef int fill_rows(rows *out, object x) except -1:
     """Rows of uint8 or float32 (C-contiguous), a CSR triple (data, indices, indptr), or a pair of
     uint8 rows and what a 1 of them stands for."""
-    cdef const uint8_t[:, ::1] as_bytes
-    cdef const float[:, ::1] as_floats
-    cdef const float[::1] values
     cdef const int32_t[::1] indices
     cdef const int64_t[::1] indptr
     memset(out, 0, sizeof(rows))
@@ -241,21 +250,14 @@ cdef int fill_rows(rows *out, object x) except -1:
         out.storage = DG_SPARSE
         out.n_rows = indptr.shape[0] - 1
         out.start = &indptr[0]
-        if values.shape[0]:
-            out.data = &values[0]
-            out.index = &indices[0]
-    elif x.dtype.char == "f":
-        as_floats = x
-        out.storage = DG_FLOATS
-        out.n_rows, out.stride = as_floats.shape[0], as_floats.shape[1]
-        if out.n_rows and out.stride:
-            out.data = &as_floats[0, 0]
+        out.data = floats_of(values)
+        out.index = &indices[0] if indices.shape[0] else NULL
+        return 0
+    out.n_rows, out.stride = x.shape
+    if x.dtype.char == "f":
+        out.storage, out.data = DG_FLOATS, floats_of(x)
     else:
-        as_bytes = x
-        out.storage = DG_BYTES
-        out.n_rows, out.stride = as_bytes.shape[0], as_bytes.shape[1]
-        if out.n_rows and out.stride:
-            out.data = &as_bytes[0, 0]
+        out.storage, out.data = DG_BYTES, bytes_of(x)
     return 0
 
 
@@ -584,30 +586,67 @@ def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
                           NULL, NULL, NULL, scratch, n_threads)
 
 
-def layer_sums(x, lower_factor, upper_factor, double[::1] total, square,
-               lower_weighted, upper_weighted, int n_threads):
-    """Sums over rows of x, x^2 (or None) and factor * x for each side with factors: INOUT."""
+def layer_sums(x, factor, total, square, weighted, int n_threads):
+    """Sums over rows of x and, where there is an array for them, of x^2 and factor * x: INOUT."""
     cdef rows states
+    cdef Py_ssize_t size = len(total)
+    cdef const double *factors[2]
+    cdef double *products[2]
+    cdef double *totals = <double *> doubles_of(total)
+    cdef double *squares = <double *> doubles_of(square)
+    factors[0], factors[1] = doubles_of(factor), NULL
+    products[0], products[1] = <double *> doubles_of(weighted), NULL
+    fill_rows(&states, x)
+    if states.n_rows:
+        with nogil:
+            dg_layer_sums(&states, size, factors, totals, squares, products, n_threads)
+
+
+def phase_sums(states, sizes, offsets, squares, dots, out, int n_threads):
+    """out: rows for the sums over states of x, x^2, below * x and above * x; INOUT.
+
+    Columns are the units of all layers. `below` and `above` are the dot products of the offsets
+    with the states of the neighbours, row by row; dots, (n_layers, n_rows): OUT. Without offsets
+    there are none. `squares` says by layer whether those are wanted.
+    """
+    cdef rows x[64]
+    cdef Py_ssize_t size, n_rows, n_units = out.shape[1]
+    cdef int l, n_layers = len(states)
+    cdef const float *offset
     cdef const double *factors[2]
     cdef double *weighted[2]
-    factors[0], factors[1] = doubles_of(lower_factor), doubles_of(upper_factor)
-    weighted[0] = <double *> doubles_of(lower_weighted)
-    weighted[1] = <double *> doubles_of(upper_weighted)
-    cdef double *squares = <double *> doubles_of(square)
-    fill_rows(&states, x)
-    if states.n_rows:
+    cdef double *dot = <double *> doubles_of(dots)
+    cdef double *total = <double *> doubles_of(out)
+    cdef double *square
+    fill_states(x, states, n_layers)
+    n_rows = x[0].n_rows
+    if n_rows == 0:
+        return
+    if dot != NULL:
+        for l in range(n_layers):
+            size, offset = sizes[l], floats_of(offsets[l])
+            with nogil:
+                dg_row_dot(&x[l], size, offset, dot + l * n_rows, n_threads)
+    for l in range(n_layers):
+        size, square = sizes[l], total + n_units if squares[l] else NULL
+        factors[0] = dot + (l - 1) * n_rows if dot != NULL and l > 0 else NULL
+        factors[1] = dot + (l + 1) * n_rows if dot != NULL and l + 1 < n_layers else NULL
+        weighted[0], weighted[1] = total + 2 * n_units, total + 3 * n_units
         with nogil:
-            dg_layer_sums(&states, total.shape[0], factors, &total[0], squares, weighted,
-                          n_threads)
+            dg_layer_sums(&x[l], size, factors, total, square, weighted, n_threads)
+        total += size
 
 
-def row_dot(x, const float[::1] offset, double[::1] out, int n_threads):
+def row_dot(x, offset, out, int n_threads):
     """out[r] = sum_j x[r, j] offset[j]: OUT."""
     cdef rows states
+    cdef Py_ssize_t size = len(offset)
+    cdef const float *offsets = floats_of(offset)
+    cdef double *dots = <double *> doubles_of(out)
     fill_rows(&states, x)
     if states.n_rows:
         with nogil:
-            dg_row_dot(&states, offset.shape[0], &offset[0], &out[0], n_threads)
+            dg_row_dot(&states, size, offsets, dots, n_threads)
 
 
 def adam_change(float[::1] gradient, float[::1] first, float[::1] second, float new_first,

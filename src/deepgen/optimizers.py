@@ -192,21 +192,20 @@ class SGD:
                 velocity=velocity and velocity[name], average=averages.get(name),
                 workspace=workspace, n_threads=n_threads,
             )  # fmt: skip
-        arrays = parameters.learned()
-        for kind in ("log_precision", "bias"):  # a precision moves its bias along
+        kinds = ("log_precision", parameters.log_precisions), ("bias", parameters.biases)
+        for kind, arrays in kinds:  # a precision moves its bias along
             for l, gradient in enumerate(getattr(gradients, kind)):
-                name = f"layers[{l}].{kind}"
-                if name not in arrays:
+                if gradient is None:
                     continue
-                change = gradient.astype(np.float32)
+                name, change = f"layers[{l}].{kind}", gradient.astype(np.float32)
                 if velocity:
                     velocity[name] *= self.momentum
                     velocity[name] += change
                     change = velocity[name]
                 _apply(parameters, phases, l, kind, rate * change)
                 if name in averages:
-                    averages[name] += np.float32(weight) * (arrays[name] - averages[name])
-                overflow |= not np.isfinite(arrays[name]).all()
+                    averages[name] += np.float32(weight) * (arrays[l] - averages[name])
+                overflow |= not np.isfinite(arrays[l]).all()
         parameters.refresh_precisions()  # step_weights has packed what it wrote
         return overflow
 

@@ -25,6 +25,9 @@ class Site(NamedTuple):
     temperature: int = 0
 
 
+_NO_SITE = Site(Stream(0), 0)  # of a pass that draws nothing
+
+
 def row_pieces(n_rows, work, fewest=FEWEST_ROWS):
     """Yield slices of rows that are one kernel call each; `work` is that of a row."""
     size = max(fewest, CALL_WORK // max(work, 1) // fewest * fewest)
@@ -76,18 +79,28 @@ def conditional_pass(
     work : int
         Multiply-adds of a row, to decide on threads.
     """
-    stream = site.stream if site else Stream(0)
+    site = site or _NO_SITE
+    stream = site.stream
     workspace = workspace or engine.Workspace()
     together = engine.panel_rows(chain, layer)
-    for piece in row_pieces(n_rows, work):
-        count = piece.stop - piece.start
+    outputs = (mean, sample, log_normalizer, beta_from)
+    for start, count, inputs, varying, arrays in _calls(states, fields, outputs, n_rows, work):
         engine.conditional(
-            chain, layer, [_rows(x, piece) for x in states], field_rows(fields, piece),
-            _rows(mean, piece), _rows(sample, piece), _rows(log_normalizer, piece),
-            _rows(beta_from, piece), stream.key, stream.position,
-            purpose(site.kind, layer, site.temperature) if site else 0,
-            site.first_row + piece.start if site else 0, count, workspace,
+            chain, layer, inputs, varying, *arrays, stream.key, stream.position,
+            purpose(site.kind, layer, site.temperature), site.first_row + start, count, workspace,
             effective_threads(n_threads, work * min(count, together)),
+        )  # fmt: skip
+
+
+def _calls(states, fields, outputs, n_rows, work):
+    """Yield (first row, count, states, fields, outputs) of each kernel call of a pass."""
+    if 0 < n_rows * work <= CALL_WORK:
+        yield 0, n_rows, [kernel_form(x) for x in states], fields, outputs
+        return
+    for piece in row_pieces(n_rows, work):
+        yield (
+            piece.start, piece.stop - piece.start, [_rows(x, piece) for x in states],
+            field_rows(fields, piece), [_rows(x, piece) for x in outputs],
         )  # fmt: skip
 
 

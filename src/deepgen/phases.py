@@ -5,6 +5,7 @@ The gradient of every layered model is the same sum: ``x^T y / n`` of the positi
 affine changes of that gradient; models and files always hold plain parameters.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,32 +47,56 @@ def row_dots(x, offset, n_threads=None):
     return out
 
 
-def _means(x, factors, n_threads, squares=True):
-    """Mean over rows of x, x^2 and factor * x for the lower and the upper factor."""
-    size, n = x.shape[1], max(x.shape[0], 1)
-    total, square = np.zeros(size), np.zeros(size) if squares else None
-    weighted = [None if f is None else np.zeros(size) for f in factors]
-    threads = effective_threads(n_threads, x.shape[0] * size * 8)
-    engine.layer_sums(kernel_form(x), factors[0], factors[1], total, square, *weighted, threads)
-    return total / n, square / n if squares else None, [w if w is None else w / n for w in weighted]
+def _layer_threads(x, n_threads):
+    return effective_threads(n_threads, x.shape[0] * x.shape[1] * 8)
 
 
 def column_moments(x, n_threads=None):
     """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
-    mean, square, _ = _means(x, (None, None), n_threads)
-    return mean, square
+    total, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    threads = _layer_threads(x, n_threads)
+    engine.layer_sums(kernel_form(x), None, total, square, None, threads)
+    n_rows = max(x.shape[0], 1)
+    return total / n_rows, square / n_rows
 
 
 def column_sums(states, n_threads=None):
     """Return the sum of each column of states, float64 of shape (n_columns,), in row order."""
     total = np.zeros(states.shape[1])
-    threads = effective_threads(n_threads, states.shape[0] * states.shape[1] * 8)
-    engine.layer_sums(kernel_form(states), None, None, total, None, None, None, threads)
+    threads = _layer_threads(states, n_threads)
+    engine.layer_sums(kernel_form(states), None, total, None, None, threads)
     return total
+
+
+def _weighted_mean(x, factor, n_threads):
+    """Return the mean over rows of factor * x, float64 of shape (n_columns,)."""
+    total, weighted = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    threads = _layer_threads(x, n_threads)
+    engine.layer_sums(kernel_form(x), factor.astype(np.float64), total, None, weighted, threads)
+    return weighted / max(x.shape[0], 1)
+
+
+def _phase_means(states, offsets, squares, n_threads):
+    """Return means over rows, float64, whose columns are the units of all layers.
+
+    Four rows: of x, of x^2 where `squares` says so, and of x times the dot product of the layer
+    below, and above, with its offsets. The first one alone where neither is wanted.
+    """
+    sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
+    alone = offsets is None and not any(squares)
+    means = np.zeros((1 if alone else 4, sum(sizes)))
+    dots = None if offsets is None else np.empty((len(states), n_rows))
+    threads = effective_threads(n_threads, n_rows * max(sizes) * 8)
+    forms = [kernel_form(x) for x in states]
+    engine.phase_sums(forms, sizes, offsets, squares, dots, means, threads)
+    means /= max(n_rows, 1)
+    return means
 
 
 def learns_precision(parameters, layer):
     """Tell whether training changes the log precision of a layer."""
+    if parameters.log_precisions[layer] is None:
+        return False
     return f"layers[{layer}].log_precision" in parameters.learned()
 
 
@@ -114,18 +139,12 @@ def layer_gradients(
     scaled = None
     if offsets is not None and not centred:
         scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
-    means = []
-    for states in (phases.positive, phases.negative):
-        dots = None
-        if scaled is not None:
-            dots = [row_dots(x, s, n_threads) for x, s in zip(states, scaled, strict=True)]
-        side = []
-        for l, x in enumerate(states):
-            below = dots[l - 1] if dots is not None and l > 0 else None
-            above = dots[l + 1] if dots is not None and l + 1 < n_layers else None
-            side.append(_means(x, (below, above), n_threads, learns_precision(parameters, l)))
-        means.append(side)
-    difference = [p[0] - q[0] for p, q in zip(*means, strict=True)]
+    learns = [learns_precision(parameters, l) for l in range(n_layers)]
+    change = _phase_means(phases.positive, scaled, learns, n_threads)
+    change -= _phase_means(phases.negative, scaled, learns, n_threads)
+    stops = list(itertools.accumulate(layer.size for layer in parameters.layers))
+    changes = [change[:, a:b] for a, b in itertools.pairwise([0, *stops])]
+    difference = [c[0] for c in changes]
     bias, log_precision = [], []
     for l in range(n_layers):
         gradient = difference[l].copy()
@@ -133,7 +152,7 @@ def layer_gradients(
             if scaled is None or not 0 <= m < n_layers:
                 continue
             # (centred weight gradient) times (offset of the neighbour)
-            follow = means[0][l][2][side] - means[1][l][2][side]
+            follow = changes[l][2 + side]
             follow -= offsets[l] * (difference[m] * scaled[m]).sum()
             follow -= difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
             gradient -= follow if rates is None else rates[min(l, m)] * follow
@@ -142,10 +161,10 @@ def layer_gradients(
         if l in phases.bias_terms:
             gradient += phases.bias_terms[l]
         own = None
-        if learns_precision(parameters, l):
+        if learns[l]:
             # derivative at a fixed offset: -precision (x - offset)^2 / 2
             centre = 0.0 if offsets is None else offsets[l]
-            square = means[0][l][1] - means[1][l][1] - 2.0 * centre * difference[l]
+            square = changes[l][1] - 2.0 * centre * difference[l]
             own = -0.5 * parameters.precisions[l] * square
         bias.append(gradient)
         log_precision.append(own)
@@ -153,9 +172,7 @@ def layer_gradients(
         for l, weights in enumerate(parameters.weights):
             decay = weight_decay if rates is None else rates[l] * weight_decay
             bias[l] += decay * row_dots(weights, offsets[l + 1], n_threads)
-            factors = (None, offsets[l].astype(np.float64))
-            means_of_weights = _means(weights, factors, n_threads, squares=False)[2][1]
-            bias[l + 1] += decay * len(weights) * means_of_weights
+            bias[l + 1] += decay * len(weights) * _weighted_mean(weights, offsets[l], n_threads)
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
 

@@ -137,7 +137,7 @@ def _start(model, rule, particles, rows):
 
 def _finish(rule, model, state, positive, negative):
     """Make the phases; move the offsets and running means with the positive phase."""
-    terms = {}
+    terms, n_rows = {}, positive[0].shape[0]
     if state.activity is not None:
         for l, target in enumerate(_targets(rule, len(positive))):
             if target is None:
@@ -151,7 +151,7 @@ def _finish(rule, model, state, positive, negative):
     if state.offsets is not None:
         # the first layer's offset is the data's mean already, by way of its initial bias
         moved = [
-            o if l == 0 else o + rule.offset_rate * (positive[l].mean(axis=0) - o)
+            o if l == 0 else o + rule.offset_rate * (positive[l].sum(axis=0) / n_rows - o)
             for l, o in enumerate(state.offsets)
         ]
         state.offsets = [np.ascontiguousarray(o, np.float32) for o in moved]

@@ -51,17 +51,16 @@ def update_layer(
     """
     neighbour = states[layer - 1] if layer > 0 else states[layer + 1]
     n_rows, units = neighbour.shape[0], model.layers[layer]
-    if context is None:
-        context = _NO_CONTEXT
-    else:
+    held, fields = False, None
+    if context is not None:
         context.check(model.layers, n_rows)
+        held, fields = layer in context.held, context.fields(layer)
     for m in (layer - 1, layer + 1):
         if 0 <= m < model.n_layers:
             model.layers[m].check_width(states[m], f"states[{m}]")
-    if layer in context.held and states[layer] is None:
+    if held and states[layer] is None:
         raise ValueError(f"held[{layer}] needs the states that layer {layer} keeps, got None")
     shape = (n_rows, units.size)
-    held = layer in context.held
     means = draws = None
     if mean:
         means = np.array(dense(states[layer]), np.float32) if held else np.empty(shape, np.float32)
@@ -71,7 +70,7 @@ def update_layer(
             draws[...] = dense(states[layer])
     if n_rows:
         conditional_pass(
-            model.chain, layer, states, context.fields(layer), mean=means, sample=draws, site=site,
+            model.chain, layer, states, fields, mean=means, sample=draws, site=site,
             n_rows=n_rows, work=layer_work(model, layer), workspace=workspace,
             n_threads=n_threads,
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """Seeds and counters: every random number is a function of who asks (docs/kernels.md)."""
 
+import functools
 import hashlib
 import numbers
 import secrets
@@ -39,6 +40,12 @@ def _named(name):
 def _digest(*parts):
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+@functools.lru_cache(maxsize=1024)
+def _child_key(key, name):
+    """Return the key of a child: the same few names are asked for in every update."""
+    return _digest("stream", key, name)
 
 
 def seed_of(random_state):
@@ -116,7 +123,7 @@ class Stream:
 
     def child(self, name):
         """Return an independent stream for a part, at the same position."""
-        return Stream(_digest("stream", self.key, _named(name)), self.position)
+        return Stream(_child_key(self.key, _named(name)), self.position)
 
     def advanced(self, steps):
         """Return the stream `steps` further on."""
