@@ -140,7 +140,7 @@ WRONG_WIDTHS = {
     "a list of a column less": (X[:, :5].tolist(), WIDTH),
     "float64 of a column less": (REAL[:, :5], WIDTH),
     "packed bits of a column less": (dg.PackedBits(PACKED, 5), WIDTH),
-    "packed bits, unpacked by nobody": (PACKED, WIDTH),
+    "packed bytes taken for columns": (PACKED, WIDTH),
 }
 
 
