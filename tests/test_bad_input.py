@@ -18,6 +18,7 @@ import deepgen as dg
 RNG = np.random.default_rng(3)
 X = (RNG.random((30, 6)) < 0.4).astype(np.uint8)
 X.flags.writeable = False
+PACKED = np.packbits(X, axis=1)
 REAL = RNG.normal(size=(30, 6))
 ONE_HOT = np.eye(3, dtype=np.uint8)[RNG.integers(0, 3, (30, 2))].reshape(30, 6)
 SMALL = {"n_hidden": 3, "n_epochs": 1, "batch_size": 10, "random_state": 0, "n_threads": 1}
@@ -114,6 +115,7 @@ ROWS = {
     "CSR first start": (lambda: csr("indptr", 0, 1), DAMAGED),
     "CSR last start": (lambda: csr("indptr", -1, 10**6), DAMAGED),
     "COO beyond": (coo_beyond, DAMAGED),
+    "packed bits, no rows": (lambda: dg.PackedBits(PACKED[:0], 6), r"X\b.*0 sample"),
     "sparse, one dimension": (lambda: sparse.coo_array(X[0]), "X must be a sparse matrix of 2"),
     "CSR of more than 2**31 columns": (
         lambda: sparse.csr_array((np.ones(1), [2**33], [0, 1]), shape=(1, 2**34)),
@@ -137,6 +139,8 @@ WRONG_WIDTHS = {
     "CSR of a column less": (sparse.csr_matrix(X[:, :5]), WIDTH),
     "a list of a column less": (X[:, :5].tolist(), WIDTH),
     "float64 of a column less": (REAL[:, :5], WIDTH),
+    "packed bits of a column less": (dg.PackedBits(PACKED, 5), WIDTH),
+    "packed bytes taken for columns": (PACKED, WIDTH),
 }
 
 
@@ -287,6 +291,24 @@ ARGUMENTS = [
     ("model must be a BoltzmannMachine", dg.RBM.from_model, {**OBJECT, "RBM": dg.RBM()}),
     ("path must", lambda v: fitted("binary").save(v), {"3": 3, "None": None, "": "", "0": "a\0b"}),
     ("path must", dg.load, {"3": 3, "None": None, "": "", "0": "a\0b", "[1]": [1]}),
+    # packed bits
+    ("array must be a NumPy array", lambda v: dg.PackedBits(v, 6),
+     {**OBJECT, "None": None, "list": PACKED.tolist(), "masked": np.ma.array(PACKED, mask=False),
+      "CSR": sparse.csr_matrix(PACKED)}),
+    ("array must be packed bits of dtype uint8, got .*PackedBits.pack",
+     lambda v: dg.PackedBits(v, 6),
+     {"bool": PACKED > 0, "int8": PACKED.view(np.int8), "float": PACKED * 1.0,
+      "int64": PACKED.astype(np.int64), "complex": PACKED * 1j}),
+    (r"array must have shape \(n_rows, 2\), bytes for 9 columns of bits",
+     lambda v: dg.PackedBits(v, 9),
+     {"row": PACKED[0], "3-D": PACKED[None], "unpacked": X, "too few": PACKED,
+      "too many": np.packbits(np.zeros((3, 17), np.uint8), axis=1), "none": PACKED[:, :0],
+      "by columns": np.packbits(np.zeros((30, 9), np.uint8), axis=0)}),
+    ("n_columns must be", lambda v: dg.PackedBits(PACKED, v), COUNT),
+    ("rows (must|is)", dg.PackedBits.pack,
+     {**ARRAYS, "half": X * 0.5, "two": X + 1, "negative": -X.astype(np.int8),
+      "no columns": X[:, :0], "row": X[0], "CSR of twos": sparse.csr_matrix(2 * X),
+      "damaged": csr("indices", 1, 10**8)}),
     # units
     ("size must be", dg.Binary, {**COUNT, "2**60": 2**60}),
     ("n_copies must be an integer from 1 to 8", lambda v: dg.Binary(3, n_copies=v),

@@ -26,7 +26,10 @@ def main():
     commands.add_parser("ais", help=ais.__doc__, parents=[shared])
     commands.add_parser("dbm", help=dbm.__doc__, parents=[shared])
     command = commands.add_parser("memmap", help=memmap.__doc__, parents=[shared])
-    command.add_argument("--rows", type=int, help="rows of data (2,000,000; quick: 200,000)")
+    command.add_argument(
+        "--rows", type=int, help="rows of data (2,000,000, with --bits 10,000,000; quick: a tenth)"
+    )
+    command.add_argument("--bits", action="store_true", help="rows packed as bits")
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
@@ -69,10 +72,12 @@ def main():
         )
         return
     if arguments.command == "memmap":
+        n_rows = 10_000_000 if arguments.bits else 2_000_000
         memmap.run(
-            n_rows=arguments.rows or (200_000 if arguments.quick else 2_000_000),
+            n_rows=arguments.rows or (n_rows // 10 if arguments.quick else n_rows),
             n_rounds=arguments.rounds,
             n_threads=arguments.threads,
+            bits=arguments.bits,
         )
         return
     rbm.run(

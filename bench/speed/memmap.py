@@ -1,10 +1,11 @@
-"""One epoch from a file of 2,000,000 x 784 bytes and from memory: rows a second, peak memory."""
+"""One epoch from a file of rows and from memory, as bytes or as bits: rows a second, memory."""
 
 import os
 import statistics
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,44 @@ from bench.speed.data import N_PIXELS, binary_digits
 
 N_HIDDEN = 32  # few: reading is a larger share of the work than with more
 TIMEOUT = 900  # seconds, for one process
-OURS = "in memory"
-SYSTEMS = {OURS: 1, "memmap": 1, "memmap, a tenth of the rows": 10}
-DRAWN = 60_000  # rows that are drawn; the file repeats them
+DRAWN = 60_000  # rows that are drawn; files repeat them
+MEMORY, BYTES, BITS = "in memory", "bytes", "bits"
 
 
-def run(*, n_rows, n_rounds, n_threads):
-    """Measure the table and print it as Markdown."""
+@dataclass(frozen=True)
+class System:
+    """Where rows are, and the part of them that is read: one row in `share`."""
+
+    form: str
+    share: int = 1
+
+
+FROM_BYTES = {
+    "in memory": System(MEMORY),
+    "memmap": System(BYTES),
+    "memmap, a tenth of the rows": System(BYTES, 10),
+}
+FROM_BITS = {
+    "memmap of bytes, a tenth of the rows": System(BYTES, 10),
+    "memmap of bits, a tenth of the rows": System(BITS, 10),
+    "memmap of bits": System(BITS),
+}
+
+
+def run(*, n_rows, n_rounds, n_threads, bits):
+    """Measure the table and print it as Markdown; the first system is what others are held to."""
+    systems = FROM_BITS if bits else FROM_BYTES
+    ours = next(iter(systems))
     print(*machine.describe(n_threads), sep="\n")
     with tempfile.TemporaryDirectory(dir=os.environ.get("DEEPGEN_RUNS")) as folder:
-        path = Path(folder) / "rows.u8"
-        origin = _write_rows(path, n_rows)
+        paths = {form: str(Path(folder) / form) for form in (BYTES, BITS)}
+        origin = _write_rows(paths, n_rows, systems)
+        sizes = ", ".join(
+            f"{os.path.getsize(path) / 1e6:,.0f} MB of {form}"
+            for form, path in paths.items() if os.path.getsize(path)
+        )  # fmt: skip
         print(
-            f"data: {n_rows:,} rows of {N_PIXELS} bytes, {path.stat().st_size / 1e6:,.0f} MB; "
-            f"{origin}\n"
+            f"data: {n_rows:,} rows of {N_PIXELS} columns, {sizes}; {origin}\n"
             f"model: {N_PIXELS}-{N_HIDDEN}, batches of 100, defaults, one epoch with its survey; "
             f"{n_rounds} rounds, systems in turn, a fresh process each time; median (min..max); "
             "ratios within a round; peak anonymous memory (RssAnon) of the process, packages "
@@ -36,12 +61,13 @@ def run(*, n_rows, n_rounds, n_threads):
         )
 
         def measure(name):
+            system = systems[name]
             return fresh.call(
-                time_fit, n_threads=n_threads, timeout=TIMEOUT, path=str(path),
-                n_rows=n_rows // SYSTEMS[name], copied=name == OURS,
+                time_fit, n_threads=n_threads, timeout=TIMEOUT, form=system.form,
+                path=paths[BITS if system.form == BITS else BYTES], n_rows=n_rows // system.share,
             )  # fmt: skip
 
-        results = rounds.in_turn(measure, SYSTEMS, n_rounds)
+        results = rounds.in_turn(measure, systems, n_rounds)
     print(
         "\n| rows | rows / s | CPU us a row | rows / s, ratio | CPU, ratio | peak RssAnon, MB |\n"
         + "| --- " * 6 + "|"
@@ -53,21 +79,27 @@ def run(*, n_rows, n_rounds, n_threads):
         print(
             f"| {name} | {statistics.median(speeds[name]):,.0f} "
             f"| {rounds.spread([1e6 * cost for cost in costs[name]])} "
-            f"| {rounds.ratio(speeds[name], speeds.get(OURS))} "
-            f"| {rounds.ratio(costs[name], costs.get(OURS))} | {peak:,.0f} |"
+            f"| {rounds.ratio(speeds[name], speeds.get(ours))} "
+            f"| {rounds.ratio(costs[name], costs.get(ours))} | {peak:,.0f} |"
         )
 
 
-def _write_rows(path, n_rows):
-    """Write rows to a file, 60,000 at a time; return where they are from."""
+def _write_rows(paths, n_rows, systems):
+    """Write the files that systems read, 60,000 rows at a time; return where rows are from."""
     rows, origin = binary_digits(min(DRAWN, n_rows))
-    with path.open("wb") as file:
-        for start in range(0, n_rows, len(rows)):
-            file.write(rows[: n_rows - start].tobytes())
+    most = dict.fromkeys(paths, 0)
+    for system in systems.values():
+        form = BITS if system.form == BITS else BYTES
+        most[form] = max(most[form], n_rows // system.share)
+    for form, count in most.items():
+        whole = np.packbits(rows, axis=1) if form == BITS else rows
+        with open(paths[form], "wb") as file:
+            for start in range(0, count, len(whole)):
+                file.write(whole[: count - start].tobytes())
     return origin
 
 
-def time_fit(path, n_rows, copied):
+def time_fit(path, form, n_rows):
     """Train for one epoch; called in a process of its own.
 
     Returns
@@ -78,9 +110,12 @@ def time_fit(path, n_rows, copied):
     """
     import deepgen as dg
 
-    rows = np.memmap(path, np.uint8, "r", shape=(n_rows, N_PIXELS))
-    if copied:
+    width = N_PIXELS // 8 if form == BITS else N_PIXELS
+    rows = np.memmap(path, np.uint8, "r", shape=(n_rows, width))
+    if form == MEMORY:
         rows = np.array(rows)
+    elif form == BITS:
+        rows = dg.PackedBits(rows, N_PIXELS)
     with AnonymousMemory() as memory:
         start, cpu_start = time.perf_counter(), time.process_time()
         dg.RBM(N_HIDDEN, n_epochs=1, random_state=0).fit(rows)

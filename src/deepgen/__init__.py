@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deepgen import datasets
 from deepgen._version import __version__
+from deepgen.bits import PackedBits
 from deepgen.callbacks import CSVLog, EarlyStopping, ReduceLearningRate
 from deepgen.checkpoints import Checkpoint
 from deepgen.composition import compose
@@ -127,6 +128,7 @@ __all__ = [
     "NetworkLayer",
     "NetworkTrainer",
     "Objective",
+    "PackedBits",
     "Particles",
     "PosteriorNetwork",
     "Pretraining",

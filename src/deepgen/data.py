@@ -1,10 +1,11 @@
-"""Rows to learn from: arrays, memmaps, CSR matrices and re-iterables of batches."""
+"""Rows to learn from: arrays, memmaps, packed bits, CSR matrices and re-iterables of batches."""
 
 from itertools import islice
 
 import numpy as np
 from scipy import sparse
 
+from deepgen.bits import PackedBits
 from deepgen.checks import real_array, shown
 from deepgen.phases import column_moments
 from deepgen.states import CompressedRows, as_states, checked_csr, dense
@@ -21,7 +22,7 @@ class ArrayRows:
 
     Parameters
     ----------
-    X : ndarray or sparse matrix of shape (n_rows, n_columns)
+    X : ndarray, PackedBits or sparse matrix of shape (n_rows, n_columns)
     """
 
     def __init__(self, X):
@@ -77,7 +78,7 @@ class PairedRows(ArrayRows):
 
     Parameters
     ----------
-    X : ndarray or sparse matrix of shape (n_rows, n_columns)
+    X : ndarray, PackedBits or sparse matrix of shape (n_rows, n_columns)
     targets : ndarray of shape (n_rows, ...) or None
         None: the rows themselves.
     """
@@ -218,6 +219,11 @@ def doubled(states):
 def _column_names(batch):
     """Names of a data frame's columns, or None."""
     return list(batch.columns) if hasattr(batch, "columns") else None
+
+
+def select(X, chosen):
+    """Return some rows of an array, of packed bits or of a CSR matrix in the form they have."""
+    return X.select(chosen) if isinstance(X, PackedBits) else X[chosen]
 
 
 def join(pieces):

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from deepgen.bits import PackedBits
 from deepgen.cli.errors import CommandError, UsageError
 from deepgen.storage import write_atomically
 
 READS = "a .npy (memory-mapped), .npz (FILE.npz:NAME where it holds several arrays) or .csv file"
+PACKED = "the rows are bits that numpy.packbits(rows, axis=1) has packed: so many columns of them"
 WRITES = (".npy", ".npz", ".csv")
 
 
-def read_rows(source):
+def read_rows(source, packed_columns=None):
     """Read a matrix of rows.
 
     Parameters
@@ -28,10 +30,12 @@ def read_rows(source):
         ``FILE.npy``, which is mapped and not read as a whole; ``FILE.npz`` of one array or of
         ``scipy.sparse.save_npz``; ``FILE.npz:NAME``; ``FILE.csv``: numbers and commas, where a
         first line of other words is taken as a header.
+    packed_columns : int or None
+        The bytes of the matrix are rows of so many bits.
 
     Returns
     -------
-    ndarray, memmap or CSR matrix of shape (n_rows, n_columns)
+    ndarray, memmap, PackedBits or CSR matrix of shape (n_rows, n_columns)
 
     Raises
     ------
@@ -52,7 +56,13 @@ def read_rows(source):
             f"{path} must be a {ending} file of numbers, got one that is damaged, of another "
             f"format or of objects; {remedy}"
         ) from error
-    return _checked(rows, source)
+    rows = _checked(rows, source)
+    if packed_columns is None:
+        return rows
+    try:
+        return PackedBits(rows, packed_columns)
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{source} must hold packed bits: {error}") from error
 
 
 def _file_of(source):

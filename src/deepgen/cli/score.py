@@ -7,11 +7,11 @@ from deepgen.cli.arguments import add_threads, file_name, positive
 from deepgen.cli.errors import CommandError, UsageError
 from deepgen.cli.models import is_exact, load_able
 from deepgen.cli.output import print_fields
-from deepgen.cli.rows import READS, read_rows
+from deepgen.cli.rows import PACKED, READS, read_rows
+from deepgen.data import ArrayRows
 from deepgen.estimators import DBM, DBN
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
-from deepgen.states import as_states
 from deepgen.threads import check_threads
 
 
@@ -26,6 +26,7 @@ def add_to(commands):
     )
     parser.add_argument("model", type=file_name, metavar="MODEL")
     parser.add_argument("data", metavar="DATA", help=READS)
+    parser.add_argument("--packed-columns", type=positive, metavar="N", help=PACKED)
     parser.add_argument(
         "--n-chains", type=positive, default=100, metavar="N", help="AIS chains (%(default)s)"
     )
@@ -42,10 +43,10 @@ def run(arguments):
     _check_flags(arguments)
     model = load_able(arguments.model, "score_samples", "score rows")
     model.set_params(n_threads=arguments.n_threads)
-    rows = read_rows(arguments.data)
+    rows = read_rows(arguments.data, arguments.packed_columns)
     try:
         model.transform(rows)  # checks them before the long part
-        if not model.model_.visible.is_state(as_states(rows)):
+        if not all(map(model.model_.visible.is_state, ArrayRows(rows).pieces())):
             raise ValueError("it has values between states, which have no likelihood; binarize it")
         log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
         if not is_exact(model):

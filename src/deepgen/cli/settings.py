@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deepgen.cli.arguments import count
 from deepgen.cli.errors import UsageError
+from deepgen.cli.rows import PACKED
 from deepgen.estimators import RBM
 from deepgen.estimators.settings import check_settings
 from deepgen.optimizers import SGD, Adam, Linear
@@ -74,6 +75,7 @@ class Setting:
 FILES = (
     Setting("data", str, "rows to learn from: .npy, .npz, FILE.npz:NAME or .csv", metavar="FILE"),
     Setting("valid", str, "held-out rows, whose likelihood goes into the history", metavar="FILE"),
+    Setting("packed_columns", int, PACKED),
     Setting("out", str, "the model file to write, by custom .safetensors", metavar="FILE"),
     Setting("history", str, "write a line an epoch to a .csv or .json file", metavar="FILE"),
     Setting("checkpoint", str, "a file to go on from after a stop", metavar="FILE"),

@@ -53,7 +53,7 @@ def run(arguments):
     check_target(out)
     check_target(history, (".csv", ".json"))
     checkpoint, resume = _checkpoint(settings)
-    X = read_rows(settings["data"])
+    X = read_rows(settings["data"], settings.get("packed_columns"))
     rbm.callbacks = [*_callbacks(rbm, X, settings), *checkpoint]
     progress = sys.stderr.isatty() if arguments.progress is None else arguments.progress
     rbm.verbose = int(progress)
@@ -146,7 +146,7 @@ def _checkpoint(settings):
 def _callbacks(rbm, X, settings):
     if "valid" not in settings:
         return []
-    valid = read_rows(settings["valid"])
+    valid = read_rows(settings["valid"], settings.get("packed_columns"))
     if valid.shape[1] != X.shape[1]:
         raise CommandError(
             f"{settings['valid']} has {valid.shape[1]} columns, but {settings['data']} has "

@@ -103,7 +103,7 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
         ----------
         X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
             uint8 and bool are used as they are; CSR stays sparse; a re-iterable of arrays is
-            read a batch at a time.
+            read, and :class:`deepgen.PackedBits` are unpacked, a batch at a time.
         y : ignored
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, with

@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, check_number, real_array, shown
-from deepgen.data import ArrayRows, PairedRows
+from deepgen.data import ArrayRows, PairedRows, select
 from deepgen.estimators.networks import (
     NetworkEstimator,
     Task,
@@ -80,8 +80,8 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         if self.early_stopping is not None:
             mask = held_back(strata, self.validation_fraction, Stream.from_random_state(seed))
             if mask.any():
-                held = PairedRows(X[mask], targets[mask])
-                rows = PairedRows(X[~mask], targets[~mask])
+                held = PairedRows(select(X, mask), targets[mask])
+                rows = PairedRows(select(X, ~mask), targets[~mask])
         return Task(seed, all_rows, found, rows, self._objective(), held)
 
     def _network(self, task, resume):
@@ -277,7 +277,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
                 "y must hold at least 2 classes, got 1 class: "
                 f"{self.classes_.tolist()[0]!r}{note}"
             )
-        labelled = X if known.all() else X[known]
+        labelled = X if known.all() else select(X, known)
         return self._split(seed, self._surveyed(X), X, labelled, labels, labels)
 
     def _top(self, task):

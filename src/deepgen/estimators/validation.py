@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from deepgen.bits import PackedBits
 from deepgen.checks import real_array, shown
 from deepgen.data import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
 from deepgen.states import checked_csr
@@ -25,7 +26,7 @@ def rows_to_learn(estimator, X, *, reset):
     ----------
     estimator : BaseEstimator
         Its `n_features_in_` and `feature_names_in_` are set (`reset`) or compared.
-    X : array-like, sparse matrix or iterable of batches
+    X : array-like, PackedBits, sparse matrix or iterable of batches
     reset : bool
 
     Returns
@@ -46,6 +47,8 @@ def rows_to_learn(estimator, X, *, reset):
 def validated(estimator, X, *, reset, **options):
     """Return X as an array or CSR matrix by scikit-learn's rules.
 
+    Packed bits stay packed where a CSR matrix would stay sparse.
+
     Raises
     ------
     ValueError, TypeError
@@ -60,8 +63,19 @@ def validated(estimator, X, *, reset, **options):
             "X is a masked array, whose mask would be lost; fill it, or complete rows with "
             "impute(X.data, missing=X.mask)"
         )
-    X = _named(validate_data, estimator, X, dtype="numeric", reset=reset, **options)
+    packed = X if isinstance(X, PackedBits) and "accept_sparse" in options else None
+    X = _named(
+        validate_data, estimator, _stand_in(X) if packed is not None else X,
+        dtype="numeric", reset=reset, **options,
+    )  # fmt: skip
+    if packed is not None:
+        return packed
     return X if sparse.issparse(X) else real_array(X, "X")
+
+
+def _stand_in(packed):
+    """Return an array of the shape of packed bits without memory, for scikit-learn to look at."""
+    return np.broadcast_to(np.uint8(0), packed.shape)
 
 
 def validated_pair(estimator, X, y, **options):
@@ -78,9 +92,11 @@ def validated_pair(estimator, X, y, **options):
     """
     ours = {"accept_sparse": "csr", "ensure_all_finite": False}
     X = validated(estimator, X, reset=True, **ours)
-    return _named(
-        validate_data, estimator, X, y, dtype=None, reset=False, what="y", **ours, **options
-    )
+    seen, y = _named(
+        validate_data, estimator, _stand_in(X) if isinstance(X, PackedBits) else X, y,
+        dtype=None, reset=False, what="y", **ours, **options,
+    )  # fmt: skip
+    return X if isinstance(X, PackedBits) else seen, y
 
 
 def labels_of(y):
@@ -90,7 +106,7 @@ def labels_of(y):
 
 
 def rows_to_read(estimator, X):
-    """Return rows that a fitted estimator can read: an array or a CSR matrix of its width."""
+    """Return rows that a fitted estimator can read: an array, packed bits or CSR of its width."""
     check_is_fitted(estimator)
     # What scikit-learn's validation does for a plain array costs three times what one row of the
     # model costs; the units check finiteness and range in any case.
@@ -112,7 +128,7 @@ def by_pieces(rows, units, compute):
 
     Parameters
     ----------
-    rows : ndarray or CSR matrix
+    rows : ndarray, PackedBits or CSR matrix
     units : Units
         What the states are checked by.
     compute : callable
