@@ -17,6 +17,7 @@ from bench.results import (
     rbm_brackets,
     rbm_mnist,
     rbm_patches,
+    rbm_precision,
     report,
     semi_supervised_mnist,
 )
@@ -26,6 +27,7 @@ TABLES = {
     "rbm_mnist": rbm_mnist,
     "rbm_brackets": rbm_brackets,
     "rbm_patches": rbm_patches,
+    "rbm_precision": rbm_precision,
     "mob_mnist": mob_mnist,
     "autoencoder_mnist": autoencoder_mnist,
     "autoencoder_faces": autoencoder_faces,
