@@ -15,8 +15,9 @@ COLUMNS = (
 NOTES = [
     "Nats a row: mean of the first binarization of the 10,000 test rows at the value of the "
     "bracket of log Z, mean over five seeds (standard deviation). PCD with 100 particles, the "
-    "library's defaults, on one fixed binarization of the 60,000 training rows. Fixed point: weights of 16 "
-    "bits, and means of hidden units in bytes in the statistics (`precision='auto'`); float32: "
+    "library's defaults, on one fixed binarization of the 60,000 training rows. Fixed point: "
+    "weights of 16 bits, and means of hidden units in bytes in the statistics "
+    "(`precision='auto'`); float32: "
     "neither. Difference: fixed point minus float32 with the same seed; a seed decides first "
     "weights, order and random numbers of both, but they part after the first draws. AIS: 100 "
     "chains, 14,501 temperatures (quick: 3,001).",
