@@ -42,9 +42,10 @@ static inline void dg_philox(const uint32_t counter[4], const uint32_t key[2], u
  * the product of the low halves of the lanes by a constant. */
 #ifndef DG_WIDE_BYTES
 #define DG_WIDE_BYTES 16
-#define DG_MUL32(lanes, constant) ((lanes) * (uint64_t)(constant))
+#define DG_MUL32(lanes, constant) (((lanes) & 0xFFFFFFFFu) * (uint64_t)(constant))
 #endif
 #define DG_WIDE_LANES (DG_WIDE_BYTES / 8)
+#define DG_WIDE_PARTS (8 / DG_WIDE_LANES)
 
 typedef uint64_t dg_wide __attribute__((vector_size(DG_WIDE_BYTES)));
 
@@ -54,27 +55,34 @@ static inline void dg_words32(const struct dg_stream *stream, int64_t row, uint3
     uint64_t site = (uint64_t)(stream->first_row + row);
     uint32_t start0 = (uint32_t)stream->key ^ (uint32_t)(stream->step >> 32);
     uint32_t start1 = (uint32_t)(stream->key >> 32) ^ (uint32_t)(site >> 32);
-    for (int part = 0; part < 8; part += DG_WIDE_LANES) {
-        dg_wide zero = {0}, low = zero + 0xFFFFFFFFu;
-        dg_wide c0 = zero, c1 = zero + (uint32_t)site, c2 = zero + (uint32_t)stream->step;
-        dg_wide c3 = zero + stream->purpose;
-        uint32_t k0 = start0, k1 = start1;
-        for (int lane = 0; lane < DG_WIDE_LANES; lane++)
-            c0[lane] = (uint32_t)(first_block + (uint32_t)(part + lane));
-        for (int round = 0; round < 10; round++) {
-            dg_wide p0 = DG_MUL32(c0, 0xD2511F53u), p1 = DG_MUL32(c2, 0xCD9E8D57u);
-            c0 = (p1 >> 32) ^ c1 ^ (zero + k0);
-            c2 = (p0 >> 32) ^ c3 ^ (zero + k1);
-            c1 = p1 & low;
-            c3 = p0 & low;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
+    /* all blocks go through a round together: their chains of products hide each other's latency */
+    dg_wide zero = {0}, low = zero + 0xFFFFFFFFu; /* upper halves are not read before the end */
+    dg_wide c0[DG_WIDE_PARTS], c1[DG_WIDE_PARTS], c2[DG_WIDE_PARTS], c3[DG_WIDE_PARTS];
+    static const uint64_t numbers[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    __builtin_memcpy(c0, numbers, sizeof numbers);
+    for (int part = 0; part < DG_WIDE_PARTS; part++) {
+        c0[part] += first_block;
+        c1[part] = zero + (uint32_t)site;
+        c2[part] = zero + (uint32_t)stream->step;
+        c3[part] = zero + stream->purpose;
+    }
+    for (int round = 0; round < 10; round++) {
+        for (int part = 0; part < DG_WIDE_PARTS; part++) {
+            dg_wide p0 = DG_MUL32(c0[part], 0xD2511F53u), p1 = DG_MUL32(c2[part], 0xCD9E8D57u);
+            c0[part] = (p1 >> 32) ^ c1[part] ^ (zero + start0);
+            c2[part] = (p0 >> 32) ^ c3[part] ^ (zero + start1);
+            c1[part] = p1;
+            c3[part] = p0;
         }
-        c0 |= c1 << 32;
-        c2 |= c3 << 32;
+        start0 += 0x9E3779B9u;
+        start1 += 0xBB67AE85u;
+    }
+    for (int part = 0; part < DG_WIDE_PARTS; part++) {
+        c0[part] = (c0[part] & low) | c1[part] << 32;
+        c2[part] = (c2[part] & low) | c3[part] << 32;
         for (int lane = 0; lane < DG_WIDE_LANES; lane++) {
-            uint64_t pair[2] = {c0[lane], c2[lane]};
-            __builtin_memcpy(out + 4 * (part + lane), pair, sizeof pair);
+            uint64_t pair[2] = {c0[part][lane], c2[part][lane]};
+            __builtin_memcpy(out + 4 * (part * DG_WIDE_LANES + lane), pair, sizeof pair);
         }
     }
 }

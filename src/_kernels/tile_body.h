@@ -190,6 +190,8 @@ static void tile_finish(const struct layer *layer, const struct context *context
     float *tempered = scratch, *precision = scratch + stride, *mean = precision + stride;
     float *sample = mean + stride;
     int draw = out->sample_bytes || out->sample_floats;
+    int bytes_alone = out->sample_bytes && !out->mean && layer->kind == DG_BINARY &&
+                      layer->n_copies == 1;
     int plain = !context->beta && !context->base_bias && !layer->precision;
     for (ptrdiff_t i = 0; i < n_rows; i++) {
         ptrdiff_t row = first_row + i, at = row * layer->size + first;
@@ -211,6 +213,10 @@ static void tile_finish(const struct layer *layer, const struct context *context
                 dg_units_log_normalizer(layer, width, natural, precision) - from;
         if (!out->mean && !draw)
             continue;
+        if (bytes_alone && !held && width == DG_TILE) {
+            dg_binary_draw(first, natural, stream, row, out->sample_bytes + at);
+            continue;
+        }
         dg_units_mean(layer, width, natural, precision, mean);
         if (out->mean)
             store_floats(out->mean + at, mean, held, width);

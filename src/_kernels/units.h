@@ -131,6 +131,17 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
     }
 }
 
+/* Draws of DG_TILE binary units from their fields: the bits of dg_units_mean and dg_units_draw, in
+ * one loop that leaves no means behind. */
+DG_INLINE void dg_binary_draw(ptrdiff_t first, const float *field,
+                              const struct dg_stream *stream, int64_t row, uint8_t *sample)
+{
+    uint32_t words[DG_TILE];
+    dg_words32(stream, row, (uint32_t)(first / 4), words);
+    for (int j = 0; j < DG_TILE; j++)
+        sample[j] = dg_uniform(words[j]) < dg_logistic(field[j]) ? 1 : 0;
+}
+
 /* sum over these units of log sum_x exp(field x + log base measure): float32 terms in eight
  * float64 lanes by column, added in order. */
 DG_INLINE double dg_units_log_normalizer(const struct layer *layer, ptrdiff_t width,
