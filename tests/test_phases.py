@@ -22,6 +22,7 @@ from deepgen.phases import (
     Phases,
     Step,
     column_moments,
+    column_sums,
     layer_gradients,
     step_weights,
     weight_gradient,
@@ -346,7 +347,7 @@ def test_a_weight_that_is_not_finite_is_flagged(value, place, backend):
 
 # --- means in bytes ---------------------------------------------------------------------------
 
-# rows: one, odd, beyond the lines that 16 bits hold, beyond a chunk
+# rows: one, odd, beyond the bytes whose sum 16 bits hold, beyond a chunk
 BYTE_ROWS = [1, 3, 100, 300, 1_100]
 BYTE_SIZES = [(1, 1), (33, 70), (64, 32), (65, 100)]
 
@@ -370,7 +371,7 @@ def gradient_of_bytes(phases, sizes, n_threads=None):
 @pytest.mark.parametrize("n_rows", BYTE_ROWS)
 @pytest.mark.parametrize("sizes", BYTE_SIZES, ids=str)
 def test_statistics_of_bytes_are_the_integer_twin(sizes, n_rows, density, backend):
-    """Catches a row left out of a word or a list, 16 bits that wrap around, a forgotten unit."""
+    """Catches a row left out of a word or a list, a forgotten unit."""
     phases = byte_phases(sizes, n_rows, density)
     expected, size = 0.0, 0.0
     for sign, (x, y) in zip((1, -1), (phases.positive, phases.negative), strict=True):
@@ -399,6 +400,49 @@ def test_statistics_do_not_depend_on_the_form_of_states(backend):
     for form in ("floats", "csr"):
         sides = [[as_states(in_form(x, form)), y] for x, y in (phases.positive, phases.negative)]
         assert_same_bits(gradient_of_bytes(Phases(*sides), (33, 70)), expected)
+
+
+@pytest.mark.parametrize("n_rows", [257, 258, 514, 515, 1_100])
+def test_lists_of_many_lines_do_not_wrap_around(n_rows, backend):
+    """Catches more lines in 16 bits than they hold: units that are always on among many that are
+    off, so that lists are taken, and the largest steps."""
+    lower = np.zeros((n_rows, 40), np.uint8)
+    lower[:, [0, 35]] = 1
+    upper = ByteMeans.of(np.ones((n_rows, 34), np.float32))
+    nothing = [lower[:1] * 0, ByteMeans.of(np.zeros((1, 34), np.float32))]
+    found = gradient_of_bytes(Phases([lower, upper], nothing), (40, 34))
+    np.testing.assert_allclose(found, np.repeat(lower[:1].T, 34, axis=1), rtol=FLOAT32_ROUNDING * 8)
+
+
+@pytest.mark.parametrize("n_rows", [257, 258, 1_100])
+@pytest.mark.parametrize("width", [1, 63, 64, 65])
+def test_sums_of_bytes_do_not_wrap_around(n_rows, width):
+    """Catches more bytes in 16 bits than they hold, and a last block that is cut wrong."""
+    full = np.full((n_rows, width), 255, np.uint8)
+    np.testing.assert_array_equal(column_sums(full), 255.0 * n_rows)
+    means = ByteMeans(full, 1.0 / 255.0)
+    np.testing.assert_allclose(column_sums(means), n_rows, rtol=FLOAT32_ROUNDING)
+
+
+@pytest.mark.parametrize("sizes", [(40, 33), (300, 300), (33, 530)], ids=str)
+def test_a_phase_without_rows_adds_nothing_to_many_rows(sizes):
+    """Catches sums of an empty phase in memory that an earlier call has used (a bug we had)."""
+    rng, n_rows = np.random.default_rng(1), 2_100
+    x, y = (rng.random((n_rows, size), np.float32) for size in sizes)
+    expected = weight_sums(x, y)
+    assert np.isfinite(expected).all()
+    for n_threads in (1, 2, 3, 8):
+        workspace = engine.Workspace()
+        weight_sums(x * np.nan, y, workspace=workspace, n_threads=n_threads)
+        found = weight_sums(x, y, workspace=workspace, n_threads=n_threads)
+        assert_same_bits(found, expected)
+
+
+def test_what_is_no_mean_stays_as_it_is():
+    """Catches a run that diverges behind means that have become zero."""
+    means = np.array([[0.5, np.nan]], np.float32)
+    assert ByteMeans.of(means) is means
+    assert ByteMeans.of(np.float32([[1.5]])).dtype == np.float32
 
 
 def test_statistics_of_two_means_are_exact(backend):

@@ -65,10 +65,13 @@ def assert_expected(model, phases, rows):
 # ------------------------------------------------------------------------------ means in bytes
 
 
+@pytest.mark.parametrize("n_copies", [1, 3])
 @pytest.mark.parametrize("rule", [dg.CD(1), dg.PCD(1, n_particles=7), dg.MeanFieldPCD()], ids=repr)
-def test_means_come_in_bytes_where_weights_are_packed(rule):
-    """Catches statistics that stay floats on the fast path, or are rounded off it."""
-    model = random_model(("binary", "binary"), 5, (9, 8))
+def test_means_come_in_bytes_where_weights_are_packed(rule, n_copies):
+    """Catches statistics that stay floats on the fast path, or are rounded off it; forgotten
+    copies."""
+    kind = "binary" if n_copies == 1 else "copies"
+    model = random_model(("binary", kind), 5, (6, 4), n_copies=n_copies)
     batch = random_batch(model, 5)
     found = {}
     for packed in (False, True):
@@ -77,11 +80,12 @@ def test_means_come_in_bytes_where_weights_are_packed(rule):
         found[packed] = rule.phases(parameters, batch, state, dg.Stream(7))
     plain, packed = found[False], found[True]
     assert [type(x) for x in (*plain.positive, *plain.negative)] == [np.ndarray] * 4
-    assert isinstance(packed.positive[1], ByteMeans)
-    assert isinstance(packed.negative[1], ByteMeans)
     assert packed.positive[0].dtype == packed.negative[0].dtype == np.uint8
-    off = np.abs(packed.positive[1].to_dense() - plain.positive[1])
-    assert off.max() < 0.501 / 255 + 1e-4  # the step, and weights on their grid
+    for side in ("positive", "negative"):
+        means = getattr(packed, side)[1]
+        assert isinstance(means, ByteMeans)
+        off = np.abs(means.to_dense() - getattr(plain, side)[1])
+        assert off.max() < n_copies * (0.501 / 255 + 1e-4)  # the step, and weights on their grid
 
 
 def test_means_stay_floats_beside_real_values():

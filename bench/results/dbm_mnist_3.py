@@ -15,8 +15,8 @@ NOTES = [
     "",
     "Published: Salakhutdinov & Hinton (2009). Greedy start as with two layers. Joint training: "
     "500 particles (quick: 100), one sweep an update, at most 3 sweeps of mean field, rate 0.1 "
-    "linearly to 0, a quarter of it for the upper weights, targets 0.2 and 0.1 for the means of the "
-    "second and third hidden layer; bits drawn at each presentation.",
+    "linearly to 0, a quarter of it for the upper weights, targets 0.2 and 0.1 for the means of "
+    "the second and third hidden layer; bits drawn at each presentation.",
 ]
 
 

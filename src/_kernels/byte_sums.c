@@ -109,6 +109,8 @@ void dg_pack_line(const struct rows *y, ptrdiff_t size, ptrdiff_t first, ptrdiff
     }
 }
 
+_Static_assert(DG_TILE == 32, "a tile's bits are a uint32_t");
+
 /* Bit i is byte i of DG_TILE, each 0 or 1. A product puts byte i of eight at bit 56 + i. */
 static uint32_t bits_of(const uint8_t *bytes)
 {
@@ -140,9 +142,6 @@ void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdi
     }
 }
 
-/* Lines that are added before a sum of bytes may leave 16 bits: 257 * 255 = 65,535. */
-#define MOST_LINES 257
-
 typedef uint16_t line_part __attribute__((vector_size(32), aligned(2)));
 #define PARTS (DG_TILE / 16)
 
@@ -155,7 +154,7 @@ void dg_sum_lines(const int32_t *index, const int32_t *length, ptrdiff_t n_rows,
         const int32_t *rows = index + i * n_rows;
         ptrdiff_t start = 0;
         do { /* also without rows: sums are zero */
-            ptrdiff_t n = dg_min(MOST_LINES, length[i] - start);
+            ptrdiff_t n = dg_min(DG_BYTES_OF_16, length[i] - start);
             line_part part[PARTS] = {{0}};
             uint16_t lines[DG_TILE];
             for (ptrdiff_t e = 0; e < n; e++)
@@ -169,14 +168,20 @@ void dg_sum_lines(const int32_t *index, const int32_t *length, ptrdiff_t n_rows,
             else
                 for (int c = 0; c < DG_TILE; c++)
                     sums[c] += lines[c];
-            start += MOST_LINES;
+            start += DG_BYTES_OF_16;
         } while (start < length[i]);
     }
 }
 
 DG_CLONES
-void dg_to_bytes(const float *values, ptrdiff_t n, float per_unit, uint8_t *out)
+int dg_to_bytes(const float *values, ptrdiff_t n, float per_unit, uint8_t *out)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(int)(values[i] * per_unit + 0.5f);
+    int32_t beyond = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float step = values[i] * per_unit + 0.5f;
+        int inside = step >= 0.0f && step < 256.0f;
+        beyond |= !inside; /* not a number, say */
+        out[i] = inside ? (uint8_t)(int)step : 0;
+    }
+    return beyond;
 }

@@ -31,6 +31,9 @@ struct dg_inputs dg_turn_bytes(const struct dg_fixed *fixed, const struct rows *
                                ptrdiff_t width, uint32_t *words, int32_t *places,
                                int32_t *n_places);
 
+/* So many bytes have a sum of 16 bits, whatever they are: 257 * 255 = 65,535. */
+#define DG_BYTES_OF_16 257
+
 /* Above this share of lower units that are on, words are faster. */
 #define DG_LINE_DENSITY 0.30
 
@@ -49,7 +52,8 @@ void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdi
 void dg_sum_lines(const int32_t *index, const int32_t *length, ptrdiff_t n_rows, ptrdiff_t width,
                   const uint16_t *tile, int32_t *acc);
 
-/* out[i] = values[i] / unit to the nearest whole number, for values from 0 to 255 units. */
-void dg_to_bytes(const float *values, ptrdiff_t n, float per_unit, uint8_t *out);
+/* out[i] = values[i] / unit to the nearest whole number; returns whether one is not from 0 to 255
+ * units, or not a number. */
+int dg_to_bytes(const float *values, ptrdiff_t n, float per_unit, uint8_t *out);
 
 #endif

@@ -125,7 +125,7 @@ cdef extern from "mean_field.h":
     size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
 
 cdef extern from "byte_sums.h":
-    void dg_to_bytes(const float *values, Py_ssize_t n, float per_unit, uint8_t *out) noexcept nogil
+    int dg_to_bytes(const float *values, Py_ssize_t n, float per_unit, uint8_t *out) noexcept nogil
 
 cdef extern from "phases.h":
     struct dg_phase:
@@ -559,12 +559,17 @@ def update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper, int n_threads):
 
 
 def to_bytes(values, float per_unit, out):
-    """out = values by unit, to the nearest whole number: OUT, uint8 of the shape of values."""
+    """out = values by unit, to the nearest whole number: OUT, uint8 of the shape of values.
+
+    Returns whether a value has no such number from 0 to 255.
+    """
     cdef const float *from_values = floats_of(values)
     cdef uint8_t *to = <uint8_t *> bytes_of(out)
     cdef Py_ssize_t n = out.size
+    cdef int beyond
     with nogil:
-        dg_to_bytes(from_values, n, per_unit, to)
+        beyond = dg_to_bytes(from_values, n, per_unit, to)
+    return bool(beyond)
 
 
 def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
@@ -607,7 +612,7 @@ def phase_sums(states, sizes, offsets, squares, dots, out, int n_threads):
 
     Columns are the units of all layers. `below` and `above` are the dot products of the offsets
     with the states of the neighbours, row by row; dots, (n_layers, n_rows): OUT. Without offsets
-    there are none. `squares` says by layer whether those are wanted.
+    there are none; without squares too, `out` is the first row alone. `squares` says by layer whether those are wanted.
     """
     cdef rows x[64]
     cdef Py_ssize_t size, n_rows, n_units = out.shape[1]
@@ -631,7 +636,8 @@ def phase_sums(states, sizes, offsets, squares, dots, out, int n_threads):
         size, square = sizes[l], total + n_units if squares[l] else NULL
         factors[0] = dot + (l - 1) * n_rows if dot != NULL and l > 0 else NULL
         factors[1] = dot + (l + 1) * n_rows if dot != NULL and l + 1 < n_layers else NULL
-        weighted[0], weighted[1] = total + 2 * n_units, total + 3 * n_units
+        weighted[0] = total + 2 * n_units if factors[0] != NULL else NULL
+        weighted[1] = total + 3 * n_units if factors[1] != NULL else NULL
         with nogil:
             dg_layer_sums(&x[l], size, factors, total, square, weighted, n_threads)
         total += size

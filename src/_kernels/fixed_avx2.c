@@ -90,14 +90,13 @@ static void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows,
 }
 
 /* Tables of what four neighbouring inputs send, for each of their 16 states. */
-#define TABLES 12      /* that are in use together: half a tile wide, half of the first-level cache */
-#define TABLE_ROWS 16  /* so many rows pay for them */
-#define HALF 32
+#define TABLES 12     /* that are in use together: 24 KB, most of the first-level cache */
+#define TABLE_ROWS 16 /* so many rows pay for them */
 
-/* table[s] = sum of the numbers whose bit is set in s, for HALF columns */
-static inline void fill_table(const uint32_t *numbers, int32_t table[16][HALF])
+/* table[s] = sum of the numbers whose bit is set in s, for DG_TILE columns */
+static inline void fill_table(const uint32_t *numbers, int32_t table[16][DG_TILE])
 {
-    for (int v = 0; v < HALF; v += LANES) {
+    for (int v = 0; v < DG_TILE; v += LANES) {
         __m256i one[4], sum[16];
         for (int w = 0; w < 2; w++) { /* a word holds two numbers */
             __m256i pair = load(numbers + w * DG_TILE + v);
@@ -116,27 +115,25 @@ static inline void fill_table(const uint32_t *numbers, int32_t table[16][HALF])
 static void by_tables(const uint8_t *nibbles, ptrdiff_t stride, ptrdiff_t n_rows,
                       const uint32_t *tile, int32_t *acc)
 {
-    int32_t tables[TABLES][16][HALF] __attribute__((aligned(64)));
+    int32_t tables[TABLES][16][DG_TILE] __attribute__((aligned(64)));
     memset(acc, 0, (size_t)(n_rows * DG_TILE) * sizeof *acc);
     for (ptrdiff_t first = 0; first < stride; first += TABLES) {
         ptrdiff_t n = dg_min(TABLES, stride - first);
-        for (int c = 0; c < DG_TILE; c += HALF) {
-            for (ptrdiff_t g = 0; g < n; g++)
-                fill_table(tile + (first + g) * 2 * DG_TILE + c, tables[g]);
-            for (ptrdiff_t r = 0; r < n_rows; r++) {
-                const uint8_t *states = nibbles + r * stride + first;
-                int32_t *sums = acc + r * DG_TILE + c;
-                __m256i sum[HALF / LANES];
-                for (int v = 0; v < HALF / LANES; v++)
-                    sum[v] = load(sums + v * LANES);
-                for (ptrdiff_t g = 0; g < n; g++) {
-                    const int32_t *sent = tables[g][states[g]];
-                    for (int v = 0; v < HALF / LANES; v++)
-                        sum[v] = _mm256_add_epi32(sum[v], load(sent + v * LANES));
-                }
-                for (int v = 0; v < HALF / LANES; v++)
-                    _mm256_storeu_si256((__m256i *)(sums + v * LANES), sum[v]);
+        for (ptrdiff_t g = 0; g < n; g++)
+            fill_table(tile + (first + g) * 2 * DG_TILE, tables[g]);
+        for (ptrdiff_t r = 0; r < n_rows; r++) {
+            const uint8_t *states = nibbles + r * stride + first;
+            int32_t *sums = acc + r * DG_TILE;
+            __m256i sum[VECTORS];
+            for (int v = 0; v < VECTORS; v++)
+                sum[v] = load(sums + v * LANES);
+            for (ptrdiff_t g = 0; g < n; g++) {
+                const int32_t *sent = tables[g][states[g]];
+                for (int v = 0; v < VECTORS; v++)
+                    sum[v] = _mm256_add_epi32(sum[v], load(sent + v * LANES));
             }
+            for (int v = 0; v < VECTORS; v++)
+                _mm256_storeu_si256((__m256i *)(sums + v * LANES), sum[v]);
         }
     }
 }

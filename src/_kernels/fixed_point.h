@@ -48,7 +48,7 @@ struct dg_packed {
 struct dg_inputs {
     ptrdiff_t n_words;       /* of each row, a multiple of DG_WORDS */
     const uint32_t *words;   /* (n_rows, n_words) */
-    const int32_t *index;    /* (n_rows, n_words): places of the words that are not zero; NULL: dense */
+    const int32_t *index;    /* (n_rows, n_words): places of words that are not zero; NULL: dense */
     const int32_t *length;   /* (n_rows,) */
     const uint8_t *nibbles;  /* (n_rows, n_words / 2): PAIRS of states 0 and 1, four to a number;
                               * NULL where they are not asked for */
@@ -56,6 +56,7 @@ struct dg_inputs {
 
 /* Weights are packed in blocks of so many inputs by DG_TILE columns. */
 #define DG_BLOCK 32
+_Static_assert(DG_BLOCK == DG_TILE, "pieces of an update are blocks of either order");
 
 /* What an instruction set brings to this. */
 struct dg_fixed {

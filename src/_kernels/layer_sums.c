@@ -1,9 +1,9 @@
 /* Sums over the rows, and over the columns, of one layer. */
+#include "byte_sums.h"
 #include "parallel.h"
 #include "phases.h"
 
 #define SUM_BLOCK 64
-#define MOST_BYTES 257 /* whose sum stays in 16 bits: 257 * 255 = 65,535 */
 
 /* What is summed for one block of columns; as many as there are, the rest stays zero. */
 struct sums {
@@ -37,14 +37,14 @@ static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int sq
     }
 }
 
-/* total[j] of bytes alone: whole numbers, so the bits of sums in float64. */
+/* total[j] of bytes alone: whole numbers; of states, the bits of sums in float64. */
 DG_CLONES
 static void sum_bytes(const struct rows *x, ptrdiff_t first, ptrdiff_t n, double *total)
 {
     uint64_t whole[SUM_BLOCK] = {0};
-    for (ptrdiff_t start = 0; start < x->n_rows; start += MOST_BYTES) {
+    for (ptrdiff_t start = 0; start < x->n_rows; start += DG_BYTES_OF_16) {
         uint16_t part[SUM_BLOCK] = {0};
-        ptrdiff_t end = dg_min(start + MOST_BYTES, x->n_rows);
+        ptrdiff_t end = dg_min(start + DG_BYTES_OF_16, x->n_rows);
         for (ptrdiff_t r = start; r < end; r++) {
             const uint8_t *bytes = (const uint8_t *)x->data + r * x->stride + first;
             if (n == SUM_BLOCK)

@@ -341,6 +341,9 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
         struct task_scratch task;
         take_scratch(&task, &own, plan.longest, plan.slice);
+        for (int side = 0; side < 2; side++)
+            if (!n_rows[side]) /* its sums stay zero */
+                memset(task.acc[side], 0, (size_t)(DG_TILE * plan.slice) * sizeof(float));
         ptrdiff_t start = 0;
         do { /* also without rows: weights decay */
             const int is_last = plan.longest - start <= CHUNK;
@@ -366,7 +369,7 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                         stride[side] = padded;
                     }
                     size_t line = (size_t)dg_round_up(piece.n_columns, DG_TILE) * sizeof(float);
-                    for (ptrdiff_t i = 0; start == 0 && i < DG_TILE; i++)
+                    for (ptrdiff_t i = 0; n_rows[side] && start == 0 && i < DG_TILE; i++)
                         memset(acc[side] + i * stride[side], 0, line);
                     if (n[side])
                         add_rows(phases[side], ways[side], start, n[side], &piece,

@@ -31,8 +31,9 @@ size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_l
 /* Independent tasks that an update of this shape is cut into. */
 ptrdiff_t dg_update_tasks(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads);
 
-/* Sums over rows, in float64 and in row order: total[j] = sum_r x, square[j] = sum_r x^2 (NULL:
- * not wanted) and, for each side with factors, weighted[side][j] = sum_r factor[side][r] x[r, j]. */
+/* Sums over rows, in float64: total[j] = sum_r x, square[j] = sum_r x^2 (NULL: not wanted) and,
+ * for each side with factors, weighted[side][j] = sum_r factor[side][r] x[r, j]. In row order, but
+ * for bytes whose total alone is wanted: their sums are whole numbers, times the unit. */
 void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
                    double *total, double *square, double *const weighted[2], int n_threads);
 

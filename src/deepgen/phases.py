@@ -61,7 +61,7 @@ def column_moments(x, n_threads=None):
 
 
 def column_sums(states, n_threads=None):
-    """Return the sum of each column of states, float64 of shape (n_columns,), in row order."""
+    """Return the sum of each column of states, float64 of shape (n_columns,)."""
     total = np.zeros(states.shape[1])
     threads = _layer_threads(states, n_threads)
     engine.layer_sums(kernel_form(states), None, total, None, None, threads)

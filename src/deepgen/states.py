@@ -42,9 +42,13 @@ class ByteMeans:
 
     @classmethod
     def of(cls, means, n_copies=1):
-        """Return means, float32 of shape (n_rows, n_units), at the nearest of 255 steps."""
+        """Return means, float32 of shape (n_rows, n_units), at the nearest of 255 steps.
+
+        Means that are none, such as not-a-number of a run that diverges, come back as they are.
+        """
         steps = np.empty(means.shape, np.uint8)
-        engine.to_bytes(means, 255.0 / n_copies, steps)
+        if engine.to_bytes(means, 255.0 / n_copies, steps):
+            return means
         return cls(steps, n_copies / 255.0)
 
     @property
