@@ -612,7 +612,8 @@ def phase_sums(states, sizes, offsets, squares, dots, out, int n_threads):
 
     Columns are the units of all layers. `below` and `above` are the dot products of the offsets
     with the states of the neighbours, row by row; dots, (n_layers, n_rows): OUT. Without offsets
-    there are none; without squares too, `out` is the first row alone. `squares` says by layer whether those are wanted.
+    there are none; without squares too, `out` is the first row alone. `squares` says by layer
+    whether those are wanted.
     """
     cdef rows x[64]
     cdef Py_ssize_t size, n_rows, n_units = out.shape[1]
