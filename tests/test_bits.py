@@ -350,6 +350,14 @@ print(json.dumps([fit(70_000), fit(400_000)]))
 """
 
 
+@pytest.mark.parametrize("chosen", [3, (3, Ellipsis)], ids=str)
+def test_one_row_cannot_be_selected(chosen):
+    """Would catch an error about the shape of an array that the user never saw."""
+    packed = dg.PackedBits.pack(np.eye(9, dtype=np.uint8))
+    with pytest.raises(IndexError, match=r"packed\[3\] is one row"):
+        packed.select(chosen)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_of_a_fit_from_packed_bits_does_not_grow_with_the_rows(tmp_path):
     """Would catch a copy of the file, and rows that are unpacked as a whole or block by block."""

@@ -6,8 +6,8 @@ import sys
 from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, rbm
 
 
-def main():
-    """Parse the command line and run one comparison."""
+def parse():
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -33,7 +33,12 @@ def main():
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    """Run the comparison that the command line names."""
+    arguments = parse()
     if arguments.command == "network":
         network.run(n_rounds=arguments.rounds, n_threads=arguments.threads)
         return

@@ -328,7 +328,7 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
     struct update_plan plan;
     struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
     make_update_plan(&plan, &arena, n_rows, n_lower, n_upper, n_threads);
-    const ptrdiff_t n_columns = (n_lower + DG_TILE - 1) / DG_TILE;
+    const ptrdiff_t n_lower_tiles = (n_lower + DG_TILE - 1) / DG_TILE;
     const enum way ways[2] = {way_of(positive, n_lower), way_of(negative, n_lower)};
     const int by_pieces = repack && dg_packs_by_pieces(repack->lower, repack->upper);
     int overflow = 0;
@@ -355,8 +355,8 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
             }
             DG_OMP(omp for schedule(dynamic, 1))
             for (ptrdiff_t number = 0; number < plan.n_tasks; number++) {
-                struct piece piece = {number % n_columns * DG_TILE, 0,
-                                      number / n_columns * plan.slice, 0};
+                struct piece piece = {number % n_lower_tiles * DG_TILE, 0,
+                                      number / n_lower_tiles * plan.slice, 0};
                 piece.width = dg_min(DG_TILE, n_lower - piece.column);
                 piece.n_columns = dg_min(plan.slice, n_upper - piece.first);
                 float *acc[2];

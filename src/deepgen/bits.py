@@ -135,12 +135,13 @@ class PackedBits:
         -------
         PackedBits
         """
-        if is_integer(chosen):
+        rows = _of_rows(chosen)
+        if is_integer(rows):
             raise IndexError(
-                f"select takes a slice, numbers of rows or a mask, got {chosen}; "
-                f"packed[{chosen}] is one row"
+                f"select takes a slice, numbers of rows or a mask, got {rows}; "
+                f"packed[{rows}] is one row"
             )
-        return PackedBits(self.array[_of_rows(chosen)], self.shape[1])
+        return PackedBits(self.array[rows], self.shape[1])
 
 
 def _of_rows(chosen):

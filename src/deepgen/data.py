@@ -34,7 +34,7 @@ class ArrayRows:
         return self.chunks(CHECK_ROWS)
 
     def states(self, chosen):
-        """Return some rows, by a slice or by their numbers, as states."""
+        """Return some rows, by a slice or an array of their numbers (no mask), as states."""
         if isinstance(chosen, slice) or not _in_order(self.X):
             return as_states(self.X[chosen])
         return as_states(self.X.take(chosen, axis=0))  # twice as fast
