@@ -7,6 +7,7 @@ DEEPGEN_NO_OPENMP=1 builds serial code even where the compiler has OpenMP.
 import os
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -49,7 +50,7 @@ OPENMP = """
 
 
 class BuildExt(build_ext):
-    """Adds OpenMP and newer instruction sets where the compiler has them."""
+    """Adds OpenMP and newer instruction sets where the compiler has them; compiles on all cores."""
 
     def build_extensions(self):
         for macro, program in NEWER.items():
@@ -62,7 +63,22 @@ class BuildExt(build_ext):
                 extension.extra_link_args.append("-fopenmp")
         else:
             self.warn("the compiler has no OpenMP: building serial kernels")
+        self.compile_side_by_side()
         super().build_extensions()
+
+    def compile_side_by_side(self):
+        """Let the compiler take the sources of an extension as many at a time as there are cores.
+
+        `build_ext --parallel` takes extensions side by side, and there is but one.
+        """
+        compile_in_order = self.compiler.compile
+
+        def compile_all(sources, **options):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                done = pool.map(lambda source: compile_in_order([source], **options), sources)
+                return [name for names in done for name in names]
+
+        self.compiler.compile = compile_all
 
     def compiles(self, program, *flags):
         """Compile and link a program."""

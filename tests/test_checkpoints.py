@@ -611,7 +611,9 @@ def test_any_state_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1: 2}, np.array(["a"]), np.array([None]), {"$array": 1}, 1j], ids=repr
+    "value",
+    [object(), {1: 2}, np.array(["a"]), np.array([None]), {"$array": 1}, 1j],
+    ids=["object", "number as a name", "texts", "array of objects", "reserved name", "complex"],
 )
 def test_what_is_no_plain_data_is_refused_by_its_place(value, tmp_path):
     """Catches a pickle by the back door, and a message that does not say where."""
