@@ -434,6 +434,20 @@ def test_log_normalizer_between_two_temperatures():
         np.testing.assert_allclose(both[2], both[0] - both[1], rtol=1e-12, atol=1e-10)
 
 
+def test_no_kernel_writes_into_a_read_only_array():
+    """Catches an output that is taken as an input: writing to a mapped file kills the process."""
+    weights = np.full((3, 2), 0.3, np.float32)
+    weights.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        engine.round_weights(weights, 1)
+    model = random_model(("binary", "binary"), 0)
+    mean = np.empty((2, model.layers[1].size), np.float32)
+    mean.flags.writeable = False
+    states = [np.zeros((2, model.layers[0].size), np.uint8), None]
+    with pytest.raises(ValueError, match="read-only"):
+        conditional_pass(model.chain, 1, states, mean=mean, n_rows=2, work=1)
+
+
 # ------------------------------------------------------------------------- layers by themselves
 
 

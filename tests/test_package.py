@@ -146,7 +146,7 @@ def test_kernels_are_inside_the_package_and_nowhere_else(fresh):
 def test_no_sources_of_kernels_are_installed():
     """Would catch C files and build leftovers in a wheel (an editable install has none either)."""
     files = [str(file) for file in installed_files()]
-    assert not [file for file in files if file.endswith((".c", ".h", ".pyx", ".pxd", ".o"))]
+    assert not [file for file in files if file.endswith((".c", ".h", ".pyx", ".pxi", ".o"))]
 
 
 # ------------------------------------------------------------------------------------------ imports

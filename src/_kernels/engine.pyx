@@ -4,394 +4,13 @@
 Each function is called from exactly one module of `deepgen`, which validates and allocates.
 Arguments: data, parameters, outputs, random key and position, scalars, `n_threads` last.
 """
-from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS,
-    PyBUF_FORMAT,
-    PyBuffer_Release,
-    PyObject_GetBuffer,
-)
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
-
-cdef extern from "philox.h":
-    struct dg_stream:
-        uint64_t key
-        uint64_t step
-        int64_t first_row
-        uint32_t purpose
-    void dg_philox(const uint32_t *counter, const uint32_t *key, uint32_t *out) noexcept nogil
-    float dg_uniform(uint32_t word) noexcept nogil
-
-cdef extern from "chain.h":
-    struct dg_packed:
-        int layout
-        float scale
-        char *memory
-    int DG_MAX_LAYERS
-    int DG_BYTES
-    int DG_FLOATS
-    int DG_SPARSE
-    struct layer:
-        int kind
-        int n_copies
-        Py_ssize_t size
-        Py_ssize_t group
-        const float *bias
-        const float *precision
-    struct chain:
-        int n_layers
-        layer *layers
-        const float **weights
-        const dg_packed **packed
-    struct rows:
-        int storage
-        float unit
-        Py_ssize_t n_rows
-        Py_ssize_t stride
-        const void *data
-        const int64_t *start
-        const int32_t *index
-    struct context:
-        const float *bias_rows
-        const uint8_t *held
-        const float *beta
-        const float *base_bias
-        const float *base_precision
-
-cdef extern from "backend.h":
-    struct dg_outputs:
-        float *mean
-        uint8_t *sample_bytes
-        float *sample_floats
-        const float *beta_from
-    struct dg_update:
-        float scale_positive
-        float scale_negative
-        float learning_rate
-        float momentum
-        float weight_decay
-        float averaging
-        const float *offset_lower
-        const float *offset_upper
-        const float *difference_lower
-        const float *difference_upper
-        const float *gain_lower
-        const float *gain_upper
-    struct dg_fixed:
-        int layout
-    struct dg_backend_struct "dg_backend":
-        const char *name
-        const dg_fixed *fixed
-    const dg_backend_struct *dg_backend_current "dg_backend"() noexcept nogil
-    int dg_backend_select(const char *name) noexcept nogil
-    const char *dg_backend_name(int n) noexcept nogil
-
-cdef extern from "fixed_point.h":
-    size_t dg_packed_bytes(const layer *lower, const layer *upper) noexcept nogil
-    void dg_pack(dg_packed *packed, const layer *lower, const layer *upper, const float *weights,
-                 int n_threads) noexcept nogil
-    int64_t dg_round_weights(float *weights, Py_ssize_t n, int n_threads) noexcept nogil
-
-cdef extern from "elementwise.h":
-    float dg_exp(float x) noexcept nogil
-    float dg_log(float x) noexcept nogil
-    float dg_logistic(float x) noexcept nogil
-    float dg_softplus(float x) noexcept nogil
-
-cdef extern from "conditional.h":
-    void dg_conditional(const chain *c, int l, const rows *states, const context *ctx,
-                        const dg_stream *stream, dg_outputs *out, double *log_normalizer,
-                        Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
-    Py_ssize_t dg_panel_rows(const chain *c, int l) noexcept nogil
-    Py_ssize_t dg_conditional_tasks(const chain *c, int l, Py_ssize_t n_rows,
-                                    int n_threads) noexcept nogil
-    size_t dg_conditional_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
-    void dg_gibbs(const chain *c, const uint8_t *free_layers, rows *states,
-                  const context *contexts, const dg_stream *stream, Py_ssize_t n_sweeps,
-                  Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
-    void dg_layer_log_weight(const layer *one, const rows *x, const context *ctx, double *out,
-                             int n_threads) noexcept nogil
-
-cdef extern from "mean_field.h":
-    struct dg_fixed_point:
-        Py_ssize_t max_sweeps
-        int first_parity
-        float tolerance
-        float damping
-    void dg_mean_field(const chain *c, rows *means, const context *contexts,
-                       const dg_fixed_point *until, int32_t *sweeps, float *change,
-                       Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
-    size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
-
-cdef extern from "byte_sums.h":
-    int dg_to_bytes(const float *values, Py_ssize_t n, float per_unit, uint8_t *out) noexcept nogil
-
-cdef extern from "phases.h":
-    struct dg_phase:
-        rows lower
-        rows upper
-    struct dg_repack:
-        dg_packed *packed
-        const layer *lower
-        const layer *upper
-    int dg_update_weights(const dg_phase *positive, const dg_phase *negative,
-                          Py_ssize_t n_lower, Py_ssize_t n_upper, const dg_update *update,
-                          float *gradient, float *weights, float *velocity, float *average,
-                          dg_repack *repack, void *scratch, int n_threads) noexcept nogil
-    size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_lower,
-                           Py_ssize_t n_upper, int n_threads) noexcept nogil
-    Py_ssize_t dg_update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper,
-                               int n_threads) noexcept nogil
-    void dg_layer_sums(const rows *x, Py_ssize_t size, const double **factor, double *total,
-                       double *square, double **weighted, int n_threads) noexcept nogil
-    void dg_row_dot(const rows *x, Py_ssize_t size, const float *offset, double *out,
-                    int n_threads) noexcept nogil
-
-cdef extern from "steps.h":
-    void dg_adam_change(float *gradient, float *first, float *second, Py_ssize_t n,
-                        float new_first, float new_second, float rate, float correction,
-                        float epsilon, int n_threads) noexcept nogil
-    struct dg_descent:
-        float *parameters
-        float *gradient
-        float *first
-        float *second
-        float *average
-        Py_ssize_t n
-        float weight_decay
-        float rate
-        float averaging
-        float momentum
-        float new_first
-        float new_second
-        float correction
-        float epsilon
-    int dg_descend(const dg_descent *descent, int n_threads) noexcept nogil
-
-cdef extern from "enumerate.h":
-    int DG_PRODUCT_LANES
-    struct dg_sites:
-        Py_ssize_t n_sites
-        Py_ssize_t n_fields
-        const int64_t *radix
-        const int64_t *offset
-        const double *shift
-        const double *own
-    struct dg_segment:
-        int kind
-        int n_copies
-        Py_ssize_t size
-        Py_ssize_t group
-        const double *precision
-    void dg_enumerate(const dg_sites *high, const dg_sites *low, const double *bias,
-                      const dg_segment *segments, int n_segments, int64_t first_high,
-                      int64_t n_high, Py_ssize_t per_fold, double *table, double *scratch,
-                      double *out, int n_threads) noexcept nogil
-    double dg_segments_log_normalizer(const dg_segment *segments, int n_segments,
-                                      const double *field) noexcept nogil
-
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    static const int dg_openmp = 1;
-    #else
-    static const int dg_openmp = 0;
-    #endif
-    """
-    int dg_openmp
-
-
-# --- marshalling ------------------------------------------------------------------------------
-
-cdef const void *data_of(object array, char kind) except? NULL:
-    """Where a C-contiguous array of type `kind` begins; NULL for None and where it is empty.
-
-    A memoryview would check the same in twice the time, and an update takes dozens of arrays.
-    """
-    cdef Py_buffer view
-    cdef const void *data
-    if array is None:
-        return NULL
-    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-    data = view.buf if view.len else NULL
-    found = view.format[0]
-    PyBuffer_Release(&view)
-    if found != kind:
-        raise ValueError(f"a kernel takes arrays of type {chr(kind)} here, got {chr(found)}")
-    return data
-
-
-cdef const float *floats_of(object array) except? NULL:
-    return <const float *> data_of(array, b"f")
-
-
-cdef const uint8_t *bytes_of(object array) except? NULL:
-    return <const uint8_t *> data_of(array, b"B")
-
-
-cdef const double *doubles_of(object array) except? NULL:
-    return <const double *> data_of(array, b"d")
-
-
-cdef int fill_rows(rows *out, object x) except -1:
-    """Rows of uint8 or float32 (C-contiguous), a CSR triple (data, indices, indptr), or a pair of
-    uint8 rows and what a 1 of them stands for."""
-    cdef const int32_t[::1] indices
-    cdef const int64_t[::1] indptr
-    memset(out, 0, sizeof(rows))
-    if x is None:
-        return 0
-    out.unit = 1.0
-    if isinstance(x, tuple) and len(x) == 2:
-        x, out.unit = x
-    if isinstance(x, tuple):
-        values, indices, indptr = x
-        out.storage = DG_SPARSE
-        out.n_rows = indptr.shape[0] - 1
-        out.start = &indptr[0]
-        out.data = floats_of(values)
-        out.index = &indices[0] if indices.shape[0] else NULL
-        return 0
-    out.n_rows, out.stride = x.shape
-    if x.dtype.char == "f":
-        out.storage, out.data = DG_FLOATS, floats_of(x)
-    else:
-        out.storage, out.data = DG_BYTES, bytes_of(x)
-    return 0
-
-
-cdef int fill_context(context *out, object fields) except -1:
-    """(bias_rows, held, beta, base_bias, base_precision), each an array or None."""
-    memset(out, 0, sizeof(context))
-    if fields is None:
-        return 0
-    bias_rows, held, beta, base_bias, base_precision = fields
-    out.bias_rows = floats_of(bias_rows)
-    out.held = bytes_of(held)
-    out.beta = floats_of(beta)
-    out.base_bias = floats_of(base_bias)
-    out.base_precision = floats_of(base_precision)
-    return 0
-
-
-cdef int fill_layer(layer *out, object fields) except -1:
-    """(kind, n_copies, group, bias, precision or None)."""
-    kind, n_copies, group, bias, precision = fields
-    out.kind = kind
-    out.n_copies = n_copies
-    out.group = group
-    out.size = bias.shape[0]
-    out.bias = floats_of(bias)
-    out.precision = floats_of(precision)
-    return 0
-
-
-cdef class Packed:
-    """The fixed-point form of one weight matrix, in both orders (docs/kernels.md).
-
-    Keeps the float32 matrix that it was made from, which is not copied: after a change of it
-    :meth:`refresh` must be called.
-    """
-
-    cdef dg_packed form
-    cdef layer lower, upper
-    cdef const float *weights
-    cdef object kept
-
-    def __cinit__(self, lower, upper, weights, int n_threads):
-        self.kept = (lower, upper, weights)
-        fill_layer(&self.lower, lower)
-        fill_layer(&self.upper, upper)
-        self.weights = floats_of(weights)
-        size = dg_packed_bytes(&self.lower, &self.upper)
-        self.form.memory = <char *> malloc(size)
-        if self.form.memory == NULL:
-            raise MemoryError(f"no memory for {size} bytes of packed weights")
-        self.refresh(n_threads)
-
-    def __dealloc__(self):
-        free(self.form.memory)
-
-    def refresh(self, int n_threads):
-        """Pack the weights as they are now, for the instruction set in use."""
-        with nogil:
-            dg_pack(&self.form, &self.lower, &self.upper, self.weights, n_threads)
-
-    @property
-    def scale(self):
-        """What the number 1 stands for."""
-        return self.form.scale
-
-
-cdef class Chain:
-    """A layered model as the kernels read it; holds the arrays that it points into.
-
-    `layers` is a list of (kind, n_copies, group, bias, precision or None), `weights` a list of
-    float32 (n_lower, n_upper) arrays, C-contiguous. The arrays are read, never copied: a
-    trainer that updates them in place updates the chain. `packed` has a `Packed` for each matrix
-    whose products with whole numbers take it, or None.
-    """
-
-    cdef chain c
-    cdef object kept
-    cdef list packed
-    cdef readonly int n_layers
-
-    def __cinit__(self, layers, weights, packed=()):
-        cdef int l
-        self.packed = list(packed)
-        self.kept = (list(layers), list(weights))
-        self.n_layers = self.c.n_layers = len(layers)
-        if self.n_layers > DG_MAX_LAYERS:
-            raise ValueError(f"a model has at most {DG_MAX_LAYERS} layers, got {self.n_layers}")
-        for l, fields in enumerate(layers):
-            fill_layer(&self.c.layers[l], fields)
-        for l, matrix in enumerate(weights):
-            self.c.weights[l] = floats_of(matrix)
-        for l, form in enumerate(self.packed):
-            if form is not None:
-                self.c.packed[l] = &(<Packed> form).form
-
-    cdef const chain *ready(self) except NULL:
-        """The chain, its packed weights in the layout of the instruction set in use."""
-        cdef int layout = dg_backend_current().fixed.layout
-        for form in self.packed:
-            if form is not None and (<Packed> form).form.layout != layout:
-                (<Packed> form).refresh(1)
-        return &self.c
-
-
-cdef class Workspace:
-    """Scratch memory that grows and is kept between calls; one thread at a time."""
-
-    cdef char *data
-    cdef size_t size
-
-    def __dealloc__(self):
-        free(self.data)
-
-    cdef char *reserve(self, size_t size) except NULL:
-        if size > self.size:
-            free(self.data)
-            self.size = 0
-            self.data = <char *> malloc(size)
-            if self.data == NULL:
-                raise MemoryError(f"no memory for {size} bytes of kernel scratch")
-            self.size = size
-        return self.data
-
-
-cdef int fill_states(rows *out, object states, int n_layers) except -1:
-    cdef int l
-    for l in range(n_layers):
-        fill_rows(&out[l], states[l])
-    return 0
+include "headers.pxi"
+include "arrays.pxi"
 
 
 def round_weights(weights, int n_threads):
     """weights: INOUT, rounded to what their packed form stands for. Returns how many changed."""
-    cdef float *values = <float *> floats_of(weights)
+    cdef float *values = floats_into(weights)
     cdef Py_ssize_t n = weights.size
     cdef int64_t changed
     with nogil:
@@ -410,8 +29,7 @@ def conditional(Chain model, int l, states, context_fields,
     cdef context ctx
     cdef dg_outputs out
     cdef dg_stream stream
-    cdef rows target
-    cdef double *normalizer = <double *> doubles_of(log_normalizer)
+    cdef double *normalizer = doubles_into(log_normalizer)
     cdef char *scratch
     cdef const chain *c = model.ready()
     memset(neighbours, 0, sizeof(neighbours))
@@ -421,14 +39,13 @@ def conditional(Chain model, int l, states, context_fields,
     if l + 1 < model.n_layers:
         fill_rows(&neighbours[l + 1], states[l + 1])
     fill_context(&ctx, context_fields)
-    out.mean = <float *> floats_of(mean)
+    out.mean = floats_into(mean)
     out.beta_from = floats_of(beta_from)
     if sample is not None:
-        fill_rows(&target, sample)
-        if target.storage == DG_BYTES:
-            out.sample_bytes = <uint8_t *> target.data
+        if sample.dtype.char == "f":
+            out.sample_floats = floats_into(sample)
         else:
-            out.sample_floats = <float *> target.data
+            out.sample_bytes = bytes_into(sample)
     stream.key, stream.step, stream.first_row, stream.purpose = key, step, first_row, purpose
     scratch = workspace.reserve(dg_conditional_bytes(c, n_rows, n_threads))
     with nogil:
@@ -518,10 +135,10 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     cdef dg_repack repack
     cdef dg_repack *follow = NULL
     cdef Py_ssize_t n_lower = weights.shape[0], n_upper = weights.shape[1]
-    cdef float *gradient_out = <float *> floats_of(gradient)
-    cdef float *weights_out = <float *> floats_of(weights)
-    cdef float *velocity_out = <float *> floats_of(velocity)
-    cdef float *average_out = <float *> floats_of(average)
+    cdef float *gradient_out = floats_into(gradient)
+    cdef float *weights_out = floats_into(weights)
+    cdef float *velocity_out = floats_into(velocity)
+    cdef float *average_out = floats_into(average)
     cdef char *scratch
     cdef int overflow
     memset(&update, 0, sizeof(update))
@@ -564,7 +181,7 @@ def to_bytes(values, float per_unit, out):
     Returns whether a value has no such number from 0 to 255.
     """
     cdef const float *from_values = floats_of(values)
-    cdef uint8_t *to = <uint8_t *> bytes_of(out)
+    cdef uint8_t *to = bytes_into(out)
     cdef Py_ssize_t n = out.size
     cdef int beyond
     with nogil:
@@ -577,7 +194,7 @@ def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
     cdef dg_phase phases[2]
     cdef dg_update update
     cdef Py_ssize_t n_lower = out.shape[0], n_upper = out.shape[1]
-    cdef float *gradient = <float *> floats_of(out)
+    cdef float *gradient = floats_into(out)
     cdef char *scratch
     memset(&update, 0, sizeof(update))
     memset(phases, 0, sizeof(phases))
@@ -597,10 +214,10 @@ def layer_sums(x, factor, total, square, weighted, int n_threads):
     cdef Py_ssize_t size = len(total)
     cdef const double *factors[2]
     cdef double *products[2]
-    cdef double *totals = <double *> doubles_of(total)
-    cdef double *squares = <double *> doubles_of(square)
+    cdef double *totals = doubles_into(total)
+    cdef double *squares = doubles_into(square)
     factors[0], factors[1] = doubles_of(factor), NULL
-    products[0], products[1] = <double *> doubles_of(weighted), NULL
+    products[0], products[1] = doubles_into(weighted), NULL
     fill_rows(&states, x)
     if states.n_rows:
         with nogil:
@@ -621,8 +238,8 @@ def phase_sums(states, sizes, offsets, squares, dots, out, int n_threads):
     cdef const float *offset
     cdef const double *factors[2]
     cdef double *weighted[2]
-    cdef double *dot = <double *> doubles_of(dots)
-    cdef double *total = <double *> doubles_of(out)
+    cdef double *dot = doubles_into(dots)
+    cdef double *total = doubles_into(out)
     cdef double *square
     fill_states(x, states, n_layers)
     n_rows = x[0].n_rows
@@ -649,7 +266,7 @@ def row_dot(x, offset, out, int n_threads):
     cdef rows states
     cdef Py_ssize_t size = len(offset)
     cdef const float *offsets = floats_of(offset)
-    cdef double *dots = <double *> doubles_of(out)
+    cdef double *dots = doubles_into(out)
     fill_rows(&states, x)
     if states.n_rows:
         with nogil:
@@ -668,9 +285,9 @@ def adam_change(float[::1] gradient, float[::1] first, float[::1] second, float 
 cdef int descend(dg_descent *d, parameters, gradient, first, second, average, float weight_decay,
                  float rate, float averaging, int n_threads) except -1:
     cdef int overflow
-    d.parameters, d.gradient = <float *> floats_of(parameters), <float *> floats_of(gradient)
-    d.first, d.second = <float *> floats_of(first), <float *> floats_of(second)
-    d.average = <float *> floats_of(average)
+    d.parameters, d.gradient = floats_into(parameters), floats_into(gradient)
+    d.first, d.second = floats_into(first), floats_into(second)
+    d.average = floats_into(average)
     d.n = parameters.size
     d.weight_decay, d.rate, d.averaging = weight_decay, rate, averaging
     with nogil:

@@ -1,0 +1,209 @@
+# Arrays to pointers and models to structs; textually part of engine.pyx.
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+
+cdef void *data_of(object array, char kind, int flags) except? NULL:
+    """Where a C-contiguous array of type `kind` begins; NULL for None and where it is empty.
+
+    A memoryview would check the same in twice the time, and an update takes dozens of arrays.
+    """
+    cdef Py_buffer view
+    cdef void *data
+    if array is None:
+        return NULL
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags)
+    data = view.buf if view.len else NULL
+    found = view.format[0]
+    PyBuffer_Release(&view)
+    if found != kind:
+        raise ValueError(f"a kernel takes arrays of type {chr(kind)} here, got {chr(found)}")
+    return data
+
+
+# Names in -_of are read, those in -_into written: a read-only array is refused there.
+
+cdef const float *floats_of(object array) except? NULL:
+    return <const float *> data_of(array, b"f", 0)
+
+
+cdef const uint8_t *bytes_of(object array) except? NULL:
+    return <const uint8_t *> data_of(array, b"B", 0)
+
+
+cdef const double *doubles_of(object array) except? NULL:
+    return <const double *> data_of(array, b"d", 0)
+
+
+cdef float *floats_into(object array) except? NULL:
+    return <float *> data_of(array, b"f", PyBUF_WRITABLE)
+
+
+cdef uint8_t *bytes_into(object array) except? NULL:
+    return <uint8_t *> data_of(array, b"B", PyBUF_WRITABLE)
+
+
+cdef double *doubles_into(object array) except? NULL:
+    return <double *> data_of(array, b"d", PyBUF_WRITABLE)
+
+
+cdef int fill_rows(rows *out, object x) except -1:
+    """Rows of uint8 or float32 (C-contiguous), a CSR triple (data, indices, indptr), or a pair of
+    uint8 rows and what a 1 of them stands for."""
+    cdef const int32_t[::1] indices
+    cdef const int64_t[::1] indptr
+    memset(out, 0, sizeof(rows))
+    if x is None:
+        return 0
+    out.unit = 1.0
+    if isinstance(x, tuple) and len(x) == 2:
+        x, out.unit = x
+    if isinstance(x, tuple):
+        values, indices, indptr = x
+        out.storage = DG_SPARSE
+        out.n_rows = indptr.shape[0] - 1
+        out.start = &indptr[0]
+        out.data = floats_of(values)
+        out.index = &indices[0] if indices.shape[0] else NULL
+        return 0
+    out.n_rows, out.stride = x.shape
+    if x.dtype.char == "f":
+        out.storage, out.data = DG_FLOATS, floats_of(x)
+    else:
+        out.storage, out.data = DG_BYTES, bytes_of(x)
+    return 0
+
+
+cdef int fill_context(context *out, object fields) except -1:
+    """(bias_rows, held, beta, base_bias, base_precision), each an array or None."""
+    memset(out, 0, sizeof(context))
+    if fields is None:
+        return 0
+    bias_rows, held, beta, base_bias, base_precision = fields
+    out.bias_rows = floats_of(bias_rows)
+    out.held = bytes_of(held)
+    out.beta = floats_of(beta)
+    out.base_bias = floats_of(base_bias)
+    out.base_precision = floats_of(base_precision)
+    return 0
+
+
+cdef int fill_layer(layer *out, object fields) except -1:
+    """(kind, n_copies, group, bias, precision or None)."""
+    kind, n_copies, group, bias, precision = fields
+    out.kind = kind
+    out.n_copies = n_copies
+    out.group = group
+    out.size = bias.shape[0]
+    out.bias = floats_of(bias)
+    out.precision = floats_of(precision)
+    return 0
+
+
+cdef class Packed:
+    """The fixed-point form of one weight matrix, in both orders (docs/kernels.md).
+
+    Keeps the float32 matrix that it was made from, which is not copied: after a change of it
+    :meth:`refresh` must be called.
+    """
+
+    cdef dg_packed form
+    cdef layer lower, upper
+    cdef const float *weights
+    cdef object kept
+
+    def __cinit__(self, lower, upper, weights, int n_threads):
+        self.kept = (lower, upper, weights)
+        fill_layer(&self.lower, lower)
+        fill_layer(&self.upper, upper)
+        self.weights = floats_of(weights)
+        size = dg_packed_bytes(&self.lower, &self.upper)
+        self.form.memory = <char *> malloc(size)
+        if self.form.memory == NULL:
+            raise MemoryError(f"no memory for {size} bytes of packed weights")
+        self.refresh(n_threads)
+
+    def __dealloc__(self):
+        free(self.form.memory)
+
+    def refresh(self, int n_threads):
+        """Pack the weights as they are now, for the instruction set in use."""
+        with nogil:
+            dg_pack(&self.form, &self.lower, &self.upper, self.weights, n_threads)
+
+    @property
+    def scale(self):
+        """What the number 1 stands for."""
+        return self.form.scale
+
+
+cdef class Chain:
+    """A layered model as the kernels read it; holds the arrays that it points into.
+
+    `layers` is a list of (kind, n_copies, group, bias, precision or None), `weights` a list of
+    float32 (n_lower, n_upper) arrays, C-contiguous. The arrays are read, never copied: a
+    trainer that updates them in place updates the chain. `packed` has a `Packed` for each matrix
+    whose products with whole numbers take it, or None.
+    """
+
+    cdef chain c
+    cdef object kept
+    cdef list packed
+    cdef readonly int n_layers
+
+    def __cinit__(self, layers, weights, packed=()):
+        cdef int l
+        self.packed = list(packed)
+        self.kept = (list(layers), list(weights))
+        self.n_layers = self.c.n_layers = len(layers)
+        if self.n_layers > DG_MAX_LAYERS:
+            raise ValueError(f"a model has at most {DG_MAX_LAYERS} layers, got {self.n_layers}")
+        for l, fields in enumerate(layers):
+            fill_layer(&self.c.layers[l], fields)
+        for l, matrix in enumerate(weights):
+            self.c.weights[l] = floats_of(matrix)
+        for l, form in enumerate(self.packed):
+            if form is not None:
+                self.c.packed[l] = &(<Packed> form).form
+
+    cdef const chain *ready(self) except NULL:
+        """The chain, its packed weights in the layout of the instruction set in use."""
+        cdef int layout = dg_backend_current().fixed.layout
+        for form in self.packed:
+            if form is not None and (<Packed> form).form.layout != layout:
+                (<Packed> form).refresh(1)
+        return &self.c
+
+
+cdef class Workspace:
+    """Scratch memory that grows and is kept between calls; one thread at a time."""
+
+    cdef char *data
+    cdef size_t size
+
+    def __dealloc__(self):
+        free(self.data)
+
+    cdef char *reserve(self, size_t size) except NULL:
+        if size > self.size:
+            free(self.data)
+            self.size = 0
+            self.data = <char *> malloc(size)
+            if self.data == NULL:
+                raise MemoryError(f"no memory for {size} bytes of kernel scratch")
+            self.size = size
+        return self.data
+
+
+cdef int fill_states(rows *out, object states, int n_layers) except -1:
+    cdef int l
+    for l in range(n_layers):
+        fill_rows(&out[l], states[l])
+    return 0
