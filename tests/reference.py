@@ -637,3 +637,28 @@ def network_objective(layers, arrays, X, target, loss, l2=0.0, l1=0.0):
     sparse_part = sum(np.abs(h).sum(axis=1).mean() for h in outputs[:-1])
     squares = sum((w**2).sum() for name, w in arrays.items() if name.startswith("weights"))
     return by_row.mean() + l1 * sparse_part + l2 / 2.0 * squares
+
+
+def network_divergence(layers, arrays, X, output):
+    """KL(output || p(X)) by row of the distributions that the last layer's outputs stand for."""
+    kind, found = layers[-1][0], network_outputs(layers, arrays, X)[-1]
+    if kind == "softmax":
+        return (output * (np.log(output) - np.log(found))).sum(axis=1)
+    if kind == "logistic":
+        off = (1.0 - output) * (np.log1p(-output) - np.log1p(-found))
+        return (output * (np.log(output) - np.log(found)) + off).sum(axis=1)
+    return 0.5 * ((output - found) ** 2).sum(axis=1)
+
+
+def virtual_adversarial(layers, arrays, X, direction, radius, step):
+    """Outputs for X, and the move of each row that changes them most (Miyato et al. 2018)."""
+    output = network_outputs(layers, arrays, X)[-1]
+
+    def scaled(rows, length):
+        return length * rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+
+    slope = finite_difference(
+        lambda x: network_divergence(layers, arrays, x, output).sum(),
+        float64(X) + scaled(float64(direction), step),
+    )
+    return output, scaled(slope, radius)

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 
 import deepgen as dg
-from deepgen.data import ArrayRows
-from deepgen.stream import Stream
 from deepgen.training import Trainer
 
 report = pytest.importorskip("bench.results.report", reason="bench/ is not beside the tests")
 store = pytest.importorskip("bench.results.store")
-pseudo_labels = pytest.importorskip("bench.results.pseudo_labels")
 
 
 @pytest.fixture
@@ -95,30 +92,6 @@ def test_spread_is_mean_and_deviation():
     """Catches a deviation of the population in place of the sample's."""
     assert report.spread([1.0, 3.0]) == "2.00 (1.41)"
     assert report.spread([5.0], 0) == "5"
-
-
-def test_pseudo_labels_are_those_of_the_draw_or_of_the_network(monkeypatch):
-    """Catches targets in another order than their rows, and rows that count without a label."""
-    monkeypatch.setattr(pseudo_labels, "N_KNOWN", 7)
-    monkeypatch.setattr(pseudo_labels, "N_OTHERS", 20)
-    X = np.eye(30, dtype=np.float32)  # row n has its one at n
-    field = np.zeros((30, 10), np.float32)
-    field[np.arange(30), np.arange(30) % 10] = np.where(np.arange(30) < 15, 9.0, 1.0)
-    network = dg.Network([dg.NetworkLayer("softmax", np.zeros(10), field, group=10)])
-    known, labels = np.array([3, 14, 29]), np.array([8, 9, 0])  # not what the network says
-    rows = pseudo_labels.PseudoLabels(ArrayRows(X), known, labels, network)
-    batches = list(rows.batches(10, Stream.from_random_state(0)))
-    states, targets = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    assert len(states) == rows.n_rows == 27
-    numbers = states.argmax(axis=1)
-    counts = np.bincount(numbers, minlength=30)
-    assert sorted(counts[known]) == [2, 2, 3]
-    assert counts.sum() - counts[known].sum() == 20
-    assert np.delete(counts, known).max() == 1
-    expected = pseudo_labels.one_hot(np.arange(30) % 10)
-    expected[15:] = 0.0  # nobody is sure
-    expected[known] = pseudo_labels.one_hot(labels)
-    assert (targets == expected[numbers]).all()
 
 
 def test_labels_of_test_rows_decide_nothing():

@@ -10,7 +10,7 @@ from scipy import sparse
 
 import deepgen as dg
 from deepgen import data
-from deepgen.data import ArrayRows, IterableRows, is_iterable_of_batches, survey
+from deepgen.data import ArrayRows, IterableRows, PairedRows, is_iterable_of_batches, survey
 from deepgen.states import CompressedRows, as_states, dense
 from deepgen.stream import Stream
 
@@ -67,6 +67,28 @@ def test_the_order_is_a_function_of_the_stream_alone():
     assert not np.array_equal(order_of(rows, 10, Stream(STREAM.key, 1))[0], first)
     assert not np.array_equal(order_of(rows, 10, STREAM.child("other"))[0], first)
     assert not np.array_equal(first, np.arange(500))
+
+
+@pytest.mark.parametrize(("n_known", "batch_size"), [(3, 10), (1, 7), (90, 500)])
+def test_a_fifth_of_an_epoch_has_a_target(n_known, batch_size):
+    """Would catch labels that are rare in an epoch, one that comes twice before another comes
+    once, a row without one that comes twice, and rows left out of the short last batch.
+    """
+    known = np.zeros(137, np.bool_)
+    known[5 : 5 + n_known] = True
+    rows = PairedRows(numbered(137), np.arange(137), known)
+    targets = [target for _, target in rows.batches(batch_size, STREAM)]
+    assert {len(part) for part in targets[:-1]} <= {batch_size}
+    order = np.concatenate(targets)
+    assert len(order) == 137
+    counts = np.bincount(order, minlength=137)
+    share = max(n_known, 27)
+    assert counts[known].sum() == share
+    assert np.ptp(counts[known]) <= 1
+    assert counts[~known].max() <= 1
+    assert [part.tolist() for _, part in rows.batches(batch_size, STREAM, skip=1)] == [
+        part.tolist() for part in targets[1:]
+    ]
 
 
 def test_the_shuffle_is_uniform():

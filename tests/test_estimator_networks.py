@@ -41,6 +41,9 @@ def everything(X, y, stack):
         "deep": dg.DeepAutoencoder(pretrained=stack, code="logistic", **QUICK).fit(X),
         "greedy": dg.DeepAutoencoder((12, 3), pretrained=dg.Pretraining(1), **QUICK).fit(X),
         "classifier": dg.DeepClassifier(pretrained=stack, dropout=0.1, **QUICK).fit(X, y),
+        "smooth": dg.DeepClassifier((5,), smoothness=dg.VirtualAdversarial(), **QUICK).fit(
+            X, np.where(np.arange(len(y)) % 9, -1, y)
+        ),
         "regressor": dg.DeepRegressor((7,), input_dropout=0.1, **QUICK).fit(X, 100.0 + y),
     }  # fmt: skip
 
@@ -185,6 +188,29 @@ def test_unlabelled_rows_serve_the_pretraining(digits):
         dg.DeepClassifier((3,), **QUICK).fit(X[:10], np.where(y[:10] > 4, 1, -1))
 
 
+def test_unlabelled_rows_teach_a_smooth_classifier(digits):
+    """Would catch rows of -1 that a penalty without labels does not see, that count as a class,
+    or that early stopping holds back.
+    """
+    X, y = digits
+    few = np.where(np.arange(len(y)) < 60, y, -1)
+    settings = {
+        "n_hidden": (30,), "learning_rate": dg.Linear(0.01, 0.0), "random_state": 0,
+        "smoothness": dg.VirtualAdversarial(0.5),
+    }  # fmt: skip
+    semi = dg.DeepClassifier(n_epochs=40, **settings).fit(X[:1400], few[:1400])
+    assert semi.history_[0]["n_rows"] == 1400
+    np.testing.assert_array_equal(semi.classes_, np.arange(10))
+    # as many updates; 80 and 84 rows in a hundred
+    alone = dg.DeepClassifier(n_epochs=560, batch_size=60, **settings).fit(X[:60], y[:60])
+    others = X[60:1400], y[60:1400]
+    assert semi.score(*others) > alone.score(*others) + 0.01
+    settings |= {"n_epochs": 1, "early_stopping": 3}
+    stopped = dg.DeepClassifier(**settings).fit(X[:1400], few[:1400])
+    held = sum(max(1, int(0.1 * (y[:60] == label).sum())) for label in range(10))
+    assert stopped.history_[0]["n_rows"] == 1400 - held
+
+
 def test_early_stopping_holds_rows_back(digits):
     """Would catch a validation loss of rows trained on, and a network that is not the best."""
     X, y = digits
@@ -227,6 +253,9 @@ def test_targets_come_back_in_their_own_scale(digits):
          "at least the 64 units"),
         (dg.DeepClassifier(early_stopping=0), "early_stopping"),
         (dg.DeepClassifier(activation="tanh"), "activation"),
+        (dg.DeepClassifier(smoothness=0.5), r"smoothness must be None or dg\.Virtual"),
+        (dg.DeepClassifier(smoothness=dg.VirtualAdversarial(), optimizer=dg.LBFGS()),
+         "smoothness needs an optimizer that takes steps"),
         (dg.DeepClassifier(validation_fraction=1.0), "validation_fraction"),
     ],
 )  # fmt: skip
@@ -247,6 +276,9 @@ RESUMED = {
     "stacked": lambda stack, **o: dg.DeepAutoencoder(pretrained=stack, code="logistic", **o),
     "classifier": lambda stack, **o: dg.DeepClassifier(
         (12,), pretrained=dg.Pretraining(1), dropout=0.1, early_stopping=5, **o
+    ),
+    "smooth": lambda stack, **o: dg.DeepClassifier(
+        (12,), smoothness=dg.VirtualAdversarial(), unlabelled=9, **o
     ),
     "regressor": lambda stack, **o: dg.DeepRegressor((7,), optimizer=dg.SGD(momentum=0.9), **o),
 }

@@ -18,7 +18,7 @@ from deepgen.fine_tuning import Objective
 from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
 from deepgen.models import Network, NetworkLayer, NetworkParameters
 from deepgen.sampling import update_layer
-from deepgen.stream import Stream
+from deepgen.stream import DROPOUT, Stream
 
 FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
 N_ROWS = 6
@@ -188,6 +188,54 @@ def test_gradients_of_tied_weights_and_penalties(l1, l2):
     network = tied_network()
     X = np.random.default_rng(9).random((N_ROWS, 4)).astype(np.float32)
     assert_gradients_match(network, Objective(CrossEntropy(), l1=l1, l2=l2), X, X)
+
+
+@pytest.mark.parametrize(("top", "group"), [("softmax", 3), ("logistic", None), ("linear", None)])
+def test_virtual_adversarial_penalty_equals_the_reference(top, group):
+    """Would catch a move along the wrong direction, or one of the whole batch in place of each
+    row; a penalty that is not divided by the rows; a gradient that goes through p(x) or the move.
+    """
+    rng, radius, weight, step = np.random.default_rng(2), 0.4, 0.7, 0.2
+    first = NetworkLayer("logistic", rng.normal(size=5), rng.normal(size=(4, 5)))
+    last = NetworkLayer(top, rng.normal(size=6), rng.normal(size=(5, 6)), group=group)
+    network = dg.Network([first, last])
+    X = rng.random((N_ROWS, 4)).astype(np.float32)
+    stream, penalty = Stream(8), dg.VirtualAdversarial(radius, weight, step)
+    layers, arrays = reference.network_arrays(network)
+    direction = stream.child("smoothness").uniform(*X.shape, DROPOUT) - 0.5
+    output, move = reference.virtual_adversarial(layers, arrays, X, direction, radius, step)
+
+    def expected(changed):
+        away = reference.network_divergence(layers, arrays | changed, X + move, output)
+        return weight * away.mean()
+
+    _, kept = network.forward(X, keep=True)
+    value, gradients = penalty.evaluate(network, X, kept.field, stream=stream)
+    assert value == pytest.approx(expected({}), rel=2e-4)
+    for name, array in arrays.items():
+        slope = reference.finite_difference(lambda a, name=name: expected({name: a}), array)
+        np.testing.assert_allclose(gradients[name], slope, rtol=2e-3, atol=2e-5, err_msg=name)
+
+
+def test_smoothness_adds_to_an_objective_and_draws_nothing_out():
+    """Would catch a penalty of the outputs under dropout, one counted in a validation loss, or
+    layers that `first` keeps still and that move.
+    """
+    network = random_network(("logistic", "softmax"), (4, 5, 3), seed=1)
+    X, labels = np.random.default_rng(0).random((8, 4)).astype(np.float32), np.arange(8) % 3
+    plain = Objective(SoftmaxCrossEntropy(), dropout=0.5)
+    smooth = Objective(SoftmaxCrossEntropy(), dropout=0.5, smoothness=dg.VirtualAdversarial())
+    stream = Stream(5)
+    alone, slopes = plain.evaluate(network, X, labels, stream=stream)
+    value, gradients = smooth.evaluate(network, X, labels, stream=stream)
+    _, kept = network.forward(X, keep=True)
+    more, added = dg.VirtualAdversarial().evaluate(network, X, kept.field, stream=stream)
+    assert value == pytest.approx(alone + more)
+    for name, slope in slopes.items():
+        np.testing.assert_allclose(gradients[name], slope + added[name], rtol=1e-6)
+    assert smooth.evaluate(network, X, labels)[0] == plain.evaluate(network, X, labels)[0]
+    _, top = smooth.evaluate(network, X, labels, stream=stream, first=1)
+    assert set(top) == {"weights[1]", "layers[1].bias"}
 
 
 def test_backward_of_any_function_of_the_outputs():

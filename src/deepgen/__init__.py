@@ -52,6 +52,7 @@ from deepgen.precision import set_precision
 from deepgen.pretraining import Pretraining
 from deepgen.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.sampling import gibbs
+from deepgen.smoothness import VirtualAdversarial
 from deepgen.states import Particles
 from deepgen.stream import Stream, child_seed
 from deepgen.threads import set_num_threads
@@ -141,6 +142,7 @@ __all__ = [
     "Trajectory",
     "Units",
     "UpDownTrainer",
+    "VirtualAdversarial",
     "__version__",
     "ais",
     "base_rates",

@@ -191,7 +191,7 @@ def backward(
         By the field of the last layer; see :func:`field_gradient` for one by the output. Not
         kept: it may be changed.
     first : int, default 0
-        Layers below it get no gradient.
+        The parameters of layers below it get no gradient.
     l1 : float, default 0.0
         Factor of the sum of the hidden units' absolute activities, added to what is
         differentiated.
@@ -205,28 +205,35 @@ def backward(
     """
     tools = {"workspace": workspace or engine.Workspace(), "n_threads": n_threads}
     gradients = {}
-    for l in range(network.n_layers - 1, first - 1, -1):
-        layer = network.layers[l]
-        gradients[f"layers[{l}].bias"] = column_sums(gradient, n_threads).astype(np.float32)
-        owner = l if layer.tied_to is None else layer.tied_to
-        if owner >= first:
-            tied = layer.tied_to is not None  # the sum as its owner lies
-            pair = (gradient, kept.inputs[l]) if tied else (kept.inputs[l], gradient)
-            sums = weight_sums(*pair, **tools)
-            name = f"weights[{owner}]"
-            if name in gradients:
-                gradients[name] += sums
-            else:
-                gradients[name] = sums
-        if l > first or by_input:
+    end = 0 if by_input else first
+    for l in range(network.n_layers - 1, end - 1, -1):
+        if l >= first:
+            _add_sums(gradients, network.layers[l], l, first, kept.inputs[l], gradient, tools)
+        if l > end or by_input:
             gradient = _downwards(network, l, gradient, **tools)
             if kept.masks[l] is not None:
                 gradient *= kept.masks[l]
-        if l > first:
+        if l > end:
             if l1:
                 gradient += np.float32(l1) * np.sign(kept.outputs[l])
             gradient = field_gradient(network.layers[l - 1], kept.outputs[l], gradient)
     return (gradients, gradient) if by_input else gradients
+
+
+def _add_sums(gradients, layer, l, first, inputs, gradient, tools):
+    """Add the gradients by the parameters of layer l, whose field has this `gradient`."""
+    bias = column_sums(gradient, tools["n_threads"]).astype(np.float32)
+    gradients[f"layers[{l}].bias"] = bias
+    owner = l if layer.tied_to is None else layer.tied_to
+    if owner < first:
+        return
+    tied = layer.tied_to is not None  # the sum as its owner lies
+    sums = weight_sums(*((gradient, inputs) if tied else (inputs, gradient)), **tools)
+    name = f"weights[{owner}]"
+    if name in gradients:
+        gradients[name] += sums
+    else:
+        gradients[name] = sums
 
 
 def _downwards(network, l, gradient, workspace, n_threads):

@@ -14,6 +14,9 @@ from deepgen.stream import SHUFFLE
 # Rows are shuffled in blocks of this many: memory does not grow with the data, and disks are
 # read in order.
 BLOCK = 65_536
+# Where some rows have no target, at least this share of an epoch has one. Of labels that are few,
+# a batch would else hold one or none, and their gradient be all noise.
+TARGET_SHARE = 0.2
 CHECK_ROWS = 8_192
 
 
@@ -81,13 +84,32 @@ class PairedRows(ArrayRows):
     X : ndarray, PackedBits or sparse matrix of shape (n_rows, n_columns)
     targets : ndarray of shape (n_rows, ...) or None
         None: the rows themselves.
+    known : ndarray of bool, shape (n_rows,), or None
+        Which rows have a target. An epoch has as many rows as there are, a fifth of them or more
+        with a target: those come as often as it takes, and the others in turns. None: all have.
     """
 
-    def __init__(self, X, targets=None):
+    def __init__(self, X, targets=None, known=None):
         super().__init__(X)
         if targets is not None and len(targets) != self.n_rows:
             raise ValueError(f"targets must have {self.n_rows} rows, got {len(targets)}")
-        self.targets = targets
+        self.targets, self.known = targets, known
+
+    def _orders(self, batch_size, stream):
+        if self.known is None or self.known.mean() >= TARGET_SHARE:
+            yield from super()._orders(batch_size, stream)
+            return
+        known, others = np.flatnonzero(self.known), np.flatnonzero(~self.known)
+        n_known = max(1, round(TARGET_SHARE * self.n_rows))
+        often = [
+            known[stream.child("known").permutation(len(known), SHUFFLE, row=turn)]
+            for turn in range(-(-n_known // len(known)))
+        ]
+        others = others[stream.child("others").permutation(len(others), SHUFFLE)]
+        rows = np.concatenate([np.concatenate(often)[:n_known], others[: self.n_rows - n_known]])
+        rows = rows[stream.child("order").permutation(self.n_rows, SHUFFLE)]
+        for first in range(0, self.n_rows, batch_size):
+            yield rows[first : first + batch_size]
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch of pairs; see :meth:`ArrayRows.batches`."""

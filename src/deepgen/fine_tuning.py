@@ -11,6 +11,7 @@ from deepgen.loop import SNAPSHOT_EVERY, TrainingLoop
 from deepgen.losses import Loss
 from deepgen.models import Network, NetworkParameters
 from deepgen.optimizers import as_schedule
+from deepgen.smoothness import VirtualAdversarial
 from deepgen.stream import Stream
 from deepgen.threads import check_threads
 
@@ -34,6 +35,8 @@ class Objective:
         al. 2014).
     masking : float, default 0.0
         Share of the inputs that is set to zero; the target stays whole (Vincent et al. 2008).
+    smoothness : VirtualAdversarial or None
+        A penalty on outputs that change where inputs move a little, of rows without a target too.
     """
 
     loss: Loss
@@ -42,6 +45,7 @@ class Objective:
     dropout: float = 0.0
     input_dropout: float = 0.0
     masking: float = 0.0
+    smoothness: VirtualAdversarial | None = None
 
     def __post_init__(self):
         check_instance(self.loss, "loss", Loss, "a loss such as dg.SquaredError()")
@@ -49,6 +53,17 @@ class Objective:
             check_number(getattr(self, name), name, 0.0, 1.0, closed=True)
         for name in ("l1", "l2"):
             check_number(getattr(self, name), name, 0.0, closed=True)
+        if not isinstance(self.smoothness, VirtualAdversarial | None):
+            raise ValueError(
+                "smoothness must be None or dg.VirtualAdversarial(...), got "
+                f"{shown(self.smoothness)}"
+            )
+
+    def check(self, activation, optimizer):
+        """Raise ValueError where this fits neither the last layer nor the optimizer."""
+        self.loss.check(activation)
+        if self.smoothness is not None:
+            self.smoothness.check(activation, optimizer)
 
     @property
     def is_random(self):
@@ -67,7 +82,7 @@ class Objective:
         target : ndarray
             See :class:`~deepgen.losses.Loss`.
         stream : Stream or None
-            At the position of the update; None: nothing is left out.
+            At the position of the update; None: nothing is left out, no input moves.
         first : int, default 0
             Layers below it get no gradient.
 
@@ -91,6 +106,16 @@ class Objective:
                 if name.startswith("weights"):
                     value += 0.5 * self.l2 * float(np.square(array).sum(dtype=np.float64))
                     gradients[name] += np.float32(self.l2) * array
+        if self.smoothness is not None and stream is not None:
+            field = kept.field
+            if dropout is not None:
+                field = backprop.forward(network, X, **tools).field
+            more, slopes = self.smoothness.evaluate(
+                network, X, field, stream=stream, first=first, **tools
+            )
+            value += more
+            for name, slope in slopes.items():
+                gradients[name] += slope
         return value, gradients
 
 
@@ -160,7 +185,7 @@ class NetworkTrainer(TrainingLoop):
         check_threads(n_threads)
         check_integer(batch_size, "batch_size")
         check_integer(top_epochs, "top_epochs", 0)
-        objective.loss.check(network.layers[-1].activation)
+        objective.check(network.layers[-1].activation, optimizer)
         if top_epochs and network.layers[-1].tied_to is not None:
             raise ValueError("top_epochs needs weights of the last layer's own, got a tied one")
         self.objective, self.top_epochs = objective, top_epochs

@@ -330,12 +330,13 @@ def held_back(labels, fraction, stream):
     Parameters
     ----------
     labels : ndarray of shape (n_rows,)
+        Of -1 there are none to hold back.
     fraction : float
     stream : Stream
     """
     order = stream.child("validation").permutation(len(labels), SHUFFLE)
     held = np.zeros(len(labels), np.bool_)
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels >= 0]):
         own = order[labels[order] == label]
         if len(own) > 1:
             held[own[: max(1, int(fraction * len(own)))]] = True

@@ -51,8 +51,9 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
 
     def _objective(self):
         return Objective(
-            self._loss(), l2=self.l2, dropout=self.dropout, input_dropout=self.input_dropout
-        )
+            self._loss(), l2=self.l2, dropout=self.dropout, input_dropout=self.input_dropout,
+            smoothness=getattr(self, "smoothness", None),
+        )  # fmt: skip
 
     def _visible(self, n_columns):
         """Return the units that the values of X are checked by when they are learned."""
@@ -75,13 +76,19 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         return surveyed(ArrayRows(X), visible, self.n_threads)
 
     def _split(self, seed, found, all_rows, X, targets, strata):
-        """Return the task of rows with targets, some of them held back for early stopping."""
-        rows, held = PairedRows(X, targets), None
+        """Return the task of rows with targets, some of them held back for early stopping.
+
+        `strata` are numbers by row: as large a share of each is held back; of -1, which stands
+        for rows without a target, none.
+        """
+        known = None if (strata >= 0).all() else strata >= 0
+        rows, held = PairedRows(X, targets, known), None
         if self.early_stopping is not None:
             mask = held_back(strata, self.validation_fraction, Stream.from_random_state(seed))
             if mask.any():
                 held = PairedRows(select(X, mask), targets[mask])
-                rows = PairedRows(select(X, ~mask), targets[~mask])
+                known = None if known is None else known[~mask]
+                rows = PairedRows(select(X, ~mask), targets[~mask], known)
         return Task(seed, all_rows, found, rows, self._objective(), held)
 
     def _network(self, task, resume):
@@ -170,6 +177,9 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     l2, dropout, input_dropout : float, default 0.0
         Half of `l2` times the sum of squared weights; share of the hidden units and of the
         inputs that is left out of an update.
+    smoothness : VirtualAdversarial or None
+        A penalty on outputs that change where inputs move a little. With it rows without a label
+        take part in the fine-tuning.
     top_epochs : int, default 0
         Epochs at the start in which only the new top layer moves.
     early_stopping : int or None
@@ -178,8 +188,8 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     validation_fraction : float, default 0.1
         Share of the rows that early stopping holds back.
     unlabelled : int, str or None, default -1
-        Label of the rows that have none: they serve the pretraining only. None: every label is
-        a class.
+        Label of the rows that have none: they serve the pretraining, and `smoothness`. None:
+        every label is a class.
     optimizer, learning_rate, batch_size, n_epochs
         See :class:`Autoencoder`.
     random_state, n_threads, callbacks, verbose
@@ -198,10 +208,10 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
 
     def __init__(
         self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
-        l2=0.0, dropout=0.0, input_dropout=0.0, top_epochs=0, early_stopping=None,
-        validation_fraction=0.1, unlabelled=-1, optimizer=None, learning_rate=None,
-        batch_size=100, n_epochs=None, random_state=None, n_threads=None, callbacks=None,
-        verbose=0,
+        l2=0.0, dropout=0.0, input_dropout=0.0, smoothness=None, top_epochs=0,
+        early_stopping=None, validation_fraction=0.1, unlabelled=-1, optimizer=None,
+        learning_rate=None, batch_size=100, n_epochs=None, random_state=None, n_threads=None,
+        callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.pretrained = pretrained
@@ -210,6 +220,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         self.l2 = l2
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.smoothness = smoothness
         self.top_epochs = top_epochs
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -277,8 +288,14 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
                 "y must hold at least 2 classes, got 1 class: "
                 f"{self.classes_.tolist()[0]!r}{note}"
             )
-        labelled = X if known.all() else select(X, known)
-        return self._split(seed, self._surveyed(X), X, labelled, labels, labels)
+        if known.all():
+            return self._split(seed, self._surveyed(X), X, X, labels, labels)
+        if self.smoothness is None:
+            return self._split(seed, self._surveyed(X), X, select(X, known), labels, labels)
+        strata = np.full(len(y), -1)
+        strata[known] = labels
+        targets = (strata[:, None] == np.arange(len(self.classes_))).astype(np.float32)
+        return self._split(seed, self._surveyed(X), X, X, targets, strata)
 
     def _top(self, task):
         return "softmax", len(self.classes_)
