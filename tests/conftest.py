@@ -1,7 +1,13 @@
 """Helpers that the tests of several rooms share: tolerances, random models, back ends."""
 
+import os
 import signal
 from itertools import pairwise, product
+
+# Before the library comes: tests run in as many processes as there are cores, and threads that
+# wait for work by spinning would take the cores from each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 import exact
 import numpy as np
