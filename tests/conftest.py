@@ -8,7 +8,6 @@ from itertools import pairwise, product
 # wait for work by spinning would take the cores from each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-
 import exact
 import numpy as np
 import pytest
