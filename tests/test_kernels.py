@@ -434,7 +434,7 @@ def test_log_normalizer_between_two_temperatures():
         np.testing.assert_allclose(both[2], both[0] - both[1], rtol=1e-12, atol=1e-10)
 
 
-def test_no_kernel_writes_into_a_read_only_array():
+def test_outputs_are_not_read_only():
     """Catches an output that is taken as an input: writing to a mapped file kills the process."""
     weights = np.full((3, 2), 0.3, np.float32)
     weights.flags.writeable = False
@@ -446,6 +446,16 @@ def test_no_kernel_writes_into_a_read_only_array():
     states = [np.zeros((2, model.layers[0].size), np.uint8), None]
     with pytest.raises(ValueError, match="read-only"):
         conditional_pass(model.chain, 1, states, mean=mean, n_rows=2, work=1)
+    states[1] = np.zeros((2, model.layers[1].size), np.uint8)
+    for state in states:
+        state.flags.writeable = False
+    free = np.array([0, 1], np.uint8)
+    position = 0, 0, 0, 0  # key, step, purpose, first row
+    with pytest.raises(ValueError, match="read-only"):
+        engine.gibbs(model.chain, free, states, [None, None], *position, 1, 2,
+                     engine.Workspace(), 1)
+    states[1].flags.writeable = True  # the other is held
+    engine.gibbs(model.chain, free, states, [None, None], *position, 1, 2, engine.Workspace(), 1)
 
 
 # ------------------------------------------------------------------------- layers by themselves

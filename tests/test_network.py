@@ -18,6 +18,7 @@ from deepgen.fine_tuning import Objective
 from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
 from deepgen.models import Network, NetworkLayer, NetworkParameters
 from deepgen.sampling import update_layer
+from deepgen.smoothness import scaled
 from deepgen.stream import DROPOUT, Stream
 
 FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
@@ -217,6 +218,27 @@ def test_virtual_adversarial_penalty_equals_the_reference(top, group):
         np.testing.assert_allclose(gradients[name], slope, rtol=2e-3, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("size", [3.0, 1e-4, 1e-20, 1e-25, 1e-38])
+def test_moves_have_their_length(size):
+    """Would catch squares that vanish as float32: such a move was 1e16 long."""
+    rows = np.full((2, 64), size, np.float32)
+    rows[1] = 0.0
+    moves = scaled(rows, 0.5)
+    np.testing.assert_allclose(np.sqrt((moves.astype(np.float64) ** 2).sum(axis=1)), [0.5, 0.0],
+                               rtol=1e-5)  # fmt: skip
+
+
+def test_a_certain_row_costs_nothing_to_speak_of():
+    """Would catch a penalty below zero, or a gradient that is no number, where a class is sure."""
+    first = NetworkLayer("rectified", np.zeros(3), 40.0 * np.eye(3))
+    network = dg.Network([first, NetworkLayer("softmax", np.zeros(3), 40.0 * np.eye(3))])
+    X = np.eye(3, dtype=np.float32)
+    _, kept = network.forward(X, keep=True)
+    value, gradients = dg.VirtualAdversarial(0.1).evaluate(network, X, kept.field, stream=Stream(0))
+    assert 0.0 <= value < 1e-6
+    assert all(np.isfinite(slope).all() for slope in gradients.values())
+
+
 def test_smoothness_adds_to_an_objective_and_draws_nothing_out():
     """Would catch a penalty of the outputs under dropout, one counted in a validation loss, or
     layers that `first` keeps still and that move.
@@ -224,12 +246,12 @@ def test_smoothness_adds_to_an_objective_and_draws_nothing_out():
     network = random_network(("logistic", "softmax"), (4, 5, 3), seed=1)
     X, labels = np.random.default_rng(0).random((8, 4)).astype(np.float32), np.arange(8) % 3
     plain = Objective(SoftmaxCrossEntropy(), dropout=0.5)
-    smooth = Objective(SoftmaxCrossEntropy(), dropout=0.5, smoothness=dg.VirtualAdversarial())
+    smooth = Objective(SoftmaxCrossEntropy(), dropout=0.5, smoothness=dg.VirtualAdversarial(0.5))
     stream = Stream(5)
     alone, slopes = plain.evaluate(network, X, labels, stream=stream)
     value, gradients = smooth.evaluate(network, X, labels, stream=stream)
     _, kept = network.forward(X, keep=True)
-    more, added = dg.VirtualAdversarial().evaluate(network, X, kept.field, stream=stream)
+    more, added = dg.VirtualAdversarial(0.5).evaluate(network, X, kept.field, stream=stream)
     assert value == pytest.approx(alone + more)
     for name, slope in slopes.items():
         np.testing.assert_allclose(gradients[name], slope + added[name], rtol=1e-6)

@@ -59,7 +59,7 @@ def both(runs, name):
 def learned(store, digits, machine, n_held, seed, n_epochs):
     """Return test errors after the last epoch and at the best one of the slice, and seconds."""
     n_rows = len(digits.y_train) - n_held
-    key = f"{n_rows}-{seed}"
+    key = f"smooth-{n_rows}-{seed}"
     watch = [Slice(store, f"{key}-best", machine, digits, n_rows)] if n_held else []
     classifier, seconds = fitted(
         store, key,

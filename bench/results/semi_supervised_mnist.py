@@ -30,12 +30,12 @@ NOTES = [
     "posterior beside each row; dropout of half of the hidden units and 0.4 of the inputs, Adam, "
     "rate 0.003 linearly to 0, epochs as above. For 60,000 labels see the table *Classification of "
     "MNIST with all labels, from a deep Boltzmann machine*. *Smooth*: the same start, but the "
-    "other training rows take part without their labels: outputs are to change little within a "
-    "radius of 2 (Miyato et al. 2018), in place of dropout; 8 epochs of 60,000 rows, a fifth of "
-    "them with labels, each as often as it takes; rate 0.003 linearly to 0. No labels but those of "
-    "the draw are read; settings are from another draw, judged on the last 10,000 training rows, "
-    "which were left out there (docs/decisions.md). The posterior of the rows, inferred first, is "
-    "not in the seconds.",
+    "other training rows take part without their labels: outputs are to change little within "
+    "a radius of 2 (Miyato et al. 2018), in place of dropout; 8 epochs of 60,000 rows, a "
+    "fifth of them with labels, each as often as it takes; rate 0.003 linearly to 0. No "
+    "labels but those of the draw are read; method and rate are from another draw, judged on "
+    "the last 10,000 training rows, which were left out there (docs/decisions.md). The "
+    "posterior of the rows, inferred first, is not in the seconds.",
 ]
 
 SIZES, CODE_SIZES = (500, 500, 2000), (1000, 500, 250, 30)

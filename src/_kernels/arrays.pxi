@@ -54,9 +54,10 @@ cdef double *doubles_into(object array) except? NULL:
     return <double *> data_of(array, b"d", PyBUF_WRITABLE)
 
 
-cdef int fill_rows(rows *out, object x) except -1:
+cdef int fill_rows(rows *out, object x, bint written=False) except -1:
     """Rows of uint8 or float32 (C-contiguous), a CSR triple (data, indices, indptr), or a pair of
     uint8 rows and what a 1 of them stands for."""
+    cdef int flags = PyBUF_WRITABLE if written else 0
     cdef const int32_t[::1] indices
     cdef const int64_t[::1] indptr
     memset(out, 0, sizeof(rows))
@@ -75,9 +76,9 @@ cdef int fill_rows(rows *out, object x) except -1:
         return 0
     out.n_rows, out.stride = x.shape
     if x.dtype.char == "f":
-        out.storage, out.data = DG_FLOATS, floats_of(x)
+        out.storage, out.data = DG_FLOATS, data_of(x, b"f", flags)
     else:
-        out.storage, out.data = DG_BYTES, bytes_of(x)
+        out.storage, out.data = DG_BYTES, data_of(x, b"B", flags)
     return 0
 
 

@@ -73,8 +73,8 @@ def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
     cdef int l
     cdef char *scratch
     cdef const chain *c = model.ready()
-    fill_states(all_rows, states, model.n_layers)
     for l in range(model.n_layers):
+        fill_rows(&all_rows[l], states[l], written=free_layers[l])
         fill_context(&ctx[l], contexts[l])
     stream.key, stream.step, stream.first_row, stream.purpose = key, step, first_row, purpose
     scratch = workspace.reserve(dg_conditional_bytes(c, n_rows, n_threads))

@@ -86,7 +86,8 @@ class PairedRows(ArrayRows):
         None: the rows themselves.
     known : ndarray of bool, shape (n_rows,), or None
         Which rows have a target. An epoch has as many rows as there are, a fifth of them or more
-        with a target: those come as often as it takes, and the others in turns. None: all have.
+        with a target: those come as often as it takes, of the others some, drawn anew. The order
+        takes memory for each row, and disks are not read in theirs. None: all have.
     """
 
     def __init__(self, X, targets=None, known=None):

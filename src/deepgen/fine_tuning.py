@@ -67,7 +67,7 @@ class Objective:
 
     @property
     def is_random(self):
-        """Whether anything is left out at random."""
+        """Whether anything is left out at random; moves of `smoothness` do not count."""
         return bool(self.dropout or self.input_dropout or self.masking)
 
     def evaluate(

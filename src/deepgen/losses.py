@@ -87,7 +87,8 @@ class SoftmaxCrossEntropy(Loss):
     def evaluate(self, layer, field, target):
         """Return the loss of each row and the gradient of each by its field."""
         if np.ndim(target) == 2:
-            missing = ~target.reshape(len(field), -1, layer.group).any(axis=2)
+            groups = (len(field), layer.size // layer.group, layer.group)
+            missing = ~target.reshape(groups).any(axis=2)
             if missing.any():  # its field is as good as any: one that has a log normalizer of 0
                 absent = missing.repeat(layer.group, axis=1)
                 field = np.where(absent, np.float32(-np.log(layer.group)), field)

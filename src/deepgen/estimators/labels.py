@@ -1,5 +1,7 @@
 """Labels of rows: which are known, their classes, and the units that stand for them."""
 
+import numbers
+
 import numpy as np
 
 from deepgen.checks import shown
@@ -39,6 +41,8 @@ def split_labels(y, n_rows, unlabelled):
         different = values != np.asarray(unlabelled, dtype=object)
         known = np.broadcast_to(different, values.shape).astype(np.bool_)
     labels = values[known]
+    if labels.dtype == object and all(isinstance(label, numbers.Real) for label in labels):
+        labels = np.asarray(labels.tolist())
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(
             f"y must be finite, got {labels[~np.isfinite(labels)][0]}; rows without a label have "

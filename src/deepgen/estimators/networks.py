@@ -330,7 +330,7 @@ def held_back(labels, fraction, stream):
     Parameters
     ----------
     labels : ndarray of shape (n_rows,)
-        Of -1 there are none to hold back.
+        Rows of -1 have no label and are never held back.
     fraction : float
     stream : Stream
     """

@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, check_number, real_array, shown
 from deepgen.data import ArrayRows, PairedRows, select
+from deepgen.estimators.labels import split_labels
 from deepgen.estimators.networks import (
     NetworkEstimator,
     Task,
@@ -18,7 +19,7 @@ from deepgen.estimators.networks import (
 )
 from deepgen.estimators.running import surveyed
 from deepgen.estimators.settings import check_sizes
-from deepgen.estimators.validation import by_pieces, labels_of, rows_to_read, validated_pair
+from deepgen.estimators.validation import by_pieces, rows_to_read, validated_pair
 from deepgen.fine_tuning import Objective
 from deepgen.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.models import (
@@ -49,10 +50,10 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         check_sizes(self.n_hidden)
         self._objective()
 
-    def _objective(self):
+    def _objective(self, smoothness=None):
         return Objective(
             self._loss(), l2=self.l2, dropout=self.dropout, input_dropout=self.input_dropout,
-            smoothness=getattr(self, "smoothness", None),
+            smoothness=smoothness,
         )  # fmt: skip
 
     def _visible(self, n_columns):
@@ -266,19 +267,23 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         self._check_settings()
         return self._fit(X, y, resume)
 
+    def _check_settings(self):
+        super()._check_settings()
+        self._objective().check("softmax", self.optimizer)
+
     def _loss(self):
         return SoftmaxCrossEntropy()
 
+    def _objective(self):
+        return super()._objective(self.smoothness)
+
     def _task(self, X, y, seed):
-        X, y = validated_pair(self, X, y)
-        y = labels_of(y)
-        known = np.ones(len(y), np.bool_)
-        if self.unlabelled is not None:
-            known = y != np.asarray(self.unlabelled, dtype=object)
-            known = np.broadcast_to(known, y.shape).astype(np.bool_)
+        X, checked = validated_pair(self, X, y)
+        y = checked if hasattr(y, "dtype") else y
+        known, labels = split_labels(y, len(checked), self.unlabelled)
         if not known.any():
             raise ValueError(f"y must hold a label, got {shown(self.unlabelled)} (none) only")
-        self.classes_, labels = np.unique(y[known], return_inverse=True)
+        self.classes_, labels = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             note = "" if known.all() else (
                 f"; {self.unlabelled!r} stands for rows without a label: pass "
@@ -292,7 +297,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
             return self._split(seed, self._surveyed(X), X, X, labels, labels)
         if self.smoothness is None:
             return self._split(seed, self._surveyed(X), X, select(X, known), labels, labels)
-        strata = np.full(len(y), -1)
+        strata = np.full(len(known), -1)
         strata[known] = labels
         targets = (strata[:, None] == np.arange(len(self.classes_))).astype(np.float32)
         return self._split(seed, self._surveyed(X), X, X, targets, strata)
