@@ -5,7 +5,7 @@ import numpy as np
 import deepgen as dg
 from bench.results import dbm_mnist, report
 from bench.results.classify_mnist import error
-from bench.results.stacks import fitted, grey_mnist
+from bench.results.stacks import fewer, fitted, grey_mnist
 from bench.results.store import Store
 from deepgen import backprop
 from deepgen.mean_field import infer
@@ -38,6 +38,7 @@ def rows(store, quick):
     source = Store("dbm_mnist" + ("_quick" if quick else ""))
     machine = fitted(source, "dbm", dbm_mnist.estimator(quick), digits.X_train)[0].model_
     n_epochs = 1 if quick else 20
+    digits = fewer(digits) if quick else digits
     for n_held in (0, N_SLICE):
         runs = [
             learned(store, digits, machine, n_held, seed, n_epochs)

@@ -5,7 +5,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import deepgen as dg
 from bench.results import dbm_mnist, report
-from bench.results.stacks import fitted, grey_mnist, stack_of
+from bench.results.stacks import fewer, fitted, grey_mnist, stack_of
 from bench.results.store import Store
 
 TITLE = "Classification of MNIST with few labels"
@@ -56,14 +56,15 @@ SMOOTH_EPOCHS = 8
 def rows(store, quick):
     """Yield the rows of the table."""
     digits = grey_mnist()
+    source = Store("dbm_mnist" + ("_quick" if quick else ""))
+    machine = fitted(source, "dbm", dbm_mnist.estimator(quick), digits.X_train)[0].model_
+    digits = fewer(digits) if quick else digits
     n_pre, n_fine = (1, 2) if quick else (10, 20)
     layers = [dg.Binary(784), *map(dg.Binary, SIZES)]
     stack, _ = stack_of(
         store, f"stack-{n_pre}", digits.X_train, layers, dg.Pretraining(n_epochs=n_pre)
     )
     codes = codes_of(store, digits, n_pre, n_fine)
-    source = Store("dbm_mnist" + ("_quick" if quick else ""))
-    machine = fitted(source, "dbm", dbm_mnist.estimator(quick), digits.X_train)[0].model_
     for i, n_labels in enumerate(LABELS[:2] if quick else LABELS):
         n_draws = 1 if quick else 3 if n_labels == len(digits.y_train) else 5
         draws = range(n_draws)
@@ -161,7 +162,7 @@ def smooth(store, digits, machine, n_labels, draw, quick):
     classifier, seconds = fitted(
         store, key,
         dg.DeepClassifier(
-            pretrained=machine, n_epochs=1 if quick else SMOOTH_EPOCHS, learning_rate=DBM_RATE,
+            pretrained=machine, n_epochs=4 if quick else SMOOTH_EPOCHS, learning_rate=DBM_RATE,
             smoothness=dg.VirtualAdversarial(2.0), random_state=draw,
         ), digits.X_train, labels,
     )  # fmt: skip
