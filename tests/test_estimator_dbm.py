@@ -297,8 +297,8 @@ def test_labels_of_any_type(labels, unlabelled, classes, rows, tmp_path):
     ("labels", "message"),
     [
         (None, "y must hold a label for each row where label_units is True, got None"),
-        (np.full(130, -1), r"at least 2 classes, got \[\]; -1 stands for rows without a label"),
-        (np.zeros(130, int), r"at least 2 classes, got \[0\]"),
+        (np.full(130, -1), r"got none: \[\]; -1 stands for rows without a label"),
+        (np.zeros(130, int), r"at least 2 classes, got 1 class: \[0\]"),
         (np.zeros((130, 1), int), r"y must have shape \(130,\), got \(130, 1\)"),
         (np.arange(5), r"y must have shape \(130,\), got \(5,\)"),
         (np.linspace(0, 1, 130), "y cannot be used: Unknown label type: continuous"),

@@ -24,9 +24,9 @@ NOTES = [
     "the first of equals, is looked at too.",
     "",
     "Network: 784-500-1000-10 that reads the means of the second hidden layer beside each row "
-    "(1,784 inputs), grey pixels, no augmentation; 20 epochs of Adam (quick: 1), rate 0.003 "
-    "linearly to 0; outputs are to change little within a radius of 2 of each row (Miyato et al. "
-    "2018); chosen on training rows (docs/decisions.md).",
+    "(1,784 inputs), grey pixels, no augmentation; 20 epochs of Adam (quick: 1, of the "
+    "first 20,000 rows), rate 0.003 linearly to 0; outputs are to change little within a radius "
+    "of 2 of each row (Miyato et al. 2018); chosen on training rows (docs/decisions.md).",
 ]
 
 N_SLICE = 5_000

@@ -60,7 +60,7 @@ class Objective:
             )
 
     def check(self, activation, optimizer):
-        """Raise ValueError where this fits neither the last layer nor the optimizer."""
+        """Raise ValueError unless loss and penalty fit the last layer and the optimizer."""
         self.loss.check(activation)
         if self.smoothness is not None:
             self.smoothness.check(activation, optimizer)

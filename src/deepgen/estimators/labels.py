@@ -61,7 +61,8 @@ def classes_in(labels, unlabelled):
             f"; {unlabelled!r} stands for rows without a label: pass unlabelled=None if it is a "
             "class"
         )  # fmt: skip
-        raise ValueError(f"y must hold at least 2 classes, got {found.tolist()}{note}")
+        count = "1 class" if len(found) else "none"
+        raise ValueError(f"y must hold at least 2 classes, got {count}: {found.tolist()}{note}")
     return found
 
 

@@ -1,12 +1,14 @@
 """Classifier and regressor on a deep network, fine-tuned from a stack of machines."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, check_number, real_array, shown
 from deepgen.data import ArrayRows, PairedRows, select
-from deepgen.estimators.labels import split_labels
+from deepgen.estimators.labels import classes_in, split_labels
 from deepgen.estimators.networks import (
     NetworkEstimator,
     Task,
@@ -50,11 +52,10 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         check_sizes(self.n_hidden)
         self._objective()
 
-    def _objective(self, smoothness=None):
+    def _objective(self):
         return Objective(
-            self._loss(), l2=self.l2, dropout=self.dropout, input_dropout=self.input_dropout,
-            smoothness=smoothness,
-        )  # fmt: skip
+            self._loss(), l2=self.l2, dropout=self.dropout, input_dropout=self.input_dropout
+        )
 
     def _visible(self, n_columns):
         """Return the units that the values of X are checked by when they are learned."""
@@ -275,24 +276,14 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         return SoftmaxCrossEntropy()
 
     def _objective(self):
-        return super()._objective(self.smoothness)
+        return replace(super()._objective(), smoothness=self.smoothness)
 
     def _task(self, X, y, seed):
         X, checked = validated_pair(self, X, y)
         y = checked if hasattr(y, "dtype") else y
         known, labels = split_labels(y, len(checked), self.unlabelled)
-        if not known.any():
-            raise ValueError(f"y must hold a label, got {shown(self.unlabelled)} (none) only")
-        self.classes_, labels = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            note = "" if known.all() else (
-                f"; {self.unlabelled!r} stands for rows without a label: pass "
-                "unlabelled=None if it is a class"
-            )
-            raise ValueError(
-                "y must hold at least 2 classes, got 1 class: "
-                f"{self.classes_.tolist()[0]!r}{note}"
-            )
+        self.classes_ = classes_in(labels, self.unlabelled)
+        labels = np.searchsorted(self.classes_, labels)
         if known.all():
             return self._split(seed, self._surveyed(X), X, X, labels, labels)
         if self.smoothness is None:
