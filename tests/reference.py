@@ -173,6 +173,13 @@ def fixed_point_field(bias, parts):
     return total
 
 
+def field_of_steps(bias, steps, unit, numbers, scale):
+    """bias + unit 2^e (steps q), in sums over 256 inputs, rounded to float32 after each."""
+    strips = [slice(k, k + 256) for k in range(0, len(numbers), 256)]
+    parts = [(steps[:, k], numbers[k], float64(np.float32(scale * unit))) for k in strips]
+    return fixed_point_field(bias, parts)
+
+
 def tempered_precision(layer, beta=1.0):
     """beta * precision."""
     return row_beta(beta) * layer.precision[None, :]
@@ -403,12 +410,13 @@ class MeanField:
 
 
 def mean_field(layers, weights, states, held=None, bias_rows=None, start=None, *, max_sweeps=50,
-               tol=1e-4, damping=0.0):
+               tol=1e-4, damping=0.0, in_steps=False):
     """Gauss-Seidel: x_l <- mean(f_l), the odd layers of a run, then the even ones, row by row.
 
     `states[l]` None: unknown; with a mask `held[l]`, entries where it is True are known.
     `start[l]` None: from the field of the layer below, twice where the layer above is unknown.
     A row stops after the sweep whose largest |new - old|, before damping, is at most `tol`.
+    With `in_steps`, unknown layers read each other's means to the nearest step.
     """
     held = held or {}
     bias_rows = bias_rows or {}
@@ -420,8 +428,14 @@ def mean_field(layers, weights, states, held=None, bias_rows=None, start=None, *
     def keep(l, fresh, rows):
         return np.where(held[l][rows], float64(states[l])[rows], fresh) if l in held else fresh
 
+    def sent(l, rows):
+        if not in_steps or not free[l] or means[l] is None:
+            return None if means[l] is None else means[l][rows]
+        steps = steps_of_means(means[l][rows], layers[l].n_copies)
+        return steps * layers[l].n_copies / 255
+
     def fresh_mean(l, rows):
-        around = [None if x is None else x[rows] for x in means]
+        around = [sent(m, rows) for m in range(len(layers))]
         extra = bias_rows[l][rows] if l in bias_rows else None
         return keep(l, mean(layers[l], field(layers, weights, around, l, extra)), rows)
 
@@ -438,7 +452,7 @@ def mean_field(layers, weights, states, held=None, bias_rows=None, start=None, *
             total = layers[l].bias + np.zeros((n_rows, layers[l].size))
             total += bias_rows.get(l, 0.0)
             if l > 0:
-                total += (1.0 + (l + 1 < stop)) * (means[l - 1] @ weights[l - 1])
+                total += (1.0 + (l + 1 < stop)) * (sent(l - 1, everyone) @ weights[l - 1])
             if l + 1 == stop < len(layers):
                 total += means[l + 1] @ weights[l].T
             means[l] = keep(l, mean(layers[l], total), everyone)

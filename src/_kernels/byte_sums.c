@@ -49,7 +49,7 @@ struct dg_inputs dg_turn_bytes(const struct dg_fixed *fixed, const struct rows *
                                int32_t *n_places)
 {
     ptrdiff_t n_words = dg_n_words(fixed->layout, n_rows), filled = 0;
-    struct dg_inputs inputs = {n_words, words, NULL, NULL, NULL};
+    struct dg_inputs inputs = {n_words, n_words, words, NULL, NULL, NULL};
     for (ptrdiff_t w = 0; w < n_words; w++) {
         uint32_t one[DG_TILE];
         word_at(fixed->layout, x, first, n_rows, column, width, w, one);

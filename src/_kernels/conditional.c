@@ -140,7 +140,7 @@ static ptrdiff_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, i
         const uint8_t *bytes = (const uint8_t *)x->data + row * x->stride;
         for (ptrdiff_t j = 0; j < size; j++) { /* no branch: data are hard to predict */
             index[at * DG_GROUP] = (int32_t)j;
-            value[at * DG_GROUP] = (float)bytes[j];
+            value[at * DG_GROUP] = x->unit * (float)bytes[j];
             at += bytes[j] != 0;
         }
     } else {
@@ -190,8 +190,24 @@ static void pad_columns(const float *weights, ptrdiff_t stride, ptrdiff_t n_inpu
 struct side {
     struct dg_operand floats;
     struct dg_inputs whole;
+    float scale; /* of the sums of whole numbers */
     int has_floats, has_whole;
 };
+
+/* field[r, :] += scale * (inputs[r, :] . tile) for DG_TILE columns: sums of inputs->n_words words,
+ * one after the other. */
+static void add_whole(const struct dg_backend *backend, const struct side *side,
+                      ptrdiff_t first, ptrdiff_t n_rows, const uint32_t *tile, int32_t *sums,
+                      float *field, ptrdiff_t stride)
+{
+    struct dg_inputs strip = side->whole;
+    for (ptrdiff_t w = 0; w < strip.stride; w += side->whole.n_words) {
+        strip.words = side->whole.words + w;
+        strip.n_words = dg_min(side->whole.n_words, strip.stride - w);
+        backend->fixed->product(&strip, first, n_rows, DG_PLANES, tile + w * DG_TILE, sums);
+        backend->add_sums(sums, n_rows, side->scale, field, stride);
+    }
+}
 
 static void run_task(const struct dg_backend *backend, const struct chain *chain, int l,
                      const struct context *context, const struct dg_stream *stream,
@@ -223,9 +239,8 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
                 const struct dg_packed *w = chain->packed[side ? l : l - 1];
                 ptrdiff_t tile = block * (stride / DG_TILE) + sub / DG_TILE;
                 ptrdiff_t words = dg_tile_words(w->layout, chain->layers[from].size);
-                backend->fixed->product(&sides[side].whole, offset, n_rows, DG_PLANES,
-                                        (side ? w->down : w->up) + tile * words, sums);
-                backend->add_sums(sums, n_rows, w->scale, field + sub, stride);
+                add_whole(backend, &sides[side], offset, n_rows,
+                          (side ? w->down : w->up) + tile * words, sums, field + sub, stride);
             }
             if (!sides[side].has_floats)
                 continue;
@@ -273,7 +288,12 @@ static void prepare_whole(struct side *side, struct neighbour *x, const struct d
     }
     side->has_whole = n_whole > 0;
     side->has_floats = n_whole < panel;
-    side->whole = (struct dg_inputs){n_words, x->words, NULL, NULL, NULL};
+    side->whole = (struct dg_inputs){n_words, n_words, x->words, NULL, NULL, NULL};
+    side->scale = packed->scale * states->unit;
+    if (states->unit != 1.0f) { /* means: few are zero, and their sums are cut */
+        side->whole.n_words = DG_STRIP_INPUTS / dg_word_inputs(packed->layout);
+        return;
+    }
     if (!n_whole)
         return;
     if ((double)total >= (double)fixed->list_density * (double)(panel * n_words)) {
@@ -323,7 +343,7 @@ static void prepare_floats(struct side *side, struct neighbour *x, const struct 
         for (ptrdiff_t r = 0; r < panel; r++) {
             const uint8_t *bytes = (const uint8_t *)states->data + (first_row + r) * states->stride;
             for (ptrdiff_t j = 0; j < size; j++)
-                x->value[r * size + j] = (float)bytes[j];
+                x->value[r * size + j] = states->unit * (float)bytes[j];
         }
         operand->dense = x->value;
         operand->stride = size;

@@ -97,9 +97,12 @@ def layer_log_weight(Chain model, int l, x, context_fields, double[::1] out, int
 # --- mean field -------------------------------------------------------------------------------
 
 def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] change,
-               Py_ssize_t max_sweeps, int first_parity, float tolerance, float damping,
-               Workspace workspace, int n_threads):
-    """means: INOUT, the start and the fixed point of every layer. sweeps, change: OUT, by row."""
+               Py_ssize_t max_sweeps, int first_parity, bint in_steps, float tolerance,
+               float damping, Workspace workspace, int n_threads):
+    """means: INOUT, the start and the fixed point of every layer. sweeps, change: OUT, by row.
+
+    With `in_steps`, for which every matrix must have a packed form, neighbours read bytes.
+    """
     cdef rows all_means[64]
     cdef context ctx[64]
     cdef dg_fixed_point until
@@ -107,7 +110,7 @@ def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] cha
     cdef int l
     cdef char *scratch
     cdef const chain *c = model.ready()
-    until.max_sweeps, until.first_parity = max_sweeps, first_parity
+    until.max_sweeps, until.first_parity, until.in_steps = max_sweeps, first_parity, in_steps
     until.tolerance, until.damping = tolerance, damping
     fill_states(all_means, means, model.n_layers)
     for l in range(model.n_layers):

@@ -69,14 +69,14 @@ DG_INLINE void combine(const int32_t *high, const int32_t *low, ptrdiff_t height
 
 /* Sums of `height` rows from words[0] on and, where there are two, as many from words[1] on, for
  * the columns of one tile. */
-DG_INLINE void block(const uint32_t *const words[2], ptrdiff_t n_words, ptrdiff_t height,
-                     const uint32_t *numbers, int32_t *const acc[2], const int two,
-                     const int planes)
+DG_INLINE void block(const uint32_t *const words[2], ptrdiff_t stride, ptrdiff_t n_words,
+                     ptrdiff_t height, const uint32_t *numbers, int32_t *const acc[2],
+                     const int two, const int planes)
 {
     int32_t high[ROWS * COLUMNS] __attribute__((aligned(64)));
     int32_t low[ROWS * COLUMNS] __attribute__((aligned(64)));
-    const ptrdiff_t row_bytes = n_words * 4, number_bytes = DG_TILE * 4;
-    const ptrdiff_t plane = (planes - 1) * n_words * DG_TILE;
+    const ptrdiff_t row_bytes = stride * 4, number_bytes = DG_TILE * 4;
+    const ptrdiff_t plane = (planes - 1) * stride * DG_TILE;
     const int32_t *highs = planes > 1 ? high : NULL;
     _tile_zero(HIGH_0);
     _tile_zero(LOW_0);
@@ -115,20 +115,21 @@ DG_INLINE void block(const uint32_t *const words[2], ptrdiff_t n_words, ptrdiff_
 DG_INLINE void product_of(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
                           const uint32_t *tile, const int planes, int32_t *acc)
 {
-    ptrdiff_t n_words = inputs->n_words, height = dg_min(ROWS, n_rows);
+    ptrdiff_t stride = inputs->stride, n_words = inputs->n_words;
+    ptrdiff_t height = dg_min(ROWS, n_rows);
     for (ptrdiff_t r = 0; r < n_rows; r += 2 * ROWS)
         for (int c = 0; c < DG_TILE; c += COLUMNS) {
             ptrdiff_t row[2] = {dg_min(r, n_rows - height), dg_min(r + ROWS, n_rows - height)};
             const uint32_t *words[2];
             int32_t *sums[2];
             for (int i = 0; i < 2; i++) {
-                words[i] = inputs->words + (first + row[i]) * n_words;
+                words[i] = inputs->words + (first + row[i]) * stride;
                 sums[i] = acc + row[i] * DG_TILE + c;
             }
             if (row[1] > row[0])
-                block(words, n_words, height, tile + c, sums, 1, planes);
+                block(words, stride, n_words, height, tile + c, sums, 1, planes);
             else
-                block(words, n_words, height, tile + c, sums, 0, planes);
+                block(words, stride, n_words, height, tile + c, sums, 0, planes);
         }
 }
 

@@ -71,12 +71,12 @@ static inline __attribute__((always_inline)) void micro(const uint32_t *words, p
             _mm256_storeu_si256((__m256i *)(acc + r * DG_TILE + v * LANES), sum[r][v]);
 }
 
-static void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows,
+static void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words, ptrdiff_t n_rows,
                   const uint32_t *tile, int32_t *acc)
 {
     memset(acc, 0, (size_t)(n_rows * DG_TILE) * sizeof *acc);
-    for (ptrdiff_t w = 0; w < stride; w += STRIP) {
-        ptrdiff_t n = dg_min(STRIP, stride - w);
+    for (ptrdiff_t w = 0; w < n_words; w += STRIP) {
+        ptrdiff_t n = dg_min(STRIP, n_words - w);
         for (int c = 0; c < DG_TILE; c += MICRO_VECTORS * LANES) {
             const uint32_t *numbers = tile + w * DG_TILE + c;
             ptrdiff_t r = 0;
@@ -141,18 +141,18 @@ static void by_tables(const uint8_t *nibbles, ptrdiff_t stride, ptrdiff_t n_rows
 static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
                     int n_planes, const uint32_t *tile, int32_t *acc)
 {
-    ptrdiff_t n_words = inputs->n_words;
+    ptrdiff_t stride = inputs->stride;
     (void)n_planes; /* pairs have no planes */
     if (inputs->nibbles && n_rows >= TABLE_ROWS) {
-        by_tables(inputs->nibbles + first * (n_words / 2), n_words / 2, n_rows, tile, acc);
+        by_tables(inputs->nibbles + first * (stride / 2), stride / 2, n_rows, tile, acc);
         return;
     }
     if (!inputs->index) {
-        dense(inputs->words + first * n_words, n_words, n_rows, tile, acc);
+        dense(inputs->words + first * stride, stride, inputs->n_words, n_rows, tile, acc);
         return;
     }
     for (ptrdiff_t r = 0; r < n_rows; r++)
-        along_list(inputs->words + (first + r) * n_words, inputs->index + (first + r) * n_words,
+        along_list(inputs->words + (first + r) * stride, inputs->index + (first + r) * stride,
                    inputs->length[first + r], tile, acc + r * DG_TILE);
 }
 

@@ -24,8 +24,8 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
     (void)n_planes; /* pairs have no planes */
     memset(acc, 0, (size_t)(n_rows * DG_TILE) * sizeof *acc);
     for (ptrdiff_t r = 0; r < n_rows; r++) {
-        const uint32_t *words = inputs->words + (first + r) * inputs->n_words;
-        const int32_t *index = inputs->index + (first + r) * inputs->n_words;
+        const uint32_t *words = inputs->words + (first + r) * inputs->stride;
+        const int32_t *index = inputs->index + (first + r) * inputs->stride;
         ptrdiff_t n = inputs->index ? inputs->length[first + r] : inputs->n_words;
         for (ptrdiff_t e = 0; e < n; e++) {
             ptrdiff_t w = inputs->index ? index[e] : e;

@@ -26,6 +26,8 @@
 #define DG_LARGEST 32767 /* |q| */
 /* States of a row add up to at most so much: then no sum leaves int32. */
 #define DG_MOST_STATES 65535
+/* Means are bytes up to 255, so that no more of them may enter one sum: 256 * 255 = 65,280. */
+#define DG_STRIP_INPUTS 256
 
 enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1, DG_SIGNED_QUADS = 2 };
 #define DG_PLANES 2 /* of the numbers of a weight matrix */
@@ -46,11 +48,12 @@ struct dg_packed {
 
 /* A panel of rows as inputs. */
 struct dg_inputs {
-    ptrdiff_t n_words;       /* of each row, a multiple of DG_WORDS */
-    const uint32_t *words;   /* (n_rows, n_words) */
-    const int32_t *index;    /* (n_rows, n_words): places of words that are not zero; NULL: dense */
+    ptrdiff_t stride;        /* words of each row, a multiple of DG_WORDS */
+    ptrdiff_t n_words;       /* those that are summed, a multiple of DG_WORDS too */
+    const uint32_t *words;   /* (n_rows, stride) */
+    const int32_t *index;    /* (n_rows, stride): places of words that are not zero; NULL: dense */
     const int32_t *length;   /* (n_rows,) */
-    const uint8_t *nibbles;  /* (n_rows, n_words / 2): PAIRS of states 0 and 1, four to a number;
+    const uint8_t *nibbles;  /* (n_rows, stride / 2): PAIRS of states 0 and 1, four to a number;
                               * NULL where they are not asked for */
 };
 
@@ -69,7 +72,7 @@ struct dg_fixed {
     void (*pack)(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,
                  uint32_t *words);
     /* acc[r, c] = sum_w inputs[first + r, w] . tile[w, c] for DG_TILE columns, exactly. One plane
-     * of QUADS is the low one: numbers are bytes. */
+     * of QUADS is the low one: numbers are bytes. Planes lie inputs->stride lines apart. */
     void (*product)(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
                     int n_planes, const uint32_t *tile, int32_t *acc);
 };

@@ -109,11 +109,12 @@ DG_INLINE void micro(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words,
             add_to(acc + r * DG_TILE + v * LANES, high[r][v], low[r][v]);
 }
 
-DG_INLINE void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows,
-                     const uint32_t *tile, ptrdiff_t plane, const int planes, int32_t *acc)
+DG_INLINE void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words,
+                     ptrdiff_t n_rows, const uint32_t *tile, ptrdiff_t plane, const int planes,
+                     int32_t *acc)
 {
-    for (ptrdiff_t w = 0; w < stride; w += STRIP) {
-        ptrdiff_t n = dg_min(STRIP, stride - w), r = 0;
+    for (ptrdiff_t w = 0; w < n_words; w += STRIP) {
+        ptrdiff_t n = dg_min(STRIP, n_words - w), r = 0;
         for (; r + MICRO_ROWS <= n_rows; r += MICRO_ROWS)
             micro(words + r * stride + w, stride, n, tile + w * DG_TILE, plane, planes,
                   acc + r * DG_TILE, MICRO_ROWS);
@@ -126,16 +127,16 @@ DG_INLINE void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_rows,
 DG_INLINE void product_of(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
                           const uint32_t *tile, const int planes, int32_t *acc)
 {
-    ptrdiff_t n_words = inputs->n_words, plane = (planes - 1) * n_words * DG_TILE;
-    const uint32_t *words = inputs->words + first * n_words;
+    ptrdiff_t stride = inputs->stride, plane = (planes - 1) * stride * DG_TILE;
+    const uint32_t *words = inputs->words + first * stride;
     for (ptrdiff_t r = 0; r < n_rows; r++)
-        start(words + r * n_words, n_words, acc + r * DG_TILE);
+        start(words + r * stride, inputs->n_words, acc + r * DG_TILE);
     if (!inputs->index) {
-        dense(words, n_words, n_rows, tile, plane, planes, acc);
+        dense(words, stride, inputs->n_words, n_rows, tile, plane, planes, acc);
         return;
     }
     for (ptrdiff_t r = 0; r < n_rows; r++)
-        along_list(words + r * n_words, inputs->index + (first + r) * n_words,
+        along_list(words + r * stride, inputs->index + (first + r) * stride,
                    inputs->length[first + r], tile, plane, planes, acc + r * DG_TILE);
 }
 

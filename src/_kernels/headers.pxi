@@ -105,6 +105,7 @@ cdef extern from "mean_field.h":
     struct dg_fixed_point:
         Py_ssize_t max_sweeps
         int first_parity
+        int in_steps
         float tolerance
         float damping
     void dg_mean_field(const chain *c, rows *means, const context *contexts,

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "byte_sums.h"
 #include "conditional.h"
 #include "parallel.h"
 
@@ -15,14 +16,15 @@ struct tile {
     ptrdiff_t row[TILE]; /* where each belongs */
     float change[TILE];
     float *mean[DG_MAX_LAYERS], *bias_rows[DG_MAX_LAYERS], *fresh;
-    uint8_t *held[DG_MAX_LAYERS];
-    struct rows states[DG_MAX_LAYERS];
+    uint8_t *held[DG_MAX_LAYERS], *steps[DG_MAX_LAYERS];
+    struct rows states[DG_MAX_LAYERS]; /* what neighbours read: the means, or their steps */
     struct context contexts[DG_MAX_LAYERS];
     void *scratch;
 };
 
 static void make_tile(struct tile *tile, struct dg_arena *arena, const struct chain *chain,
-                      const struct context *contexts, ptrdiff_t n_rows, int n_threads)
+                      const struct context *contexts, int in_steps, ptrdiff_t n_rows,
+                      int n_threads)
 {
     size_t rows = (size_t)dg_min(n_rows, TILE), widest = 0;
     for (int l = 0; l < chain->n_layers; l++) {
@@ -39,6 +41,13 @@ static void make_tile(struct tile *tile, struct dg_arena *arena, const struct ch
             tile->contexts[l].held = tile->held[l];
         tile->states[l] = (struct rows){DG_FLOATS, 1.0f, (ptrdiff_t)rows, (ptrdiff_t)size,
                                         tile->mean[l], NULL, NULL};
+        tile->steps[l] = NULL;
+        if (in_steps) {
+            tile->steps[l] = dg_take(arena, rows * size);
+            tile->states[l].storage = DG_BYTES;
+            tile->states[l].unit = (float)chain->layers[l].n_copies / 255.0f;
+            tile->states[l].data = tile->steps[l];
+        }
     }
     tile->fresh = dg_take(arena, rows * widest * sizeof(float));
     tile->scratch = arena->next ? arena->next + arena->used : NULL;
@@ -49,8 +58,17 @@ size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_th
 {
     struct tile tile;
     struct dg_arena arena = {NULL, 0};
-    make_tile(&tile, &arena, chain, NULL, n_rows, n_threads);
+    make_tile(&tile, &arena, chain, NULL, 1, n_rows, n_threads);
     return arena.used + 64;
+}
+
+/* What neighbours read of a row of layer l, after its mean has moved. */
+static void round_row(struct tile *tile, const struct layer *layer, int l, ptrdiff_t r)
+{
+    ptrdiff_t at = r * layer->size;
+    if (tile->steps[l])
+        dg_to_bytes(tile->mean[l] + at, layer->size, 255.0f / (float)layer->n_copies,
+                    tile->steps[l] + at);
 }
 
 static void fill(struct tile *tile, const struct chain *chain, const struct rows *means,
@@ -67,6 +85,8 @@ static void fill(struct tile *tile, const struct chain *chain, const struct rows
             memcpy(tile->bias_rows[l], contexts[l].bias_rows + at, count * sizeof(float));
         if (contexts[l].held)
             memcpy(tile->held[l], contexts[l].held + at, count);
+        for (ptrdiff_t r = 0; r < n_rows; r++)
+            round_row(tile, &chain->layers[l], l, r);
     }
 }
 
@@ -104,6 +124,7 @@ static void sweep(struct tile *tile, const struct chain *chain, int first_parity
                 float by = move_row(tile->mean[l] + r * size, tile->fresh + r * size, size,
                                     damping);
                 tile->change[r] = by > tile->change[r] ? by : tile->change[r];
+                round_row(tile, &chain->layers[l], l, r);
             }
         }
 }
@@ -122,6 +143,9 @@ static void let_go(struct tile *tile, const struct chain *chain, struct rows *me
                 memcpy((float *)means[l].data + (size_t)tile->row[r] * size, mean, bytes);
             } else if (kept != r) {
                 memcpy(tile->mean[l] + (size_t)kept * size, mean, bytes);
+                if (tile->steps[l])
+                    memcpy(tile->steps[l] + (size_t)kept * size,
+                           tile->steps[l] + (size_t)r * size, size);
                 if (tile->contexts[l].bias_rows)
                     memcpy(tile->bias_rows[l] + (size_t)kept * size,
                            tile->bias_rows[l] + (size_t)r * size, bytes);
@@ -146,7 +170,7 @@ void dg_mean_field(const struct chain *chain, struct rows *means, const struct c
 {
     struct tile tile;
     struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
-    make_tile(&tile, &arena, chain, contexts, n_rows, n_threads);
+    make_tile(&tile, &arena, chain, contexts, until->in_steps, n_rows, n_threads);
     for (ptrdiff_t first = 0; first < n_rows; first += TILE) {
         fill(&tile, chain, means, contexts, first, dg_min(TILE, n_rows - first));
         for (ptrdiff_t done = 1; tile.n_active; done++) {

@@ -4,12 +4,13 @@
 
 #include "chain.h"
 
-/* When a row has arrived. */
+/* How rows move, and when one has arrived. */
 struct dg_fixed_point {
     ptrdiff_t max_sweeps;
     int first_parity; /* of the layers that a sweep begins with */
-    float tolerance; /* largest change of a mean in one sweep, before damping */
-    float damping;   /* share of the old mean that stays; the first sweep has none */
+    int in_steps;     /* neighbours read a mean as a byte; every matrix has a packed form then */
+    float tolerance;  /* largest change of a mean in one sweep, before damping */
+    float damping;    /* share of the old mean that stays; the first sweep has none */
 };
 
 /* Gauss-Seidel sweeps, the layers of one parity and then the others, until every row has arrived.

@@ -8,7 +8,7 @@ from scipy import sparse
 from deepgen.bits import PackedBits
 from deepgen.checks import real_array, shown
 from deepgen.phases import column_moments
-from deepgen.states import CompressedRows, as_states, checked_csr, dense
+from deepgen.states import ByteMeans, CompressedRows, as_states, checked_csr, dense
 from deepgen.stream import SHUFFLE
 
 # Rows are shuffled in blocks of this many: memory does not grow with the data, and disks are
@@ -234,6 +234,8 @@ def doubled(states):
     """Return states times two, in the form that they have."""
     if isinstance(states, CompressedRows):
         return CompressedRows(2.0 * states.values, states.indices, states.starts, states.n_columns)
+    if isinstance(states, ByteMeans):
+        return ByteMeans(states.steps, 2.0 * states.unit)
     if states.dtype == np.uint8:  # what no unit can take must not become 0 by overflow
         return 2 * np.minimum(states, 127)
     return 2.0 * states

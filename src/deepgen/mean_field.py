@@ -16,8 +16,9 @@ from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
 from deepgen.passes import bias_fields, conditional_pass, fixed_point
 from deepgen.sampling import layer_work, update_layer
-from deepgen.states import dense
+from deepgen.states import ByteMeans, dense
 from deepgen.threads import check_threads
+from deepgen.units import Softmax
 
 _LINEAR = ACTIVATIONS["linear"]
 
@@ -141,9 +142,8 @@ def mean_field(
         begin = _start(model, states, context, inner, given, (first, stop), tools)
         found = fixed_point(
             model.part(first, stop), begin, [inner.fields(l) for l in range(stop - first)],
-            first_parity=1 - first % 2, max_sweeps=until.max_sweeps, tol=until.tol,
-            damping=until.damping, work=sum(layer_work(model, l) for l in range(first, stop)),
-            **tools,
+            until=until, first_parity=1 - first % 2, in_steps=_reads_steps(model, first, stop),
+            work=sum(layer_work(model, l) for l in range(first, stop)), **tools,
         )  # fmt: skip
         means[first:stop] = begin
         sweeps, change = np.maximum(sweeps, found[0]), np.maximum(change, found[1])
@@ -237,16 +237,28 @@ def _runs(unknown):
             first = None
 
 
+def _reads_steps(model, first, stop):
+    """Tell whether layers read each other's means in steps of 1 / 255.
+
+    While a model learns, beside fixed-point weights: no loss was found (docs/decisions.md). What a
+    finished model infers is exact to float32.
+    """
+    return isinstance(model, Parameters) and None not in model.packed[first : stop - 1]
+
+
 def field_from(model, sender, receiver, x, tools):
     """Return what a layer sends to a neighbour, x W or x W^T: float32 (n_rows, n_units)."""
     size = model.layers[receiver].size
     linear = (_LINEAR, 1, 1, np.zeros(size, np.float32), None)
     units = model.layers[sender].kernel_layer()
     lower = min(sender, receiver)
+    weights, packed = model.kernel_weights(slice(lower, lower + 1))
+    if isinstance(model.layers[receiver], Softmax):
+        packed = [None]  # in tiles of whole groups, which a linear layer does not have
     pair = [units, linear] if receiver > sender else [linear, units]
     out = np.empty((x.shape[0], size), np.float32)
     conditional_pass(
-        engine.Chain(pair, [model.weights[lower]]), receiver - lower,
+        engine.Chain(pair, weights, packed), receiver - lower,
         [x, None] if receiver > sender else [None, x], mean=out, n_rows=len(out),
         work=size * model.layers[sender].size, **tools,
     )  # fmt: skip
@@ -279,10 +291,12 @@ def _start(model, states, context, inner, given, run, tools):
             below, bias_rows = None, inner.bias_rows.get(l - first)
             if l > first:
                 below = means[-1]
-            elif l > 0:  # what it sends is in the inner bias rows, but only once
-                below, bias_rows = states[l - 1], context.bias_rows.get(l)
-            if below is not None and l + 1 < stop:
-                below = doubled(below)
+                if _reads_steps(model, l - 1, l + 1):
+                    below = ByteMeans.of(below, model.layers[l - 1].n_copies)
+                if l + 1 < stop:
+                    below = doubled(below)
+            elif l > 0:  # the inner bias rows have it once
+                below = states[l - 1]
             conditional_pass(
                 model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
                 [below, None], bias_fields(bias_rows), mean=mean,

@@ -121,7 +121,7 @@ def gibbs_sweeps(
 
 
 def fixed_point(
-    chain, means, fields, *, first_parity, max_sweeps, tol, damping, work, workspace=None,
+    chain, means, fields, *, until, first_parity, in_steps=False, work, workspace=None,
     n_threads=None,
 ):  # fmt: skip
     """Run mean-field sweeps over all layers of a chain in place, until each row has arrived.
@@ -133,10 +133,11 @@ def fixed_point(
         By layer: the start, and then the fixed point.
     fields : list of tuple
         Of each layer, from ``Context.fields``; only bias rows and held entries count.
+    until : FixedPoint
     first_parity : {0, 1}
         Of the layers that a sweep begins with.
-    max_sweeps : int
-    tol, damping : float
+    in_steps : bool, default False
+        Let neighbours read means as bytes; every matrix must have a packed form.
     work : int
         Multiply-adds of a row in a sweep.
 
@@ -148,10 +149,11 @@ def fixed_point(
     n_rows = means[0].shape[0]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
     workspace = workspace or engine.Workspace()
-    for piece in row_pieces(n_rows, work * max_sweeps, TILE_ROWS):
+    for piece in row_pieces(n_rows, work * until.max_sweeps, TILE_ROWS):
         engine.mean_field(
             chain, [x[piece] for x in means], [field_rows(f, piece) for f in fields],
-            sweeps[piece], change[piece], max_sweeps, first_parity, tol, damping, workspace,
+            sweeps[piece], change[piece], until.max_sweeps, first_parity, in_steps, until.tol,
+            until.damping, workspace,
             effective_threads(n_threads, work * min(piece.stop - piece.start, TILE_ROWS)),
         )  # fmt: skip
     return sweeps, change

@@ -94,7 +94,7 @@ static void check_packed(const struct dg_packed *packed, const int32_t *q,
     }
 }
 
-/* Sums of all tiles of the layer `to`, in pieces of rows, from words or lists of them. */
+/* Sums of all tiles of the layer `to`, in pieces of rows, from words, a strip of them or lists. */
 static void check_products(const struct dg_packed *packed, const struct dg_fixed *fixed,
                            const int32_t *q, const struct layer *upper,
                            const struct layer *from, const struct layer *to, int down,
@@ -118,19 +118,22 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
         length[r] = (int32_t)dg_word_places(words + r * n_words, n_words, index + r * n_words);
         CHECK(length[r] == found, "%s: %d words counted, %d listed\n", name, (int)found, length[r]);
     }
-    struct dg_inputs inputs = {n_words, words, lists ? index : NULL, lists ? length : NULL,
-                               NULL};
+    ptrdiff_t begin = 0, end = n_words; /* words that are summed */
     for (ptrdiff_t t = 0; t < dg_n_tiles(to); t++) {
+        struct dg_inputs inputs = {n_words, end - begin, words + begin, lists ? index : NULL,
+                                   lists ? length : NULL, NULL};
+        ptrdiff_t group = dg_word_inputs(packed->layout);
         memset(acc, 0xA5, (size_t)(n_rows * DG_TILE) * sizeof *acc);
         fixed->product(&inputs, first, n_rows, DG_PLANES,
                        (down ? packed->down : packed->up) +
-                           t * dg_tile_words(packed->layout, from->size), acc);
+                           t * dg_tile_words(packed->layout, from->size) + begin * DG_TILE, acc);
         CHECK(!amx.configured, "%s: tiles are not released\n", name);
         for (ptrdiff_t r = 0; r < n_rows; r++)
             for (ptrdiff_t c = 0; c < DG_TILE; c++) {
                 ptrdiff_t in = t % in_block * DG_TILE + c, j = t / in_block * block + in;
                 int64_t sum = 0;
-                for (ptrdiff_t k = 0; in < block && j < to->size && k < from->size; k++)
+                for (ptrdiff_t k = begin * group;
+                     in < block && j < to->size && k < dg_min(from->size, end * group); k++)
                     sum += states[(first + r) * from->size + k] *
                            number(q, upper, k, j, down);
                 CHECK(acc[r * DG_TILE + c] == sum,
@@ -140,6 +143,10 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
                       (int)acc[r * DG_TILE + c], (long long)sum);
             }
         n_compared++;
+        if (!lists) { /* any strip of the next tile */
+            begin = draw((uint32_t)(n_words / DG_WORDS)) * DG_WORDS;
+            end = begin + (1 + draw((uint32_t)((n_words - begin) / DG_WORDS))) * DG_WORDS;
+        }
     }
     free(states), free(words), free(index), free(length), free(acc);
 }

@@ -126,8 +126,11 @@ class BoltzmannMachine:
     def part(self, start, stop):
         """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
         layers = [layer.kernel_layer() for layer in self.layers[start:stop]]
-        between = slice(start, stop - 1)
-        return engine.Chain(layers, self.weights[between], self._packed_weights()[between])
+        return engine.Chain(layers, *self.kernel_weights(slice(start, stop - 1)))
+
+    def kernel_weights(self, chosen):
+        """Return (matrices, packed forms or None) of a slice, as the kernels read them."""
+        return self.weights[chosen], self._packed_weights()[chosen]
 
     def replace(self, *, layers=None, weights=None):
         """Return a model with other layers or weights.

@@ -91,8 +91,11 @@ class Parameters(WritableArrays):
         layers = [
             (*layer.kernel_layer()[:3], bias, precision) for layer, bias, precision in arrays
         ]
-        between = slice(start, stop - 1)
-        return engine.Chain(layers, self.weights[between], self.packed[between])
+        return engine.Chain(layers, *self.kernel_weights(slice(start, stop - 1)))
+
+    def kernel_weights(self, chosen):
+        """Return (matrices, packed forms or None) of a slice, as the kernels read them."""
+        return self.weights[chosen], self.packed[chosen]
 
     def learned(self):
         """Return the arrays that training changes, by name."""
