@@ -10,7 +10,7 @@ from bench.results.rbm_mnist import N_HIDDEN, likelihoods
 TITLE = "Log-likelihood of MNIST by the precision of training"
 COLUMNS = (
     "epochs", "sparsity target", "fixed point, test", "float32, test", "difference by seed",
-    "standard error", "s to train, fixed point", "float32",
+    "standard error", "median s to train, fixed point", "float32",
 )  # fmt: skip
 NOTES = [
     "Nats a row: mean of the first binarization of the 10,000 test rows at the value of the "
@@ -42,7 +42,7 @@ def rows(store, quick):
             report.spread(test["auto"]), report.spread(test["float32"]),
             f"{difference.mean():+.2f}",
             f"{difference.std(ddof=1) / np.sqrt(len(difference)):.2f}",
-            *(report.spread([run["seconds"] for run in found[name]], 0) for name in found),
+            *(f"{np.median([run['seconds'] for run in runs]):.0f}" for runs in found.values()),
         )  # fmt: skip
 
 
