@@ -28,7 +28,9 @@ def set_precision(precision):
     ----------
     precision : {"auto", "float32"} or None
         "auto": products with such states are sums of 16-bit fixed-point weights, exact in 32-bit
-        integers, and models end their training with weights that these stand for exactly.
+        integers, and models end their training with weights that these stand for exactly. While
+        a model learns, means beside such weights are rounded to 255 steps where neighbours read
+        them and in the statistics of an update.
         "float32": sums of float32 everywhere. None: what the environment variable
         ``DEEPGEN_PRECISION`` says, else "auto".
 

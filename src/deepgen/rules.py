@@ -349,7 +349,8 @@ class MeanFieldPCD:
         More particles make a cleaner gradient.
     inference : FixedPoint
         How far mean field goes for each batch. Default: 3 sweeps at most, which is far less than
-        an answer takes.
+        an answer takes. Beside fixed-point weights layers read each other's means in steps of
+        1 / 255 here (docs/math.md, "Fixed-point weights").
     centring, sparsity, offset_rate
         See :class:`CD`. Centring is what lets deep machines learn without pretraining (Montavon
         & Müller 2012).
