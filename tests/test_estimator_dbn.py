@@ -17,6 +17,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import cross_val_score
 
 import deepgen as dg
+from deepgen import checkpoints, state_files
 from deepgen.data import ArrayRows
 from deepgen.stream import Stream
 from deepgen.up_down import UpDownTrainer
@@ -150,6 +151,71 @@ def test_a_stream_goes_on_after_fit_and_in_a_copy(rows):
         dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12)).partial_fit(rows)
     with pytest.raises(ValueError, match=r"n_hidden\[2\] asks for Binary\(size=6\)"):
         dg.DBN(**TINY).fit(rows).set_params(n_hidden=(8, 12, 6)).partial_fit(rows)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("n_before", [7, 60])
+@pytest.mark.parametrize("kind", [
+    {}, {"transposed": True, "n_hidden": (12, 13)}, {"rule": ["cd", "pcd", dg.PCD(2)]},
+    {"optimizer": dg.Adam(), "features": "means"}, {"visible": "gaussian"},
+], ids=str)  # fmt: skip
+def test_a_kept_stream_goes_on_with_the_same_bits(kind, n_before, form, rows, tmp_path):
+    """Would catch a stream that loses a machine, its particles, moments or its few first rows."""
+    rows = form(rows.astype(np.float32))
+    settings = {**TINY, "batch_size": 20, **kind}
+    whole = dg.DBN(**settings).partial_fit(rows[:n_before])
+    whole.save_checkpoint(tmp_path / "stream")
+    again = dg.DBN(**{**settings, "random_state": None}).load_checkpoint(tmp_path / "stream")
+    for dbn in (whole, again):
+        dbn.partial_fit(rows[n_before:])
+    for a, b in zip(arrays(whole), arrays(again), strict=True):
+        assert_same_bits(a, b)
+    assert whole.n_updates_ == again.n_updates_
+    assert whole.score(rows) == again.score(rows)
+
+
+def test_a_stream_that_begins_after_a_fit_can_be_kept(rows, tmp_path):
+    """Would catch a checkpoint that forgets the fitted machines, the history or the names of the
+    columns, and a file whose writing changes what follows."""
+    dbn = dg.DBN(**TINY).fit(rows)
+    dbn.save_checkpoint(tmp_path / "stream")
+    again = dg.DBN(**TINY).load_checkpoint(tmp_path / "stream")
+    assert_same_dbn(again, dbn)
+    assert again.history_ == dbn.history_
+    straight_on = dg.DBN(**TINY).fit(rows).partial_fit(rows)
+    assert_same_dbn(dbn.partial_fit(rows), straight_on)
+    assert_same_dbn(again.partial_fit(rows), straight_on)
+
+
+def test_a_kept_stream_of_something_else_is_refused_by_name(rows, tmp_path):
+    """Would catch a stream read with other layers, or of an RBM, which fails deep inside; and a
+    machine that a damaged file has lost."""
+    path = tmp_path / "stream"
+    dg.DBN(**TINY).partial_fit(rows).save_checkpoint(path)
+    for settings, message in (
+        ({"n_hidden": (8, 12)}, r"n_hidden is \[8, 12\]"), ({"rule": "cd"}, "rule is"),
+        ({"batch_size": 10}, "batch_size is 10"), ({"random_state": 4}, "random_state is 4"),
+    ):  # fmt: skip
+        other = dg.DBN(**{**TINY, **settings})
+        with pytest.raises(ValueError, match=message):
+            other.load_checkpoint(path)
+        assert not hasattr(other, "model_")
+    frame, state = checkpoints.load(path)
+    state["machines"].pop()
+    state_files.save({"frame": frame, "trainer": state}, path)
+    with pytest.raises(dg.ModelFileError, match="damaged"):
+        dg.DBN(**TINY).load_checkpoint(path)
+    dg.RBM(8, random_state=3).partial_fit(rows).save_checkpoint(path)
+    with pytest.raises(ValueError, match="estimator is"):
+        dg.DBN(**TINY).load_checkpoint(path)
+
+
+def test_a_checkpoint_does_not_lose_a_refinement(rows, tmp_path):
+    """Would catch a file of the greedy machines where all layers have learned together."""
+    dbn = dg.DBN(**TINY).fit(rows).refine(rows, 1)
+    with pytest.raises(ValueError, match=r"would lose what refine has taught .*; call refine"):
+        dbn.save_checkpoint(tmp_path / "stream")
+    assert not (tmp_path / "stream").exists()
 
 
 # --- stopped and resumed ----------------------------------------------------------------------

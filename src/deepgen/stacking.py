@@ -312,6 +312,15 @@ class StackStream:
             machines.append(machine)
         return cls(machines, settings, random_state=seed, n_threads=n_threads)
 
+    @classmethod
+    def blank(cls, layers, settings, *, random_state=None, n_threads=None):
+        """Return a stack of these layers that a state can be read into."""
+        seed, machines = seed_of(random_state), []
+        for l, pair in enumerate(pairwise(layers)):
+            zeros, stream = np.zeros(pair[0].size), Stream.from_random_state(child_seed(seed, l))
+            machines.append(_first_machine(*pair, (1, zeros, zeros + 1.0), stream))
+        return cls(machines, settings, random_state=seed, n_threads=n_threads)
+
     @property
     def n_updates(self):
         """Updates of each machine so far."""
@@ -331,6 +340,24 @@ class StackStream:
         self.history, top = list(history), len(self.trainers) - 1
         for l, trainer in enumerate(self.trainers):
             trainer.go_on(n_updates[l], [], particles if l == top else None, None)
+
+    def state(self):
+        """Return all that decides how the stream goes on; see :meth:`Trainer.state`."""
+        return {
+            "machines": [trainer.state() for trainer in self.trainers], "history": self.history
+        }  # fmt: skip
+
+    def restore(self, state):
+        """Go on from what :meth:`state` returned, in a stack made with the same settings.
+
+        Raises
+        ------
+        ValueError
+            If the state is not one of such a stack.
+        """
+        self.history = list(state["history"])
+        for trainer, each in zip(self.trainers, state["machines"], strict=True):
+            trainer.restore(each)
 
     def step(self, batch):
         """Make one update of every machine, bottom first.

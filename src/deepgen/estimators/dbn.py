@@ -31,7 +31,7 @@ from deepgen.up_down import UpDown
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
 
 
-class DBN(BeliefEstimator, BaseEstimator):
+class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
     """Deep belief network: layers of features over features, learned one at a time.
 
     The lowest machine learns the rows, the next one its features, and so on; the uppermost stays
@@ -167,8 +167,8 @@ class DBN(BeliefEstimator, BaseEstimator):
 
         Each batch makes an update of every layer, bottom first: a layer reads the features of the
         layers below as they are then. What :meth:`RBM.partial_fit` says of how calls are cut, of
-        the first rows and of learning rates holds for each layer. After `fit` learning goes on
-        from the fitted machines. Callbacks are not called.
+        the first rows, of learning rates and of :meth:`save_checkpoint` holds for each layer.
+        After `fit` learning goes on from the fitted machines. Callbacks are not called.
 
         Parameters
         ----------
@@ -182,11 +182,6 @@ class DBN(BeliefEstimator, BaseEstimator):
         """
         first = not hasattr(self, "model_")
         settings = self._settings()
-        if not first and (hasattr(self, "refinement_") or not self.model_.is_tied):
-            raise ValueError(
-                "partial_fit trains greedily and would lose what refine has taught this model; "
-                "call refine, or fit anew"
-            )
         if is_iterable_of_batches(X):
             raise ValueError(
                 "X must be an array or a sparse matrix for partial_fit, got "
@@ -297,6 +292,13 @@ class DBN(BeliefEstimator, BaseEstimator):
         if resume is not None:
             checkpoints.restore(run, state, resume)
         return run
+
+    def _check_settings(self):
+        self._settings()
+
+    def _stream_of(self, settings):
+        own = self._settings()
+        return _Stream(self, self._layers(self.n_features_in_, own), own)
 
     def _settings(self):
         """Return the settings of each layer after a check of all hyper-parameters."""
@@ -454,6 +456,11 @@ class _Stream:
     def after_fit(self):
         """Return a run that goes on from the fitted machines."""
         dbn = self.dbn
+        if hasattr(dbn, "refinement_") or not dbn.model_.is_tied:
+            raise ValueError(
+                "partial_fit trains greedily and would lose what refine has taught this model; "
+                "call refine, or fit anew"
+            )
         machines, seed = dbn.stack_, seed_of(dbn.random_state)
         if len(machines) != len(self.settings):
             raise ValueError(
@@ -467,6 +474,18 @@ class _Stream:
         run = StackStream(machines, self.settings, random_state=seed, n_threads=dbn.n_threads)
         run.go_on(dbn.n_updates_, dbn.history_, dbn._particles)
         return self._framed(run, seed)
+
+    def blank(self, seed):
+        """Return a run of these layers that a checkpoint can be read into."""
+        run = StackStream.blank(
+            self.layers, self.settings, random_state=seed, n_threads=self.dbn.n_threads
+        )
+        return self._framed(run, seed)
+
+    def check_first_rows(self, states):
+        """Raise ValueError unless these can be the first rows of the stream."""
+        self.layers[0].check_width(states)
+        self.layers[0].check(states)
 
     def take_over(self, run):
         """Let the rate and the size of the batches change in a stream; refuse what cannot."""

@@ -33,7 +33,7 @@ def run_for(estimator, X, kind):
 
     Parameters
     ----------
-    estimator : RBM or DBN
+    estimator : RBM, DBN or DBM
         Its `_trainer` is the run so far, or None.
     X : ndarray or CSR matrix
         Rows of the call.
@@ -187,6 +187,11 @@ class StreamEstimator:
         Parameters
         ----------
         path : str or path-like
+
+        Raises
+        ------
+        ValueError
+            If no stream can go on from the model, such as one that ``DBN.refine`` has taught.
         """
         check_is_fitted(self)
         if self._trainer is None:  # partial_fit would begin one
