@@ -13,7 +13,8 @@ from conftest import (
 from deepgen._kernels import engine
 
 import deepgen as dg
-from deepgen.mean_field import infer
+from deepgen import passes
+from deepgen.mean_field import field_from, infer
 from deepgen.models import Parameters
 from deepgen.precision import rounded
 from deepgen.sampling import update_layer
@@ -194,6 +195,28 @@ def test_rows_do_not_depend_on_back_ends_threads_or_their_neighbours(
         for x, y in zip(found.means, expected.means, strict=True):
             assert_same_bits(np.asarray(x), np.ascontiguousarray(y[one]))
         assert found.n_sweeps[0] == expected.n_sweeps[row]
+
+
+@pytest.mark.parametrize("case", MODELS, ids=str)
+def test_a_batch_of_several_kernel_calls_has_the_same_bits(case, monkeypatch):
+    """Catches means in bytes that cannot be cut: 1,000 rows of 784-500-1000 are two calls."""
+    parameters, states, context = make_chain(case)
+    expected = dg.mean_field(parameters, states, context=context)
+    monkeypatch.setattr(passes, "CALL_WORK", 1)
+    assert_same_result(dg.mean_field(parameters, states, context=context), expected)
+
+
+@pytest.mark.parametrize("n_categories", [7, 40])
+def test_what_a_known_layer_sends_to_softmax_units(n_categories):
+    """Catches packed tiles of whole groups read as those of a linear layer."""
+    layers = [dg.Binary(50), dg.Softmax(n_categories, 10 * n_categories)]
+    rng = np.random.default_rng(4)
+    model = dg.BoltzmannMachine(
+        layers, [rounded(*layers, rng.normal(size=(50, 10 * n_categories)).astype(np.float32))]
+    )
+    x = (rng.random((20, 50)) < 0.5).astype(np.uint8)
+    sent = field_from(model, 0, 1, x, {"workspace": engine.Workspace(), "n_threads": 1})
+    np.testing.assert_allclose(sent, x @ model.weights[0].astype(float), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.6])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.states import CompressedRows, kernel_form
+from deepgen.states import ByteMeans, CompressedRows, kernel_form
 from deepgen.stream import Stream, purpose
 from deepgen.threads import effective_threads
 
@@ -42,6 +42,8 @@ def _rows(x, piece):
         starts = x.starts[piece.start : piece.stop + 1]
         whole = slice(starts[0], starts[-1])
         return x.values[whole], x.indices[whole], starts - starts[0]
+    if isinstance(x, ByteMeans):
+        return x.steps[piece], x.unit
     return x[piece]
 
 
