@@ -418,7 +418,7 @@ def test_a_checkpoint_of_another_run_is_wrong_usage(folder, capsys):
     assert call(capsys, *argv, "--n-hidden", "4")[0] == 0
     line = fails(capsys, 2, *argv, "--n-hidden", "5", "--resume")
     assert "n_hidden is 5 here and 4 there" in line
-    assert line.endswith("without resume")
+    assert line.endswith("or begin a new run")
     assert "train.npy" not in line
     (folder / "c").write_text("no checkpoint")
     assert "c" in fails(capsys, 1, *argv, "--n-hidden", "4", "--resume")

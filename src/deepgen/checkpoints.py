@@ -23,8 +23,14 @@ def save(trainer, path):
     state_files.save({"frame": trainer.frame, "trainer": trainer.state()}, path)
 
 
-def load(path):
+def load(path, remedy=None):
     """Return (frame, state) of a checkpoint.
+
+    Parameters
+    ----------
+    path : str or path-like
+    remedy : str or None
+        What to do where there is no such file. None: that of `fit`.
 
     Raises
     ------
@@ -33,10 +39,11 @@ def load(path):
     try:
         tree = state_files.load(path)
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"there is no checkpoint {str(path)!r}; leave `resume` out to begin a run that writes "
-            "it, or name the file that dg.Checkpoint was given"
-        ) from None
+        remedy = remedy or (
+            "leave `resume` out to begin a run that writes it, or name the file that "
+            "dg.Checkpoint was given"
+        )
+        raise FileNotFoundError(f"there is no checkpoint {str(path)!r}; {remedy}") from None
     if set(tree) != {"frame", "trainer"} or not all(isinstance(v, dict) for v in tree.values()):
         raise state_files.ModelFileError(f"{path}: damaged (no frame or no trainer)")
     return tree["frame"], tree["trainer"]
@@ -60,7 +67,7 @@ def require_same(found, expected, path):
     if other:
         raise OtherRunError(
             f"{path} is the checkpoint of another run: {'; '.join(other)}. Go on with the settings "
-            "and the data that it was begun with, or begin a new run without resume"
+            "and the data that it was begun with, or begin a new run"
         )
 
 

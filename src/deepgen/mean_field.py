@@ -139,10 +139,11 @@ def mean_field(
             sweeps = np.maximum(sweeps, 1)
             continue
         inner = _within(model, states, context, first, stop, tools)
-        begin = _start(model, states, context, inner, given, (first, stop), tools)
+        in_steps = _reads_steps(model, first, stop)
+        begin = _start(model, states, context, inner, given, (first, stop, in_steps), tools)
         found = fixed_point(
             model.part(first, stop), begin, [inner.fields(l) for l in range(stop - first)],
-            until=until, first_parity=1 - first % 2, in_steps=_reads_steps(model, first, stop),
+            until=until, first_parity=1 - first % 2, in_steps=in_steps,
             work=sum(layer_work(model, l) for l in range(first, stop)), **tools,
         )  # fmt: skip
         means[first:stop] = begin
@@ -240,8 +241,8 @@ def _runs(unknown):
 def _reads_steps(model, first, stop):
     """Tell whether layers read each other's means in steps of 1 / 255.
 
-    While a model learns, beside fixed-point weights: no loss was found (docs/decisions.md). What a
-    finished model infers is exact to float32.
+    While a model learns, beside fixed-point weights: no loss of half a nat was found
+    (docs/decisions.md). What a finished model infers is exact to float32.
     """
     return isinstance(model, Parameters) and None not in model.packed[first : stop - 1]
 
@@ -279,7 +280,7 @@ def _within(model, states, context, first, stop, tools):
 
 def _start(model, states, context, inner, given, run, tools):
     """Return the means that sweeps over a run of layers start from, from the bottom up."""
-    first, stop = run
+    first, stop, in_steps = run
     n_rows = next(x.shape[0] for x in states if x is not None)
     means = []
     for l in range(first, stop):
@@ -291,7 +292,7 @@ def _start(model, states, context, inner, given, run, tools):
             below, bias_rows = None, inner.bias_rows.get(l - first)
             if l > first:
                 below = means[-1]
-                if _reads_steps(model, l - 1, l + 1):
+                if in_steps:
                     below = ByteMeans.of(below, model.layers[l - 1].n_copies)
                 if l + 1 < stop:
                     below = doubled(below)

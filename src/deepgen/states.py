@@ -32,9 +32,10 @@ class CompressedRows:
 
 @dataclass(frozen=True)
 class ByteMeans:
-    """Means of binary units as whole numbers of steps, a byte each: ``unit * steps``.
+    """Means as whole numbers of steps, a byte each: ``unit * steps``.
 
-    What the statistics of an update are summed from, exactly (docs/math.md, "One update").
+    What neighbours read and the statistics of an update are summed from, exactly, while a model
+    learns (docs/math.md, "Fixed-point weights").
     """
 
     steps: np.ndarray

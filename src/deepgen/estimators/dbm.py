@@ -177,7 +177,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
                 if frame is not None:
                     running.require_same_run(frame, plain, found, resume)
                 new = {
-                    **running.seeds_of(seed), "settings": plain, **running.marks_of(found),
+                    **running.origin_of(seed), "settings": plain, **running.marks_of(found),
                     "stack": frame and frame.get("stack"),
                 }  # fmt: skip
                 run = self._run(rows, targets, layers, found, new, (resume, state))

@@ -288,7 +288,7 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
             self.model_, stream=Stream(child_seed(seed, "up-down")),
             batch_size=int(self.batch_size), n_threads=self.n_threads,
         )  # fmt: skip
-        run.frame = {**running.seeds_of(seed), "settings": plain, **running.marks_of(found)}
+        run.frame = {**running.origin_of(seed), "settings": plain, **running.marks_of(found)}
         if resume is not None:
             checkpoints.restore(run, state, resume)
         return run
@@ -363,7 +363,7 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
             kept, state = checkpoints.load(resume)
             seed = running.seed_in(self, kept, resume)
             running.require_same_run(kept, plain, found, resume)
-        frame = {**running.seeds_of(seed), "settings": plain, **running.marks_of(found)}
+        frame = {**running.origin_of(seed), "settings": plain, **running.marks_of(found)}
         run = StackTrainer(
             rows, layers, settings, moments=found.moments, random_state=seed, frame=frame,
             n_threads=self.n_threads,
@@ -443,7 +443,7 @@ class _Stream:
 
     def _framed(self, run, seed):
         plain = self.dbn._plain_settings(self.settings)
-        run.frame = {**running.seeds_of(seed), "settings": plain, streaming.FIRST_ROWS: None}
+        run.frame = {**running.origin_of(seed), "settings": plain, streaming.FIRST_ROWS: None}
         return run
 
     def begin(self, rows, seed):

@@ -59,7 +59,7 @@ class DeepStream:
 
     def _framed(self, run, seed):
         run.frame = {
-            **running.seeds_of(seed), "settings": plain_settings(self.dbm),
+            **running.origin_of(seed), "settings": plain_settings(self.dbm),
             streaming.FIRST_ROWS: None,
         }  # fmt: skip
         return run

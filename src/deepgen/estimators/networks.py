@@ -222,7 +222,7 @@ class NetworkEstimator:
         if frame is not None:
             running.require_same_run(frame, settings, task.found, resume)
         task.frame = {
-            **running.seeds_of(task.seed), "settings": settings,
+            **running.origin_of(task.seed), "settings": settings,
             **running.marks_of(task.found), "stack": frame and frame.get("stack"),
         }  # fmt: skip
 

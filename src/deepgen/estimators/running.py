@@ -14,11 +14,15 @@ from deepgen.data import survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.settings import trainer_for
 from deepgen.optimizers import SCHEDULE_PLACES, SGD
+from deepgen.precision import precision
 from deepgen.row_order import RowOrder, is_order, same_order
 from deepgen.rules import as_rule
 from deepgen.stream import Stream, child_seed, seed_of
 from deepgen.training import default_epochs, initial_model
 from deepgen.units import Units, as_units
+
+# The name in the frame of a stream's run of the rows that it has begun with, while they are few.
+FIRST_ROWS = "first_rows"
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _fit_trainer(estimator, layers, found, seed):
     settings = settings_of(estimator, trainer)
     settings["n_samples"] = int(found.n_rows)
     settings["n_epochs"] = n_epochs_for(estimator, found.n_rows)
-    trainer.frame = {**seeds_of(seed), "settings": settings, **marks_of(found)}
+    trainer.frame = {**origin_of(seed), "settings": settings, **marks_of(found)}
     return trainer
 
 
@@ -115,9 +119,9 @@ def marks_of(found):
     return {"mean": np.asarray(found.mean), "order": found.order}
 
 
-def seeds_of(seed):
-    """Return the seed of a run and the one that its likelihoods are estimated with."""
-    return {"seed": seed, "score_seed": child_seed(seed, "score")}
+def origin_of(seed):
+    """Return what a run begins from: its seed, that of its likelihoods, and the arithmetic."""
+    return {"seed": seed, "score_seed": child_seed(seed, "score"), "precision": precision()}
 
 
 def resumed_run(estimator, layers, found, path):
@@ -137,10 +141,16 @@ def resumed_run(estimator, layers, found, path):
 
 
 def seed_in(estimator, frame, path):
-    """Return the seed of a checkpoint's run; ValueError if the estimator names another."""
+    """Return the seed of a checkpoint's run.
+
+    ValueError if the estimator names another, or the process another arithmetic.
+    """
     seed, wish = frame.get("seed"), estimator.random_state
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ModelFileError(f"{path}: damaged (no seed)")
+    checkpoints.require_same(
+        {"precision": frame.get("precision")}, {"precision": precision()}, path
+    )
     if isinstance(wish, numbers.Integral) and wish != seed:
         checkpoints.require_same({"random_state": seed}, {"random_state": int(wish)}, path)
     return seed
@@ -158,6 +168,11 @@ def require_same_run(frame, settings, found, path):
     found : Survey
     path : str or path-like
     """
+    if FIRST_ROWS in frame:
+        raise checkpoints.OtherRunError(
+            f"{path} is the checkpoint of a stream; read it with load_checkpoint and go on with "
+            "partial_fit, or name a file that dg.Checkpoint has written"
+        )
     checkpoints.require_same(frame.get("settings"), settings, path)
     mean = frame.get("mean")
     if not isinstance(mean, np.ndarray) or mean.shape != found.mean.shape:

@@ -8,9 +8,10 @@ from deepgen import checkpoints
 from deepgen.data import ArrayRows, join, survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.running import (
+    FIRST_ROWS,
     alone,
+    origin_of,
     seed_in,
-    seeds_of,
     settings_of,
     unchanged_on_error,
 )
@@ -19,9 +20,6 @@ from deepgen.loop import interrupt_between_steps
 from deepgen.states import CompressedRows, as_states
 from deepgen.stream import Stream, seed_of
 from deepgen.training import initial_model
-
-# The name in a run's frame of the rows that a stream has begun with, while they are few.
-FIRST_ROWS = "first_rows"
 
 
 def run_for(estimator, X, kind):
@@ -139,7 +137,7 @@ class MachineStream:
 def _run(estimator, model, seed):
     trainer = trainer_for(estimator, model, Stream.from_random_state(seed), streaming=True)
     settings = settings_of(estimator, trainer)
-    trainer.frame = {**seeds_of(seed), "settings": settings, FIRST_ROWS: None}
+    trainer.frame = {**origin_of(seed), "settings": settings, FIRST_ROWS: None}
     return trainer
 
 
@@ -175,8 +173,8 @@ class StreamEstimator:
 
     Who takes it has ``_trainer``, the run of the stream or None; ``_check_settings()``;
     ``_stream_of(settings)``, which returns how its streams begin (see :func:`run_for`), after
-    taking over what only the settings of a checkpoint tell where those are not None; and
-    ``_keep(run)``, which sets what is fitted.
+    taking over what only the settings of a checkpoint tell, if anything, where those are not
+    None; and ``_keep(run)``, which sets what is fitted.
     """
 
     def save_checkpoint(self, path):
@@ -191,11 +189,16 @@ class StreamEstimator:
         Raises
         ------
         ValueError
-            If no stream can go on from the model, such as one that ``DBN.refine`` has taught.
+            If no stream can go on from the model, such as one that ``DBN.refine`` has taught, or
+            a setting has changed that cannot within a stream.
         """
         check_is_fitted(self)
+        kind = self._stream_of(None)
         if self._trainer is None:  # partial_fit would begin one
-            self._trainer = self._stream_of(None).after_fit()
+            self._trainer = kind.after_fit()
+            self._trainer.frame["score_seed"] = self._score_seed
+        if self._trainer.frame[FIRST_ROWS] is None:
+            kind.take_over(self._trainer)
         names = getattr(self, "feature_names_in_", None)
         self._trainer.frame["feature_names"] = None if names is None else list(map(str, names))
         checkpoints.save(self._trainer, path)
@@ -235,7 +238,12 @@ class StreamEstimator:
 
 def _load(estimator, path):
     """Return the run of a stream's checkpoint and the names of its columns, or None."""
-    frame, state = checkpoints.load(path)
+    frame, state = checkpoints.load(path, "name a file that save_checkpoint has written")
+    if FIRST_ROWS not in frame:
+        raise checkpoints.OtherRunError(
+            f"{path} is not the checkpoint of a stream; go on with fit(X, resume=path), or name a "
+            "file that save_checkpoint has written"
+        )
     seed, settings = seed_in(estimator, frame, path), frame.get("settings")
     n_features = settings.get("n_features") if isinstance(settings, dict) else None
     if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
