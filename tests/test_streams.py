@@ -139,3 +139,75 @@ def test_explicit_rates_are_taken_as_they_are():
     assert stream_schedule(dg.RBM(learning_rate=0.3), layers, 1)(0.0) == 0.3
     rates = [stream_schedule(dg.RBM(), layers, n)(0.0) for n in (1, 5, 10, 100, 5000)]
     assert rates == pytest.approx([0.01, 0.05, 0.1, 0.1, 0.1])
+
+
+# --- kept streams, of all estimators that learn from one ------------------------------------
+
+
+def estimator_of(kind, **settings):
+    """A small estimator of a kind."""
+    settings = {"batch_size": 20, "n_epochs": 2, **settings}
+    if kind == "RBM":
+        return dg.RBM(N_HIDDEN, **settings)
+    if kind == "DBN":
+        return dg.DBN((N_HIDDEN, 5), **settings)
+    return dg.DBM((N_HIDDEN, 5), pretrained=None, **settings)
+
+
+KINDS = pytest.mark.parametrize("kind", ["RBM", "DBN", "DBM"])
+
+
+@KINDS
+def test_what_is_kept_after_a_fit_scores_as_the_keeper_does(kind, tmp_path):
+    """Would catch a seed of likelihoods that is drawn anew for the file: estimates differ."""
+    keeper = estimator_of(kind).fit(ROWS[:200])
+    keeper.save_checkpoint(tmp_path / "stream")
+    other = estimator_of(kind).load_checkpoint(tmp_path / "stream")
+    assert other._score_seed == keeper._score_seed
+    assert other.score(ROWS[:50]) == keeper.score(ROWS[:50])
+
+
+@KINDS
+def test_a_stream_is_kept_with_the_settings_of_now(kind, tmp_path):
+    """Would catch a rate that was set after the last call and makes the file that of another
+    stream; and a file written in spite of a setting that no stream can change."""
+    keeper = estimator_of(kind, random_state=0).partial_fit(ROWS[:40])
+    keeper.set_params(learning_rate=0.01).save_checkpoint(tmp_path / "stream")
+    other = estimator_of(kind, learning_rate=0.01, random_state=0)
+    other.load_checkpoint(tmp_path / "stream")
+    with pytest.raises(ValueError, match=r"optimizer was .* when the stream began"):
+        keeper.set_params(optimizer=dg.Adam()).save_checkpoint(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@KINDS
+def test_files_of_fits_and_of_streams_are_told_apart(kind, tmp_path):
+    """Would catch a message about settings, or about damage, where a user took the wrong file."""
+    run = estimator_of(kind, random_state=0, callbacks=[dg.Checkpoint(tmp_path / "fit")])
+    run.fit(ROWS[:40])
+    estimator_of(kind, random_state=0).partial_fit(ROWS[:40]).save_checkpoint(tmp_path / "stream")
+    other = estimator_of(kind, random_state=0)
+    with pytest.raises(ValueError, match=r"not the checkpoint of a stream; go on with fit\(X"):
+        other.load_checkpoint(tmp_path / "fit")
+    with pytest.raises(ValueError, match="the checkpoint of a stream; read it with load_check"):
+        other.fit(ROWS[:40], resume=tmp_path / "stream")
+    with pytest.raises(FileNotFoundError, match="name a file that save_checkpoint has written"):
+        other.load_checkpoint(tmp_path / "nothing")
+
+
+@KINDS
+def test_no_run_goes_on_with_another_arithmetic(kind, tmp_path):
+    """Would catch other bits without a word where the process has another precision."""
+    run = estimator_of(kind, random_state=0, callbacks=[dg.Checkpoint(tmp_path / "fit")])
+    run.fit(ROWS[:40])
+    estimator_of(kind, random_state=0).partial_fit(ROWS[:40]).save_checkpoint(tmp_path / "stream")
+    other, now = estimator_of(kind, random_state=0), dg.show_config()["precision"]
+    dg.set_precision({"auto": "float32", "float32": "auto"}[now])
+    try:
+        with pytest.raises(ValueError, match=f"precision is .* here and {now} there"):
+            other.load_checkpoint(tmp_path / "stream")
+        with pytest.raises(ValueError, match=f"precision is .* here and {now} there"):
+            other.fit(ROWS[:40], resume=tmp_path / "fit")
+    finally:
+        dg.set_precision(None)
+    other.load_checkpoint(tmp_path / "stream")

@@ -256,6 +256,10 @@ def _load(estimator, path):
     run = kind.blank(seed)
     checkpoints.require_same(settings, run.frame["settings"], path)
     checkpoints.restore(run, state, path)
+    score_seed = frame.get("score_seed")
+    if not isinstance(score_seed, int) or isinstance(score_seed, bool) or score_seed < 0:
+        raise ModelFileError(f"{path}: damaged (no seed of likelihoods)")
+    run.frame["score_seed"] = score_seed
     run.frame[FIRST_ROWS] = _checked_first_rows(frame.get(FIRST_ROWS), kind, path)
     names = frame.get("feature_names")
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
