@@ -209,6 +209,14 @@ def serial():
     dg.set_num_threads(None)
 
 
+@pytest.fixture(scope="module")
+def serial_module():
+    """Like `serial`, for a whole module: what its own fixtures compute is serial too."""
+    dg.set_num_threads(1)
+    yield
+    dg.set_num_threads(None)
+
+
 @pytest.fixture(autouse=True)
 def _interrupts_as_in_a_terminal():
     """A shell starts background jobs with SIGINT ignored; tests of Ctrl-C need it."""

@@ -3,98 +3,31 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
-import warnings
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, random_states
+from conftest import assert_same_bits
 from scipy import sparse
+from stopped_runs import (
+    N_COLUMNS,
+    N_ROWS,
+    RUNS,
+    At,
+    Batches,
+    Stop,
+    bits,
+    fail,
+    press_ctrl_c,
+    rbm_for,
+    rows_for,
+    run_python,
+)
 from threadpoolctl import threadpool_info
 
 import deepgen as dg
-from deepgen import checkpoints, state_files, storage
 
 pytestmark = pytest.mark.usefixtures("serial")
-
-N_ROWS, N_COLUMNS = 130, 12
-
-RUNS = {
-    "pcd": {"rule": dg.PCD(n_particles=20)},
-    "momentum and average": {"optimizer": dg.SGD(momentum=0.7, averaging=0.6)},
-    "adam": {"optimizer": dg.Adam(averaging=0.5), "learning_rate": dg.Linear(0.02, 0.0)},
-    "cd": {"rule": dg.CD(2)},
-    "sparsity": {"rule": dg.CD(sparsity=dg.Sparsity(0.1))},
-    "plain": {"rule": dg.PCD(centring=False)},
-    "binarize": {"binarize": True},
-    "gaussian": {"visible": "gaussian", "optimizer": dg.SGD(momentum=0.5, averaging=0.5)},
-    "gaussian adam": {"visible": "gaussian", "optimizer": dg.Adam(), "learning_rate": 0.01},
-    "gaussian hidden": {"hidden": "gaussian", "learning_rate": 0.01},
-    "softmax": {"visible": dg.Softmax(3), "rule": "cd"},
-}
-
-
-def rows_for(settings, seed=0):
-    """Rows that a run with these settings can learn from."""
-    rng = np.random.default_rng(seed)
-    if settings.get("binarize"):
-        return rng.random((N_ROWS, N_COLUMNS)).astype(np.float32)
-    visible = settings.get("visible", "binary")
-    if visible == "gaussian":
-        return rng.normal(size=(N_ROWS, N_COLUMNS)).astype(np.float32)
-    if isinstance(visible, dg.Softmax):
-        return random_states(visible.sized(N_COLUMNS), N_ROWS, rng)
-    return (rng.random((N_ROWS, N_COLUMNS)) < 0.3).astype(np.uint8)
-
-
-def rbm_for(settings, callbacks=(), **others):
-    """An estimator of 5 epochs of 7 updates, the last of 10 rows."""
-    common = {"n_hidden": 7, "batch_size": 20, "n_epochs": 5, "random_state": 3}
-    return dg.RBM(**{**common, **settings, **others, "callbacks": list(callbacks)})
-
-
-def bits(rbm):
-    """All that a run leaves behind and that its seed decides."""
-    model = rbm.model_
-    arrays = [*model.weights, *(p for l in model.layers for p in l.parameters().values())]
-    if rbm._particles is not None:
-        arrays += rbm._particles.states
-    kept = [{k: v for k, v in entry.items() if k != "seconds"} for entry in rbm.history_]
-    return [a.tobytes() for a in arrays], rbm.n_updates_, kept, rbm._score_seed
-
-
-class Stop(Exception):
-    """What a callback of a test raises."""
-
-
-class At:
-    """Callback that does something after an update, or in the report of an epoch."""
-
-    def __init__(self, act, *, update=None, epoch=None):
-        self.act, self.update, self.epoch = act, update, epoch
-
-    def __call__(self, report):
-        if report.epoch == self.epoch:
-            self.act()
-
-    def between_updates(self, trainer):
-        if trainer.n_updates == self.update:
-            self.update = None
-            self.act()
-
-
-def fail():
-    """Stop a run by an error."""
-    raise Stop
-
-
-def press_ctrl_c():
-    """Stop a run as a user does."""
-    signal.raise_signal(signal.SIGINT)
 
 
 # --- the same bits ----------------------------------------------------------------------------
@@ -126,8 +59,9 @@ def test_a_run_stopped_at_random_places_ends_with_the_same_bits(name, act, tmp_p
 
 KILLED = """
 import os, signal, sys
-import test_checkpoints as t
+import stopped_runs as t
 import deepgen as dg
+from deepgen import checkpoints
 
 dg.set_num_threads(1)
 
@@ -147,20 +81,10 @@ for name in sys.argv[2:]:
     settings, path = t.RUNS[name], os.path.join(sys.argv[1], name)
     for place in (10, 26):
         assert in_a_child(lambda: killed_at(place)) == signal.SIGKILL
-        _, state = t.checkpoints.load(path)
+        _, state = checkpoints.load(path)
         assert state["place"]["n_updates"] == place - 1, state["place"]
 print("killed")
 """
-
-
-def run_python(script, *arguments):
-    """Run a script in a process of its own that can import the tests."""
-    folder = os.path.dirname(__file__)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([folder, *sys.path])}
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), *map(str, arguments)],
-        capture_output=True, text=True, env=environment, timeout=600, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.slow
@@ -174,17 +98,6 @@ def test_killed_runs_go_on_in_a_new_process_with_the_same_bits(tmp_path):
         X = rows_for(RUNS[name])
         rbm = rbm_for(RUNS[name], random_state=None).fit(X, resume=tmp_path / name)
         assert bits(rbm) == bits(rbm_for(RUNS[name]).fit(X))
-
-
-class Batches:
-    """A re-iterable of batches of uneven sizes."""
-
-    def __init__(self, X, cuts):
-        self.X, self.cuts = X, cuts
-
-    def __iter__(self):
-        for start, stop in pairwise([0, *self.cuts, len(self.X)]):
-            yield self.X[start:stop]
 
 
 @pytest.mark.parametrize("form", ["memmap", "csr", "batches"])
@@ -226,6 +139,41 @@ def test_rows_before_the_place_are_not_read_again(tmp_path):
     order = list(rows._orders(20, stream))
     allowed = set(np.concatenate(order[5:]).tolist())
     assert len(list(rows.batches(20, stream, skip=5))) == 2
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_stream_goes_on_with_the_same_bits(name, tmp_path):
+    """Catches a stream of partial_fit that loses its particles, velocities or place."""
+    settings, path = RUNS[name], tmp_path / "stream"
+    X = rows_for(settings)
+    whole = rbm_for(settings)
+    for start in range(0, 120, 20):
+        whole.partial_fit(X[start : start + 20])
+        if start == 40:
+            whole.save_checkpoint(path)
+    rbm = rbm_for(settings, random_state=None).load_checkpoint(path)
+    assert rbm.n_updates_ == 3
+    assert rbm.transform(X).shape == (N_ROWS, 7)
+    for start in range(60, 120, 20):
+        rbm.partial_fit(X[start : start + 20])
+    assert bits(rbm) == bits(whole)
+
+
+def test_a_stream_that_begins_after_fit_can_be_kept(tmp_path):
+    """Catches a checkpoint that forgets the fitted model, its history or the names of columns."""
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(rows_for({}), columns=[f"c{i}" for i in range(N_COLUMNS)])
+    rbm = rbm_for({}).fit(X)
+    rbm.save_checkpoint(tmp_path / "a")
+    other = rbm_for({}).load_checkpoint(tmp_path / "a")
+    assert list(other.feature_names_in_) == list(X.columns)
+    assert bits(other) == bits(rbm)
+    assert bits(other.partial_fit(X)) == bits(rbm.partial_fit(X))
+    with pytest.raises(ValueError, match="rule is"):
+        rbm_for({"rule": "cd"}).load_checkpoint(tmp_path / "a")
 
 
 # --- what a callback can do -------------------------------------------------------------------
@@ -386,420 +334,6 @@ def test_a_resumed_run_that_diverges_falls_back_to_the_same_model(tmp_path):
         models.append(rbm.model_)
     assert_same_bits(models[0].weights[0], models[1].weights[0])
     assert np.abs(models[0].weights[0]).max() < 1e3
-
-
-# --- when it writes ---------------------------------------------------------------------------
-
-
-def test_checkpoints_are_written_by_the_clock_and_by_epochs(tmp_path, monkeypatch):
-    """Catches a clock that is looked at once an epoch only, and one that never runs again."""
-    places, now = [], [0.0]
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(
-        checkpoints, "save", lambda trainer, path: places.append((trainer.n_updates, trainer.epoch))
-    )
-
-    class Clock:
-        def __call__(self, report):
-            return None
-
-        def between_updates(self, trainer):
-            now[0] += 10.0
-
-    X = rows_for({})
-    rbm_for({}, [Clock(), dg.Checkpoint(tmp_path / "a", minutes=1.5)], n_epochs=4).fit(X)
-    # 8 rests an epoch: 7 updates and its end; each 9th rest is a minute and a half later
-    assert places == [(8, 1), (16, 2), (24, 3), (28, 4)]
-    places.clear()
-    rbm_for({}, [dg.Checkpoint(tmp_path / "a", minutes=None, epochs=2)]).fit(X)
-    assert places == [(14, 2), (28, 4), (35, 5)]
-
-
-@pytest.mark.parametrize("options", [
-    {"minutes": -1}, {"minutes": "1"}, {"epochs": 0}, {"epochs": True}, {"on_save_error": "stop"},
-], ids=str)  # fmt: skip
-def test_bad_options_are_refused(options):
-    """Catches a checkpoint that is never written because an option was misread."""
-    with pytest.raises(ValueError, match=next(iter(options))):
-        dg.Checkpoint("a", **options)
-
-
-def test_a_missing_folder_is_found_before_any_work(tmp_path):
-    """Catches an hour of training that cannot be saved."""
-    with pytest.raises(FileNotFoundError, match="make it first"):
-        rbm_for({}, [dg.Checkpoint(tmp_path / "none" / "a")]).fit(rows_for({}))
-    with pytest.raises(IsADirectoryError):
-        rbm_for({}, [dg.Checkpoint(tmp_path)]).fit(rows_for({}))
-
-
-# --- what it refuses --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def stopped(tmp_path):
-    """A checkpoint of a run of binary units."""
-    path = tmp_path / "run"
-    with pytest.raises(Stop):
-        rbm_for({}, [dg.Checkpoint(path), At(fail, update=9)]).fit(rows_for({}))
-    return path
-
-
-OTHERS = {
-    "n_hidden": {"n_hidden": 8},
-    "rule": {"rule": dg.PCD(k=2)},
-    "optimizer": {"optimizer": dg.SGD(momentum=0.5)},
-    "learning_rate": {"learning_rate": 0.1},
-    "batch_size": {"batch_size": 10},
-    "n_epochs": {"n_epochs": 6},
-    "binarize": {"binarize": True},
-    "random_state": {"random_state": 4},
-    "visible": {"visible": "gaussian"},
-    "hidden": {"hidden": dg.Binary(n_copies=2)},
-}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_checkpoint_of_other_settings_is_refused_by_name(name, stopped):
-    """Catches a run that goes on as another one."""
-    rbm = rbm_for(OTHERS[name])
-    with pytest.raises(ValueError, match=f"{name} is .* here and .* there") as caught:
-        rbm.fit(rows_for({}), resume=stopped)
-    assert not isinstance(caught.value, dg.ModelFileError)
-    assert not hasattr(rbm, "model_")
-
-
-def test_a_checkpoint_of_other_rows_is_refused(stopped, tmp_path):
-    """Catches a run that goes on with other data, of another shape or of the same."""
-    X = rows_for({})
-    with pytest.raises(ValueError, match="n_samples is 129 here and 130 there"):
-        rbm_for({}).fit(X[1:], resume=stopped)
-    with pytest.raises(ValueError, match="n_features is 11 here and 12 there"):
-        rbm_for({}).fit(X[:, 1:], resume=stopped)
-    with pytest.raises(ValueError, match="mean of column"):
-        rbm_for({}).fit(1 - X, resume=stopped)
-    with pytest.raises(FileNotFoundError, match="leave `resume` out"):
-        rbm_for({}).fit(X, resume=tmp_path / "none")
-
-
-@pytest.mark.parametrize("settings", [{}, {"visible": "gaussian"}])
-def test_a_checkpoint_of_the_same_rows_in_another_order_is_refused(settings, tmp_path):
-    """Catches a run that goes on with wrong bits: two rows that have changed places leave the
-    means as they are."""
-    path, X = tmp_path / "run", rows_for(settings)
-    whole = rbm_for(settings).fit(X)
-    with pytest.raises(Stop):
-        rbm_for(settings, [dg.Checkpoint(path), At(fail, update=9)]).fit(X)
-    other = X.copy()
-    other[[0, 129]] = other[[129, 0]]
-    assert (other[0] != X[0]).any()
-    for rows in (other, X[::-1], Batches(other, [50])):
-        with pytest.raises(ValueError, match="in another order") as caught:
-            rbm_for(settings).fit(rows, resume=path)
-        assert not isinstance(caught.value, dg.ModelFileError)
-    for rows in (X, X.astype(np.float64), sparse.csr_matrix(X)):
-        assert bits(rbm_for(settings).fit(rows, resume=path)) == bits(whole)
-
-
-def test_networks_refuse_rows_in_another_order_too(tmp_path):
-    """Catches a mark of the rows that only one kind of run keeps."""
-    path, X = tmp_path / "run", rows_for({})
-    common = {"n_epochs": 2, "random_state": 0, "batch_size": 20}
-    make = lambda **more: dg.Autoencoder(5, **common, **more)  # noqa: E731
-    with pytest.raises(Stop):
-        make(callbacks=[dg.Checkpoint(path), At(fail, epoch=1)]).fit(X)
-    with pytest.raises(ValueError, match="in another order"):
-        make().fit(X[::-1], resume=path)
-    assert make().fit(X, resume=path).n_updates_ == 14
-
-
-def test_what_no_checkpoint_can_be_is_named(tmp_path, monkeypatch):
-    """Catches messages about "path", "." or a missing __fspath__ for a slip in `resume`."""
-    monkeypatch.chdir(tmp_path)
-    for fit in (rbm_for({}).fit, dg.Autoencoder(5).fit):
-        for wrong, error in ((3, TypeError), ("", TypeError), (b"a", TypeError),
-                             (".", IsADirectoryError), (tmp_path, IsADirectoryError)):  # fmt: skip
-            with pytest.raises(error, match=r"^resume must"):
-                fit(rows_for({}), resume=wrong)
-
-
-def test_models_and_checkpoints_are_told_apart(stopped, tmp_path):
-    """Catches a message about damage where a user took the wrong file."""
-    rbm = rbm_for({}).fit(rows_for({}))
-    rbm.save(tmp_path / "model")
-    with pytest.raises(dg.ModelFileError, match=r"deepgen\.load reads"):
-        rbm_for({}).fit(rows_for({}), resume=tmp_path / "model")
-    with pytest.raises(dg.ModelFileError, match="resume="):
-        dg.load(stopped)
-    with pytest.raises(ValueError, match="n_epochs is not set here"):
-        rbm_for({}).load_checkpoint(stopped)
-
-
-def test_damaged_checkpoints_give_one_error(stopped, tmp_path):
-    """Catches a truncated or changed file that is taken for a run, or crashes."""
-    whole, path = stopped.read_bytes(), tmp_path / "damaged"
-    rng = np.random.default_rng(0)
-    header = 8 + int.from_bytes(whole[:8], "little")
-    for number in range(150):
-        data = bytearray(whole)
-        if number < 50:
-            data = data[: int(rng.integers(0, len(data)))]
-        else:
-            data[int(rng.integers(0, header if number < 100 else len(data)))] ^= 1 << number % 8
-        path.write_bytes(data)
-        with pytest.raises(dg.ModelFileError):
-            rbm_for({}).fit(rows_for({}), resume=path)
-
-
-def changed(tree, place, value):
-    """A copy of a tree with another value at a place."""
-    if not place:
-        return value
-    if isinstance(tree, list):
-        return [changed(v, place[1:], value) if i == place[0] else v for i, v in enumerate(tree)]
-    return {**tree, place[0]: changed(tree[place[0]], place[1:], value)}
-
-
-HOSTILE = {
-    ("trainer",): 3,
-    ("trainer", "place", "epoch"): -1,
-    ("trainer", "place", "n_updates"): "many",
-    ("trainer", "rule", "particles", 0): np.zeros((100, 13), np.uint8),
-    ("trainer", "rule", "particles", 1): np.zeros((100, 7), np.float32),
-    ("trainer", "rule", "offsets"): None,
-    ("trainer", "optimizer", "velocity"): {"weights[0]": np.zeros((12, 7), np.float32)},
-    ("trainer", "optimizer", "average", "arrays"): {},
-    ("trainer", "parameters", "weights[0]"): np.full((12, 7), np.nan, np.float32),
-    ("trainer", "start", 0, "bias"): np.full(12, np.inf, np.float32),
-    ("trainer", "history"): [{"epoch": 1}],
-    ("trainer", "callbacks"): [1],
-    ("trainer", "stream"): {"key": 1},
-    ("frame", "seed"): -1,
-    ("frame", "mean"): None,
-}
-
-
-@pytest.mark.parametrize("place", HOSTILE, ids=str)
-def test_states_that_do_not_fit_are_refused(place, stopped):
-    """Catches arrays of another shape in the hands of kernels: the checksum of these is right."""
-    state_files.save(changed(state_files.load(stopped), place, HOSTILE[place]), stopped)
-    with pytest.raises(dg.ModelFileError):
-        rbm_for({}).fit(rows_for({}), resume=stopped)
-
-
-# --- the files --------------------------------------------------------------------------------
-
-
-def test_any_state_comes_back(tmp_path):
-    """Catches types, shapes, infinities or odd names that a file changes."""
-    rng = np.random.default_rng(0)
-    tree = {
-        "numbers": [1, 2**63, -0.0, 1e-300, True, None, "text", np.float32(0.1), np.int64(7)],
-        "odd": {"a/b": {"c": np.zeros(2)}, "a": {"b/c": np.ones(2), "~": [np.arange(3)]}, "": 1},
-        "limits": [np.inf, -np.inf],
-        "empty": {"a": np.zeros((0, 3), np.float32), "b": {}, "c": []},
-        "arrays": [rng.normal(size=(3, 4)), rng.integers(0, 9, (2, 5)), np.array([True, False])],
-    }
-    state_files.save(tree, tmp_path / "a")
-    found = state_files.load(tmp_path / "a")
-    state_files.check_form(found, state_files.plain(tree), "tree")
-    state_files.save(found, tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert found["numbers"][:3] == [1, 2**63, -0.0]
-    assert found["limits"] == [np.inf, -np.inf]
-    np.testing.assert_array_equal(found["arrays"][0], tree["arrays"][0])
-    np.testing.assert_array_equal(found["odd"]["a"]["b/c"], np.ones(2))
-
-
-@pytest.mark.parametrize(
-    "value",
-    [object(), {1: 2}, np.array(["a"]), np.array([None]), {"$array": 1}, 1j],
-    ids=["object", "number as a name", "texts", "array of objects", "reserved name", "complex"],
-)
-def test_what_is_no_plain_data_is_refused_by_its_place(value, tmp_path):
-    """Catches a pickle by the back door, and a message that does not say where."""
-    with pytest.raises(ValueError, match="history/0"):
-        state_files.save({"history": [value]}, tmp_path / "a")
-    assert os.listdir(tmp_path) == []
-
-
-class FailingDisk:
-    """System calls of which the k-th fails, and all writes after it."""
-
-    calls = ("open", "write", "fsync", "replace")
-
-    def __init__(self, monkeypatch, k, half=False):
-        self.k, self.half, self.count = k, half, 0
-        for name in self.calls:
-            monkeypatch.setattr(os, name, self.wrapped(name, getattr(os, name)))
-
-    def wrapped(self, name, call):
-        def wrapper(*arguments, **options):
-            self.count += 1
-            if self.count == self.k:
-                if name == "write" and self.half:
-                    return call(arguments[0], arguments[1][: len(arguments[1]) // 2])
-                raise OSError(28, "No space left on device")
-            if name == "write" and self.half and self.count == self.k + 1:
-                raise OSError(28, "No space left on device")
-            return call(*arguments, **options)
-
-        return wrapper
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_a_disk_that_fills_at_any_step_never_harms_the_file_of_before(half, tmp_path, monkeypatch):
-    """Catches any order of steps in which a failure costs both files; steps are counted, so that
-    none is left out."""
-    monkeypatch.setattr(storage, "CHUNK", 100)  # many writes
-    path, old, new = tmp_path / "a", {"x": np.zeros(50)}, {"x": np.ones(50)}
-    state_files.save(old, path)
-    k, failures = 0, 0
-    while True:
-        k += 1
-        with monkeypatch.context() as patch:
-            disk = FailingDisk(patch, k, half)
-            try:
-                state_files.save(new, path)
-            except OSError:
-                failures += 1
-        found = state_files.load(path)["x"][0]
-        assert os.listdir(tmp_path) == ["a"]
-        if disk.count < k:
-            break
-        assert found in (0.0, 1.0)
-        state_files.save(old, path)
-    assert found == 1.0
-    assert k > 8
-    assert failures > 3
-
-
-def test_training_goes_on_where_the_disk_is_full(tmp_path, monkeypatch):
-    """Catches a run of days that a full disk ends, and one that says nothing."""
-    X, path = rows_for({}), tmp_path / "run"
-    whole = rbm_for({}).fit(X)
-
-    def full(*args, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.warns(RuntimeWarning, match="No space left"):
-        rbm = rbm_for({}, [dg.Checkpoint(path, epochs=1)]).fit(X)
-    assert bits(rbm) == bits(whole)
-    rbm = rbm_for({}, [dg.Checkpoint(path, epochs=2, on_save_error="raise")])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(OSError, match="No space left"):
-            rbm.fit(X)
-    assert rbm.n_updates_ == 14
-
-
-KILLED_WHILE_SAVING = """
-import os, sys, threading
-import numpy as np
-from deepgen import state_files, storage
-
-# a thread of its own kills the process at a random moment of the saves
-path, seed = sys.argv[1], int(sys.argv[2])
-storage.CHUNK = 50_000
-rng = np.random.default_rng(seed)
-trees = [{"x": np.full(100_000, float(i))} for i in range(2)]
-after, count = int(rng.integers(1, 60)), 0
-names = "open write fsync replace close".split()
-for name in names:
-    def wrapped(*args, call=getattr(os, name), **options):
-        global count
-        count += 1
-        if count == after:
-            os.kill(os.getpid(), 9)
-        return call(*args, **options)
-    setattr(os, name, wrapped)
-while True:
-    for tree in trees:
-        state_files.save(tree, path)
-"""
-
-
-@pytest.mark.slow
-def test_forty_kills_while_saving_leave_whole_files_and_no_litter(tmp_path):
-    """Catches a file written in place, and temporary files that pile up. The child kills itself
-    before a random one of its system calls."""
-    path = tmp_path / "a"
-    state_files.save({"x": np.full(100_000, 1.0)}, path)
-    script = KILLED_WHILE_SAVING
-    # four at a time in one process: forks of it, so that imports are paid once
-    forked = f"""
-    import os, sys
-    import numpy, deepgen
-    code = {script!r}
-    for seed in range(40):
-        child = os.fork()
-        if not child:
-            sys.argv = ["", {str(path)!r}, str(seed)]
-            exec(code, {{}})
-        _, status = os.waitpid(child, 0)
-        assert os.WTERMSIG(status) == 9, status
-        values = set(deepgen.state_files.load({str(path)!r})["x"].tolist())
-        assert len(values) == 1, values
-        assert len(os.listdir(os.path.dirname({str(path)!r}))) <= 2
-    print("whole")
-    """
-    done = run_python(forked)
-    assert done.stdout == "whole\n", done.stderr
-    state_files.save({"x": np.zeros(3)}, path)
-    assert os.listdir(tmp_path) == ["a"]
-
-
-def test_only_dead_writers_files_of_this_path_are_swept(tmp_path):
-    """Catches a sweep that takes the file of a writer that lives, or one of another name."""
-    path = tmp_path / "a"
-    stale = tmp_path / f".a.{'0' * 16}.tmp"
-    others = [
-        tmp_path / name for name in (".b.0000000000000000.tmp", ".a.tmp", "a.tmp", ".a.x.tmp")
-    ]
-    living, handle = storage._temporary(path)
-    for file in (stale, *others):
-        file.touch()
-    state_files.save({}, path)
-    assert not stale.exists()
-    assert all(file.exists() for file in (*others, living))
-    os.close(handle)
-    state_files.save({}, path)
-    assert not living.exists()
-
-
-# --- streams ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_a_stream_goes_on_with_the_same_bits(name, tmp_path):
-    """Catches a stream of partial_fit that loses its particles, velocities or place."""
-    settings, path = RUNS[name], tmp_path / "stream"
-    X = rows_for(settings)
-    whole = rbm_for(settings)
-    for start in range(0, 120, 20):
-        whole.partial_fit(X[start : start + 20])
-        if start == 40:
-            whole.save_checkpoint(path)
-    rbm = rbm_for(settings, random_state=None).load_checkpoint(path)
-    assert rbm.n_updates_ == 3
-    assert rbm.transform(X).shape == (N_ROWS, 7)
-    for start in range(60, 120, 20):
-        rbm.partial_fit(X[start : start + 20])
-    assert bits(rbm) == bits(whole)
-
-
-def test_a_stream_that_begins_after_fit_can_be_kept(tmp_path):
-    """Catches a checkpoint that forgets the fitted model, its history or the names of columns."""
-    pandas = pytest.importorskip("pandas")
-    X = pandas.DataFrame(rows_for({}), columns=[f"c{i}" for i in range(N_COLUMNS)])
-    rbm = rbm_for({}).fit(X)
-    rbm.save_checkpoint(tmp_path / "a")
-    other = rbm_for({}).load_checkpoint(tmp_path / "a")
-    assert list(other.feature_names_in_) == list(X.columns)
-    assert bits(other) == bits(rbm)
-    assert bits(other.partial_fit(X)) == bits(rbm.partial_fit(X))
-    with pytest.raises(ValueError, match="rule is"):
-        rbm_for({"rule": "cd"}).load_checkpoint(tmp_path / "a")
 
 
 # --- several at once --------------------------------------------------------------------------

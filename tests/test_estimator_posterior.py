@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 from conftest import THREADS, assert_same_bits, random_model
+from model_files import same
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
-from test_storage import same
 
 import deepgen as dg
 from deepgen import posterior_inputs, storage

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from test_storage import config_of, metadata_of, pack, unpack
+from model_files import config_of, metadata_of, pack, unpack
 
 import deepgen as dg
 from deepgen import storage

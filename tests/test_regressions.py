@@ -22,15 +22,9 @@ from deepgen.rules import CD, PCD
 from deepgen.stream import Stream
 from deepgen.units import Units
 
+pytestmark = pytest.mark.usefixtures("serial_module")
+
 RNG = np.random.default_rng(3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _serial():
-    """Small work on a busy machine: one thread, the same bits."""
-    dg.set_num_threads(1)
-    yield
-    dg.set_num_threads(None)
 
 
 def two_clusters(n_rows, n_columns=12, seed=0):
