@@ -132,7 +132,7 @@ def test_models_and_checkpoints_are_told_apart(stopped, tmp_path):
         rbm_for({}).fit(rows_for({}), resume=tmp_path / "model")
     with pytest.raises(dg.ModelFileError, match="resume="):
         dg.load(stopped)
-    with pytest.raises(ValueError, match="n_epochs is not set here"):
+    with pytest.raises(ValueError, match="not the checkpoint of a stream"):
         rbm_for({}).load_checkpoint(stopped)
 
 
