@@ -5,6 +5,7 @@ import pytest
 from conftest import FIVE_SIGMA
 
 import deepgen as dg
+from deepgen import checkpoints, state_files
 from deepgen.estimators.settings import stream_schedule
 from deepgen.precision import rounded
 from deepgen.training import ROWS_OF_FULL_RATE
@@ -163,18 +164,24 @@ def test_what_is_kept_after_a_fit_scores_as_the_keeper_does(kind, tmp_path):
     keeper = estimator_of(kind).fit(ROWS[:200])
     keeper.save_checkpoint(tmp_path / "stream")
     other = estimator_of(kind).load_checkpoint(tmp_path / "stream")
-    assert other._score_seed == keeper._score_seed
     assert other.score(ROWS[:50]) == keeper.score(ROWS[:50])
+    seed = keeper._score_seed
+    assert {e.partial_fit(ROWS[:40])._score_seed for e in (keeper, other)} == {seed}
+    assert other._score_seed == seed
+    assert type(keeper).from_model(keeper.model_).partial_fit(ROWS[:40])._score_seed == 0
 
 
 @KINDS
 def test_a_stream_is_kept_with_the_settings_of_now(kind, tmp_path):
     """Would catch a rate that was set after the last call and makes the file that of another
     stream; and a file written in spite of a setting that no stream can change."""
-    keeper = estimator_of(kind, random_state=0).partial_fit(ROWS[:40])
-    keeper.set_params(learning_rate=0.01).save_checkpoint(tmp_path / "stream")
-    other = estimator_of(kind, learning_rate=0.01, random_state=0)
-    other.load_checkpoint(tmp_path / "stream")
+    now = {"learning_rate": 0.01, "batch_size": 15, "random_state": 0}
+    for n_rows in (10, 40):  # fewer than a batch, and more
+        keeper = estimator_of(kind, random_state=0).partial_fit(ROWS[:n_rows])
+        keeper.set_params(**now).save_checkpoint(tmp_path / "stream")
+        other = estimator_of(kind, **now).load_checkpoint(tmp_path / "stream")
+        one, two = (e.partial_fit(ROWS[40:80]).transform(ROWS[:9]) for e in (keeper, other))
+        assert (one == two).all()
     with pytest.raises(ValueError, match=r"optimizer was .* when the stream began"):
         keeper.set_params(optimizer=dg.Adam()).save_checkpoint(tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -187,12 +194,19 @@ def test_files_of_fits_and_of_streams_are_told_apart(kind, tmp_path):
     run.fit(ROWS[:40])
     estimator_of(kind, random_state=0).partial_fit(ROWS[:40]).save_checkpoint(tmp_path / "stream")
     other = estimator_of(kind, random_state=0)
-    with pytest.raises(ValueError, match=r"not the checkpoint of a stream; go on with fit\(X"):
+    with pytest.raises(ValueError, match="not the checkpoint of a stream; go on with fit or ref"):
         other.load_checkpoint(tmp_path / "fit")
     with pytest.raises(ValueError, match="the checkpoint of a stream; read it with load_check"):
         other.fit(ROWS[:40], resume=tmp_path / "stream")
     with pytest.raises(FileNotFoundError, match="name a file that save_checkpoint has written"):
         other.load_checkpoint(tmp_path / "nothing")
+    with pytest.raises(IsADirectoryError, match="a file that save_checkpoint has written"):
+        other.load_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"needs its folder .* make it first"):
+        run.save_checkpoint(tmp_path / "none" / "stream")
+    foreign = estimator_of("DBN" if kind == "RBM" else "RBM", random_state=0)
+    with pytest.raises(ValueError, match=r"run: estimator is \w+ here and \w+ there. Set the est"):
+        foreign.load_checkpoint(tmp_path / "stream")
 
 
 @KINDS
@@ -204,10 +218,58 @@ def test_no_run_goes_on_with_another_arithmetic(kind, tmp_path):
     other, now = estimator_of(kind, random_state=0), dg.show_config()["precision"]
     dg.set_precision({"auto": "float32", "float32": "auto"}[now])
     try:
-        with pytest.raises(ValueError, match=f"precision is .* here and {now} there"):
+        with pytest.raises(ValueError, match=rf"dg.set_precision\('{now}'\) first"):
             other.load_checkpoint(tmp_path / "stream")
-        with pytest.raises(ValueError, match=f"precision is .* here and {now} there"):
+        with pytest.raises(ValueError, match=rf"dg.set_precision\('{now}'\) first"):
             other.fit(ROWS[:40], resume=tmp_path / "fit")
     finally:
         dg.set_precision(None)
     other.load_checkpoint(tmp_path / "stream")
+
+
+HOSTILE = {
+    "score_seed": [None, True, -1, "1"],
+    "precision": [None, 7, "float16"],
+    "feature_names": [["a"], [1] * 9, "names"],
+    "first_rows": [np.zeros((3, 4), np.uint8), {"values": np.zeros(1, np.float32)}, 3],
+    "seed": [None, -1],
+    "settings": [None, {}, {"n_features": True}],
+}
+
+
+@KINDS
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_damaged_stream_gives_one_error_and_changes_nothing(kind, name, tmp_path):
+    """Would catch a kept stream that is read with another seed, other names or rows of another
+    width, and an estimator that a refused file has changed."""
+    estimator_of(kind, random_state=0).partial_fit(ROWS[:10]).save_checkpoint(tmp_path / "stream")
+    frame, state = checkpoints.load(tmp_path / "stream")
+    other = estimator_of(kind, random_state=0).partial_fit(ROWS[:30])
+    before = dict(vars(other))
+    for value in HOSTILE[name]:
+        tree = {"frame": {**frame, name: value}, "trainer": state}
+        state_files.save(tree, tmp_path / "damaged")
+        with pytest.raises(dg.ModelFileError, match="damaged"):
+            other.load_checkpoint(tmp_path / "damaged")
+        assert {n: id(v) for n, v in vars(other).items()} == {n: id(v) for n, v in before.items()}
+
+
+@KINDS
+def test_a_stream_is_not_kept_in_the_middle_of_a_call(kind, tmp_path):
+    """Would catch a file of an update that is half done, written from a signal handler: it is read
+    and goes on with other bits."""
+    stream = estimator_of(kind, random_state=0).partial_fit(ROWS[:40])
+    stream.save_checkpoint(tmp_path / "stream")
+    before, step = (tmp_path / "stream").read_bytes(), type(stream._trainer).step
+
+    def half_done(self, batch, *rest):
+        with pytest.raises(RuntimeError, match="saved between two calls"):
+            stream.save_checkpoint(tmp_path / "stream")
+        return step(self, batch, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(stream._trainer), "step", half_done)
+        stream.partial_fit(ROWS[40:60])
+    assert (tmp_path / "stream").read_bytes() == before
+    stream.save_checkpoint(tmp_path / "stream")
+    assert (tmp_path / "stream").read_bytes() != before

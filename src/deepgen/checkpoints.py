@@ -49,7 +49,7 @@ def load(path, remedy=None):
     return tree["frame"], tree["trainer"]
 
 
-def require_same(found, expected, path):
+def require_same(found, expected, path, remedy=None):
     """Raise OtherRunError naming each setting of a checkpoint that is not the run's.
 
     Parameters
@@ -57,18 +57,24 @@ def require_same(found, expected, path):
     found, expected : dict
         Plain data by name.
     path : str or path-like
+    remedy : str or None
+        What to do then. None: that of `fit`.
     """
     found = found if isinstance(found, dict) else {}
-    other = [
+    names = sorted(
+        name for name in {*found, *expected} if found.get(name) != expected.get(name)
+    )
+    if "estimator" in names:  # the others follow from it
+        names = ["estimator"]
+    other = "; ".join(
         f"{name} is {expected.get(name, 'not set')!s} here and {found.get(name, 'not set')!s} there"
-        for name in sorted({*found, *expected})
-        if found.get(name) != expected.get(name)
-    ]
+        for name in names
+    )
+    remedy = remedy or (
+        "Go on with the settings and the data that it was begun with, or begin a new run"
+    )
     if other:
-        raise OtherRunError(
-            f"{path} is the checkpoint of another run: {'; '.join(other)}. Go on with the settings "
-            "and the data that it was begun with, or begin a new run"
-        )
+        raise OtherRunError(f"{path} is the checkpoint of another run: {other}. {remedy}")
 
 
 def restore(trainer, state, path):

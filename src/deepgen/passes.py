@@ -43,7 +43,7 @@ def _rows(x, piece):
         whole = slice(starts[0], starts[-1])
         return x.values[whole], x.indices[whole], starts - starts[0]
     if isinstance(x, ByteMeans):
-        return x.steps[piece], x.unit
+        return kernel_form(ByteMeans(x.steps[piece], x.unit))
     return x[piece]
 
 

@@ -484,8 +484,7 @@ class _Stream:
 
     def check_first_rows(self, states):
         """Raise ValueError unless these can be the first rows of the stream."""
-        self.layers[0].check_width(states)
-        self.layers[0].check(states)
+        streaming.check_rows_of(self.layers[0], states)
 
     def take_over(self, run):
         """Let the rate and the size of the batches change in a stream; refuse what cannot."""

@@ -14,7 +14,7 @@ from deepgen.data import survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.settings import trainer_for
 from deepgen.optimizers import SCHEDULE_PLACES, SGD
-from deepgen.precision import precision
+from deepgen.precision import PRECISIONS, precision
 from deepgen.row_order import RowOrder, is_order, same_order
 from deepgen.rules import as_rule
 from deepgen.stream import Stream, child_seed, seed_of
@@ -56,12 +56,15 @@ def surveyed(rows, units, n_threads=None):
 
 def checked_resume(resume):
     """Return `resume` as a Path, or None; TypeError or OSError where it can be no checkpoint."""
-    if resume is None:
-        return None
-    path = as_path(resume, "resume")
+    return None if resume is None else checkpoint_path(resume, "resume", "dg.Checkpoint")
+
+
+def checkpoint_path(path, name, writer):
+    """Return a path; TypeError or OSError, which names what writes the file, if it can be none."""
+    path = as_path(path, name)
     if path.is_dir():
         raise IsADirectoryError(
-            f"resume must name a file that dg.Checkpoint has written, got the folder {str(path)!r}"
+            f"{name} must name a file that {writer} has written, got the folder {str(path)!r}"
         )
     return path
 
@@ -141,23 +144,29 @@ def resumed_run(estimator, layers, found, path):
 
 
 def seed_in(estimator, frame, path):
-    """Return the seed of a checkpoint's run.
-
-    ValueError if the estimator names another, or the process another arithmetic.
-    """
+    """Return the seed of a checkpoint's run; ValueError if the estimator names another."""
     seed, wish = frame.get("seed"), estimator.random_state
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ModelFileError(f"{path}: damaged (no seed)")
-    checkpoints.require_same(
-        {"precision": frame.get("precision")}, {"precision": precision()}, path
-    )
     if isinstance(wish, numbers.Integral) and wish != seed:
         checkpoints.require_same({"random_state": seed}, {"random_state": int(wish)}, path)
     return seed
 
 
+def require_same_precision(frame, path):
+    """Raise ValueError where a checkpoint's run had another arithmetic than the process has."""
+    kept, now = frame.get("precision"), precision()
+    if kept not in PRECISIONS:
+        raise ModelFileError(f"{path}: damaged (no precision)")
+    if kept != now:
+        raise checkpoints.OtherRunError(
+            f"{path} is the checkpoint of a run with precision {kept!r}, and here it is {now!r}; "
+            f"call dg.set_precision({kept!r}) first, or set DEEPGEN_PRECISION"
+        )
+
+
 def require_same_run(frame, settings, found, path):
-    """Raise ValueError where a checkpoint's run had other settings or other rows.
+    """Raise ValueError where a checkpoint's run had other settings, arithmetic or rows.
 
     Parameters
     ----------
@@ -174,6 +183,7 @@ def require_same_run(frame, settings, found, path):
             "partial_fit, or name a file that dg.Checkpoint has written"
         )
     checkpoints.require_same(frame.get("settings"), settings, path)
+    require_same_precision(frame, path)
     mean = frame.get("mean")
     if not isinstance(mean, np.ndarray) or mean.shape != found.mean.shape:
         raise ModelFileError(f"{path}: damaged (no mean of the data)")
@@ -199,7 +209,7 @@ def require_same_run(frame, settings, found, path):
 
 # --- one run at a time, and none on bad input -------------------------------------------------
 
-_busy, _lock = set(), threading.Lock()
+_busy, _lock = set(), threading.RLock()  # a signal handler may come to it again
 
 
 @contextlib.contextmanager
@@ -209,7 +219,8 @@ def alone(estimator):
         if id(estimator) in _busy:
             raise RuntimeError(
                 f"this {type(estimator).__name__} is being fitted already, by another thread or by "
-                "the callback that calls fit; train a copy (sklearn.base.clone), or wait"
+                "the callback that calls fit; train a copy (sklearn.base.clone), or wait; a stream "
+                "is saved between two calls"
             )
         _busy.add(id(estimator))
     try:
@@ -234,7 +245,7 @@ def unchanged_on_error(estimator):
 def _free_in_child():
     # the threads that were training do not exist in the child
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _busy.clear()
 
 

@@ -4,13 +4,16 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen import checkpoints
+from deepgen import checkpoints, storage
+from deepgen.checks import as_path
 from deepgen.data import ArrayRows, join, survey
 from deepgen.errors import ModelFileError
 from deepgen.estimators.running import (
     FIRST_ROWS,
     alone,
+    checkpoint_path,
     origin_of,
+    require_same_precision,
     seed_in,
     settings_of,
     unchanged_on_error,
@@ -20,6 +23,11 @@ from deepgen.loop import interrupt_between_steps
 from deepgen.states import CompressedRows, as_states
 from deepgen.stream import Stream, seed_of
 from deepgen.training import initial_model
+
+STREAM_REMEDY = (
+    "Set the estimator up as it was when it was saved; rate and size of the batches may change "
+    "afterwards"
+)
 
 
 def run_for(estimator, X, kind):
@@ -45,7 +53,7 @@ def run_for(estimator, X, kind):
     """
     run = getattr(estimator, "_trainer", None)
     if run is None and hasattr(estimator, "model_"):
-        return kind.after_fit(), X
+        return _after_fit(estimator, kind), X
     if run is None:
         return _begin(estimator, kind, X, seed_of(estimator.random_state))
     earlier = run.frame[FIRST_ROWS]
@@ -53,6 +61,12 @@ def run_for(estimator, X, kind):
         kind.take_over(run)
         return run, X
     return _begin(estimator, kind, join([_rows_of(earlier), X]), run.frame["seed"])
+
+
+def _after_fit(estimator, kind):
+    run = kind.after_fit()
+    run.frame["score_seed"] = estimator._score_seed  # its likelihoods stay the same numbers
+    return run
 
 
 def _begin(estimator, kind, X, seed):
@@ -124,8 +138,7 @@ class MachineStream:
 
     def check_first_rows(self, states):
         """Raise ValueError unless these can be the first rows of the stream."""
-        self.layers[0].check_width(states)
-        self.layers[0].check(states)
+        check_rows_of(self.layers[0], states)
 
     def take_over(self, run):
         """Let the rate and the size of the batches change in a stream; refuse what cannot."""
@@ -158,6 +171,12 @@ def _rows_of(kept):
     return sparse.csr_array((kept["values"], kept["indices"], kept["starts"]), shape=shape)
 
 
+def check_rows_of(layer, states):
+    """Raise ValueError unless these are states of a layer."""
+    layer.check_width(states)
+    layer.check(states)
+
+
 def check_same_layers(layers, wanted, names=("visible", "hidden")):
     """Raise ValueError where a stream's layers are not those that the settings ask for."""
     for layer, want, name in zip(layers, wanted, names, strict=True):
@@ -180,7 +199,9 @@ class StreamEstimator:
     def save_checkpoint(self, path):
         """Write all that `partial_fit` needs to go on with the same bits, atomically.
 
-        For streams; `fit` has :class:`deepgen.Checkpoint`.
+        For streams, between two calls; `fit` has :class:`deepgen.Checkpoint`. The file does not
+        hold how far the rows were read: `n_updates_` tells it where all calls bring multiples of
+        `batch_size` rows.
 
         Parameters
         ----------
@@ -191,17 +212,22 @@ class StreamEstimator:
         ValueError
             If no stream can go on from the model, such as one that ``DBN.refine`` has taught, or
             a setting has changed that cannot within a stream.
+        FileNotFoundError
+            If the folder does not exist.
+        RuntimeError
+            If a call of `partial_fit` is under way, in another thread or around a signal handler.
         """
         check_is_fitted(self)
-        kind = self._stream_of(None)
-        if self._trainer is None:  # partial_fit would begin one
-            self._trainer = kind.after_fit()
-            self._trainer.frame["score_seed"] = self._score_seed
-        if self._trainer.frame[FIRST_ROWS] is None:
+        path = as_path(path)
+        storage.require_writable(path, "the checkpoint")
+        with alone(self):
+            kind = self._stream_of(None)
+            if self._trainer is None:  # partial_fit would begin one
+                self._trainer = _after_fit(self, kind)
             kind.take_over(self._trainer)
-        names = getattr(self, "feature_names_in_", None)
-        self._trainer.frame["feature_names"] = None if names is None else list(map(str, names))
-        checkpoints.save(self._trainer, path)
+            names = getattr(self, "feature_names_in_", None)
+            self._trainer.frame["feature_names"] = None if names is None else list(map(str, names))
+            checkpoints.save(self._trainer, path)
 
     def load_checkpoint(self, path):
         """Go on where :meth:`save_checkpoint` was called: `partial_fit` gives the same bits.
@@ -225,6 +251,7 @@ class StreamEstimator:
             If there is none.
         """
         self._check_settings()
+        path = checkpoint_path(path, "path", "save_checkpoint")
         with alone(self), unchanged_on_error(self):
             run, names = _load(self, path)
             vars(self).pop("feature_names_in_", None)
@@ -241,8 +268,8 @@ def _load(estimator, path):
     frame, state = checkpoints.load(path, "name a file that save_checkpoint has written")
     if FIRST_ROWS not in frame:
         raise checkpoints.OtherRunError(
-            f"{path} is not the checkpoint of a stream; go on with fit(X, resume=path), or name a "
-            "file that save_checkpoint has written"
+            f"{path} is not the checkpoint of a stream; go on with fit or refine(X, resume=path), "
+            "or name a file that save_checkpoint has written"
         )
     seed, settings = seed_in(estimator, frame, path), frame.get("settings")
     n_features = settings.get("n_features") if isinstance(settings, dict) else None
@@ -254,7 +281,8 @@ def _load(estimator, path):
     except (KeyError, TypeError) as error:
         raise ModelFileError(f"{path}: damaged (settings: {error})") from None
     run = kind.blank(seed)
-    checkpoints.require_same(settings, run.frame["settings"], path)
+    checkpoints.require_same(settings, run.frame["settings"], path, STREAM_REMEDY)
+    require_same_precision(frame, path)
     checkpoints.restore(run, state, path)
     score_seed = frame.get("score_seed")
     if not isinstance(score_seed, int) or isinstance(score_seed, bool) or score_seed < 0:
