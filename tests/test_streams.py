@@ -193,7 +193,7 @@ def test_files_of_fits_and_of_streams_are_told_apart(kind, tmp_path):
     run = estimator_of(kind, random_state=0, callbacks=[dg.Checkpoint(tmp_path / "fit")])
     run.fit(ROWS[:40])
     estimator_of(kind, random_state=0).partial_fit(ROWS[:40]).save_checkpoint(tmp_path / "stream")
-    other = estimator_of(kind, random_state=0)
+    other = estimator_of(kind, random_state=1)  # its kind is told first
     with pytest.raises(ValueError, match="not the checkpoint of a stream; go on with fit or ref"):
         other.load_checkpoint(tmp_path / "fit")
     with pytest.raises(ValueError, match="the checkpoint of a stream; read it with load_check"):

@@ -164,8 +164,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             with running.unchanged_on_error(self):
                 frame = state = None
                 if resume is not None:
-                    frame, state = checkpoints.load(resume)
-                    seed = running.seed_in(self, frame, resume)
+                    frame, state, seed = running.read_run(self, resume)
                 else:
                     seed = seed_of(self.random_state)
                 rows = rows_to_learn(self, X, reset=True)

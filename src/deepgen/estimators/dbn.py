@@ -278,8 +278,7 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
         if resume is None:
             seed = seed_of(self.random_state)
         else:
-            kept, state = checkpoints.load(resume)
-            seed = running.seed_in(self, kept, resume)
+            kept, state, seed = running.read_run(self, resume)
             begun = kept.get("settings")
             if isinstance(begun, dict) and begun.get("model") == self._refined_from:
                 plain["model"] = self._refined_from or plain["model"]  # that was stopped here
@@ -360,8 +359,7 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
         if resume is None:
             seed = seed_of(self.random_state)
         else:
-            kept, state = checkpoints.load(resume)
-            seed = running.seed_in(self, kept, resume)
+            kept, state, seed = running.read_run(self, resume)
             running.require_same_run(kept, plain, found, resume)
         frame = {**running.origin_of(seed), "settings": plain, **running.marks_of(found)}
         run = StackTrainer(

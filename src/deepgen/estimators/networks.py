@@ -204,8 +204,7 @@ class NetworkEstimator:
             with running.unchanged_on_error(self):
                 frame = state = None
                 if resume is not None:
-                    frame, state = checkpoints.load(resume)
-                    seed = running.seed_in(self, frame, resume)
+                    frame, state, seed = running.read_run(self, resume)
                 else:
                     seed = seed_of(self.random_state)
                 task = self._task(X, y, seed)

@@ -135,15 +135,40 @@ def resumed_run(estimator, layers, found, path):
     ValueError
         If it is that of another run; the message names what differs.
     """
-    frame, state = checkpoints.load(path)
-    seed = seed_in(estimator, frame, path)
+    frame, state, seed = read_run(estimator, path)
     trainer = _fit_trainer(estimator, layers, found, seed)
     require_same_run(frame, trainer.frame["settings"], found, path)
     checkpoints.restore(trainer, state, path)
     return trainer
 
 
-def seed_in(estimator, frame, path):
+def read_run(estimator, path, *, stream=False):
+    """Return (frame, state, seed) of the checkpoint of a fit, or of a stream.
+
+    Raises
+    ------
+    ValueError
+        If it is one of the other kind, of another seed or another arithmetic, or damaged.
+    FileNotFoundError
+    """
+    ours = "name a file that save_checkpoint has written"
+    frame, state = checkpoints.load(path, ours if stream else None)
+    if stream and FIRST_ROWS not in frame:
+        raise checkpoints.OtherRunError(
+            f"{path} is not the checkpoint of a stream; go on with fit or refine(X, resume=path), "
+            f"or {ours}"
+        )
+    if not stream and FIRST_ROWS in frame:
+        raise checkpoints.OtherRunError(
+            f"{path} is the checkpoint of a stream; read it with load_checkpoint and go on with "
+            "partial_fit, or name a file that dg.Checkpoint has written"
+        )
+    seed = _seed_in(estimator, frame, path)
+    _require_same_precision(frame, path)
+    return frame, state, seed
+
+
+def _seed_in(estimator, frame, path):
     """Return the seed of a checkpoint's run; ValueError if the estimator names another."""
     seed, wish = frame.get("seed"), estimator.random_state
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
@@ -153,7 +178,7 @@ def seed_in(estimator, frame, path):
     return seed
 
 
-def require_same_precision(frame, path):
+def _require_same_precision(frame, path):
     """Raise ValueError where a checkpoint's run had another arithmetic than the process has."""
     kept, now = frame.get("precision"), precision()
     if kept not in PRECISIONS:
@@ -166,7 +191,7 @@ def require_same_precision(frame, path):
 
 
 def require_same_run(frame, settings, found, path):
-    """Raise ValueError where a checkpoint's run had other settings, arithmetic or rows.
+    """Raise ValueError where a checkpoint's run had other settings or other rows.
 
     Parameters
     ----------
@@ -177,13 +202,7 @@ def require_same_run(frame, settings, found, path):
     found : Survey
     path : str or path-like
     """
-    if FIRST_ROWS in frame:
-        raise checkpoints.OtherRunError(
-            f"{path} is the checkpoint of a stream; read it with load_checkpoint and go on with "
-            "partial_fit, or name a file that dg.Checkpoint has written"
-        )
     checkpoints.require_same(frame.get("settings"), settings, path)
-    require_same_precision(frame, path)
     mean = frame.get("mean")
     if not isinstance(mean, np.ndarray) or mean.shape != found.mean.shape:
         raise ModelFileError(f"{path}: damaged (no mean of the data)")

@@ -13,8 +13,7 @@ from deepgen.estimators.running import (
     alone,
     checkpoint_path,
     origin_of,
-    require_same_precision,
-    seed_in,
+    read_run,
     settings_of,
     unchanged_on_error,
 )
@@ -265,13 +264,8 @@ class StreamEstimator:
 
 def _load(estimator, path):
     """Return the run of a stream's checkpoint and the names of its columns, or None."""
-    frame, state = checkpoints.load(path, "name a file that save_checkpoint has written")
-    if FIRST_ROWS not in frame:
-        raise checkpoints.OtherRunError(
-            f"{path} is not the checkpoint of a stream; go on with fit or refine(X, resume=path), "
-            "or name a file that save_checkpoint has written"
-        )
-    seed, settings = seed_in(estimator, frame, path), frame.get("settings")
+    frame, state, seed = read_run(estimator, path, stream=True)
+    settings = frame.get("settings")
     n_features = settings.get("n_features") if isinstance(settings, dict) else None
     if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
         raise ModelFileError(f"{path}: damaged (no number of features)")
@@ -282,7 +276,6 @@ def _load(estimator, path):
         raise ModelFileError(f"{path}: damaged (settings: {error})") from None
     run = kind.blank(seed)
     checkpoints.require_same(settings, run.frame["settings"], path, STREAM_REMEDY)
-    require_same_precision(frame, path)
     checkpoints.restore(run, state, path)
     score_seed = frame.get("score_seed")
     if not isinstance(score_seed, int) or isinstance(score_seed, bool) or score_seed < 0:
