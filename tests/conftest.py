@@ -16,7 +16,7 @@ from deepgen._kernels import engine
 from scipy import sparse
 
 import deepgen as dg
-from deepgen import threads
+from deepgen.runtime import threads
 
 FIVE_SIGMA = 5.0
 FIVE_SIGMA_PROBABILITY = 5.733e-7  # of a normal draw further away than that, on either side

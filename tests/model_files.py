@@ -6,10 +6,10 @@ import json
 import numpy as np
 
 import deepgen as dg
-from deepgen import storage
 
 # dg.load brings scikit-learn at its first use: before any test counts memory or modules
 from deepgen.estimators import loading  # noqa: F401
+from deepgen.io import model_files
 
 
 def small_model(seed=0, n_hidden=3):
@@ -23,8 +23,8 @@ def small_model(seed=0, n_hidden=3):
 
 def same(one, other):
     """Tell whether two models are equal to the last bit, options included."""
-    config, tensors = storage.describe(one)
-    other_config, others = storage.describe(other)
+    config, tensors = model_files.describe(one)
+    other_config, others = model_files.describe(other)
     return config == other_config and {k: v.tobytes() for k, v in tensors.items()} == {
         k: v.tobytes() for k, v in others.items()
     }

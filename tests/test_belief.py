@@ -16,9 +16,11 @@ from conftest import (
 )
 
 import deepgen as dg
-from deepgen.belief import impute_belief, sample_belief, upward_pass
-from deepgen.sampling import impute, update_layer
-from deepgen.stream import Stream
+from deepgen.inference.belief_completion import impute_belief
+from deepgen.inference.belief_networks import sample_belief, upward_pass
+from deepgen.inference.completion import impute
+from deepgen.inference.gibbs import update_layer
+from deepgen.runtime.stream import Stream
 
 DEEP = ("softmax", "binary", "copies", "binary")
 

@@ -7,13 +7,13 @@ import pytest
 from conftest import assert_same_bits, random_belief_network, random_model
 
 import deepgen as dg
-from deepgen import storage
+from deepgen.io import model_files
 
 
 def assert_same_network(one, other):
     """Fail unless two networks have the same units and the same bits."""
-    entries, tensors = storage.describe(one)
-    again, others = storage.describe(other)
+    entries, tensors = model_files.describe(one)
+    again, others = model_files.describe(other)
     assert entries == again
     assert set(tensors) == set(others)
     for name, tensor in tensors.items():
@@ -35,8 +35,8 @@ def test_networks_survive_pickling_and_files(kinds, tmp_path):
     again = pickle.loads(pickle.dumps(network))
     assert_same_network(again, network)
     assert again.version != network.version
-    storage.save(network, tmp_path / "a", extra={"by": "hand"})
-    loaded, extra = storage.load_model(tmp_path / "a")
+    model_files.save(network, tmp_path / "a", extra={"by": "hand"})
+    loaded, extra = model_files.load_model(tmp_path / "a")
     assert_same_network(loaded, network)
     assert extra == {"by": "hand"}
     for layer in again.layers:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deepgen as dg
-from deepgen.training import Trainer
+from deepgen.learning.machines import Trainer
 
 report = pytest.importorskip("bench.results.report", reason="bench/ is not beside the tests")
 store = pytest.importorskip("bench.results.store")

@@ -6,7 +6,7 @@ import pytest
 from conftest import assert_mean, assert_within_errors, bars_and_stripes, twin
 
 import deepgen as dg
-from deepgen.precision import rounded
+from deepgen.runtime.precision import rounded
 
 ais = pytest.importorskip("bench.speed.ais", reason="bench/ is not beside the tests")
 gibbs = pytest.importorskip("bench.speed.gibbs")

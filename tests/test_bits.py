@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import check_array
 
 import deepgen as dg
-from deepgen import data
 from deepgen.cli import main
-from deepgen.data import ArrayRows, survey
+from deepgen.rows import sources
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import survey
 
 RNG = np.random.default_rng(0)
 X = (RNG.random((300, 37)) < 0.3).astype(np.uint8)
@@ -142,7 +143,7 @@ def test_only_rows_can_be_taken(chosen):
 )
 def test_rows_of_any_form_are_packed(form, monkeypatch):
     """Would catch a piece of the rows that is lost, and a form that is read by another order."""
-    monkeypatch.setattr("deepgen.bits.PIECE_ROWS", 64)
+    monkeypatch.setattr("deepgen.rows.packed_bits.PIECE_ROWS", 64)
     for dtype in (np.uint8, bool, np.int64, np.float32):
         packed = dg.PackedBits.pack(form(X.astype(dtype)))
         assert np.array_equal(packed.array, np.packbits(X, axis=1))
@@ -152,7 +153,7 @@ def test_rows_of_any_form_are_packed(form, monkeypatch):
 
 def test_every_value_is_looked_at_when_rows_are_packed(monkeypatch):
     """Would catch grey values that become ones in silence."""
-    monkeypatch.setattr("deepgen.bits.PIECE_ROWS", 64)
+    monkeypatch.setattr("deepgen.rows.packed_bits.PIECE_ROWS", 64)
     for value in (0.5, 2.0, -1.0, np.nan, np.inf):
         for place in (0, 63, 64, 299):
             rows = X.astype(np.float64)
@@ -283,7 +284,7 @@ def test_a_run_begun_on_bytes_goes_on_from_bits(tmp_path):
 @pytest.mark.parametrize("block", [16, 100, 1000])
 def test_the_order_of_a_file_is_that_of_bytes(block, tmp_path, monkeypatch):
     """Would catch packed rows that are shuffled in another order, or by bytes of rows."""
-    monkeypatch.setattr(data, "BLOCK", block)
+    monkeypatch.setattr(sources, "BLOCK", block)
     packed, stream = ArrayRows(mapped(X, tmp_path)), dg.Stream(3)
     for skip in (0, 2):
         pairs = zip(packed.batches(40, stream, skip=skip),
@@ -301,9 +302,9 @@ def test_the_order_of_a_file_is_that_of_bytes(block, tmp_path, monkeypatch):
 def test_rows_are_never_unpacked_as_a_whole(name, monkeypatch):
     """Would catch an estimator that makes bytes of the data set, of what it holds back or of the
     rows that have a label."""
-    monkeypatch.setattr(data, "CHECK_ROWS", 64)
-    monkeypatch.setattr("deepgen.estimators.validation.CHECK_ROWS", 64)
-    monkeypatch.setattr("deepgen.em.CHUNK", 64)
+    monkeypatch.setattr(sources, "CHECK_ROWS", 64)
+    monkeypatch.setattr("deepgen.estimators.common.rows.CHECK_ROWS", 64)
+    monkeypatch.setattr("deepgen.learning.mixtures.CHUNK", 64)
     monkeypatch.setattr("deepgen.estimators.dbm.SOME_ROWS", 64)
     taken, unpackbits = [], np.unpackbits
 

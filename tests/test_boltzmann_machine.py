@@ -17,8 +17,8 @@ from conftest import (
 )
 
 import deepgen as dg
+from deepgen.inference.gibbs import update_layer
 from deepgen.models import Parameters
-from deepgen.sampling import update_layer
 
 
 def assert_same_model(one, other):

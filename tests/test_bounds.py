@@ -18,8 +18,8 @@ from conftest import (
 )
 
 import deepgen as dg
-from deepgen.likelihood.recognition import Recognition
-from deepgen.stream import Stream
+from deepgen.inference.recognition import Recognition
+from deepgen.runtime.stream import Stream
 
 # Kinds of layers, bottom first; the topmost one may be Gaussian, those between are enumerated.
 NETWORKS = [

@@ -15,7 +15,7 @@ from conftest import (
 from test_bounds import BOUNDS, whole_rows
 
 import deepgen as dg
-from deepgen.likelihood.factorial import FactorialPosterior
+from deepgen.inference.factorial import FactorialPosterior
 
 MODELS = [
     ("binary", "binary", "binary"),

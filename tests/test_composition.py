@@ -10,16 +10,19 @@ from scipy import sparse
 from test_stacking import Breaking, Stop, assert_same_stack
 
 import deepgen as dg
-from deepgen import checkpoints
-from deepgen.composition import single, tied_copies
-from deepgen.data import ArrayRows, DoubledRows, IterableRows, survey
-from deepgen.features import FeatureRows, stack_features
-from deepgen.pretraining import Pretraining
-from deepgen.sampling import update_layer
-from deepgen.stacking import StackStream, StackTrainer, _first_machine, pretrain
-from deepgen.states import dense
-from deepgen.stream import BINARIZE, Stream
-from deepgen.training import Trainer
+from deepgen.inference.gibbs import update_layer
+from deepgen.io import checkpoints
+from deepgen.learning.machines import Trainer
+from deepgen.rows.sources import ArrayRows, IterableRows
+from deepgen.rows.states import dense
+from deepgen.rows.survey import survey
+from deepgen.runtime.stream import BINARIZE, Stream
+from deepgen.stacks.composition import single, tied_copies
+from deepgen.stacks.features import DoubledRows, FeatureRows, stack_features
+from deepgen.stacks.settings import Pretraining
+from deepgen.stacks.starts import _first_machine
+from deepgen.stacks.stream import StackStream
+from deepgen.stacks.trainer import StackTrainer, pretrain
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -266,7 +269,7 @@ def test_streamed_features_equal_kept_ones(batches, rows, monkeypatch):
     kept = StackTrainer(data, layers, settings, random_state=1, tied=True)
     kept.fit()
     assert isinstance(kept._data, FeatureRows if batches else ArrayRows)
-    monkeypatch.setattr("deepgen.features.KEEP_BYTES", 0)
+    monkeypatch.setattr("deepgen.rows.sources.KEEP_BYTES", 0)
     streamed = pretrain(data, layers, settings, random_state=1, tied=True)
     assert_same_stack(kept.stack(), streamed)
 

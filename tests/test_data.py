@@ -9,10 +9,12 @@ import pytest
 from scipy import sparse
 
 import deepgen as dg
-from deepgen import data
-from deepgen.data import ArrayRows, IterableRows, PairedRows, is_iterable_of_batches, survey
-from deepgen.states import CompressedRows, as_states, dense
-from deepgen.stream import Stream
+from deepgen.rows import sources
+from deepgen.rows.paired import PairedRows
+from deepgen.rows.sources import ArrayRows, IterableRows, is_iterable_of_batches
+from deepgen.rows.states import CompressedRows, as_states, dense
+from deepgen.rows.survey import survey
+from deepgen.runtime.stream import Stream
 
 STREAM = Stream.from_random_state(3)
 RNG = np.random.default_rng(0)
@@ -50,7 +52,7 @@ class Again:
 @pytest.mark.parametrize("batch_size", [1, 7, 100, 137, 1000])
 def test_every_row_comes_once_an_epoch_in_full_batches(block, batch_size, monkeypatch):
     """Would catch rows lost or doubled where blocks and batches do not fit into each other."""
-    monkeypatch.setattr(data, "BLOCK", block)
+    monkeypatch.setattr(sources, "BLOCK", block)
     for rows in (numbered(137), sparse.csr_matrix(numbered(137))):
         order, sizes = order_of(ArrayRows(rows), batch_size)
         assert sorted(order) == list(range(137))
@@ -103,7 +105,7 @@ def test_the_shuffle_is_uniform():
 
 def test_rows_are_shuffled_within_blocks_and_blocks_among_each_other(monkeypatch):
     """Would catch an order that jumps all over a disk, or blocks read in their own order."""
-    monkeypatch.setattr(data, "BLOCK", 50)
+    monkeypatch.setattr(sources, "BLOCK", 50)
     orders = [order_of(ArrayRows(numbered(500)), 10, Stream(STREAM.key, e))[0] for e in range(4)]
     blocks = []
     for order in orders:

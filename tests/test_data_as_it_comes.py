@@ -10,10 +10,10 @@ import pytest
 from scipy import sparse
 
 import deepgen as dg
-from deepgen.data import ArrayRows
-from deepgen.estimators.validation import rows_to_learn
-from deepgen.states import CompressedRows
-from deepgen.stream import SHUFFLE
+from deepgen.estimators.common.rows import rows_to_learn
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.states import CompressedRows
+from deepgen.runtime.stream import SHUFFLE
 
 MEMORY = """
 import json, sys, threading
@@ -83,7 +83,8 @@ def test_files_of_more_than_2_31_elements_are_read_at_their_end(tmp_path, monkey
     X = np.memmap(tmp_path / "rows", np.uint8, "w+", shape=(n_rows, 784))  # holes but for the end
     X[-4000:] = 1
     assert X.size > 2**31
-    monkeypatch.setattr("deepgen.data.BLOCK", n_rows - 4000)  # two blocks: the holes, the end
+    # two blocks: the holes, the end
+    monkeypatch.setattr("deepgen.rows.sources.BLOCK", n_rows - 4000)
     stream = next(s for s in map(dg.Stream, range(99)) if s.permutation(2, SHUFFLE)[0] == 1)
     batches = ArrayRows(X).batches(1000, stream)
     assert [int(next(batches).sum()) for _ in range(4)] == [784_000] * 4
@@ -132,7 +133,7 @@ def test_pieces_of_rows_give_the_bits_of_the_whole(dtype, monkeypatch):
     X = (np.random.default_rng(0).random((1000, 9)) < 0.4).astype(dtype)
     rbm = dg.RBM(5, n_epochs=1, random_state=0).fit(X)
     whole = rbm.transform(X), rbm.free_energy(X), rbm.score_samples(X)
-    for name in ("deepgen.data.CHECK_ROWS", "deepgen.estimators.validation.CHECK_ROWS"):
+    for name in ("deepgen.rows.sources.CHECK_ROWS", "deepgen.estimators.common.rows.CHECK_ROWS"):
         monkeypatch.setattr(name, 64)
     for one, other in zip(whole, (rbm.transform(X), rbm.free_energy(X), rbm.score_samples(X)),
                           strict=True):  # fmt: skip

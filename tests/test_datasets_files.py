@@ -14,7 +14,7 @@ from conftest import FIVE_SIGMA
 from scipy.io import savemat
 
 from deepgen.datasets import binarize, files, load_mnist, load_olivetti, mnist, olivetti
-from deepgen.stream import Stream
+from deepgen.runtime.stream import Stream
 
 needs_data = pytest.mark.skipif(
     not os.environ.get("DEEPGEN_DATA"), reason="DEEPGEN_DATA is not set"

@@ -76,7 +76,8 @@ def test_examples_in_docstrings(name, serial):
 
 def test_docstrings_have_examples():
     """Catches a finder that finds nothing."""
-    assert {"deepgen.estimators.rbm.RBM", "deepgen.monitors.LikelihoodMonitor"} <= set(EXAMPLES)
+    expected = {"deepgen.estimators.rbm.RBM", "deepgen.learning.monitors.LikelihoodMonitor"}
+    assert expected <= set(EXAMPLES)
 
 
 def test_the_reference_lists_every_public_name():

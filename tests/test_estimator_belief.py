@@ -11,7 +11,7 @@ from conftest import (
 )
 
 import deepgen as dg
-from deepgen.belief import sample_belief
+from deepgen.inference.belief_networks import sample_belief
 
 pytestmark = pytest.mark.usefixtures("serial")
 

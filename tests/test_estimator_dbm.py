@@ -10,14 +10,16 @@ from scipy import sparse
 from sklearn.base import clone
 
 import deepgen as dg
-from deepgen.composition import compose
-from deepgen.data import ArrayRows, survey
-from deepgen.estimators.deep_settings import UPPER_RATE
-from deepgen.estimators.deep_streaming import SETTLE
-from deepgen.stacking import pretrain
-from deepgen.stream import Stream
-from deepgen.training import HIDDEN_BIAS, Trainer, initial_deep_model
-from deepgen.units import Binary
+from deepgen.estimators.dbm_settings import UPPER_RATE
+from deepgen.estimators.dbm_stream import SETTLE
+from deepgen.layers.binary import Binary
+from deepgen.learning.machines import Trainer
+from deepgen.learning.starts import HIDDEN_BIAS, initial_deep_model
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import survey
+from deepgen.runtime.stream import Stream
+from deepgen.stacks.composition import compose
+from deepgen.stacks.trainer import pretrain
 
 pytestmark = pytest.mark.usefixtures("serial")
 

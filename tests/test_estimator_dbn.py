@@ -17,10 +17,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import cross_val_score
 
 import deepgen as dg
-from deepgen import checkpoints, state_files
-from deepgen.data import ArrayRows
-from deepgen.stream import Stream
-from deepgen.up_down import UpDownTrainer
+from deepgen.io import checkpoints, trees
+from deepgen.learning.belief_networks import UpDownTrainer
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -202,7 +202,7 @@ def test_a_kept_stream_of_something_else_is_refused_by_name(rows, tmp_path):
         assert not hasattr(other, "model_")
     frame, state = checkpoints.load(path)
     state["machines"].pop()
-    state_files.save({"frame": frame, "trainer": state}, path)
+    trees.save({"frame": frame, "trainer": state}, path)
     with pytest.raises(dg.ModelFileError, match="damaged"):
         dg.DBN(**TINY).load_checkpoint(path)
     dg.RBM(8, random_state=3).partial_fit(rows).save_checkpoint(path)

@@ -12,7 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import cross_validate
 
 import deepgen as dg
-from deepgen.sampling import update_layer
+from deepgen.inference.gibbs import update_layer
 
 QUICK = {"n_epochs": 2, "random_state": 0}
 

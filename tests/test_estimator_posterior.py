@@ -12,12 +12,13 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
 import deepgen as dg
-from deepgen import posterior_inputs, storage
-from deepgen.backprop import outputs
 from deepgen.cli.info import describe_file
-from deepgen.data import PairedRows
-from deepgen.posterior_inputs import ARRIVED, PosteriorRows, beside
-from deepgen.unrolling import posterior_layers
+from deepgen.io import model_files
+from deepgen.models.backprop import outputs
+from deepgen.networks import posterior_rows
+from deepgen.networks.posterior_rows import ARRIVED, PosteriorRows, beside
+from deepgen.rows.paired import PairedRows
+from deepgen.stacks.unrolling import posterior_layers
 
 QUICK = {"n_epochs": 2, "random_state": 0}
 STILL = {"learning_rate": dg.Constant(0.0), "optimizer": dg.SGD(weight_decay=0.0), **QUICK}
@@ -142,7 +143,7 @@ def test_kept_means_and_those_made_anew_train_the_same_bits(digits, machine, mon
     X, y = digits
     settings = {"dropout": 0.2, "input_dropout": 0.2, "early_stopping": 5, **QUICK}
     kept = dg.DeepClassifier(pretrained=machine, **settings).fit(X, y)
-    monkeypatch.setattr(posterior_inputs, "KEEP_BYTES", 0)
+    monkeypatch.setattr(posterior_rows, "KEEP_BYTES", 0)
     anew = dg.DeepClassifier(pretrained=machine, **settings).fit(X, y)
     assert same(kept.model_, anew.model_)
     assert losses(kept) == losses(anew)
@@ -365,4 +366,4 @@ def test_golden_bits_of_mean_field_stay(digits, machine):
     model = dg.PosteriorNetwork(machine, network_of(machine))
     by_hand = outputs(model.network, beside(X, posterior(machine, X)[2]))
     assert_same_bits(dg.DeepClassifier.from_model(model).predict_proba(X), by_hand)
-    assert storage.describe(model)[0]["machine"]["observed"] == [0]
+    assert model_files.describe(model)[0]["machine"]["observed"] == [0]

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import deepgen as dg
-from deepgen import threads
+from deepgen.runtime import threads
 
 pytestmark = pytest.mark.usefixtures("serial_module")
 

@@ -8,11 +8,12 @@ import reference
 from conftest import THREADS, assert_same_bits
 
 import deepgen as dg
-from deepgen.data import PairedRows
-from deepgen.fine_tuning import NetworkTrainer, Objective, loss_by_row
-from deepgen.losses import CrossEntropy, SquaredError
+from deepgen.learning.networks import NetworkTrainer
 from deepgen.models import Network, NetworkLayer, NetworkParameters
-from deepgen.stream import Stream
+from deepgen.networks.losses import CrossEntropy, SquaredError
+from deepgen.networks.objective import Objective, loss_by_row
+from deepgen.rows.paired import PairedRows
+from deepgen.runtime.stream import Stream
 
 STEPS = {"rtol": 2e-4, "atol": 2e-5}
 OPTIMIZERS = {

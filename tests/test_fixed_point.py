@@ -24,14 +24,14 @@ from conftest import (
 from deepgen._kernels import engine
 
 import deepgen as dg
-from deepgen.data import ArrayRows
+from deepgen.inference.gibbs import update_layer
+from deepgen.layers.passes import Site, conditional_pass
+from deepgen.learning.machines import Trainer
 from deepgen.models.parameters import Parameters
-from deepgen.passes import Site, conditional_pass
-from deepgen.precision import pack, pack_exactly, rounded
-from deepgen.sampling import update_layer
-from deepgen.states import as_states
-from deepgen.stream import DATA
-from deepgen.training import Trainer
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.states import as_states
+from deepgen.runtime.precision import pack, pack_exactly, rounded
+from deepgen.runtime.stream import DATA
 
 pytestmark = pytest.mark.usefixtures("serial")
 

@@ -12,7 +12,7 @@ import pytest
 from model_files import config_of, metadata_of, pack, unpack
 
 import deepgen as dg
-from deepgen import storage
+from deepgen.io import model_files
 
 N_FILES = 2000
 RNG = np.random.default_rng(0)
@@ -61,13 +61,13 @@ def whole_files():
 
 def whole_file(model, extra):
     header, data = unpack(saved(model, extra))
-    return header, data, storage.describe(model)[1]
+    return header, data, model_files.describe(model)[1]
 
 
 def saved(model, extra):
-    config, tensors = storage.describe(model)
+    config, tensors = model_files.describe(model)
     config = {"format_version": 1, **config, "extra": extra}
-    return storage.serialize(tensors, metadata=metadata_of(config, tensors))
+    return model_files.serialize(tensors, metadata=metadata_of(config, tensors))
 
 
 FILES = list(whole_files())
@@ -139,7 +139,7 @@ def mutant(number):
         value = tensors[list(tensors)[int(rng.integers(len(tensors)))]].reshape(-1)
         value[int(rng.integers(len(value)))] = EXTREMES[int(rng.integers(len(EXTREMES)))]
     config = {name: value for name, value in config.items() if name != "sha256"}
-    return kind, storage.serialize(tensors, metadata=metadata_of(config, tensors))
+    return kind, model_files.serialize(tensors, metadata=metadata_of(config, tensors))
 
 
 KINDS = ("bits", "length", "bytes", "entry", "layout", "duplicate", "deep", "huge", "values")

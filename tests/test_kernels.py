@@ -22,10 +22,10 @@ from deepgen._kernels import engine
 from scipy.stats import binom
 
 import deepgen as dg
-from deepgen.passes import Site, conditional_pass, layer_log_weight
-from deepgen.sampling import update_layer
-from deepgen.states import as_states
-from deepgen.stream import DATA, purpose
+from deepgen.inference.gibbs import update_layer
+from deepgen.layers.passes import Site, conditional_pass, layer_log_weight
+from deepgen.rows.states import as_states
+from deepgen.runtime.stream import DATA, purpose
 
 SITE = Site(dg.Stream(0x0123456789ABCDEF, 5), DATA, first_row=11, temperature=3)
 WORK = 10**9  # of a pass that is large enough for threads

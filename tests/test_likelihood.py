@@ -23,6 +23,7 @@ from deepgen._kernels import engine
 from scipy.special import gammaln
 
 import deepgen as dg
+from deepgen.inference.gibbs import start_particles
 from deepgen.likelihood import (
     base_rates,
     default_betas,
@@ -31,7 +32,6 @@ from deepgen.likelihood import (
     log_partition_bracket,
 )
 from deepgen.likelihood.bridge import bridge
-from deepgen.sampling import start_particles
 
 pytestmark = pytest.mark.usefixtures("serial")
 

@@ -7,10 +7,10 @@ from conftest import THREADS, assert_same_bits, in_form, random_model, random_st
 from deepgen._kernels import engine
 
 import deepgen as dg
-from deepgen import passes
-from deepgen.mean_field import infer
+from deepgen.inference.gibbs import update_layer
+from deepgen.inference.mean_field import infer
+from deepgen.layers import passes
 from deepgen.models import Parameters
-from deepgen.sampling import update_layer
 
 # Means of order one after a few sweeps of float32 fields; Gaussian means reach ten.
 MEANS = {"rtol": 2e-5, "atol": 2e-5}

@@ -13,12 +13,12 @@ from conftest import (
 from deepgen._kernels import engine
 
 import deepgen as dg
-from deepgen import passes
-from deepgen.mean_field import field_from, infer
+from deepgen.inference.gibbs import update_layer
+from deepgen.inference.mean_field import field_from, infer
+from deepgen.layers import passes
 from deepgen.models import Parameters
-from deepgen.precision import rounded
-from deepgen.sampling import update_layer
-from deepgen.states import ByteMeans
+from deepgen.rows.states import ByteMeans
+from deepgen.runtime.precision import rounded
 
 pytestmark = pytest.mark.usefixtures("serial")
 

@@ -17,13 +17,14 @@ from conftest import (
 from scipy import stats
 
 import deepgen as dg
-from deepgen import em, mixture
 from deepgen.cli import main
 from deepgen.cli.info import describe_file
-from deepgen.data import ArrayRows, IterableRows
-from deepgen.phases import products
-from deepgen.states import as_states
-from deepgen.stream import Stream
+from deepgen.inference import mixtures
+from deepgen.learning import mixtures as em
+from deepgen.rows.sources import ArrayRows, IterableRows
+from deepgen.rows.states import as_states
+from deepgen.rows.sums import products
+from deepgen.runtime.stream import Stream
 
 SIZES = [(1, 1), (5, 2), (40, 31), (33, 65), (70, 130)]  # features, components: around 32
 
@@ -68,9 +69,9 @@ def test_posteriors_and_likelihoods_equal_the_twin(size, form, backend):
     model, x = random_mixture(*size), random_rows(37, size[0])
     states = as_states(in_form(x, form))
     joint = reference.mixture_log_joint(*parameters(model), x)
-    found = mixture.log_likelihood(model, states)
+    found = mixtures.log_likelihood(model, states)
     np.testing.assert_allclose(found, reference.log_sum_exp(joint), rtol=2e-6, atol=2e-5)
-    found = mixture.responsibilities(model, states)
+    found = mixtures.responsibilities(model, states)
     expected = reference.responsibilities(*parameters(model), x)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
@@ -91,7 +92,7 @@ def test_it_is_a_boltzmann_machine_with_log_z_zero():
     )
     assert dg.exact_log_partition(machine).value == pytest.approx(0.0, abs=1e-5)
     np.testing.assert_allclose(
-        -dg.free_energy(machine, x), mixture.log_likelihood(model, x), atol=1e-5
+        -dg.free_energy(machine, x), mixtures.log_likelihood(model, x), atol=1e-5
     )
 
 
@@ -100,10 +101,10 @@ def test_grey_values_are_a_lower_bound_over_their_bits():
     model, grey = random_mixture(6, 3, seed=3, scale=2.0), np.random.default_rng(0).random((5, 6))
     bits = all_states(6)
     chance = np.exp(np.log(grey) @ bits.T + np.log1p(-grey) @ (1 - bits).T)
-    bound = mixture.log_likelihood(model, grey.astype(np.float32))
+    bound = mixtures.log_likelihood(model, grey.astype(np.float32))
     joint = reference.mixture_log_joint(*parameters(model), grey)
     np.testing.assert_allclose(bound, reference.log_sum_exp(joint), atol=1e-5)
-    assert (bound < chance @ mixture.log_likelihood(model, bits)).all()
+    assert (bound < chance @ mixtures.log_likelihood(model, bits)).all()
 
 
 # ---------------------------------------------------------------------------------- the M-step
@@ -182,7 +183,7 @@ def test_a_component_without_rows_stays_finite():
     model = em.maximization(found, prior)
     np.testing.assert_allclose(model.means[2], prior.mean, rtol=1e-5)
     assert model.weights[2] == pytest.approx(0.5 / 21.5)
-    assert np.isfinite(mixture.log_likelihood(model, 1 - x)).all()
+    assert np.isfinite(mixtures.log_likelihood(model, 1 - x)).all()
 
 
 # --------------------------------------------------------------------------------------- EM
@@ -308,8 +309,8 @@ def test_same_bits_for_any_cut_of_the_rows(monkeypatch):
         assert_same_bits(np.concatenate(parts), method(x))
     options = {"method": "draw", "random_state": 3}
     whole = fitted.impute(x, holes, **options)
-    for chunk in (7, mixture.CHUNK):
-        monkeypatch.setattr(mixture, "CHUNK", chunk)
+    for chunk in (7, mixtures.CHUNK):
+        monkeypatch.setattr(mixtures, "CHUNK", chunk)
         cut = [
             fitted.impute(x[a:b], holes[a:b], first_row=a, **options)
             for a, b in ((0, 40), (40, 150))
@@ -341,10 +342,10 @@ def test_forms_and_batches_of_the_same_rows_give_the_same_bits(monkeypatch):
 def test_samples_have_the_probabilities_of_the_model():
     """Catches components drawn with wrong weights, or pixels of another component."""
     model, states = random_mixture(4, 3, seed=18, scale=2.0), all_states(4)
-    draws = mixture.sample_mixture(model, 20_000, random_state=0)
+    draws = mixtures.sample_mixture(model, 20_000, random_state=0)
     assert draws.dtype == np.uint8
     found = np.bincount(draws @ (8, 4, 2, 1), minlength=16)
-    expected = 20_000 * np.exp(mixture.log_likelihood(model, states))
+    expected = 20_000 * np.exp(mixtures.log_likelihood(model, states))
     assert stats.chisquare(found, expected, sum_check=False).pvalue > FIVE_SIGMA_PROBABILITY
 
 
@@ -355,7 +356,7 @@ def test_completions_equal_enumeration(pattern):
     fitted, states = dg.MixtureOfBernoullis.from_model(model), all_states(5)
     x, missing = np.array([[1.0, 0.0, 1.0, 1.0, 0.0]]), np.zeros((1, 5), bool)
     missing[:, list(pattern)] = True
-    p = np.exp(mixture.log_likelihood(model, states))
+    p = np.exp(mixtures.log_likelihood(model, states))
     p = p * (states[:, ~missing[0]] == x[:, ~missing[0]]).all(axis=1)
     mean = p @ states / p.sum()
     holes = np.where(missing, np.nan, x)

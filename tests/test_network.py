@@ -13,13 +13,13 @@ from conftest import (
 )
 
 import deepgen as dg
-from deepgen import backprop, storage
-from deepgen.fine_tuning import Objective
-from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
-from deepgen.models import Network, NetworkLayer, NetworkParameters
-from deepgen.sampling import update_layer
-from deepgen.smoothness import scaled
-from deepgen.stream import DROPOUT, Stream
+from deepgen.inference.gibbs import update_layer
+from deepgen.io import model_files
+from deepgen.models import Network, NetworkLayer, NetworkParameters, backprop
+from deepgen.networks.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
+from deepgen.networks.objective import Objective
+from deepgen.networks.smoothness import scaled
+from deepgen.runtime.stream import DROPOUT, Stream
 
 FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
 N_ROWS = 6
@@ -439,8 +439,8 @@ def test_networks_do_not_change():
 ])  # fmt: skip
 def test_files_keep_every_bit(tmp_path, network):
     """Would catch a file that forgets a tie, a group, an activation."""
-    storage.save(network, tmp_path / "n.safetensors", extra={"a": 1})
-    loaded, extra = storage.load_model(tmp_path / "n.safetensors")
+    model_files.save(network, tmp_path / "n.safetensors", extra={"a": 1})
+    loaded, extra = model_files.load_model(tmp_path / "n.safetensors")
     assert extra == {"a": 1}
     assert repr(loaded) == repr(network)
     for one, other in zip(network.layers, loaded.layers, strict=True):
@@ -454,7 +454,7 @@ def test_files_keep_every_bit(tmp_path, network):
 
 def test_damaged_network_files_are_refused(tmp_path, monkeypatch):
     """Would catch a loader that trusts sizes, ties or names of a file."""
-    describe = storage.describe
+    describe = model_files.describe
 
     def with_change(change):
         def changed(model):
@@ -473,7 +473,7 @@ def test_damaged_network_files_are_refused(tmp_path, monkeypatch):
         lambda c: c.update(observed=[0]),
         lambda c: c.update(layers=[]),
     ):
-        monkeypatch.setattr(storage, "describe", with_change(change))
-        storage.save(tied_network(), tmp_path / "n.safetensors")
+        monkeypatch.setattr(model_files, "describe", with_change(change))
+        model_files.save(tied_network(), tmp_path / "n.safetensors")
         with pytest.raises(dg.ModelFileError):
-            storage.load_model(tmp_path / "n.safetensors")
+            model_files.load_model(tmp_path / "n.safetensors")

@@ -14,9 +14,9 @@ from conftest import (
 )
 
 import deepgen as dg
+from deepgen.learning.gradients import Phases, layer_gradients
+from deepgen.learning.schedules import as_schedule
 from deepgen.models import Parameters
-from deepgen.optimizers import as_schedule
-from deepgen.phases import Phases, layer_gradients
 
 STEPS = {"rtol": 2e-5, "atol": 2e-6}  # a few steps of float32 parameters of order one
 N_UPDATES = 10

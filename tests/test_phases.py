@@ -17,18 +17,10 @@ from conftest import (
 )
 from deepgen._kernels import engine
 
+from deepgen.learning.gradients import Phases, Step, layer_gradients, step_weights, weight_gradient
 from deepgen.models import Parameters
-from deepgen.phases import (
-    Phases,
-    Step,
-    column_moments,
-    column_sums,
-    layer_gradients,
-    step_weights,
-    weight_gradient,
-    weight_sums,
-)
-from deepgen.states import ByteMeans, as_states
+from deepgen.rows.states import ByteMeans, as_states
+from deepgen.rows.sums import column_moments, column_sums, weight_sums
 
 DEEP = [("gaussian", "binary", "copies"), ("binary", "softmax", "gaussian", "binary")]
 SIZES = {2: (33, 70), 3: (33, 36, 5), 4: (5, 33, 3, 4)}

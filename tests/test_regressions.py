@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import deepgen as dg
-from deepgen.data import ArrayRows
+from deepgen.layers.units import Units
+from deepgen.learning.gradients import Phases
+from deepgen.learning.optimizers import SGD
+from deepgen.learning.rules import CD, PCD
 from deepgen.models import Parameters
-from deepgen.optimizers import SGD
-from deepgen.phases import Phases
-from deepgen.rules import CD, PCD
-from deepgen.stream import Stream
-from deepgen.units import Units
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("serial_module")
 
@@ -382,9 +382,9 @@ def test_17_constant_columns_and_repeated_rows_stay_finite(visible, optimizer):
 
 def test_every_unit_type_of_the_library_has_a_tag_in_the_file_format():
     """Would catch a unit type that trains and cannot be saved."""
-    from deepgen import model_forms
+    from deepgen.io.schemas import machines
 
-    known = set(model_forms._UNITS.values())
+    known = set(machines._UNITS.values())
     for kind in Units.__subclasses__():
         if kind.__module__.startswith("deepgen."):
             assert kind in known

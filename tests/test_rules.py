@@ -19,11 +19,11 @@ from conftest import (
 )
 
 import deepgen as dg
+from deepgen.inference.gibbs import start_particles, update_layer
+from deepgen.learning.gradients import Phases, layer_gradients, weight_gradient
+from deepgen.learning.rules import as_rule
 from deepgen.models import Parameters
-from deepgen.phases import Phases, layer_gradients, weight_gradient
-from deepgen.rules import as_rule
-from deepgen.sampling import start_particles, update_layer
-from deepgen.states import ByteMeans
+from deepgen.rows.states import ByteMeans
 
 pytestmark = pytest.mark.usefixtures("serial")
 

@@ -21,11 +21,13 @@ from conftest import (
 )
 
 import deepgen as dg
-from deepgen.data import ArrayRows, survey
-from deepgen.mean_field import infer
+from deepgen.inference.mean_field import infer
+from deepgen.learning.gradients import Phases, layer_gradients, weight_gradient
+from deepgen.learning.machines import Trainer
+from deepgen.learning.starts import default_schedule, initial_model
 from deepgen.models import Parameters
-from deepgen.phases import Phases, layer_gradients, weight_gradient
-from deepgen.training import Trainer, default_schedule, initial_model
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import survey
 
 pytestmark = pytest.mark.usefixtures("serial")
 

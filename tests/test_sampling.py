@@ -23,11 +23,13 @@ from deepgen._kernels import engine
 from scipy import special, stats
 
 import deepgen as dg
-from deepgen import passes, sampling
-from deepgen.passes import Site
-from deepgen.sampling import impute, start_particles, update_layer, visible_mean
-from deepgen.states import as_states
-from deepgen.stream import DATA
+from deepgen.inference import gibbs
+from deepgen.inference.completion import impute
+from deepgen.inference.gibbs import start_particles, update_layer, visible_mean
+from deepgen.layers import passes
+from deepgen.layers.passes import Site
+from deepgen.rows.states import as_states
+from deepgen.runtime.stream import DATA
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -307,7 +309,7 @@ def test_sweeps_cut_into_calls_equal_one_call(monkeypatch):
     """Catches kernel calls (cut for Ctrl-C) that repeat or skip random numbers."""
     model, particles, context = chain_case()
     whole = dg.gibbs(model, particles, 7, context=context, random_state=1)
-    monkeypatch.setattr(sampling, "CALL_WORK", 1)
+    monkeypatch.setattr(gibbs, "CALL_WORK", 1)
     assert_same_particles(
         dg.gibbs(model, particles, 7, context=context, random_state=1), whole
     )
@@ -341,7 +343,7 @@ def test_rows_cut_into_calls_equal_one_call(work, monkeypatch):
 
     whole = list(results())
     monkeypatch.setattr(passes, "CALL_WORK", work)
-    monkeypatch.setattr(sampling, "CALL_WORK", work)
+    monkeypatch.setattr(gibbs, "CALL_WORK", work)
     pieces = [(piece.start, piece.stop) for piece in passes.row_pieces(70, 10**4)]
     assert pieces == [(0, 32), (32, 64), (64, 70)]
     for one, other in zip(results(), whole, strict=True):

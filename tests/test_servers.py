@@ -56,7 +56,7 @@ FORKS = """
 import json, os, signal, threading
 import numpy as np
 import deepgen as dg
-from deepgen import threads
+from deepgen.runtime import threads
 
 threads.SERIAL_WORK = 0  # small work on many threads too
 X = (np.random.default_rng(0).random((300, 100)) < 0.3).astype(np.uint8)

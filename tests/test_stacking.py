@@ -7,12 +7,14 @@ import pytest
 from conftest import assert_same_bits, bars_and_stripes, random_model
 
 import deepgen as dg
-from deepgen import checkpoints
-from deepgen.data import ArrayRows, IterableRows
-from deepgen.features import FeatureRows, stack_features
-from deepgen.pretraining import Pretraining
-from deepgen.stacking import StackStream, StackTrainer, pretrain, turned_over
-from deepgen.stream import Stream
+from deepgen.io import checkpoints
+from deepgen.rows.sources import ArrayRows, IterableRows
+from deepgen.runtime.stream import Stream
+from deepgen.stacks.features import FeatureRows, stack_features
+from deepgen.stacks.settings import Pretraining
+from deepgen.stacks.starts import turned_over
+from deepgen.stacks.stream import StackStream
+from deepgen.stacks.trainer import StackTrainer, pretrain
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -65,7 +67,7 @@ def test_streamed_features_equal_kept_ones(batches, rows, monkeypatch):
     kept = StackTrainer(data, layers, settings, random_state=1)
     kept.fit()
     assert isinstance(kept._data, FeatureRows if batches else ArrayRows)
-    monkeypatch.setattr("deepgen.features.KEEP_BYTES", 0)
+    monkeypatch.setattr("deepgen.rows.sources.KEEP_BYTES", 0)
     streamed = pretrain(data, layers, settings, random_state=1)
     assert_same_stack(kept.stack(), streamed)
 
@@ -227,9 +229,9 @@ def test_what_a_machine_has_learned_is_not_thrown_away_when_it_is_turned_over(mo
     worst = {}
     for name in ("turned over", "usual"):
         if name == "usual":
-            monkeypatch.setattr("deepgen.stacking.RATE_TURNED_OVER", 1.0)
+            monkeypatch.setattr("deepgen.stacks.trainer.RATE_TURNED_OVER", 1.0)
             monkeypatch.setattr(
-                "deepgen.stacking._state_turned_over",
+                "deepgen.stacks.trainer.state_turned_over",
                 lambda rule, usual, model, stream, below: rule.start(model, stream),
             )
         again = StackTrainer(ArrayRows(X), layers, [lower, upper], random_state=0)

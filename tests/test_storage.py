@@ -10,7 +10,7 @@ import pytest
 from model_files import metadata_of, same, small_model, unpack
 
 import deepgen as dg
-from deepgen import storage
+from deepgen.io import model_files
 
 DATA = Path(__file__).parent / "data"
 # float32 values whose bits a detour through text or arithmetic would change
@@ -47,12 +47,12 @@ def test_every_model_comes_back_with_the_same_bits(name, tmp_path):
     """Would catch a parameter or an option that the file leaves out, or a wrong byte order."""
     path = tmp_path / "model.safetensors"
     extra = {"estimator": "RBM", "list": [1, 2.5, None, True, "é"], "deep": {"a": {}}}
-    storage.save(MODELS[name], path, extra=extra)
-    model, again = storage.load_model(path)
+    model_files.save(MODELS[name], path, extra=extra)
+    model, again = model_files.load_model(path)
     assert same(model, MODELS[name])
     assert again == extra
     assert model.observed == MODELS[name].observed
-    storage.save(model, tmp_path / "again", extra=again)
+    model_files.save(model, tmp_path / "again", extra=again)
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
@@ -85,19 +85,19 @@ def test_an_estimator_comes_back_and_gives_the_same_bits(visible, tmp_path):
 def test_a_file_says_what_it_is(tmp_path):
     """Would catch a file that only this version of this library can look into."""
     path = tmp_path / "a.safetensors"
-    storage.save(small_model(), path)
+    model_files.save(small_model(), path)
     header, data = unpack(path.read_bytes())
     metadata = header.pop("__metadata__")
     config = json.loads(metadata["deepgen"])
-    assert metadata == metadata_of(config, storage.describe(small_model())[1])
-    assert config["format_version"] == storage.FORMAT_VERSION == 1
+    assert metadata == metadata_of(config, model_files.describe(small_model())[1])
+    assert config["format_version"] == model_files.FORMAT_VERSION == 1
     assert config["model"] == "BoltzmannMachine"
     assert config["layers"][1] == {"units": "binary", "size": 3}
     assert {name: entry["shape"] for name, entry in header.items()} == {
         "layers.0.bias": [4], "layers.1.bias": [3], "weights.0": [4, 3],
     }  # fmt: skip
     assert len(data) == 4 * (4 + 3 + 12)
-    read, shapes = storage.read_header(path)
+    read, shapes = model_files.read_header(path)
     assert read == config
     assert shapes["weights.0"] == ("F32", (4, 3))
 
@@ -106,7 +106,7 @@ def test_loading_takes_about_twice_the_file(tmp_path):
     """Would catch copies upon copies of a large model."""
     n_bytes = 4 * 2000 * 2000
     model = dg.BoltzmannMachine([dg.Binary(2000), dg.Binary(2000)], [np.ones((2000, 2000))])
-    storage.save(model, tmp_path / "a")
+    model_files.save(model, tmp_path / "a")
     del model
     load = dg.load  # brings scikit-learn, which is no part of a model
     tracemalloc.start()
@@ -169,7 +169,7 @@ def test_golden_file_with_other_units_loads():
     """Would catch a renamed tag, option or tensor of Gaussian and softmax units."""
     path = DATA / "mixed_v1.safetensors"
     assert path.stat().st_size < 1500
-    model, extra = storage.load_model(path)
+    model, extra = model_files.load_model(path)
     assert extra == {"note": "golden"}
     assert model.observed == (0, 2)
     gaussian, softmax, top = model.layers

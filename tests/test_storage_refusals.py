@@ -15,14 +15,15 @@ from model_files import config_of, metadata_of, pack, same, small_model, unpack
 from safetensors.numpy import save as serialize
 
 import deepgen as dg
-from deepgen import model_forms, storage
+from deepgen.io import model_files
+from deepgen.io.schemas import registry
 
 
 @pytest.fixture(scope="module")
 def blob(tmp_path_factory):
     """A whole, valid file."""
     path = tmp_path_factory.mktemp("storage") / "whole.safetensors"
-    storage.save(small_model(), path, extra={"estimator": "RBM"})
+    model_files.save(small_model(), path, extra={"estimator": "RBM"})
     return path.read_bytes()
 
 
@@ -52,7 +53,7 @@ def test_a_model_that_no_estimator_handles_is_told(tmp_path):
     """Would catch a DBM around hidden units that it has no inference for."""
     layers = [dg.Binary(4), dg.Softmax(2, size=4), dg.Binary(3)]
     model = dg.BoltzmannMachine(layers, [np.zeros((4, 4)), np.zeros((4, 3))])
-    storage.save(model, tmp_path / "deep")
+    model_files.save(model, tmp_path / "deep")
     with pytest.raises(dg.ModelFileError, match=r"no estimator for this model .*binary hidden"):
         dg.load(tmp_path / "deep")
 
@@ -60,7 +61,7 @@ def test_a_model_that_no_estimator_handles_is_told(tmp_path):
 def test_what_the_format_does_not_know_is_refused_before_a_file_is_touched(tmp_path):
     """Would catch a KeyError from inside, or a good file lost to a bad save."""
     path = tmp_path / "a"
-    storage.save(small_model(), path)
+    model_files.save(small_model(), path)
     before = path.read_bytes()
 
     class Mine(dg.Binary):
@@ -68,10 +69,10 @@ def test_what_the_format_does_not_know_is_refused_before_a_file_is_touched(tmp_p
 
     model = dg.BoltzmannMachine([Mine(2), dg.Binary(2)], [np.zeros((2, 2))])
     with pytest.raises(ValueError, match=r"layers\[0\] is a Mine.*Binary, Gaussian, Softmax"):
-        storage.save(model, path)
+        model_files.save(model, path)
     for extra in ({"a": np.nan}, {"a": {1, 2}}, {"a": np.ones(2)}):
         with pytest.raises((ValueError, TypeError)):
-            storage.save(small_model(), path, extra=extra)
+            model_files.save(small_model(), path, extra=extra)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a"]
 
@@ -190,7 +191,7 @@ def structured_mutants(blob):
     """Files with one entry of the configuration or the header changed, removed or added."""
     header, data = unpack(blob)
     config = config_of(header)
-    tensors = storage.describe(small_model())[1]
+    tensors = model_files.describe(small_model())[1]
 
     def with_text(text):
         return pack({**header, "__metadata__": {"deepgen": text}}, data)
@@ -300,7 +301,7 @@ def test_duplicate_tensors_are_refused(blob, tmp_path):
 def test_numbers_that_are_not_finite_are_refused(bad, name, tmp_path):
     """Would catch NaN weights, from which u < NaN samples zeros in silence."""
     model = dg.BoltzmannMachine([dg.Binary(4), dg.Gaussian(3)], [np.ones((4, 3))])
-    config, tensors = storage.describe(model)
+    config, tensors = model_files.describe(model)
     tensors = {key: np.array(value) for key, value in tensors.items()}
     tensors[name].reshape(-1)[-1] = bad
     metadata = metadata_of({"format_version": 1, **config, "extra": {}}, tensors)
@@ -313,7 +314,7 @@ def test_numbers_that_are_not_finite_are_refused(bad, name, tmp_path):
 def test_precisions_beyond_float32_are_refused(value, tmp_path):
     """Would catch a finite log precision whose exponential is infinite or zero."""
     model = dg.BoltzmannMachine([dg.Gaussian(3), dg.Binary(2)], [np.ones((3, 2))])
-    config, tensors = storage.describe(model)
+    config, tensors = model_files.describe(model)
     tensors = {**tensors, "layers.0.log_precision": np.array([0, value, 0], np.float32)}
     metadata = metadata_of({"format_version": 1, **config, "extra": {}}, tensors)
     error = outcome(serialize(tensors, metadata=metadata), tmp_path / "a")
@@ -324,7 +325,7 @@ def test_precisions_beyond_float32_are_refused(value, tmp_path):
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.uint8, np.bool_])
 def test_other_dtypes_are_refused(dtype, tmp_path):
     """Would catch bytes read as another type."""
-    config, tensors = storage.describe(small_model())
+    config, tensors = model_files.describe(small_model())
     tensors = {**tensors, "weights.0": tensors["weights.0"].astype(dtype)}
     metadata = metadata_of({"format_version": 1, **config, "extra": {}}, tensors)
     error = outcome(serialize(tensors, metadata=metadata), tmp_path / "a")
@@ -340,7 +341,7 @@ def test_other_dtypes_are_refused(dtype, tmp_path):
 )  # fmt: skip
 def test_shapes_that_the_file_cannot_hold_are_refused_without_the_memory(sizes, layers, tmp_path):
     """Would catch an allocation of what a header claims, or an overflow of its product."""
-    config, tensors = storage.describe(small_model())
+    config, tensors = model_files.describe(small_model())
     lower, upper = ({"units": "binary", "size": size} for size in sizes)
     config["layers"] = ([lower, upper] * 40)[:layers]
     header = {"__metadata__": metadata_of({"format_version": 1, **config, "extra": {}}, tensors)}
@@ -366,7 +367,7 @@ def test_shapes_that_the_file_cannot_hold_are_refused_without_the_memory(sizes, 
 def test_a_large_file_of_holes_is_refused_unread(tmp_path, monkeypatch):
     """Would catch a loader that reads whatever size a file claims: this one is 3 GB of nothing."""
     blob_path, path = tmp_path / "whole", tmp_path / "holes"
-    storage.save(small_model(), blob_path)
+    model_files.save(small_model(), blob_path)
     data = blob_path.read_bytes()
     with path.open("wb") as file:
         file.write(data)
@@ -375,7 +376,7 @@ def test_a_large_file_of_holes_is_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the whole file was read"))
     with pytest.raises(dg.ModelFileError, match="3000000000"):
         load(path)
-    monkeypatch.setattr(storage, "MAX_BYTES", 10**9)
+    monkeypatch.setattr(model_files, "MAX_BYTES", 10**9)
     with pytest.raises(dg.ModelFileError, match="more than"):
         load(path)
 
@@ -405,7 +406,7 @@ def test_pickles_and_other_formats_never_run(blob, tmp_path):
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("module", [storage, model_forms], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [model_files, registry], ids=lambda module: module.__name__)
 def test_the_loader_names_no_pickle_and_no_import(module):
     """Would catch a later change that brings eval, pickle or importlib into the loader."""
     tree = ast.parse(Path(module.__file__).read_text())

@@ -13,16 +13,16 @@ import pytest
 from model_files import same, small_model
 
 import deepgen as dg
-from deepgen import storage
 from deepgen.cli.info import describe_file
+from deepgen.io import model_files
 
 # ------------------------------------------------------------------------------------- failures
 
 
 FAILING_STEPS = {
-    "make": "deepgen.storage.os.open",
-    "flush": "deepgen.storage.os.fsync",
-    "rename": "deepgen.storage.os.replace",
+    "make": "deepgen.io.model_files.os.open",
+    "flush": "deepgen.io.model_files.os.fsync",
+    "rename": "deepgen.io.model_files.os.replace",
 }
 
 
@@ -38,7 +38,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
     """Would catch a model lost to a full disk or to Ctrl-C, and temporary files left behind."""
     path = tmp_path / "model.safetensors"
     if old:
-        storage.save(small_model(0), path)
+        model_files.save(small_model(0), path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
     def fail(*args, **options):
@@ -46,7 +46,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(FAILING_STEPS[step], fail)
     with pytest.raises(type(error)):
-        storage.save(small_model(1), path)
+        model_files.save(small_model(1), path)
     monkeypatch.undo()
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
@@ -55,14 +55,14 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
 def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(share, tmp_path):
     """Would catch a short write taken for a whole one: the kernel itself refuses the bytes."""
     path = tmp_path / "model.safetensors"
-    storage.save(small_model(0), path)
+    model_files.save(small_model(0), path)
     before = path.read_bytes()
     large = small_model(1, n_hidden=50_000)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * 4 * 4 * 50_000), limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            storage.save(large, path)
+            model_files.save(large, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
@@ -72,7 +72,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_the_old_file(share, tmp_path)
 def test_a_folder_that_cannot_be_flushed_still_holds_a_whole_file(tmp_path, monkeypatch):
     """Would catch a clean-up that removes the new file after the old one is gone."""
     path = tmp_path / "model.safetensors"
-    storage.save(small_model(0), path)
+    model_files.save(small_model(0), path)
     flush, calls = os.fsync, []
 
     def second_fails(number):
@@ -81,11 +81,11 @@ def test_a_folder_that_cannot_be_flushed_still_holds_a_whole_file(tmp_path, monk
             raise OSError(errno.EIO, "Input/output error")
         flush(number)
 
-    monkeypatch.setattr("deepgen.storage.os.fsync", second_fails)
+    monkeypatch.setattr("deepgen.io.model_files.os.fsync", second_fails)
     with pytest.raises(OSError, match="Input/output"):
-        storage.save(small_model(1), path)
+        model_files.save(small_model(1), path)
     assert len(calls) == 2
-    assert same(storage.load_model(path)[0], small_model(1))
+    assert same(model_files.load_model(path)[0], small_model(1))
     assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
@@ -105,10 +105,10 @@ def test_a_save_flushes_the_file_before_the_rename_and_the_folder_after(tmp_path
         events.append("rename")
         replace(source, target)
 
-    monkeypatch.setattr("deepgen.storage.os.fsync", flushed)
-    monkeypatch.setattr("deepgen.storage.os.replace", renamed)
+    monkeypatch.setattr("deepgen.io.model_files.os.fsync", flushed)
+    monkeypatch.setattr("deepgen.io.model_files.os.replace", renamed)
     path = tmp_path / "a"
-    storage.save(small_model(), path)
+    model_files.save(small_model(), path)
     assert events == [("file", path.stat().st_size), "rename", "folder"]
 
 
@@ -116,7 +116,7 @@ KILLED = """
 import os, random, signal, sys, time
 import numpy as np
 import deepgen as dg
-from deepgen import storage
+from deepgen.io import model_files as storage
 
 path, models = sys.argv[1], []
 for seed in (0, 1):
@@ -159,7 +159,7 @@ def test_saves_at_once_leave_one_whole_file(tmp_path):
     def work(model):
         try:
             for _ in range(15):
-                storage.save(model, path)
+                model_files.save(model, path)
         except BaseException as error:
             failures.append(error)
 
@@ -170,26 +170,26 @@ def test_saves_at_once_leave_one_whole_file(tmp_path):
         worker.join()
     assert failures == []
     assert os.listdir(tmp_path) == ["a"]
-    assert any(same(storage.load_model(path)[0], model) for model in models)
+    assert any(same(model_files.load_model(path)[0], model) for model in models)
 
 
-@pytest.mark.parametrize("read", [lambda p: storage.load_model(p)[0], dg.load, describe_file])
+@pytest.mark.parametrize("read", [lambda p: model_files.load_model(p)[0], dg.load, describe_file])
 def test_a_file_that_is_replaced_while_it_is_read_is_the_old_one_or_the_new_one(
     read, tmp_path, monkeypatch
 ):
     """Would catch a header of one file with the tensors of another, called damage: the path is
     opened twice, or its size is asked for again."""
-    path, parse_header = tmp_path / "a", storage._parse_header
-    storage.save(small_model(0, n_hidden=3), path, extra={"estimator": "RBM", "score_seed": 1})
+    path, parse_header = tmp_path / "a", model_files._parse_header
+    model_files.save(small_model(0, n_hidden=3), path, extra={"estimator": "RBM", "score_seed": 1})
     before = read(path)
 
     def replaced(*arguments):
-        storage.save(
+        model_files.save(
             small_model(1, n_hidden=5), path, extra={"estimator": "RBM", "score_seed": 2}
         )
         return parse_header(*arguments)
 
-    monkeypatch.setattr(storage, "_parse_header", replaced)
+    monkeypatch.setattr(model_files, "_parse_header", replaced)
     found = read(path)
     monkeypatch.undo()
     after = read(path)
@@ -204,7 +204,7 @@ def test_a_saved_file_can_be_read_by_others(tmp_path):
     """Would catch permissions other than the umask's on a model that a service should read."""
     before = os.umask(0o027)
     try:
-        storage.save(small_model(), tmp_path / "a")
+        model_files.save(small_model(), tmp_path / "a")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
@@ -216,12 +216,12 @@ def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(tmp_path):
     (tmp_path / "there").mkdir()
     real, link = tmp_path / "there" / "a", tmp_path / "link"
     link.symlink_to(real)
-    storage.save(small_model(0), link)  # through a link that leads nowhere yet
+    model_files.save(small_model(0), link)  # through a link that leads nowhere yet
     real.chmod(0o600)
-    storage.save(small_model(1), link)
+    model_files.save(small_model(1), link)
     assert link.is_symlink()
     assert not real.is_symlink()
-    assert same(storage.load_model(real)[0], small_model(1))
+    assert same(model_files.load_model(real)[0], small_model(1))
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
     assert os.listdir(tmp_path / "there") == ["a"]
     assert sorted(os.listdir(tmp_path)) == ["link", "there"]
@@ -233,7 +233,7 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     for name in ("pipe", "link"):
         with pytest.raises(OSError, match=r"path must name a regular file.*pipe"):
-            storage.save(small_model(), tmp_path / name)
+            model_files.save(small_model(), tmp_path / name)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
 
@@ -243,11 +243,11 @@ def test_places_that_cannot_be_written_or_read_give_os_errors(tmp_path):
     with pytest.raises(FileNotFoundError):
         dg.load(tmp_path / "none.safetensors")
     with pytest.raises(FileNotFoundError) as caught:
-        storage.save(small_model(), tmp_path / "none" / "a")
+        model_files.save(small_model(), tmp_path / "none" / "a")
     assert caught.value.filename == str(tmp_path / "none" / "a")  # not that of a temporary file
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError):
-        storage.save(small_model(), tmp_path / "folder")
+        model_files.save(small_model(), tmp_path / "folder")
     with pytest.raises(IsADirectoryError):
         dg.load(tmp_path / "folder")
     assert os.listdir(tmp_path) == ["folder"]

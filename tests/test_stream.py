@@ -6,8 +6,8 @@ from conftest import FIVE_SIGMA_PROBABILITY, assert_mean, assert_same_bits, asse
 from scipy import stats
 
 import deepgen as dg
-from deepgen import stream as stream_module
-from deepgen.stream import DATA, SAMPLE, SHUFFLE, purpose, seed_of
+from deepgen.runtime import stream as stream_module
+from deepgen.runtime.stream import DATA, SAMPLE, SHUFFLE, purpose, seed_of
 
 KINDS = ("PARTICLES", "DATA", "BINARIZE", "SHUFFLE", "SAMPLE", "IMPUTE", "ANNEAL", "REVERSE",
          "START")  # fmt: skip

@@ -5,10 +5,10 @@ import pytest
 from conftest import FIVE_SIGMA
 
 import deepgen as dg
-from deepgen import checkpoints, state_files
-from deepgen.estimators.settings import stream_schedule
-from deepgen.precision import rounded
-from deepgen.training import ROWS_OF_FULL_RATE
+from deepgen.estimators.common.hyperparameters import stream_schedule
+from deepgen.io import checkpoints, trees
+from deepgen.learning.starts import ROWS_OF_FULL_RATE
+from deepgen.runtime.precision import rounded
 
 PATTERNS = dg.datasets.bars_and_stripes(3, unique=False)
 ROWS = dg.datasets.sample_bars_and_stripes(12_000, 3, random_state=0)
@@ -248,7 +248,7 @@ def test_a_damaged_stream_gives_one_error_and_changes_nothing(kind, name, tmp_pa
     before = dict(vars(other))
     for value in HOSTILE[name]:
         tree = {"frame": {**frame, name: value}, "trainer": state}
-        state_files.save(tree, tmp_path / "damaged")
+        trees.save(tree, tmp_path / "damaged")
         with pytest.raises(dg.ModelFileError, match="damaged"):
             other.load_checkpoint(tmp_path / "damaged")
         assert {n: id(v) for n, v in vars(other).items()} == {n: id(v) for n, v in before.items()}

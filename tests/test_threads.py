@@ -10,8 +10,8 @@ import pytest
 from deepgen._kernels import engine
 
 import deepgen as dg
-from deepgen import threads
-from deepgen.threads import available_cores, effective_threads
+from deepgen.runtime import threads
+from deepgen.runtime.threads import available_cores, effective_threads
 
 needs_openmp = pytest.mark.skipif(not engine.has_openmp(), reason="built without OpenMP")
 
@@ -19,9 +19,9 @@ FORK = """
 import json, os, signal, sys
 import numpy as np
 import deepgen as dg
-from deepgen import threads
-from deepgen.data import ArrayRows
-from deepgen.training import Trainer
+from deepgen.runtime import threads
+from deepgen.rows.sources import ArrayRows
+from deepgen.learning.machines import Trainer
 
 threads.SERIAL_WORK = 0
 rng = np.random.default_rng(0)

@@ -22,10 +22,13 @@ from deepgen._kernels import engine
 from scipy import stats
 
 import deepgen as dg
-from deepgen import data, training
-from deepgen.data import ArrayRows, survey
-from deepgen.precision import rounded
-from deepgen.training import DEFAULT_UPDATES, Trainer, default_schedule, initial_model
+from deepgen.learning import machines
+from deepgen.learning.machines import Trainer
+from deepgen.learning.starts import DEFAULT_UPDATES, default_schedule, initial_model
+from deepgen.rows import sources
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import survey
+from deepgen.runtime.precision import rounded
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -149,10 +152,10 @@ def test_the_first_model_is_independent_units_of_the_data(kind):
 
 
 @pytest.mark.parametrize("form", ["bytes", "csr"])
-@pytest.mark.parametrize("block", [data.BLOCK, 16])
+@pytest.mark.parametrize("block", [sources.BLOCK, 16])
 def test_each_epoch_shuffles_and_presents_each_row_once(form, block, monkeypatch):
     """Catches class-sorted mini-batches (scikit-learn does not shuffle), and rows left out."""
-    monkeypatch.setattr(data, "BLOCK", block)
+    monkeypatch.setattr(sources, "BLOCK", block)
     n_rows = 50
     X = ((np.arange(n_rows)[:, None] >> np.arange(6)) & 1).astype(np.uint8)
     spy = Spy()
@@ -373,7 +376,7 @@ def test_a_run_that_diverges_says_so_and_keeps_the_last_good_model(rule, optimiz
     model = trainer.model()
     for array in (*model.weights, *(p for l in model.layers for p in l.parameters().values())):
         assert np.isfinite(array).all()
-    if trainer.n_updates < training.SNAPSHOT_EVERY:
+    if trainer.n_updates < machines.SNAPSHOT_EVERY:
         assert_same_model(model, start)
     trainer.schedule = dg.Constant(1e-3)
     trainer.step(X, 0.0)
@@ -384,9 +387,9 @@ def test_the_last_good_model_is_a_recent_one():
     """Catches a run that diverges late and falls back to its random start."""
     X = bars_and_stripes(3)
     trainer = trainer_for(X, schedule=dg.Constant(0.1))
-    n_updates = training.SNAPSHOT_EVERY + 20
+    n_updates = machines.SNAPSHOT_EVERY + 20
     for update in range(n_updates):
-        if update == training.SNAPSHOT_EVERY:
+        if update == machines.SNAPSHOT_EVERY:
             good = trainer.model()
         trainer.step(X, 0.0)
     trainer.parameters.weights[0][0, 0] = np.nan

@@ -22,7 +22,7 @@ from conftest import (
 from scipy import sparse, stats
 
 import deepgen as dg
-from deepgen.units import as_units
+from deepgen.layers.named import as_units
 
 STREAM = dg.Stream(0xA5A5A5A5DEADBEEF, 3)
 

@@ -15,13 +15,13 @@ from conftest import (
 from scipy import sparse
 
 import deepgen as dg
-from deepgen import storage
-from deepgen.data import ArrayRows
-from deepgen.pretraining import Pretraining
-from deepgen.stacking import pretrain
-from deepgen.stream import Stream
-from deepgen.training import Trainer
-from deepgen.up_down import UpDown, UpDownTrainer
+from deepgen.io import model_files
+from deepgen.learning.belief_networks import UpDown, UpDownTrainer
+from deepgen.learning.machines import Trainer
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream
+from deepgen.stacks.settings import Pretraining
+from deepgen.stacks.trainer import pretrain
 
 PLAIN = dg.SGD(weight_decay=0.0, averaging=0.0)
 
@@ -151,7 +151,7 @@ def test_a_run_goes_on_with_the_same_bits(rule, optimizer):
     resumed.fit(ArrayRows(X), 6)
     for name, array in whole.parameters.learned().items():
         assert_same_bits(resumed.parameters.learned()[name], array)
-    one, other = (storage.describe(trainer.model())[1] for trainer in (whole, resumed))
+    one, other = (model_files.describe(trainer.model())[1] for trainer in (whole, resumed))
     for name, array in one.items():
         assert_same_bits(other[name], array)
 

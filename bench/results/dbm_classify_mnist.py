@@ -7,9 +7,9 @@ from bench.results import dbm_mnist, report
 from bench.results.classify_mnist import error
 from bench.results.stacks import fewer, fitted, grey_mnist
 from bench.results.store import Store
-from deepgen import backprop
-from deepgen.mean_field import infer
-from deepgen.posterior_inputs import ARRIVED, LAYER, beside
+from deepgen.inference.mean_field import infer
+from deepgen.models import backprop
+from deepgen.networks.posterior_rows import ARRIVED, LAYER, beside
 
 TITLE = "Classification of MNIST with all labels, from a deep Boltzmann machine"
 COLUMNS = (

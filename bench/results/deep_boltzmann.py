@@ -6,7 +6,7 @@ import deepgen as dg
 from bench.results.data import binary_mnist
 from bench.results.stacks import fitted
 from deepgen import plots
-from deepgen.sampling import start_particles, visible_mean
+from deepgen.inference.gibbs import start_particles, visible_mean
 
 COLUMNS = (
     "model", "published test", "train", "test", "test, at log Z's upper end",

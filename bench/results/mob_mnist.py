@@ -7,9 +7,16 @@ import numpy as np
 import deepgen as dg
 from bench.results import report
 from bench.results.data import N_VALID, binary_mnist
-from deepgen.data import ArrayRows
-from deepgen.em import Prior, Run, expectation, maximization, run_em, starting_mixture
-from deepgen.stream import Stream
+from deepgen.learning.mixtures import (
+    Prior,
+    Run,
+    expectation,
+    maximization,
+    run_em,
+    starting_mixture,
+)
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream
 
 TITLE = "Log-likelihood of MNIST under mixtures of Bernoullis"
 COLUMNS = (

@@ -5,9 +5,9 @@ import numpy as np
 import deepgen as dg
 from bench.results import report
 from bench.results.data import N_VALID, binary_mnist
-from deepgen.data import ArrayRows
-from deepgen.stream import Stream
-from deepgen.training import Trainer
+from deepgen.learning.machines import Trainer
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream
 
 TITLE = "Log-likelihood of MNIST under an RBM with 500 hidden units"
 COLUMNS = (

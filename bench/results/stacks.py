@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 import deepgen as dg
-from deepgen import checkpoints
-from deepgen.data import ArrayRows
 from deepgen.datasets import load_mnist
-from deepgen.stacking import StackTrainer
+from deepgen.io import checkpoints
+from deepgen.rows.sources import ArrayRows
+from deepgen.stacks.trainer import StackTrainer
 
 
 class GreyDigits(NamedTuple):

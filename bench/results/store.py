@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import deepgen as dg
-from deepgen import checkpoints
 from deepgen.errors import ModelFileError
+from deepgen.io import checkpoints
 
 
 def runs_folder():

@@ -14,7 +14,7 @@ def describe():
 
 def is_fixed_point():
     """Tell whether passes of binary states are to read fixed-point weights."""
-    from deepgen.precision import precision
+    from deepgen.runtime.precision import precision
 
     return precision() == "auto"
 
@@ -25,7 +25,7 @@ def check_on_grid(model):
     What training and its files give is on the grid (docs/kernels.md). A model that is not gives
     right answers, slower: a comparison would time another path than it tells.
     """
-    from deepgen.precision import pack_exactly
+    from deepgen.runtime.precision import pack_exactly
 
     if is_fixed_point() and pack_exactly(*model.layers, model.weights[0]) is None:
         raise RuntimeError("the weights are not on the fixed-point grid: float32 would be timed")

@@ -124,8 +124,8 @@ def _first_weights(sizes):
 def train_deepgen(task, rows, classes, batch_size, n_epochs, on_epoch):
     """Run `NetworkTrainer`, as `DeepClassifier` and `DeepAutoencoder` do; return the last loss."""
     import deepgen as dg
-    from deepgen.data import PairedRows
     from deepgen.models import NetworkLayer
+    from deepgen.rows.paired import PairedRows
 
     weights = _first_weights(task.sizes)
     kinds = ["logistic"] * (len(weights) - 1)

@@ -8,8 +8,7 @@ import threadpoolctl
 from deepgen._kernels import engine
 
 from bench.speed.machine import describe
-from deepgen import backprop
-from deepgen.models import Network, NetworkLayer, NetworkParameters
+from deepgen.models import Network, NetworkLayer, NetworkParameters, backprop
 
 SIZES = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
 

@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING
 
 from deepgen import datasets
 from deepgen._version import __version__
-from deepgen.bits import PackedBits
-from deepgen.callbacks import CSVLog, EarlyStopping, ReduceLearningRate
-from deepgen.checkpoints import Checkpoint
-from deepgen.composition import compose
-from deepgen.config import show_config
-from deepgen.context import Context
 from deepgen.errors import DivergedError, ModelFileError
-from deepgen.fine_tuning import NetworkTrainer, Objective
+from deepgen.inference.gibbs import gibbs
+from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
+from deepgen.io.checkpoints import Checkpoint
+from deepgen.layers.binary import Binary
+from deepgen.layers.context import Context
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.softmax import Softmax
+from deepgen.layers.units import Units
+from deepgen.learning.belief_networks import UpDownTrainer
+from deepgen.learning.callbacks import CSVLog, EarlyStopping, ReduceLearningRate
+from deepgen.learning.minimizers import LBFGS, ConjugateGradient
+from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
+from deepgen.learning.networks import NetworkTrainer
+from deepgen.learning.optimizers import SGD, Adam
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+from deepgen.learning.schedules import Constant, Linear
 from deepgen.likelihood import (
     LogPartition,
     Trajectory,
@@ -33,9 +42,6 @@ from deepgen.likelihood import (
     reverse_ais,
     variational_bound,
 )
-from deepgen.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
-from deepgen.mean_field import FixedPoint, MeanField, mean_field
-from deepgen.minimizers import LBFGS, ConjugateGradient
 from deepgen.models import (
     BeliefLayer,
     BeliefNetwork,
@@ -46,19 +52,18 @@ from deepgen.models import (
     PosteriorNetwork,
     conditional_model,
 )
-from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
-from deepgen.optimizers import SGD, Adam, Constant, Linear
-from deepgen.precision import set_precision
-from deepgen.pretraining import Pretraining
-from deepgen.rules import CD, PCD, MeanFieldPCD, Sparsity
-from deepgen.sampling import gibbs
-from deepgen.smoothness import VirtualAdversarial
-from deepgen.states import Particles
-from deepgen.stream import Stream, child_seed
-from deepgen.threads import set_num_threads
-from deepgen.units import Binary, Gaussian, Softmax, Units
-from deepgen.unrolling import encoder, unrolled
-from deepgen.up_down import UpDownTrainer
+from deepgen.networks.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
+from deepgen.networks.objective import Objective
+from deepgen.networks.smoothness import VirtualAdversarial
+from deepgen.rows.packed_bits import PackedBits
+from deepgen.rows.particles import Particles
+from deepgen.runtime.config import show_config
+from deepgen.runtime.precision import set_precision
+from deepgen.runtime.stream import Stream, child_seed
+from deepgen.runtime.threads import set_num_threads
+from deepgen.stacks.composition import compose
+from deepgen.stacks.settings import Pretraining
+from deepgen.stacks.unrolling import encoder, unrolled
 
 if TYPE_CHECKING:
     from deepgen import plots

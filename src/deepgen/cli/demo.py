@@ -1,7 +1,7 @@
 """``deepgen demo``."""
 
 from deepgen.cli.arguments import add_seed
-from deepgen.demo import run_demo
+from deepgen.cli.tour import run_demo
 
 
 def add_to(commands):

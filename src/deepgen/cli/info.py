@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from deepgen import storage
 from deepgen.cli.arguments import file_name
+from deepgen.io import model_files
 
 # Entries beside layers that models other than Boltzmann machines have.
 SIZES = ("n_features", "n_components", "n_inputs")
@@ -80,9 +80,9 @@ def describe_file(path):
     OSError
         If it cannot be read.
     """
-    with storage.opened(path) as file:  # once: it may be replaced meanwhile
-        model, extra = storage.read_model(file)
-    config, tensors = storage.describe(model)
+    with model_files.opened(path) as file:  # once: it may be replaced meanwhile
+        model, extra = model_files.read_model(file)
+    config, tensors = model_files.describe(model)
     config |= config.get("network", {})
     return {
         "file": str(path),

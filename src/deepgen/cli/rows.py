@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from deepgen.bits import PackedBits
 from deepgen.cli.errors import CommandError, UsageError
-from deepgen.storage import write_atomically
+from deepgen.io.atomic import write_atomically
+from deepgen.rows.packed_bits import PackedBits
 
 READS = "a .npy (memory-mapped), .npz (FILE.npz:NAME where it holds several arrays) or .csv file"
 PACKED = "the rows are bits that numpy.packbits(rows, axis=1) has packed: so many columns of them"

@@ -8,11 +8,11 @@ from deepgen.cli.errors import CommandError, UsageError
 from deepgen.cli.models import is_exact, load_able
 from deepgen.cli.output import print_fields
 from deepgen.cli.rows import PACKED, READS, read_rows
-from deepgen.data import ArrayRows
 from deepgen.estimators import DBM, DBN
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
-from deepgen.threads import check_threads
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.threads import check_threads
 
 
 def add_to(commands):

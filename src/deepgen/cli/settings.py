@@ -10,10 +10,11 @@ from deepgen.cli.arguments import count
 from deepgen.cli.errors import UsageError
 from deepgen.cli.rows import PACKED
 from deepgen.estimators import RBM
-from deepgen.estimators.settings import check_settings
-from deepgen.optimizers import SGD, Adam, Linear
-from deepgen.rules import CD, PCD, Sparsity
-from deepgen.units import Softmax
+from deepgen.estimators.common.hyperparameters import check_settings
+from deepgen.layers.softmax import Softmax
+from deepgen.learning.optimizers import SGD, Adam
+from deepgen.learning.rules import CD, PCD, Sparsity
+from deepgen.learning.schedules import Linear
 
 RULES = {"pcd": PCD, "cd": CD}
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}

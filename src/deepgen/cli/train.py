@@ -5,17 +5,17 @@ import sys
 import time
 from pathlib import Path
 
-from deepgen.callbacks import as_csv
-from deepgen.checkpoints import Checkpoint, OtherRunError
 from deepgen.cli.errors import CommandError, InterruptedRun, UsageError
 from deepgen.cli.output import as_json, print_fields
 from deepgen.cli.rows import check_apart, check_target, read_rows
 from deepgen.cli.settings import FILES, HYPER_PARAMETERS, estimator_for, read_config
 from deepgen.errors import DivergedError
-from deepgen.monitors import FreeEnergyGap, LikelihoodMonitor
-from deepgen.states import as_states
-from deepgen.storage import write_atomically
-from deepgen.units import as_units
+from deepgen.io.atomic import write_atomically
+from deepgen.io.checkpoints import Checkpoint, OtherRunError
+from deepgen.layers.named import as_units
+from deepgen.learning.callbacks import as_csv
+from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
+from deepgen.rows.states import as_states
 
 # Rows whose free energies are compared with those of held-out rows.
 GAP_ROWS = 10_000

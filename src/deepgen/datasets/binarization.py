@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepgen.checks import MOST_ROWS, check_integer, real_array
-from deepgen.stream import BINARIZE, Stream
+from deepgen.runtime.stream import BINARIZE, Stream
 
 # Rows that are drawn at once: memory for uniforms does not grow with the data.
 BLOCK = 4096

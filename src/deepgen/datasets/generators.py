@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepgen.checks import check_flag, check_integer
-from deepgen.stream import Stream
+from deepgen.runtime.stream import Stream
 
 _MOST_LINES = 20  # 2**20 patterns of 400 pixels are 400 MB
 

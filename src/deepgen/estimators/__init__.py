@@ -1,6 +1,6 @@
 """scikit-learn estimators: hyper-parameters here, everything else in the core."""
 
-from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis

@@ -6,14 +6,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen import checkpoints, storage
 from deepgen.checks import shown
-from deepgen.composition import compose
-from deepgen.data import ArrayRows, PairedRows, check_rule, is_iterable_of_batches, survey
 from deepgen.errors import ModelFileError
-from deepgen.estimators import running, streaming
-from deepgen.estimators.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
-from deepgen.estimators.deep_settings import (
+from deepgen.estimators.common import guards, runs, streams
+from deepgen.estimators.common.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
+from deepgen.estimators.common.labels import as_classes, classes_in, one_hot, split_labels
+from deepgen.estimators.common.rows import rows_to_learn
+from deepgen.estimators.dbm_settings import (
     check_settings,
     first_model,
     layers_of,
@@ -24,21 +23,26 @@ from deepgen.estimators.deep_settings import (
     stream_schedule_of,
     trainer_of,
 )
-from deepgen.estimators.deep_streaming import SETTLE, DeepStream, joined
-from deepgen.estimators.labels import as_classes, classes_in, one_hot, split_labels
-from deepgen.estimators.validation import rows_to_learn
-from deepgen.model_forms import as_tree, from_tree
+from deepgen.estimators.dbm_stream import SETTLE, DeepStream, joined
+from deepgen.io import checkpoints, model_files
+from deepgen.io.schemas.registry import as_tree, from_tree
+from deepgen.layers.binary import Binary
+from deepgen.layers.softmax import Softmax
+from deepgen.learning.rules import check_rule
 from deepgen.models import BoltzmannMachine
-from deepgen.pretraining import is_greedy, settings_by_layer
-from deepgen.stacking import StackTrainer
-from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.units import Binary, Softmax
+from deepgen.rows.paired import PairedRows
+from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
+from deepgen.rows.survey import survey
+from deepgen.runtime.stream import Stream, child_seed, seed_of
+from deepgen.stacks.composition import compose
+from deepgen.stacks.settings import is_greedy, settings_by_layer
+from deepgen.stacks.trainer import StackTrainer
 
 # Rows of the data that the centring of a trained start begins with.
 SOME_ROWS = 1_000
 
 
-class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
+class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     """Deep Boltzmann machine: undirected layers of features over features.
 
     All layers learn together: mean field tells what the rows mean to them, persistent chains what
@@ -159,24 +163,24 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             If another thread is fitting this estimator.
         """
         self._check_settings()
-        resume = running.checked_resume(resume)
-        with running.alone(self):
-            with running.unchanged_on_error(self):
+        resume = runs.checked_resume(resume)
+        with guards.alone(self):
+            with guards.unchanged_on_error(self):
                 frame = state = None
                 if resume is not None:
-                    frame, state, seed = running.read_run(self, resume)
+                    frame, state, seed = runs.read_run(self, resume)
                 else:
                     seed = seed_of(self.random_state)
                 rows = rows_to_learn(self, X, reset=True)
                 targets = self._targets(y, rows)
                 layers = layers_of(self, rows.n_columns)
-                found = running.surveyed(rows, layers[0], self.n_threads)
+                found = runs.surveyed(rows, layers[0], self.n_threads)
                 check_rule(rows, layers[0], rule_of(self))
                 plain = plain_settings(self, found.n_rows, targets)
                 if frame is not None:
-                    running.require_same_run(frame, plain, found, resume)
+                    runs.require_same_run(frame, plain, found, resume)
                 new = {
-                    **running.origin_of(seed), "settings": plain, **running.marks_of(found),
+                    **runs.origin_of(seed), "settings": plain, **runs.marks_of(found),
                     "stack": frame and frame.get("stack"),
                 }  # fmt: skip
                 run = self._run(rows, targets, layers, found, new, (resume, state))
@@ -223,8 +227,8 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
                 "X must be an array or a sparse matrix for partial_fit, got "
                 f"{type(X).__name__}; call partial_fit with each of its batches"
             )
-        with running.alone(self):
-            with running.unchanged_on_error(self):
+        with guards.alone(self):
+            with guards.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=first)
                 self._take_classes(classes, first)
                 targets = self._targets(y, rows, stream=True)
@@ -232,7 +236,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
                 survey(rows, layers[0], n_threads=self.n_threads)
                 check_rule(rows, layers[0], rule_of(self))
                 kind = DeepStream(self, layers)
-                run, X = streaming.run_for(self, joined(rows.X, targets), kind)
+                run, X = streams.run_for(self, joined(rows.X, targets), kind)
                 self._score_seed = run.frame["score_seed"]
 
             def step(batch):
@@ -240,7 +244,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
                 run.step(kind.parts(batch), None)
 
             try:
-                streaming.learn(step, X, self.batch_size)
+                streams.learn(step, X, self.batch_size)
             finally:
                 self._keep(run)
                 self._trainer = run
@@ -363,7 +367,7 @@ class DBM(streaming.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         extra = {"estimator": "DBM", "score_seed": self._score_seed}
         if has_label_units(self):
             extra["classes"] = self.classes_.tolist()
-        storage.save(self.model_, path, extra=extra)
+        model_files.save(self.model_, path, extra=extra)
 
     @classmethod
     def from_model(cls, model, classes=None):

@@ -4,34 +4,37 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen import checkpoints, storage
 from deepgen.checks import check_integer, shown
-from deepgen.data import check_rule, is_iterable_of_batches, survey
-from deepgen.estimators import running, streaming
-from deepgen.estimators.belief import BeliefEstimator
-from deepgen.estimators.networks import setting
-from deepgen.estimators.settings import (
+from deepgen.estimators.common import guards, plain_settings, runs, streams
+from deepgen.estimators.common.belief import BeliefEstimator
+from deepgen.estimators.common.hyperparameters import (
     check_callbacks,
     check_common,
     check_sizes,
     visible_units,
 )
-from deepgen.estimators.validation import rows_to_learn
-from deepgen.hooks import callbacks_for
+from deepgen.estimators.common.plain_settings import setting
+from deepgen.estimators.common.rows import rows_to_learn
+from deepgen.io import checkpoints, model_files
+from deepgen.layers.binary import Binary
+from deepgen.layers.named import as_units
+from deepgen.learning.belief_networks import UpDown
+from deepgen.learning.hooks import callbacks_for
+from deepgen.learning.optimizers import SGD
+from deepgen.learning.rules import CD, as_rule, check_rule
 from deepgen.models import BeliefNetwork
-from deepgen.optimizers import SGD
-from deepgen.pretraining import Pretraining, check_layers
-from deepgen.rules import CD, as_rule
-from deepgen.stacking import StackStream, StackTrainer
-from deepgen.stream import Stream, child_seed, seed_of
-from deepgen.units import Binary, as_units
-from deepgen.up_down import UpDown
+from deepgen.rows.sources import is_iterable_of_batches
+from deepgen.rows.survey import survey
+from deepgen.runtime.stream import Stream, child_seed, seed_of
+from deepgen.stacks.settings import Pretraining, check_layers
+from deepgen.stacks.stream import StackStream
+from deepgen.stacks.trainer import StackTrainer
 
 # What may differ from layer to layer: a sequence with one entry a layer.
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
 
 
-class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
+class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
     """Deep belief network: layers of features over features, learned one at a time.
 
     The lowest machine learns the rows, the next one its features, and so on; the uppermost stays
@@ -147,12 +150,12 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
             If another thread is fitting this estimator.
         """
         settings = self._settings()
-        resume = running.checked_resume(resume)
-        with running.alone(self):
-            with running.unchanged_on_error(self):
+        resume = runs.checked_resume(resume)
+        with guards.alone(self):
+            with guards.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=True)
                 layers = self._layers(rows.n_columns, settings)
-                found = running.surveyed(rows, layers[0], self.n_threads)
+                found = runs.surveyed(rows, layers[0], self.n_threads)
                 check_rule(rows, layers[0], settings[0].rule)
                 run = self._run(rows, layers, settings, found, resume)
                 run.attach(self.callbacks or ())
@@ -187,16 +190,16 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
                 "X must be an array or a sparse matrix for partial_fit, got "
                 f"{type(X).__name__}; call partial_fit with each of its batches"
             )
-        with running.alone(self):
-            with running.unchanged_on_error(self):
+        with guards.alone(self):
+            with guards.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=first)
                 layers = self._layers(rows.n_columns, settings)
                 survey(rows, layers[0], n_threads=self.n_threads)
                 check_rule(rows, layers[0], settings[0].rule)
-                run, X = streaming.run_for(self, rows.X, _Stream(self, layers, settings))
+                run, X = streams.run_for(self, rows.X, _Stream(self, layers, settings))
             self._score_seed = run.frame["score_seed"]
             try:
-                streaming.learn(run.step, X, settings[0].batch_size)
+                streams.learn(run.step, X, settings[0].batch_size)
             finally:
                 self._keep(run)
                 self._trainer = run
@@ -239,12 +242,12 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
         check_is_fitted(self)
         check_integer(n_epochs, "n_epochs")
         self._settings()
-        resume = running.checked_resume(resume)
-        with running.alone(self):
-            with running.unchanged_on_error(self):
+        resume = runs.checked_resume(resume)
+        with guards.alone(self):
+            with guards.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=False)
                 self.model_.visible.check_width(np.empty((0, rows.n_columns)), "X")
-                found = running.surveyed(rows, self.model_.visible, self.n_threads)
+                found = runs.surveyed(rows, self.model_.visible, self.n_threads)
                 settings = UpDown(
                     CD(3) if rule is None else as_rule(rule), learning_rate,
                     SGD() if optimizer is None else optimizer,
@@ -278,16 +281,16 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
         if resume is None:
             seed = seed_of(self.random_state)
         else:
-            kept, state, seed = running.read_run(self, resume)
+            kept, state, seed = runs.read_run(self, resume)
             begun = kept.get("settings")
             if isinstance(begun, dict) and begun.get("model") == self._refined_from:
                 plain["model"] = self._refined_from or plain["model"]  # that was stopped here
-            running.require_same_run(kept, plain, found, resume)
+            runs.require_same_run(kept, plain, found, resume)
         run = settings.run(
             self.model_, stream=Stream(child_seed(seed, "up-down")),
             batch_size=int(self.batch_size), n_threads=self.n_threads,
         )  # fmt: skip
-        run.frame = {**running.origin_of(seed), "settings": plain, **running.marks_of(found)}
+        run.frame = {**runs.origin_of(seed), "settings": plain, **runs.marks_of(found)}
         if resume is not None:
             checkpoints.restore(run, state, resume)
         return run
@@ -343,7 +346,7 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
         return {
             "estimator": type(self).__name__,
             "n_hidden": list(check_sizes(self.n_hidden)),
-            "visible": running.text(as_units(self.visible, "visible")),
+            "visible": plain_settings.text(as_units(self.visible, "visible")),
             **by_layer,
             "batch_size": int(self.batch_size),
             "features": self.features,
@@ -359,9 +362,9 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
         if resume is None:
             seed = seed_of(self.random_state)
         else:
-            kept, state, seed = running.read_run(self, resume)
-            running.require_same_run(kept, plain, found, resume)
-        frame = {**running.origin_of(seed), "settings": plain, **running.marks_of(found)}
+            kept, state, seed = runs.read_run(self, resume)
+            runs.require_same_run(kept, plain, found, resume)
+        frame = {**runs.origin_of(seed), "settings": plain, **runs.marks_of(found)}
         run = StackTrainer(
             rows, layers, settings, moments=found.moments, random_state=seed, frame=frame,
             n_threads=self.n_threads,
@@ -392,7 +395,8 @@ class DBN(BeliefEstimator, streaming.StreamEstimator, BaseEstimator):
             By custom ending in ``.safetensors``.
         """
         check_is_fitted(self)
-        storage.save(self.model_, path, extra={"estimator": "DBN", "score_seed": self._score_seed})
+        extra = {"estimator": "DBN", "score_seed": self._score_seed}
+        model_files.save(self.model_, path, extra=extra)
 
     @classmethod
     def from_model(cls, model):
@@ -434,14 +438,14 @@ def _by_layer(value, name, n_layers):
 
 
 class _Stream:
-    """How a stream of `partial_fit` begins and goes on; see :mod:`deepgen.estimators.streaming`."""
+    """How a stream of `partial_fit` begins and goes on; see :func:`streams.run_for`."""
 
     def __init__(self, dbn, layers, settings):
         self.dbn, self.layers, self.settings = dbn, layers, settings
 
     def _framed(self, run, seed):
         plain = self.dbn._plain_settings(self.settings)
-        run.frame = {**running.origin_of(seed), "settings": plain, streaming.FIRST_ROWS: None}
+        run.frame = {**runs.origin_of(seed), "settings": plain, streams.FIRST_ROWS: None}
         return run
 
     def begin(self, rows, seed):
@@ -468,7 +472,7 @@ class _Stream:
         names = ("visible", *(f"n_hidden[{l}]" for l in range(len(machines))))
         for l, machine in enumerate(machines):
             part = slice(l, l + 2)
-            streaming.check_same_layers(machine.layers, self.layers[part], names[part])
+            streams.check_same_layers(machine.layers, self.layers[part], names[part])
         run = StackStream(machines, self.settings, random_state=seed, n_threads=dbn.n_threads)
         run.go_on(dbn.n_updates_, dbn.history_, dbn._particles)
         return self._framed(run, seed)
@@ -482,10 +486,10 @@ class _Stream:
 
     def check_first_rows(self, states):
         """Raise ValueError unless these can be the first rows of the stream."""
-        streaming.check_rows_of(self.layers[0], states)
+        streams.check_rows_of(self.layers[0], states)
 
     def take_over(self, run):
         """Let the rate and the size of the batches change in a stream; refuse what cannot."""
         plain = self.dbn._plain_settings(self.settings)
-        run.frame["settings"] = streaming.settings_in_stream(run.frame["settings"], plain)
+        run.frame["settings"] = streams.settings_in_stream(run.frame["settings"], plain)
         run.settings = self.settings

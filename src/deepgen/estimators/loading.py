@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from deepgen import storage
-from deepgen.estimators.autoencoder import Autoencoder, DeepAutoencoder
+from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
+from deepgen.io import model_files
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import BeliefNetwork, BernoulliMixture, Network, PosteriorNetwork
-from deepgen.units import LARGEST_VALUE
 
 # Names of estimators around networks, and what else their files say.
 _NETWORKS = {
@@ -40,7 +40,7 @@ def load(path):
     FileNotFoundError
         If there is no such file.
     """
-    model, extra = storage.load_model(path)
+    model, extra = model_files.load_model(path)
     if isinstance(model, BernoulliMixture):
         _require_usable(path, _is_usable_mixture(model))
         return MixtureOfBernoullis.from_model(model)
@@ -59,7 +59,7 @@ def load(path):
     try:
         return _with_seed(DBM.from_model(model, extra.get("classes")), extra)
     except ValueError as error:
-        raise storage.ModelFileError(f"{path}: no estimator for this model ({error})") from None
+        raise model_files.ModelFileError(f"{path}: no estimator for this model ({error})") from None
 
 
 def _with_seed(estimator, extra):
@@ -71,7 +71,7 @@ def _with_seed(estimator, extra):
 
 def _require_usable(path, usable):
     if not usable:
-        raise storage.ModelFileError(
+        raise model_files.ModelFileError(
             f"{path}: parameters so large that fields overflow, or that samples lie beyond "
             f"+-{LARGEST_VALUE:g}; no training makes such a model"
         )
@@ -100,12 +100,12 @@ def _is_usable_network(network):
 def _around(path, network, extra):
     name = extra.get("estimator")
     if not isinstance(name, str) or name not in _NETWORKS:
-        raise storage.ModelFileError(f"{path}: no estimator named {name!r} for a network")
+        raise model_files.ModelFileError(f"{path}: no estimator named {name!r} for a network")
     kind, entries = _NETWORKS[name]
     try:
         return kind.from_model(network, *(extra.get(entry) for entry in entries))
     except ValueError as error:
-        raise storage.ModelFileError(f"{path}: {error}") from None
+        raise model_files.ModelFileError(f"{path}: {error}") from None
 
 
 def _absolute_sums(weights):

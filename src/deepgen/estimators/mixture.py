@@ -6,14 +6,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen import storage
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
-from deepgen.data import ArrayRows, survey
-from deepgen.em import Prior, Run, run_em, starting_mixture
-from deepgen.estimators.base import FeatureEstimator
-from deepgen.estimators.running import alone, unchanged_on_error
-from deepgen.estimators.settings import check_common
-from deepgen.estimators.validation import (
+from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.guards import alone, unchanged_on_error
+from deepgen.estimators.common.hyperparameters import check_common
+from deepgen.estimators.common.rows import (
     by_pieces,
     in_type_of,
     rows_to_learn,
@@ -21,12 +18,21 @@ from deepgen.estimators.validation import (
     rows_with_gaps,
     warn_of_grey_rows,
 )
-from deepgen.loop import interrupt_between_steps
-from deepgen.mixture import impute_mixture, log_likelihood, responsibilities, sample_mixture
+from deepgen.inference.mixtures import (
+    impute_mixture,
+    log_likelihood,
+    responsibilities,
+    sample_mixture,
+)
+from deepgen.io import model_files
+from deepgen.layers.binary import Binary
+from deepgen.learning.loop import interrupt_between_steps
+from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
-from deepgen.progress import ProgressBar
-from deepgen.stream import Stream
-from deepgen.units import Binary
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import survey
+from deepgen.runtime.progress import ProgressBar
+from deepgen.runtime.stream import Stream
 
 
 class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
@@ -311,7 +317,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             By custom ending in ``.safetensors``.
         """
         check_is_fitted(self)
-        storage.save(self.model_, path, extra={"estimator": "MixtureOfBernoullis"})
+        model_files.save(self.model_, path, extra={"estimator": "MixtureOfBernoullis"})
 
     @classmethod
     def from_model(cls, model):

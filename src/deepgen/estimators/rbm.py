@@ -3,24 +3,20 @@
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen import storage
 from deepgen.checks import shown
-from deepgen.data import check_rule, is_iterable_of_batches, survey
-from deepgen.estimators import density, running, streaming
-from deepgen.estimators.settings import check_settings, stream_schedule, units_for
-from deepgen.estimators.validation import (
-    by_pieces,
-    features,
-    rows_to_learn,
-    rows_to_read,
-)
+from deepgen.estimators.common import density, guards, runs, streams
+from deepgen.estimators.common.hyperparameters import check_settings, stream_schedule, units_for
+from deepgen.estimators.common.rows import by_pieces, features, rows_to_learn, rows_to_read
+from deepgen.inference.gibbs import update_layer
+from deepgen.io import model_files
+from deepgen.learning.rules import as_rule, check_rule
 from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
-from deepgen.rules import as_rule
-from deepgen.sampling import update_layer
+from deepgen.rows.sources import is_iterable_of_batches
+from deepgen.rows.survey import survey
 
 
-class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
+class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
     ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
@@ -128,17 +124,17 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
             If another thread is fitting this estimator.
         """
         self._check_settings()
-        resume = running.checked_resume(resume)
-        with running.alone(self):
-            with running.unchanged_on_error(self):
+        resume = runs.checked_resume(resume)
+        with guards.alone(self):
+            with guards.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=True)
                 layers = units_for(self, rows.n_columns)
-                found = running.surveyed(rows, layers[0], self.n_threads)
+                found = runs.surveyed(rows, layers[0], self.n_threads)
                 check_rule(rows, layers[0], as_rule(self.rule))
                 if resume is None:
-                    trainer = running.new_run(self, layers, found)
+                    trainer = runs.new_run(self, layers, found)
                 else:
-                    trainer = running.resumed_run(self, layers, found, resume)
+                    trainer = runs.resumed_run(self, layers, found, resume)
                 trainer.attach(self.callbacks or ())
             self._score_seed = trainer.frame["score_seed"]
             n_epochs = trainer.frame["settings"]["n_epochs"]
@@ -177,16 +173,16 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
                 "X must be an array or a sparse matrix for partial_fit, got "
                 f"{type(X).__name__}; call partial_fit with each of its batches"
             )
-        with running.alone(self):
-            with running.unchanged_on_error(self):
+        with guards.alone(self):
+            with guards.unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=first)
                 layers = units_for(self, rows.n_columns)
                 survey(rows, layers[0], n_threads=self.n_threads)
                 check_rule(rows, layers[0], as_rule(self.rule))
                 if not first:
-                    streaming.check_same_layers(self.model_.layers, layers)
-                kind = streaming.MachineStream(self, layers)
-                trainer, X = streaming.run_for(self, rows.X, kind)
+                    streams.check_same_layers(self.model_.layers, layers)
+                kind = streams.MachineStream(self, layers)
+                trainer, X = streams.run_for(self, rows.X, kind)
                 self._score_seed = trainer.frame["score_seed"]
 
             def step(batch):
@@ -194,7 +190,7 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
                 trainer.step(batch, None)
 
             try:
-                streaming.learn(step, X, self.batch_size)
+                streams.learn(step, X, self.batch_size)
             finally:
                 self._keep(trainer)
                 self._trainer = trainer
@@ -204,7 +200,7 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
         check_settings(self)
 
     def _stream_of(self, settings):
-        return streaming.MachineStream(self, units_for(self, self.n_features_in_))
+        return streams.MachineStream(self, units_for(self, self.n_features_in_))
 
     def _keep(self, trainer):
         self.model_ = trainer.model()
@@ -302,7 +298,8 @@ class RBM(streaming.StreamEstimator, density.MachineEstimator, BaseEstimator):
             By custom ending in ``.safetensors``.
         """
         check_is_fitted(self)
-        storage.save(self.model_, path, extra={"estimator": "RBM", "score_seed": self._score_seed})
+        extra = {"estimator": "RBM", "score_seed": self._score_seed}
+        model_files.save(self.model_, path, extra=extra)
 
     @classmethod
     def from_model(cls, model):

@@ -7,9 +7,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, check_number, real_array, shown
-from deepgen.data import ArrayRows, PairedRows, select
-from deepgen.estimators.labels import classes_in, split_labels
-from deepgen.estimators.networks import (
+from deepgen.estimators.common.hyperparameters import check_sizes
+from deepgen.estimators.common.labels import classes_in, split_labels
+from deepgen.estimators.common.networks import (
     NetworkEstimator,
     Task,
     check_choice,
@@ -19,11 +19,12 @@ from deepgen.estimators.networks import (
     held_back,
     pretrained_stack,
 )
-from deepgen.estimators.running import surveyed
-from deepgen.estimators.settings import check_sizes
-from deepgen.estimators.validation import by_pieces, rows_to_read, validated_pair
-from deepgen.fine_tuning import Objective
-from deepgen.losses import SoftmaxCrossEntropy, SquaredError
+from deepgen.estimators.common.rows import by_pieces, rows_to_read, validated_pair
+from deepgen.estimators.common.runs import surveyed
+from deepgen.layers.binary import Binary
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import as_units
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import (
     BoltzmannMachine,
     Network,
@@ -31,11 +32,14 @@ from deepgen.models import (
     PosteriorNetwork,
     n_hidden_layers,
 )
-from deepgen.posterior_inputs import PosteriorRows, posterior_outputs
-from deepgen.pretraining import is_greedy
-from deepgen.stream import Stream
-from deepgen.units import LARGEST_VALUE, Binary, Gaussian, as_units
-from deepgen.unrolling import encoder, posterior_layers, random_layer, random_layers
+from deepgen.networks.losses import SoftmaxCrossEntropy, SquaredError
+from deepgen.networks.objective import Objective
+from deepgen.networks.posterior_rows import PosteriorRows, posterior_outputs
+from deepgen.rows.paired import PairedRows
+from deepgen.rows.sources import ArrayRows, select
+from deepgen.runtime.stream import Stream
+from deepgen.stacks.settings import is_greedy
+from deepgen.stacks.unrolling import encoder, posterior_layers, random_layer, random_layers
 
 
 class _DeepSupervised(NetworkEstimator, BaseEstimator):

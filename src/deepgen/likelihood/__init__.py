@@ -1,5 +1,6 @@
 """Estimates of the likelihood: exact where that is cheap, else a bracket."""
 
+from deepgen.inference.free_energy import free_energy
 from deepgen.likelihood.annealing import ais, base_rates, default_betas, reverse_ais
 from deepgen.likelihood.bounds import importance_weighted_bound, variational_bound
 from deepgen.likelihood.bracket import log_partition_bracket
@@ -7,7 +8,6 @@ from deepgen.likelihood.exact import (
     LogPartition,
     exact_log_likelihood,
     exact_log_partition,
-    free_energy,
     is_cheap,
     is_enumerable,
 )

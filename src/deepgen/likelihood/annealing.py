@@ -10,15 +10,22 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import check_instance, check_integer, is_integer, real_array, shown
-from deepgen.context import Context
+from deepgen.inference.gibbs import (
+    check_particles,
+    gibbs,
+    layer_work,
+    start_particles,
+    update_layer,
+)
+from deepgen.layers.context import Context
+from deepgen.layers.passes import Site, conditional_pass
+from deepgen.layers.units import Units
 from deepgen.likelihood.exact import LogPartition
 from deepgen.models import check_model
-from deepgen.passes import Site, conditional_pass
-from deepgen.sampling import check_particles, gibbs, layer_work, start_particles, update_layer
-from deepgen.states import Particles, dense
-from deepgen.stream import ANNEAL, REVERSE, Stream
-from deepgen.threads import Governor, check_threads
-from deepgen.units import Units
+from deepgen.rows.particles import Particles
+from deepgen.rows.states import dense
+from deepgen.runtime.stream import ANNEAL, REVERSE, Stream
+from deepgen.runtime.threads import Governor, check_threads
 
 MOST_BETAS = 10_000_000
 

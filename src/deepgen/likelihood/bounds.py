@@ -3,12 +3,12 @@
 import numpy as np
 
 from deepgen.checks import check_integer, check_number, real_array, shown
-from deepgen.data import ArrayRows
-from deepgen.likelihood.factorial import FactorialPosterior
-from deepgen.likelihood.recognition import Recognition
+from deepgen.inference.factorial import FactorialPosterior
+from deepgen.inference.recognition import Recognition
 from deepgen.models import BeliefNetwork, BoltzmannMachine
-from deepgen.stream import Stream
-from deepgen.threads import check_threads
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream
+from deepgen.runtime.threads import check_threads
 
 # Draws that share the passes: enough to fill them, few enough to stay in the cache.
 TOGETHER = 1_024

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from deepgen.checks import check_flag, check_integer
+from deepgen.inference.gibbs import check_particles, gibbs, spread_particles
 from deepgen.likelihood.annealing import (
     as_betas,
     base_rates,
@@ -16,10 +17,9 @@ from deepgen.likelihood.annealing import (
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_cheap
 from deepgen.models import check_model
-from deepgen.sampling import check_particles, gibbs, spread_particles
-from deepgen.states import Particles
-from deepgen.stream import Stream, child_seed
-from deepgen.threads import check_threads
+from deepgen.rows.particles import Particles
+from deepgen.runtime.stream import Stream, child_seed
+from deepgen.runtime.threads import check_threads
 
 # Sweeps of spread chains and of particles before they are annealed, and of annealed ones.
 SETTLE, FRESHEN = 200, 20

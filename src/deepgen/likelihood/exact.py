@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.checks import check_instance, check_number
-from deepgen.context import Context
+from deepgen.checks import check_number
+from deepgen.layers.passes import layer_log_weight, segments_log_normalizer
+from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX
 from deepgen.models import check_model
-from deepgen.passes import conditional_pass, layer_log_weight, segments_log_normalizer
-from deepgen.sampling import layer_work
-from deepgen.states import dense
-from deepgen.threads import check_threads, effective_threads
-from deepgen.units import KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX
+from deepgen.rows.states import dense
+from deepgen.runtime.threads import check_threads, effective_threads
 
 # Enumeration goes up to 25 binary units.
 MAX_BITS = 25
@@ -50,41 +48,6 @@ class LogPartition:
     method: str = "exact"
     forward: "LogPartition | None" = field(default=None, repr=False)
     reverse: "LogPartition | None" = field(default=None, repr=False)
-
-
-def free_energy(model, X, *, context=None, n_threads=None):
-    """Compute the free energy of rows of the first layer of a two-layer model.
-
-    ``F(v) = -log sum_h exp(-energy(v, h))``: low for likely rows; ``p(v) = exp(-F(v)) / Z``.
-
-    Parameters
-    ----------
-    model : BoltzmannMachine
-        Two layers.
-    X : array-like or sparse matrix of shape (n_samples, n_visible)
-    context : Context or None
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), float64
-
-    Raises
-    ------
-    ValueError
-        If the model has more than two layers, or a shape or a value of X does not fit.
-    """
-    check_model(model, 2)
-    x = model.layers[0].states_of(X)
-    context = Context() if context is None else context
-    check_instance(context, "context", Context, "a dg.Context or None")
-    context.check(model.layers, x.shape[0])
-    out = layer_log_weight(model.chain, 0, x, context.fields(0), n_threads=n_threads)
-    if x.shape[0]:
-        conditional_pass(
-            model.chain, 1, [x, None], context.fields(1), log_normalizer=out, n_rows=x.shape[0],
-            work=layer_work(model, 1), n_threads=n_threads,
-        )  # fmt: skip
-    return -out
 
 
 def _count_states(layers):

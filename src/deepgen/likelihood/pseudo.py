@@ -3,11 +3,11 @@
 import numpy as np
 
 from deepgen.checks import MOST, is_integer, shown
-from deepgen.likelihood.exact import free_energy
+from deepgen.inference.free_energy import free_energy
+from deepgen.layers.units import KIND_GAUSSIAN, KIND_SOFTMAX
 from deepgen.models import check_model
-from deepgen.states import dense
-from deepgen.stream import FLIP, Stream
-from deepgen.units import KIND_GAUSSIAN, KIND_SOFTMAX
+from deepgen.rows.states import dense
+from deepgen.runtime.stream import FLIP, Stream
 
 # Rows of changed states that are held at once.
 CHUNK = 8192

@@ -6,16 +6,22 @@ import math
 import numpy as np
 
 from deepgen.checks import check_integer
+from deepgen.inference.gibbs import (
+    check_particles,
+    gibbs,
+    layer_work,
+    start_particles,
+    update_layer,
+)
+from deepgen.layers.passes import Site, conditional_pass, layer_log_weight
 from deepgen.likelihood.annealing import form, mean_weight
 from deepgen.likelihood.bracket import ERRORS
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition
 from deepgen.models import BoltzmannMachine, check_model
-from deepgen.passes import Site, conditional_pass, layer_log_weight
-from deepgen.sampling import check_particles, gibbs, layer_work, start_particles, update_layer
-from deepgen.states import Particles
-from deepgen.stream import ANNEAL, Stream
-from deepgen.threads import Governor, check_threads
+from deepgen.rows.particles import Particles
+from deepgen.runtime.stream import ANNEAL, Stream
+from deepgen.runtime.threads import Governor, check_threads
 
 # Sweeps at a new model before its samples are annealed back.
 SETTLE = 20

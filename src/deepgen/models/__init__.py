@@ -6,7 +6,7 @@ from deepgen.models.belief_network import (
     check_belief_network,
 )
 from deepgen.models.boltzmann_machine import BoltzmannMachine, are_layers, check_model
-from deepgen.models.conditioning import conditional_model
+from deepgen.models.clamped import conditional_model
 from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen.checks import as_list, check_instance, float32_array, shown
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.units import Units
 from deepgen.models.boltzmann_machine import BoltzmannMachine, check_model, next_version
-from deepgen.units import Gaussian, Units
 
 
 @dataclass(frozen=True, eq=False)

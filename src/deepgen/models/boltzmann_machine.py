@@ -6,8 +6,9 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, float32_array, is_integer, shown
-from deepgen.precision import pack_exactly, precision
-from deepgen.units import Gaussian, Units
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.units import Units
+from deepgen.runtime.precision import pack_exactly, precision
 
 _versions = itertools.count(1)
 

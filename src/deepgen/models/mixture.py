@@ -5,7 +5,8 @@ from scipy.special import expit, logsumexp
 
 from deepgen._kernels import engine
 from deepgen.checks import float32_array, real_array, shown
-from deepgen.units import KIND_GAUSSIAN, KIND_SOFTMAX, Binary
+from deepgen.layers.binary import Binary
+from deepgen.layers.units import KIND_GAUSSIAN, KIND_SOFTMAX
 
 # Of log odds: a probability nearer to 0 or 1 changes no likelihood that float32 can show.
 MAX_LOGIT = 80.0

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from deepgen import backprop
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_integer, float32_array, shown
+from deepgen.layers.gaussian import Gaussian
+from deepgen.models import backprop
 from deepgen.models.boltzmann_machine import next_version
 from deepgen.models.parameters import WritableArrays
-from deepgen.units import Gaussian
 
 # Names in files and messages, and the kernels' kinds (src/_kernels/chain.h).
 ACTIVATIONS = {"logistic": 0, "softmax": 2, "linear": 3, "rectified": 4}

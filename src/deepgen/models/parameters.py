@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.precision import pack, rounded
-from deepgen.threads import effective_threads
+from deepgen.runtime.precision import pack, rounded
+from deepgen.runtime.threads import effective_threads
 
 
 class WritableArrays:

@@ -1,9 +1,9 @@
 """Networks that read rows and what a deep Boltzmann machine infers of them; plain data."""
 
 from deepgen.checks import check_instance, shown
+from deepgen.layers.binary import Binary
 from deepgen.models.boltzmann_machine import BoltzmannMachine, next_version
 from deepgen.models.network import Network
-from deepgen.units import Binary
 
 
 class PosteriorNetwork:

@@ -7,7 +7,7 @@ import numpy as np
 from deepgen.checks import check_integer, shown
 from deepgen.models import BeliefNetwork, BoltzmannMachine, Network
 from deepgen.plots.tiles import arranged, draw_grid, pictures_of
-from deepgen.unrolling import checked_stack
+from deepgen.stacks.unrolling import checked_stack
 
 
 def plot_filters(model_or_estimator, shape=None, *, layer=1, n=100, ax=None):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from deepgen.checks import check_integer, shown
-from deepgen.states import as_states, dense
+from deepgen.rows.states import as_states, dense
 
 BETWEEN = "#c3d0dd"  # colour between pictures: neither ink nor paper nor a grey
 MISSING = "#5b84b1"  # colour of a pixel that is NaN: not to be taken for a grey

@@ -1,0 +1,434 @@
+"""Autoencoders as scikit-learn estimators: one hidden layer, or a stack unrolled."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen.checks import check_flag, check_integer, shown
+from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.hyperparameters import check_sizes
+from deepgen.estimators.common.networks import (
+    NetworkEstimator,
+    Task,
+    check_choice,
+    check_network_settings,
+    pretrained_stack,
+)
+from deepgen.estimators.common.rows import by_pieces, features, rows_to_read, validated
+from deepgen.estimators.common.runs import surveyed
+from deepgen.layers.binary import Binary
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import as_units
+from deepgen.layers.softmax import Softmax
+from deepgen.models import Network, NetworkLayer
+from deepgen.models.backprop import forward, outputs
+from deepgen.networks.losses import LOSSES, SquaredError
+from deepgen.networks.objective import Objective
+from deepgen.rows.paired import PairedRows
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.states import dense
+from deepgen.stacks.settings import is_greedy
+from deepgen.stacks.unrolling import activation_of, random_layer, random_layers, unrolled
+
+_LOSS_OF = {Binary: "cross_entropy", Gaussian: "squared_error", Softmax: "softmax_cross_entropy"}
+_BACK = {"logistic": "binary", "linear": "gaussian"}
+
+
+def _visible_of(network):
+    """Return the visible units that a network's last layer stands for, or None."""
+    last = network.layers[-1]
+    if last.activation == "softmax":
+        return Softmax(last.group)
+    return _BACK.get(last.activation)
+
+
+def _is_mirrored(network):
+    """Tell whether a network's outputs can be means of its inputs."""
+    return network.sizes[0] == network.sizes[-1] and _visible_of(network) is not None
+
+
+class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
+    """What both autoencoders do once they have a network."""
+
+    @property
+    def _n_code_layers(self):
+        return self.model_.n_layers // 2
+
+    def _check_settings(self):
+        check_network_settings(self)
+        as_units(self.visible, "visible")
+        if self.loss is not None:
+            check_choice(self.loss, "loss", sorted(LOSSES))
+        self._objective(SquaredError())
+
+    def _task(self, X, y, seed):
+        X = validated(self, X, reset=True, accept_sparse="csr", ensure_all_finite=False)
+        visible = self._first_units(X.shape[1])
+        if visible.n_copies != 1:
+            raise ValueError("visible must not have tied copies, got n_copies > 1")
+        name = _LOSS_OF[type(visible)] if self.loss is None else self.loss
+        loss = LOSSES[name]()
+        loss.check(activation_of(visible))
+        found = surveyed(ArrayRows(X), visible, self.n_threads)
+        return Task(seed, X, found, PairedRows(X), self._objective(loss))
+
+    def _first_units(self, n_columns):
+        return as_units(self.visible, "visible").sized(n_columns)
+
+    def _visible(self, found):
+        """Return the visible units fitted to the data."""
+        visible = self._first_units(len(found.mean))
+        return visible.fitted_to(found.mean, found.variance, found.n_rows)
+
+    def _objective(self, loss):
+        return Objective(loss, l2=self.l2, l1=self.l1, masking=self.masking)
+
+    def transform(self, X):
+        """Return the codes of rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_code), float32
+        """
+        check_is_fitted(self)
+        return self._outputs(X, until=self._n_code_layers)
+
+    def inverse_transform(self, X):
+        """Return the reconstructions of codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_code)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+        """
+        check_is_fitted(self)
+        codes = features(self, X, self._n_features_out, "the code")
+        codes = Gaussian(self._n_features_out).states_of(codes)
+        return outputs(
+            self.model_, codes, first=self._n_code_layers, n_threads=self.n_threads
+        )
+
+    def reconstruction_error(self, X):
+        """Return the squared error of the reconstruction of each row, summed over columns.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        X, network, loss = rows_to_read(self, X), self.model_, SquaredError()
+
+        def errors(states):
+            field = forward(network, states, n_threads=self.n_threads).field
+            return loss.by_row(network.layers[-1], field, dense(states))
+
+        return by_pieces(X, self._units, errors)
+
+    def score(self, X, y=None):
+        """Return minus the mean squared error of reconstructions: greater is better.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        return -float(self.reconstruction_error(X).mean())
+
+    @property
+    def _units(self):
+        """The visible units, as far as checks of values need them."""
+        return as_units(_visible_of(self.model_)).sized(self.model_.sizes[0])
+
+    def save(self, path):
+        """Write the network to one file, atomically; :func:`deepgen.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom ending in ``.safetensors``.
+        """
+        self._save(path)
+
+    @property
+    def _n_features_out(self):
+        return self.model_.layers[self._n_code_layers - 1].size
+
+
+class Autoencoder(_Autoencoder):
+    """Autoencoder of one hidden layer: codes from which the rows can be rebuilt.
+
+    ``code = f(x W + b)``, ``reconstruction = g(code V + c)``, and V is W transposed where it is
+    tied.
+
+    Parameters
+    ----------
+    n_hidden : int, default 64
+        Size of the code.
+    visible : {"binary", "gaussian"} or Units, default "binary"
+        Binary: values in [0, 1], logistic outputs. Gaussian: real values (standardize them),
+        linear outputs. ``dg.Softmax(k)``: k one-hot columns for each variable.
+    hidden : {"logistic", "linear", "rectified"}, default "logistic"
+    loss : {"cross_entropy", "softmax_cross_entropy", "squared_error"} or None
+        None: that of the visible units, squared error for Gaussian ones.
+    tied : bool, default True
+        Whether the decoder's weights are the encoder's, transposed.
+    l1 : float, default 0.0
+        Times the sum of absolute hidden activities: sparse codes.
+    l2 : float, default 0.0
+        Half of it times the sum of squared weights.
+    masking : float, default 0.0
+        Share of the inputs that is set to zero in training, while the whole row is to be
+        rebuilt: a denoising autoencoder (Vincent et al. 2008).
+    optimizer : Adam, SGD, ConjugateGradient, LBFGS or None
+        None: ``dg.Adam(weight_decay=0)``. The last two take chunks of `batch_size` rows.
+    learning_rate : float, schedule or None
+        None: 0.002, linearly to 0.
+    batch_size : int, default 100
+    n_epochs : int or None
+        None: enough for 5,000 updates.
+    random_state : int, RandomState, Generator or None
+        The same seed gives the same bits for any number of threads.
+    n_threads : int or None
+    callbacks : sequence of callable or None
+        Called with an ``EpochReport`` after each epoch; a true value stops training.
+    verbose : int, default 0
+
+    Attributes
+    ----------
+    model_ : Network
+        Encoder and decoder.
+    history_ : list of dict
+        One entry an epoch.
+    n_features_in_, n_updates_ : int
+
+    Examples
+    --------
+    >>> import numpy as np, deepgen as dg
+    >>> X = np.random.default_rng(0).random((200, 16))
+    >>> dg.Autoencoder(4, n_epochs=2, random_state=0).fit(X).transform(X).shape
+    (200, 4)
+    """
+
+    def __init__(
+        self, n_hidden=64, *, visible="binary", hidden="logistic", loss=None, tied=True, l1=0.0,
+        l2=0.0, masking=0.0, optimizer=None, learning_rate=None, batch_size=100, n_epochs=None,
+        random_state=None, n_threads=None, callbacks=None, verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.visible = visible
+        self.hidden = hidden
+        self.loss = loss
+        self.tied = tied
+        self.l1 = l1
+        self.l2 = l2
+        self.masking = masking
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X, y=None, *, resume=None):
+        """Learn from rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
+        y : ignored
+        resume : str, path-like or None
+            A file that :class:`deepgen.Checkpoint` has written: the run goes on from there with
+            the same bits; see :meth:`RBM.fit`.
+
+        Returns
+        -------
+        Autoencoder
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a value of X is not valid, or if the checkpoint is that of another
+            run; raised before any work. ModelFileError is one of them: the file is damaged.
+        FileNotFoundError
+            If there is no such checkpoint.
+        DivergedError
+            If a parameter is no longer finite; `model_` is the last good network.
+        RuntimeError
+            If another thread is fitting this estimator.
+        """
+        self._check_settings()
+        check_integer(self.n_hidden, "n_hidden")
+        check_choice(self.hidden, "hidden", ("logistic", "linear", "rectified"))
+        check_flag(self.tied, "tied")
+        return self._fit(X, y, resume)
+
+    def _network(self, task, resume):
+        size, mean, stream = int(self.n_hidden), task.found.mean, task.stream
+        visible = self._visible(task.found)
+        up = random_layer(self.hidden, visible.size, size, stream.generator("encoder"))
+        bias = np.zeros(size) if self.hidden == "rectified" else -(mean @ up.weights)
+        up = NetworkLayer(self.hidden, bias, up.weights)  # codes start around the mean row
+        bias = visible.bias if visible.precision is None else mean
+        group = visible.group if isinstance(visible, Softmax) else None
+        kind = activation_of(visible)
+        if self.tied:
+            return Network([up, NetworkLayer(kind, bias, tied_to=0, group=group)])
+        down = stream.generator("decoder")
+        return Network(
+            [up, random_layer(kind, size, visible.size, down, bias=bias, group=group)]
+        )
+
+    @classmethod
+    def from_model(cls, model):
+        """Return a fitted estimator around a network of two layers.
+
+        Parameters
+        ----------
+        model : Network
+        """
+        if not isinstance(model, Network) or model.n_layers != 2 or not _is_mirrored(model):
+            raise ValueError(f"model must be a Network of encoder and decoder, got {shown(model)}")
+        up, down = model.layers
+        return cls(
+            up.size, visible=_visible_of(model), hidden=up.activation, tied=down.tied_to is not None
+        )._take(model)
+
+
+class DeepAutoencoder(_Autoencoder):
+    """Deep autoencoder, unrolled from a stack of Boltzmann machines (Hinton & Salakhutdinov 2006).
+
+    The decoder starts as the encoder's mirror image and is then free.
+
+    Parameters
+    ----------
+    n_hidden : int or sequence of int, default (1000, 500, 250, 30)
+        Sizes of the encoder's layers; the last is the code. With `pretrained` its sizes count.
+    pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
+        A belief network (``dbn.model_``), whose recognition side counts, or two-layer machines,
+        bottom first; or settings of a greedy pretraining that `fit` does first, for every layer
+        or one for each, which pays on many rows (thousands of updates a layer). None: random
+        start.
+    visible : {"binary", "gaussian"} or Units, default "binary"
+        See :class:`Autoencoder`; with machines in `pretrained` theirs count.
+    code : {"linear", "logistic"}, default "linear"
+        With machines in `pretrained` the topmost hidden units must agree.
+    loss, l1, l2, masking, optimizer, learning_rate, batch_size, n_epochs
+        See :class:`Autoencoder`; they are about the fine-tuning.
+    random_state, n_threads, callbacks, verbose
+        See :class:`Autoencoder`.
+
+    Attributes
+    ----------
+    model_ : Network
+    stack_ : list of BoltzmannMachine or None
+        What the network was unrolled from.
+    history_ : list of dict
+        One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
+    n_features_in_, n_updates_ : int
+    """
+
+    def __init__(
+        self, n_hidden=(1000, 500, 250, 30), *, pretrained=None, visible="binary", code="linear",
+        loss=None, l1=0.0, l2=0.0, masking=0.0, optimizer=None, learning_rate=None,
+        batch_size=100, n_epochs=None, random_state=None, n_threads=None, callbacks=None,
+        verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.pretrained = pretrained
+        self.visible = visible
+        self.code = code
+        self.loss = loss
+        self.l1 = l1
+        self.l2 = l2
+        self.masking = masking
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X, y=None, *, resume=None):
+        """Learn from rows; see :meth:`Autoencoder.fit`.
+
+        `resume` goes on in the pretraining too.
+        """
+        self._check_settings()
+        check_sizes(self.n_hidden)
+        check_choice(self.code, "code", ("linear", "logistic"))
+        return self._fit(X, y, resume)
+
+    def _first_units(self, n_columns):
+        if self.pretrained is None or is_greedy(self.pretrained):
+            return super()._first_units(n_columns)
+        stack = pretrained_stack(self.pretrained, n_columns)
+        self._check_code(stack)
+        return stack[0].layers[0]
+
+    def _network(self, task, resume):
+        sizes, visible = check_sizes(self.n_hidden), self._visible(task.found)
+        hidden = [Binary(size) for size in sizes]
+        if self.code == "linear":
+            hidden[-1] = Gaussian(sizes[-1], learn_precision=False)
+        self.stack_ = self._stack_for(task, resume, [visible, *hidden])
+        if self.stack_ is None:
+            return self._random(visible, task.found.mean, sizes, task.stream)
+        return unrolled(self.stack_)
+
+    def _check_code(self, stack):
+        found = activation_of(stack[-1].layers[1])
+        if found != self.code:
+            raise ValueError(
+                f"code is {self.code!r}, but pretrained ends in {found} units; pass "
+                f"code={found!r}, or train its last machine with other hidden units"
+            )
+
+    def _random(self, visible, mean, sizes, stream):
+        kinds = ["logistic"] * (len(sizes) - 1) + [self.code]
+        kinds += ["logistic"] * (len(sizes) - 1)
+        around = [visible.size, *sizes, *reversed(sizes[:-1])]
+        group = visible.group if isinstance(visible, Softmax) else None
+        bias = visible.bias if visible.precision is None else mean
+        last = random_layer(
+            activation_of(visible), around[-1], visible.size, stream.generator("last"), bias=bias,
+            group=group,
+        )  # fmt: skip
+        return Network([*random_layers(around, kinds, stream), last])
+
+    @classmethod
+    def from_model(cls, model):
+        """Return a fitted estimator around a network of an even number of layers.
+
+        Parameters
+        ----------
+        model : Network
+        """
+        if not isinstance(model, Network) or model.n_layers % 2 or not _is_mirrored(model):
+            raise ValueError(f"model must be a Network of encoder and decoder, got {shown(model)}")
+        half = model.n_layers // 2
+        estimator = cls(
+            tuple(layer.size for layer in model.layers[:half]),
+            visible=_visible_of(model),
+            code=model.layers[half - 1].activation,
+        )._take(model)  # fmt: skip
+        estimator.stack_ = None
+        return estimator

@@ -1,0 +1,1 @@
+"""What estimators share: the way to fit, and what fitted ones answer."""

@@ -1,0 +1,120 @@
+"""What a fitted estimator around a belief network answers."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen.checks import check_integer
+from deepgen.estimators.common import density
+from deepgen.estimators.common.rows import by_pieces, rows_to_read
+from deepgen.inference.belief_completion import impute_belief
+from deepgen.inference.belief_networks import sample_belief
+from deepgen.likelihood import importance_weighted_bound, variational_bound
+from deepgen.runtime.stream import Stream, seed_of
+from deepgen.stacks.features import stack_features
+
+
+class BeliefEstimator(density.DensityEstimator):
+    """Mix-in around `model_`, a BeliefNetwork: features, likelihoods, samples, completions.
+
+    ``_particles`` are those of the top machine.
+    """
+
+    _complete = staticmethod(impute_belief)
+
+    @property
+    def _machine(self):
+        return self.model_.top
+
+    def transform(self, X):
+        """Return the mean activities of the uppermost layer, by the recognition weights.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_hidden[-1]), float32
+        """
+        X, stack = rows_to_read(self, X), self.model_.stack
+        return by_pieces(
+            X, self.model_.visible, lambda v: stack_features(stack, v, n_threads=self.n_threads)
+        )
+
+    def score_samples(self, X, *, n_draws=100):
+        """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.
+
+        The importance-weighted bound (:func:`deepgen.importance_weighted_bound`): low on average,
+        less so with more draws.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            States. Grey values give no log-likelihood and a warning: binarize them.
+        n_draws : int, default 100
+            Draws of the hidden layers for each row; equal rows have equal draws.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        return self._bounded(importance_weighted_bound, X, n_draws)
+
+    def bound(self, X, *, n_draws=100):
+        """Estimate the variational lower bound of log p(v) by row, with log Z as above.
+
+        Parameters
+        ----------
+        X, n_draws
+            See :meth:`score_samples`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            See :func:`deepgen.variational_bound`.
+        """
+        return self._bounded(variational_bound, X, n_draws)
+
+    def _bounded(self, function, X, n_draws):
+        X = rows_to_read(self, X)
+        check_integer(n_draws, "n_draws")
+        density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
+        return function(
+            self.model_, X, log_partition=density.last_bracket(self).value, n_draws=n_draws,
+            random_state=self._score_seed, n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
+        """Draw rows: Gibbs sampling in the top machine, then one pass down.
+
+        Parameters
+        ----------
+        n_samples : int
+        n_sweeps : int, default 1000
+            Sweeps of the top machine, a chain for each row. Chains start from the training
+            particles where there are any.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+            Pieces drawn with the right `first_row` equal the whole.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            uint8, or float32 for Gaussian units.
+        """
+        check_is_fitted(self)
+        density.check_sampling(n_samples, n_sweeps, first_row)
+        if n_samples == 0:
+            return np.empty((0, self.n_features_in_), self.model_.visible.state_dtype)
+        seed = seed_of(random_state)
+        particles = density.first_states(
+            self, self.model_.top, n_samples, Stream.from_random_state(seed), first_row
+        )
+        return sample_belief(
+            self.model_, n_samples, particles=particles, n_sweeps=n_sweeps, random_state=seed,
+            first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+
+    @property
+    def _n_features_out(self):
+        return self.model_.sizes[-1]

@@ -1,0 +1,156 @@
+"""What a fitted estimator around a deep Boltzmann machine answers."""
+
+import numpy as np
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen.checks import check_integer
+from deepgen.estimators.common import density
+from deepgen.estimators.common.rows import by_pieces, rows_to_read
+from deepgen.inference.factorial import ARRIVED
+from deepgen.inference.mean_field import infer
+from deepgen.likelihood import importance_weighted_bound, variational_bound
+
+
+def has_label_units(estimator):
+    """Tell whether a fitted estimator's model has label units; before `fit`: whether it will."""
+    model = getattr(estimator, "model_", None)
+    return bool(estimator.label_units) if model is None else len(model.observed) == 2
+
+
+def _has_labels(estimator):
+    if not has_label_units(estimator):
+        raise AttributeError(
+            f"this {type(estimator).__name__} has no label units; make it with label_units=True"
+        )
+    return True
+
+
+class DeepBoltzmannEstimator(density.MachineEstimator):
+    """Mix-in around `model_`, a BoltzmannMachine of any depth: features, likelihoods, classes.
+
+    With label units, ``classes_`` names the units of the uppermost layer.
+    """
+
+    def posterior(self, X):
+        """Return the mean-field posterior of the hidden layers.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        list of ndarray of shape (n_samples, n_units), float32
+            Means by layer, the first hidden one first; labels, where there are any, last.
+        """
+        X, sizes = rows_to_read(self, X), [layer.size for layer in self.model_.layers[1:]]
+        together = by_pieces(X, self.model_.visible, self._inferred)
+        return [np.ascontiguousarray(x) for x in np.split(together, np.cumsum(sizes)[:-1], axis=1)]
+
+    def transform(self, X):
+        """Return the mean-field means of the uppermost hidden layer.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_hidden[-1]), float32
+        """
+        X, place = rows_to_read(self, X), self._top_hidden
+        return by_pieces(X, self.model_.visible, lambda v: self._means(v)[place])
+
+    def _means(self, v):
+        return infer(self.model_, v, ARRIVED, n_threads=self.n_threads)
+
+    def _inferred(self, v):
+        return np.concatenate(self._means(v)[1:], axis=1)
+
+    @property
+    def _top_hidden(self):
+        return self.model_.n_layers - (2 if has_label_units(self) else 1)
+
+    def score_samples(self, X, *, n_draws=100):
+        """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.
+
+        The importance-weighted bound with draws from the mean-field posterior
+        (:func:`deepgen.importance_weighted_bound`): low on average, less so with more draws.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            States. Grey values give no log-likelihood and a warning: binarize them.
+        n_draws : int, default 100
+            Draws of the hidden layers for each row; equal rows have equal draws.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        check_is_fitted(self)
+        check_integer(n_draws, "n_draws")
+        return self._bounded(
+            importance_weighted_bound, X, n_draws=n_draws, random_state=self._score_seed
+        )
+
+    def bound(self, X):
+        """Return the variational lower bound of log p(v) by row, with log Z as above.
+
+        Parameters
+        ----------
+        X
+            See :meth:`score_samples`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            See :func:`deepgen.variational_bound`.
+        """
+        return self._bounded(variational_bound, X)
+
+    def _bounded(self, function, X, **settings):
+        X = rows_to_read(self, X)
+        density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
+        log_z = density.last_bracket(self).value
+        return function(
+            self.model_, X, log_partition=log_z, n_threads=self.n_threads, **settings
+        )
+
+    @available_if(_has_labels)
+    def predict_proba(self, X):
+        """Return the probability of each class: the mean-field means of the label units.
+
+        Mean field leaves dependences out, so probabilities are nearer to 0 and 1 than those of the
+        model; the order of the classes is what it is good for.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float32
+        """
+        X = rows_to_read(self, X)
+        return by_pieces(X, self.model_.visible, lambda v: self._means(v)[-1])
+
+    @available_if(_has_labels)
+    def predict(self, X):
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    @property
+    def _n_features_out(self):
+        return self.model_.layers[self._top_hidden].size

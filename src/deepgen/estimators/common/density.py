@@ -1,0 +1,224 @@
+"""What estimators around a Boltzmann machine share: brackets of log Z, likelihoods, chains."""
+
+import os
+import threading
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
+from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.rows import in_type_of, rows_with_gaps, warn_of_grey_rows
+from deepgen.inference.completion import impute
+from deepgen.inference.gibbs import gibbs, start_particles
+from deepgen.likelihood import log_partition_bracket
+from deepgen.rows.particles import Particles
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream
+
+
+def bracket(estimator, machine, n_chains, n_betas):
+    """Return the bracket of a machine's log Z, computed once for a fitted model and these numbers.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Keeps it as ``_bracket``, None after each fit, with the numbers it was asked for.
+    machine : BoltzmannMachine
+    n_chains, n_betas
+        See :func:`deepgen.log_partition_bracket`.
+    """
+    wanted = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
+    known, found = estimator._bracket or (None, None)
+    if known != wanted:
+        with _lock:
+            known, found = estimator._bracket or (None, None)
+            if known != wanted:
+                found = log_partition_bracket(
+                    machine, estimator._particles, n_chains=n_chains, n_betas=n_betas,
+                    random_state=estimator._score_seed, n_threads=estimator.n_threads,
+                )  # fmt: skip
+                estimator._bracket = (wanted, found)
+    return found
+
+
+def last_bracket(estimator):
+    """Return the bracket that was asked for last, or one with the default numbers."""
+    return estimator._bracket[1] if estimator._bracket else estimator.log_partition()
+
+
+def check_whole_rows(X, visible):
+    """Raise ValueError unless rows can have a likelihood; warn where values are between states."""
+    grey = False
+    for states in ArrayRows(X).pieces():
+        visible.check(states)
+        grey = grey or not visible.is_state(states)
+        if visible.missing(states) is not None:
+            raise ValueError(
+                "X has missing variables (all-zero groups), and log p(v) is that of whole rows; "
+                "complete them with impute, or compare free_energy of rows with the same gaps"
+            )
+    if grey:
+        warn_of_grey_rows()
+
+
+def check_sampling(n_samples, n_sweeps, first_row):
+    """Raise ValueError unless these are numbers of samples, sweeps and a row."""
+    check_integer(n_samples, "n_samples", 0)
+    check_integer(n_sweeps, "n_sweeps", 0)
+    check_integer(first_row, "first_row", 0, MOST_ROWS)
+
+
+def first_states(estimator, machine, n_samples, stream, first_row):
+    """Return where chains start: the training particles where there are any."""
+    if estimator._particles is None:
+        return start_particles(machine, n_samples, stream, first_row=first_row)
+    chosen = np.arange(first_row, first_row + n_samples) % len(estimator._particles)
+    return Particles([x[chosen] for x in estimator._particles.states])
+
+
+class DensityEstimator(FeatureEstimator):
+    """Mix-in: scores with log Z in a bracket, and completions.
+
+    Who fits it keeps ``_particles`` or None, ``_score_seed``, and ``_bracket``, None after each
+    change of the model. It has `score_samples`, and ``_machine``, whose log Z is bracketed.
+    """
+
+    _complete = staticmethod(impute)
+
+    @property
+    def _machine(self):
+        return self.model_
+
+    def log_partition(self, *, n_chains=100, n_betas=3000):
+        """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
+
+        Of a belief network it is that of the top machine. Likelihoods use the bracket of the last
+        call, or one with these defaults: where it is too wide, call this with more chains and
+        temperatures first.
+
+        Parameters
+        ----------
+        n_chains : int, default 100
+            The width falls with the square root.
+        n_betas : int, array-like or None, default 3000
+            Inverse temperatures; None is the schedule of record, 14,501 of them.
+
+        Returns
+        -------
+        LogPartition
+            `lower`, `value`, `upper`, and by `method` which way was taken; see
+            :func:`deepgen.log_partition_bracket`. Computed once for a fitted model and these
+            numbers.
+        """
+        check_is_fitted(self)
+        return bracket(self, self._machine, n_chains, n_betas)
+
+    def score(self, X, y=None):
+        """Return the mean of `score_samples` at the lower end of the bracket of log Z.
+
+        So no search is misled by what AIS fails on.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+            Nats a row.
+        """
+        samples, found = self.score_samples(X), last_bracket(self)
+        return float(np.mean(samples) - (found.upper - found.value))
+
+    def impute(
+        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
+        random_state=None, first_row=0,
+    ):  # fmt: skip
+        """Complete rows; observed entries come back untouched.
+
+        By Gibbs chains with the observed entries held; in a belief network a sweep offers hidden
+        layers and accepts them by their weights
+        (:func:`deepgen.inference.belief_completion.impute_belief`).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        missing : bool array of shape (n_samples, n_features) or None
+            None: where X is NaN.
+        method : {"mean", "draw"}, default "mean"
+            Mean over chains of the missing entries' means, or one joint draw.
+        return_std : bool, default False
+            Also return the standard deviation of each missing entry (0 where observed).
+        n_chains, n_sweeps : int
+            Chains a row, and sweeps of each.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        ndarray, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32.
+        """
+        check_is_fitted(self)
+        if method not in ("mean", "draw"):
+            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
+        check_flag(return_std, "return_std")
+        check_integer(n_chains, "n_chains")
+        check_integer(n_sweeps, "n_sweeps", 0)
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
+        values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
+        draws, means, deviation = self._complete(
+            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
+            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+        completed = in_type_of(values, missing, draws if method == "draw" else means)
+        return (completed, deviation) if return_std else completed
+
+
+class MachineEstimator(DensityEstimator):
+    """Mix-in around `model_`, a BoltzmannMachine: chains."""
+
+    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
+        """Draw rows by Gibbs sampling, each from a chain of its own.
+
+        Parameters
+        ----------
+        n_samples : int
+        n_sweeps : int, default 1000
+            Sweeps of each chain. Chains start from the training particles where there are any.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+            Pieces drawn with the right `first_row` equal the whole.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            uint8, or float32 for Gaussian units.
+        """
+        check_is_fitted(self)
+        check_sampling(n_samples, n_sweeps, first_row)
+        stream = Stream.from_random_state(random_state)
+        if n_samples == 0:
+            return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
+        particles = first_states(self, self.model_, n_samples, stream, first_row)
+        particles = gibbs(
+            self.model_, particles, n_sweeps, random_state=stream.child("sample"),
+            first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
+        return particles[0]
+
+
+# One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.
+_lock = threading.Lock()
+
+
+def _renew_lock_in_child():
+    # a thread that the child does not have may have held it
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock_in_child)

@@ -1,0 +1,126 @@
+"""Labels of rows: which are known, their classes, and the units that stand for them."""
+
+import numbers
+
+import numpy as np
+
+from deepgen.checks import shown
+from deepgen.estimators.common.rows import labels_of
+from deepgen.layers.softmax import Softmax
+
+
+def split_labels(y, n_rows, unlabelled):
+    """Return the labels of the rows that have one.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+    n_rows : int
+    unlabelled : label or None
+        Stands for no label; of another type than the labels it may be.
+
+    Returns
+    -------
+    tuple of (known, labels)
+        bool of shape (n_rows,); labels of the rows where it is True.
+
+    Raises
+    ------
+    ValueError
+        If y has another shape, or holds what is no class.
+    """
+    if y is None:
+        raise ValueError("y must hold a label for each row where label_units is True, got None")
+    values = np.asarray(y)
+    if values.dtype.kind in "US" and not hasattr(y, "dtype"):
+        values = np.asarray(y, dtype=object)  # of ["a", -1] NumPy would make a class "-1"
+    if values.shape != (n_rows,):
+        raise ValueError(f"y must have shape ({n_rows},), got {values.shape}")
+    known = np.ones(n_rows, np.bool_)
+    if unlabelled is not None:
+        different = values != np.asarray(unlabelled, dtype=object)
+        known = np.broadcast_to(different, values.shape).astype(np.bool_)
+    labels = values[known]
+    if labels.dtype == object and all(isinstance(label, numbers.Real) for label in labels):
+        labels = np.asarray(labels.tolist())
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(
+            f"y must be finite, got {labels[~np.isfinite(labels)][0]}; rows without a label have "
+            f"unlabelled={unlabelled!r}"
+        )
+    if len(labels):
+        labels_of(labels)
+    return known, np.asarray(labels.tolist()) if labels.dtype == object else labels
+
+
+def classes_in(labels, unlabelled):
+    """Return the classes of labels in their order; ValueError where there are fewer than two."""
+    found = np.unique(labels)
+    if len(found) < 2:
+        note = "" if unlabelled is None else (
+            f"; {unlabelled!r} stands for rows without a label: pass unlabelled=None if it is a "
+            "class"
+        )  # fmt: skip
+        count = "1 class" if len(found) else "none"
+        raise ValueError(f"y must hold at least 2 classes, got {count}: {found.tolist()}{note}")
+    return found
+
+
+def as_classes(classes, size=None):
+    """Return names of classes as an array after a check.
+
+    Parameters
+    ----------
+    classes : array-like
+        Distinct texts or numbers.
+    size : int or None
+        How many there must be. None: at least two.
+    """
+    try:
+        found = np.asarray(classes)
+        found = np.asarray(found.tolist()) if found.dtype == object else found
+        fitting = found.ndim == 1 and (len(found) >= 2 if size is None else len(found) == size)
+    except ValueError:  # ragged
+        fitting = False
+    if not fitting or found.dtype.kind not in "biufU" or len(set(found.tolist())) < len(found):
+        wanted = "at least 2" if size is None else size
+        raise ValueError(
+            f"classes must hold {wanted} different labels, texts or numbers, got {shown(classes)}"
+        )
+    return found
+
+
+def one_hot(known, labels, classes):
+    """Return one-hot rows of labels, all zero where there is none.
+
+    Parameters
+    ----------
+    known, labels
+        See :func:`split_labels`.
+    classes : ndarray of shape (n_classes,)
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_classes), uint8
+
+    Raises
+    ------
+    ValueError
+        If a label is none of the classes.
+    """
+    found, inverse = np.unique(labels, return_inverse=True)
+    places = {label: place for place, label in enumerate(classes.tolist())}
+    for label in found.tolist():
+        if label not in places:
+            raise ValueError(f"y must hold labels of {shown(classes.tolist())}, got {label!r}")
+    rows = np.zeros((len(known), len(classes)), np.uint8)
+    columns = np.array([places[label] for label in found.tolist()], np.intp)
+    rows[np.flatnonzero(known), columns[inverse]] = 1
+    return rows
+
+
+def label_units(one_hot_rows):
+    """Return one softmax group, a unit for each class, at the frequencies of the labels."""
+    n_labels, size = int(one_hot_rows.sum()), one_hot_rows.shape[1]
+    mean = one_hot_rows.sum(axis=0) / max(n_labels, 1)
+    return Softmax(size, size=size).fitted_to(mean, None, max(n_labels, 1))

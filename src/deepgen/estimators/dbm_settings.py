@@ -1,0 +1,220 @@
+"""From the hyper-parameters of a DBM to its layers, its rule and its runs."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from deepgen.checks import check_flag, check_integer, shown
+from deepgen.estimators.common.hyperparameters import (
+    check_callbacks,
+    check_common,
+    check_objects,
+    check_sizes,
+    visible_units,
+)
+from deepgen.estimators.common.labels import label_units
+from deepgen.estimators.common.plain_settings import setting
+from deepgen.layers.binary import Binary
+from deepgen.layers.named import as_units
+from deepgen.layers.softmax import Softmax
+from deepgen.learning.machines import Trainer
+from deepgen.learning.optimizers import SGD
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD
+from deepgen.learning.schedules import as_schedule
+from deepgen.learning.starts import (
+    HIDDEN_BIAS,
+    default_epochs,
+    default_schedule,
+    default_stream_schedule,
+    initial_deep_model,
+    with_top,
+)
+from deepgen.models import BoltzmannMachine
+from deepgen.stacks.settings import Pretraining, check_layers, is_greedy, settings_by_layer
+
+# Hyper-parameters that decide no bit of a run.
+_FREE = ("random_state", "n_threads", "callbacks", "verbose")
+# Weights above the first hidden layer move at this share of the rate: what they read is noise in
+# the beginning. From random weights it makes no difference; see docs/decisions.md.
+UPPER_RATE = 0.25
+# `pretrained` that leaves the start to the number of layers, and to how rows come.
+AUTO = "auto"
+
+
+def check_settings(dbm):
+    """Raise unless the hyper-parameters of a DBM can be used."""
+    sizes = check_sizes(dbm.n_hidden)
+    check_integer(dbm.batch_size, "batch_size")
+    if dbm.n_epochs is not None:
+        check_integer(dbm.n_epochs, "n_epochs")
+    check_common(dbm)
+    check_callbacks(dbm.callbacks)
+    check_objects(dbm, ("rule", "learning_rate", "optimizer", "pretrained"))
+    for name in ("label_units", "binarize"):
+        check_flag(getattr(dbm, name), name)
+    visible = as_units(dbm.visible, "visible")
+    if visible.n_copies != 1:
+        raise ValueError("visible must not have tied copies, got n_copies > 1")
+    if dbm.binarize and not isinstance(visible, Binary):
+        raise ValueError(f"binarize needs visible='binary', got visible={dbm.visible!r}")
+    if dbm.learning_rate is not None:
+        as_schedule(dbm.learning_rate)
+    if not hasattr(rule_of(dbm), "phases") or isinstance(rule_of(dbm), CD | PCD):
+        two = ", which is for two layers" if isinstance(dbm.rule, CD | PCD) else ""
+        raise ValueError(f"rule must be None or dg.MeanFieldPCD(...), got {shown(dbm.rule)}{two}")
+    if dbm.optimizer is not None and not hasattr(dbm.optimizer, "step"):
+        raise ValueError(
+            f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(dbm.optimizer)}"
+        )
+    _check_entries(dbm, len(sizes) + bool(dbm.label_units))
+    start = start_of(dbm)
+    if start is not None and not is_greedy(start):
+        _check_start(start)
+
+
+def _check_entries(dbm, n_weights):
+    """Raise ValueError unless what comes by layer has an entry for each, labels included."""
+    for name, holder, entries in (
+        ("rates", "optimizer", getattr(dbm.optimizer, "rates", None)),
+        ("sparsity", "rule", getattr(dbm.rule, "sparsity", None)),
+    ):
+        if isinstance(entries, tuple) and len(entries) != n_weights:
+            raise ValueError(
+                f"{holder} must have {name} with one entry for each of {n_weights} layers "
+                f"above the visible one, got {len(entries)}"
+            )
+
+
+def _check_start(start):
+    if hasattr(start, "get_params"):
+        raise ValueError(
+            f"pretrained must be a core model, got a {type(start).__name__}: "
+            "scikit-learn's clone would silently strip it of its weights; pass its model_"
+        )
+    if not isinstance(start, BoltzmannMachine):
+        raise ValueError(
+            f"pretrained must be {AUTO!r}, None, dg.Pretraining(...), one for each layer, or a "
+            f"dg.BoltzmannMachine, got {shown(start)}"
+        )
+
+
+def start_of(dbm, *, stream=False):
+    """Return what `pretrained` stands for: settings of a greedy start, a model, or None.
+
+    ``"auto"`` is a greedy start where there is something to stack, in `fit`, with the epochs and
+    the batches of the joint training for each layer: fewer updates leave the second layer idle
+    (docs/decisions.md). A stream has no second pass over its rows, and one hidden layer is an RBM,
+    which starts as one.
+    """
+    if not (isinstance(dbm.pretrained, str) and dbm.pretrained == AUTO):
+        return dbm.pretrained
+    if stream or len(check_sizes(dbm.n_hidden)) == 1:
+        return None
+    n_epochs = None if dbm.n_epochs is None else int(dbm.n_epochs)
+    return Pretraining(n_epochs, batch_size=int(dbm.batch_size))
+
+
+def rule_of(dbm):
+    """Return the rule: that asked for, else the default."""
+    return MeanFieldPCD() if dbm.rule is None else dbm.rule
+
+
+def optimizer_of(dbm, n_weights):
+    """Return the optimizer: that asked for, else SGD with slower upper weights."""
+    if dbm.optimizer is not None:
+        return dbm.optimizer
+    return SGD(rates=(1.0,) + (UPPER_RATE,) * (n_weights - 1))
+
+
+def schedule_of(dbm, layers):
+    """Return the learning rate of the joint training."""
+    if dbm.learning_rate is not None:
+        return as_schedule(dbm.learning_rate)
+    usual = default_schedule(layers, dbm.batch_size)
+    return replace(usual, start=0.5 * usual.start)
+
+
+def stream_schedule_of(dbm, layers, n_rows):
+    """Return the learning rate of a stream whose updates have so many rows."""
+    if dbm.learning_rate is not None:
+        return as_schedule(dbm.learning_rate)
+    usual = default_stream_schedule(layers, n_rows)
+    return replace(usual, value=0.5 * usual.value)
+
+
+def layers_of(dbm, n_columns):
+    """Return visible and hidden layers, without label units."""
+    start = start_of(dbm)
+    hidden = [Binary(bias=np.full(n, HIDDEN_BIAS)) for n in check_sizes(dbm.n_hidden)]
+    layers = [visible_units(dbm, n_columns), *hidden]
+    if is_greedy(start):
+        settings = settings_by_layer(start, len(hidden))
+        check_layers(layers, settings, tied=True)
+    elif start is not None:
+        _check_layers_of_start(dbm, layers)
+    return layers
+
+
+def _check_layers_of_start(dbm, layers):
+    """Raise ValueError unless a model has these layers, and label units at most where asked."""
+    start, expected, observed = dbm.pretrained, layers, (0,)
+    if dbm.label_units and start.n_layers > len(layers):
+        size = len(dbm.classes_)
+        expected, observed = [*layers, Softmax(size, size=size)], (0, len(layers))
+    if _kinds(start.layers) != _kinds(expected) or start.observed != observed:
+        raise ValueError(
+            f"pretrained must have the layers {expected!r} and observe layers {observed}, got "
+            f"{list(start.layers)!r} and {start.observed}"
+        )
+
+
+def plain_settings(dbm, n_rows=None, targets=None):
+    """Return the settings that decide the bits of a run, as plain data."""
+    names = [name for name in dbm.get_params(deep=False) if name not in _FREE]
+    plain = {
+        "estimator": type(dbm).__name__,
+        **{name: setting(getattr(dbm, name)) for name in names},
+        "n_hidden": list(check_sizes(dbm.n_hidden)),
+        "pretrained": setting(start_of(dbm)),
+        "rule": setting(rule_of(dbm)),
+        "n_features": int(dbm.n_features_in_),
+    }
+    if dbm.label_units:
+        plain["classes"] = np.asarray(dbm.classes_).tolist()
+    if n_rows is None:  # a stream has no end
+        del plain["n_epochs"], plain["pretrained"]
+        return plain
+    plain["n_samples"] = int(n_rows)
+    plain["n_epochs"] = int(dbm.n_epochs or default_epochs(n_rows, dbm.batch_size))
+    if targets is not None:
+        plain["y"] = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
+    return plain
+
+
+def first_model(layers, start, moments, targets, stream):
+    """Return the model that joint training starts from, with label units where asked for."""
+    n_rows, mean, variance = moments
+    top = None if targets is None else label_units(targets)
+    if start is None:
+        ends = [] if top is None else [top]
+        observed = (0,) if top is None else (0, len(layers))
+        return initial_deep_model(
+            [*layers, *ends], mean, variance, n_rows, stream, observed=observed
+        )
+    if top is None or start.n_layers > len(layers):
+        return start
+    return with_top(start, top, stream)
+
+
+def trainer_of(dbm, model, schedule, stream):
+    """Return a run of joint training at its first update."""
+    return Trainer(
+        model, rule_of(dbm), optimizer_of(dbm, len(model.weights)), schedule, stream=stream,
+        batch_size=int(dbm.batch_size), binarize=bool(dbm.binarize),
+        n_threads=dbm.n_threads,
+    )  # fmt: skip
+
+
+def _kinds(layers):
+    return [(type(units), units.size, units.n_copies, units.group) for units in layers]

@@ -1,0 +1,1 @@
+"""What a model means for rows: samples, completions, posteriors, free energies."""

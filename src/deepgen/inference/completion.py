@@ -1,0 +1,100 @@
+"""Missing entries of rows, filled in by Gibbs chains around what is observed."""
+
+import numpy as np
+
+from deepgen.inference.gibbs import gibbs, start_particles, update_layer
+from deepgen.layers.context import Context
+from deepgen.layers.passes import (
+    Site,
+)
+from deepgen.rows.states import as_states, dense
+from deepgen.runtime.stream import IMPUTE, Stream
+
+
+def impute(
+    model, X, missing, *, n_chains=20, n_sweeps=100, random_state=None, first_row=0, n_threads=None
+):
+    """Complete rows: Gibbs chains with the observed entries held.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    X : array-like of shape (n_samples, n_visible)
+        Values at missing entries are ignored.
+    missing : bool array of shape (n_samples, n_visible)
+    n_chains : int
+        Independent chains a row.
+    n_sweeps : int
+        Sweeps of each chain.
+
+    Returns
+    -------
+    tuple of (draws, means, deviations)
+        Last draw of the first chain; mean over chains of the conditional mean of the last
+        sweep; and the standard deviation of the missing values, from the conditional means'
+        spread over chains plus the conditional variance. float32, shape of X.
+    """
+    units = model.layers[0]
+    stream = Stream.from_random_state(random_state)
+    X = np.where(missing, 0, dense(as_states(X)))
+    context = Context(held={0: ~missing})
+
+    def chain(number):
+        source = stream.child(number)
+        particles = start_particles(model, len(X), source, first_row=first_row)
+        observed = observed_states(units, X, source, first_row)
+        particles.states[0] = np.where(missing, particles[0], observed).astype(units.state_dtype)
+        if n_sweeps:
+            particles = gibbs(
+                model, particles, n_sweeps, context=context, random_state=source,
+                first_row=first_row, n_threads=n_threads,
+            )  # fmt: skip
+        last = Site(source.advanced(n_sweeps), IMPUTE, first_row)
+        return update_layer(
+            model, 0, particles.states, context=context, mean=True, site=last, n_threads=n_threads
+        )
+
+    return summary_of_chains(X, missing, units, map(chain, range(n_chains)))
+
+
+def observed_states(units, X, stream, first_row):
+    """Return states that one chain conditions on: X, or states drawn from it where it has means."""
+    if units.is_state(X):
+        return X
+    observed = units.sample(units.field_of(X), stream.child("grey"), first_row=first_row)
+    observed[X == 0] = 0  # also the columns of a missing softmax group
+    return observed
+
+
+def summary_of_chains(X, missing, units, chains):
+    """Return what :func:`impute` does of the last (means, draws) of each chain.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_visible)
+    missing : bool array of that shape
+    units : Units
+        The visible ones.
+    chains : iterable of tuple of ndarray
+    """
+    first, total, square, n_chains = None, 0.0, 0.0, 0
+    for means, draws in chains:
+        first = draws if first is None else first
+        total = total + means.astype(np.float64)
+        square = square + means.astype(np.float64) ** 2 + conditional_variance(units, means)
+        n_chains += 1
+    mean = total / n_chains
+    deviation = np.sqrt(np.maximum(square / n_chains - mean**2, 0.0))
+    return (
+        np.where(missing, first, X).astype(np.float32),
+        np.where(missing, mean, X).astype(np.float32),
+        np.where(missing, deviation, 0.0).astype(np.float32),
+    )
+
+
+def conditional_variance(units, means):
+    """Variance of each unit given its field, from its mean."""
+    if units.precision is not None:
+        return 1.0 / units.precision.astype(np.float64)
+    means = means.astype(np.float64)
+    return means * (1.0 - means / units.n_copies)

@@ -1,0 +1,136 @@
+"""The mean-field posterior of a Boltzmann machine: its bound, its draws, and what they weigh.
+
+What a weight is made of is in docs/math.md, "Mean field". Draws are named by what a row holds, as
+those of :mod:`deepgen.inference.recognition` are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.inference.gibbs import layer_work
+from deepgen.inference.mean_field import FixedPoint, field_from, mean_field
+from deepgen.layers.passes import Site, bias_fields, conditional_pass, layer_log_weight
+from deepgen.rows.fingerprint import row_digests
+from deepgen.rows.states import dense
+from deepgen.runtime.stream import RECOGNIZE
+
+# Closer than it pays: what is left of the bound is of the order of the tolerance squared.
+ARRIVED = FixedPoint(max_sweeps=100, tol=1e-4)
+
+
+@dataclass(frozen=True)
+class RowTerms:
+    """What all draws of a row share.
+
+    Attributes
+    ----------
+    constants : ndarray of shape (n_rows,), float64
+        The part of the log weight that no draw changes.
+    fields : dict of {int: ndarray of shape (n_rows, n_units), float32}
+        Natural parameters of the layers that are drawn.
+    slopes : dict like it
+        Their fields under the model, the layers that are summed out left aside, minus `fields`.
+    digests : list of int
+        Of the rows, which name the random numbers of their draws.
+    """
+
+    constants: np.ndarray
+    fields: dict
+    slopes: dict
+    digests: list
+
+
+class FactorialPosterior:
+    """Mean-field posterior of the hidden layers given rows of the first.
+
+    Odd layers are drawn, even ones above the first are summed out given them: the weight is
+    ``p*(v, odd) / q(odd | v)`` and leaves log Z out.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    stream : Stream
+    n_threads : int or None
+    """
+
+    def __init__(self, model, stream, n_threads=None):
+        self.model, self.stream = model, stream
+        self.tools = {"workspace": engine.Workspace(), "n_threads": n_threads}
+        self._odd = range(1, model.n_layers, 2)
+
+    def means(self, v):
+        """Return the means of every layer, v included."""
+        states = [v, *[None] * (self.model.n_layers - 1)]
+        return mean_field(self.model, states, until=ARRIVED, **self.tools).means
+
+    def bound(self, v):
+        """Return ``E_q[log p*(v, h)] + H(q)`` by row, float64.
+
+        Base measures and precisions are the same in the energy and in the entropy, and cancel:
+        a layer of q with natural parameters `f` and mean `m` adds ``A(f) + (b - f) . m``.
+        """
+        means = self.means(v)
+        total = layer_log_weight(self.model.chain, 0, v, n_threads=self.tools["n_threads"])
+        for l, units in enumerate(self.model.layers[1:], start=1):
+            m = dense(means[l])
+            field = units.field_of(m)
+            sent = field_from(self.model, l - 1, l, means[l - 1], self.tools)
+            total += units.log_normalizer(field)
+            total += _dots(m, units.bias - field.astype(np.float64) + sent)
+        return total
+
+    def terms(self, v):
+        """Return what the draws of these rows share.
+
+        Parameters
+        ----------
+        v : states of the visible layer
+        """
+        means, fields, slopes = self.means(v), {}, {}
+        total = layer_log_weight(self.model.chain, 0, v, n_threads=self.tools["n_threads"])
+        for l in self._odd:
+            units = self.model.layers[l]
+            fields[l] = units.field_of(dense(means[l]))
+            slopes[l] = units.bias - fields[l]
+            if l == 1:
+                slopes[l] += field_from(self.model, 0, 1, v, self.tools)
+            total += units.log_normalizer(fields[l])
+        return RowTerms(total, fields, slopes, row_digests(v))
+
+    def log_weights(self, terms, rows, first_draw, n_draws):
+        """Return the log weights of draws of each row; see :meth:`Recognition.log_weights`."""
+        streams = [self.stream.child(digest) for digest in terms.digests[rows]]
+        total = np.zeros(len(streams) * n_draws)
+        states = [None] * self.model.n_layers
+        for l in self._odd:
+            units = self.model.layers[l]
+            kind, n_copies, group, bias, precision = units.kernel_layer()
+            lone = engine.Chain([(kind, n_copies, group, np.zeros_like(bias), precision)], [])
+            states[l] = np.empty((len(total), units.size), units.state_dtype)
+            fields = terms.fields[l][rows, None].repeat(n_draws, axis=1)
+            draws = states[l].reshape(fields.shape)  # by row of the data
+            for part, stream in enumerate(streams):
+                conditional_pass(
+                    lone, 0, [None], bias_fields(fields[part]), sample=draws[part],
+                    site=Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw),
+                    n_rows=n_draws, work=8 * units.size, **self.tools,
+                )  # fmt: skip
+            # base measure and precision are those of q too
+            linear = engine.Chain([(0, 1, 1, np.zeros_like(bias), None)], [])
+            slopes = np.repeat(terms.slopes[l][rows], n_draws, axis=0)
+            total += layer_log_weight(
+                linear, 0, states[l], bias_fields(slopes), n_threads=self.tools["n_threads"]
+            )
+        for l in range(2, self.model.n_layers, 2):
+            conditional_pass(
+                self.model.chain, l, states, log_normalizer=total, n_rows=len(total),
+                work=layer_work(self.model, l), **self.tools,
+            )  # fmt: skip
+        return terms.constants[rows, None] + total.reshape(-1, n_draws)
+
+
+def _dots(x, y):
+    """Dot product of rows, float64."""
+    return np.einsum("ij,ij->i", x, y, dtype=np.float64)

@@ -1,0 +1,221 @@
+"""Samplers: Gibbs sweeps over layered models, and what is drawn with them."""
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.checks import MOST_ROWS, as_list, check_instance, check_integer, shown
+from deepgen.layers.context import Context
+from deepgen.layers.passes import (
+    CALL_WORK,
+    Site,
+    conditional_pass,
+    field_rows,
+    gibbs_sweeps,
+    row_pieces,
+)
+from deepgen.models import are_layers, check_model
+from deepgen.rows.particles import Particles
+from deepgen.rows.states import dense
+from deepgen.runtime.stream import SAMPLE, START, Stream
+from deepgen.runtime.threads import Governor
+
+_NO_CONTEXT = Context()
+
+
+def layer_work(model, layer):
+    """Count the multiply-adds of one pass by row."""
+    inputs = sum(model.layers[m].size for m in (layer - 1, layer + 1) if 0 <= m < model.n_layers)
+    return model.layers[layer].size * (inputs + 8)
+
+
+def update_layer(
+    model, layer, states, *, context=None, mean=False, site=None, workspace=None, n_threads=None
+):
+    """Compute the conditional mean of a layer, or draw it, or both.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    layer : int
+    states : sequence
+        States by layer; the neighbours are read. Held entries are taken from ``states[layer]``.
+    context : Context or None
+    mean : bool
+        Whether the mean is wanted.
+    site : Site or None
+        Whether, and with which random numbers, a draw is wanted.
+
+    Returns
+    -------
+    tuple of (ndarray or None, ndarray or None)
+        Mean (float32) and draw (the layer's state type), (n_rows, n_units).
+    """
+    neighbour = states[layer - 1] if layer > 0 else states[layer + 1]
+    n_rows, units = neighbour.shape[0], model.layers[layer]
+    held, fields = False, None
+    if context is not None:
+        context.check(model.layers, n_rows)
+        held, fields = layer in context.held, context.fields(layer)
+    for m in (layer - 1, layer + 1):
+        if 0 <= m < model.n_layers:
+            model.layers[m].check_width(states[m], f"states[{m}]")
+    if held and states[layer] is None:
+        raise ValueError(f"held[{layer}] needs the states that layer {layer} keeps, got None")
+    shape = (n_rows, units.size)
+    means = draws = None
+    if mean:
+        means = np.array(dense(states[layer]), np.float32) if held else np.empty(shape, np.float32)
+    if site is not None:
+        draws = np.empty(shape, units.state_dtype)
+        if held:
+            draws[...] = dense(states[layer])
+    if n_rows:
+        conditional_pass(
+            model.chain, layer, states, fields, mean=means, sample=draws, site=site,
+            n_rows=n_rows, work=layer_work(model, layer), workspace=workspace,
+            n_threads=n_threads,
+        )  # fmt: skip
+    return means, draws
+
+
+def start_particles(model, n_particles, stream, *, first_row=0):
+    """Draw particles from independent layers, each with its own bias.
+
+    Returns
+    -------
+    Particles
+    """
+    states = []
+    for number, layer in enumerate(model.layers):
+        chain = engine.Chain([layer.kernel_layer()], [])
+        draws = np.empty((n_particles, layer.size), layer.state_dtype)
+        site = Site(stream.child(number), START, first_row)
+        conditional_pass(
+            chain, 0, [None], sample=draws, site=site, n_rows=n_particles, work=8 * layer.size
+        )
+        states.append(draws)
+    return Particles(states)
+
+
+def spread_particles(model, n_particles, stream):
+    """Draw particles far from each other, so that few modes are missed.
+
+    Odd layers are on with a probability that runs from near 0 to near 1 over the particles; even
+    layers are drawn given those.
+
+    Returns
+    -------
+    Particles
+    """
+    states = [None] * model.n_layers
+    probability = (np.arange(n_particles) + 0.5) / n_particles
+    field = np.log(probability / (1.0 - probability)).astype(np.float32)
+    for l in range(1, model.n_layers, 2):
+        layer = model.layers[l].replace(bias=np.zeros(model.layers[l].size))
+        chain = engine.Chain([layer.kernel_layer()], [])
+        context = Context(bias_rows={0: np.repeat(field[:, None], layer.size, axis=1)})
+        states[l] = np.empty((n_particles, layer.size), layer.state_dtype)
+        conditional_pass(
+            chain, 0, [None], context.fields(0), sample=states[l],
+            site=Site(stream.child(l), START), n_rows=n_particles, work=8 * layer.size,
+        )  # fmt: skip
+    for l in range(0, model.n_layers, 2):
+        _, states[l] = update_layer(model, l, states, site=Site(stream.child(l), START))
+    return Particles(states)
+
+
+def gibbs(
+    model, particles, n_sweeps=1, *, context=None, clamp=(), random_state=None, first_row=0,
+    n_threads=None,
+):  # fmt: skip
+    """Run block Gibbs sweeps: every odd layer, then every even layer, once a sweep.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    particles : Particles
+        First states; not changed.
+    n_sweeps : int
+    context : Context or None
+        Bias rows, held entries and an inverse temperature for each row.
+    clamp : sequence of int
+        Layers that keep their states.
+    random_state : int, RandomState, Generator, Stream or None
+    first_row : int
+        The row that row 0 stands for: pieces drawn with the right `first_row` equal the whole.
+    n_threads : int or None
+
+    Returns
+    -------
+    Particles
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit the model.
+    """
+    check_model(model)
+    check_integer(n_sweeps, "n_sweeps", 0)
+    check_integer(first_row, "first_row", 0, MOST_ROWS)
+    check_particles(model, particles)
+    context = _NO_CONTEXT if context is None else context
+    check_instance(context, "context", Context, "a dg.Context or None")
+    context.check(model.layers, len(particles))
+    clamp = as_list(clamp, "clamp", "numbers of layers")
+    if not are_layers(clamp, model.n_layers):
+        raise ValueError(
+            f"clamp must name layers of the model, 0 to {model.n_layers - 1}, each once, got "
+            f"{shown(clamp)}"
+        )
+    if isinstance(random_state, Stream):
+        stream = random_state
+    else:
+        stream = Stream.from_random_state(random_state)
+    n_rows = len(particles)
+    states = [
+        np.array(dense(x), layer.state_dtype, order="C")
+        for layer, x in zip(model.layers, particles.states, strict=True)
+    ]
+    fields = [context.fields(l) for l in range(model.n_layers)]
+    free = [l not in clamp for l in range(model.n_layers)]
+    work = sum(layer_work(model, l) for l in range(model.n_layers) if free[l])
+    workspace, governor = engine.Workspace(), Governor(n_threads)
+    for rows in row_pieces(n_rows, work):
+        count = rows.stop - rows.start
+        some = [x[rows] for x in states]
+        contexts = [field_rows(f, rows) for f in fields]
+        at_once = max(1, CALL_WORK // max(work * count, 1))
+        for done in range(0, n_sweeps, at_once):
+            threads = governor.next()
+            gibbs_sweeps(
+                model.chain, free, some, contexts, n_sweeps=min(at_once, n_sweeps - done),
+                site=Site(stream.advanced(done), SAMPLE, first_row + rows.start), n_rows=count,
+                work=work // model.n_layers, workspace=workspace, n_threads=threads,
+            )  # fmt: skip
+            governor.done()
+    return Particles(states)
+
+
+def check_particles(model, particles):
+    """Raise unless `particles` are states of every layer of `model`."""
+    check_instance(particles, "particles", Particles, "dg.Particles([visible, hidden])")
+    if len(particles.states) != model.n_layers:
+        raise ValueError(
+            f"particles must have {model.n_layers} layers, got {len(particles.states)}"
+        )
+    for number, (layer, x) in enumerate(zip(model.layers, particles.states, strict=True)):
+        name = f"particles[{number}]"
+        layer.check_width(x, name)
+        layer.check(x, name)
+        if not layer.is_state(x):
+            raise ValueError(
+                f"{name} must hold states, got values between them; binarize grey values first, "
+                "for example x > rng.random(x.shape)"
+            )
+
+
+def visible_mean(model, particles, *, context=None, n_threads=None):
+    """Return the mean of the first layer given the second: smooth pictures of samples."""
+    return update_layer(
+        model, 0, particles.states, context=context, mean=True, n_threads=n_threads
+    )[0]

@@ -1,0 +1,308 @@
+"""Mean-field inference: the factorial posterior of the layers that are not known.
+
+Each layer's mean given its neighbours' means, again and again, until nothing moves: coordinate
+ascent on the variational bound (docs/math.md, "Mean field").
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.checks import as_list, check_instance, check_integer, check_number
+from deepgen.inference.gibbs import layer_work, update_layer
+from deepgen.layers.context import Context
+from deepgen.layers.passes import bias_fields, conditional_pass, fixed_point
+from deepgen.layers.softmax import Softmax
+from deepgen.models import Parameters, check_model
+from deepgen.models.network import ACTIVATIONS
+from deepgen.rows.states import ByteMeans, dense, doubled
+from deepgen.runtime.threads import check_threads
+
+_LINEAR = ACTIVATIONS["linear"]
+
+
+@dataclass(frozen=True)
+class MeanField:
+    """A factorial posterior, row by row.
+
+    Attributes
+    ----------
+    means : list
+        By layer: float32 means of shape (n_rows, n_units) where they were inferred, else the
+        states that were given.
+    n_sweeps : ndarray of shape (n_rows,), int32
+        Sweeps that a row took.
+    change : ndarray of shape (n_rows,), float32
+        Largest change of a mean in a row's last sweep, before damping.
+    converged : ndarray of shape (n_rows,), bool
+        Whether that is at most the tolerance.
+    """
+
+    means: list
+    n_sweeps: np.ndarray
+    change: np.ndarray
+    converged: np.ndarray
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """When mean field has arrived.
+
+    Parameters
+    ----------
+    max_sweeps : int, default 50
+    tol : float, default 1e-4
+        Largest change of any mean of a row in one sweep, before damping; of a Gaussian unit in
+        its own scale. The bound on log p(v) is flat around the fixed point: what is left of it is
+        of the order of the tolerance squared.
+    damping : float, default 0.0
+        Share of the old mean that stays, in [0, 1); the first sweep has none. Sweeps are
+        Gauss-Seidel and raise the bound each time, so that none is needed.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    max_sweeps: int = 50
+    tol: float = 1e-4
+    damping: float = 0.0
+
+    def __post_init__(self):
+        check_integer(self.max_sweeps, "max_sweeps")
+        check_number(self.tol, "tol", 0.0, closed=True)
+        check_number(self.damping, "damping", 0.0, 1.0, closed=True)
+
+
+def mean_field(
+    model, states, *, context=None, until=None, start=None, workspace=None, n_threads=None
+):
+    """Infer the layers that are not known, given those that are.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+        Any depth.
+    states : sequence
+        By layer: rows of states (means, where they lie between states), or None for a layer that
+        is to be inferred. At least one layer must be known.
+    context : Context or None
+        Bias rows, and ``held`` entries: a layer with known rows and a mask is inferred where the
+        mask is False. What stands there is not used, but must be a value that the units can take.
+    until : FixedPoint or None
+        None: ``dg.FixedPoint()``.
+    start : sequence or None
+        Means to start from, by layer; those of known layers are not used. None for a layer, or
+        for all: from the layers below, whose input counts twice where the layer above is not
+        known yet.
+    workspace : Workspace or None
+        Scratch memory to use again.
+    n_threads : int or None
+
+    Returns
+    -------
+    MeanField
+        A layer that no other unknown layer touches has its exact conditional mean, after one
+        sweep. Rows do not depend on each other: each has its own number of sweeps.
+
+    Raises
+    ------
+    ValueError
+        If a shape or a value does not fit the model, or no layer is known.
+    TypeError
+        If an argument is an object of another kind.
+
+    References
+    ----------
+    Salakhutdinov & Hinton (2009), section 3.2.
+    """
+    if not isinstance(model, Parameters):
+        check_model(model)
+    until = FixedPoint() if until is None else until
+    check_instance(until, "until", FixedPoint, "dg.FixedPoint(max_sweeps, tol)")
+    check_threads(n_threads)
+    context = Context() if context is None else context
+    states = _checked(model, states, context)
+    n_rows = next(x.shape[0] for x in states if x is not None)
+    given = _checked_start(model, start, n_rows)
+    tools = {"workspace": workspace or engine.Workspace(), "n_threads": n_threads}
+    unknown = [x is None or l in context.held for l, x in enumerate(states)]
+    means = [None if u else x for x, u in zip(states, unknown, strict=True)]
+    sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
+    for first, stop in _runs(unknown):
+        if stop - first == 1:
+            found = update_layer(model, first, states, context=context, mean=True, **tools)
+            means[first] = found[0]
+            sweeps = np.maximum(sweeps, 1)
+            continue
+        inner = _within(model, states, context, first, stop, tools)
+        in_steps = _reads_steps(model, first, stop)
+        begin = _start(model, states, context, inner, given, (first, stop, in_steps), tools)
+        found = fixed_point(
+            model.part(first, stop), begin, [inner.fields(l) for l in range(stop - first)],
+            until=until, first_parity=1 - first % 2, in_steps=in_steps,
+            work=sum(layer_work(model, l) for l in range(first, stop)), **tools,
+        )  # fmt: skip
+        means[first:stop] = begin
+        sweeps, change = np.maximum(sweeps, found[0]), np.maximum(change, found[1])
+    return MeanField(means, sweeps, change, change <= until.tol)
+
+
+def infer(model, batch, until, *, workspace=None, n_threads=None):
+    """Return the means of every layer given a batch of what is observed.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    batch : states of the first layer, or tuple of (first layer, last layer)
+        A missing group of the last layer is inferred. Where one is missing in any row, all labels
+        of the batch enter as held entries: the same equations, from another start.
+    until : FixedPoint
+
+    Returns
+    -------
+    list
+        See :class:`MeanField`.
+    """
+    rows, context = batch, None
+    states = [None] * model.n_layers
+    if isinstance(batch, tuple):
+        rows, top = batch
+        states[-1] = top = dense(top)
+        missing = model.layers[-1].missing(top)
+        if missing is not None:
+            context = Context(held={model.n_layers - 1: ~missing})
+    states[0] = rows
+    tools = {"workspace": workspace, "n_threads": n_threads}
+    return mean_field(model, states, context=context, until=until, **tools).means
+
+
+def _checked(model, states, context):
+    """Return the states by layer in the form that kernels read, after a check."""
+    states = as_list(states, "states", "rows for each layer, or None")
+    if len(states) != model.n_layers:
+        raise ValueError(
+            f"states must have {model.n_layers} entries, one a layer, got {len(states)}"
+        )
+    if all(x is None for x in states):
+        raise ValueError("states must hold the rows of at least one layer, got None for all")
+    states = [
+        None if x is None else layer.states_of(x, f"states[{l}]")
+        for l, (layer, x) in enumerate(zip(model.layers, states, strict=True))
+    ]
+    counts = {x.shape[0] for x in states if x is not None}
+    if len(counts) != 1:
+        raise ValueError(
+            f"states must have one number of rows for all layers, got {sorted(counts)}"
+        )
+    check_instance(context, "context", Context, "a dg.Context or None")
+    context.check(model.layers, *counts)
+    if context.beta is not None or context.base is not None:
+        raise ValueError("context must have no beta and no base for mean field; scale the model")
+    for l in context.held:
+        if states[l] is None:
+            raise ValueError(f"held[{l}] needs the states that layer {l} keeps, got None")
+    return states
+
+
+def _checked_start(model, start, n_rows):
+    """Return the means to start from by layer, None where there are none, after a check."""
+    if start is None:
+        return [None] * model.n_layers
+    start = as_list(start, "start", "means for each layer, or None")
+    if len(start) != model.n_layers:
+        raise ValueError(f"start must have {model.n_layers} entries, one a layer, got {len(start)}")
+    start = [
+        None if x is None else layer.states_of(x, f"start[{l}]")
+        for l, (layer, x) in enumerate(zip(model.layers, start, strict=True))
+    ]
+    for l, x in enumerate(start):
+        if x is not None and x.shape[0] != n_rows:
+            raise ValueError(
+                f"start[{l}] must have a row for each of {n_rows} rows of states, got {x.shape[0]}"
+            )
+    return start
+
+
+def _runs(unknown):
+    """Yield (first, stop) of each run of neighbouring layers that are not known."""
+    first = None
+    for l, is_unknown in enumerate([*unknown, False]):
+        if is_unknown and first is None:
+            first = l
+        elif not is_unknown and first is not None:
+            yield first, l
+            first = None
+
+
+def _reads_steps(model, first, stop):
+    """Tell whether layers read each other's means in steps of 1 / 255.
+
+    While a model learns, beside fixed-point weights: no loss of half a nat was found
+    (docs/decisions.md). What a finished model infers is exact to float32.
+    """
+    return isinstance(model, Parameters) and None not in model.packed[first : stop - 1]
+
+
+def field_from(model, sender, receiver, x, tools):
+    """Return what a layer sends to a neighbour, x W or x W^T: float32 (n_rows, n_units)."""
+    size = model.layers[receiver].size
+    linear = (_LINEAR, 1, 1, np.zeros(size, np.float32), None)
+    units = model.layers[sender].kernel_layer()
+    lower = min(sender, receiver)
+    weights, packed = model.kernel_weights(slice(lower, lower + 1))
+    if isinstance(model.layers[receiver], Softmax):
+        packed = [None]  # in tiles of whole groups, which a linear layer does not have
+    pair = [units, linear] if receiver > sender else [linear, units]
+    out = np.empty((x.shape[0], size), np.float32)
+    conditional_pass(
+        engine.Chain(pair, weights, packed), receiver - lower,
+        [x, None] if receiver > sender else [None, x], mean=out, n_rows=len(out),
+        work=size * model.layers[sender].size, **tools,
+    )  # fmt: skip
+    return out
+
+
+def _within(model, states, context, first, stop, tools):
+    """Return the context of a run of unknown layers: known neighbours go into its bias rows."""
+    bias_rows = {l - first: context.bias_rows[l] for l in context.bias_rows if first <= l < stop}
+    for outside, inside in ((first - 1, first), (stop, stop - 1)):
+        if 0 <= outside < model.n_layers:
+            sent = field_from(model, outside, inside, states[outside], tools)
+            known = bias_rows.get(inside - first)
+            bias_rows[inside - first] = sent if known is None else known + sent
+    held = {l - first: context.held[l] for l in context.held if first <= l < stop}
+    return replace(context, bias_rows=bias_rows, held=held)
+
+
+def _start(model, states, context, inner, given, run, tools):
+    """Return the means that sweeps over a run of layers start from, from the bottom up."""
+    first, stop, in_steps = run
+    n_rows = next(x.shape[0] for x in states if x is not None)
+    means = []
+    for l in range(first, stop):
+        units = model.layers[l]
+        if given[l] is not None:
+            mean = np.array(dense(given[l]), np.float32)
+        else:
+            mean = np.empty((n_rows, units.size), np.float32)
+            below, bias_rows = None, inner.bias_rows.get(l - first)
+            if l > first:
+                below = means[-1]
+                if in_steps:
+                    below = ByteMeans.of(below, model.layers[l - 1].n_copies)
+                if l + 1 < stop:
+                    below = doubled(below)
+            elif l > 0:  # the inner bias rows have it once
+                below = states[l - 1]
+            conditional_pass(
+                model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
+                [below, None], bias_fields(bias_rows), mean=mean,
+                n_rows=n_rows, work=layer_work(model, l), **tools,
+            )  # fmt: skip
+        if l in context.held:
+            mean = np.where(context.held[l], dense(states[l]), mean).astype(np.float32)
+        means.append(mean)
+    return means

@@ -1,0 +1,118 @@
+"""What a fitted mixture answers: posteriors, likelihoods, samples, completions."""
+
+import numpy as np
+
+from deepgen.layers.passes import Site, conditional_pass
+from deepgen.rows.states import as_states, dense
+from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
+
+# Rows of one kernel call where outputs of (n_rows, n_components) are not the result itself.
+CHUNK = 8_192
+
+
+def _component_pass(model, states, observed=None, *, n_threads=None, **outputs):
+    """Run the component's layer given rows, or given the observed entries of rows."""
+    chain, neighbours = model.chain, [states, None]
+    if observed is not None:
+        chain, neighbours = model.chain_of_observed, [states, None, observed]
+    conditional_pass(
+        chain, 1, neighbours, n_rows=states.shape[0], work=model.logits.size * (chain.n_layers - 1),
+        n_threads=n_threads, **outputs,
+    )  # fmt: skip
+
+
+def responsibilities(model, states, *, n_threads=None):
+    """Return p(k | x) of each row, float32 of shape (n_rows, n_components)."""
+    out = np.empty((states.shape[0], model.n_components), np.float32)
+    if states.shape[0]:
+        _component_pass(model, states, mean=out, n_threads=n_threads)
+    return out
+
+
+def log_likelihood(model, states, *, n_threads=None):
+    """Return log p(x) of each row, float64 of shape (n_rows,); products are float32."""
+    out = np.zeros(states.shape[0])
+    if states.shape[0]:
+        _component_pass(model, states, log_normalizer=out, n_threads=n_threads)
+    return out
+
+
+def _columns_given(model, chosen, site, n_threads, draws):
+    """Draw columns given one-hot components into `draws`."""
+    conditional_pass(
+        model.chain, 0, [None, chosen], sample=draws, site=site, n_rows=len(chosen),
+        work=model.logits.size, n_threads=n_threads,
+    )  # fmt: skip
+    return draws
+
+
+def sample_mixture(model, n_rows, *, random_state=None, first_row=0, n_threads=None):
+    """Draw rows: a component by its weight, then the columns.
+
+    Parameters
+    ----------
+    model : BernoulliMixture
+    n_rows : int
+    random_state : int, RandomState, Generator or None
+    first_row : int
+        Pieces drawn with the right `first_row` equal the whole.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features), uint8
+    """
+    stream = Stream.from_random_state(random_state)
+    out = np.empty((n_rows, model.n_features), np.uint8)
+    nothing = np.zeros((min(n_rows, CHUNK), model.n_features), np.uint8)
+    for start in range(0, n_rows, CHUNK):
+        rows = slice(start, min(start + CHUNK, n_rows))
+        n, site = rows.stop - start, Site(stream, SAMPLE, first_row + start)
+        chosen = np.empty((n, model.n_components), np.uint8)
+        # nothing is observed: the posterior is the weights
+        _component_pass(
+            model, nothing[:n], nothing[:n], sample=chosen, site=site, n_threads=n_threads
+        )
+        _columns_given(model, chosen, site, n_threads, out[rows])
+    return out
+
+
+def impute_mixture(model, X, missing, *, random_state=None, first_row=0, n_threads=None):
+    """Complete rows from the posterior given their observed entries; exact, no chains.
+
+    Parameters
+    ----------
+    model : BernoulliMixture
+    X : array-like of shape (n_rows, n_features)
+        Values at missing entries are ignored; grey ones are used as means.
+    missing : bool array of shape (n_rows, n_features)
+
+    Returns
+    -------
+    tuple of (draws, means, deviations)
+        One joint draw, conditional means and standard deviations of the missing entries;
+        float32, shape of X.
+    """
+    stream = Stream.from_random_state(random_state)
+    X = np.where(missing, 0, dense(as_states(X)))
+    draws, means = (np.array(X, np.float32) for _ in range(2))
+    for start in range(0, len(X), CHUNK):
+        rows = slice(start, start + CHUNK)
+        states, holes = X[rows], missing[rows]
+        n, site = len(states), Site(stream, IMPUTE, first_row + start)
+        posterior = np.empty((n, model.n_components), np.float32)
+        chosen = np.empty(posterior.shape, np.uint8)
+        _component_pass(
+            model, states, (~holes).view(np.uint8), mean=posterior, sample=chosen, site=site,
+            n_threads=n_threads,
+        )  # fmt: skip
+        found = np.empty(states.shape, np.float32)
+        conditional_pass(
+            model.chain_of_means, 1, [posterior, None], mean=found, n_rows=n,
+            work=model.logits.size, n_threads=n_threads,
+        )  # fmt: skip
+        means[rows] = np.where(holes, np.clip(found, 0.0, 1.0), means[rows])
+        drawn = np.empty(states.shape, np.uint8)
+        _columns_given(model, chosen, site, n_threads, drawn)
+        draws[rows] = np.where(holes, drawn, draws[rows])
+    deviations = np.where(missing, np.sqrt(means * (1.0 - means)), 0.0)
+    return draws, means, deviations.astype(np.float32)

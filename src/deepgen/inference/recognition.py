@@ -1,0 +1,251 @@
+"""The recognition posterior of a belief network: its draws, and what they weigh.
+
+Bounds of the likelihood average the weights; completions accept or refuse draws by them. What the
+weight is made of, and what cancels in it, is in docs/math.md, "Belief networks".
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.inference.free_energy import free_energy
+from deepgen.inference.gibbs import layer_work
+from deepgen.layers.passes import Site, bias_fields, conditional_pass, layer_log_weight
+from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN
+from deepgen.models.network import ACTIVATIONS
+from deepgen.rows.fingerprint import row_digests
+from deepgen.runtime.stream import RECOGNIZE
+
+_LINEAR = ACTIVATIONS["linear"]
+
+
+def _lone(units):
+    """A layer without neighbours and without a bias of its own, as the kernels read it."""
+    layer = units.kernel_layer()
+    return engine.Chain([(*layer[:3], np.zeros_like(units.bias), layer[4])], [])
+
+
+def _linear_upward(layer, bias, weights):
+    """Two layers as the kernels read them; the upper one is the field ``x weights + bias``."""
+    return engine.Chain([layer.lower.kernel_layer(), (_LINEAR, 1, 1, bias, None)], [weights])
+
+
+class _Correction:
+    """What the log weight has of states y of a hidden layer given x below, log normalizers apart.
+
+    ``x (G - R) y + (b - c) y - (p - r) y^2 / 2``: generative minus recognition weights, biases and
+    precisions. Base measures are the same and cancel. Nothing at all is left of a fresh stack whose
+    upper machine began as the transpose of the lower one.
+    """
+
+    def __init__(self, layer, above, n_threads):
+        self.n_threads, self.layer = n_threads, layer
+        bias, precision = above.bias - layer.upper.bias, None
+        kind = KIND_BINARY  # one copy, which is linear in the state
+        if above.precision is not None:
+            kind, precision = KIND_GAUSSIAN, above.precision - layer.upper.precision
+        self.slopes_chain = None
+        if not np.array_equal(layer.generative, layer.recognition):
+            self.slopes_chain = _linear_upward(
+                layer, np.zeros_like(bias), layer.generative - layer.recognition
+            )
+        self.is_zero = self.slopes_chain is None and not (
+            bias.any() or (precision is not None and precision.any())
+        )
+        self.own = engine.Chain([(kind, 1, 1, bias, precision)], [])
+
+    def slopes(self, x):
+        """Return x (G - R) by row, or None where both are equal."""
+        if self.slopes_chain is None:
+            return None
+        return _field(self.slopes_chain, self.layer, x, self.n_threads)
+
+    def at(self, y, slopes):
+        """Return the correction of states by row, float64."""
+        if self.is_zero:
+            return np.zeros(len(y))
+        fields = None if slopes is None else bias_fields(slopes)
+        return layer_log_weight(self.own, 0, y, fields, n_threads=self.n_threads)
+
+
+def _field(chain, layer, x, n_threads):
+    out = np.empty((x.shape[0], layer.upper.size), np.float32)
+    conditional_pass(
+        chain, 1, [x, None], mean=out, n_rows=len(out), work=layer_work(layer.upward, 1),
+        n_threads=n_threads,
+    )  # fmt: skip
+    return out
+
+
+@dataclass(frozen=True)
+class RowTerms:
+    """What all draws of a row share.
+
+    Attributes
+    ----------
+    constants : ndarray of shape (n_rows,), float64
+        The part of the log weight that no draw changes.
+    fields : ndarray of shape (n_rows, n_1), float32
+        Of the first hidden layer under the recognition model.
+    slopes : ndarray of shape (n_rows, n_1), float32, or None
+        Of the correction by the first hidden layer.
+    digests : list of int
+        Of the rows, which name the random numbers of their draws.
+    """
+
+    constants: np.ndarray
+    fields: np.ndarray
+    slopes: np.ndarray | None
+    digests: list
+
+
+class Recognition:
+    """Draws x_1, ..., x_L of the hidden layers given data, and log p*(v, x) - log q(x | v).
+
+    ``p*`` leaves log Z of the top out, and the topmost layer is summed out.
+
+    Parameters
+    ----------
+    model : BeliefNetwork
+        Without a directed layer nothing is drawn: the weight is that of the machine's free energy.
+    stream : Stream
+    n_threads : int or None
+    """
+
+    def __init__(self, model, stream, n_threads=None):
+        self.model, self.stream, self.n_threads = model, stream, n_threads
+        above = [*(layer.lower for layer in model.layers), model.top.layers[0]][1:]
+        self._corrections = [
+            _Correction(layer, units, n_threads)
+            for layer, units in zip(model.layers, above, strict=True)
+        ]
+        self._workspace = engine.Workspace()
+        if model.layers:
+            first = model.layers[0]
+            self._fields_chain = _linear_upward(first, first.upper.bias, first.recognition)
+            self._first = _lone(first.upper)
+
+    def _run(self, chain, place, states, n_rows, work, **outputs):
+        conditional_pass(
+            chain, place, states, n_rows=n_rows, work=work, workspace=self._workspace,
+            n_threads=self.n_threads, **outputs,
+        )  # fmt: skip
+
+    def terms(self, v, *, ratios=False):
+        """Return what the draws of these rows share.
+
+        Parameters
+        ----------
+        v : states of the visible layer
+        ratios : bool
+            True for ratios of weights of one row: leaves `constants` at zero and `digests` out.
+        """
+        if not self.model.layers:
+            free = free_energy(self.model.top, v, n_threads=self.n_threads)
+            return RowTerms(-free, None, None, [])
+        layer, n_rows = self.model.layers[0], v.shape[0]
+        fields = _field(self._fields_chain, layer, v, self.n_threads)
+        slopes, total = self._corrections[0].slopes(v), np.zeros(n_rows)
+        if n_rows and not ratios:
+            total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
+            self._run(
+                self._first, 0, [None], n_rows, 8 * layer.upper.size, fields=bias_fields(fields),
+                log_normalizer=total,
+            )  # fmt: skip
+        return RowTerms(total, fields, slopes, [] if ratios else row_digests(v))
+
+    def log_weights(self, terms, rows, first_draw, n_draws):
+        """Return the log weights of draws of each row.
+
+        The random numbers of a row are named by its digest and by the number of the draw: those of
+        different rows are independent, whatever rows are asked about and in which order.
+
+        Parameters
+        ----------
+        terms : RowTerms
+        rows : slice
+        first_draw : int
+            Number of the first of these draws.
+        n_draws : int
+
+        Returns
+        -------
+        ndarray of shape (n of these rows, n_draws), float64
+        """
+        constants = terms.constants[rows, None]
+        if not self.model.layers:
+            return np.repeat(constants, n_draws, axis=1)
+        fields, slopes = terms.fields[rows], terms.slopes
+        streams = [self.stream.child(digest) for digest in terms.digests[rows]]
+        x = np.concatenate([
+            self.first_draws(np.repeat(field[None], n_draws, axis=0), stream, first_draw)
+            for field, stream in zip(fields, streams, strict=True)
+        ])  # fmt: skip
+        rest = self.weigh(x, streams, first_draw)
+        if slopes is not None:
+            slopes = np.repeat(slopes[rows], n_draws, axis=0)
+        return constants + (rest + self.first_correction(x, slopes)).reshape(-1, n_draws)
+
+    def first_draws(self, fields, stream, first_row):
+        """Draw the first hidden layer, a row for each row of `fields`."""
+        units = self.model.layers[0].upper
+        out = np.empty(fields.shape, units.state_dtype)
+        self._run(
+            self._first, 0, [None], len(out), 8 * units.size, fields=bias_fields(fields),
+            sample=out, site=Site(stream.child("layer 1"), RECOGNIZE, first_row),
+        )  # fmt: skip
+        return out
+
+    def first_correction(self, x, slopes):
+        """Return the part of the log weight that depends on both the data and draws `x`."""
+        return self._corrections[0].at(x, slopes)
+
+    def weigh(self, x, streams, first_row):
+        """Draw the layers above draws `x` of the first; return the rest of their log weight.
+
+        Parameters
+        ----------
+        x : states of the first hidden layer, (n_rows, n_1)
+        streams : list of Stream
+            Of equal parts of the rows of `x`, in their order.
+        first_row : int
+            Of each part.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), float64
+        """
+        layers, n_rows = self.model.layers, len(x)
+        total = np.zeros(n_rows)
+        for l, layer in enumerate(layers):
+            below = np.zeros(n_rows)
+            self._run(
+                layer.downward.chain, 0, [None, x], n_rows, layer_work(layer.downward, 0),
+                log_normalizer=below,
+            )  # fmt: skip
+            above = np.zeros(n_rows)
+            if l + 1 < len(layers):
+                x, correction = self._upward(l + 1, x, above, streams, first_row)
+                total += correction
+            else:
+                top = self.model.top
+                self._run(
+                    top.chain, 1, [x, None], n_rows, layer_work(top, 1), log_normalizer=above
+                )
+            total += above - below
+        return total
+
+    def _upward(self, l, x, log_normalizer, streams, first_row):
+        """Draw layer l + 1 given layer l; return the draws and their correction."""
+        layer, correction = self.model.layers[l], self._corrections[l]
+        draws = np.empty((len(x), layer.upper.size), layer.upper.state_dtype)
+        size = len(x) // len(streams)
+        for part, stream in enumerate(streams):
+            rows = slice(part * size, (part + 1) * size)
+            self._run(
+                layer.upward.chain, 1, [x[rows], None], size, layer_work(layer.upward, 1),
+                sample=draws[rows], log_normalizer=log_normalizer[rows],
+                site=Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row),
+            )  # fmt: skip
+        return draws, correction.at(draws, correction.slopes(x))

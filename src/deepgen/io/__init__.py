@@ -1,0 +1,1 @@
+"""Files: models, states of runs, checkpoints, and how they are written whole."""

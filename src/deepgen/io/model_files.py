@@ -1,0 +1,269 @@
+"""The file format: one model, one safetensors file (docs/architecture.md, "Files").
+
+The configuration is JSON in the file's metadata, with a format version and a closed registry of
+models (``schemas``); every tensor's shape is recomputed from it, and a checksum covers both.
+Nothing in a file is ever imported or run. Files of states (``io/trees.py``) share header,
+checksum and the way of writing.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse
+from safetensors.numpy import save as serialize
+
+from deepgen.checks import as_path
+from deepgen.errors import ModelFileError
+from deepgen.io.atomic import write_atomically
+from deepgen.io.schemas.registry import describe, schema_of
+from deepgen.io.schemas.schema import is_count
+
+FORMAT_VERSION = 1
+MAX_BYTES = 8 * 2**30
+MAX_HEADER = 2**20
+BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element
+
+# Entries of a configuration that every model has.
+_COMMON = {"format_version", "extra", "sha256"}
+
+logger = logging.getLogger("deepgen")
+
+
+def save(model, path, *, extra=None):
+    """Write a model to a file, atomically: the previous file stays until the new one is whole.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine, or another one of ``io.schemas.registry.SCHEMAS``
+    path : str or path-like
+    extra : dict or None
+        Plain JSON data kept beside the configuration (the estimator's name and seed).
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an existing file is unharmed.
+    """
+    path = as_path(path)
+    config, tensors = describe(model)
+    write(path, {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}, tensors)
+
+
+def write(path, config, tensors):
+    """Write a configuration and tensors with their checksum, atomically."""
+    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    config = {**config, "sha256": checksum(config, contiguous)}
+    # one entry: safetensors writes several in an order that changes from call to call
+    metadata = {"deepgen": json.dumps(config, sort_keys=True, allow_nan=False)}
+    write_atomically(path, serialize(contiguous, metadata=metadata))
+
+
+def checksum(config, tensors):
+    """SHA-256 of the configuration and the tensors by name: finds damage, proves no origin."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, allow_nan=False).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name])
+    return digest.hexdigest()
+
+
+def _refuse_duplicates(pairs):
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise ValueError("a name stands twice in the header")
+    return dict(pairs)
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(text):
+    """Parse JSON; a name that stands twice, NaN or Infinity is a ValueError."""
+    return json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file, open: what is read from it is of one writing, whatever happens to its path.
+
+    Attributes
+    ----------
+    path : Path
+        For messages.
+    handle : binary file
+    size : int
+        Bytes.
+    config : dict
+    shapes : dict of {str: (str, tuple)}
+        Type and shape of each tensor, from the header.
+    """
+
+    path: Path
+    handle: BinaryIO
+    size: int
+    config: dict
+    shapes: dict
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Open a file of this format and read its header; yields a :class:`ModelFile`.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not a file of this format.
+    FileNotFoundError
+        If there is none.
+    """
+    path = as_path(path)
+    with path.open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size > MAX_BYTES:
+            raise ModelFileError(f"{path}: {size} bytes is more than {MAX_BYTES}")
+        config, shapes = _parse_header(path, handle.read(8), handle.read(MAX_HEADER), size)
+        yield ModelFile(path, handle, size, config, shapes)
+
+
+def read_header(path):
+    """Return (configuration, tensor shapes by name) of a model file, without its tensors.
+
+    Raises what :func:`opened` does.
+    """
+    with opened(path) as file:
+        return file.config, file.shapes
+
+
+def _parse_header(path, prefix, start, size):
+    length = int.from_bytes(prefix, "little")
+    if len(prefix) < 8 or length > min(MAX_HEADER, size - 8):
+        raise ModelFileError(f"{path}: not a deepgen model file (no safetensors header)")
+    try:
+        header = parse_json(start[:length].decode())
+        metadata = header.pop("__metadata__")
+        config = parse_json(metadata.pop("deepgen"))
+        shapes = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"{path}: not a deepgen model file ({error})") from None
+    if not isinstance(config, dict) or metadata:
+        raise ModelFileError(f"{path}: the configuration is not one object")
+    return config, shapes
+
+
+def _require(condition, path, message):
+    if not condition:
+        raise ModelFileError(f"{path}: {message}")
+
+
+def check_version(path, config):
+    """Raise ModelFileError unless this version of deepgen knows the file's."""
+    version = config.get("format_version")
+    _require(is_count(version, math.inf), path, "it has no format_version")
+    _require(
+        version <= FORMAT_VERSION, path,
+        f"format version {version} is newer than {FORMAT_VERSION}; update deepgen to read it",
+    )  # fmt: skip
+
+
+def _model_schema(path, config):
+    """Return what a configuration says about the model itself, and the schema of that model."""
+    check_version(path, config)
+    _require(
+        "kind" not in config, path,
+        "this is the checkpoint of a run, not a model; go on from it with fit(X, resume=...), or "
+        "load_checkpoint",
+    )  # fmt: skip
+    _require(
+        set(config) >= _COMMON, path, "the configuration has unknown or missing entries"
+    )
+    _require(isinstance(config["extra"], dict), path, "extra is not an object")
+    own = {name: value for name, value in config.items() if name not in _COMMON}
+    try:
+        return own, schema_of(own)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+
+
+def read_tensors(file):
+    """Return the tensors of a file whose header is known to be right.
+
+    Parameters
+    ----------
+    file : ModelFile
+        Its configuration has a ``sha256``.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not whole.
+    """
+    path, config, n_bytes = file.path, file.config, 0
+    for tag, shape in file.shapes.values():
+        _require(tag in BYTES and all(type(n) is int and n >= 0 for n in shape), path, "damaged")
+        n_bytes += BYTES[tag] * math.prod(shape)
+    _require(
+        8 <= file.size - n_bytes <= 8 + MAX_HEADER, path,
+        f"it should hold {n_bytes} bytes of tensors, but is {file.size} bytes long",
+    )  # fmt: skip
+    file.handle.seek(0)
+    try:
+        tensors = parse(file.handle.read(file.size))
+    except (SafetensorError, ValueError) as error:
+        raise ModelFileError(f"{path}: damaged ({error})") from None
+    _require(set(tensors) == set(file.shapes), path, "tensors are missing or unknown")
+    signed = {name: value for name, value in config.items() if name != "sha256"}
+    _require(config["sha256"] == checksum(signed, tensors), path, "damaged (wrong checksum)")
+    return tensors
+
+
+def load_model(path):
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    tuple of (model, dict)
+        The model and the plain data saved beside it.
+
+    Raises
+    ------
+    ModelFileError
+        For any file that is not a whole, valid model of a known version. Nothing is imported
+        or run, and no more memory is taken than about twice the file.
+    FileNotFoundError
+        If there is no such file.
+    """
+    with opened(path) as file:
+        return read_model(file)
+
+
+def read_model(file):
+    """Return (model, plain data saved beside it) of an open file; see :func:`load_model`."""
+    path, shapes = file.path, file.shapes
+    own, schema = _model_schema(path, file.config)
+    expected = schema.shapes(own)
+    _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
+    for name, shape in expected.items():
+        _require(
+            shapes[name] == ("F32", shape), path,
+            f"tensor {name} must be F32 of shape {shape}, got {shapes[name]}",
+        )  # fmt: skip
+    tensors = read_tensors(file)
+    try:
+        model = schema.build(own, tensors)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    return model, file.config["extra"]

@@ -1,0 +1,1 @@
+"""How each kind of model stands in a file."""

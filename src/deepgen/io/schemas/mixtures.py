@@ -1,0 +1,26 @@
+"""Mixtures in files."""
+
+from deepgen.io.schemas.schema import MAX_UNITS, Schema, is_count, require
+from deepgen.models import BernoulliMixture
+
+
+class MixtureSchema(Schema):
+    """Mixtures of Bernoullis: numbers of columns and components."""
+
+    kind = BernoulliMixture
+    entries = frozenset({"n_features", "n_components"})
+
+    def describe(self, model):
+        tensors = {"log_weights": model.log_weights, "logits": model.logits}
+        return {"n_features": model.n_features, "n_components": model.n_components}, tensors
+
+    def check(self, config):
+        for name in ("n_features", "n_components"):
+            require(is_count(config[name], MAX_UNITS), f"{name} is not valid")
+
+    def shapes(self, config):
+        n_features, n_components = config["n_features"], config["n_components"]
+        return {"log_weights": (n_components,), "logits": (n_features, n_components)}
+
+    def build(self, config, tensors):
+        return BernoulliMixture(**tensors)

@@ -1,0 +1,109 @@
+"""Networks, and networks beside a machine, in files."""
+
+from deepgen.io.schemas.machines import MACHINE
+from deepgen.io.schemas.schema import (
+    MAX_UNITS,
+    Schema,
+    check_list_of_layers,
+    is_count,
+    require,
+    under,
+    within,
+)
+from deepgen.models import Network, NetworkLayer, PosteriorNetwork
+from deepgen.models.network import ACTIVATIONS
+
+
+class NetworkSchema(Schema):
+    """Networks: number of inputs; activation, size and ties of each layer."""
+
+    kind = Network
+    entries = frozenset({"n_inputs", "layers"})
+
+    def describe(self, network):
+        layers, tensors = [], {}
+        for l, layer in enumerate(network.layers):
+            entry = {"activation": layer.activation, "size": layer.size}
+            options = {"tied_to": layer.tied_to, "group": layer.group}
+            entry |= {name: value for name, value in options.items() if value is not None}
+            layers.append(entry)
+            tensors[f"layers.{l}.bias"] = layer.bias
+            if layer.weights is not None:
+                tensors[f"weights.{l}"] = layer.weights
+        return {"n_inputs": network.sizes[0], "layers": layers}, tensors
+
+    def check(self, config):
+        layers = config["layers"]
+        require(is_count(config["n_inputs"], MAX_UNITS), "it has no valid n_inputs")
+        check_list_of_layers(layers, 1)
+        for layer in layers:
+            kind = layer.get("activation")
+            require(isinstance(kind, str) and kind in ACTIVATIONS, f"unknown activation {kind!r}")
+            for name, value in layer.items():
+                known = name in ("activation", "size") or (
+                    (name == "group" and is_count(value, layer["size"]))
+                    or (name == "tied_to" and type(value) is int and 0 <= value < len(layers))
+                )
+                require(known, f"unknown or invalid layer option {name!r}")
+
+    def shapes(self, config):
+        shapes, below = {}, config["n_inputs"]
+        for l, layer in enumerate(config["layers"]):
+            shapes[f"layers.{l}.bias"] = (layer["size"],)
+            if "tied_to" not in layer:
+                shapes[f"weights.{l}"] = (below, layer["size"])
+            below = layer["size"]
+        return shapes
+
+    def build(self, config, tensors):
+        network = Network([
+            NetworkLayer(
+                layer["activation"], tensors[f"layers.{l}.bias"], tensors.get(f"weights.{l}"),
+                layer.get("tied_to"), layer.get("group"),
+            )
+            for l, layer in enumerate(config["layers"])
+        ])  # fmt: skip
+        require(
+            network.sizes[0] == config["n_inputs"],
+            f"n_inputs is {config['n_inputs']}, but layers.0 takes {network.sizes[0]}",
+        )
+        return network
+
+
+_PARTS = {"machine": MACHINE, "network": NetworkSchema()}
+
+
+class PosteriorNetworkSchema(Schema):
+    """Networks that read the posterior of a machine: entries of both."""
+
+    kind = PosteriorNetwork
+    entries = frozenset(_PARTS)
+
+    def describe(self, model):
+        entries, tensors = {}, {}
+        for name, schema in _PARTS.items():
+            entries[name], own = schema.describe(getattr(model, name))
+            tensors |= under(name, own)
+        return entries, tensors
+
+    def check(self, config):
+        for name, schema in _PARTS.items():
+            part = config[name]
+            require(
+                isinstance(part, dict) and set(part) == schema.entries,
+                f"{name} is not an object of {' and '.join(sorted(schema.entries))}",
+            )
+            schema.check(part)
+
+    def shapes(self, config):
+        shapes = {}
+        for name, schema in _PARTS.items():
+            shapes |= under(name, schema.shapes(config[name]))
+        return shapes
+
+    def build(self, config, tensors):
+        parts = {
+            name: schema.build(config[name], within(name, tensors))
+            for name, schema in _PARTS.items()
+        }
+        return PosteriorNetwork(**parts)

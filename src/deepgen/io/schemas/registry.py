@@ -1,0 +1,82 @@
+"""Models as configurations and tensors: the closed registry that files are read by.
+
+A schema says which entries a configuration has, checks them, computes the shape of every tensor
+from them, and builds the model. Names are looked up here, never imported. Files, and what a
+checksum covers, are the business of ``model_files.py``.
+"""
+
+from deepgen.io.schemas.belief_networks import BeliefNetworkSchema
+from deepgen.io.schemas.machines import MACHINE
+from deepgen.io.schemas.mixtures import MixtureSchema
+from deepgen.io.schemas.networks import NetworkSchema, PosteriorNetworkSchema
+from deepgen.io.schemas.schema import require
+
+SCHEMAS = {
+    schema.kind.__name__: schema
+    for schema in (
+        MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
+    )
+}  # fmt: skip
+
+
+def describe(model):
+    """Return (configuration, tensors) of a model: plain data and float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If the file format does not know the model, or one of its layers.
+    """
+    for name, schema in SCHEMAS.items():
+        if type(model) is schema.kind:
+            entries, tensors = schema.describe(model)
+            return {"model": name, **entries}, tensors
+    raise ValueError(
+        f"model is a {type(model).__name__}, which the file format does not know; it knows "
+        f"{', '.join(SCHEMAS)}"
+    )
+
+
+def schema_of(config):
+    """Return the schema that a configuration is one of, after a check.
+
+    Parameters
+    ----------
+    config : dict
+        ``model`` and the entries of its schema.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown, or an entry is not valid, missing or one too many.
+    """
+    name = config.get("model")
+    require(isinstance(name, str) and name in SCHEMAS, f"unknown model {name!r}")
+    schema = SCHEMAS[name]
+    fitting = set(config) == schema.entries | {"model"}
+    require(fitting, "the configuration has unknown or missing entries")
+    schema.check(config)
+    return schema
+
+
+def as_tree(model):
+    """Return a model as a tree that a checkpoint can hold."""
+    return dict(zip(("model", "tensors"), describe(model), strict=True))
+
+
+def from_tree(tree):
+    """Return the model that :func:`as_tree` was called on.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        config, tensors = tree["model"], tree["tensors"]
+        schema = schema_of(config)
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no model: {error}") from None
+    require(found == schema.shapes(config), "tensors of other names or shapes")
+    return schema.build(config, tensors)

@@ -1,0 +1,81 @@
+"""What a schema is: how models of one kind stand in a file."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+MAX_LAYERS = 64
+MAX_UNITS = 10_000_000
+
+
+class Schema(ABC):
+    """How models of one kind stand in files: entries of a configuration, and tensors by name.
+
+    A new kind of model is a class with these four methods, and a line in ``registry.py``.
+
+    Attributes
+    ----------
+    kind : type
+        The model's class.
+    entries : frozenset of str
+        Of the configuration, beside ``model``.
+    """
+
+    kind: ClassVar[type]
+    entries: ClassVar[frozenset]
+
+    @abstractmethod
+    def describe(self, model):
+        """Return (entries, tensors) of a model: plain data, and float32 arrays by name."""
+
+    @abstractmethod
+    def check(self, config):
+        """Raise ValueError where an entry of a configuration with these entries is not valid."""
+
+    @abstractmethod
+    def shapes(self, config):
+        """Return the shape of each tensor, by name, that a checked configuration asks for."""
+
+    @abstractmethod
+    def build(self, config, tensors):
+        """Return the model of a checked configuration and tensors of the right shapes.
+
+        Raises
+        ------
+        ValueError
+            If they make no model of this kind.
+        """
+
+
+def require(condition, message):
+    """Raise ValueError with a message unless a condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def is_count(value, most):
+    """Tell whether a value of a configuration is an integer from 1 to `most`."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def check_list_of_layers(layers, least):
+    """Raise ValueError unless `layers` is a list of `least` layers or more, each with a size."""
+    require(
+        isinstance(layers, list) and least <= len(layers) <= MAX_LAYERS,
+        f"layers must be a list of {least} to {MAX_LAYERS}",
+    )
+    for layer in layers:
+        require(isinstance(layer, dict), "a layer is not an object")
+        require(is_count(layer.get("size"), MAX_UNITS), "a layer has no valid size")
+
+
+def within(name, tensors):
+    """Return the tensors whose names begin with ``name.``, without that beginning."""
+    start = f"{name}."
+    return {
+        key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)
+    }
+
+
+def under(name, tensors):
+    """Return tensors, or shapes, with ``name.`` before each of their names."""
+    return {f"{name}.{key}": value for key, value in tensors.items()}

@@ -1,0 +1,194 @@
+"""Files of states: what a run needs to go on (docs/architecture.md, "Checkpoints").
+
+A state is a tree of plain data: dictionaries with string keys, lists, strings, numbers, True,
+False, None, and NumPy arrays. In the file each array is a tensor of its own, named by its way
+through the tree; the rest is JSON that names type and shape of every array.
+"""
+
+import json
+import math
+
+import numpy as np
+
+from deepgen.errors import ModelFileError
+from deepgen.io import model_files
+
+KIND = "checkpoint"
+_TREE = "tree"  # the tensor that holds the JSON; names of arrays begin with "/"
+_DTYPES = {"F32": "<f4", "F64": "<f8", "U8": "|u1", "BOOL": "|b1", "I32": "<i4", "I64": "<i8"}
+_TAGS = {dtype: tag for tag, dtype in _DTYPES.items()}
+_ARRAY, _FLOAT = "$array", "$float"
+MAX_DEPTH = 32
+
+
+def plain(value):
+    """Return a copy of a tree in which NumPy numbers are Python's and tuples are lists.
+
+    Raises
+    ------
+    ValueError
+        If something in it is no plain data; the message names the place.
+    """
+    return _map(value, "", lambda array, place: array)
+
+
+def _map(value, place, of_array):
+    if len(place) > 4_000 or place.count("/") > MAX_DEPTH:
+        raise ValueError(f"a state must be at most {MAX_DEPTH} levels deep, got more")
+    if isinstance(value, np.ndarray) and value.ndim:
+        return of_array(value, place)
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_map(part, f"{place}/{i}", of_array) for i, part in enumerate(value)]
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str) or name in (_ARRAY, _FLOAT):
+                raise ValueError(f"names in {place or 'a state'} must be strings, got {name!r}")
+        return {name: _map(part, _inside(place, name), of_array) for name, part in value.items()}
+    raise ValueError(
+        f"{place.lstrip('/') or 'a state'} must be plain data or an array, got a "
+        f"{type(value).__name__}"
+    )
+
+
+def _inside(place, name):
+    """Return the place of a part, escaped so that no two places share a name (RFC 6901)."""
+    return f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def _marked(value):
+    """JSON has no infinities: say them in words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT: repr(value)}
+    if isinstance(value, list):
+        return [_marked(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _marked(part) for name, part in value.items()}
+    return value
+
+
+def save(tree, path):
+    """Write a tree to a file, atomically.
+
+    Parameters
+    ----------
+    tree : dict
+    path : str or path-like
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an existing file is unharmed.
+    ValueError
+        If something in the tree is no plain data.
+    """
+    tensors = {}
+
+    def named(array, place):
+        if array.dtype.str not in _TAGS:
+            raise ValueError(f"{place} must have one of the types {list(_DTYPES)}: {array.dtype}")
+        tensors[place] = np.ascontiguousarray(array)
+        return {_ARRAY: [_TAGS[array.dtype.str], *array.shape]}
+
+    text = json.dumps(_marked(_map(tree, "", named)), allow_nan=False)
+    tensors[_TREE] = np.frombuffer(text.encode(), np.uint8)
+    model_files.write(path, {"format_version": model_files.FORMAT_VERSION, "kind": KIND}, tensors)
+
+
+def load(path):
+    """Read a tree.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    dict
+        Its arrays are read-only.
+
+    Raises
+    ------
+    ModelFileError
+        For any file that is not a whole checkpoint of a known version. Nothing is imported or
+        run.
+    FileNotFoundError
+        If there is no such file.
+    """
+    with model_files.opened(path) as file:
+        path, config = file.path, file.config
+        model_files.check_version(path, config)
+        if config.get("kind") != KIND or set(config) != {"format_version", "kind", "sha256"}:
+            raise ModelFileError(
+                f"{path}: not a checkpoint of a run"
+                + ("; it is a model, which deepgen.load reads" if "model" in config else "")
+            )
+        for name, (tag, _) in file.shapes.items():
+            if tag not in _DTYPES or not (name == _TREE or name.startswith("/")):
+                raise ModelFileError(f"{path}: unknown tensor {name!r} of type {tag!r}")
+        tensors = model_files.read_tensors(file)
+    try:
+        text = tensors.pop(_TREE).tobytes().decode()
+        tree = _unmarked(model_files.parse_json(text), "", tensors)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"{path}: damaged (no state: {error})") from None
+    if tensors or not isinstance(tree, dict):
+        raise ModelFileError(f"{path}: damaged (tensors that the state does not name)")
+    return tree
+
+
+def _unmarked(value, place, tensors):
+    """Put arrays and infinities back; takes from `tensors` what is used."""
+    if isinstance(value, list):
+        return [_unmarked(part, f"{place}/{i}", tensors) for i, part in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {_FLOAT}:
+        if value[_FLOAT] not in ("nan", "inf", "-inf"):
+            raise ValueError(f"{place} is no number")
+        return float(value[_FLOAT])
+    if set(value) == {_ARRAY}:
+        array, (tag, *shape) = tensors.pop(place), value[_ARRAY]
+        if _TAGS.get(array.dtype.str) != tag or list(array.shape) != shape:
+            raise ValueError(f"array {place} should be {tag} of shape {shape}")
+        array.flags.writeable = False
+        return array
+    return {name: _unmarked(part, _inside(place, name), tensors) for name, part in value.items()}
+
+
+def check_form(found, expected, name):
+    """Raise ValueError unless two trees agree in names, types, shapes and dtypes.
+
+    Parameters
+    ----------
+    found, expected
+        Trees; the values of numbers and strings may differ.
+    name : str
+        What the message calls the tree.
+    """
+    if isinstance(expected, np.ndarray):
+        form = isinstance(found, np.ndarray) and (found.dtype, found.shape)
+        if form != (expected.dtype, expected.shape):
+            raise ValueError(
+                f"{name} must be an array of {expected.dtype} and shape {expected.shape}, got "
+                f"{form or type(found).__name__}"
+            )
+    elif isinstance(expected, dict):
+        if not isinstance(found, dict) or set(found) != set(expected):
+            raise ValueError(f"{name} must hold {sorted(expected)}, got {_names(found)}")
+        for part, value in expected.items():
+            check_form(found[part], value, f"{name}.{part}")
+    elif isinstance(expected, list):
+        if not isinstance(found, list) or len(found) != len(expected):
+            raise ValueError(f"{name} must be a list of {len(expected)}, got {_names(found)}")
+        for i, value in enumerate(expected):
+            check_form(found[i], value, f"{name}[{i}]")
+    elif type(found) is not type(expected):
+        raise ValueError(f"{name} must be {type(expected).__name__}, got {type(found).__name__}")
+
+
+def _names(found):
+    return sorted(found) if isinstance(found, dict) else type(found).__name__

@@ -1,0 +1,1 @@
+"""One layer of units, given its neighbours."""

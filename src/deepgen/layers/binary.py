@@ -1,0 +1,58 @@
+"""Binary units: zeros and ones, or counts of tied copies."""
+
+
+import numpy as np
+
+from deepgen.checks import (
+    check_integer,
+)
+from deepgen.layers.units import KIND_BINARY, Units, check_finite, value_range
+
+
+class Binary(Units):
+    """Units with states 0 and 1, or 0..n_copies for tied copies of one unit.
+
+    Log weight ``field * x + log binom(n_copies, x)``, mean ``n_copies * logistic(field)``.
+
+    Parameters
+    ----------
+    size, bias
+        See :class:`Units`.
+    n_copies : int, default 1
+        Tied copies: the state is their sum. The greedy pretraining of a DBM is exact as an RBM
+        with a layer of two copies (Salakhutdinov & Hinton 2009, section 3.3).
+    """
+
+    kind = KIND_BINARY
+
+    def __init__(self, size=None, *, bias=None, n_copies=1):
+        super().__init__(size, bias=bias)
+        check_integer(n_copies, "n_copies", most=8)
+        self.n_copies = int(n_copies)
+
+    def options(self):
+        """Return the settings that are not parameters."""
+        return {} if self.n_copies == 1 else {"n_copies": self.n_copies}
+
+    def field_of(self, mean):
+        """Return log odds, within +-80."""
+        p = np.asarray(mean, np.float64) / self.n_copies
+        with np.errstate(divide="ignore"):
+            return np.clip(np.log(p) - np.log1p(-p), -80.0, 80.0).astype(np.float32)
+
+    def fitted_to(self, mean, variance, n_rows):
+        """Return the layer whose bias is the log odds of the data, smoothed by half a count."""
+        p = (np.asarray(mean) * n_rows / self.n_copies + 0.5) / (n_rows + 1.0)
+        return self.replace(bias=np.log(p / (1.0 - p)))
+
+    def check(self, states, name="X"):
+        """Raise ValueError unless every value lies in [0, n_copies]."""
+        low, high = value_range(states)
+        check_finite(low, high, name)
+        if not (low >= 0 and high <= self.n_copies):
+            value = high if not high <= self.n_copies else low
+            raise ValueError(
+                f"{name} must have values in [0, {self.n_copies}] for binary units, got {value:g}; "
+                "scale grey values to [0, 1] (for bytes: X / 255), threshold them, or use "
+                "visible='gaussian' for real values"
+            )

@@ -1,0 +1,105 @@
+"""Gaussian units: real values with a precision each."""
+
+
+import numpy as np
+
+from deepgen.checks import (
+    check_flag,
+)
+from deepgen.layers.units import (
+    KIND_GAUSSIAN,
+    LARGEST_VALUE,
+    Units,
+    as_vector,
+    check_finite,
+    value_range,
+)
+from deepgen.rows.states import dense
+
+# Beyond this, products of a precision and a mean leave float32.
+MAX_LOG_PRECISION = 60.0
+
+
+class Gaussian(Units):
+    """Real-valued units: log weight ``field * x - precision * x**2 / 2``.
+
+    Weights act on x itself; the mean is ``field / precision``. Files and tests rely on this
+    parametrization.
+
+    Parameters
+    ----------
+    size, bias
+        See :class:`Units`.
+    log_precision : array-like of shape (size,) or None
+        None: zeros, unit variance.
+    learn_precision : bool, default True
+        Whether training changes `log_precision`.
+    """
+
+    kind = KIND_GAUSSIAN
+    state_dtype = np.float32
+
+    def __init__(self, size=None, *, bias=None, log_precision=None, learn_precision=True):
+        if size is None and bias is None and log_precision is not None:
+            size = len(np.atleast_1d(log_precision))
+        super().__init__(size, bias=bias)
+        check_flag(learn_precision, "learn_precision")
+        self.learn_precision = bool(learn_precision)
+        if self.size is None:
+            self.log_precision = None
+            return
+        if log_precision is None:
+            log_precision = np.zeros(self.size)
+        self.log_precision = as_vector(log_precision, self.size, "log_precision")
+        if np.abs(self.log_precision).max() > MAX_LOG_PRECISION:
+            raise ValueError(
+                f"log_precision must lie within +-{MAX_LOG_PRECISION:g}, got "
+                f"{self.log_precision[np.abs(self.log_precision).argmax()]:g}; standardize the "
+                "columns"
+            )
+        self.precision = np.exp(self.log_precision)
+        self.precision.flags.writeable = False
+
+    def options(self):
+        """Return the settings that are not parameters."""
+        return {} if self.learn_precision else {"learn_precision": False}
+
+    def parameters(self):
+        """Return bias and log_precision."""
+        return {"bias": self.bias, "log_precision": self.log_precision}
+
+    def moments(self, x):
+        """Return the derivatives by bias, x, and by log_precision, -precision x**2 / 2."""
+        square = (dense(self.states_of(x, "x")).astype(np.float64) ** 2).mean(axis=0)
+        return {**super().moments(x), "log_precision": -0.5 * self.precision * square}
+
+    def field_of(self, mean):
+        """Return precision times mean."""
+        return np.asarray(mean, np.float32) * self.precision
+
+    def fitted_to(self, mean, variance, n_rows):
+        """Return the layer with the data's mean and, where it is learned, its variance.
+
+        Columns that (almost) never vary get a floor, so that no precision is infinite.
+        """
+        variance = np.asarray(variance, np.float64)
+        if not self.learn_precision:
+            return self.replace(bias=mean * self.precision)
+        scale = variance.mean() + 1e-12 * np.square(mean).mean()
+        floor = 1e-4 * scale if scale > 0 else 1.0
+        log_precision = -np.log(np.maximum(variance, floor))
+        return self.replace(log_precision=log_precision, bias=mean * np.exp(log_precision))
+
+    def check(self, states, name="X"):
+        """Raise ValueError where a value is not finite or beyond float32."""
+        low, high = value_range(states)
+        check_finite(low, high, name)
+        if max(abs(low), abs(high)) > LARGEST_VALUE:
+            raise ValueError(
+                f"{name} must lie within +-1e12 for Gaussian units, got {low:g} to {high:g}; "
+                "standardize the columns"
+            )
+
+    def is_state(self, states):
+        """Every real number is a state."""
+        return True

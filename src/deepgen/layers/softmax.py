@@ -1,0 +1,76 @@
+"""Softmax units: categorical variables, one column for each category."""
+
+
+import numpy as np
+
+from deepgen.checks import (
+    check_integer,
+)
+from deepgen.layers.units import KIND_SOFTMAX, Units, check_finite, value_range
+from deepgen.rows.states import dense
+
+
+class Softmax(Units):
+    """Groups of `n_categories` columns, one of which is 1: categorical variables.
+
+    Columns are one-hot by groups; an all-zero group is missing and sends nothing.
+
+    Parameters
+    ----------
+    n_categories : int
+        Columns of a group, at least 2.
+    size, bias
+        See :class:`Units`; the size is a multiple of `n_categories`.
+    """
+
+    kind = KIND_SOFTMAX
+    can_be_missing = True
+
+    def __init__(self, n_categories, size=None, *, bias=None):
+        check_integer(n_categories, "n_categories", 2)
+        super().__init__(size, bias=bias)
+        self.group = int(n_categories)
+        if self.size is not None and self.size % self.group:
+            raise ValueError(
+                f"softmax units of {self.group} categories need a multiple of {self.group} "
+                f"columns, got {self.size}; encode each variable as {self.group} one-hot columns"
+            )
+
+    def options(self):
+        """Return the settings that are not parameters."""
+        return {"n_categories": self.group}
+
+    def missing(self, states):
+        """Return the mask of the columns of all-zero groups, or None."""
+        rows = dense(states)
+        absent = ~rows.reshape(len(rows), self.size // self.group, self.group).any(axis=2)
+        return np.repeat(absent, self.group, axis=1) if absent.any() else None
+
+    def field_of(self, mean):
+        """Return log probabilities, at least -80."""
+        return np.log(np.maximum(mean, np.exp(-80.0))).astype(np.float32)
+
+    def fitted_to(self, mean, variance, n_rows):
+        """Return the layer whose bias is the log frequency, smoothed by one count a group."""
+        p = np.asarray(mean) * n_rows + 1.0 / self.group
+        p = p.reshape(-1, self.group)
+        p = p / p.sum(axis=1, keepdims=True)
+        return self.replace(bias=np.log(p).reshape(-1))
+
+    def check(self, states, name="X"):
+        """Raise ValueError unless each group is a distribution, a one-hot state or all zero."""
+        low, high = value_range(states)
+        check_finite(low, high, name)
+        if not (low >= 0 and high <= 1):
+            value = high if not high <= 1 else low
+            raise ValueError(
+                f"{name} must have values in [0, 1] for softmax units, got {value:g}; encode each "
+                f"variable as {self.group} one-hot columns"
+            )
+        totals = dense(states).reshape(-1, self.group).sum(axis=1, dtype=np.float64)
+        bad = (np.abs(totals - 1.0) > 1e-3) & (totals != 0.0)
+        if bad.any():
+            raise ValueError(
+                f"{name} must have one 1 in each group of {self.group} columns (or none, where "
+                f"the variable is missing), got a group with sum {totals[bad][0]:g}"
+            )

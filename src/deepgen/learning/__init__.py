@@ -1,0 +1,1 @@
+"""Runs of learning: rules, gradients, optimizers, callbacks, and the loop around them."""

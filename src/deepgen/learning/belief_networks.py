@@ -1,0 +1,352 @@
+"""The up-down algorithm: a whole belief network learns, after its stack has been greedily trained.
+
+Wake: states drawn upwards teach the generative side. Sleep: states drawn downwards teach the
+recognition side. The top machine learns between them (docs/math.md, "Up-down").
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepgen.checks import check_instance, check_integer, real_array, shown
+from deepgen.errors import DivergedError
+from deepgen.inference.gibbs import update_layer
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.passes import Site
+from deepgen.learning.gradients import layer_gradients, weight_gradient
+from deepgen.learning.loop import SNAPSHOT_EVERY, TrainingLoop
+from deepgen.learning.optimizers import SGD
+from deepgen.learning.rules import CD, as_rule
+from deepgen.learning.schedules import Linear, as_schedule
+from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
+from deepgen.models.parameters import WritableArrays
+from deepgen.rows.sources import ArrayRows, IterableRows
+from deepgen.rows.states import dense
+from deepgen.rows.sums import column_sums, weight_sums
+from deepgen.runtime.stream import DATA, Stream
+from deepgen.runtime.threads import check_threads
+
+
+class BeliefParameters(WritableArrays):
+    """Writable copies of a belief network's arrays while it is trained.
+
+    Precisions of Gaussian layers stay as they are.
+
+    Parameters
+    ----------
+    network : BeliefNetwork
+
+    Attributes
+    ----------
+    downward, upward : list of Parameters
+        By directed layer; of `downward` the weights and the lower bias are the network's, of
+        `upward` the weights and the upper bias.
+    top : Parameters
+    """
+
+    def __init__(self, network):
+        self.network = network
+        self.downward = [Parameters(layer.downward) for layer in network.layers]
+        self.upward = [Parameters(layer.upward) for layer in network.layers]
+        self.top = Parameters(network.top)
+
+    def __getstate__(self):
+        return self.network, self.snapshot()
+
+    def __setstate__(self, state):
+        self.__init__(state[0])
+        self.restore(state[1])
+
+    @property
+    def weights(self):
+        """All matrices."""
+        return [array for name, array in self.learned().items() if name.startswith("weights")]
+
+    def learned(self):
+        """Return the arrays that training changes, by name."""
+        arrays = {}
+        for l, (down, up) in enumerate(zip(self.downward, self.upward, strict=True)):
+            arrays[f"weights.generative[{l}]"] = down.weights[0]
+            arrays[f"weights.recognition[{l}]"] = up.weights[0]
+            arrays[f"layers[{l}].lower.bias"] = down.biases[0]
+            arrays[f"layers[{l}].upper.bias"] = up.biases[1]
+        arrays["weights.top"] = self.top.weights[0]
+        return arrays | {f"top.layers[{l}].bias": b for l, b in enumerate(self.top.biases)}
+
+    def fixed(self):
+        """Return the log precisions, which stay, by name."""
+        network, arrays = self.network, {}
+        units = {}
+        for l, layer in enumerate(network.layers):
+            units |= {f"layers[{l}].lower": layer.lower, f"layers[{l}].upper": layer.upper}
+        units |= {f"top.layers[{l}]": layer for l, layer in enumerate(network.top.layers)}
+        for name, layer in units.items():
+            if layer.precision is not None:
+                arrays[f"{name}.log_precision"] = layer.log_precision
+        return arrays
+
+    def to_network(self, arrays=None):
+        """Return a network with these parameters, or with `arrays` in their place."""
+        arrays = self.learned() if arrays is None else arrays
+        layers = [
+            BeliefLayer(
+                layer.lower.replace(bias=arrays[f"layers[{l}].lower.bias"]),
+                layer.upper.replace(bias=arrays[f"layers[{l}].upper.bias"]),
+                arrays[f"weights.generative[{l}]"],
+                arrays[f"weights.recognition[{l}]"],
+            )
+            for l, layer in enumerate(self.network.layers)
+        ]
+        top = self.network.top
+        units = [
+            layer.replace(bias=arrays[f"top.layers[{l}].bias"])
+            for l, layer in enumerate(top.layers)
+        ]
+        return BeliefNetwork(layers, top.replace(layers=units, weights=[arrays["weights.top"]]))
+
+
+@dataclass(frozen=True)
+class UpDown:
+    """Settings of the up-down algorithm.
+
+    Parameters
+    ----------
+    rule : CD or PCD, default CD(3)
+        Of the top machine.
+    learning_rate : float, schedule or None
+        None: 0.1, or 0.01 where a layer is Gaussian, decaying to zero.
+    optimizer : SGD or Adam
+    """
+
+    rule: object = field(default_factory=lambda: CD(3))
+    learning_rate: object = None
+    optimizer: object = field(default_factory=SGD)
+
+    def __post_init__(self):
+        as_rule(self.rule)
+        _check_optimizer(self.optimizer)
+        if self.learning_rate is not None:
+            as_schedule(self.learning_rate)
+
+    def run(self, network, *, stream, batch_size=100, n_threads=None):
+        """Return a run of these settings; see :class:`UpDownTrainer`."""
+        schedule = self.learning_rate
+        if schedule is None:
+            units = [*(u for each in network.layers for u in (each.lower, each.upper))]
+            real = any(isinstance(u, Gaussian) for u in (*units, *network.top.layers))
+            schedule = Linear(0.01 if real else 0.1, 0.0)
+        return UpDownTrainer(
+            network, self.rule, self.optimizer, schedule, stream=stream, batch_size=batch_size,
+            n_threads=n_threads,
+        )  # fmt: skip
+
+
+def _check_optimizer(value):
+    if isinstance(value, type) or not (hasattr(value, "descend") and hasattr(value, "start")):
+        raise ValueError(f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(value)}")
+
+
+class UpDownTrainer(TrainingLoop):
+    """A run of the up-down algorithm: contrastive wake-sleep.
+
+    Parameters
+    ----------
+    network : BeliefNetwork
+        Starting point, from a greedy stack.
+    rule : CD or PCD
+        Of the top machine; its positive phase are the wake states. The sleep states descend from
+        the end of its chains. ``CD(k)`` with k of 3 to 10 is the algorithm of the paper.
+    optimizer : SGD or Adam
+        One for all parameters.
+    schedule : float or callable
+        Learning rate, or that by progress in [0, 1]: far lower than that of greedy training, or
+        the recognition side cannot follow the generative one.
+    stream : Stream
+    batch_size : int, default 100
+    n_threads : int or None
+
+    Attributes
+    ----------
+    rule_state : RuleState
+        Of the top machine: particles and offsets.
+    n_updates, epoch, batch, history, rate_scale, whole, stopped, finished, frame
+        See :class:`~deepgen.learning.loop.TrainingLoop`.
+
+    References
+    ----------
+    Hinton, Osindero & Teh (2006), section 5 and appendix B; Hinton, Dayan, Frey & Neal (1995).
+    """
+
+    def __init__(
+        self, network, rule, optimizer, schedule, *, stream, batch_size=100, n_threads=None
+    ):
+        check_belief_network(network, "network")
+        check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
+        check_integer(batch_size, "batch_size")
+        check_threads(n_threads)
+        _check_optimizer(optimizer)
+        self.rule, schedule = as_rule(rule), as_schedule(schedule)
+        self.rule_state = self.rule.start(network.top, stream.child("rule"))
+        super().__init__(
+            BeliefParameters(network), optimizer, schedule, stream=stream, batch_size=batch_size,
+            n_threads=n_threads,
+        )  # fmt: skip
+
+    def model(self):
+        """Return the network that this run stands for: averaged where averaging has begun."""
+        return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
+
+    def _own_state(self):
+        return {"rule": self.rule_state.tree(), "fixed": self.parameters.fixed()}
+
+    def _take_over(self, state):
+        for name, array in self.parameters.fixed().items():
+            if not np.array_equal(state["fixed"][name], array):
+                raise ValueError(f"the run began with another {name}")
+        rule_state = type(self.rule_state).from_tree(state["rule"])
+        self.parameters.restore(state["parameters"])
+        self.rule_state = rule_state
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def fit(self, rows, n_epochs, n_rows=None, *, callbacks=(), verbose=0):
+        """Train until `n_epochs` epochs are whole; goes on where the run is.
+
+        Parameters
+        ----------
+        rows : array-like or sparse matrix of shape (n_rows, n_visible), ArrayRows or IterableRows
+        n_epochs, n_rows, callbacks, verbose
+            See :meth:`deepgen.learning.loop.TrainingLoop.fit`, which also says what is raised.
+
+        Raises
+        ------
+        ValueError
+            If a shape or a value of an array does not fit.
+        """
+        check_integer(n_epochs, "n_epochs", 0)
+        if not isinstance(rows, ArrayRows | IterableRows):
+            rows = self._rows_of(rows)
+        super().fit(rows, n_epochs, n_rows, callbacks=callbacks, verbose=verbose)
+
+    def _rows_of(self, X):
+        visible = self.parameters.network.visible
+        X = X if hasattr(X, "dtype") else real_array(X, "X")
+        visible.check_width(X, "X")
+        rows = ArrayRows(X)
+        for v in rows.pieces():
+            visible.check(v, "X")
+        return rows
+
+    def _learn(self, batch, progress):
+        self.step(batch, progress)
+        return batch.shape[0]
+
+    def step(self, batch, progress):
+        """Make one update.
+
+        Parameters
+        ----------
+        batch : array-like or states of the visible layer, (n_rows, n_visible)
+        progress : float
+            In [0, 1], for schedules and averaging.
+
+        Raises
+        ------
+        ValueError
+            If a shape or a value of the batch does not fit; nothing is changed then.
+        DivergedError
+            If a parameter is no longer finite; the last good parameters are put back.
+        """
+        batch = self.parameters.network.visible.states_of(batch, "batch")
+        self.whole = False
+        if self.n_updates % SNAPSHOT_EVERY == 0:
+            self._good = self.parameters.snapshot()
+        n_threads = self._governor.next()
+        tools = {"workspace": self._workspace, "n_threads": n_threads}
+        site = Stream(self.stream.child("updates").key, self.n_updates)
+        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
+            gradients = self._gradients(batch, site, tools)
+            self.learning_rate = float(self.rate_scale * self.schedule(progress))
+            overflow = self.optimizer.descend(
+                self.parameters, gradients, self.optimizer_state, self.learning_rate, progress,
+                n_threads=n_threads,
+            )  # fmt: skip
+        self._governor.done()
+        if overflow:
+            self._diverged()
+        self.n_updates += 1
+        self.whole = True
+
+    def _gradients(self, batch, stream, tools):
+        """Return what parameters go down, by name: wake, top, sleep."""
+        parameters, gradients = self.parameters, {}
+        x = batch
+        for l, (down, up) in enumerate(zip(parameters.downward, parameters.upward, strict=True)):
+            site = Site(stream.child(f"wake {l}"), DATA)
+            above = update_layer(up, 1, [x, None], site=site, **tools)[1]
+            found = update_layer(down, 0, [None, above], mean=True, **tools)[0]
+            error = _error(found, x, down.layers[0])
+            gradients[f"weights.generative[{l}]"] = _mean_product(error, above, tools)
+            gradients[f"layers[{l}].lower.bias"] = _mean(error, tools)
+            x = above
+        if self.n_updates == 0:
+            self._centre_on(x)
+        phases = self.rule.phases(parameters.top, x, self.rule_state, stream.child("top"), **tools)
+        gradients |= _of_top(parameters.top, phases, tools)
+        x = phases.negative[0]
+        for l in reversed(range(len(parameters.downward))):
+            down, up = parameters.downward[l], parameters.upward[l]
+            site = Site(stream.child(f"sleep {l}"), DATA)
+            below = update_layer(down, 0, [None, x], site=site, **tools)[1]
+            found = update_layer(up, 1, [below, None], mean=True, **tools)[0]
+            error = _error(found, x, up.layers[1])
+            gradients[f"weights.recognition[{l}]"] = _mean_product(below, error, tools)
+            gradients[f"layers[{l}].upper.bias"] = _mean(error, tools)
+            x = below
+        return gradients
+
+    def _centre_on(self, states):
+        """Let the centring of the top machine start from its first batch.
+
+        The biases of a machine that has learned already do not tell the mean of what it reads.
+        """
+        top = self.parameters.to_network().top
+        fresh = self.rule.start(top, self.stream.child("rule"), rows=states)
+        self.rule_state.offsets = fresh.offsets
+
+    def _diverged(self):
+        name = self.parameters.first_non_finite() or "parameters"
+        self.parameters.restore(self._good)
+        # particles and velocities may hold what is not finite: begin them anew
+        top = self.parameters.to_network().top
+        self.rule_state = self.rule.start(top, self.stream.child("diverged"))
+        self.optimizer_state = self._start_optimizer()
+        raise DivergedError(name, self.epoch + 1, self.learning_rate)
+
+
+def _error(found, states, units):
+    """Means minus states, float32; a missing variable has no error."""
+    states = dense(states)
+    absent = units.missing(states)
+    error = found - states
+    if absent is not None:
+        error[absent] = 0.0
+    return error
+
+
+def _mean_product(x, y, tools):
+    return weight_sums(x, y, **tools) / np.float32(max(len(x), 1))
+
+
+def _mean(error, tools):
+    sums = column_sums(error, tools["n_threads"])
+    return (sums / max(len(error), 1)).astype(np.float32)
+
+
+def _of_top(top, phases, tools):
+    """Gradients of the top machine, downwards."""
+    found = layer_gradients(top, phases, tools["n_threads"])
+    gradients = {"weights.top": -weight_gradient(top, phases, 0, found.difference, **tools)}
+    for l, bias in enumerate(found.bias):
+        gradients[f"top.layers[{l}].bias"] = -bias.astype(np.float32)
+    return gradients

@@ -1,0 +1,297 @@
+"""Callbacks that act on a run: stop it, slow it down, write it down."""
+
+import csv
+import io
+import logging
+import math
+import warnings
+
+from deepgen.checks import as_path, check_integer, check_number
+from deepgen.io import atomic
+from deepgen.layers.gaussian import Gaussian
+from deepgen.learning.hooks import reads_data, require_machine
+from deepgen.learning.monitors import check_watched
+from deepgen.likelihood import pseudo_log_likelihood
+from deepgen.models import Parameters
+from deepgen.rows.states import as_states
+
+logger = logging.getLogger("deepgen")
+
+# Which run of a stack has a number: the fine-tuning of a network, or the machine that reads the
+# data. Names that a callback of the user's gives may be in all of them.
+_OF_NETWORKS = ("loss", "validation_loss")
+_OF_DATA = (
+    "pseudo_log_likelihood", "log_likelihood", "log_partition", "log_partition_error",
+    "free_energy_train", "free_energy_valid", "free_energy_gap",
+)  # fmt: skip
+
+
+class _Watch:
+    """A number that should improve from epoch to epoch, and how long it has not."""
+
+    def __init__(self, watched, patience, min_delta, mode):
+        check_integer(patience, "patience")
+        check_number(min_delta, "min_delta", 0.0, closed=True)
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
+        self._of = watched if isinstance(watched, str) or callable(watched) else as_states(watched)
+        self._sign = 1.0 if mode == "max" else -1.0
+        self.patience, self.min_delta = patience, min_delta
+        self.reset()
+
+    def reset(self):
+        self.best, self.best_epoch, self.waited = -math.inf, 0, 0
+        self._warned = False
+
+    def is_for(self, trainer):
+        """Tell whether a run of a stack has what is watched; a function of the model sees all."""
+        if isinstance(self._of, str):
+            of_network = not isinstance(trainer.parameters, Parameters)
+            if self._of in (*_OF_NETWORKS, *_OF_DATA):
+                return of_network if self._of in _OF_NETWORKS else reads_data(trainer)
+            return True
+        return callable(self._of) or reads_data(trainer)
+
+    def check(self, trainer):
+        """Raise ValueError where the rows are none of the model's."""
+        if isinstance(self._of, str) or callable(self._of):
+            return
+        require_machine(trainer, "a callback that watches rows")
+        if isinstance(trainer.parameters.layers[0], Gaussian):
+            raise ValueError(
+                "rows of Gaussian units have no pseudo-likelihood to watch; pass a function of the "
+                "model, or 'log_likelihood' after dg.LikelihoodMonitor(X_valid)"
+            )
+        check_watched(trainer, self._of, "the rows to watch", states=True)
+
+    def value(self, report):
+        if isinstance(self._of, str):
+            if self._of not in report.entry:
+                raise ValueError(
+                    f"this epoch's history has no {self._of!r}, only {sorted(report.entry)}; put "
+                    "the callback that writes it first"
+                )
+            return float(report.entry[self._of])
+        if callable(self._of):
+            return float(self._of(report.trainer.model()))
+        # the same sites in each epoch: differences are of the model
+        return float(
+            pseudo_log_likelihood(
+                report.trainer.model(), self._of, random_state=0, n_threads=report.trainer.n_threads
+            ).mean()
+        )
+
+    def better(self, report):
+        """Look at an epoch; return (value, whether it is the best so far)."""
+        value = self.value(report)
+        if math.isnan(value) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "a watched number is NaN, which counts as no improvement; look at the function or "
+                "the callback that it comes from",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        if self._sign * value > self.best + self.min_delta:
+            self.best, self.best_epoch, self.waited = self._sign * value, report.epoch, 0
+            return value, True
+        self.waited += 1
+        return value, False
+
+    def state(self):
+        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+
+    def restore(self, state):
+        self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
+        self.waited = int(state["waited"])
+
+
+class EarlyStopping:
+    """Callback that stops a run that no longer gets better, and goes back to its best epoch.
+
+    Parameters
+    ----------
+    watched : array-like or sparse matrix, callable or str
+        Held-out rows: their mean pseudo-log-likelihood (binary and softmax units), written into
+        the history as ``pseudo_log_likelihood``. A function of the model that returns a number.
+        Or the name of a number that an earlier callback writes into the history:
+        ``"log_likelihood"`` of :class:`LikelihoodMonitor` is the best judge;
+        ``"free_energy_gap"`` of :class:`FreeEnergyGap`, with ``mode="min"``, tells overfitting
+        only.
+    patience : int, default 10
+        Epochs without improvement before it stops. NaN is no improvement, and gives a warning.
+    min_delta : float, default 0.0
+        An improvement is more than this.
+    mode : {"max", "min"}, default "max"
+        Whether more is better.
+    restore_best : bool, default True
+        At the end of the run take the model (and the particles) of the best epoch.
+
+    Attributes
+    ----------
+    best : float
+        The best number so far.
+    best_epoch : int
+        Its epoch, from 1; 0 before the first.
+
+    Notes
+    -----
+    In a stack, rows and the numbers of this library's monitors are watched while its lowest
+    machine learns, ``"loss"`` and ``"validation_loss"`` in the fine-tuning, functions and other
+    names in each of its runs.
+
+    The default learning rate decays over `n_epochs`: a run that is stopped has not come to its
+    small steps. Where there is time, let it end, and keep the best epoch.
+    """
+
+    def __init__(self, watched, *, patience=10, min_delta=0.0, mode="max", restore_best=True):
+        self._watch = _Watch(watched, patience, min_delta, mode)
+        self._rows = not (isinstance(watched, str) or callable(watched))
+        self.restore_best = restore_best
+        self._kept = None
+
+    @property
+    def best(self):
+        """The best number so far."""
+        return self._watch._sign * self._watch.best
+
+    @property
+    def best_epoch(self):
+        """Epoch of the best number; 0 before the first."""
+        return self._watch.best_epoch
+
+    def is_for(self, trainer):
+        """In a stack, tell whether this run has what is watched."""
+        return self._watch.is_for(trainer)
+
+    def begin(self, trainer):
+        """Forget earlier runs."""
+        self._watch.check(trainer)
+        self._watch.reset()
+        self._kept = None
+
+    def __call__(self, report):
+        """Look at the epoch; return whether to stop."""
+        value, better = self._watch.better(report)
+        if self._rows:
+            report.entry["pseudo_log_likelihood"] = value
+        if better and self.restore_best:
+            self._kept = report.trainer.keep()
+        if self._watch.waited >= self._watch.patience:
+            logger.info("epoch %d: stopped, the best was %d", report.epoch, self.best_epoch)
+            return True
+        return False
+
+    def finish(self, trainer):
+        """Go back to the best epoch."""
+        if self._kept is not None and self.best_epoch != trainer.epoch:
+            trainer.put_back(self._kept)
+
+    def state(self):
+        """Return what a checkpoint keeps."""
+        return {**self._watch.state(), "kept": self._kept}
+
+    def restore(self, state):
+        """Take back what :meth:`state` returned."""
+        self._watch.restore(state)
+        self._kept = state["kept"]
+
+
+class ReduceLearningRate:
+    """Callback that lowers the learning rate where a number no longer gets better.
+
+    Parameters
+    ----------
+    watched, min_delta, mode
+        See :class:`EarlyStopping`.
+    factor : float, default 0.5
+        The rate of the schedule is multiplied by it, once more at each plateau.
+    patience : int, default 5
+        Epochs without improvement before it does.
+    min_scale : float, default 1e-3
+        The product of all factors stays above this.
+    """
+
+    def __init__(
+        self, watched, *, factor=0.5, patience=5, min_delta=0.0, mode="max", min_scale=1e-3
+    ):
+        check_number(factor, "factor", 0.0, 1.0)
+        check_number(min_scale, "min_scale", 0.0, 1.0)
+        self._watch = _Watch(watched, patience, min_delta, mode)
+        self.factor, self.min_scale = factor, min_scale
+
+    def is_for(self, trainer):
+        """In a stack, tell whether this run has what is watched."""
+        return self._watch.is_for(trainer)
+
+    def begin(self, trainer):
+        """Forget earlier runs."""
+        self._watch.check(trainer)
+        self._watch.reset()
+
+    def __call__(self, report):
+        """Look at the epoch; lower the rate of the next ones."""
+        self._watch.better(report)
+        if self._watch.waited >= self._watch.patience:
+            trainer = report.trainer
+            trainer.rate_scale = max(self.factor * trainer.rate_scale, self.min_scale)
+            self._watch.waited = 0
+            logger.info("epoch %d: learning rate times %g", report.epoch, trainer.rate_scale)
+
+    def state(self):
+        """Return what a checkpoint keeps."""
+        return self._watch.state()
+
+    def restore(self, state):
+        """Take back what :meth:`state` returned."""
+        self._watch.restore(state)
+
+
+def as_csv(history):
+    """Return a history as CSV text: a column for each name, empty where an epoch has none."""
+    names = list(dict.fromkeys(name for entry in history for name in entry))
+    text = io.StringIO()
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    return text.getvalue()
+
+
+class CSVLog:
+    """Callback that writes the history to a CSV file, one line an epoch.
+
+    The file is written anew after each epoch, so it is whole at all times and has no epoch twice
+    after a stop. Put it behind the callbacks whose numbers it should hold at once; at the end it
+    holds all of them. A full disk gives a warning and stops nothing.
+
+    Parameters
+    ----------
+    path : str or path-like
+        One file; its folder must exist.
+    """
+
+    def __init__(self, path):
+        self.path = as_path(path)
+
+    def begin(self, trainer):
+        """Look for what would keep the file from being written."""
+        atomic.require_writable(self.path, "the log")
+
+    def __call__(self, report):
+        """Write the history so far."""
+        self._write(report.trainer.history)
+
+    def end(self, trainer, error):
+        """Write it once more: callbacks behind this one may have added to it."""
+        if trainer.history:
+            self._write(trainer.history)
+
+    def _write(self, history):
+        try:
+            atomic.write_atomically(self.path, as_csv(history).encode())
+        except OSError as error:
+            warnings.warn(
+                f"the log {str(self.path)!r} could not be written ({error}); training goes on",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,202 @@
+"""Two phases of states, and the gradient that their difference is (docs/math.md, "One update").
+
+The gradient of every layered model is the same sum: ``x^T y / n`` of the positive phase minus
+``x^T y / m`` of the negative phase, plus rank-one terms. Centring and standardization are
+affine changes of that gradient; models and files always hold plain parameters.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.rows.states import CompressedRows, dense, kernel_form
+from deepgen.rows.sums import row_dots, weighted_mean
+from deepgen.runtime.threads import effective_threads
+
+
+@dataclass
+class Phases:
+    """States under the data and states under the model.
+
+    Attributes
+    ----------
+    positive, negative : list of ndarray, CompressedRows or ByteMeans
+        By layer, (n_rows, n_units): samples or conditional means. Each phase is divided by its
+        own number of rows.
+    offsets : list of ndarray or None
+        Centring by layer (Montavon & Müller 2012; Melchior et al. 2016). None: no centring.
+    gains : list of ndarray or None
+        Standardization by layer: the precision that Gaussian units started from, 1 elsewhere.
+    bias_terms : dict of int to ndarray
+        Added to the gradient of a layer's bias: sparsity targets.
+    """
+
+    positive: list
+    negative: list
+    offsets: list | None = None
+    gains: list | None = None
+    bias_terms: dict = field(default_factory=dict)
+
+
+def _phase_means(states, offsets, squares, n_threads):
+    """Return means over rows, float64, whose columns are the units of all layers.
+
+    Four rows: of x, of x^2 where `squares` says so, and of x times the dot product of the layer
+    below, and above, with its offsets. The first one alone where neither is wanted.
+    """
+    sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
+    alone = offsets is None and not any(squares)
+    means = np.zeros((1 if alone else 4, sum(sizes)))
+    dots = None if offsets is None else np.empty((len(states), n_rows))
+    threads = effective_threads(n_threads, n_rows * max(sizes) * 8)
+    forms = [kernel_form(x) for x in states]
+    engine.phase_sums(forms, sizes, offsets, squares, dots, means, threads)
+    means /= max(n_rows, 1)
+    return means
+
+
+def learns_precision(parameters, layer):
+    """Tell whether training changes the log precision of a layer."""
+    if parameters.log_precisions[layer] is None:
+        return False
+    return f"layers[{layer}].log_precision" in parameters.learned()
+
+
+@dataclass
+class LayerGradients:
+    """Gradients by bias and log precision, and the differences that the weights need."""
+
+    bias: list
+    log_precision: list
+    difference: list
+
+
+def layer_gradients(
+    parameters, phases, n_threads=None, *, weight_decay=0.0, rates=None, centred=False
+):
+    """Return the gradient of every parameter that belongs to one layer.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    phases : Phases
+    weight_decay : float
+        Of the weights. Real-valued units far from zero need their neighbours' biases to follow
+        the decay too, or it would move every field.
+    rates : sequence of float or None
+        Factors on the learning rate of each weight matrix, which are those of what the biases
+        follow too; their own part keeps the rate.
+    centred : bool, default False
+        Leave out of the bias gradients what the change of the weights adds to them: the
+        gradient by the biases of the centred parametrization.
+
+    Returns
+    -------
+    LayerGradients
+        ``difference[l]`` is the plain difference of means, float32; ``bias[l]`` and
+        ``log_precision[l]`` are float64. The latter is taken at a fixed mean: who changes a log
+        precision moves the bias along by ``precision * offset * change``.
+    """
+    n_layers, offsets, gains = parameters.n_layers, phases.offsets, phases.gains
+    scaled = None
+    if offsets is not None and not centred:
+        scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
+    learns = [learns_precision(parameters, l) for l in range(n_layers)]
+    change = _phase_means(phases.positive, scaled, learns, n_threads)
+    change -= _phase_means(phases.negative, scaled, learns, n_threads)
+    stops = list(itertools.accumulate(layer.size for layer in parameters.layers))
+    changes = [change[:, a:b] for a, b in itertools.pairwise([0, *stops])]
+    difference = [c[0] for c in changes]
+    bias, log_precision = [], []
+    for l in range(n_layers):
+        gradient = difference[l].copy()
+        for side, m in enumerate((l - 1, l + 1)):
+            if scaled is None or not 0 <= m < n_layers:
+                continue
+            # (centred weight gradient) times (offset of the neighbour)
+            follow = changes[l][2 + side]
+            follow -= offsets[l] * (difference[m] * scaled[m]).sum()
+            follow -= difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
+            gradient -= follow if rates is None else rates[min(l, m)] * follow
+        if gains is not None:
+            gradient *= gains[l]
+        if l in phases.bias_terms:
+            gradient += phases.bias_terms[l]
+        own = None
+        if learns[l]:
+            # derivative at a fixed offset: -precision (x - offset)^2 / 2
+            centre = 0.0 if offsets is None else offsets[l]
+            square = changes[l][1] - 2.0 * centre * difference[l]
+            own = -0.5 * parameters.precisions[l] * square
+        bias.append(gradient)
+        log_precision.append(own)
+    if gains is not None and scaled is not None and weight_decay:
+        for l, weights in enumerate(parameters.weights):
+            decay = weight_decay if rates is None else rates[l] * weight_decay
+            bias[l] += decay * row_dots(weights, offsets[l + 1], n_threads)
+            bias[l + 1] += decay * len(weights) * weighted_mean(weights, offsets[l], n_threads)
+    return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
+
+
+@dataclass(frozen=True)
+class Step:
+    """Numbers of one optimizer step on a weight matrix."""
+
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    averaging: float = 0.0
+
+
+def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
+    pair = slice(layer, layer + 2)
+    (lower, upper), (below, above) = phases.positive[pair], phases.negative[pair]
+    workspace, n_threads = tools
+    rows = phases.positive[layer].shape[0] + phases.negative[layer].shape[0]
+    weights = parameters.weights[layer]
+    gradient, velocity, average = arrays
+    return engine.update_weights(
+        (kernel_form(lower), _expanded(upper)),
+        (kernel_form(below), _expanded(above)),
+        None if phases.offsets is None else phases.offsets[pair],
+        differences[pair],
+        None if phases.gains is None else phases.gains[pair],
+        gradient, weights, velocity, average,
+        None if gradient is not None else parameters.packed[layer],
+        step.learning_rate, step.momentum, step.weight_decay, step.averaging,
+        workspace or engine.Workspace(), effective_threads(n_threads, (rows + 4) * weights.size),
+    )  # fmt: skip
+
+
+def _expanded(upper):
+    """Return what kernels take of an upper layer: only the lower one of a pair may be sparse."""
+    return dense(upper) if isinstance(upper, CompressedRows) else kernel_form(upper)
+
+
+def weight_gradient(
+    parameters, phases, layer, differences, *, weight_decay=0.0, workspace=None, n_threads=None
+):
+    """Return the gradient by weights[layer], float32 of shape (n_lower, n_upper)."""
+    out = np.empty_like(parameters.weights[layer])
+    step = Step(0.0, weight_decay=weight_decay)
+    tools = (workspace, n_threads)
+    _visit_weights(parameters, phases, layer, differences, step, (out, None, None), tools)
+    return out
+
+
+def step_weights(
+    parameters, phases, layer, differences, step, *, velocity=None, average=None,
+    workspace=None, n_threads=None,
+):  # fmt: skip
+    """Change weights[layer], its velocity, its average and its packed form tile by tile.
+
+    Returns
+    -------
+    bool
+        True where a weight became non-finite.
+    """
+    tools = (workspace, n_threads)
+    arrays = (None, velocity, average)
+    return _visit_weights(parameters, phases, layer, differences, step, arrays, tools)

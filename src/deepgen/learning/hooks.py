@@ -1,0 +1,134 @@
+"""The callbacks of a run: when they are called, and what they remember.
+
+A callback is a callable that takes an ``EpochReport`` after each epoch; a true answer stops the
+run. It may also have some of these methods:
+
+======================================  ==========================================================
+``begin(trainer)``                      before the first update; the place to raise errors
+``between_updates(trainer)``            after each update and after the reports of each epoch: the
+                                        run is whole, and ``trainer.state()`` is what goes on
+``finish(trainer)``                     after the last epoch; may change the parameters
+``end(trainer, error)``                 at last, and after an error too (None: there was none)
+``is_for(trainer)``                     in a stack, whose layers are runs of their own and whose
+                                        fine-tuning is another one: whether to take part in this
+                                        run (``trainer.labels`` says ``layer``); without it: in all
+``state()``, ``restore(state)``         plain data and arrays that a checkpoint keeps; changed by
+                                        replacing them, never in place
+======================================  ==========================================================
+"""
+
+import logging
+from collections import Counter
+
+from deepgen.io.trees import plain
+from deepgen.models import Parameters
+
+logger = logging.getLogger("deepgen")
+
+
+def require_machine(trainer, who):
+    """Raise unless a run is that of a Boltzmann machine whose free energies can be summed.
+
+    TypeError for a network, ValueError for a machine of more than two layers.
+    """
+    if not isinstance(trainer.parameters, Parameters):
+        raise TypeError(
+            f"{who} needs a run of a Boltzmann machine, got a {type(trainer).__name__}; of "
+            "networks watch 'loss' or 'validation_loss', or a function of the network"
+        )
+    if trainer.parameters.n_layers > 2:
+        raise ValueError(
+            f"{who} needs a machine of two layers, whose hidden units can be summed out, got "
+            f"{trainer.parameters.n_layers}; watch a function of the model, such as the mean of "
+            "dg.variational_bound with log_partition=dg.ais(model).value"
+        )
+
+
+def callbacks_for(callbacks, trainer):
+    """Return those of the callbacks of a stack that take part in this run of it."""
+    return [c for c in callbacks if not hasattr(c, "is_for") or c.is_for(trainer)]
+
+
+def reads_data(trainer):
+    """Tell whether a run is that of a machine whose visible units are the data's columns."""
+    return isinstance(trainer.parameters, Parameters) and trainer.reads_data
+
+
+class Hooks:
+    """Callbacks of one run.
+
+    Parameters
+    ----------
+    callbacks : sequence of callable
+    """
+
+    def __init__(self, callbacks=()):
+        self.callbacks = tuple(callbacks)
+        self._between = self._methods("between_updates")
+
+    def _methods(self, name):
+        return [getattr(c, name) for c in self.callbacks if hasattr(c, name)]
+
+    def begin(self, trainer):
+        """Tell that a run begins, or goes on."""
+        for method in self._methods("begin"):
+            method(trainer)
+
+    def report(self, report):
+        """Call all of them; return whether one wants to stop."""
+        answers = [callback(report) for callback in self.callbacks]
+        return any(answers)
+
+    def between_updates(self, trainer):
+        """Tell that an update is whole."""
+        for method in self._between:
+            method(trainer)
+
+    def finish(self, trainer):
+        """Tell that the last epoch is over."""
+        for method in self._methods("finish"):
+            method(trainer)
+
+    def end(self, trainer, error):
+        """Tell that the run is over, or broken off by `error`.
+
+        All are told, whatever one of them raises: others may have a file to write. The first
+        error is raised then.
+        """
+        raised = []
+        for method in self._methods("end"):
+            try:
+                method(trainer, error)
+            except BaseException as own:
+                raised.append(own)
+        for later in raised[1:]:
+            logger.error("another callback could not end either: %r", later)
+        if raised:
+            raise raised[0]
+
+    def _named(self):
+        """Yield (name, callback): the type and which one of its type."""
+        seen = Counter()
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            seen[name] += 1
+            yield f"{name} {seen[name]}", callback
+
+    def states(self):
+        """Return what the callbacks remember, by name."""
+        return {
+            name: plain(callback.state())
+            for name, callback in self._named()
+            if hasattr(callback, "state")
+        }
+
+    def restore(self, states):
+        """Give back what :meth:`states` returned."""
+        left = dict(states)
+        for name, callback in self._named():
+            if name in left and hasattr(callback, "restore"):
+                callback.restore(left.pop(name))
+        if left:
+            logger.warning(
+                "the run goes on without callbacks that it had: %s", ", ".join(sorted(left))
+            )

@@ -1,0 +1,400 @@
+"""The training loop: epochs, batches, callbacks, Ctrl-C, and what a checkpoint keeps of a run.
+
+What an update is, the runs say: :class:`~deepgen.learning.machines.Trainer` for Boltzmann machines,
+:class:`~deepgen.learning.networks.NetworkTrainer` for networks.
+"""
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.io.trees import check_form, plain
+from deepgen.learning.hooks import Hooks
+from deepgen.rows.sources import refuse_rows
+from deepgen.runtime.progress import OWN, ProgressBar
+from deepgen.runtime.stream import Stream
+from deepgen.runtime.threads import Governor
+
+# Updates between two copies of the last good parameters.
+SNAPSHOT_EVERY = 100
+
+logger = logging.getLogger("deepgen")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a callback gets after each epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    n_updates : int
+        Updates so far.
+    learning_rate : float
+        Of the last update.
+    seconds : float
+        Of this epoch.
+    n_rows : int
+        Rows presented in this epoch.
+    weight_max : float
+        Largest absolute weight.
+    trainer : Trainer or NetworkTrainer
+        `trainer.model()` is the current model.
+    entry : dict
+        This epoch's line of the history; a callback may add to it.
+    """
+
+    epoch: int
+    n_updates: int
+    learning_rate: float
+    seconds: float
+    n_rows: int
+    weight_max: float
+    trainer: "TrainingLoop"
+    entry: dict = field(default_factory=dict)
+
+
+class Interrupts:
+    """Ctrl-C in a run: the first one waits for :meth:`check`, the second one only for an update.
+
+    Who presses it twice waits for something that hangs: an iterable, a callback.
+    """
+
+    def __init__(self):
+        self._count, self._holding = 0, False
+
+    def handle(self, number, frame):
+        """Take a signal."""
+        self._count += 1
+        if self._count > 1 and not self._holding:
+            raise KeyboardInterrupt
+
+    def check(self):
+        """Raise KeyboardInterrupt where one has come."""
+        if self._count:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def held(self):
+        """Let an update end, whatever comes."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._count > 1:
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interrupt_between_steps():
+    """Hold Ctrl-C back until an update is whole; yields :class:`Interrupts`.
+
+    What arrives late is raised at the end.
+    """
+    interrupts = Interrupts()
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, interrupts.handle)
+    try:
+        yield interrupts
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupts.check()
+
+
+class TrainingLoop(ABC):
+    """A run of learning: what all runs have, whatever they learn.
+
+    Parameters
+    ----------
+    parameters : Parameters or NetworkParameters
+        Changed in place.
+    optimizer
+        See :mod:`deepgen.learning.optimizers`.
+    schedule : callable
+        Learning rate by progress in [0, 1].
+    stream : Stream
+    batch_size : int
+    n_threads : int or None
+
+    Attributes
+    ----------
+    n_updates, epoch, batch : int
+        Place of the run: updates and whole epochs so far, batches of the epoch that has begun.
+    history : list of dict
+        One entry an epoch.
+    rate_scale : float
+        Multiplies the schedule's rate; 1 unless a callback has changed it.
+    whole : bool
+        False in the middle of an update, and after one that diverged.
+    stopped, finished : bool
+        Whether a callback asked for the end; whether :meth:`fit` reached it.
+    frame : dict
+        Plain data and arrays that a checkpoint keeps around the run for those who made it: the
+        settings that it must agree with, finished layers of a stack. The run does not read it.
+    labels : dict
+        Plain data that each line of the history gets: in a stack the number of the layer.
+    reads_data : bool
+        Whether rows of the data are what the run reads; callbacks that watch some ask for it.
+    """
+
+    def __init__(self, parameters, optimizer, schedule, *, stream, batch_size, n_threads):
+        self.parameters, self.optimizer, self.schedule = parameters, optimizer, schedule
+        self.stream, self.batch_size, self.n_threads = stream, batch_size, n_threads
+        self.optimizer_state = self._start_optimizer()
+        self.n_updates = self.epoch = self.batch = 0
+        self.history = []
+        self.learning_rate, self.rate_scale = float(schedule(0.0)), 1.0
+        self.whole, self.stopped, self.finished = True, False, False
+        self.frame, self.labels, self.reads_data = {}, {}, True
+        self._n_rows, self._seconds = 0, 0.0  # of the epoch that has begun
+        self._good = self.parameters.snapshot()
+        self._before = None  # what the reports of an epoch may change, as it was before them
+        self._callback_states = {}  # from a checkpoint, until there are callbacks
+        self._make_tools()
+
+    def _make_tools(self):
+        self._hooks = Hooks()
+        self._workspace = engine.Workspace()
+        self._governor = Governor(self.n_threads)
+
+    def __getstate__(self):
+        tools = ("_workspace", "_governor", "_hooks")
+        return {name: value for name, value in vars(self).items() if name not in tools}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._make_tools()
+
+    # --- what the kinds of runs do ------------------------------------------------------------
+
+    @abstractmethod
+    def model(self):
+        """Return the model that this run stands for: averaged where averaging has begun."""
+
+    @abstractmethod
+    def _learn(self, batch, progress):
+        """Make one update of what the rows yield; return how many rows that was."""
+
+    @abstractmethod
+    def _own_state(self):
+        """Return what a run of this kind keeps beside what all runs keep."""
+
+    @abstractmethod
+    def _take_over(self, state):
+        """Take over a state whose form is right; ValueError before anything is changed."""
+
+    def _start_optimizer(self):
+        return self.optimizer.start(self.parameters)
+
+    def _close_epoch(self):
+        """Look at the run at the end of an epoch; return numbers for its history."""
+        return {}
+
+    # --- going on after a stop ----------------------------------------------------------------
+
+    def keep(self):
+        """Return copies of what :meth:`model` is made of, as a tree."""
+        average = self.optimizer_state["average"]["arrays"]
+        arrays = self.parameters.learned() if average is None else average
+        return {"parameters": {name: array.copy() for name, array in arrays.items()}}
+
+    def put_back(self, kept):
+        """Go back to what :meth:`keep` returned; the optimizer begins anew."""
+        self.parameters.restore(kept["parameters"])
+        self.optimizer_state = self._start_optimizer()
+
+    def state(self):
+        """Return all that decides how the run goes on, and its history.
+
+        A tree of plain data and arrays (:mod:`deepgen.io.trees`). Callbacks of an epoch that
+        one of them broke off are as they were before it: they will be called again. Some arrays
+        are the run's own: write or copy them before the next update.
+        """
+        before = self._before or {"callbacks": self._hooks.states(), "rate_scale": self.rate_scale}
+        return plain({
+            "place": {
+                "n_updates": self.n_updates, "epoch": self.epoch, "batch": self.batch,
+                "n_rows": self._n_rows, "seconds": self._seconds,
+                "reported": self._before is None,
+                "stopped": self.stopped, "finished": self.finished,
+            },
+            "stream": {"key": self.stream.key, "position": self.stream.position},
+            "learning_rate": float(self.learning_rate),
+            "rate_scale": float(before["rate_scale"]),
+            "parameters": self.parameters.snapshot(),
+            "good": self._good,
+            "optimizer": self.optimizer_state,
+            "history": self.history,
+            "callbacks": before["callbacks"],
+            **self._own_state(),
+        })  # fmt: skip
+
+    def restore(self, state):
+        """Go on from what :meth:`state` returned, in a run made with the same settings.
+
+        Raises
+        ------
+        ValueError
+            If the state is not one of such a run; nothing is changed then.
+        """
+        self._check_state(state)
+        stream, place = Stream(**state["stream"]), state["place"]
+        self._take_over(state)
+        self.stream = stream
+        self.optimizer_state = copied(state["optimizer"])
+        self._good = copied(state["good"])
+        self.learning_rate, self.rate_scale = state["learning_rate"], state["rate_scale"]
+        self.history = copied(state["history"])
+        self.n_updates, self.epoch, self.batch = (
+            place["n_updates"], place["epoch"], place["batch"],
+        )  # fmt: skip
+        self._n_rows, self._seconds = place["n_rows"], place["seconds"]
+        self.stopped, self.finished = place["stopped"], place["finished"]
+        self.whole, self._callback_states = True, state["callbacks"]
+        self._before = None
+        if not place["reported"]:
+            self._before = {"callbacks": state["callbacks"], "rate_scale": self.rate_scale}
+
+    def _check_state(self, state):
+        expected = self.state()
+        free = ("history", "callbacks")  # theirs is any form
+        average = state.get("optimizer", {}).get("average")
+        if isinstance(average, dict) and average.get("arrays") is not None:
+            expected["optimizer"]["average"]["arrays"] = expected["parameters"]
+        check_form({**state, **dict.fromkeys(free)}, {**expected, **dict.fromkeys(free)}, "state")
+        history, place = state["history"], state["place"]
+        if (
+            not isinstance(state["callbacks"], dict)
+            or not isinstance(history, list)
+            or not all(isinstance(entry, dict) and set(OWN) <= set(entry) for entry in history)
+            or any(value < 0 for value in place.values())
+            or (not place["reported"] and not history)
+        ):
+            raise ValueError("state holds no valid place or history")
+        for name, array in state["parameters"].items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"state.{name} is not finite")
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def attach(self, callbacks):
+        """Take callbacks along (see ``hooks.py``), with what a checkpoint knows of them.
+
+        Whatever they raise is raised before any work.
+        """
+        hooks = Hooks(callbacks)
+        hooks.begin(self)
+        hooks.restore(self._callback_states)
+        self._hooks, self._callback_states = hooks, {}
+
+    def fit(self, rows, n_epochs, n_rows=None, *, callbacks=(), verbose=0):
+        """Train until `n_epochs` epochs are whole; goes on where the run is.
+
+        Parameters
+        ----------
+        rows : ArrayRows, IterableRows or PairedRows
+        n_epochs : int
+        n_rows : int or None
+            Rows of an epoch. None: ``rows.n_rows``.
+        callbacks : sequence of callable
+            To :meth:`attach` first. Called with an :class:`EpochReport` after each epoch; a true
+            value stops training.
+        verbose : int
+            1 or more shows a progress bar.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, between two updates.
+        ValueError
+            If an epoch has another number of rows than `n_rows`. The run stays at its last whole
+            update.
+        """
+        if callbacks:
+            self.attach(callbacks)
+        if self.finished:  # and now there is more to do
+            self.stopped = self.finished = False
+        n_rows = rows.n_rows if n_rows is None else n_rows
+        total = n_epochs * -(-n_rows // self.batch_size)
+        with (
+            interrupt_between_steps() as interrupts,
+            ProgressBar(total, self.n_updates, bool(verbose)) as bar,
+        ):
+            try:
+                if self._before is not None:
+                    self._report()
+                while self.epoch < n_epochs and not self.stopped:
+                    self._epoch(rows, n_rows, total, interrupts, bar)
+                    self._report()
+                    bar.report(self.history[-1])
+                self._hooks.finish(self)
+                self.finished = True
+            except BaseException as error:
+                self._hooks.end(self, error)
+                raise
+            self._hooks.end(self, None)
+
+    def _epoch(self, rows, expected, total, interrupts, bar):
+        """Make the updates of an epoch that are not made yet, and its line of the history."""
+        began = time.perf_counter() - self._seconds
+        order = Stream(self.stream.child("order").key, self.epoch)
+        for batch in rows.batches(self.batch_size, order, skip=self.batch):
+            interrupts.check()
+            if self._n_rows >= expected:
+                refuse_rows(expected, f"more than {expected}", f"epoch {self.epoch + 1}")
+            with interrupts.held():  # a state between these lines would repeat the batch
+                n_rows = self._learn(batch, (self.n_updates + 1) / total)
+                self.batch += 1
+                self._n_rows += n_rows
+                self._seconds = time.perf_counter() - began
+            bar.update(n_rows)
+            self._hooks.between_updates(self)
+        if self._n_rows != expected:
+            refuse_rows(expected, self._n_rows, f"epoch {self.epoch + 1}")
+        with interrupts.held():
+            self._end_epoch(began)
+
+    def _end_epoch(self, began):
+        numbers = self._close_epoch()
+        self.epoch += 1
+        entry = {
+            "epoch": self.epoch, "n_updates": self.n_updates,
+            "learning_rate": float(self.learning_rate), "seconds": time.perf_counter() - began,
+            "n_rows": self._n_rows,
+            "weight_max": max(
+                float(np.abs(w).max()) for w in self.parameters.weights if w is not None
+            ),
+            **self.labels, **numbers,
+        }  # fmt: skip
+        self.history.append(entry)
+        self.batch, self._n_rows, self._seconds = 0, 0, 0.0
+        self._before = {"callbacks": self._hooks.states(), "rate_scale": self.rate_scale}
+        logger.info("epoch %(epoch)d: learning rate %(learning_rate).4g, %(seconds).2f s", entry)
+
+    def _report(self):
+        entry = self.history[-1]
+        report = EpochReport(**{name: entry[name] for name in OWN}, trainer=self, entry=entry)
+        self.stopped = self._hooks.report(report)
+        self._before = None
+        self._hooks.between_updates(self)
+
+
+def copied(tree):
+    """Return a tree with arrays of its own."""
+    if isinstance(tree, dict):
+        return {name: copied(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [copied(value) for value in tree]
+    return tree.copy() if isinstance(tree, np.ndarray) else tree

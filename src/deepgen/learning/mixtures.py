@@ -1,0 +1,215 @@
+"""Expectation maximization for mixtures (docs/math.md, "Mixture of Bernoullis")."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.layers.passes import conditional_pass
+from deepgen.models import BernoulliMixture
+from deepgen.rows.sources import refuse_rows
+from deepgen.rows.states import dense
+from deepgen.rows.sums import products
+from deepgen.runtime.stream import START
+from deepgen.runtime.threads import Governor
+
+# Rows whose sums are formed in float32; the sums of these pieces are added in float64. Part of
+# the result: another number changes its last bits.
+CHUNK = 1024
+# Responsibilities below this are dropped: less than the rounding of one near 1, and most of them.
+NEGLIGIBLE = 1e-8
+# Pseudo-rows of column means that soften the row that a component starts from.
+START_SMOOTHING = 2.0
+
+logger = logging.getLogger("deepgen")
+
+
+@dataclass
+class Statistics:
+    """What the M-step needs: sums over rows, weighted by responsibilities.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_components,), float64
+    sums : ndarray of shape (n_features, n_components), float64
+    log_likelihood : float
+        Sum over rows, under the model that gave the responsibilities.
+    n_rows : int
+    """
+
+    counts: np.ndarray
+    sums: np.ndarray
+    log_likelihood: float = 0.0
+    n_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Pseudo-rows: `strength` of them for each component, all equal to the column means.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,), float64
+        Strictly between 0 and 1.
+    strength : float
+        Positive.
+    """
+
+    mean: np.ndarray
+    strength: float
+
+    @classmethod
+    def of_columns(cls, mean, n_rows, strength):
+        """Return the prior for data with these column means, smoothed by half a count."""
+        return cls((np.asarray(mean, np.float64) * n_rows + 0.5) / (n_rows + 1.0), float(strength))
+
+    def log_density(self, model):
+        """Return the log prior density of a model's parameters, up to a constant."""
+        joint = model.constants + self.mean @ model.logits.astype(np.float64)
+        return self.strength * float(joint.sum())
+
+
+def starting_mixture(rows, n_rows, n_components, prior, stream):
+    """Return equal components around rows drawn without replacement (again, where too few)."""
+    repeats = -(-n_components // n_rows)
+    order = [stream.permutation(n_rows, START, row=row) for row in range(repeats)]
+    chosen = np.concatenate(order)[:n_components]
+    means, first = np.empty((n_components, len(prior.mean))), 0
+    for states in rows.chunks(CHUNK):
+        inside = np.flatnonzero((chosen >= first) & (chosen < first + states.shape[0]))
+        if len(inside):
+            means[inside] = dense(states)[chosen[inside] - first]
+        first += states.shape[0]
+    means = (means + START_SMOOTHING * prior.mean) / (1.0 + START_SMOOTHING)
+    return BernoulliMixture.from_means(np.full(n_components, 1.0 / n_components), means)
+
+
+def expectation(model, rows, *, workspace=None, governor=None, check=None):
+    """Return the statistics of rows under a model's responsibilities: the E-step.
+
+    Parameters
+    ----------
+    model : BernoulliMixture
+    rows : ArrayRows or IterableRows
+    workspace : Workspace or None
+    governor : Governor or None
+        Chooses the number of threads, piece by piece.
+    check : callable or None
+        Called between pieces; may raise.
+
+    Returns
+    -------
+    Statistics
+    """
+    workspace, governor = workspace or engine.Workspace(), governor or Governor()
+    shape = (model.n_features, model.n_components)
+    found = Statistics(np.zeros(model.n_components), np.zeros(shape))
+    responsibilities = np.empty((CHUNK, model.n_components), np.float32)
+    for states in rows.chunks(CHUNK):
+        if check is not None:
+            check()
+        n_rows, n_threads = states.shape[0], governor.next()
+        means, log_p = responsibilities[:n_rows], np.zeros(n_rows)
+        conditional_pass(
+            model.chain, 1, [states, None], mean=means, log_normalizer=log_p, n_rows=n_rows,
+            work=model.logits.size, workspace=workspace, n_threads=n_threads,
+        )  # fmt: skip
+        np.multiply(means, means >= NEGLIGIBLE, out=means)
+        sums = products(states, means, workspace=workspace, n_threads=n_threads)
+        governor.done()
+        found.counts += means.sum(axis=0, dtype=np.float64)
+        found.sums += sums
+        found.log_likelihood += float(log_p.sum())
+        found.n_rows += n_rows
+    return found
+
+
+def maximization(statistics, prior):
+    """Return the mixture of largest posterior density given responsibilities: the M-step.
+
+    Parameters
+    ----------
+    statistics : Statistics
+    prior : Prior
+
+    Returns
+    -------
+    BernoulliMixture
+    """
+    counts, strength = statistics.counts, prior.strength
+    weights = (counts + strength) / (counts.sum() + strength * len(counts))
+    on = np.maximum(statistics.sums, 0.0) + strength * prior.mean[:, None]
+    # sums and counts were rounded apart, so their difference may be a little below zero
+    off = np.maximum(counts - statistics.sums, 0.0) + strength * (1.0 - prior.mean)[:, None]
+    return BernoulliMixture(np.log(weights), np.log(on) - np.log(off))
+
+
+@dataclass
+class Run:
+    """One run of EM: a model, and how it got there.
+
+    Attributes
+    ----------
+    model : BernoulliMixture
+    converged : bool
+    history : list of dict
+        One entry an iteration: log likelihood and log posterior density at its start, nats a
+        row, and seconds.
+    """
+
+    model: BernoulliMixture
+    converged: bool = False
+    history: list = field(default_factory=list)
+
+    @property
+    def log_posterior(self):
+        """Nats a row, as of the last E-step."""
+        return self.history[-1]["log_posterior"] if self.history else -np.inf
+
+
+def run_em(run, rows, prior, *, max_iter, tol, n_rows=None, n_threads=None, check=None):
+    """Improve the model of a run in place until the log posterior rises by less than `tol`.
+
+    Parameters
+    ----------
+    run : Run
+        `run.model` is always that of the last whole iteration.
+    rows : ArrayRows or IterableRows
+    prior : Prior
+    max_iter : int
+    tol : float
+        Nats a row and iteration.
+    n_rows : int or None
+        Rows of an iteration; other numbers are a ValueError. None: ``rows.n_rows``.
+    check : callable or None
+        Called between pieces of rows; may raise.
+
+    Yields
+    ------
+    dict
+        The new entry of ``run.history``.
+    """
+    workspace, governor = engine.Workspace(), Governor(n_threads)
+    n_rows = rows.n_rows if n_rows is None else n_rows
+    for iteration in range(1, max_iter + 1):
+        began, before = time.perf_counter(), run.log_posterior
+        found = expectation(run.model, rows, workspace=workspace, governor=governor, check=check)
+        if n_rows is not None and found.n_rows != n_rows:
+            refuse_rows(n_rows, found.n_rows, f"iteration {iteration}")
+        density = found.log_likelihood + prior.log_density(run.model)
+        entry = {
+            "iteration": iteration,
+            "log_likelihood": found.log_likelihood / found.n_rows,
+            "log_posterior": density / found.n_rows,
+        }
+        run.converged = entry["log_posterior"] - before < tol
+        if not run.converged:
+            run.model = maximization(found, prior)
+        entry["seconds"] = time.perf_counter() - began
+        run.history.append(entry)
+        logger.info("iteration %(iteration)d: %(log_posterior).4f, %(seconds).2f s", entry)
+        yield entry
+        if run.converged:
+            return

@@ -1,0 +1,192 @@
+"""Runs of networks: what is made small, and an update of it."""
+
+
+import numpy as np
+
+from deepgen.checks import check_instance, check_integer, shown
+from deepgen.errors import DivergedError
+from deepgen.learning.loop import SNAPSHOT_EVERY, TrainingLoop
+from deepgen.learning.schedules import as_schedule
+from deepgen.models import Network, NetworkParameters
+from deepgen.networks.objective import Objective, loss_by_row
+from deepgen.runtime.stream import Stream
+from deepgen.runtime.threads import check_threads
+
+
+def check_descent(optimizer):
+    """Raise ValueError unless `optimizer` can go down gradients that come by name."""
+    able = hasattr(optimizer, "descend") or hasattr(optimizer, "minimize")
+    if isinstance(optimizer, type) or not able:
+        raise ValueError(
+            "optimizer must be dg.SGD(...), dg.Adam(...), dg.ConjugateGradient() or dg.LBFGS(), "
+            f"got {shown(optimizer)}"
+        )
+
+
+class NetworkTrainer(TrainingLoop):
+    """A run of fine-tuning: parameters, optimizer state, stream and place.
+
+    Parameters
+    ----------
+    network : Network
+        Starting point.
+    objective : Objective
+    optimizer : SGD, Adam, ConjugateGradient or LBFGS
+    schedule : callable
+        Learning rate by progress in [0, 1]; minimizers need none.
+    stream : Stream
+    batch_size : int
+    top_epochs : int, default 0
+        Epochs at the start in which only the last layer moves: a new top would otherwise spoil
+        the features below it before it has learned anything.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    history : list of dict
+        One entry an epoch; ``loss`` is the mean objective of its updates, each before its step.
+    n_updates, epoch, batch, rate_scale, whole, stopped, finished, frame, labels
+        See :class:`~deepgen.learning.loop.TrainingLoop`.
+    """
+
+    def __init__(
+        self, network, objective, optimizer, schedule, *, stream, batch_size=100, top_epochs=0,
+        n_threads=None,
+    ):  # fmt: skip
+        check_instance(network, "network", Network, "a dg.Network; dg.unrolled(stack) makes one")
+        check_instance(objective, "objective", Objective, "a dg.Objective, around a loss")
+        check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
+        check_descent(optimizer)
+        check_threads(n_threads)
+        check_integer(batch_size, "batch_size")
+        check_integer(top_epochs, "top_epochs", 0)
+        objective.check(network.layers[-1].activation, optimizer)
+        if top_epochs and network.layers[-1].tied_to is not None:
+            raise ValueError("top_epochs needs weights of the last layer's own, got a tied one")
+        self.objective, self.top_epochs = objective, top_epochs
+        self._total = 0.0  # loss times rows, of the epoch that has begun
+        super().__init__(
+            NetworkParameters(network), optimizer, as_schedule(schedule), stream=stream,
+            batch_size=batch_size, n_threads=n_threads,
+        )  # fmt: skip
+
+    def _start_optimizer(self):
+        if hasattr(self.optimizer, "minimize"):
+            return {"average": {"arrays": None, "count": 0}}
+        return super()._start_optimizer()
+
+    def model(self):
+        """Return the network that this run stands for: averaged where averaging has begun."""
+        return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
+
+    def _own_state(self):
+        return {"total": float(self._total)}
+
+    def _take_over(self, state):
+        self.parameters.restore(state["parameters"])
+        self._total = state["total"]
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def step(self, batch, target, progress):
+        """Make one update.
+
+        Parameters
+        ----------
+        batch : states of shape (n_rows, n_inputs)
+        target : ndarray
+        progress : float
+            In [0, 1], for schedules and averaging.
+
+        Returns
+        -------
+        float
+            The objective before the update.
+
+        Raises
+        ------
+        DivergedError
+            If a parameter is no longer finite; the last good parameters are put back.
+        """
+        self.whole = False
+        if self.n_updates % SNAPSHOT_EVERY == 0:
+            self._good = self.parameters.snapshot()
+        site = Stream(self.stream.child("updates").key, self.n_updates)
+        first = self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
+        tools = {"workspace": self._workspace, "n_threads": self._governor.next()}
+        asked = {"stream": site, "first": first, **tools}
+        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
+            if hasattr(self.optimizer, "minimize"):
+                value = self._minimize(batch, target, asked)
+                overflow = not np.isfinite(value)
+            else:
+                value, gradients = self.objective.evaluate(
+                    self.parameters, batch, target, **asked
+                )
+                self.learning_rate = float(self.rate_scale * self.schedule(progress))
+                overflow = self.optimizer.descend(
+                    self.parameters, gradients, self.optimizer_state, self.learning_rate,
+                    progress, n_threads=tools["n_threads"],
+                )  # fmt: skip
+        self._governor.done()
+        if overflow or not np.isfinite(value):
+            self._diverged()
+        self.n_updates += 1
+        self.whole = True
+        return value
+
+    def _minimize(self, batch, target, asked):
+        """Take a few line searches on this batch; the parameters that move form one vector."""
+        arrays = self.parameters.learned(asked["first"])
+        cuts = np.cumsum([array.size for array in arrays.values()])[:-1]
+        values = []
+
+        def function(vector):
+            for array, part in zip(arrays.values(), np.split(vector, cuts), strict=True):
+                array[...] = part.reshape(array.shape)
+            value, gradients = self.objective.evaluate(self.parameters, batch, target, **asked)
+            values.append(value)
+            flat = np.concatenate([gradients[name].reshape(-1) for name in arrays])
+            return value, flat.astype(np.float64)
+
+        start = np.concatenate([array.reshape(-1) for array in arrays.values()])
+        best = self.optimizer.minimize(function, start.astype(np.float64))
+        for array, part in zip(arrays.values(), np.split(best, cuts), strict=True):
+            array[...] = part.reshape(array.shape)
+        return values[0]
+
+    def _diverged(self):
+        name = self.parameters.first_non_finite() or "loss"
+        self.parameters.restore(self._good)
+        self.optimizer_state = self._start_optimizer()
+        raise DivergedError(name, self.epoch + 1, self.learning_rate)
+
+    def _learn(self, batch, progress):
+        states, target = batch
+        self._total += self.step(states, target, progress) * states.shape[0]
+        return states.shape[0]
+
+    def _close_epoch(self):
+        loss, self._total = self._total / max(self._n_rows, 1), 0.0
+        return {"loss": loss}
+
+
+class HeldBackLoss:
+    """A callback that writes the mean loss of rows held back into the history.
+
+    Parameters
+    ----------
+    loss : Loss
+    rows : PairedRows
+    name : str, default "validation_loss"
+        Of the number in the history.
+    """
+
+    def __init__(self, loss, rows, name="validation_loss"):
+        self.loss, self.rows, self.name = loss, rows, name
+
+    def __call__(self, report):
+        """Add this epoch's number."""
+        trainer = report.trainer
+        by_row = loss_by_row(trainer.model(), self.loss, self.rows, n_threads=trainer.n_threads)
+        report.entry[self.name] = float(by_row.mean())

@@ -1,0 +1,327 @@
+"""Optimizers: from phases to a change of the parameters. Where the states came from, they
+do not know."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.checks import as_list, check_number, shown
+from deepgen.learning.gradients import Step, layer_gradients, step_weights, weight_gradient
+from deepgen.learning.schedules import check_rate
+from deepgen.models import Parameters
+from deepgen.runtime.threads import effective_threads
+
+# A parameter's step costs as much as so many multiply-adds.
+STEP_WORK = 8
+
+
+def _check_share(value, name):
+    check_number(value, name, 0.0, 1.0, closed=True)
+
+
+def _apply(parameters, phases, layer, kind, change):
+    """Add a change to a bias, or carefully to a log precision."""
+    if kind == "bias":
+        parameters.biases[layer] += change
+        return
+    # The precision has a fifth of the rate, because its gradient is the noisiest; it moves by at
+    # most 10 % an update and by a factor e^7 from the data's: where a unit explains nothing,
+    # nothing else would stop it. The bias goes along, so that the mean stays where it is.
+    log_precision, start = parameters.log_precisions[layer], parameters.layers[layer].log_precision
+    moved = log_precision + np.clip(0.2 * change, -0.1, 0.1)
+    moved = np.clip(moved, start - 7.0, start + 7.0).astype(np.float32)
+    if phases.offsets is not None:
+        change = np.expm1(moved - log_precision)
+        shift = parameters.precisions[layer] * change * phases.offsets[layer]
+        parameters.biases[layer] += shift
+    log_precision[...] = moved
+
+
+# Averages along a stream: the newest 1/20 of the updates, and never more than about 1,000.
+STREAM_DECAY, STREAM_WINDOW = 20.0, 1000.0
+
+
+# Mean of the parameters over the last share of the updates (Polyak & Juditsky 1992). States of
+# optimizers are plain data and arrays, so that checkpoints need not know them.
+
+
+def _no_average():
+    return {"arrays": None, "count": 0}
+
+
+def _tail_weight(average, share, progress):
+    """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ...
+
+    A stream has no tail (`progress` is None): there the newest twentieth of the updates counts,
+    and at most about 1,000 of them (Shamir & Zhang 2013, section 4, polynomial-decay averaging).
+    """
+    if not share or (progress is not None and progress < 1.0 - share):
+        return 0.0
+    average["count"] += 1
+    if progress is None:
+        return max(STREAM_DECAY / (average["count"] + STREAM_DECAY - 1.0), 1.0 / STREAM_WINDOW)
+    return 1.0 / average["count"]
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient ascent with momentum, decay and tail averaging.
+
+    Parameters
+    ----------
+    momentum : float, default 0.0
+        ``velocity = momentum * velocity + gradient``; the rate multiplies the velocity.
+    weight_decay : float, default 1e-4
+        Of weights only.
+    averaging : float, default 0.2
+        Share of the updates, at the end, whose parameters are averaged; 0 for none. In a stream,
+        which has no end, any share means the newest twentieth, at most about 1,000 updates.
+    rates : tuple of float or None
+        Factors on the learning rate of each weight matrix of a Boltzmann machine, bottom first.
+        Biases keep the rate, but what centring makes them follow is the weights' own change.
+        None: 1 for all.
+    """
+
+    momentum: float = 0.0
+    weight_decay: float = 1e-4
+    averaging: float = 0.2
+    rates: tuple | None = None
+
+    def __post_init__(self):
+        _check_share(self.momentum, "momentum")
+        _check_share(self.averaging, "averaging")
+        check_rate(self.weight_decay, "weight_decay")
+        if self.rates is not None:
+            object.__setattr__(self, "rates", tuple(as_list(self.rates, "rates", "numbers")))
+            for rate in self.rates:
+                check_rate(rate, "each of rates")
+
+    def start(self, parameters):
+        """Return the state before the first update."""
+        if self.rates is not None and not isinstance(parameters, Parameters):
+            raise ValueError(
+                "rates must be None where gradients come by name (networks, up-down), got "
+                f"{shown(self.rates)}"
+            )
+        if self.rates is not None and len(self.rates) != len(parameters.weights):
+            raise ValueError(
+                f"rates must have one factor for each of {len(parameters.weights)} weight "
+                f"matrices, got {len(self.rates)}"
+            )
+        velocity = None
+        if self.momentum:
+            velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
+        return {"velocity": velocity, "average": _no_average()}
+
+    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+        """Change the parameters in place.
+
+        Returns
+        -------
+        bool
+            True where a parameter became non-finite.
+        """
+        velocity, tail = state["velocity"], state["average"]
+        weight = _tail_weight(tail, self.averaging, progress)
+        if weight and tail["arrays"] is None:
+            tail["arrays"] = parameters.snapshot()
+        averages = tail["arrays"] or {}
+        rates = self.rates or (1.0,) * len(parameters.weights)
+        gradients = layer_gradients(
+            parameters, phases, n_threads, weight_decay=self.weight_decay, rates=self.rates
+        )
+        overflow = False
+        for l in range(len(parameters.weights)):
+            name = f"weights[{l}]"
+            overflow |= step_weights(
+                parameters, phases, l, gradients.difference,
+                Step(rates[l] * rate, self.momentum, self.weight_decay, weight),
+                velocity=velocity and velocity[name], average=averages.get(name),
+                workspace=workspace, n_threads=n_threads,
+            )  # fmt: skip
+        kinds = ("log_precision", parameters.log_precisions), ("bias", parameters.biases)
+        for kind, arrays in kinds:  # a precision moves its bias along
+            for l, gradient in enumerate(getattr(gradients, kind)):
+                if gradient is None:
+                    continue
+                name, change = f"layers[{l}].{kind}", gradient.astype(np.float32)
+                if velocity:
+                    velocity[name] *= self.momentum
+                    velocity[name] += change
+                    change = velocity[name]
+                _apply(parameters, phases, l, kind, rate * change)
+                if name in averages:
+                    averages[name] += np.float32(weight) * (arrays[l] - averages[name])
+                overflow |= not np.isfinite(arrays[l]).all()
+        parameters.refresh_precisions()  # step_weights has packed what it wrote
+        return overflow
+
+    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+        """Change the parameters in place, down gradients that come by name.
+
+        Parameters
+        ----------
+        parameters : NetworkParameters
+        gradients : dict of {str: ndarray, float32}
+            Of what is to become small. Parameters without one stay. Not kept: the arrays are
+            used for the changes.
+        state, rate, progress
+            See :meth:`step`.
+
+        Returns
+        -------
+        bool
+            True where a parameter became non-finite.
+        """
+        velocity = state["velocity"]
+
+        def move(name, array, gradient, average, weight):
+            return engine.descend_sgd(
+                array, gradient, velocity and velocity[name], average,
+                _decay_of(name, self.weight_decay), rate, self.momentum, weight,
+                effective_threads(n_threads, STEP_WORK * array.size),
+            )  # fmt: skip
+
+        return _go_down(parameters, gradients, state, self.averaging, progress, move)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015) on the gradient of the likelihood.
+
+    Parameters
+    ----------
+    beta1, beta2, epsilon : float
+        As in the paper, section 2.
+    weight_decay : float, default 1e-4
+        Of weights only, added to the gradient.
+    averaging : float, default 0.2
+        See :class:`SGD`.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 1e-4
+    averaging: float = 0.2
+
+    def __post_init__(self):
+        for name in ("beta1", "beta2", "averaging"):
+            _check_share(getattr(self, name), name)
+        check_rate(self.weight_decay, "weight_decay")
+        check_number(self.epsilon, "epsilon", 0.0)
+
+    def start(self, parameters):
+        """Return the state before the first update."""
+        moments = [
+            {name: np.zeros_like(a) for name, a in parameters.learned().items()} for _ in range(2)
+        ]
+        return {"moments": moments, "steps": 0, "average": _no_average()}
+
+    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+        """Change the parameters in place; see :meth:`SGD.step`."""
+        tail = state["average"]
+        weight = _tail_weight(tail, self.averaging, progress)
+        if weight and tail["arrays"] is None:
+            tail["arrays"] = parameters.snapshot()
+        # Normalizing element by element is no linear map: it must happen in the centred and
+        # standardized parameters, and the plain biases follow the weights' actual change.
+        gradients = layer_gradients(parameters, phases, n_threads, centred=True)
+        named = {}
+        for l in range(len(parameters.weights)):
+            named[f"weights[{l}]"] = weight_gradient(
+                parameters, phases, l, gradients.difference, weight_decay=self.weight_decay,
+                workspace=workspace, n_threads=n_threads,
+            )  # fmt: skip
+        for l in range(parameters.n_layers):
+            named[f"layers[{l}].bias"] = gradients.bias[l].astype(np.float32)
+            if gradients.log_precision[l] is not None:
+                named[f"layers[{l}].log_precision"] = gradients.log_precision[l].astype(np.float32)
+        arrays = parameters.learned()
+        self._to_changes(named, state, rate, n_threads)
+        _unscale(named, phases)
+        for l, matrix in enumerate(parameters.weights):
+            change = named[f"weights[{l}]"]
+            matrix += change
+            if phases.offsets is not None:
+                lower, upper = phases.offsets[l], phases.offsets[l + 1]
+                named[f"layers[{l}].bias"] -= (change * upper).sum(axis=1)
+                named[f"layers[{l + 1}].bias"] -= (change * lower[:, None]).sum(axis=0)
+        for l in range(parameters.n_layers):
+            for kind in ("log_precision", "bias"):  # a precision moves its bias along
+                if f"layers[{l}].{kind}" in named:
+                    _apply(parameters, phases, l, kind, named[f"layers[{l}].{kind}"])
+        overflow = False
+        for name, array in arrays.items():
+            if weight:
+                average = tail["arrays"][name]
+                average += np.float32(weight) * (array - average)
+            overflow |= not np.isfinite(array).all()
+        parameters.refresh(n_threads)
+        return overflow
+
+
+    def _numbers(self, state, rate):
+        """Count a step; return the rate and the correction of the second moments that it has."""
+        state["steps"] += 1
+        correct1 = 1.0 - self.beta1 ** state["steps"]
+        return rate / correct1, 1.0 - self.beta2 ** state["steps"]
+
+    def _to_changes(self, gradients, state, rate, n_threads):
+        """Move the moments and turn gradients into changes, in place."""
+        rate, correction = self._numbers(state, rate)
+        first, second = state["moments"]
+        for name, gradient in gradients.items():
+            engine.adam_change(
+                gradient.reshape(-1), first[name].reshape(-1), second[name].reshape(-1),
+                1.0 - self.beta1, 1.0 - self.beta2, rate, correction, self.epsilon,
+                effective_threads(n_threads, STEP_WORK * gradient.size),
+            )  # fmt: skip
+
+    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+        """Change the parameters in place; see :meth:`SGD.descend`."""
+        rate, correction = self._numbers(state, rate)
+        first, second = state["moments"]
+
+        def move(name, array, gradient, average, weight):
+            return engine.descend_adam(
+                array, gradient, first[name], second[name], average,
+                _decay_of(name, self.weight_decay), rate, weight, 1.0 - self.beta1,
+                1.0 - self.beta2, correction, self.epsilon,
+                effective_threads(n_threads, STEP_WORK * array.size),
+            )  # fmt: skip
+
+        return _go_down(parameters, gradients, state, self.averaging, progress, move)
+
+
+def _decay_of(name, weight_decay):
+    return weight_decay if name.startswith("weights") else 0.0
+
+
+def _go_down(parameters, gradients, state, share, progress, move):
+    """Move and average each parameter; True where one became non-finite.
+
+    `move` takes name, array, gradient, average or None and the average's weight of the new value.
+    """
+    tail, arrays, overflow = state["average"], parameters.learned(), False
+    weight = _tail_weight(tail, share, progress)
+    averages = (tail["arrays"] if weight else None) or {}
+    for name, gradient in gradients.items():
+        overflow |= move(name, arrays[name], gradient, averages.get(name), weight)
+    if weight and not averages:
+        tail["arrays"] = parameters.snapshot()
+    for name in averages.keys() - gradients.keys():
+        averages[name] += np.float32(weight) * (arrays[name] - averages[name])
+    return overflow
+
+
+def _unscale(changes, phases):
+    """Turn changes of standardized parameters into changes of the plain ones, in place."""
+    if phases.gains is None:
+        return
+    scales = [np.sqrt(gain) for gain in phases.gains]
+    for l in range(len(scales) - 1):
+        changes[f"weights[{l}]"] *= scales[l][:, None] * scales[l + 1]
+    for l, scale in enumerate(scales):
+        changes[f"layers[{l}].bias"] *= scale

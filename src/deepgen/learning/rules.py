@@ -1,0 +1,424 @@
+"""Learning rules: immutable recipes that turn a batch into two phases of states.
+
+A rule keeps nothing: `start` gives a state that training holds and checkpoints.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from deepgen.checks import (
+    check_flag,
+    check_instance,
+    check_integer,
+    check_number,
+    shown,
+)
+from deepgen.inference.gibbs import start_particles, update_layer
+from deepgen.inference.mean_field import FixedPoint, infer
+from deepgen.layers.binary import Binary
+from deepgen.layers.context import Context
+from deepgen.layers.passes import Site
+from deepgen.learning.gradients import Phases
+from deepgen.rows.particles import Particles
+from deepgen.rows.states import ByteMeans, dense
+from deepgen.runtime.stream import DATA, PARTICLES
+
+
+def _check_common(rule):
+    check_integer(rule.k, "k")
+    check_number(rule.offset_rate, "offset_rate", 0.0, 1.0)
+    check_flag(rule.centring, "centring")
+    targets = rule.sparsity if isinstance(rule.sparsity, tuple) else (rule.sparsity,)
+    if not all(target is None or isinstance(target, Sparsity) for target in targets):
+        raise ValueError(
+            "sparsity must be None, dg.Sparsity(target), or a tuple of them with one for each "
+            f"hidden layer, got {shown(rule.sparsity)}"
+        )
+
+
+def _targets(rule, n_layers):
+    """Return the sparsity target of each layer, None where there is none."""
+    if not isinstance(rule.sparsity, tuple):
+        return [None] + [rule.sparsity] * (n_layers - 1)
+    if len(rule.sparsity) != n_layers - 1:
+        raise ValueError(
+            f"sparsity must have one entry for each of {n_layers - 1} hidden layers, got "
+            f"{len(rule.sparsity)}"
+        )
+    return [None, *rule.sparsity]
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """A target for the mean of hidden units, reached through their biases.
+
+    Parameters
+    ----------
+    target : float
+        Wanted mean, in (0, 1).
+    strength : float, default 0.1
+        Weight of ``target - running mean`` in the gradient of the bias.
+    decay : float, default 0.9
+        Decay of the running mean by update.
+    """
+
+    target: float
+    strength: float = 0.1
+    decay: float = 0.9
+
+    def __post_init__(self):
+        check_number(self.target, "target", 0.0, 1.0)
+        check_number(self.strength, "strength", 0.0)
+        check_number(self.decay, "decay", 0.0, 1.0)
+
+
+@dataclass
+class RuleState:
+    """What a rule needs from one update to the next.
+
+    Attributes
+    ----------
+    particles : Particles or None
+    offsets, gains : list of ndarray or None
+        Centring and standardization by layer.
+    activity : list of ndarray or None
+        Running means for sparsity targets, by layer.
+    """
+
+    particles: Particles | None
+    offsets: list | None
+    gains: list | None
+    activity: list | None
+
+    def tree(self):
+        """Return the state as plain data and arrays."""
+        particles = None if self.particles is None else list(self.particles.states)
+        return {**vars(self), "particles": particles}
+
+    @classmethod
+    def from_tree(cls, tree):
+        """Return the state that :meth:`tree` was called on; the arrays are copied."""
+        copies = {
+            name: None if arrays is None else [np.array(array) for array in arrays]
+            for name, arrays in tree.items()
+        }
+        if copies["particles"] is not None:
+            copies["particles"] = Particles(copies["particles"])
+        return cls(**copies)
+
+
+def _check_two_layers(rule, model):
+    if model.n_layers != 2:
+        raise ValueError(
+            f"model must have two layers for {type(rule).__name__}, got {model.n_layers}; use "
+            "dg.MeanFieldPCD()"
+        )
+
+
+def _start(model, rule, particles, rows):
+    offsets = None
+    if rule.centring and rows is not None:
+        means = infer(model, rows, FixedPoint())
+        offsets = [dense(x).mean(axis=0, dtype=np.float64).astype(np.float32) for x in means]
+    elif rule.centring:
+        offsets = [model.layers[0].mean(model.layers[0].bias[None])[0]]
+        for layer, weights in zip(model.layers[1:], model.weights, strict=True):
+            field = layer.bias + (offsets[-1][:, None] * weights).sum(axis=0, dtype=np.float64)
+            offsets.append(layer.mean(field[None])[0])
+    gains = None
+    if any(layer.precision is not None for layer in model.layers):
+        gains = [
+            np.ones(layer.size, np.float32) if layer.precision is None else layer.precision.copy()
+            for layer in model.layers
+        ]
+    activity, targets = None, _targets(rule, model.n_layers)
+    if any(targets):
+        activity = [
+            np.full(layer.size, target.target if target else 0.0)
+            for layer, target in zip(model.layers, targets, strict=True)
+        ]
+    return RuleState(particles, offsets, gains, activity)
+
+
+def _finish(rule, model, state, positive, negative):
+    """Make the phases; move the offsets and running means with the positive phase."""
+    terms, n_rows = {}, positive[0].shape[0]
+    if state.activity is not None:
+        for l, target in enumerate(_targets(rule, len(positive))):
+            if target is None:
+                continue
+            mean = positive[l].mean(axis=0, dtype=np.float64)
+            state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * mean
+            terms[l] = target.strength * (target.target - state.activity[l])
+    phases = Phases(
+        _in_bytes(model, positive), _in_bytes(model, negative), state.offsets, state.gains, terms
+    )
+    if state.offsets is not None:
+        # the first layer's offset is the data's mean already, by way of its initial bias
+        moved = [
+            o if l == 0 else o + rule.offset_rate * (positive[l].sum(axis=0) / n_rows - o)
+            for l, o in enumerate(state.offsets)
+        ]
+        state.offsets = [np.ascontiguousarray(o, np.float32) for o in moved]
+    return phases
+
+
+def _in_bytes(model, states):
+    """Return the states of a phase, means of binary layers at fixed-point weights as bytes.
+
+    Rows of the data stay as they are.
+    """
+    return [
+        ByteMeans.of(x, units.n_copies)
+        if l and isinstance(units, Binary) and x.dtype == np.float32 and model.is_packed(l)
+        else x
+        for l, (units, x) in enumerate(zip(model.layers, states, strict=True))
+    ]
+
+
+def _without_missing(model, batch, context):
+    """Hold what is missing at zero: it is no part of that row's model (Salakhutdinov, Mnih &
+    Hinton 2007, section 2)."""
+    missing = model.layers[0].missing(batch)
+    if missing is None:
+        return context
+    context = Context() if context is None else context
+    held = context.held.get(0)
+    missing = missing if held is None else (held != 0) | missing
+    return replace(context, held={**context.held, 0: missing})
+
+
+@dataclass(frozen=True)
+class CD:
+    """Contrastive divergence: k sweeps from the data (Hinton 2002).
+
+    Parameters
+    ----------
+    k : int, default 1
+        Sweeps.
+    centring : bool, default True
+        Centre the gradient by the data's mean and a moving mean of the hidden units.
+    sparsity : Sparsity, tuple with one for each hidden layer, or None
+    offset_rate : float, default 0.01
+        Rate of the moving mean.
+    """
+
+    k: int = 1
+    centring: bool = True
+    sparsity: Sparsity | None = None
+    offset_rate: float = 0.01
+
+    takes_context: ClassVar[bool] = True
+
+    def __post_init__(self):
+        _check_common(self)
+
+    def start(self, model, stream, *, rows=None):
+        """Return the state before the first update.
+
+        Parameters
+        ----------
+        model : BoltzmannMachine
+        stream : Stream
+        rows : states of the first layer, or None
+            Some rows of the data, whose means by layer are the first offsets of centring. None:
+            the visible biases are at the mean of the data, as those of
+            :func:`~deepgen.learning.starts.initial_model` are.
+        """
+        _check_two_layers(self, model)
+        return _start(model, self, None, rows)
+
+    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+        """Return the phases of one update.
+
+        Parameters
+        ----------
+        model : Parameters
+            Two layers.
+        batch : states of the first layer
+        state : RuleState
+            Changed in place.
+        stream : Stream
+            At this update's position.
+        context : Context or None
+            Bias rows, held entries and inverse temperatures of the batch's rows.
+        """
+        context = _without_missing(model, batch, context)
+        tools = {"context": context, "workspace": workspace, "n_threads": n_threads}
+        means, draws = update_layer(
+            model, 1, [batch, None], mean=True, site=Site(stream.child("data"), DATA), **tools
+        )
+        positive = [batch, means]
+        v = batch
+        for sweep in range(self.k):
+            site = Site(stream.child(sweep), DATA)
+            _, v = update_layer(model, 0, [v, draws], site=site, **tools)
+            last = sweep == self.k - 1
+            means, draws = update_layer(
+                model, 1, [v, draws], mean=last, site=None if last else site, **tools
+            )
+        return _finish(self, model, state, positive, [v, means])
+
+
+@dataclass(frozen=True)
+class PCD:
+    """Persistent contrastive divergence (Tieleman 2008; stochastic maximum likelihood).
+
+    Parameters
+    ----------
+    k : int, default 1
+        Sweeps of the particles for each update.
+    n_particles : int, default 100
+    centring, sparsity, offset_rate
+        See :class:`CD`.
+    """
+
+    k: int = 1
+    n_particles: int = 100
+    centring: bool = True
+    sparsity: Sparsity | None = None
+    offset_rate: float = 0.01
+
+    takes_context: ClassVar[bool] = False
+
+    def __post_init__(self):
+        _check_common(self)
+        check_integer(self.n_particles, "n_particles")
+
+    def start(self, model, stream, *, rows=None):
+        """Return the state before the first update; see :meth:`CD.start`.
+
+        Particles start from the biases.
+        """
+        _check_two_layers(self, model)
+        particles = start_particles(model, self.n_particles, stream.child("particles"))
+        return _start(model, self, particles, rows)
+
+    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+        """Return the phases of one update; see :meth:`CD.phases`.
+
+        Raises
+        ------
+        ValueError
+            If a context is given: particles belong to no row of the data. Use CD.
+        """
+        _refuse_context(self, context, "; use CD")
+        tools = {"workspace": workspace, "n_threads": n_threads}
+        means, _ = update_layer(model, 1, [batch, None], mean=True, **tools)
+        negative = _move_particles(self, model, state, stream, tools)
+        return _finish(self, model, state, [batch, means], negative)
+
+
+def _refuse_context(rule, context, remedy=""):
+    if context is not None:
+        raise ValueError(
+            f"{type(rule).__name__} cannot use a context by row, because its particles belong to "
+            f"no row of the data{remedy}"
+        )
+
+
+def _move_particles(rule, model, state, stream, tools):
+    """Sweep over the particles; return states of the even layers, means of the odd ones.
+
+    In the last sweep the odd layers' means are those given the even layers' states: of every pair
+    of neighbours one side is a mean given the other, which takes noise out of the statistics.
+    """
+    states = list(state.particles.states)
+    for sweep in range(rule.k):
+        site, last = Site(stream.child(sweep), PARTICLES), sweep == rule.k - 1
+        for l in range(0, model.n_layers, 2):
+            _, states[l] = update_layer(model, l, states, site=site, **tools)
+        negative = list(states)
+        for l in range(1, model.n_layers, 2):
+            negative[l], states[l] = update_layer(
+                model, l, states, mean=last, site=site, **tools
+            )
+    state.particles = Particles(states)
+    return negative
+
+
+@dataclass(frozen=True)
+class MeanFieldPCD:
+    """Stochastic approximation of a deep Boltzmann machine (Salakhutdinov & Hinton 2009).
+
+    Positive phase: the mean-field posterior of the hidden layers given the data. Negative phase:
+    persistent particles, as in :class:`PCD`, by block Gibbs over even and odd layers. The expected
+    update is the gradient of the variational bound at its fixed point; with two layers mean field
+    is exact, and this is PCD.
+
+    Parameters
+    ----------
+    k : int, default 1
+        Sweeps of the particles for each update.
+    n_particles : int, default 100
+        More particles make a cleaner gradient.
+    inference : FixedPoint
+        How far mean field goes for each batch. Default: 3 sweeps at most, which is far less than
+        an answer takes. Beside fixed-point weights layers read each other's means in steps of
+        1 / 255 here (docs/math.md, "Fixed-point weights").
+    centring, sparsity, offset_rate
+        See :class:`CD`. Centring is what lets deep machines learn without pretraining (Montavon
+        & Müller 2012).
+    """
+
+    k: int = 1
+    n_particles: int = 100
+    inference: FixedPoint = field(default_factory=lambda: FixedPoint(max_sweeps=3, tol=1e-3))
+    centring: bool = True
+    sparsity: Sparsity | tuple | None = None
+    offset_rate: float = 0.01
+
+    takes_context: ClassVar[bool] = False
+
+    def __post_init__(self):
+        _check_common(self)
+        check_integer(self.n_particles, "n_particles")
+        check_instance(
+            self.inference, "inference", FixedPoint, "dg.FixedPoint(max_sweeps, tol)"
+        )
+
+    def start(self, model, stream, *, rows=None):
+        """Return the state before the first update; see :meth:`PCD.start`."""
+        particles = start_particles(model, self.n_particles, stream.child("particles"))
+        return _start(model, self, particles, rows)
+
+    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+        """Return the phases of one update; see :meth:`CD.phases`.
+
+        Parameters
+        ----------
+        batch : states of the first layer, or tuple of (first layer, last layer)
+            Rows of the last layer with a missing group are inferred too.
+
+        Raises
+        ------
+        ValueError
+            If a context is given; see :meth:`PCD.phases`.
+        """
+        _refuse_context(self, context)
+        tools = {"workspace": workspace, "n_threads": n_threads}
+        positive = infer(model, batch, self.inference, **tools)
+        negative = _move_particles(self, model, state, stream, tools)
+        return _finish(self, model, state, positive, negative)
+
+
+def as_rule(value):
+    """Turn ``"cd"``, ``"pcd"`` or a rule into a rule."""
+    if isinstance(value, str) and value in ("cd", "pcd"):
+        return CD() if value == "cd" else PCD()
+    if isinstance(value, type) or not hasattr(value, "phases"):
+        raise ValueError(f"rule must be 'cd', 'pcd', dg.CD(k) or dg.PCD(k), got {shown(value)}")
+    return value
+
+
+def check_rule(rows, units, rule):
+    """Raise ValueError where rows have missing variables that a rule cannot leave out."""
+    if getattr(rule, "takes_context", False) or not units.can_be_missing:
+        return
+    if any(units.missing(states) is not None for states in rows.pieces()):
+        raise ValueError(
+            "X has missing variables (all-zero groups), which PCD cannot leave out of the model "
+            "row by row; use rule='cd'"
+        )

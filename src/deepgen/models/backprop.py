@@ -1,0 +1,250 @@
+"""Forward and backward passes through a network (docs/math.md, "Networks")."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.layers.passes import bias_fields, conditional_pass
+from deepgen.rows.states import as_states, dense
+from deepgen.rows.sums import column_sums, weight_sums
+from deepgen.runtime.stream import DROPOUT, Stream
+
+
+@dataclass
+class Activities:
+    """What a forward pass keeps for the backward pass; layer 0 is the input.
+
+    Attributes
+    ----------
+    outputs : list of ndarray
+        By layer, (n_rows, n_units), the last layer left out.
+    inputs : list
+        What each layer read: the outputs below it, after dropout.
+    masks : list of ndarray or None
+        Factors of dropout by layer, which turned `outputs` into `inputs`.
+    field : ndarray of shape (n_rows, n_outputs)
+        Of the last layer.
+    """
+
+    outputs: list
+    inputs: list = field(default_factory=list)
+    masks: list = field(default_factory=list)
+    field: np.ndarray | None = None
+
+    @property
+    def sizes(self):
+        """Columns of the input and of each layer."""
+        return (*(rows.shape[1] for rows in self.outputs), self.field.shape[1])
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Which shares of the units are left out, and the random numbers that choose them.
+
+    What stays is divided by the probability to stay ("inverted dropout"; Srivastava et al.
+    2014, section 10). An update, a layer and a row of the batch have numbers of their own.
+
+    Parameters
+    ----------
+    stream : Stream
+        At the position of the update.
+    inputs, hidden : float, default 0.0
+        Probability to leave out an input, or a hidden unit.
+    masking : float, default 0.0
+        Probability to set an input to zero without the division: the noise of a denoising
+        autoencoder (Vincent et al. 2008).
+    """
+
+    stream: Stream
+    inputs: float = 0.0
+    hidden: float = 0.0
+    masking: float = 0.0
+
+    def mask(self, layer, shape):
+        """Return the factors of a layer's units (0 is the input), or None where all stay."""
+        share = self.hidden if layer else self.inputs
+        mask = None
+        if share:
+            drawn = self.stream.uniform(*shape, DROPOUT, layer=layer)
+            mask = (drawn >= share) * np.float32(1.0 / (1.0 - share))
+        if self.masking and layer == 0:
+            drawn = self.stream.child("masking").uniform(*shape, DROPOUT)
+            mask = (drawn >= self.masking) * np.float32(1.0 if mask is None else mask)
+        return mask
+
+
+def forward(network, X, *, dropout=None, workspace=None, n_threads=None):
+    """Run rows through a network and keep what the backward pass needs.
+
+    Parameters
+    ----------
+    network : Network or NetworkParameters
+    X : states of shape (n_rows, n_inputs)
+        Bytes, floats or compressed rows.
+    dropout : Dropout or None
+
+    Returns
+    -------
+    Activities
+    """
+    kept, last = Activities([X]), network.n_layers - 1
+    for l in range(network.n_layers):
+        below = kept.outputs[-1]
+        mask = None if dropout is None else dropout.mask(l, below.shape)
+        if mask is not None:
+            below = dense(below) * mask
+        kept.inputs.append(below)
+        kept.masks.append(mask)
+        if l == last:
+            kept.field = _run(network.field_chain, network, l, below, workspace, n_threads)
+        else:
+            kept.outputs.append(_run(network.chains[l], network, l, below, workspace, n_threads))
+    return kept
+
+
+def _run(pair, network, l, below, workspace, n_threads):
+    chain, place = pair
+    n_rows, size = below.shape[0], network.layers[l].size
+    out = np.empty((n_rows, size), np.float32)
+    states = [below, None] if place else [None, dense(below)]
+    conditional_pass(
+        chain, place, states, mean=out, n_rows=n_rows, work=below.shape[1] * size,
+        workspace=workspace, n_threads=n_threads,
+    )  # fmt: skip
+    return out
+
+
+def outputs(network, X, *, first=0, until=None, workspace=None, n_threads=None):
+    """Return the output of rows, keeping nothing.
+
+    Parameters
+    ----------
+    network : Network or NetworkParameters
+    X : array-like or sparse matrix of shape (n_rows, n_columns)
+    first, until : int
+        Layers ``first, ..., until - 1`` are run; `X` is what `first` reads. None: to the last.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_outputs), float32
+    """
+    rows = as_states(X)
+    for l in range(first, network.n_layers if until is None else until):
+        rows = _run(network.chains[l], network, l, rows, workspace, n_threads)
+    return rows
+
+
+def mean_of_field(layer, field, *, normalizer=False):
+    """Return the output of a layer with this field and, where asked for, its log normalizer.
+
+    Returns
+    -------
+    tuple of (ndarray of shape (n_rows, n_units), ndarray of shape (n_rows,), float64, or None)
+    """
+    chain = engine.Chain(
+        [(layer.kind, 1, layer.group or 1, np.zeros(layer.size, np.float32), None)], []
+    )
+    mean = np.empty(field.shape, np.float32)
+    total = np.zeros(len(field)) if normalizer else None
+    conditional_pass(
+        chain, 0, [None], bias_fields(field), mean=mean, log_normalizer=total,
+        n_rows=len(field), work=16 * layer.size, n_threads=1,
+    )  # fmt: skip
+    return mean, total
+
+
+def field_gradient(layer, output, gradient):
+    """Turn a gradient by a layer's output into one by its field, in place where possible.
+
+    Parameters
+    ----------
+    layer : NetworkLayer
+    output, gradient : ndarray of shape (n_rows, n_units)
+    """
+    if layer.activation == "linear":
+        return gradient
+    if layer.activation == "rectified":
+        gradient *= output > 0
+    elif layer.activation == "logistic":
+        gradient *= output
+        gradient -= gradient * output
+    else:
+        groups = (len(output), layer.size // layer.group, layer.group)
+        mean = (gradient * output).reshape(groups).sum(axis=2, keepdims=True)
+        gradient = (gradient.reshape(groups) - mean).reshape(output.shape)
+        gradient *= output
+    return gradient
+
+
+def backward(
+    network, kept, gradient, *, first=0, l1=0.0, by_input=False, workspace=None, n_threads=None
+):
+    """Return the gradient of a sum over rows by the parameters.
+
+    Parameters
+    ----------
+    network : Network or NetworkParameters
+    kept : Activities
+        Of the forward pass of the same parameters.
+    gradient : ndarray of shape (n_rows, n_outputs), float32
+        By the field of the last layer; see :func:`field_gradient` for one by the output. Not
+        kept: it may be changed.
+    first : int, default 0
+        The parameters of layers below it get no gradient.
+    l1 : float, default 0.0
+        Factor of the sum of the hidden units' absolute activities, added to what is
+        differentiated.
+    by_input : bool, default False
+        Also return the gradient by X.
+
+    Returns
+    -------
+    dict of {str: ndarray}, or tuple of it and an ndarray
+        By name: ``"weights[l]"`` and ``"layers[l].bias"``. Tied weights get one sum.
+    """
+    tools = {"workspace": workspace or engine.Workspace(), "n_threads": n_threads}
+    gradients = {}
+    end = 0 if by_input else first
+    for l in range(network.n_layers - 1, end - 1, -1):
+        if l >= first:
+            _add_sums(gradients, network.layers[l], l, first, kept.inputs[l], gradient, tools)
+        if l > end or by_input:
+            gradient = _downwards(network, l, gradient, **tools)
+            if kept.masks[l] is not None:
+                gradient *= kept.masks[l]
+        if l > end:
+            if l1:
+                gradient += np.float32(l1) * np.sign(kept.outputs[l])
+            gradient = field_gradient(network.layers[l - 1], kept.outputs[l], gradient)
+    return (gradients, gradient) if by_input else gradients
+
+
+def _add_sums(gradients, layer, l, first, inputs, gradient, tools):
+    """Add the gradients by the parameters of layer l, whose field has this `gradient`."""
+    bias = column_sums(gradient, tools["n_threads"]).astype(np.float32)
+    gradients[f"layers[{l}].bias"] = bias
+    owner = l if layer.tied_to is None else layer.tied_to
+    if owner < first:
+        return
+    tied = layer.tied_to is not None  # the sum as its owner lies
+    sums = weight_sums(*((gradient, inputs) if tied else (inputs, gradient)), **tools)
+    name = f"weights[{owner}]"
+    if name in gradients:
+        gradients[name] += sums
+    else:
+        gradients[name] = sums
+
+
+def _downwards(network, l, gradient, workspace, n_threads):
+    """Gradient by the input of a layer: gradient by its field times the transposed weights."""
+    chain, place = network.chains[l]
+    n_rows = len(gradient)
+    below = network.sizes[l]
+    out = np.empty((n_rows, below), np.float32)
+    states = [None, gradient] if place else [gradient, None]
+    conditional_pass(
+        chain, 1 - place, states, mean=out, n_rows=n_rows, work=gradient.shape[1] * below,
+        workspace=workspace, n_threads=n_threads,
+    )  # fmt: skip
+    return out

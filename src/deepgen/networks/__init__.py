@@ -1,0 +1,1 @@
+"""Functions over networks: losses, objectives, penalties, what they read."""

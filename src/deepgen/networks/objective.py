@@ -1,0 +1,132 @@
+"""What the training of a network makes small: a loss, penalties, noise in the inputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepgen.checks import check_instance, check_number, shown
+from deepgen.models import backprop
+from deepgen.networks.losses import Loss
+from deepgen.networks.smoothness import VirtualAdversarial
+
+# Rows of one pass where a whole data set goes through.
+PASS_ROWS = 2_048
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training makes small: a loss, penalties, and what is left out at random.
+
+    Parameters
+    ----------
+    loss : Loss
+    l2 : float, default 0.0
+        ``l2 / 2`` times the sum of all squared weights; tied ones count once.
+    l1 : float, default 0.0
+        Times the sum of the hidden units' absolute activities, mean over rows.
+    dropout, input_dropout : float, default 0.0
+        Share of the hidden units and of the inputs that is left out of an update (Srivastava et
+        al. 2014).
+    masking : float, default 0.0
+        Share of the inputs that is set to zero; the target stays whole (Vincent et al. 2008).
+    smoothness : VirtualAdversarial or None
+        A penalty on outputs that change where inputs move a little, of rows without a target too.
+    """
+
+    loss: Loss
+    l2: float = 0.0
+    l1: float = 0.0
+    dropout: float = 0.0
+    input_dropout: float = 0.0
+    masking: float = 0.0
+    smoothness: VirtualAdversarial | None = None
+
+    def __post_init__(self):
+        check_instance(self.loss, "loss", Loss, "a loss such as dg.SquaredError()")
+        for name in ("dropout", "input_dropout", "masking"):
+            check_number(getattr(self, name), name, 0.0, 1.0, closed=True)
+        for name in ("l1", "l2"):
+            check_number(getattr(self, name), name, 0.0, closed=True)
+        if not isinstance(self.smoothness, VirtualAdversarial | None):
+            raise ValueError(
+                "smoothness must be None or dg.VirtualAdversarial(...), got "
+                f"{shown(self.smoothness)}"
+            )
+
+    def check(self, activation, optimizer):
+        """Raise ValueError unless loss and penalty fit the last layer and the optimizer."""
+        self.loss.check(activation)
+        if self.smoothness is not None:
+            self.smoothness.check(activation, optimizer)
+
+    @property
+    def is_random(self):
+        """Whether anything is left out at random; moves of `smoothness` do not count."""
+        return bool(self.dropout or self.input_dropout or self.masking)
+
+    def evaluate(
+        self, network, X, target, *, stream=None, first=0, workspace=None, n_threads=None
+    ):
+        """Return the value and its gradient by name.
+
+        Parameters
+        ----------
+        network : Network or NetworkParameters
+        X : states of shape (n_rows, n_inputs)
+        target : ndarray
+            See :class:`~deepgen.networks.losses.Loss`.
+        stream : Stream or None
+            At the position of the update; None: nothing is left out, no input moves.
+        first : int, default 0
+            Layers below it get no gradient.
+
+        Returns
+        -------
+        tuple of (float, dict of {str: ndarray})
+        """
+        tools = {"workspace": workspace, "n_threads": n_threads}
+        dropout = None
+        if stream is not None and self.is_random:
+            dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
+        kept = backprop.forward(network, X, dropout=dropout, **tools)
+        value, gradient = self.loss(network.layers[-1], kept.field, target)
+        l1 = self.l1 / max(len(kept.field), 1)
+        if l1:
+            value += l1 * sum(float(np.abs(h).sum(dtype=np.float64)) for h in kept.outputs[1:])
+        gradients = backprop.backward(network, kept, gradient, first=first, l1=l1, **tools)
+        if self.l2:
+            arrays = network.learned(first)
+            for name, array in arrays.items():
+                if name.startswith("weights"):
+                    value += 0.5 * self.l2 * float(np.square(array).sum(dtype=np.float64))
+                    gradients[name] += np.float32(self.l2) * array
+        if self.smoothness is not None and stream is not None:
+            field = kept.field
+            if dropout is not None:
+                field = backprop.forward(network, X, **tools).field
+            more, slopes = self.smoothness.evaluate(
+                network, X, field, stream=stream, first=first, **tools
+            )
+            value += more
+            for name, slope in slopes.items():
+                gradients[name] += slope
+        return value, gradients
+
+
+def loss_by_row(network, loss, rows, *, n_threads=None):
+    """Return the loss of each row, float64 of shape (n_rows,).
+
+    Parameters
+    ----------
+    network : Network or NetworkParameters
+    loss : Loss
+    rows : PairedRows
+    """
+    by_row = [
+        loss.by_row(
+            network.layers[-1], backprop.forward(network, states, n_threads=n_threads).field,
+            target,
+        )
+        for states, target in rows.pairs(PASS_ROWS)
+    ]  # fmt: skip
+    return np.concatenate(by_row) if by_row else np.empty(0)

@@ -1,0 +1,91 @@
+"""Which rows came, and in which order: a number that tells two data sets apart in one pass."""
+
+import hashlib
+import math
+
+import numpy as np
+
+from deepgen.rows.states import CompressedRows
+from deepgen.rows.sums import row_dots
+from deepgen.runtime.stream import DATA, Stream
+
+# Sums that are cut in another way differ by rounding: by about 1e-16 times the root of the number
+# of rows, in units of `size`.
+TOLERANCE = 1e-9
+
+
+class RowOrder:
+    """Sum over rows of (weight of the row's number) times (row times fixed column weights).
+
+    Weights are uniform in (-1/2, 1/2) and functions of the number of the row or column alone. So
+    the sum does not depend on how rows are stored or cut, but on which ones there are and where.
+
+    Parameters
+    ----------
+    n_threads : int or None
+    """
+
+    def __init__(self, n_threads=None):
+        self.n_threads = n_threads
+        self._stream = Stream.from_random_state(0).child("row order")
+        self._columns = None
+        self._n_rows, self._sum, self._squares = 0, 0.0, 0.0
+
+    def add(self, states):
+        """Take the next rows."""
+        n_rows, n_columns = states.shape
+        if self._columns is None:
+            columns = self._stream.child("columns")
+            self._columns = columns.uniform(1, n_columns, DATA)[0] - np.float32(0.5)
+        weights = self._stream.uniform(n_rows, 1, DATA, first_row=self._n_rows)[:, 0] - 0.5
+        terms = weights * row_dots(states, self._columns, self.n_threads)
+        self._n_rows += n_rows
+        self._sum += float(terms.sum())
+        self._squares += float((terms * terms).sum())
+
+    def tree(self):
+        """Return the sum and its size, the root of the sum of squares, as plain data."""
+        return {"sum": self._sum, "size": math.sqrt(self._squares)}
+
+
+def is_order(tree):
+    """Tell whether plain data are what :meth:`RowOrder.tree` returns."""
+    return (
+        isinstance(tree, dict)
+        and set(tree) == {"sum", "size"}
+        and all(isinstance(value, float) and math.isfinite(value) for value in tree.values())
+    )
+
+
+def same_order(a, b):
+    """Tell whether two sums are of the same rows in the same order."""
+    return abs(a["sum"] - b["sum"]) <= TOLERANCE * max(a["size"], b["size"])
+
+
+def row_digests(states):
+    """Return a digest of 64 bits of each row: its columns that are not zero and their values.
+
+    It names random numbers that belong to what a row holds, not to its place or its neighbours.
+    All forms of a row have the same.
+
+    Parameters
+    ----------
+    states : ndarray or CompressedRows of shape (n_rows, n_columns)
+
+    Returns
+    -------
+    list of int
+    """
+    digests = []
+    for row in range(states.shape[0]):
+        if isinstance(states, CompressedRows):
+            entries = slice(states.starts[row], states.starts[row + 1])
+            columns, values = states.indices[entries], states.values[entries]
+            columns, values = columns[values != 0], values[values != 0]
+        else:
+            columns = np.flatnonzero(states[row])
+            values = states[row, columns]
+        digest = hashlib.blake2b(columns.astype("<i4").tobytes(), digest_size=8)
+        digest.update(values.astype("<f4").tobytes())
+        digests.append(int.from_bytes(digest.digest(), "little"))
+    return digests

@@ -1,0 +1,189 @@
+"""Rows to learn from: arrays, memmaps, packed bits, CSR matrices and re-iterables of batches."""
+
+from itertools import islice
+
+import numpy as np
+from scipy import sparse
+
+from deepgen.checks import real_array, shown
+from deepgen.rows.packed_bits import PackedBits
+from deepgen.rows.states import as_states, checked_csr
+from deepgen.runtime.stream import SHUFFLE
+
+# Rows are shuffled in blocks of this many: memory does not grow with the data, and disks are
+# read in order.
+BLOCK = 65_536
+CHECK_ROWS = 8_192
+
+
+class ArrayRows:
+    """Rows of an array, a memmap or a CSR matrix; batches are taken without a copy of the data.
+
+    Parameters
+    ----------
+    X : ndarray, PackedBits or sparse matrix of shape (n_rows, n_columns)
+    """
+
+    def __init__(self, X):
+        self.X = checked_csr(X) if sparse.issparse(X) else X
+        self.n_rows, self.n_columns = self.X.shape
+
+    def pieces(self):
+        """Yield the rows in order, as states of at most 8,192 rows."""
+        return self.chunks(CHECK_ROWS)
+
+    def states(self, chosen):
+        """Return some rows, by a slice or an array of their numbers (no mask), as states."""
+        if isinstance(chosen, slice) or not _in_order(self.X):
+            return as_states(self.X[chosen])
+        return as_states(self.X.take(chosen, axis=0))  # twice as fast
+
+    def chunks(self, size):
+        """Yield the rows in order, as states of `size` rows; the last ones may be fewer."""
+        for start in range(0, self.n_rows, size):
+            yield self.states(slice(start, start + size))
+
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield one epoch of batches in the keyed pseudo-random order of `stream`.
+
+        The first `skip` batches are left out, and their rows are not read.
+        """
+        for chosen in islice(self._orders(batch_size, stream), skip, None):
+            yield self.states(chosen)
+
+    def _orders(self, batch_size, stream):
+        n_blocks = -(-self.n_rows // BLOCK)
+        pending = np.empty(0, np.int64)
+        for block in stream.permutation(n_blocks, SHUFFLE):
+            start = int(block) * BLOCK
+            size = min(BLOCK, self.n_rows - start)
+            order = start + stream.permutation(size, SHUFFLE, row=1 + int(block))
+            order = np.concatenate([pending, order])
+            full = len(order) // batch_size * batch_size
+            for first in range(0, full, batch_size):
+                yield order[first : first + batch_size]
+            pending = order[full:]
+        if len(pending):
+            yield pending
+
+
+def _in_order(X):
+    """Tell whether rows lie one after the other; `take` would copy all of them if not."""
+    return isinstance(X, np.ndarray) and X.flags.c_contiguous and X.flags.aligned
+
+
+class IterableRows:
+    """Rows from an object that can be iterated over again and again, a batch at a time.
+
+    Batches come in the iterable's own order and are cut or joined to `batch_size` rows: how the
+    iterable cuts its rows does not matter.
+    """
+
+    n_rows = None
+
+    def __init__(self, batches):
+        iterator = iter(batches)
+        if iterator is batches:
+            raise ValueError(
+                "X is a generator or iterator that can be read only once, but fit reads the rows "
+                "once to measure them and once in each epoch; pass an object whose __iter__ starts "
+                "again, or call partial_fit with each batch"
+            )
+        self.source = batches
+        self.n_columns = self.names = None
+        for batch in iterator:
+            self.names = _column_names(batch)
+            self.n_columns = self._matrix(0, batch).shape[1]
+            break
+        if not self.n_columns:
+            raise ValueError("X must yield arrays of rows, got no batch or no column")
+
+    def _matrix(self, number, batch):
+        name = f"batch {number} of X"
+        if sparse.issparse(batch):
+            try:
+                matrix = checked_csr(batch)
+            except ValueError as error:
+                raise ValueError(f"{name} cannot be read: {error}") from None
+        else:
+            matrix = real_array(batch, name)
+        if matrix.ndim != 2:
+            raise ValueError(f"{name} must be a 2-D array of rows, got shape {matrix.shape}")
+        if self.n_columns not in (None, matrix.shape[1]):
+            raise ValueError(
+                f"{name} has {matrix.shape[1]} features, but the first had {self.n_columns}"
+            )
+        if _column_names(batch) != self.names:
+            raise ValueError(
+                f"{name} must have the columns of the first, in their order: {shown(self.names)}, "
+                f"got {shown(_column_names(batch))}"
+            )
+        return matrix
+
+    def pieces(self):
+        """Yield the batches as they come."""
+        for number, batch in enumerate(self.source):
+            yield as_states(self._matrix(number, batch))
+
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield one epoch without its first `skip` batches; the order is the iterable's."""
+        for pieces in islice(self._cut(batch_size), skip, None):
+            yield as_states(join(pieces))
+
+    def chunks(self, size):
+        """Yield the rows in order, `size` at a time, however the iterable cuts them."""
+        for pieces in self._cut(size):
+            yield as_states(join(pieces))
+
+    def _cut(self, size):
+        pending, count = [], 0
+        for number, batch in enumerate(self.source):
+            rows, start = self._matrix(number, batch), 0
+            while start < rows.shape[0]:
+                taken = rows[start : start + size - count]
+                count += taken.shape[0]
+                start += taken.shape[0]
+                if count == size:
+                    yield [*pending, taken]
+                    pending, count = [], 0
+                else:
+                    pending.append(taken.copy())  # the source may fill the same buffer again
+        if pending:
+            yield pending
+
+
+def _column_names(batch):
+    """Names of a data frame's columns, or None."""
+    return list(batch.columns) if hasattr(batch, "columns") else None
+
+
+def select(X, chosen):
+    """Return some rows of an array, of packed bits or of a CSR matrix in the form they have."""
+    return X.select(chosen) if isinstance(X, PackedBits) else X[chosen]
+
+
+def join(pieces):
+    """Return pieces of rows as one array, or as one CSR matrix where all are sparse."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if all(sparse.issparse(piece) for piece in pieces):
+        return sparse.vstack(pieces, format="csr")
+    dense = [piece.toarray() if sparse.issparse(piece) else piece for piece in pieces]
+    return np.concatenate(dense)
+
+
+def is_iterable_of_batches(X):
+    """Tell an iterable of batches from an array-like."""
+    array_like = isinstance(X, list | tuple | str) or hasattr(X, "__array__") or hasattr(X, "shape")
+    return hasattr(X, "__iter__") and not array_like
+
+
+def refuse_rows(expected, got, when):
+    """Raise the ValueError of rows that are not as many as when they were measured."""
+    raise ValueError(
+        f"X must have {expected} rows each time that it is read, as when it was measured, got "
+        f"{got} in {when}; let its __iter__ begin anew and yield all rows"
+    )
+
+# Features of a layer are kept where they take at most this many bytes, else made batch by batch.
+KEEP_BYTES = 2**29

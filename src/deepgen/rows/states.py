@@ -1,0 +1,164 @@
+"""States of a layer in the forms that kernels read: bytes, floats, compressed rows; means too."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from deepgen._kernels import engine
+from deepgen.checks import MOST, real_array
+
+
+@dataclass(frozen=True)
+class CompressedRows:
+    """CSR rows as kernels read them: float32 values, int32 columns ascending, int64 starts."""
+
+    values: np.ndarray
+    indices: np.ndarray
+    starts: np.ndarray
+    n_columns: int
+
+    @property
+    def shape(self):
+        """(n_rows, n_columns)."""
+        return len(self.starts) - 1, self.n_columns
+
+    def to_dense(self):
+        """Return the rows as a float32 array."""
+        matrix = sparse.csr_array((self.values, self.indices, self.starts), shape=self.shape)
+        return matrix.toarray()
+
+
+@dataclass(frozen=True)
+class ByteMeans:
+    """Means as whole numbers of steps, a byte each: ``unit * steps``.
+
+    What neighbours read and the statistics of an update are summed from, exactly, while a model
+    learns (docs/math.md, "Fixed-point weights").
+    """
+
+    steps: np.ndarray
+    unit: float
+
+    @classmethod
+    def of(cls, means, n_copies=1):
+        """Return means, float32 of shape (n_rows, n_units), at the nearest of 255 steps.
+
+        Means that are none, such as not-a-number of a run that diverges, come back as they are.
+        """
+        steps = np.empty(means.shape, np.uint8)
+        if engine.to_bytes(means, 255.0 / n_copies, steps):
+            return means
+        return cls(steps, n_copies / 255.0)
+
+    @property
+    def shape(self):
+        """(n_rows, n_units)."""
+        return self.steps.shape
+
+    def to_dense(self):
+        """Return the means as a float32 array."""
+        return np.float32(self.unit) * self.steps
+
+
+def as_states(X, name="X"):
+    """Return rows in a form that kernels read, copying only where the form must change.
+
+    bool and uint8 stay bytes; CSR stays sparse; everything else becomes float32 (values beyond
+    it become infinite, which every unit type refuses).
+
+    Raises
+    ------
+    ValueError
+        If a sparse matrix points outside itself, which scipy does not check, or X holds no real
+        numbers.
+    """
+    if isinstance(X, CompressedRows):
+        return X
+    if sparse.issparse(X):
+        X = checked_csr(X, name)
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(X.data, np.float32)
+        return CompressedRows(
+            values,
+            np.ascontiguousarray(X.indices, np.int32),
+            np.ascontiguousarray(X.indptr, np.int64),
+            X.shape[1],
+        )
+    X = real_array(X, name)
+    if X.dtype == np.bool_:
+        return np.ascontiguousarray(X).view(np.uint8)
+    if X.dtype == np.uint8:
+        return np.ascontiguousarray(X)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(X, np.float32)
+
+
+def checked_csr(X, name="X"):
+    """Return a sparse matrix as CSR after a check of its indices."""
+    if X.ndim != 2:
+        raise ValueError(f"{name} must be a sparse matrix of 2 dimensions, got shape {X.shape}")
+    if X.dtype.kind not in "buif":
+        raise ValueError(
+            f"{name} must hold real numbers, got a sparse matrix of dtype {X.dtype}; take their "
+            "real part, or encode them as numbers"
+        )
+    if X.shape[1] > MOST:
+        raise ValueError(
+            f"{name} must have at most {MOST} columns, got {X.shape[1]}; hash or select features"
+        )
+    if X.format == "coo":
+        for axis, coordinates in enumerate(X.coords):
+            if len(coordinates) and not 0 <= coordinates.min() <= coordinates.max() < X.shape[axis]:
+                raise ValueError(
+                    f"{name} is a damaged sparse matrix: indices point outside it; build it again"
+                )
+    if X.format not in ("csr", "csc", "bsr"):
+        return X.tocsr()
+    rows, limit = X.shape if X.format != "csc" else X.shape[::-1]
+    if X.format == "bsr":
+        rows, limit = rows // X.blocksize[0], limit // X.blocksize[1]
+    starts, indices = X.indptr, X.indices
+    whole = (
+        starts.dtype.kind in "iu"
+        and indices.dtype.kind in "iu"
+        and starts.ndim == indices.ndim == X.data.ndim - (2 if X.format == "bsr" else 0) == 1
+        and len(starts) == rows + 1
+        and starts[0] == 0
+        and (np.diff(starts) >= 0).all()
+        and starts[-1] <= min(len(indices), len(X.data))
+        and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < limit))
+    )
+    if not whole:
+        raise ValueError(
+            f"{name} is a damaged sparse matrix: indices point outside it; build it again"
+        )
+    return X.tocsr()
+
+
+def kernel_form(states):
+    """Return what the kernels take: an array, a compressed matrix as a triple, means as a pair."""
+    if isinstance(states, CompressedRows):
+        return states.values, states.indices, states.starts
+    if isinstance(states, ByteMeans):
+        return states.steps, states.unit
+    return states
+
+
+def dense(states):
+    """Return states as an array, expanding compressed rows and means in bytes."""
+    return states.to_dense() if isinstance(states, CompressedRows | ByteMeans) else states
+
+
+def doubled(states):
+    """Return states times two, in the form that they have."""
+    if isinstance(states, CompressedRows):
+        return CompressedRows(2.0 * states.values, states.indices, states.starts, states.n_columns)
+    if isinstance(states, ByteMeans):
+        return ByteMeans(states.steps, 2.0 * states.unit)
+    if states.dtype == np.uint8:  # what no unit can take must not become 0 by overflow
+        return 2 * np.minimum(states, 127)
+    return 2.0 * states

@@ -1,0 +1,75 @@
+"""Sums over rows and columns of states, and products of two layers' states."""
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.rows.states import CompressedRows, dense, kernel_form
+from deepgen.runtime.threads import effective_threads
+
+
+def row_dots(x, offset, n_threads=None):
+    """Return the dot product of each row of states with `offset`, float64 of shape (n_rows,)."""
+    out = np.empty(x.shape[0])
+    threads = effective_threads(n_threads, x.shape[0] * x.shape[1] * 4)
+    engine.row_dot(kernel_form(x), offset, out, threads)
+    return out
+
+
+def _layer_threads(x, n_threads):
+    return effective_threads(n_threads, x.shape[0] * x.shape[1] * 8)
+
+
+def column_moments(x, n_threads=None):
+    """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
+    total, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    threads = _layer_threads(x, n_threads)
+    engine.layer_sums(kernel_form(x), None, total, square, None, threads)
+    n_rows = max(x.shape[0], 1)
+    return total / n_rows, square / n_rows
+
+
+def column_sums(states, n_threads=None):
+    """Return the sum of each column of states, float64 of shape (n_columns,)."""
+    total = np.zeros(states.shape[1])
+    threads = _layer_threads(states, n_threads)
+    engine.layer_sums(kernel_form(states), None, total, None, None, threads)
+    return total
+
+
+def weighted_mean(x, factor, n_threads):
+    """Return the mean over rows of factor * x, float64 of shape (n_columns,)."""
+    total, weighted = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    threads = _layer_threads(x, n_threads)
+    engine.layer_sums(kernel_form(x), factor.astype(np.float64), total, None, weighted, threads)
+    return weighted / max(x.shape[0], 1)
+
+
+def weight_sums(lower, upper, *, workspace=None, n_threads=None):
+    """Return lower^T upper, summed over rows in their order.
+
+    Parameters
+    ----------
+    lower, upper : ndarray or CompressedRows of shape (n_rows, n_lower) and (n_rows, n_upper)
+
+    Returns
+    -------
+    ndarray of shape (n_lower, n_upper), float32
+    """
+    out = np.empty((lower.shape[1], upper.shape[1]), np.float32)
+    threads = effective_threads(n_threads, (lower.shape[0] + 4) * out.size)
+    workspace = workspace or engine.Workspace()
+    engine.weight_sums(kernel_form(lower), dense(upper), out, workspace, threads)
+    return out
+
+
+def products(x, y, *, workspace=None, n_threads=None):
+    """Return x^T y as :func:`weight_sums` does, along lists of the sparser side: the same bits."""
+    if _density(y) < _density(x):
+        return weight_sums(y, x, workspace=workspace, n_threads=n_threads).T
+    return weight_sums(x, y, workspace=workspace, n_threads=n_threads)
+
+
+def _density(x):
+    if isinstance(x, CompressedRows):
+        return len(x.values) / max(x.shape[0] * x.shape[1], 1)
+    return np.count_nonzero(x) / max(x.size, 1)

@@ -1,0 +1,43 @@
+"""One pass over rows before any work: every value checked, columns measured."""
+
+import numpy as np
+
+from deepgen.rows.sums import column_moments
+
+
+def survey(rows, units, name="X", n_threads=None, also=None):
+    """Check every value and measure the columns in one pass.
+
+    Parameters
+    ----------
+    rows : ArrayRows or IterableRows
+    units : Units
+    name : str
+        What messages call the rows.
+    n_threads : int or None
+    also : callable or None
+        Called with each piece of checked states: what else is to be measured in this pass.
+
+    Returns
+    -------
+    tuple of (n_rows, mean, variance)
+        Moments by column, float64.
+
+    Raises
+    ------
+    ValueError
+        If the units cannot take a value.
+    """
+    n_rows, total, square = 0, 0.0, 0.0
+    for states in rows.pieces():
+        units.check(states, name)
+        mean, mean_square = column_moments(states, n_threads)
+        if also is not None:
+            also(states)
+        n_rows += states.shape[0]
+        total = total + states.shape[0] * mean
+        square = square + states.shape[0] * mean_square
+    if n_rows == 0:
+        raise ValueError(f"{name} must have at least one row, got none")
+    mean = total / n_rows
+    return n_rows, mean, np.maximum(square / n_rows - mean**2, 0.0)

@@ -1,0 +1,1 @@
+"""Machines on top of each other: greedy training, and what is made of a stack."""

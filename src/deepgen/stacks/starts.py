@@ -1,0 +1,58 @@
+"""First machines of a stack: as any RBM starts, or the one below turned over."""
+
+import numpy as np
+
+from deepgen.layers.binary import Binary
+from deepgen.learning.starts import HIDDEN_BIAS, initial_model
+from deepgen.models import BoltzmannMachine
+from deepgen.rows.particles import Particles
+
+# Share of the usual rate for a machine that starts where the one below has ended.
+RATE_TURNED_OVER = 0.25
+
+
+def state_turned_over(rule, usual, model, stream, below):
+    """Return the state of a rule for a machine that starts as the one below it, upside down.
+
+    Offsets are those of the data: the visible biases no longer tell their mean, so the usual start
+    does. Particles of the lower machine are samples of that distribution: from independent units
+    PCD would first unlearn what the start has (docs/decisions.md).
+    """
+    state = rule.start(model.replace(layers=[usual.layers[0], model.layers[1]]), stream)
+    own = state.particles
+    if own is not None and below is not None:
+        chosen = np.arange(len(own)) % len(below)
+        further = own[1][:, below[0].shape[1] :]
+        columns = np.concatenate([below[0][chosen], further], axis=1)
+        state.particles = Particles([below[1][chosen], columns])
+    return state
+
+
+def turned_over(model, below):
+    """Return a machine that starts as the one below it, upside down.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+        The usual start; its hidden units beyond the visible ones of `below` stay as they are.
+    below : BoltzmannMachine
+
+    Returns
+    -------
+    BoltzmannMachine
+        ``W = W_below^T``, visible bias = hidden bias of `below`, hidden bias = its visible bias.
+    """
+    lowest, middle = below.layers
+    weights, bias = np.array(model.weights[0]), np.array(model.layers[1].bias)
+    weights[:, : lowest.size] = below.weights[0].T
+    bias[: lowest.size] = lowest.bias
+    layers = [model.layers[0].replace(bias=middle.bias), model.layers[1].replace(bias=bias)]
+    return BoltzmannMachine(layers, [weights])
+
+
+def first_machine(visible, hidden, moments, stream):
+    """Return the machine that a layer starts from, as an RBM of the same units would."""
+    if isinstance(hidden, Binary):
+        hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
+    n_rows, mean, variance = moments
+    return initial_model(visible, hidden, mean, variance, n_rows, stream)

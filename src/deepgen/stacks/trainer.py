@@ -1,0 +1,212 @@
+"""Greedy pretraining: learn a layer, freeze it, treat its features as data."""
+
+import math
+from itertools import pairwise
+
+from deepgen.io.schemas import registry
+from deepgen.learning.hooks import callbacks_for
+from deepgen.learning.machines import Trainer
+from deepgen.models import BoltzmannMachine
+from deepgen.rows.survey import survey
+from deepgen.runtime.stream import Stream, child_seed, seed_of
+from deepgen.stacks.composition import copies_in, single, tied_copies
+from deepgen.stacks.features import DoubledRows, FeatureRows, kept
+from deepgen.stacks.settings import check_layers, settings_by_layer
+from deepgen.stacks.starts import RATE_TURNED_OVER, first_machine, state_turned_over, turned_over
+
+
+def _kinds(layers):
+    return [(type(units), units.size, units.n_copies) for units in layers]
+
+
+class StackTrainer:
+    """A greedy run from the bottom up: finished machines, and the run of the next one.
+
+    Machine `l` trains with ``child_seed(random_state, l)`` on the features of the machine below.
+    Each is a run of its own: callbacks begin and end with it, and one that asks for the end ends
+    the training of that layer. Lines of the history say ``layer``, from 0.
+
+    Parameters
+    ----------
+    rows : ArrayRows or IterableRows
+    layers : sequence of Units
+        The visible layer and the hidden ones, each with a size.
+    settings : Pretraining or sequence of Pretraining
+        One for all machines, or one for each.
+    moments : tuple of (n_rows, mean, variance) or None
+        Of the rows; None: measured here.
+    random_state : int, RandomState, Generator or None
+    frame : dict or None
+        What checkpoints keep around the run (:attr:`deepgen.learning.loop.TrainingLoop.frame`); the
+        finished machines are added to it as ``"stack"``.
+    tied : bool, default False
+        Train machines that :func:`deepgen.compose` makes a deep Boltzmann machine of, with tied
+        copies (:func:`deepgen.stacks.composition.tied_copies`). `layers` are those of that model,
+        `rows` and `moments` its data; what a layer of two copies reads is doubled here, and
+        features are of one copy. Default rates are divided by the numbers of copies.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    machines : list of BoltzmannMachine
+        Finished ones below the one that learns, bottom first.
+    trainer : Trainer
+        Of the machine that learns; in the end of the topmost one.
+    """
+
+    def __init__(
+        self, rows, layers, settings, *, moments=None, random_state=None, frame=None, tied=False,
+        n_threads=None,
+    ):  # fmt: skip
+        self.layers, self.n_threads = list(layers), n_threads
+        self.settings = settings_by_layer(settings, len(self.layers) - 1)
+        check_layers(self.layers, self.settings, tied=tied)
+        self.seed, self._frame, self._callbacks = seed_of(random_state), frame or {}, ()
+        self._copies, self._pairs = [(1, 1)] * len(self.settings), list(pairwise(self.layers))
+        if tied:
+            self._copies, self._pairs = copies_in(self.layers), tied_copies(self.layers)
+        self._moments = moments or survey(rows, self.layers[0], n_threads=n_threads)
+        if tied:  # the precision that one copy of Gaussian units has is known with the data
+            n_rows, mean, variance = self._moments
+            fitted = self.layers[0].fitted_to(mean, variance, n_rows)
+            self._pairs = tied_copies([fitted, *self.layers[1:]])
+        self._rows = self._read_by(0, rows)
+        self._start([], self._rows)
+
+    @property
+    def n_rows(self):
+        """Rows of an epoch."""
+        return self._moments[0]
+
+    @property
+    def history(self):
+        """One entry an epoch, of all layers so far."""
+        return self.trainer.history
+
+    @property
+    def n_updates(self):
+        """Updates of each machine so far."""
+        ends = {entry["layer"]: entry["n_updates"] for entry in self.history}
+        return [*(ends[l] for l in range(len(self.machines))), self.trainer.n_updates]
+
+    @property
+    def particles(self):
+        """Particles of the machine that learns, or None."""
+        return self.trainer.rule_state.particles
+
+    def stack(self):
+        """Return the machines so far, bottom first, the one that learns as it is now."""
+        return [*self.machines, self.trainer.model()]
+
+    def attach(self, callbacks):
+        """Take callbacks along; whatever they raise of the present layer is raised now."""
+        self._callbacks = tuple(callbacks)
+        self.trainer.attach(callbacks_for(self._callbacks, self.trainer))
+
+    def restore(self, state):
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        state : dict
+            ``"stack"``: the finished machines of its frame; ``"trainer"``: its state.
+
+        Raises
+        ------
+        ValueError
+            If they are none of such a run.
+        """
+        machines = [registry.from_tree(tree) for tree in state["stack"]]
+        fitting = len(machines) < len(self.settings) and all(
+            isinstance(machine, BoltzmannMachine)
+            and _kinds(machine.layers) == _kinds(self._pairs[l])
+            for l, machine in enumerate(machines)
+        )
+        if not fitting:
+            raise ValueError("the finished machines are none of this stack")
+        data = self._rows
+        for l in range(len(machines)):
+            data = self._features(data, machines[l], l)
+        if machines:
+            self._start(machines, data)
+        self.trainer.restore(state["trainer"])
+
+    def fit(self, *, verbose=0):
+        """Train the layers that are not finished, each by `TrainingLoop.fit`."""
+        while True:
+            n_epochs = self.settings[len(self.machines)].epochs(self.n_rows)
+            if not self.trainer.finished:
+                self.trainer.fit(self._data, n_epochs, self.n_rows, verbose=verbose)
+            if len(self.machines) == len(self.settings) - 1:
+                return
+            machine = self.trainer.model()
+            data = self._features(self._data, machine, len(self.machines))
+            self._start([*self.machines, machine], data, self.history, self.particles)
+
+    def _features(self, data, machine, l):
+        """Return what machine `l + 1` reads."""
+        drawn = self.settings[l + 1].features == "samples"
+        visible, hidden = machine.layers
+        one_copy = machine.replace(layers=[visible, single(hidden, self._copies[l][1])])
+        rows = FeatureRows(data, one_copy, l, drawn=drawn, n_threads=self.n_threads)
+        return self._read_by(l + 1, kept(rows, self.n_rows))
+
+    def _read_by(self, l, rows):
+        """Return rows as the visible layer of machine `l` takes them."""
+        return DoubledRows(rows) if self._copies[l][0] == 2 else rows
+
+    def _first_moments(self):
+        """Return the moments of what the lowest machine reads."""
+        n_rows, mean, variance = self._moments
+        n_copies = self._copies[0][0]
+        return n_rows, n_copies * mean, n_copies**2 * variance
+
+    def _start(self, machines, data, history=(), particles=None):
+        """Make the run of the machine above `machines`; nothing is changed if that fails.
+
+        `particles` are those of the uppermost of `machines`.
+        """
+        l = len(machines)
+        (visible, hidden), settings = self._pairs[l], self.settings[l]
+        moments = (
+            survey(data, visible, n_threads=self.n_threads) if l else self._first_moments()
+        )  # fmt: skip
+        stream = Stream.from_random_state(child_seed(self.seed, l))
+        model = usual = first_machine(visible, hidden, moments, stream)
+        turned = l > 0 and settings.transposed
+        if turned:
+            model = turned_over(usual, machines[-1])
+        # with copies, each change of a weight counts as often as there are pairs of them
+        factor = RATE_TURNED_OVER if turned else 1.0 / math.prod(self._copies[l])
+        trainer = Trainer(
+            model, settings.rule, settings.optimizer,
+            settings.schedule(model.layers, factor=factor), stream=stream,
+            batch_size=settings.batch_size, binarize=settings.binarize and l == 0,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+        if turned:  # (a run that is restored gets that of its checkpoint)
+            trainer.rule_state = state_turned_over(
+                settings.rule, usual, model, stream.child("rule"), particles
+            )
+        trainer.history, trainer.labels = list(history), {"layer": l}
+        trainer.reads_data = l == 0 and self._copies[0][0] == 1
+        trainer.frame = {**self._frame, "stack": [registry.as_tree(m) for m in machines]}
+        trainer.attach(callbacks_for(self._callbacks, trainer))
+        self.machines, self.trainer, self._data = machines, trainer, data
+
+
+def pretrain(
+    rows, layers, settings, *, random_state=None, tied=False, n_threads=None, callbacks=()
+):
+    """Train a stack of two-layer machines from the bottom up; see :class:`StackTrainer`.
+
+    Returns
+    -------
+    list of BoltzmannMachine
+    """
+    run = StackTrainer(
+        rows, layers, settings, random_state=random_state, tied=tied, n_threads=n_threads
+    )
+    run.attach(callbacks)
+    run.fit()
+    return run.stack()
