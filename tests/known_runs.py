@@ -275,8 +275,8 @@ def digest(estimator):
 
 
 def _particles(estimator):
-    particles = getattr(estimator, "_particles", None)
-    return [] if particles is None else particles.states
+    fitted = getattr(estimator, "_fitted", None)
+    return [] if fitted is None or fitted.particles is None else fitted.particles.states
 
 
 def _answers(estimator):

@@ -8,14 +8,14 @@ from deepgen.checks import check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.hyperparameters import check_sizes
 from deepgen.estimators.common.networks import (
+    Examples,
     NetworkEstimator,
-    Task,
+    NetworkProblem,
     check_choice,
     check_network_settings,
     pretrained_stack,
 )
 from deepgen.estimators.common.rows import by_pieces, features, rows_to_read, validated
-from deepgen.estimators.common.runs import surveyed
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
@@ -61,24 +61,27 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
             check_choice(self.loss, "loss", sorted(LOSSES))
         self._objective(SquaredError())
 
-    def _task(self, X, y, seed):
+    def _read(self, X, y):
         X = validated(self, X, reset=True, accept_sparse="csr", ensure_all_finite=False)
-        visible = self._first_units(X.shape[1])
+        return ArrayRows(X), None
+
+    def _problem(self, rows, y, seed):
+        visible = self._first_units(rows.n_columns)
         if visible.n_copies != 1:
             raise ValueError("visible must not have tied copies, got n_copies > 1")
         name = _LOSS_OF[type(visible)] if self.loss is None else self.loss
         loss = LOSSES[name]()
         loss.check(activation_of(visible))
-        found = surveyed(ArrayRows(X), visible, self.n_threads)
-        return Task(seed, X, found, PairedRows(X), self._objective(loss))
+        examples = Examples(PairedRows(rows.X), self._objective(loss), visible)
+        return NetworkProblem(self, rows, examples, seed)
 
     def _first_units(self, n_columns):
         return as_units(self.visible, "visible").sized(n_columns)
 
-    def _visible(self, found):
+    def _visible(self, survey):
         """Return the visible units fitted to the data."""
-        visible = self._first_units(len(found.mean))
-        return visible.fitted_to(found.mean, found.variance, found.n_rows)
+        visible = self._first_units(len(survey.mean))
+        return visible.fitted_to(survey.mean, survey.variance, survey.n_rows)
 
     def _objective(self, loss):
         return Objective(loss, l2=self.l2, l1=self.l1, masking=self.masking)
@@ -273,15 +276,17 @@ class Autoencoder(_Autoencoder):
         RuntimeError
             If another thread is fitting this estimator.
         """
-        self._check_settings()
+        return self._fit(X, y, resume)
+
+    def _check_settings(self):
+        super()._check_settings()
         check_integer(self.n_hidden, "n_hidden")
         check_choice(self.hidden, "hidden", ("logistic", "linear", "rectified"))
         check_flag(self.tied, "tied")
-        return self._fit(X, y, resume)
 
-    def _network(self, task, resume):
-        size, mean, stream = int(self.n_hidden), task.found.mean, task.stream
-        visible = self._visible(task.found)
+    def _network(self, problem, survey, stack):
+        size, mean, stream = int(self.n_hidden), survey.mean, problem.stream
+        visible = self._visible(survey)
         up = random_layer(self.hidden, visible.size, size, stream.generator("encoder"))
         bias = np.zeros(size) if self.hidden == "rectified" else -(mean @ up.weights)
         up = NetworkLayer(self.hidden, bias, up.weights)  # codes start around the mean row
@@ -372,10 +377,12 @@ class DeepAutoencoder(_Autoencoder):
 
         `resume` goes on in the pretraining too.
         """
-        self._check_settings()
+        return self._fit(X, y, resume)
+
+    def _check_settings(self):
+        super()._check_settings()
         check_sizes(self.n_hidden)
         check_choice(self.code, "code", ("linear", "logistic"))
-        return self._fit(X, y, resume)
 
     def _first_units(self, n_columns):
         if self.pretrained is None or is_greedy(self.pretrained):
@@ -384,15 +391,20 @@ class DeepAutoencoder(_Autoencoder):
         self._check_code(stack)
         return stack[0].layers[0]
 
-    def _network(self, task, resume):
-        sizes, visible = check_sizes(self.n_hidden), self._visible(task.found)
+    def _pretrained_layers(self, problem, survey):
+        if self.pretrained is None:
+            return None
+        sizes = check_sizes(self.n_hidden)
         hidden = [Binary(size) for size in sizes]
         if self.code == "linear":
             hidden[-1] = Gaussian(sizes[-1], learn_precision=False)
-        self.stack_ = self._stack_for(task, resume, [visible, *hidden])
-        if self.stack_ is None:
-            return self._random(visible, task.found.mean, sizes, task.stream)
-        return unrolled(self.stack_)
+        return [self._visible(survey), *hidden]
+
+    def _network(self, problem, survey, stack):
+        self.stack_ = stack
+        if stack is None:
+            return self._random(self._visible(survey), survey.mean, problem.stream)
+        return unrolled(stack)
 
     def _check_code(self, stack):
         found = activation_of(stack[-1].layers[1])
@@ -402,7 +414,8 @@ class DeepAutoencoder(_Autoencoder):
                 f"code={found!r}, or train its last machine with other hidden units"
             )
 
-    def _random(self, visible, mean, sizes, stream):
+    def _random(self, visible, mean, stream):
+        sizes = check_sizes(self.n_hidden)
         kinds = ["logistic"] * (len(sizes) - 1) + [self.code]
         kinds += ["logistic"] * (len(sizes) - 1)
         around = [visible.size, *sizes, *reversed(sizes[:-1])]

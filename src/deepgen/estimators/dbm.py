@@ -1,48 +1,48 @@
 """The deep Boltzmann machine as a scikit-learn estimator."""
 
+import hashlib
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import shown
-from deepgen.errors import ModelFileError
-from deepgen.estimators.common import guards, runs, streams
 from deepgen.estimators.common.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
+from deepgen.estimators.common.fitting import Fitted, greedy_start
+from deepgen.estimators.common.hyperparameters import check_sizes
 from deepgen.estimators.common.labels import as_classes, classes_in, one_hot, split_labels
-from deepgen.estimators.common.rows import rows_to_learn
+from deepgen.estimators.common.machines import MachineProblem
+from deepgen.estimators.common.streams import StreamEstimator, require_same_layers
 from deepgen.estimators.dbm_settings import (
     check_settings,
     first_model,
     layers_of,
-    plain_settings,
+    optimizer_of,
     rule_of,
-    schedule_of,
     start_of,
-    stream_schedule_of,
-    trainer_of,
 )
-from deepgen.estimators.dbm_stream import SETTLE, DeepStream, joined
-from deepgen.io import checkpoints, model_files
-from deepgen.io.schemas.registry import as_tree, from_tree
+from deepgen.io import model_files
 from deepgen.layers.binary import Binary
 from deepgen.layers.softmax import Softmax
-from deepgen.learning.rules import check_rule
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.paired import PairedRows
-from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
+from deepgen.rows.sources import ArrayRows
+from deepgen.rows.states import as_states, dense
 from deepgen.rows.survey import survey
-from deepgen.runtime.stream import Stream, child_seed, seed_of
+from deepgen.runtime.stream import Stream, child_seed
 from deepgen.stacks.composition import compose
 from deepgen.stacks.settings import is_greedy, settings_by_layer
-from deepgen.stacks.trainer import StackTrainer
 
 # Rows of the data that the centring of a trained start begins with.
 SOME_ROWS = 1_000
+# Sweeps of the particles before the first update of a machine that has learned already.
+SETTLE = 100
 
 
-class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
+class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     """Deep Boltzmann machine: undirected layers of features over features.
 
     All layers learn together: mean field tells what the rows mean to them, persistent chains what
@@ -162,37 +162,7 @@ class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         RuntimeError
             If another thread is fitting this estimator.
         """
-        self._check_settings()
-        resume = runs.checked_resume(resume)
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                frame = state = None
-                if resume is not None:
-                    frame, state, seed = runs.read_run(self, resume)
-                else:
-                    seed = seed_of(self.random_state)
-                rows = rows_to_learn(self, X, reset=True)
-                targets = self._targets(y, rows)
-                layers = layers_of(self, rows.n_columns)
-                found = runs.surveyed(rows, layers[0], self.n_threads)
-                check_rule(rows, layers[0], rule_of(self))
-                plain = plain_settings(self, found.n_rows, targets)
-                if frame is not None:
-                    runs.require_same_run(frame, plain, found, resume)
-                new = {
-                    **runs.origin_of(seed), "settings": plain, **runs.marks_of(found),
-                    "stack": frame and frame.get("stack"),
-                }  # fmt: skip
-                run = self._run(rows, targets, layers, found, new, (resume, state))
-                run.attach(self.callbacks or ())
-            self._score_seed = run.frame["score_seed"]
-            data = rows if targets is None else PairedRows(rows.X, targets)
-            try:
-                if not run.finished:
-                    run.fit(data, plain["n_epochs"], found.n_rows, verbose=self.verbose)
-            finally:
-                self._keep(run)
-        return self
+        return self._fit(X, y, resume)
 
     def partial_fit(self, X, y=None, *, classes=None):
         """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
@@ -215,40 +185,29 @@ class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         DBM
             This estimator.
         """
-        first = not hasattr(self, "model_")
-        self._check_settings()
-        if first and is_greedy(start_of(self, stream=True)):
-            raise ValueError(
-                "partial_fit cannot start greedily, a layer at a time; leave pretrained out, or "
-                "pass a model"
-            )
-        if is_iterable_of_batches(X):
-            raise ValueError(
-                "X must be an array or a sparse matrix for partial_fit, got "
-                f"{type(X).__name__}; call partial_fit with each of its batches"
-            )
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                rows = rows_to_learn(self, X, reset=first)
-                self._take_classes(classes, first)
-                targets = self._targets(y, rows, stream=True)
-                layers = layers_of(self, rows.n_columns)
-                survey(rows, layers[0], n_threads=self.n_threads)
-                check_rule(rows, layers[0], rule_of(self))
-                kind = DeepStream(self, layers)
-                run, X = streams.run_for(self, joined(rows.X, targets), kind)
-                self._score_seed = run.frame["score_seed"]
 
-            def step(batch):
-                run.schedule = stream_schedule_of(self, layers, batch.shape[0])
-                run.step(kind.parts(batch), None)
+        def problem_of(rows, first):
+            if first and is_greedy(start_of(self, stream=True)):
+                raise ValueError(
+                    "partial_fit cannot start greedily, a layer at a time; leave pretrained out, "
+                    "or pass a model"
+                )
+            self._take_classes(classes, first)
+            return _DBMProblem(self, rows, self._targets(y, rows, stream=True))
 
-            try:
-                streams.learn(step, X, self.batch_size)
-            finally:
-                self._keep(run)
-                self._trainer = run
-        return self
+        return self._partial_fit(X, problem_of)
+
+    def _check_settings(self):
+        check_settings(self)
+
+    def _problem(self, rows, y, seed):
+        return _DBMProblem(self, rows, self._targets(y, rows))
+
+    def _problem_of_state(self, settings):
+        if settings is not None and self.label_units:
+            # of a stream without labels: any will do, because the settings are compared next
+            self.classes_ = as_classes(settings.get("classes", [0, 1]))
+        return _DBMProblem(self)
 
     # --- labels -------------------------------------------------------------------------------
 
@@ -290,67 +249,6 @@ class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             self.classes_ = classes_in(labels, self.unlabelled)
         return one_hot(known, labels, self.classes_)
 
-    # --- runs ---------------------------------------------------------------------------------
-
-    def _check_settings(self):
-        check_settings(self)
-
-    def _stream_of(self, settings):
-        if settings is not None and self.label_units:
-            # of a stream without labels: any will do, because the settings are compared next
-            self.classes_ = as_classes(settings.get("classes", [0, 1]))
-        return DeepStream(self, layers_of(self, self.n_features_in_))
-
-    def _run(self, rows, targets, layers, found, frame, going_on):
-        """Return the run of the joint training, after a greedy start where one is asked for."""
-        resume, state = going_on
-        seed, history, start = frame["seed"], [], start_of(self)
-        stream = Stream.from_random_state(child_seed(seed, "joint"))
-        if is_greedy(start):
-            # what the joint training refuses of callbacks, it refuses before the greedy start
-            self._joint(layers, None, found, targets, stream).attach(self.callbacks or ())
-            trees = frame["stack"]
-            if isinstance(trees, list) and len(trees) == len(layers) - 1:
-                start = _composed(trees, layers, resume)
-            else:
-                greedy = self._greedy(rows, layers, found, frame, resume, state)
-                history, state, stack = greedy.history, None, greedy.stack()
-                frame["stack"] = [as_tree(machine) for machine in stack]
-                start = compose(stack, layers=layers)
-        run = self._joint(layers, start, found, targets, stream)
-        if start is not None:
-            run.begin_trained(next(iter(rows.chunks(SOME_ROWS))), SETTLE)
-        run.frame, run.history = frame, list(history)
-        if state is not None:
-            checkpoints.restore(run, state, resume)
-        return run
-
-    def _joint(self, layers, start, found, targets, stream):
-        model = first_model(layers, start, found.moments, targets, stream)
-        return trainer_of(self, model, schedule_of(self, model.layers), stream)
-
-    def _greedy(self, rows, layers, found, frame, resume, state):
-        settings = settings_by_layer(start_of(self), len(layers) - 1)
-        if self.binarize:
-            settings = [replace(each, binarize=True) for each in settings]
-        trees = frame.pop("stack")
-        run = StackTrainer(
-            rows, layers, settings, moments=found.moments, tied=True, frame=frame,
-            random_state=child_seed(frame["seed"], "stack"), n_threads=self.n_threads,
-        )  # fmt: skip
-        if state is not None:
-            checkpoints.restore(run, {"stack": trees, "trainer": state}, resume)
-        run.attach(self.callbacks or ())
-        run.fit(verbose=self.verbose)
-        return run
-
-    def _keep(self, run):
-        self.model_ = run.model()
-        self.history_, self.n_updates_ = run.history, run.n_updates
-        self._particles = run.rule_state.particles
-        self._offsets = run.rule_state.offsets
-        self._trainer = self._bracket = None
-
     # --- files --------------------------------------------------------------------------------
 
     def save(self, path):
@@ -364,7 +262,7 @@ class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             By custom ending in ``.safetensors``.
         """
         check_is_fitted(self)
-        extra = {"estimator": "DBM", "score_seed": self._score_seed}
+        extra = {"estimator": "DBM", "score_seed": self._fitted.score_seed}
         if has_label_units(self):
             extra["classes"] = self.classes_.tolist()
         model_files.save(self.model_, path, extra=extra)
@@ -415,14 +313,160 @@ class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             )
         dbm.model_, dbm.history_, dbm.n_updates_ = model, [], 0
         dbm.n_features_in_ = visible.size
-        dbm._particles = dbm._offsets = dbm._trainer = dbm._bracket = None
-        dbm._score_seed = 0
+        dbm._fitted = Fitted()
         return dbm
 
 
-def _composed(trees, layers, path):
-    """Return the model that the finished machines of a checkpoint make."""
-    try:
-        return compose([from_tree(tree) for tree in trees], layers=layers)
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"{path}: damaged (no pretrained machines: {error})") from None
+class _DBMProblem(MachineProblem):
+    """Joint training of all layers: the layers and starts that the settings of a DBM ask for.
+
+    In a stream, rows have their one-hot labels, where there are any, beside them.
+
+    Parameters
+    ----------
+    dbm : DBM
+    rows : ArrayRows, IterableRows or None
+    targets : ndarray of shape (n_rows, n_classes) or None
+        One-hot labels, all zero where a row has none. None: there are no label units.
+    """
+
+    without_end = ("n_epochs", "pretrained")
+
+    def __init__(self, dbm, rows=None, targets=None):
+        layers = layers_of(dbm, dbm.n_features_in_)
+        super().__init__(dbm, layers, rows, rule=rule_of(dbm), binarize=dbm.binarize)
+        self.targets = targets
+        self.names = ("visible", *(f"n_hidden[{l}]" for l in range(len(layers) - 1)))
+
+    @property
+    def learned_rows(self):
+        """The rows, with their labels where there are label units."""
+        return self.rows if self.targets is None else PairedRows(self.rows.X, self.targets)
+
+    # --- settings -----------------------------------------------------------------------------
+
+    def schedule(self):
+        """Return the learning rates of the joint training: half of what an RBM takes."""
+        usual = super().schedule()
+        asked = self.estimator.learning_rate is not None
+        return usual if asked else replace(usual, start=0.5 * usual.start)
+
+    def stream_schedule(self, n_rows):
+        """Return the learning rate of an update of a stream: half of what an RBM takes."""
+        usual = super().stream_schedule(n_rows)
+        asked = self.estimator.learning_rate is not None
+        return usual if asked else replace(usual, value=0.5 * usual.value)
+
+    def optimizer(self, model):
+        """Return what moves the parameters of a model; see :func:`optimizer_of`."""
+        return optimizer_of(self.estimator, len(model.weights))
+
+    def resolved(self, schedule):
+        """Return what stands in place of hyper-parameters; what rows are labelled with."""
+        dbm = self.estimator
+        resolved = {
+            "n_hidden": list(check_sizes(dbm.n_hidden)), "pretrained": start_of(dbm),
+            "rule": self.rule,
+        }  # fmt: skip
+        if dbm.label_units:
+            resolved["classes"] = np.asarray(dbm.classes_).tolist()
+        return resolved
+
+    def settings(self, n_rows):
+        """Return the settings that decide the bits of a run of `fit`, as plain data."""
+        settings = super().settings(n_rows)
+        if self.targets is not None:
+            settings["y"] = hashlib.sha256(self.targets.tobytes()).hexdigest()[:16]
+        return settings
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def run(self, beginning):
+        """Return the run of the joint training, after a greedy start where one is asked for."""
+        history, start, moments = [], start_of(self.estimator), beginning.survey.moments
+        stream = Stream.from_random_state(child_seed(beginning.seed, "joint"))
+        if is_greedy(start):
+            # callbacks that the joint training refuses are refused now, not after hours of it
+            self._joint(None, moments, stream).attach(self.callbacks(None))
+            settings = settings_by_layer(start, len(self.layers) - 1)
+            if self.binarize:
+                settings = [replace(each, binarize=True) for each in settings]
+            start, history = greedy_start(
+                self, beginning, self.layers, settings,
+                made_of=partial(compose, layers=self.layers), tied=True,
+            )  # fmt: skip
+        run = self._joint(start, moments, stream)
+        if start is not None:
+            run.begin_trained(next(iter(self.rows.chunks(SOME_ROWS))), SETTLE)
+        run.frame, run.history = beginning.frame, list(history)
+        beginning.take_over(run)
+        return run
+
+    def _joint(self, start, moments, stream):
+        model = first_model(self.layers, start, moments, self.targets, stream)
+        return self.trainer(model, self.schedule(), stream)
+
+    def first_model(self, moments, stream, start=None):
+        """Return the model that a stream starts from."""
+        return first_model(self.layers, start, moments, self.targets, stream)
+
+    # --- streams ------------------------------------------------------------------------------
+
+    def first_run(self, X, seed):
+        """Return a new run of a stream, from small random weights or a model."""
+        start, stream = start_of(self.estimator, stream=True), Stream.from_random_state(seed)
+        rows, self.targets = self._cut(X)
+        moments = survey(ArrayRows(rows), self.units, n_threads=self.estimator.n_threads)
+        run = self._stream_run(self.first_model(moments, stream, start), stream)
+        if start is not None:
+            run.begin_trained(rows, SETTLE)
+        return run
+
+    def blank_run(self, seed):
+        """Return a run of the right shapes, whatever its start was."""
+        if self.estimator.label_units:
+            self.targets = np.zeros((1, len(self.estimator.classes_)), np.uint8)
+        return super().blank_run(seed)
+
+    def stream_rows(self):
+        """Return rows and labels side by side."""
+        X, targets = self.rows.X, self.targets
+        if targets is None:
+            return X
+        if sparse.issparse(X):
+            return sparse.hstack([X, sparse.csr_array(targets)], format="csr")
+        kind = X.dtype if X.dtype != np.bool_ else np.uint8
+        return np.concatenate([X, targets.astype(kind)], axis=1)
+
+    def _cut(self, joint):
+        """Return rows and labels, or None, of rows as :meth:`stream_rows` returns them."""
+        if not self.estimator.label_units:
+            return joint, None
+        both = joint.toarray() if sparse.issparse(joint) else dense(joint)
+        n_columns = self.units.size
+        return both[:, :n_columns], both[:, n_columns:].astype(np.uint8)
+
+    def step(self, run, batch):
+        """Let the run make one update of rows, and of labels beside them."""
+        run.schedule = self.stream_schedule(batch.shape[0])
+        rows, labels = self._cut(batch)
+        run.step(rows if labels is None else (as_states(rows), labels), None)
+
+    def check_first_rows(self, states):
+        """Raise ValueError unless these can be the first rows of the stream, labels beside them."""
+        dbm, n_columns = self.estimator, self.units.size
+        n_classes = len(dbm.classes_) if dbm.label_units else 0
+        if states.shape[1] != n_columns + n_classes:
+            raise ValueError(f"{states.shape[1]} columns for {n_columns} and {n_classes} labels")
+        self.units.check(as_states(self._cut(states)[0]))
+
+    def require_fitted_layers(self):
+        """Raise ValueError where the fitted model has not these layers below its label units."""
+        model, n_wanted = self.estimator.model_, len(self.layers) - 1
+        n_hidden = model.n_layers - 1 - has_label_units(self.estimator)
+        if n_hidden != n_wanted:
+            raise ValueError(
+                f"n_hidden asks for {n_wanted} layers, but partial_fit goes on with {n_hidden}; "
+                "call fit, or set the parameters back"
+            )
+        require_same_layers(model.layers[: n_wanted + 1], self.layers, self.names)

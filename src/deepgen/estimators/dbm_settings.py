@@ -1,40 +1,28 @@
-"""From the hyper-parameters of a DBM to its layers, its rule and its runs."""
-
-import hashlib
-from dataclasses import replace
+"""What the hyper-parameters of a DBM stand for: start, rule, optimizer, layers, first model."""
 
 import numpy as np
 
-from deepgen.checks import check_flag, check_integer, shown
+from deepgen.checks import check_flag, shown
 from deepgen.estimators.common.hyperparameters import (
-    check_callbacks,
-    check_common,
+    check_machine_settings,
     check_objects,
     check_sizes,
     visible_units,
 )
 from deepgen.estimators.common.labels import label_units
-from deepgen.estimators.common.plain_settings import setting
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units
 from deepgen.layers.softmax import Softmax
-from deepgen.learning.machines import Trainer
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD
-from deepgen.learning.schedules import as_schedule
 from deepgen.learning.starts import (
     HIDDEN_BIAS,
-    default_epochs,
-    default_schedule,
-    default_stream_schedule,
     initial_deep_model,
     with_top,
 )
 from deepgen.models import BoltzmannMachine
 from deepgen.stacks.settings import Pretraining, check_layers, is_greedy, settings_by_layer
 
-# Hyper-parameters that decide no bit of a run.
-_FREE = ("random_state", "n_threads", "callbacks", "verbose")
 # Weights above the first hidden layer move at this share of the rate: what they read is noise in
 # the beginning. From random weights it makes no difference; see docs/decisions.md.
 UPPER_RATE = 0.25
@@ -45,12 +33,8 @@ AUTO = "auto"
 def check_settings(dbm):
     """Raise unless the hyper-parameters of a DBM can be used."""
     sizes = check_sizes(dbm.n_hidden)
-    check_integer(dbm.batch_size, "batch_size")
-    if dbm.n_epochs is not None:
-        check_integer(dbm.n_epochs, "n_epochs")
-    check_common(dbm)
-    check_callbacks(dbm.callbacks)
-    check_objects(dbm, ("rule", "learning_rate", "optimizer", "pretrained"))
+    check_machine_settings(dbm)
+    check_objects(dbm, ("pretrained",))
     for name in ("label_units", "binarize"):
         check_flag(getattr(dbm, name), name)
     visible = as_units(dbm.visible, "visible")
@@ -58,15 +42,9 @@ def check_settings(dbm):
         raise ValueError("visible must not have tied copies, got n_copies > 1")
     if dbm.binarize and not isinstance(visible, Binary):
         raise ValueError(f"binarize needs visible='binary', got visible={dbm.visible!r}")
-    if dbm.learning_rate is not None:
-        as_schedule(dbm.learning_rate)
     if not hasattr(rule_of(dbm), "phases") or isinstance(rule_of(dbm), CD | PCD):
         two = ", which is for two layers" if isinstance(dbm.rule, CD | PCD) else ""
         raise ValueError(f"rule must be None or dg.MeanFieldPCD(...), got {shown(dbm.rule)}{two}")
-    if dbm.optimizer is not None and not hasattr(dbm.optimizer, "step"):
-        raise ValueError(
-            f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(dbm.optimizer)}"
-        )
     _check_entries(dbm, len(sizes) + bool(dbm.label_units))
     start = start_of(dbm)
     if start is not None and not is_greedy(start):
@@ -127,22 +105,6 @@ def optimizer_of(dbm, n_weights):
     return SGD(rates=(1.0,) + (UPPER_RATE,) * (n_weights - 1))
 
 
-def schedule_of(dbm, layers):
-    """Return the learning rate of the joint training."""
-    if dbm.learning_rate is not None:
-        return as_schedule(dbm.learning_rate)
-    usual = default_schedule(layers, dbm.batch_size)
-    return replace(usual, start=0.5 * usual.start)
-
-
-def stream_schedule_of(dbm, layers, n_rows):
-    """Return the learning rate of a stream whose updates have so many rows."""
-    if dbm.learning_rate is not None:
-        return as_schedule(dbm.learning_rate)
-    usual = default_stream_schedule(layers, n_rows)
-    return replace(usual, value=0.5 * usual.value)
-
-
 def layers_of(dbm, n_columns):
     """Return visible and hidden layers, without label units."""
     start = start_of(dbm)
@@ -169,29 +131,6 @@ def _check_layers_of_start(dbm, layers):
         )
 
 
-def plain_settings(dbm, n_rows=None, targets=None):
-    """Return the settings that decide the bits of a run, as plain data."""
-    names = [name for name in dbm.get_params(deep=False) if name not in _FREE]
-    plain = {
-        "estimator": type(dbm).__name__,
-        **{name: setting(getattr(dbm, name)) for name in names},
-        "n_hidden": list(check_sizes(dbm.n_hidden)),
-        "pretrained": setting(start_of(dbm)),
-        "rule": setting(rule_of(dbm)),
-        "n_features": int(dbm.n_features_in_),
-    }
-    if dbm.label_units:
-        plain["classes"] = np.asarray(dbm.classes_).tolist()
-    if n_rows is None:  # a stream has no end
-        del plain["n_epochs"], plain["pretrained"]
-        return plain
-    plain["n_samples"] = int(n_rows)
-    plain["n_epochs"] = int(dbm.n_epochs or default_epochs(n_rows, dbm.batch_size))
-    if targets is not None:
-        plain["y"] = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
-    return plain
-
-
 def first_model(layers, start, moments, targets, stream):
     """Return the model that joint training starts from, with label units where asked for."""
     n_rows, mean, variance = moments
@@ -205,15 +144,6 @@ def first_model(layers, start, moments, targets, stream):
     if top is None or start.n_layers > len(layers):
         return start
     return with_top(start, top, stream)
-
-
-def trainer_of(dbm, model, schedule, stream):
-    """Return a run of joint training at its first update."""
-    return Trainer(
-        model, rule_of(dbm), optimizer_of(dbm, len(model.weights)), schedule, stream=stream,
-        batch_size=int(dbm.batch_size), binarize=bool(dbm.binarize),
-        n_threads=dbm.n_threads,
-    )  # fmt: skip
 
 
 def _kinds(layers):

@@ -1,31 +1,37 @@
 """The deep belief network as a scikit-learn estimator."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, shown
-from deepgen.estimators.common import guards, plain_settings, runs, streams
 from deepgen.estimators.common.belief import BeliefEstimator
+from deepgen.estimators.common.fitting import Fitted, Problem, solve
 from deepgen.estimators.common.hyperparameters import (
     check_callbacks,
     check_common,
     check_sizes,
     visible_units,
 )
-from deepgen.estimators.common.plain_settings import setting
+from deepgen.estimators.common.plain_settings import plain_setting, plain_settings
 from deepgen.estimators.common.rows import rows_to_learn
+from deepgen.estimators.common.streams import (
+    StreamEstimator,
+    StreamProblem,
+    require_same_layers,
+)
 from deepgen.io import checkpoints, model_files
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units
 from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, as_rule, check_rule
+from deepgen.learning.rules import CD, as_rule
 from deepgen.models import BeliefNetwork
-from deepgen.rows.sources import is_iterable_of_batches
-from deepgen.rows.survey import survey
-from deepgen.runtime.stream import Stream, child_seed, seed_of
+from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import Stream, child_seed
 from deepgen.stacks.settings import Pretraining, check_layers
 from deepgen.stacks.stream import StackStream
 from deepgen.stacks.trainer import StackTrainer
@@ -34,7 +40,7 @@ from deepgen.stacks.trainer import StackTrainer
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
 
 
-class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
+class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     """Deep belief network: layers of features over features, learned one at a time.
 
     The lowest machine learns the rows, the next one its features, and so on; the uppermost stays
@@ -149,21 +155,7 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
         RuntimeError
             If another thread is fitting this estimator.
         """
-        settings = self._settings()
-        resume = runs.checked_resume(resume)
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                rows = rows_to_learn(self, X, reset=True)
-                layers = self._layers(rows.n_columns, settings)
-                found = runs.surveyed(rows, layers[0], self.n_threads)
-                check_rule(rows, layers[0], settings[0].rule)
-                run = self._run(rows, layers, settings, found, resume)
-                run.attach(self.callbacks or ())
-            try:
-                run.fit(verbose=self.verbose)
-            finally:
-                self._keep(run)
-        return self
+        return self._fit(X, y, resume)
 
     def partial_fit(self, X, y=None):
         """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
@@ -183,27 +175,7 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
         DBN
             This estimator.
         """
-        first = not hasattr(self, "model_")
-        settings = self._settings()
-        if is_iterable_of_batches(X):
-            raise ValueError(
-                "X must be an array or a sparse matrix for partial_fit, got "
-                f"{type(X).__name__}; call partial_fit with each of its batches"
-            )
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                rows = rows_to_learn(self, X, reset=first)
-                layers = self._layers(rows.n_columns, settings)
-                survey(rows, layers[0], n_threads=self.n_threads)
-                check_rule(rows, layers[0], settings[0].rule)
-                run, X = streams.run_for(self, rows.X, _Stream(self, layers, settings))
-            self._score_seed = run.frame["score_seed"]
-            try:
-                streams.learn(run.step, X, settings[0].batch_size)
-            finally:
-                self._keep(run)
-                self._trainer = run
-        return self
+        return self._partial_fit(X, lambda rows, first: self._problem(rows, y, None))
 
     def refine(
         self, X, n_epochs=10, *, rule=None, learning_rate=None, optimizer=None, resume=None
@@ -241,66 +213,23 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
         """
         check_is_fitted(self)
         check_integer(n_epochs, "n_epochs")
-        self._settings()
-        resume = runs.checked_resume(resume)
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                rows = rows_to_learn(self, X, reset=False)
-                self.model_.visible.check_width(np.empty((0, rows.n_columns)), "X")
-                found = runs.surveyed(rows, self.model_.visible, self.n_threads)
-                settings = UpDown(
-                    CD(3) if rule is None else as_rule(rule), learning_rate,
-                    SGD() if optimizer is None else optimizer,
-                )  # fmt: skip
-                if not self.model_.layers:  # else the top reads drawn features, without gaps
-                    check_rule(rows, self.model_.visible, settings.rule)
-                run = self._refinement(settings, n_epochs, found, resume)
-                run.attach(callbacks_for(self.callbacks or (), run))
-            try:
-                if not run.finished:
-                    run.fit(rows, n_epochs, found.n_rows, verbose=self.verbose)
-            finally:
-                self.model_, self.refinement_ = run.model(), run.history
-                self._refined_from = run.frame["settings"]["model"]
-                self._particles = run.rule_state.particles or self._particles
-                self._trainer = self._bracket = None
-        return self
-
-    def _refinement(self, settings, n_epochs, found, resume):
-        """Return the run of `refine`: a new one, or one that goes on."""
-        plain = {
-            "estimator": f"{type(self).__name__}.refine",
-            "n_hidden": list(self.model_.sizes[1:]),
-            "model": setting(self.model_),
-            **{name: setting(value) for name, value in vars(settings).items()},
-            "batch_size": int(self.batch_size),
-            "n_features": int(self.n_features_in_),
-            "n_samples": int(found.n_rows),
-            "n_epochs": int(n_epochs),
-        }
-        if resume is None:
-            seed = seed_of(self.random_state)
-        else:
-            kept, state, seed = runs.read_run(self, resume)
-            begun = kept.get("settings")
-            if isinstance(begun, dict) and begun.get("model") == self._refined_from:
-                plain["model"] = self._refined_from or plain["model"]  # that was stopped here
-            runs.require_same_run(kept, plain, found, resume)
-        run = settings.run(
-            self.model_, stream=Stream(child_seed(seed, "up-down")),
-            batch_size=int(self.batch_size), n_threads=self.n_threads,
+        self._check_settings()
+        settings = UpDown(
+            CD(3) if rule is None else as_rule(rule), learning_rate,
+            SGD() if optimizer is None else optimizer,
         )  # fmt: skip
-        run.frame = {**runs.origin_of(seed), "settings": plain, **runs.marks_of(found)}
-        if resume is not None:
-            checkpoints.restore(run, state, resume)
-        return run
+
+        def problem_of(seed):
+            rows = rows_to_learn(self, X, reset=False)
+            return _Refinement(self, rows, settings, n_epochs)
+
+        return solve(self, problem_of, resume)
 
     def _check_settings(self):
         self._settings()
 
-    def _stream_of(self, settings):
-        own = self._settings()
-        return _Stream(self, self._layers(self.n_features_in_, own), own)
+    def _problem(self, rows, y, seed):
+        return _StackProblem(self, self._settings(), rows)
 
     def _settings(self):
         """Return the settings of each layer after a check of all hyper-parameters."""
@@ -329,59 +258,6 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
             self.features, self.transposed,
         )  # fmt: skip
 
-    def _layers(self, n_columns, settings):
-        layers = [
-            visible_units(self, n_columns), *(Binary(size) for size in check_sizes(self.n_hidden))
-        ]  # fmt: skip
-        check_layers(layers, settings)
-        return layers
-
-    def _plain_settings(self, settings):
-        """Return the settings that decide the bits of a run, as plain data."""
-        by_layer = {
-            name: [setting(getattr(each, name)) for each in settings]
-            for name in BY_LAYER
-            if name != "n_epochs"  # a stream has none
-        }
-        return {
-            "estimator": type(self).__name__,
-            "n_hidden": list(check_sizes(self.n_hidden)),
-            "visible": plain_settings.text(as_units(self.visible, "visible")),
-            **by_layer,
-            "batch_size": int(self.batch_size),
-            "features": self.features,
-            "transposed": bool(self.transposed),
-            "n_features": int(self.n_features_in_),
-        }
-
-    def _run(self, rows, layers, settings, found, resume):
-        """Return the run of `fit`: a new one, or one that goes on."""
-        plain = self._plain_settings(settings)
-        plain["n_samples"] = int(found.n_rows)
-        plain["n_epochs"] = [each.epochs(found.n_rows) for each in settings]
-        if resume is None:
-            seed = seed_of(self.random_state)
-        else:
-            kept, state, seed = runs.read_run(self, resume)
-            runs.require_same_run(kept, plain, found, resume)
-        frame = {**runs.origin_of(seed), "settings": plain, **runs.marks_of(found)}
-        run = StackTrainer(
-            rows, layers, settings, moments=found.moments, random_state=seed, frame=frame,
-            n_threads=self.n_threads,
-        )  # fmt: skip
-        if resume is not None:
-            checkpoints.restore(run, {"stack": kept.get("stack"), "trainer": state}, resume)
-        self._score_seed = frame["score_seed"]
-        return run
-
-    def _keep(self, run):
-        self.stack_ = run.stack()
-        self.model_ = BeliefNetwork.from_stack(self.stack_)
-        self.history_, self.n_updates_ = run.history, run.n_updates
-        self._particles = run.particles
-        self._trainer = self._bracket = self._refined_from = None
-        vars(self).pop("refinement_", None)
-
     # --- files --------------------------------------------------------------------------------
 
     def save(self, path):
@@ -395,7 +271,7 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
             By custom ending in ``.safetensors``.
         """
         check_is_fitted(self)
-        extra = {"estimator": "DBN", "score_seed": self._score_seed}
+        extra = {"estimator": "DBN", "score_seed": self._fitted.score_seed}
         model_files.save(self.model_, path, extra=extra)
 
     @classmethod
@@ -416,8 +292,7 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
         dbn.model_, dbn.stack_ = model, model.stack
         dbn.history_, dbn.n_updates_ = [], [0] * len(model.stack)
         dbn.n_features_in_ = visible.size
-        dbn._particles = dbn._trainer = dbn._bracket = dbn._refined_from = None
-        dbn._score_seed = 0
+        dbn._fitted = Fitted()
         return dbn
 
 
@@ -437,59 +312,196 @@ def _by_layer(value, name, n_layers):
     return list(value)
 
 
-class _Stream:
-    """How a stream of `partial_fit` begins and goes on; see :func:`streams.run_for`."""
+class _StackProblem(StreamProblem):
+    """The greedy training of a stack, layer by layer, or all layers at once in a stream.
 
-    def __init__(self, dbn, layers, settings):
-        self.dbn, self.layers, self.settings = dbn, layers, settings
+    Parameters
+    ----------
+    dbn : DBN
+    layer_settings : list of Pretraining
+        One for each machine.
+    rows : ArrayRows, IterableRows or None
+    """
 
-    def _framed(self, run, seed):
-        plain = self.dbn._plain_settings(self.settings)
-        run.frame = {**runs.origin_of(seed), "settings": plain, streams.FIRST_ROWS: None}
+    def __init__(self, dbn, layer_settings, rows=None):
+        super().__init__(dbn, rows)
+        self.layer_settings, self.rule = layer_settings, layer_settings[0].rule
+        hidden = [Binary(size) for size in check_sizes(dbn.n_hidden)]
+        self.layers = [visible_units(dbn, dbn.n_features_in_), *hidden]
+        check_layers(self.layers, layer_settings)
+
+    @property
+    def units(self):
+        """The visible units."""
+        return self.layers[0]
+
+    # --- settings -----------------------------------------------------------------------------
+
+    def _resolved(self):
+        by_layer = {
+            name: [getattr(each, name) for each in self.layer_settings] for name in BY_LAYER
+        }
+        dbn = self.estimator
+        return {
+            **by_layer, "n_hidden": list(check_sizes(dbn.n_hidden)),
+            "visible": as_units(dbn.visible, "visible"),
+        }  # fmt: skip
+
+    def settings(self, n_rows):
+        """Return the settings that decide the bits of a run of `fit`, as plain data."""
+        n_epochs = [each.epochs(n_rows) for each in self.layer_settings]
+        counts = {"n_samples": int(n_rows), "n_epochs": n_epochs}
+        return plain_settings(self.estimator, {**self._resolved(), **counts})
+
+    def stream_settings(self):
+        """Return the settings that decide the bits of a stream, as plain data."""
+        return plain_settings(self.estimator, self._resolved(), without=("n_epochs",))
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def run(self, beginning):
+        """Return the run of all layers."""
+        run = StackTrainer(
+            self.rows, self.layers, self.layer_settings, moments=beginning.survey.moments,
+            random_state=beginning.seed, frame=beginning.frame,
+            n_threads=self.estimator.n_threads,
+        )  # fmt: skip
+        stopped = beginning.stopped
+        if stopped is not None:
+            state = {"stack": stopped.frame.get("stack"), "trainer": stopped.state}
+            checkpoints.restore(run, state, stopped.path)
         return run
 
-    def begin(self, rows, seed):
-        """Return a new run that starts from the moments of its first rows."""
-        run = StackStream.begin(
-            rows, self.layers, self.settings, random_state=seed, n_threads=self.dbn.n_threads
-        )
-        return self._framed(run, seed)
+    def learn(self, run, settings, n_rows):
+        """Let the layers learn that are not finished."""
+        run.fit(verbose=self.estimator.verbose)
 
-    def after_fit(self):
+    def keep(self, run, score_seed):
+        """Set what is fitted: the machines, and the network that they are."""
+        dbn = self.estimator
+        dbn.stack_ = run.stack()
+        dbn.model_ = BeliefNetwork.from_stack(dbn.stack_)
+        dbn.history_, dbn.n_updates_ = run.history, run.n_updates
+        dbn._fitted = Fitted(score_seed, run.particles)
+        vars(dbn).pop("refinement_", None)
+
+    # --- streams ------------------------------------------------------------------------------
+
+    def first_run(self, X, seed):
+        """Return a new run of a stream."""
+        return StackStream.begin(
+            ArrayRows(X), self.layers, self.layer_settings, random_state=seed,
+            n_threads=self.estimator.n_threads,
+        )  # fmt: skip
+
+    def blank_run(self, seed):
+        """Return a run of the right shapes."""
+        return StackStream.blank(
+            self.layers, self.layer_settings, random_state=seed,
+            n_threads=self.estimator.n_threads,
+        )  # fmt: skip
+
+    def run_after_fit(self, seed):
         """Return a run that goes on from the fitted machines."""
-        dbn = self.dbn
+        dbn = self.estimator
+        run = StackStream(
+            dbn.stack_, self.layer_settings, random_state=seed, n_threads=dbn.n_threads
+        )
+        run.go_on(dbn.n_updates_, dbn.history_, dbn._fitted.particles)
+        return run
+
+    def require_fitted_layers(self):
+        """Raise ValueError where the fitted machines are not those of a greedy stack of these."""
+        dbn, machines = self.estimator, self.estimator.stack_
         if hasattr(dbn, "refinement_") or not dbn.model_.is_tied:
             raise ValueError(
                 "partial_fit trains greedily and would lose what refine has taught this model; "
                 "call refine, or fit anew"
             )
-        machines, seed = dbn.stack_, seed_of(dbn.random_state)
-        if len(machines) != len(self.settings):
+        if len(machines) != len(self.layer_settings):
             raise ValueError(
-                f"n_hidden asks for {len(self.settings)} layers, but partial_fit goes on with "
-                f"{len(machines)}; call fit, or set the parameters back"
+                f"n_hidden asks for {len(self.layer_settings)} layers, but partial_fit goes on "
+                f"with {len(machines)}; call fit, or set the parameters back"
             )
         names = ("visible", *(f"n_hidden[{l}]" for l in range(len(machines))))
         for l, machine in enumerate(machines):
-            part = slice(l, l + 2)
-            streams.check_same_layers(machine.layers, self.layers[part], names[part])
-        run = StackStream(machines, self.settings, random_state=seed, n_threads=dbn.n_threads)
-        run.go_on(dbn.n_updates_, dbn.history_, dbn._particles)
-        return self._framed(run, seed)
+            pair = slice(l, l + 2)
+            require_same_layers(machine.layers, self.layers[pair], names[pair])
 
-    def blank(self, seed):
-        """Return a run of these layers that a checkpoint can be read into."""
-        run = StackStream.blank(
-            self.layers, self.settings, random_state=seed, n_threads=self.dbn.n_threads
-        )
-        return self._framed(run, seed)
+    def step(self, run, batch):
+        """Let every machine make one update."""
+        run.settings = self.layer_settings  # the rate may have changed between two calls
+        run.step(batch)
 
-    def check_first_rows(self, states):
-        """Raise ValueError unless these can be the first rows of the stream."""
-        streams.check_rows_of(self.layers[0], states)
 
-    def take_over(self, run):
-        """Let the rate and the size of the batches change in a stream; refuse what cannot."""
-        plain = self.dbn._plain_settings(self.settings)
-        run.frame["settings"] = streams.settings_in_stream(run.frame["settings"], plain)
-        run.settings = self.settings
+class _Refinement(Problem):
+    """The up-down algorithm on a fitted belief network.
+
+    Parameters
+    ----------
+    dbn : DBN
+    rows : ArrayRows or IterableRows
+    up_down : UpDown
+    n_epochs : int
+    """
+
+    def __init__(self, dbn, rows, up_down, n_epochs):
+        super().__init__(dbn, rows)
+        self.up_down, self.n_epochs = up_down, n_epochs
+        dbn.model_.visible.check_width(np.empty((0, rows.n_columns)), "X")
+        if not dbn.model_.layers:  # else the top reads drawn features, without gaps
+            self.rule = up_down.rule
+
+    @property
+    def units(self):
+        """The visible units of the network."""
+        return self.estimator.model_.visible
+
+    def settings(self, n_rows):
+        """Return the settings that decide the bits of the refinement, as plain data."""
+        dbn = self.estimator
+        settings = {
+            "estimator": f"{type(dbn).__name__}.refine",
+            "n_hidden": list(dbn.model_.sizes[1:]),
+            "model": dbn.model_,
+            **vars(self.up_down),
+            "batch_size": int(dbn.batch_size),
+            "n_features": int(dbn.n_features_in_),
+            "n_samples": int(n_rows),
+            "n_epochs": int(self.n_epochs),
+        }
+        return {name: plain_setting(value) for name, value in settings.items()}
+
+    def accept(self, stopped, settings):
+        """Let a refinement go on in the estimator that it was stopped in.
+
+        Its model is that of the stopped run, no longer the one that the refinement began with.
+        """
+        before, refined_from = stopped.frame.get("settings"), self.estimator._fitted.refined_from
+        began_with = before.get("model") if isinstance(before, dict) else None
+        if refined_from is not None and began_with == refined_from:
+            settings["model"] = refined_from
+
+    def run(self, beginning):
+        """Return the run of the up-down algorithm."""
+        dbn = self.estimator
+        run = self.up_down.run(
+            dbn.model_, stream=Stream(child_seed(beginning.seed, "up-down")),
+            batch_size=int(dbn.batch_size), n_threads=dbn.n_threads,
+        )  # fmt: skip
+        run.frame = beginning.frame
+        beginning.take_over(run)
+        return run
+
+    def callbacks(self, run):
+        """Return those of the callbacks that can watch a network."""
+        return callbacks_for(super().callbacks(run), run)
+
+    def keep(self, run, score_seed):
+        """Set the refined network; the stack stays, and so do the seeds of likelihoods."""
+        dbn = self.estimator
+        dbn.model_, dbn.refinement_ = run.model(), run.history
+        dbn._fitted = replace(
+            dbn._fitted, bracket=None, stream=None, refined_from=run.frame["settings"]["model"],
+            particles=run.rule_state.particles or dbn._fitted.particles,
+        )  # fmt: skip

@@ -65,7 +65,7 @@ def load(path):
 def _with_seed(estimator, extra):
     """Give an estimator the seed that its likelihoods are estimated with."""
     seed = extra.get("score_seed", 0)
-    estimator._score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
+    estimator._fitted.score_seed = seed if isinstance(seed, int) and 0 <= seed < 2**64 else 0
     return estimator
 
 

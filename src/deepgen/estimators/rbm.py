@@ -1,22 +1,32 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen.checks import shown
-from deepgen.estimators.common import density, guards, runs, streams
-from deepgen.estimators.common.hyperparameters import check_settings, stream_schedule, units_for
-from deepgen.estimators.common.rows import by_pieces, features, rows_to_learn, rows_to_read
+from deepgen.checks import check_flag, check_integer, shown
+from deepgen.estimators.common import density
+from deepgen.estimators.common.fitting import Fitted
+from deepgen.estimators.common.hyperparameters import (
+    check_machine_settings,
+    sized,
+    visible_units,
+)
+from deepgen.estimators.common.machines import MachineProblem
+from deepgen.estimators.common.rows import by_pieces, features, rows_to_read
+from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.inference.gibbs import update_layer
 from deepgen.io import model_files
-from deepgen.learning.rules import as_rule, check_rule
+from deepgen.layers.binary import Binary
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import as_units
+from deepgen.learning.rules import as_rule
+from deepgen.learning.starts import HIDDEN_BIAS
 from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
-from deepgen.rows.sources import is_iterable_of_batches
-from deepgen.rows.survey import survey
 
 
-class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
+class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     """Restricted Boltzmann machine: a generative model with one layer of features.
 
     ``p(v, h) = exp(v^T W h + b^T v + c^T h) / Z`` (Smolensky 1986; Hinton 2002), for binary,
@@ -123,27 +133,7 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
         RuntimeError
             If another thread is fitting this estimator.
         """
-        self._check_settings()
-        resume = runs.checked_resume(resume)
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                rows = rows_to_learn(self, X, reset=True)
-                layers = units_for(self, rows.n_columns)
-                found = runs.surveyed(rows, layers[0], self.n_threads)
-                check_rule(rows, layers[0], as_rule(self.rule))
-                if resume is None:
-                    trainer = runs.new_run(self, layers, found)
-                else:
-                    trainer = runs.resumed_run(self, layers, found, resume)
-                trainer.attach(self.callbacks or ())
-            self._score_seed = trainer.frame["score_seed"]
-            n_epochs = trainer.frame["settings"]["n_epochs"]
-            try:
-                if not trainer.finished:
-                    trainer.fit(rows, n_epochs, found.n_rows, verbose=self.verbose)
-            finally:
-                self._keep(trainer)
-        return self
+        return self._fit(X, y, resume)
 
     def partial_fit(self, X, y=None):
         """Learn from more rows, a batch of at most `batch_size` at a time, in their order.
@@ -166,50 +156,37 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
         RBM
             This estimator.
         """
-        first = not hasattr(self, "model_")
-        self._check_settings()
-        if is_iterable_of_batches(X):
-            raise ValueError(
-                "X must be an array or a sparse matrix for partial_fit, got "
-                f"{type(X).__name__}; call partial_fit with each of its batches"
-            )
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                rows = rows_to_learn(self, X, reset=first)
-                layers = units_for(self, rows.n_columns)
-                survey(rows, layers[0], n_threads=self.n_threads)
-                check_rule(rows, layers[0], as_rule(self.rule))
-                if not first:
-                    streams.check_same_layers(self.model_.layers, layers)
-                kind = streams.MachineStream(self, layers)
-                trainer, X = streams.run_for(self, rows.X, kind)
-                self._score_seed = trainer.frame["score_seed"]
-
-            def step(batch):
-                trainer.schedule = stream_schedule(self, layers, batch.shape[0])
-                trainer.step(batch, None)
-
-            try:
-                streams.learn(step, X, self.batch_size)
-            finally:
-                self._keep(trainer)
-                self._trainer = trainer
-        return self
+        return self._partial_fit(X, lambda rows, first: self._problem(rows, y, None))
 
     def _check_settings(self):
-        check_settings(self)
+        for name in ("n_hidden", "batch_size"):
+            check_integer(getattr(self, name), name)
+        check_machine_settings(self)
+        as_rule(self.rule)
+        visible, hidden = as_units(self.visible, "visible"), as_units(self.hidden, "hidden")
+        if isinstance(visible, Gaussian) and isinstance(hidden, Gaussian):
+            raise ValueError(
+                "hidden must not be Gaussian where visible is: such a model need not be "
+                "normalizable; make one of them 'binary'"
+            )
+        check_flag(self.binarize, "binarize")
+        if self.binarize and not (isinstance(visible, Binary) and visible.n_copies == 1):
+            raise ValueError(f"binarize needs visible='binary', got visible={self.visible!r}")
 
-    def _stream_of(self, settings):
-        return streams.MachineStream(self, units_for(self, self.n_features_in_))
+    def _problem(self, rows, y, seed):
+        return _RBMProblem(self, self._layers(), rows, binarize=self.binarize)
 
-    def _keep(self, trainer):
-        self.model_ = trainer.model()
-        self.history_ = trainer.history
-        self.n_updates_ = trainer.n_updates
-        self._particles = trainer.rule_state.particles
-        self._offsets = trainer.rule_state.offsets
-        self._trainer = None
-        self._bracket = None
+    def _layers(self):
+        """Return the visible and hidden layers that the hyper-parameters ask for, sized."""
+        hidden = as_units(self.hidden, "hidden")
+        if isinstance(hidden, Gaussian):
+            hidden = hidden.replace(learn_precision=False)  # its scale is the weights' scale
+        elif isinstance(hidden, Binary) and hidden.size is None:
+            hidden = Binary(bias=np.full(self.n_hidden, HIDDEN_BIAS), n_copies=hidden.n_copies)
+        return (
+            visible_units(self, self.n_features_in_),
+            sized(hidden, self.n_hidden, "hidden", f"n_hidden={self.n_hidden}"),
+        )
 
     # --- using --------------------------------------------------------------------------------
 
@@ -298,7 +275,7 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
             By custom ending in ``.safetensors``.
         """
         check_is_fitted(self)
-        extra = {"estimator": "RBM", "score_seed": self._score_seed}
+        extra = {"estimator": "RBM", "score_seed": self._fitted.score_seed}
         model_files.save(self.model_, path, extra=extra)
 
     @classmethod
@@ -321,8 +298,7 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
         rbm.history_ = []
         rbm.n_updates_ = 0
         rbm.n_features_in_ = visible.size
-        rbm._particles = rbm._offsets = rbm._trainer = rbm._bracket = None
-        rbm._score_seed = 0
+        rbm._fitted = Fitted()
         return rbm
 
     # --- scikit-learn -------------------------------------------------------------------------
@@ -330,3 +306,12 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
     @property
     def _n_features_out(self):
         return self.model_.layers[1].size
+
+
+class _RBMProblem(MachineProblem):
+    """The layers of an RBM, as its settings ask for them."""
+
+    def resolved(self, schedule):
+        """Return what stands in place of hyper-parameters."""
+        units = {name: as_units(getattr(self.estimator, name), name) for name in self.names}
+        return {**super().resolved(schedule), **units}

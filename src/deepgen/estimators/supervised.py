@@ -10,8 +10,9 @@ from deepgen.checks import check_integer, check_number, real_array, shown
 from deepgen.estimators.common.hyperparameters import check_sizes
 from deepgen.estimators.common.labels import classes_in, split_labels
 from deepgen.estimators.common.networks import (
+    Examples,
     NetworkEstimator,
-    Task,
+    NetworkProblem,
     check_choice,
     check_network_settings,
     check_width,
@@ -20,7 +21,6 @@ from deepgen.estimators.common.networks import (
     pretrained_stack,
 )
 from deepgen.estimators.common.rows import by_pieces, rows_to_read, validated_pair
-from deepgen.estimators.common.runs import surveyed
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
@@ -77,12 +77,12 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         check_width(models[0], n_columns)
         return models
 
-    def _surveyed(self, X):
-        visible = self._visible(X.shape[1])
-        return surveyed(ArrayRows(X), visible, self.n_threads)
+    @property
+    def _top_epochs(self):
+        return self.top_epochs
 
-    def _split(self, seed, found, all_rows, X, targets, strata):
-        """Return the task of rows with targets, some of them held back for early stopping.
+    def _examples(self, X, targets, strata, seed):
+        """Return the examples of rows with targets, some of them held back for early stopping.
 
         `strata` are numbers by row: as large a share of each is held back; of -1, which stands
         for rows without a target, none.
@@ -95,34 +95,39 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
                 held = PairedRows(select(X, mask), targets[mask])
                 known = None if known is None else known[~mask]
                 rows = PairedRows(select(X, ~mask), targets[~mask], known)
-        return Task(seed, all_rows, found, rows, self._objective(), held)
+        return Examples(rows, self._objective(), self._visible(X.shape[1]), held)
 
-    def _network(self, task, resume):
+    def _pretrained_layers(self, problem, survey):
+        if self.pretrained is None:
+            return None
+        hidden = map(Binary, check_sizes(self.n_hidden))
+        return [self._visible(self.n_features_in_), *hidden]
+
+    def _network(self, problem, survey, stack):
         """Return the start: hidden layers, then a small random top."""
-        sizes, stream, n_columns = check_sizes(self.n_hidden), task.stream, self.n_features_in_
-        layers = [self._visible(n_columns), *map(Binary, sizes)]
-        self.stack_ = self._stack_for(task, resume, layers)
-        if self.stack_ is None:
+        self.stack_, stream = stack, problem.stream
+        if stack is None:
+            sizes = check_sizes(self.n_hidden)
             kinds = [self.activation] * len(sizes)
-            hidden = random_layers([n_columns, *sizes], kinds, stream)
-        elif _is_deep(self.stack_):
-            hidden = self._posterior_layers(task, self.stack_[0])
+            hidden = random_layers([self.n_features_in_, *sizes], kinds, stream)
+        elif _is_deep(stack):
+            hidden = self._posterior_layers(problem.examples, stack[0])
         else:
-            hidden = list(encoder(self.stack_).layers)
-        kind, size = self._top(task)
+            hidden = list(encoder(stack).layers)
+        kind, size = self._top(problem.examples)
         return Network(
             [*hidden, random_layer(kind, hidden[-1].size, size, stream.generator("top"))]
         )
 
-    def _posterior_layers(self, task, machine):
-        """Put the posterior beside the rows of a task; return the layers that read both."""
-        task.rows = PosteriorRows(task.rows, machine, n_threads=self.n_threads)
-        if task.held is not None:
-            task.held = PosteriorRows(task.held, machine, n_threads=self.n_threads)
-        averages = task.rows.averages() if machine.n_layers > 3 else None
+    def _posterior_layers(self, examples, machine):
+        """Put the posterior beside the rows of examples; return the layers that read both."""
+        examples.rows = PosteriorRows(examples.rows, machine, n_threads=self.n_threads)
+        if examples.held is not None:
+            examples.held = PosteriorRows(examples.held, machine, n_threads=self.n_threads)
+        averages = examples.rows.averages() if machine.n_layers > 3 else None
         return posterior_layers(machine, averages)
 
-    def _kept(self, network):
+    def _finished(self, problem, network):
         return PosteriorNetwork(self.stack_[0], network) if _is_deep(self.stack_) else network
 
     def _outputs(self, X):
@@ -269,7 +274,6 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         RuntimeError
             If another thread is fitting this estimator.
         """
-        self._check_settings()
         return self._fit(X, y, resume)
 
     def _check_settings(self):
@@ -282,22 +286,24 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     def _objective(self):
         return replace(super()._objective(), smoothness=self.smoothness)
 
-    def _task(self, X, y, seed):
+    def _read(self, X, y):
         X, checked = validated_pair(self, X, y)
-        y = checked if hasattr(y, "dtype") else y
-        known, labels = split_labels(y, len(checked), self.unlabelled)
-        self.classes_ = classes_in(labels, self.unlabelled)
-        labels = np.searchsorted(self.classes_, labels)
-        if known.all():
-            return self._split(seed, self._surveyed(X), X, X, labels, labels)
-        if self.smoothness is None:
-            return self._split(seed, self._surveyed(X), X, select(X, known), labels, labels)
-        strata = np.full(len(known), -1)
-        strata[known] = labels
-        targets = (strata[:, None] == np.arange(len(self.classes_))).astype(np.float32)
-        return self._split(seed, self._surveyed(X), X, X, targets, strata)
+        return ArrayRows(X), checked if hasattr(y, "dtype") else y
 
-    def _top(self, task):
+    def _problem(self, rows, y, seed):
+        known, labels = split_labels(y, rows.n_rows, self.unlabelled)
+        self.classes_ = classes_in(labels, self.unlabelled)
+        X, targets = rows.X, np.searchsorted(self.classes_, labels)
+        strata = targets
+        if not known.all() and self.smoothness is None:
+            X = select(X, known)
+        elif not known.all():
+            strata = np.full(len(known), -1)
+            strata[known] = targets
+            targets = (strata[:, None] == np.arange(len(self.classes_))).astype(np.float32)
+        return NetworkProblem(self, rows, self._examples(X, targets, strata, seed), seed)
+
+    def _top(self, examples):
         return "softmax", len(self.classes_)
 
     def predict_proba(self, X):
@@ -427,15 +433,16 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         ValueError, FileNotFoundError, DivergedError, RuntimeError
             See :meth:`DeepClassifier.fit`.
         """
-        self._check_settings()
         return self._fit(X, y, resume)
 
     def _loss(self):
         return SquaredError()
 
-    def _task(self, X, y, seed):
+    def _read(self, X, y):
         X, y = validated_pair(self, X, y, multi_output=True, y_numeric=True)
-        y = real_array(y, "y").astype(np.float64)
+        return ArrayRows(X), real_array(y, "y").astype(np.float64)
+
+    def _problem(self, rows, y, seed):
         if not (np.abs(y) < LARGEST_VALUE).all():
             raise ValueError(f"y must have values within +-{LARGEST_VALUE:g}; standardize it")
         self._one_target = y.ndim == 1
@@ -443,18 +450,18 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         mean, scale = y.mean(axis=0), y.std(axis=0)
         scale[scale == 0] = 1.0
         self._scale = mean, scale
-        targets = ((y - mean) / scale).astype(np.float32)
-        return self._split(seed, self._surveyed(X), X, X, targets, np.zeros(len(y), np.int64))
+        targets, strata = ((y - mean) / scale).astype(np.float32), np.zeros(len(y), np.int64)
+        return NetworkProblem(self, rows, self._examples(rows.X, targets, strata, seed), seed)
 
-    def _top(self, task):
-        return "linear", task.rows.targets.shape[1]
+    def _top(self, examples):
+        return "linear", examples.rows.targets.shape[1]
 
-    def _kept(self, network):
+    def _finished(self, problem, network):
         """Put the scale of the targets into the last layer."""
         mean, scale = self._scale
         *hidden, last = network.layers
         last = NetworkLayer("linear", last.bias * scale + mean, last.weights * scale)
-        return super()._kept(Network([*hidden, last]))
+        return super()._finished(problem, Network([*hidden, last]))
 
     def predict(self, X):
         """Return the predictions of rows.

@@ -1,8 +1,8 @@
 """Unit types: what a layer means.
 
 A layer is an exponential family in its field (docs/math.md, section "Units"). A new type
-touches its case in ``_kernels/units.h``, this file, one tag in ``io/schemas/registry.py``, its twin in
-``tests/reference.py`` and one line of the contract tests.
+touches its case in ``_kernels/units.h``, a file here, one tag in ``io/schemas/machines.py``, its
+twin in ``tests/reference.py`` and one line of the contract tests.
 """
 
 from abc import ABC, abstractmethod

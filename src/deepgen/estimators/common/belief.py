@@ -16,7 +16,7 @@ from deepgen.stacks.features import stack_features
 class BeliefEstimator(density.DensityEstimator):
     """Mix-in around `model_`, a BeliefNetwork: features, likelihoods, samples, completions.
 
-    ``_particles`` are those of the top machine.
+    The particles in ``_fitted`` are those of the top machine.
     """
 
     _complete = staticmethod(impute_belief)
@@ -81,7 +81,7 @@ class BeliefEstimator(density.DensityEstimator):
         density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
         return function(
             self.model_, X, log_partition=density.last_bracket(self).value, n_draws=n_draws,
-            random_state=self._score_seed, n_threads=self.n_threads,
+            random_state=self._fitted.score_seed, n_threads=self.n_threads,
         )  # fmt: skip
 
     def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):

@@ -92,7 +92,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         check_is_fitted(self)
         check_integer(n_draws, "n_draws")
         return self._bounded(
-            importance_weighted_bound, X, n_draws=n_draws, random_state=self._score_seed
+            importance_weighted_bound, X, n_draws=n_draws, random_state=self._fitted.score_seed
         )
 
     def bound(self, X):

@@ -23,28 +23,30 @@ def bracket(estimator, machine, n_chains, n_betas):
     Parameters
     ----------
     estimator : BaseEstimator
-        Keeps it as ``_bracket``, None after each fit, with the numbers it was asked for.
+        Keeps it in ``_fitted``, which each fit makes anew, with the numbers it was asked for.
     machine : BoltzmannMachine
     n_chains, n_betas
         See :func:`deepgen.log_partition_bracket`.
     """
+    fitted = estimator._fitted
     wanted = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
-    known, found = estimator._bracket or (None, None)
+    known, found = fitted.bracket or (None, None)
     if known != wanted:
         with _lock:
-            known, found = estimator._bracket or (None, None)
+            known, found = fitted.bracket or (None, None)
             if known != wanted:
                 found = log_partition_bracket(
-                    machine, estimator._particles, n_chains=n_chains, n_betas=n_betas,
-                    random_state=estimator._score_seed, n_threads=estimator.n_threads,
+                    machine, fitted.particles, n_chains=n_chains, n_betas=n_betas,
+                    random_state=fitted.score_seed, n_threads=estimator.n_threads,
                 )  # fmt: skip
-                estimator._bracket = (wanted, found)
+                fitted.bracket = (wanted, found)
     return found
 
 
 def last_bracket(estimator):
     """Return the bracket that was asked for last, or one with the default numbers."""
-    return estimator._bracket[1] if estimator._bracket else estimator.log_partition()
+    known = estimator._fitted.bracket
+    return known[1] if known else estimator.log_partition()
 
 
 def check_whole_rows(X, visible):
@@ -71,17 +73,18 @@ def check_sampling(n_samples, n_sweeps, first_row):
 
 def first_states(estimator, machine, n_samples, stream, first_row):
     """Return where chains start: the training particles where there are any."""
-    if estimator._particles is None:
+    particles = estimator._fitted.particles
+    if particles is None:
         return start_particles(machine, n_samples, stream, first_row=first_row)
-    chosen = np.arange(first_row, first_row + n_samples) % len(estimator._particles)
-    return Particles([x[chosen] for x in estimator._particles.states])
+    chosen = np.arange(first_row, first_row + n_samples) % len(particles)
+    return Particles([x[chosen] for x in particles.states])
 
 
 class DensityEstimator(FeatureEstimator):
     """Mix-in: scores with log Z in a bracket, and completions.
 
-    Who fits it keeps ``_particles`` or None, ``_score_seed``, and ``_bracket``, None after each
-    change of the model. It has `score_samples`, and ``_machine``, whose log Z is bracketed.
+    Who takes it has `score_samples`, ``_machine``, whose log Z is bracketed, and ``_fitted``, a
+    :class:`~deepgen.estimators.common.fitting.Fitted`, made anew by each change of the model.
     """
 
     _complete = staticmethod(impute)

@@ -1,75 +1,36 @@
-"""What the estimators around a network share: settings, runs that begin or go on, files."""
+"""What estimators around a network share: settings, the problem of their training, answers."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, shown
-from deepgen.errors import ModelFileError
-from deepgen.estimators.common import guards, runs
-from deepgen.estimators.common.hyperparameters import check_callbacks, check_common, check_objects
-from deepgen.estimators.common.plain_settings import _FREE, setting
+from deepgen.estimators.common.fitting import FittingEstimator, Problem, greedy_start
+from deepgen.estimators.common.hyperparameters import (
+    check_callbacks,
+    check_common,
+    check_objects,
+)
+from deepgen.estimators.common.plain_settings import plain_settings
 from deepgen.estimators.common.rows import by_pieces, rows_to_read
-from deepgen.io import checkpoints, model_files
-from deepgen.io.schemas.registry import as_tree, from_tree
+from deepgen.io import model_files
 from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.units import Units
 from deepgen.learning.callbacks import EarlyStopping
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.networks import HeldBackLoss, NetworkTrainer, check_descent
 from deepgen.learning.optimizers import Adam
 from deepgen.learning.schedules import Linear, as_schedule
+from deepgen.learning.starts import default_epochs
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.models.backprop import outputs
 from deepgen.networks.objective import Objective
 from deepgen.rows.paired import PairedRows
-from deepgen.rows.sources import ArrayRows
-from deepgen.runtime.stream import SHUFFLE, Stream, child_seed, seed_of
+from deepgen.runtime.stream import SHUFFLE, Stream
 from deepgen.stacks.settings import is_greedy
-from deepgen.stacks.trainer import StackTrainer
 from deepgen.stacks.unrolling import checked_stack
-
-
-@dataclass
-class Task:
-    """What a call of `fit` has found out before any training.
-
-    Attributes
-    ----------
-    seed : int
-        Of the run.
-    X : ndarray or CSR matrix
-        All rows: a greedy pretraining learns from them.
-    found : Survey
-        Of all rows.
-    rows : PairedRows
-        What the network learns from.
-    objective : Objective
-    held : PairedRows or None
-        Rows that early stopping judges by.
-    frame : dict
-        See :attr:`deepgen.NetworkTrainer.frame`.
-    state : dict or None
-        Of the checkpoint that the run goes on from; None once it is used up.
-    history : list of dict
-        Of the greedy pretraining.
-    """
-
-    seed: int
-    X: object
-    found: runs.Survey
-    rows: PairedRows
-    objective: Objective
-    held: PairedRows | None = None
-    frame: dict | None = None
-    state: dict | None = None
-    history: list = field(default_factory=list)
-
-    @property
-    def stream(self):
-        """The stream of the run's seed."""
-        return Stream.from_random_state(self.seed)
 
 
 def check_network_settings(estimator):
@@ -147,138 +108,143 @@ def check_width(machine, n_columns):
         )
 
 
-def settings_of(estimator, task):
-    """Return the settings that decide the bits of a run, as plain data."""
-    names = [name for name in estimator.get_params(deep=False) if name not in _FREE]
-    targets = task.rows.targets
-    digest = None if targets is None else np.ascontiguousarray(targets).tobytes()
-    return {
-        "estimator": type(estimator).__name__,
-        **{name: setting(getattr(estimator, name)) for name in names},
-        "n_epochs": runs.n_epochs_for(estimator, task.rows.n_rows),
-        "n_features": int(estimator.n_features_in_),
-        "n_samples": int(task.found.n_rows),
-        "y": digest and hashlib.sha256(digest).hexdigest()[:16],
-    }
+@dataclass
+class Examples:
+    """What a network learns from.
 
-
-def stack_of(trees, path):
-    """Return the machines of a checkpoint.
-
-    Raises
-    ------
-    ModelFileError
-        If they are none.
+    Attributes
+    ----------
+    rows : PairedRows
+        With targets.
+    objective : Objective
+    units : Units
+        What values of all rows are checked by.
+    held : PairedRows or None
+        Rows that early stopping judges by.
     """
-    try:
-        return checked_stack([from_tree(tree) for tree in trees])
-    except ValueError as error:
-        raise ModelFileError(f"{path}: damaged (no pretrained machines: {error})") from None
+
+    rows: PairedRows
+    objective: Objective
+    units: Units
+    held: PairedRows | None = None
 
 
-class NetworkEstimator:
-    """Mix-in: an estimator whose `model_` is a network."""
+class NetworkProblem(Problem):
+    """The training of a network, after a greedy pretraining where one is asked for.
 
-    def _default_optimizer(self):
-        return Adam(weight_decay=0.0)
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+    rows : ArrayRows
+        All of them: a greedy pretraining learns from those without a target too.
+    examples : Examples
+    seed : int
+        Of the run.
+    """
 
-    def _fit(self, X, y, resume):
-        """Check, begin or go on, and train; subclasses make the task and the network."""
-        resume = runs.checked_resume(resume)
-        with guards.alone(self):
-            with guards.unchanged_on_error(self):
-                frame = state = None
-                if resume is not None:
-                    frame, state, seed = runs.read_run(self, resume)
-                else:
-                    seed = seed_of(self.random_state)
-                task = self._task(X, y, seed)
-                self._put_frame(task, frame, resume)
-                task.state = state
-                network = self._network(task, resume)
-                trainer = self._trainer(task, network, resume)
-            self._learn(trainer, task.rows)
-        return self
+    def __init__(self, estimator, rows, examples, seed):
+        super().__init__(estimator, rows)
+        self.examples, self.stream = examples, Stream.from_random_state(seed)
 
-    def _put_frame(self, task, frame, resume):
-        """Put the frame of the run into its task; `frame` is that of the run that goes on."""
-        settings = settings_of(self, task)
-        if frame is not None:
-            runs.require_same_run(frame, settings, task.found, resume)
-        task.frame = {
-            **runs.origin_of(task.seed), "settings": settings,
-            **runs.marks_of(task.found), "stack": frame and frame.get("stack"),
-        }  # fmt: skip
+    @property
+    def units(self):
+        """What values of the rows are checked by."""
+        return self.examples.units
 
-    def _stack_for(self, task, resume, layers):
-        """Return the machines that the network starts from, or None.
+    @property
+    def learned_rows(self):
+        """Rows with targets."""
+        return self.examples.rows
 
-        `layers` are those of a greedy pretraining, which is done here where the settings ask for
-        it; what a run that goes on has finished already comes from its checkpoint.
-        """
-        if self.pretrained is None:
-            return None
-        if not is_greedy(self.pretrained):
-            return self._pretrained_models(self.n_features_in_)
-        trees = task.frame.pop("stack")
-        if isinstance(trees, list) and len(trees) == len(layers) - 1:
-            stack = stack_of(trees, resume)
+    def settings(self, n_rows):
+        """Return the settings that decide the bits of a run, as plain data."""
+        estimator, targets = self.estimator, self.examples.rows.targets
+        digest = None
+        if targets is not None:
+            data = np.ascontiguousarray(targets).tobytes()
+            digest = hashlib.sha256(data).hexdigest()[:16]
+        n_epochs = estimator.n_epochs or default_epochs(
+            self.examples.rows.n_rows, estimator.batch_size
+        )
+        return plain_settings(
+            estimator, {"n_epochs": int(n_epochs), "n_samples": int(n_rows), "y": digest}
+        )
+
+    def run(self, beginning):
+        """Return the run of the fine-tuning."""
+        estimator, history = self.estimator, []
+        layers = estimator._pretrained_layers(self, beginning.survey)
+        if layers is None:
+            stack = None
+        elif is_greedy(estimator.pretrained):
+            stack, history = greedy_start(
+                self, beginning, layers, estimator.pretrained, made_of=checked_stack
+            )
         else:
-            stack = self._pretrained_now(task, resume, layers, trees)
-        task.frame["stack"] = [as_tree(machine) for machine in stack]
-        return stack
+            stack = estimator._pretrained_models(self.units.size)
+        network = estimator._network(self, beginning.survey, stack)
+        rate = Linear(0.002, 0.0) if estimator.learning_rate is None else estimator.learning_rate
+        run = NetworkTrainer(
+            network, self.examples.objective, estimator.optimizer or Adam(weight_decay=0.0), rate,
+            stream=self.stream, batch_size=int(estimator.batch_size),
+            top_epochs=estimator._top_epochs, n_threads=estimator.n_threads,
+        )  # fmt: skip
+        run.frame, run.history = beginning.frame, list(history)
+        beginning.take_over(run)
+        return run
+
+    def callbacks(self, run):
+        """Return early stopping, if it is asked for, and the callbacks of the estimator."""
+        callbacks, examples = list(super().callbacks(run)), self.examples
+        if examples.held is not None:
+            patience = self.estimator.early_stopping
+            callbacks = [
+                HeldBackLoss(examples.objective.loss, examples.held),
+                EarlyStopping("validation_loss", mode="min", patience=patience),
+                *callbacks,
+            ]
+        if run.frame.get("stack"):  # they have taken part in the greedy pretraining
+            return callbacks_for(callbacks, run)
+        return callbacks
+
+    def keep(self, run, score_seed):
+        """Set what is fitted."""
+        super().keep(run, score_seed)
+        self.estimator.model_ = self.estimator._finished(self, run.model())
+
+
+class NetworkEstimator(FittingEstimator):
+    """Mix-in: an estimator whose `model_` is a network.
+
+    Who takes it writes `_problem`, which returns a :class:`NetworkProblem`, and `_network`.
+    """
+
+    # Epochs at the start in which only the last layer moves.
+    _top_epochs = 0
+
+    def _pretrained_layers(self, problem, survey):
+        """Return the layers of the machines that the network starts from; None: of none."""
+        return None
 
     def _pretrained_models(self, n_columns):
         """Return the machines in `pretrained`, where they are no settings."""
         return pretrained_stack(self.pretrained, n_columns)
 
-    def _pretrained_now(self, task, resume, layers, trees):
-        run = StackTrainer(
-            ArrayRows(task.X), layers, self.pretrained, moments=task.found.moments,
-            random_state=child_seed(task.seed, "stack"), frame=task.frame,
-            n_threads=self.n_threads,
-        )  # fmt: skip
-        if task.state is not None:
-            checkpoints.restore(run, {"stack": trees, "trainer": task.state}, resume)
-        run.attach(self.callbacks or ())
-        run.fit(verbose=self.verbose)
-        task.state, task.history = None, run.history
-        return run.stack()
+    def _network(self, problem, survey, stack):
+        """Return the network at its first update.
 
-    def _trainer(self, task, network, resume):
-        rate = Linear(0.002, 0.0) if self.learning_rate is None else self.learning_rate
-        trainer = NetworkTrainer(
-            network, task.objective, self.optimizer or self._default_optimizer(), rate,
-            stream=task.stream, batch_size=int(self.batch_size),
-            top_epochs=getattr(self, "top_epochs", 0), n_threads=self.n_threads,
-        )  # fmt: skip
-        trainer.frame, trainer.history = task.frame, list(task.history)
-        if task.state is not None:
-            checkpoints.restore(trainer, task.state, resume)
-        own = []
-        if task.held is not None:
-            own = [
-                HeldBackLoss(task.objective.loss, task.held),
-                EarlyStopping("validation_loss", mode="min", patience=self.early_stopping),
-            ]
-        callbacks = [*own, *(self.callbacks or ())]
-        if task.frame["stack"]:  # of a greedy pretraining, which they have taken part in
-            callbacks = callbacks_for(callbacks, trainer)
-        trainer.attach(callbacks)
-        return trainer
+        Parameters
+        ----------
+        problem : NetworkProblem
+        survey : Survey
+            Of all rows.
+        stack : list of BoltzmannMachine or None
+            The machines that it starts from.
+        """
+        raise NotImplementedError
 
-    def _learn(self, trainer, rows):
-        try:
-            if not trainer.finished:
-                n_epochs = trainer.frame["settings"]["n_epochs"]
-                trainer.fit(rows, n_epochs, verbose=self.verbose)
-        finally:
-            self.model_ = self._kept(trainer.model())
-            self.history_ = trainer.history
-            self.n_updates_ = trainer.n_updates
-
-    def _kept(self, network):
-        """Return the network that the estimator keeps of a trained one."""
+    def _finished(self, problem, network):
+        """Return the model that the estimator keeps of a trained network."""
         return network
 
     def _outputs(self, X, until=None):
@@ -303,9 +269,6 @@ class NetworkEstimator:
         self.history_, self.n_updates_ = [], 0
         self.n_features_in_ = network.sizes[0]
         return self
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "model_")
 
 
 def held_back(labels, fraction, stream):

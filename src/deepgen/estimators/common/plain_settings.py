@@ -1,4 +1,4 @@
-"""Hyper-parameters as plain data: what a checkpoint compares."""
+"""Hyper-parameters as plain data: what a checkpoint keeps of them, and compares."""
 
 from dataclasses import fields, is_dataclass
 
@@ -12,29 +12,51 @@ from deepgen.learning.schedules import SCHEDULE_PLACES
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.stacks.settings import Pretraining
 
-
-def text(value):
-    """Return what tells a setting that is an object from others, in every process the same."""
-    if callable(value) and not is_dataclass(value):
-        name = getattr(value, "__qualname__", type(value).__qualname__)
-        return f"{name}, {[float(value(place)) for place in SCHEDULE_PLACES]}"
-    known = is_dataclass(value) or isinstance(value, Units)
-    return repr(value) if known else type(value).__qualname__
-
-# Hyper-parameters that decide no bit of a run, or that are looked at apart.
-_FREE = ("random_state", "n_threads", "callbacks", "verbose")
+# Hyper-parameters that decide no bit of a run; the seed is looked at apart.
+FREE = ("random_state", "n_threads", "callbacks", "verbose")
 
 
-def setting(value):
-    """Return a hyper-parameter as plain data, the same in every process."""
+def plain_settings(estimator, resolved, *, without=()):
+    """Return the hyper-parameters that decide the bits of a run, as plain data by name.
+
+    A new hyper-parameter is among them by itself.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    resolved : dict
+        What stands in place of a hyper-parameter, such as the rule that ``"pcd"`` means; and what
+        else decides bits.
+    without : sequence of str
+        Names that do not count: a stream has no ``"n_epochs"``.
+    """
+    names = [name for name in estimator.get_params(deep=False) if name not in FREE]
+    settings = {name: plain_setting(getattr(estimator, name)) for name in names}
+    settings |= {name: plain_setting(value) for name, value in resolved.items()}
+    settings["estimator"] = type(estimator).__name__
+    settings["n_features"] = int(estimator.n_features_in_)
+    return {name: value for name, value in settings.items() if name not in without}
+
+
+def plain_setting(value):
+    """Return one hyper-parameter as plain data, the same in every process.
+
+    A model becomes a digest of its parameters, a schedule its rates at a few places, another
+    object its ``repr``, where that tells its settings, or else the name of its class.
+    """
     if isinstance(value, Pretraining):
-        return {part.name: setting(getattr(value, part.name)) for part in fields(value)}
+        return {part.name: plain_setting(getattr(value, part.name)) for part in fields(value)}
     if isinstance(value, BoltzmannMachine | BeliefNetwork):
         return model_files.checksum(*describe(value))[:16]
     if type(value).__name__ == "FrozenEstimator":
-        return setting(value.estimator.model_)
+        return plain_setting(value.estimator.model_)
     if isinstance(value, list | tuple):
-        return [setting(part) for part in value]
+        return [plain_setting(part) for part in value]
     if value is None or isinstance(value, str | bool | int | float | np.generic):
         return plain(value)
-    return repr(value) if is_dataclass(value) else text(value)
+    if is_dataclass(value) or isinstance(value, Units):
+        return repr(value)
+    if callable(value):
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        return f"{name}, {[float(value(place)) for place in SCHEDULE_PLACES]}"
+    return type(value).__qualname__

@@ -7,6 +7,7 @@ its units tell (`Units.check`).
 import re
 import sys
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -14,9 +15,50 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen.checks import real_array, shown
+from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
 from deepgen.rows.states import checked_csr
+from deepgen.rows.survey import survey
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was measured of the rows of a fit.
+
+    Attributes
+    ----------
+    n_rows : int
+    mean, variance : ndarray of shape (n_columns,)
+    order : dict
+        A number that tells these rows, in this order, from others; see
+        :meth:`deepgen.rows.fingerprint.RowOrder.tree`.
+    """
+
+    n_rows: int
+    mean: np.ndarray
+    variance: np.ndarray
+    order: dict
+
+    @property
+    def moments(self):
+        """(n_rows, mean, variance)."""
+        return self.n_rows, self.mean, self.variance
+
+
+def surveyed(rows, units, n_threads=None):
+    """Check and measure rows in one pass; see :func:`deepgen.rows.survey.survey`."""
+    order = RowOrder(n_threads)
+    return Survey(*survey(rows, units, n_threads=n_threads, also=order.add), order.tree())
+
+
+def refuse_iterable(X):
+    """Raise ValueError where `partial_fit` gets an iterable of batches."""
+    if is_iterable_of_batches(X):
+        raise ValueError(
+            "X must be an array or a sparse matrix for partial_fit, got "
+            f"{type(X).__name__}; call partial_fit with each of its batches"
+        )
 
 
 def rows_to_learn(estimator, X, *, reset):

@@ -1,4 +1,6 @@
-"""Learning from a stream: how it begins, however few rows come at a time, and how it goes on."""
+"""The one way to learn from a stream: how it begins, goes on after short calls, and is kept."""
+
+from abc import abstractmethod
 
 import numpy as np
 from scipy import sparse
@@ -6,177 +8,82 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import as_path
 from deepgen.errors import ModelFileError
+from deepgen.estimators.common.fitting import FittingEstimator, Problem
 from deepgen.estimators.common.guards import alone, unchanged_on_error
-from deepgen.estimators.common.hyperparameters import stream_schedule, trainer_for
-from deepgen.estimators.common.runs import (
+from deepgen.estimators.common.resuming import (
     FIRST_ROWS,
     checkpoint_path,
     origin_of,
     read_run,
-    settings_of,
 )
+from deepgen.estimators.common.rows import refuse_iterable, rows_to_learn
 from deepgen.io import atomic, checkpoints
 from deepgen.learning.loop import interrupt_between_steps
-from deepgen.learning.starts import initial_model
-from deepgen.rows.sources import ArrayRows, join
+from deepgen.learning.rules import check_rule
+from deepgen.rows.sources import join
 from deepgen.rows.states import CompressedRows, as_states
 from deepgen.rows.survey import survey
-from deepgen.runtime.stream import Stream, seed_of
+from deepgen.runtime.stream import seed_of
 
 STREAM_REMEDY = (
     "Set the estimator up as it was when it was saved; rate and size of the batches may change "
     "afterwards"
 )
+# What may change while a stream goes on.
+CHANGING = ("learning_rate", "batch_size")
 
 
-def run_for(estimator, X, kind):
-    """Return the run that a call of `partial_fit` belongs to, and the rows it should learn.
+class StreamProblem(Problem):
+    """What a stream of `partial_fit` is to learn, beside what `fit` is.
 
-    The model starts from the moments of its first rows, and so do the offsets of centring and the
-    scale of real-valued units: one row has no variance. So short calls are put together, and each
-    starts anew with all that came before it, until there is a batch.
-
-    Parameters
-    ----------
-    estimator : RBM, DBN or DBM
-        Its `_trainer` is the run so far, or None.
-    X : ndarray or CSR matrix
-        Rows of the call.
-    kind : object
-        How its runs begin: ``begin(rows, seed)`` from the first batch, ``after_fit()``;
-        ``take_over(run)`` lets a run go on with the settings of now. Runs have a ``frame``.
-
-    Returns
-    -------
-    tuple of (run, rows)
-    """
-    run = getattr(estimator, "_trainer", None)
-    if run is None and hasattr(estimator, "model_"):
-        return _after_fit(estimator, kind), X
-    if run is None:
-        return _begin(estimator, kind, X, seed_of(estimator.random_state))
-    earlier = run.frame[FIRST_ROWS]
-    if earlier is None:
-        kind.take_over(run)
-        return run, X
-    return _begin(estimator, kind, join([_rows_of(earlier), X]), run.frame["seed"])
-
-
-def _after_fit(estimator, kind):
-    run = kind.after_fit()
-    run.frame["score_seed"] = estimator._score_seed  # its likelihoods stay the same numbers
-    return run
-
-
-def _begin(estimator, kind, X, seed):
-    size = int(estimator.batch_size)
-    run = kind.begin(ArrayRows(X[:size]), seed)
-    if X.shape[0] < size:
-        run.frame[FIRST_ROWS] = _kept(X)
-    return run, X
-
-
-def settings_in_stream(before, now):
-    """Return the settings of now after a check that a stream can go on with them.
-
-    Rate and size of the batches may change; ValueError names another one that differs.
-    """
-    for name in sorted(now):
-        if name not in ("learning_rate", "batch_size") and now[name] != before[name]:
-            raise ValueError(
-                f"{name} was {before[name]} when the stream began, and cannot become {now[name]} "
-                "within it; set it back, or begin a new stream with sklearn.base.clone"
-            )
-    return now
-
-
-def learn(step, X, batch_size):
-    """Call `step` with one batch of rows after the other; Ctrl-C is heard between them."""
-    with interrupt_between_steps() as interrupts:
-        for start in range(0, X.shape[0], int(batch_size)):
-            interrupts.check()
-            batch = as_states(X[start : start + int(batch_size)])
-            with interrupts.held():
-                step(batch)
-
-
-class MachineStream:
-    """How a stream of one machine begins and goes on; see :func:`run_for`.
-
-    Parameters
-    ----------
-    estimator : RBM
-    layers : tuple of Units
-        Visible and hidden, sized.
+    Its rows are those of one call; None where a checkpoint is read, which brings none.
     """
 
-    def __init__(self, estimator, layers):
-        self.estimator, self.layers = estimator, layers
+    @abstractmethod
+    def stream_settings(self):
+        """Return the settings that decide the bits of the stream, as :meth:`settings` does.
 
-    def begin(self, rows, seed):
-        """Return a new run that starts from the moments of its first rows."""
-        n_threads = self.estimator.n_threads
-        n_rows, mean, variance = survey(rows, self.layers[0], n_threads=n_threads)
-        stream = Stream.from_random_state(seed)
-        return _run(
-            self.estimator, initial_model(*self.layers, mean, variance, n_rows, stream), seed
-        )
+        A stream has no end, so ``"n_epochs"`` is not among them.
+        """
 
-    def after_fit(self):
-        """Return a run that goes on from the fitted model and its particles."""
-        rbm = self.estimator
-        trainer = _run(rbm, rbm.model_, seed_of(rbm.random_state))
-        trainer.go_on(rbm.n_updates_, rbm.history_, rbm._particles, rbm._offsets)
-        return trainer
+    @abstractmethod
+    def first_run(self, X, seed):
+        """Return a new run that starts from the moments of its first rows.
 
-    def blank(self, seed):
-        """Return a run of these layers that a checkpoint can be read into."""
-        zeros, stream = np.zeros(self.layers[0].size), Stream.from_random_state(seed)
-        model = initial_model(*self.layers, zeros, zeros + 1.0, 1, stream)
-        return _run(self.estimator, model, seed)
+        Parameters
+        ----------
+        X : ndarray or CSR matrix
+            As :meth:`stream_rows` returns them, a batch at most.
+        seed : int
+        """
+
+    @abstractmethod
+    def run_after_fit(self, seed):
+        """Return a run that goes on from the fitted model, its particles and its place."""
+
+    @abstractmethod
+    def blank_run(self, seed):
+        """Return a run of the right shapes, which the state of a checkpoint is read into."""
+
+    @abstractmethod
+    def require_fitted_layers(self):
+        """Raise ValueError where the fitted model is not one of the layers asked for."""
+
+    @abstractmethod
+    def step(self, run, batch):
+        """Let the run make one update of rows in the form of :meth:`stream_rows`, as states."""
+
+    def stream_rows(self):
+        """Return what the stream keeps of a call and cuts into batches: the rows."""
+        return self.rows.X
 
     def check_first_rows(self, states):
         """Raise ValueError unless these can be the first rows of the stream."""
-        check_rows_of(self.layers[0], states)
-
-    def take_over(self, run):
-        """Let the rate and the size of the batches change in a stream; refuse what cannot."""
-        run.schedule = stream_schedule(self.estimator, self.layers, self.estimator.batch_size)
-        now = settings_of(self.estimator, run)
-        run.frame["settings"] = settings_in_stream(run.frame["settings"], now)
+        self.units.check_width(states)
+        self.units.check(states)
 
 
-def _run(estimator, model, seed):
-    trainer = trainer_for(estimator, model, Stream.from_random_state(seed), streaming=True)
-    settings = settings_of(estimator, trainer)
-    trainer.frame = {**origin_of(seed), "settings": settings, FIRST_ROWS: None}
-    return trainer
-
-
-def _kept(X):
-    """Return rows as plain arrays of our own: the caller may fill the same buffer again."""
-    states = as_states(X)
-    if isinstance(states, CompressedRows):
-        parts = {name: np.array(getattr(states, name)) for name in ("values", "indices", "starts")}
-        return {**parts, "n_columns": states.n_columns}
-    return np.array(states)
-
-
-def _rows_of(kept):
-    """Return what :func:`_kept` was given, in a form that new rows can be joined to."""
-    if isinstance(kept, np.ndarray):
-        return kept
-    shape = (len(kept["starts"]) - 1, kept["n_columns"])
-    return sparse.csr_array((kept["values"], kept["indices"], kept["starts"]), shape=shape)
-
-
-def check_rows_of(layer, states):
-    """Raise ValueError unless these are states of a layer."""
-    layer.check_width(states)
-    layer.check(states)
-
-
-def check_same_layers(layers, wanted, names=("visible", "hidden")):
+def require_same_layers(layers, wanted, names):
     """Raise ValueError where a stream's layers are not those that the settings ask for."""
     for layer, want, name in zip(layers, wanted, names, strict=True):
         if (type(layer), layer.size) != (type(want), want.size):
@@ -186,14 +93,45 @@ def check_same_layers(layers, wanted, names=("visible", "hidden")):
             )
 
 
-class StreamEstimator:
-    """Mix-in: checkpoints of a stream of `partial_fit`.
+class StreamEstimator(FittingEstimator):
+    """Mix-in: the skeleton of `partial_fit`, and checkpoints of streams.
 
-    Who takes it has ``_trainer``, the run of the stream or None; ``_check_settings()``;
-    ``_stream_of(settings)``, which returns how its streams begin (see :func:`run_for`), after
-    taking over what only the settings of a checkpoint tell, if anything, where those are not
-    None; and ``_keep(run)``, which sets what is fitted.
+    Who takes it has the hyper-parameter ``batch_size`` too. Its problems are
+    :class:`StreamProblem`, and where `_problem` reads labels it writes `_problem_of_state`.
     """
+
+    def _partial_fit(self, X, problem_of):
+        """Check, begin or go on, and learn the rows of one call; return the estimator.
+
+        Parameters
+        ----------
+        X
+            As the user passes it.
+        problem_of : callable
+            From (rows, whether this is the first call) to the problem of this call.
+        """
+        first = not hasattr(self, "model_")
+        self._check_settings()
+        refuse_iterable(X)
+        with alone(self):
+            with unchanged_on_error(self):
+                rows = rows_to_learn(self, X, reset=first)
+                problem = problem_of(rows, first)
+                survey(rows, problem.units, n_threads=self.n_threads)
+                check_rule(rows, problem.units, problem.rule)
+                run, X = _run_of_call(self, problem)
+            try:
+                _learn(problem, run, X)
+            finally:
+                _keep(problem, run)
+        return self
+
+    def _problem_of_state(self, settings):
+        """Return the problem of a checkpoint with these settings; None: of the present stream.
+
+        What only the settings of a checkpoint tell, such as the classes of labels, is taken over.
+        """
+        return self._problem(None, None, None)
 
     def save_checkpoint(self, path):
         """Write all that `partial_fit` needs to go on with the same bits, atomically.
@@ -220,13 +158,14 @@ class StreamEstimator:
         path = as_path(path)
         atomic.require_writable(path, "the checkpoint")
         with alone(self):
-            kind = self._stream_of(None)
-            if self._trainer is None:  # partial_fit would begin one
-                self._trainer = _after_fit(self, kind)
-            kind.take_over(self._trainer)
+            problem = self._problem_of_state(None)
+            if self._fitted.stream is None:  # partial_fit would begin one
+                self._fitted.stream = _run_after_fit(self, problem)
+            run = self._fitted.stream
+            _take_settings(problem, run)
             names = getattr(self, "feature_names_in_", None)
-            self._trainer.frame["feature_names"] = None if names is None else list(map(str, names))
-            checkpoints.save(self._trainer, path)
+            run.frame["feature_names"] = None if names is None else list(map(str, names))
+            checkpoints.save(run, path)
 
     def load_checkpoint(self, path):
         """Go on where :meth:`save_checkpoint` was called: `partial_fit` gives the same bits.
@@ -252,48 +191,149 @@ class StreamEstimator:
         self._check_settings()
         path = checkpoint_path(path, "path", "save_checkpoint")
         with alone(self), unchanged_on_error(self):
-            run, names = _load(self, path)
+            problem, run, names = _load(self, path)
             vars(self).pop("feature_names_in_", None)
             if names is not None:
                 self.feature_names_in_ = np.array(names, dtype=object)
-            self._score_seed = run.frame["score_seed"]
-            self._keep(run)
-            self._trainer = run
+            _keep(problem, run)
         return self
 
 
+# --- how a stream begins and goes on ----------------------------------------------------------
+
+
+def _run_of_call(estimator, problem):
+    """Return the run that a call of `partial_fit` belongs to, and the rows it should learn.
+
+    The model starts from the moments of its first rows, and so do the offsets of centring and the
+    scale of real-valued units: one row has no variance. So short calls are put together, and each
+    starts anew with all that came before it, until there is a batch.
+    """
+    X = problem.stream_rows()
+    if not hasattr(estimator, "model_"):
+        return _begin(problem, X, seed_of(estimator.random_state))
+    run = estimator._fitted.stream
+    if run is None:
+        return _run_after_fit(estimator, problem), X
+    earlier = run.frame[FIRST_ROWS]
+    if earlier is None:
+        _take_settings(problem, run)
+        return run, X
+    problem.require_fitted_layers()
+    return _begin(problem, join([_rows_of(earlier), X]), run.frame["seed"])
+
+
+def _begin(problem, X, seed):
+    size = int(problem.estimator.batch_size)
+    run = _framed(problem, problem.first_run(X[:size], seed), seed)
+    if X.shape[0] < size:
+        run.frame[FIRST_ROWS] = _plain_rows(X)
+    return run, X
+
+
+def _run_after_fit(estimator, problem):
+    problem.require_fitted_layers()
+    seed = seed_of(estimator.random_state)
+    run = _framed(problem, problem.run_after_fit(seed), seed)
+    run.frame["score_seed"] = estimator._fitted.score_seed  # its likelihoods stay the same numbers
+    return run
+
+
+def _framed(problem, run, seed):
+    run.frame = {
+        **origin_of(seed), "settings": problem.stream_settings(), FIRST_ROWS: None
+    }  # fmt: skip
+    return run
+
+
+def _take_settings(problem, run):
+    """Put the settings of now into the frame of a stream that goes on with them.
+
+    ValueError names one that has changed and cannot within a stream.
+    """
+    before, now = run.frame["settings"], problem.stream_settings()
+    for name in sorted(now):
+        if name not in CHANGING and now[name] != before[name]:
+            raise ValueError(
+                f"{name} was {before[name]} when the stream began, and cannot become {now[name]} "
+                "within it; set it back, or begin a new stream with sklearn.base.clone"
+            )
+    run.frame["settings"] = now
+
+
+def _learn(problem, run, X):
+    """Make an update of one batch of rows after the other; Ctrl-C is heard between them."""
+    size = int(problem.estimator.batch_size)
+    with interrupt_between_steps() as interrupts:
+        for start in range(0, X.shape[0], size):
+            interrupts.check()
+            batch = as_states(X[start : start + size])
+            with interrupts.held():
+                problem.step(run, batch)
+
+
+def _keep(problem, run):
+    problem.keep(run, run.frame["score_seed"])
+    problem.estimator._fitted.stream = run
+
+
+# --- first rows, while they are fewer than a batch --------------------------------------------
+
+
+def _plain_rows(X):
+    """Return rows as plain arrays of our own: the caller may fill the same buffer again."""
+    states = as_states(X)
+    if isinstance(states, CompressedRows):
+        parts = {name: np.array(getattr(states, name)) for name in ("values", "indices", "starts")}
+        return {**parts, "n_columns": states.n_columns}
+    return np.array(states)
+
+
+def _rows_of(plain_rows):
+    """Return what :func:`_plain_rows` was given, in a form that new rows can be joined to."""
+    if isinstance(plain_rows, np.ndarray):
+        return plain_rows
+    starts, n_columns = plain_rows["starts"], plain_rows["n_columns"]
+    return sparse.csr_array(
+        (plain_rows["values"], plain_rows["indices"], starts), shape=(len(starts) - 1, n_columns)
+    )
+
+
+# --- checkpoints ------------------------------------------------------------------------------
+
+
 def _load(estimator, path):
-    """Return the run of a stream's checkpoint and the names of its columns, or None."""
-    frame, state, seed = read_run(estimator, path, stream=True)
-    settings = frame.get("settings")
+    """Return problem and run of a stream's checkpoint, and the names of its columns or None."""
+    stopped = read_run(estimator, path, stream=True)
+    frame, settings = stopped.frame, stopped.frame.get("settings")
     n_features = settings.get("n_features") if isinstance(settings, dict) else None
     if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
         raise ModelFileError(f"{path}: damaged (no number of features)")
     estimator.n_features_in_ = n_features
     try:
-        kind = estimator._stream_of(settings)
+        problem = estimator._problem_of_state(settings)
     except (KeyError, TypeError) as error:
         raise ModelFileError(f"{path}: damaged (settings: {error})") from None
-    run = kind.blank(seed)
+    run = _framed(problem, problem.blank_run(stopped.seed), stopped.seed)
     checkpoints.require_same(settings, run.frame["settings"], path, STREAM_REMEDY)
-    checkpoints.restore(run, state, path)
+    checkpoints.restore(run, stopped.state, path)
     score_seed = frame.get("score_seed")
     if not isinstance(score_seed, int) or isinstance(score_seed, bool) or score_seed < 0:
         raise ModelFileError(f"{path}: damaged (no seed of likelihoods)")
     run.frame["score_seed"] = score_seed
-    run.frame[FIRST_ROWS] = _checked_first_rows(frame.get(FIRST_ROWS), kind, path)
+    run.frame[FIRST_ROWS] = _checked_first_rows(frame.get(FIRST_ROWS), problem, path)
     names = frame.get("feature_names")
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if names is not None and not (listed and len(names) == n_features):
         raise ModelFileError(f"{path}: damaged (names of columns)")
-    return run, names
+    return problem, run, names
 
 
-def _checked_first_rows(kept, kind, path):
-    if kept is None:
+def _checked_first_rows(plain_rows, problem, path):
+    if plain_rows is None:
         return None
     try:
-        kind.check_first_rows(as_states(_rows_of(kept)))
+        problem.check_first_rows(as_states(_rows_of(plain_rows)))
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged (no first rows: {error})") from None
-    return kept
+    return plain_rows

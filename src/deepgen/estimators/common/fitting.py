@@ -1,0 +1,292 @@
+"""The one way to fit: an estimator says what its problem is, and everything else stands here.
+
+An estimator of one's own is a class with hyper-parameters and two methods: ``_check_settings()``,
+and ``_problem(rows, y, seed)``, which returns a :class:`Problem`. What it gets for it: one thread
+at a time, nothing changed by bad input, a survey of the rows, callbacks, Ctrl-C, checkpoints that
+:class:`deepgen.Checkpoint` writes and `resume` reads, and the last good model whatever happens.
+``examples/estimator_of_ones_own.py`` is one. Streams of `partial_fit`: ``streams.py``.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from deepgen.errors import ModelFileError
+from deepgen.estimators.common.guards import alone, unchanged_on_error
+from deepgen.estimators.common.resuming import (
+    StoppedRun,
+    checkpoint_path,
+    marks_of,
+    origin_of,
+    read_run,
+    require_same_run,
+)
+from deepgen.estimators.common.rows import Survey, rows_to_learn, surveyed
+from deepgen.io import checkpoints
+from deepgen.io.schemas.registry import as_tree, from_tree
+from deepgen.learning.rules import check_rule
+from deepgen.rows.particles import Particles
+from deepgen.runtime.stream import child_seed, seed_of
+from deepgen.stacks.trainer import StackTrainer
+
+
+@dataclass
+class Fitted:
+    """What a fitted estimator remembers beside its public attributes, as ``_fitted``.
+
+    Attributes
+    ----------
+    score_seed : int
+        What its likelihoods are estimated with.
+    particles : Particles or None
+        Of the machine whose log Z is bracketed: where chains of samples start.
+    offsets : list of ndarray or None
+        Centring by layer, for a stream that goes on after `fit`.
+    bracket : tuple or None
+        The last bracket of log Z, and the numbers that it was asked for with.
+    stream : Trainer, StackStream or None
+        The run of `partial_fit`.
+    refined_from : str or None
+        Digest of the model that ``DBN.refine`` began with.
+    """
+
+    score_seed: int = 0
+    particles: Particles | None = None
+    offsets: list | None = None
+    bracket: tuple | None = None
+    stream: Any = None
+    refined_from: str | None = None
+
+
+@dataclass
+class Beginning:
+    """What a run of `fit` begins with.
+
+    Attributes
+    ----------
+    survey : Survey
+        What was measured of the rows.
+    frame : dict
+        What checkpoints keep around the run; see :attr:`deepgen.NetworkTrainer.frame`.
+    stopped : StoppedRun or None
+        The run that this one goes on from. None: a new run, or one that has taken over its state.
+    """
+
+    survey: Survey
+    frame: dict
+    stopped: StoppedRun | None
+
+    @property
+    def seed(self):
+        """The seed of the run."""
+        return self.frame["seed"]
+
+    def take_over(self, run):
+        """Let a run at its first update go on where the stopped one was, if there is one."""
+        if self.stopped is not None:
+            checkpoints.restore(run, self.stopped.state, self.stopped.path)
+            self.stopped = None
+
+
+class Problem(ABC):
+    """What one call of `fit` is to solve: rows, the settings that decide bits, and the run.
+
+    Parameters
+    ----------
+    estimator : FittingEstimator
+    rows : ArrayRows or IterableRows
+        All of them; they are surveyed before any work.
+
+    Attributes
+    ----------
+    rule : rule or None
+        That reads these rows, where one does: some cannot leave out missing variables.
+    """
+
+    rule = None
+
+    def __init__(self, estimator, rows):
+        self.estimator, self.rows = estimator, rows
+
+    @property
+    @abstractmethod
+    def units(self):
+        """The units that values of the rows are checked by."""
+
+    @abstractmethod
+    def settings(self, n_rows):
+        """Return the settings that decide the bits of the run, as plain data.
+
+        With ``"n_epochs"``. A checkpoint keeps them, and a run that goes on must have the same
+        (:func:`deepgen.estimators.common.plain_settings.plain_settings`).
+        """
+
+    def accept(self, stopped, settings):
+        """Change the settings of this call where a stopped run may go on with others."""
+
+    @abstractmethod
+    def run(self, beginning):
+        """Return the run: at its first update, or where a stopped one was.
+
+        Parameters
+        ----------
+        beginning : Beginning
+            Its frame is to become the run's; ``beginning.take_over(run)`` goes on.
+
+        Returns
+        -------
+        TrainingLoop or StackTrainer
+        """
+
+    @property
+    def learned_rows(self):
+        """What the run reads: the rows, or those with targets beside them."""
+        return self.rows
+
+    def callbacks(self, run):
+        """Return the callbacks of the run: all of the estimator's."""
+        return self.estimator.callbacks or ()
+
+    def learn(self, run, settings, n_rows):
+        """Let the run learn until it is finished."""
+        if run.finished:
+            return
+        rows = self.learned_rows
+        n_rows = rows.n_rows or n_rows  # an iterable does not know: the survey has counted
+        run.fit(rows, settings["n_epochs"], n_rows, verbose=self.estimator.verbose)
+
+    def keep(self, run, score_seed):
+        """Set what is fitted; called after a run that was broken off, too."""
+        estimator = self.estimator
+        estimator.model_ = run.model()
+        estimator.history_, estimator.n_updates_ = run.history, run.n_updates
+        estimator._fitted = Fitted(score_seed)
+
+
+class FittingEstimator:
+    """Mix-in: the skeleton of `fit`.
+
+    Who takes it has the hyper-parameters ``random_state``, ``n_threads``, ``callbacks`` and
+    ``verbose``, and writes ``_check_settings`` and ``_problem``.
+    """
+
+    def _check_settings(self):
+        """Raise ValueError where a hyper-parameter is not valid, before any work."""
+        raise NotImplementedError
+
+    def _read(self, X, y):
+        """Return rows to learn from and what goes with them, by scikit-learn's rules."""
+        return rows_to_learn(self, X, reset=True), y
+
+    def _problem(self, rows, y, seed):
+        """Return the :class:`Problem` of these rows."""
+        raise NotImplementedError
+
+    def _fit(self, X, y, resume):
+        """Check, begin or go on, and learn.
+
+        Parameters
+        ----------
+        X, y
+            As the user passes them.
+        resume : str, path-like or None
+            A checkpoint.
+        """
+        self._check_settings()
+
+        def problem_of(seed):
+            rows, targets = self._read(X, y)
+            return self._problem(rows, targets, seed)
+
+        return solve(self, problem_of, resume)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "model_")
+
+
+def solve(estimator, problem_of, resume):
+    """Solve a problem of an estimator, whose hyper-parameters are checked; return the estimator.
+
+    Until the run begins, whatever is raised leaves the estimator as it was. From then on it keeps
+    what the run has learned, whatever is raised.
+
+    Parameters
+    ----------
+    estimator : FittingEstimator
+    problem_of : callable
+        From the seed of the run to the :class:`Problem`.
+    resume : str, path-like or None
+    """
+    path = None if resume is None else checkpoint_path(resume, "resume", "dg.Checkpoint")
+    with alone(estimator):
+        with unchanged_on_error(estimator):
+            stopped = None if path is None else read_run(estimator, path)
+            seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
+            problem = problem_of(seed)
+            survey = surveyed(problem.rows, problem.units, estimator.n_threads)
+            if problem.rule is not None:
+                check_rule(problem.rows, problem.units, problem.rule)
+            settings = problem.settings(survey.n_rows)
+            if stopped is not None:
+                problem.accept(stopped, settings)
+                require_same_run(stopped, settings, survey)
+            frame = {**origin_of(seed), "settings": settings, **marks_of(survey)}
+            run = problem.run(Beginning(survey, frame, stopped))
+            run.attach(problem.callbacks(run))
+        try:
+            problem.learn(run, settings, survey.n_rows)
+        finally:
+            problem.keep(run, frame["score_seed"])
+    return estimator
+
+
+def greedy_start(problem, beginning, layers, settings, *, made_of, tied=False):
+    """Return what the machines of a greedy pretraining make, and the history of their training.
+
+    They are trained here, on the rows of the problem; or they come from the checkpoint of a run
+    that is past them, and so does its history. The frame of the run keeps them as ``"stack"``.
+
+    Parameters
+    ----------
+    problem : Problem
+    beginning : Beginning
+    layers : sequence of Units
+        Of all machines, bottom first.
+    settings : Pretraining or sequence of Pretraining
+    made_of : callable
+        From the machines, bottom first, to what is made of them; ValueError or TypeError where
+        they do not fit.
+    tied : bool, default False
+        See :class:`~deepgen.stacks.trainer.StackTrainer`.
+
+    Returns
+    -------
+    tuple of (object, list of dict)
+    """
+    stopped, estimator = beginning.stopped, problem.estimator
+    trees = None if stopped is None else stopped.frame.get("stack")
+    if isinstance(trees, list) and len(trees) == len(layers) - 1:
+        try:
+            machines = [from_tree(tree) for tree in trees]
+            made = made_of(machines)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"{stopped.path}: damaged (no pretrained machines: {error})"
+            ) from None
+        history = []
+    else:
+        run = StackTrainer(
+            problem.rows, layers, settings, moments=beginning.survey.moments, tied=tied,
+            frame=beginning.frame, random_state=child_seed(beginning.seed, "stack"),
+            n_threads=estimator.n_threads,
+        )  # fmt: skip
+        if stopped is not None:
+            state = {"stack": trees, "trainer": stopped.state}
+            checkpoints.restore(run, state, stopped.path)
+            beginning.stopped = None
+        run.attach(estimator.callbacks or ())
+        run.fit(verbose=estimator.verbose)
+        machines, history = run.stack(), run.history
+        made = made_of(machines)
+    beginning.frame["stack"] = [as_tree(machine) for machine in machines]
+    return made, history
