@@ -63,10 +63,10 @@ def bits(rbm):
     """All that a run leaves behind and that its seed decides."""
     model = rbm.model_
     arrays = [*model.weights, *(p for l in model.layers for p in l.parameters().values())]
-    if rbm._particles is not None:
-        arrays += rbm._particles.states
+    if rbm._fitted.particles is not None:
+        arrays += rbm._fitted.particles.states
     kept = [{k: v for k, v in entry.items() if k != "seconds"} for entry in rbm.history_]
-    return [a.tobytes() for a in arrays], rbm.n_updates_, kept, rbm._score_seed
+    return [a.tobytes() for a in arrays], rbm.n_updates_, kept, rbm._fitted.score_seed
 
 
 class Stop(Exception):

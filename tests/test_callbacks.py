@@ -59,7 +59,7 @@ def test_early_stopping_restores_averages_and_particles():
     rbm = fit(dg.EarlyStopping(scores), keep, optimizer=dg.SGD(averaging=0.5))
     assert len(rbm.history_) == 12
     assert_same_bits(rbm.model_.weights[0], scores.models[9].weights[0])
-    for one, other in zip(rbm._particles.states, kept[9], strict=True):
+    for one, other in zip(rbm._fitted.particles.states, kept[9], strict=True):
         assert_same_bits(one, other)
     rbm.partial_fit(X)
 

@@ -42,7 +42,7 @@ def test_scores_are_bounds_at_the_bracket(kinds):
     log_z = dbn.log_partition()
     assert log_z.method == "exact"
     np.testing.assert_allclose(log_z.value, twin_of_it.log_partition, rtol=1e-6)
-    options = {"log_partition": log_z.value, "random_state": dbn._score_seed}
+    options = {"log_partition": log_z.value, "random_state": dbn._fitted.score_seed}
     assert_same_bits(dbn.score_samples(v), dg.importance_weighted_bound(dbn.model_, v, **options))
     assert_same_bits(
         dbn.bound(v, n_draws=7), dg.variational_bound(dbn.model_, v, n_draws=7, **options)
@@ -63,7 +63,7 @@ def test_score_is_taken_at_the_lower_end_of_the_bracket(rows):
     expected = dbn.score_samples(rows[:20]).mean() - (bracket.upper - bracket.value)
     assert dbn.score(rows[:20]) == pytest.approx(expected, rel=1e-12)
     dbn.fit(rows[:60])
-    assert dbn._bracket is None
+    assert dbn._fitted.bracket is None
 
 
 def test_rows_without_a_likelihood_are_told():
@@ -103,7 +103,7 @@ def test_samples_start_from_the_training_particles(rows):
     """Would catch chains that start from nothing although training has good ones."""
     dbn = dg.DBN((6, 5), rule=dg.PCD(n_particles=4), n_epochs=1, random_state=0).fit(rows)
     found = dbn.sample(6, n_sweeps=0, random_state=0)
-    chosen = dg.Particles([x[np.arange(6) % 4] for x in dbn._particles.states])
+    chosen = dg.Particles([x[np.arange(6) % 4] for x in dbn._fitted.particles.states])
     expected = sample_belief(dbn.model_, 6, particles=chosen, n_sweeps=0, random_state=0)
     assert_same_bits(found, expected)
 

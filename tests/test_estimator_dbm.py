@@ -10,8 +10,8 @@ from scipy import sparse
 from sklearn.base import clone
 
 import deepgen as dg
+from deepgen.estimators.dbm import SETTLE
 from deepgen.estimators.dbm_settings import UPPER_RATE
-from deepgen.estimators.dbm_stream import SETTLE
 from deepgen.layers.binary import Binary
 from deepgen.learning.machines import Trainer
 from deepgen.learning.starts import HIDDEN_BIAS, initial_deep_model
@@ -53,7 +53,7 @@ def assert_same_dbm(one, other):
         assert_same_bits(a.bias, b.bias)
     for a, b in zip(one.model_.weights, other.model_.weights, strict=True):
         assert_same_bits(a, b)
-    for a, b in zip(one._particles.states, other._particles.states, strict=True):
+    for a, b in zip(one._fitted.particles.states, other._fitted.particles.states, strict=True):
         assert_same_bits(a, b)
     assert one.n_updates_ == other.n_updates_
 
@@ -408,9 +408,8 @@ def test_a_stream_from_a_model_begins_as_fit_does(rows):
     """Would catch a trained model whose stream centres on its biases, not on the rows."""
     start = dg.DBM(**TINY).fit(rows).model_
     dbm = dg.DBM(**TINY, pretrained=start).partial_fit(rows[:50])
-    assert_same_bits(
-        np.asarray(dbm._trainer.rule_state.offsets[0]), rows[:50].mean(axis=0).astype(np.float32)
-    )
+    offsets = dbm._fitted.stream.rule_state.offsets
+    assert_same_bits(np.asarray(offsets[0]), rows[:50].mean(axis=0).astype(np.float32))
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])

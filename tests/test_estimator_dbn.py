@@ -43,7 +43,7 @@ def assert_same_dbn(one, other):
     for a, b in zip(arrays(one), arrays(other), strict=True):
         assert_same_bits(a, b)
     assert one.n_updates_ == other.n_updates_
-    for a, b in zip(one._particles.states, other._particles.states, strict=True):
+    for a, b in zip(one._fitted.particles.states, other._fitted.particles.states, strict=True):
         assert_same_bits(a, b)
 
 
@@ -407,7 +407,7 @@ def test_files_models_and_copies(dbn, rows, tmp_path):
     dbn.save(tmp_path / "dbn.safetensors")
     loaded = dg.load(tmp_path / "dbn.safetensors")
     assert isinstance(loaded, dg.DBN)
-    assert loaded._score_seed == dbn._score_seed
+    assert loaded._fitted.score_seed == dbn._fitted.score_seed
     assert loaded.n_hidden == (8, 12, 5)
     for other in (loaded, dg.DBN.from_model(dbn.model_), pickle.loads(pickle.dumps(dbn))):
         assert_same_bits(other.transform(rows), dbn.transform(rows))

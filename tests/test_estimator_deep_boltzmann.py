@@ -126,7 +126,7 @@ def test_scores_are_bounds_of_the_exact_likelihood(model):
     assert_same_bits(
         dbm.score_samples(v),
         dg.importance_weighted_bound(
-            model, v, log_partition=log_z.value, random_state=dbm._score_seed
+            model, v, log_partition=log_z.value, random_state=dbm._fitted.score_seed
         ),
     )
     assert dbm.score(v) == dbm.score_samples(v).mean()
@@ -143,7 +143,7 @@ def test_score_is_taken_at_the_lower_end_of_the_bracket(rows):
     expected = dbm.score_samples(X).mean() - (bracket.upper - bracket.value)
     assert dbm.score(X) == pytest.approx(expected, rel=1e-12)
     dbm.partial_fit(np.hstack([rows, rows, rows]))
-    assert dbm._bracket is None
+    assert dbm._fitted.bracket is None
 
 
 def test_rows_without_a_likelihood_are_told():
@@ -202,7 +202,7 @@ def test_samples_start_from_the_training_particles(rows):
     """Would catch chains that start from nothing although training has good ones."""
     dbm = dg.DBM((6, 5), rule=dg.MeanFieldPCD(n_particles=4), n_epochs=1, random_state=0).fit(rows)
     found = dbm.sample(6, n_sweeps=0, random_state=0)
-    assert_same_bits(found, dbm._particles[0][np.arange(6) % 4])
+    assert_same_bits(found, dbm._fitted.particles[0][np.arange(6) % 4])
 
 
 def test_impute_completes_what_is_missing():
@@ -244,7 +244,7 @@ def test_a_model_comes_back_from_its_file(n_hidden, label_units, rows, tmp_path)
     loaded = dg.load(tmp_path / "dbm")
     assert isinstance(loaded, dg.DBM)
     assert (loaded.n_hidden, loaded.label_units) == (n_hidden, label_units)
-    assert loaded._score_seed == dbm._score_seed
+    assert loaded._fitted.score_seed == dbm._fitted.score_seed
     assert_same_bits(loaded.transform(rows), dbm.transform(rows))
     assert_same_bits(loaded.bound(rows[:5]), dbm.bound(rows[:5]))
     if label_units:

@@ -205,7 +205,7 @@ def test_partial_fit_interrupted_leaves_whole_updates(monkeypatch, ctrl_c):
     """Would catch weights of one update beside the biases of the one before."""
     rbm = dg.RBM(**SMALL).partial_fit(X)
     reference = copy.deepcopy(rbm)
-    step, calls = type(rbm._trainer).step, []
+    step, calls = type(rbm._fitted.stream).step, []
 
     def interrupting(self, *args, **options):
         if len(calls) == 2:
@@ -213,7 +213,7 @@ def test_partial_fit_interrupted_leaves_whole_updates(monkeypatch, ctrl_c):
         calls.append(1)
         return step(self, *args, **options)
 
-    monkeypatch.setattr(type(rbm._trainer), "step", interrupting)
+    monkeypatch.setattr(type(rbm._fitted.stream), "step", interrupting)
     with pytest.raises(KeyboardInterrupt):
         rbm.partial_fit(X)
     monkeypatch.undo()

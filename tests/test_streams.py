@@ -5,7 +5,7 @@ import pytest
 from conftest import FIVE_SIGMA
 
 import deepgen as dg
-from deepgen.estimators.common.hyperparameters import stream_schedule
+from deepgen.estimators.common.machines import MachineProblem
 from deepgen.io import checkpoints, trees
 from deepgen.learning.starts import ROWS_OF_FULL_RATE
 from deepgen.runtime.precision import rounded
@@ -60,7 +60,7 @@ def test_calls_learn_as_fit_does_with_as_many_updates_of_that_size(size):
 def test_a_stream_stands_for_the_mean_of_its_newest_updates():
     """Would catch a model that is the last step, noise and all, or one of long ago."""
     rbm = dg.RBM(N_HIDDEN, random_state=0).partial_fit(ROWS[:100])
-    trainer, mean = rbm._trainer, None
+    trainer, mean = rbm._fitted.stream, None
     for count in range(1, 200):
         weights = trainer.parameters.weights[0].astype(np.float64)
         share = max(20.0 / (count + 19.0), 1e-3)
@@ -68,7 +68,7 @@ def test_a_stream_stands_for_the_mean_of_its_newest_updates():
         np.testing.assert_allclose(rbm.model_.weights[0], mean, atol=1e-5)
         rbm.partial_fit(ROWS[100 * (count % 100) :][:100])
     plain = dg.RBM(N_HIDDEN, optimizer=dg.SGD(averaging=0.0), random_state=0)
-    parameters = plain.partial_fit(ROWS[:100]).partial_fit(ROWS[:100])._trainer.parameters
+    parameters = plain.partial_fit(ROWS[:100]).partial_fit(ROWS[:100])._fitted.stream.parameters
     assert (plain.model_.weights[0] == rounded(*plain.model_.layers, parameters.weights[0])).all()
 
 
@@ -88,7 +88,7 @@ def test_rate_and_batch_size_may_change_within_a_stream(tmp_path):
     rbm = dg.RBM(N_HIDDEN, batch_size=20, random_state=0).partial_fit(ROWS[:20])
     rbm.set_params(learning_rate=0.3, batch_size=10).partial_fit(ROWS[20:40])
     assert rbm.n_updates_ == 3
-    assert rbm._trainer.learning_rate == 0.3
+    assert rbm._fitted.stream.learning_rate == 0.3
     rbm.save_checkpoint(tmp_path / "stream")
     other = dg.RBM(N_HIDDEN, batch_size=10, learning_rate=0.3, random_state=0)
     other.load_checkpoint(tmp_path / "stream")
@@ -100,11 +100,12 @@ def test_single_rows_do_not_run_away():
     """Would catch the rate of whole batches used for single rows: it learns for some thousand
     rows and then loses all of it (docs/decisions.md)."""
     rbm = dg.RBM(N_HIDDEN, random_state=0).partial_fit(ROWS[:100])
-    trainer = rbm._trainer
-    trainer.schedule = stream_schedule(rbm, trainer.parameters.layers, 1)
+    trainer = rbm._fitted.stream
+    problem = MachineProblem(rbm, trainer.parameters.layers)
+    trainer.schedule = problem.stream_schedule(1)
     for row in range(5_000):  # what partial_fit does, without its checks of each row
         trainer.step(ROWS[row : row + 1], None)
-    rbm._keep(trainer)
+    problem.keep(trainer, 0)
     tens = fed(ROWS_OF_FULL_RATE, 5_000)
     assert likelihood(rbm) > INDEPENDENT - 0.1
     # the rate falls with the rows, so single rows do together what ten of them do
@@ -137,8 +138,9 @@ def test_a_stream_begins_alike_however_its_first_rows_are_cut(visible):
 def test_explicit_rates_are_taken_as_they_are():
     """Would catch a rate that the user named and that is scaled all the same."""
     layers = [dg.Binary(4), dg.Binary(3)]
-    assert stream_schedule(dg.RBM(learning_rate=0.3), layers, 1)(0.0) == 0.3
-    rates = [stream_schedule(dg.RBM(), layers, n)(0.0) for n in (1, 5, 10, 100, 5000)]
+    named, usual = (MachineProblem(rbm, layers) for rbm in (dg.RBM(learning_rate=0.3), dg.RBM()))
+    assert named.stream_schedule(1)(0.0) == 0.3
+    rates = [usual.stream_schedule(n)(0.0) for n in (1, 5, 10, 100, 5000)]
     assert rates == pytest.approx([0.01, 0.05, 0.1, 0.1, 0.1])
 
 
@@ -165,10 +167,10 @@ def test_what_is_kept_after_a_fit_scores_as_the_keeper_does(kind, tmp_path):
     keeper.save_checkpoint(tmp_path / "stream")
     other = estimator_of(kind).load_checkpoint(tmp_path / "stream")
     assert other.score(ROWS[:50]) == keeper.score(ROWS[:50])
-    seed = keeper._score_seed
-    assert {e.partial_fit(ROWS[:40])._score_seed for e in (keeper, other)} == {seed}
-    assert other._score_seed == seed
-    assert type(keeper).from_model(keeper.model_).partial_fit(ROWS[:40])._score_seed == 0
+    seed = keeper._fitted.score_seed
+    assert {e.partial_fit(ROWS[:40])._fitted.score_seed for e in (keeper, other)} == {seed}
+    assert other._fitted.score_seed == seed
+    assert type(keeper).from_model(keeper.model_).partial_fit(ROWS[:40])._fitted.score_seed == 0
 
 
 @KINDS
@@ -260,7 +262,7 @@ def test_a_stream_is_not_kept_in_the_middle_of_a_call(kind, tmp_path):
     and goes on with other bits."""
     stream = estimator_of(kind, random_state=0).partial_fit(ROWS[:40])
     stream.save_checkpoint(tmp_path / "stream")
-    before, step = (tmp_path / "stream").read_bytes(), type(stream._trainer).step
+    before, step = (tmp_path / "stream").read_bytes(), type(stream._fitted.stream).step
 
     def half_done(self, batch, *rest):
         with pytest.raises(RuntimeError, match="saved between two calls"):
@@ -268,7 +270,7 @@ def test_a_stream_is_not_kept_in_the_middle_of_a_call(kind, tmp_path):
         return step(self, batch, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(stream._trainer), "step", half_done)
+        patch.setattr(type(stream._fitted.stream), "step", half_done)
         stream.partial_fit(ROWS[40:60])
     assert (tmp_path / "stream").read_bytes() == before
     stream.save_checkpoint(tmp_path / "stream")

@@ -10,7 +10,6 @@ from deepgen.cli.arguments import count
 from deepgen.cli.errors import UsageError
 from deepgen.cli.rows import PACKED
 from deepgen.estimators import RBM
-from deepgen.estimators.common.hyperparameters import check_settings
 from deepgen.layers.softmax import Softmax
 from deepgen.learning.optimizers import SGD, Adam
 from deepgen.learning.rules import CD, PCD, Sparsity
@@ -167,7 +166,7 @@ def estimator_for(settings):
             learning_rate=_learning_rate(given),
             optimizer=_optimizer(given),
         )
-        check_settings(rbm)
+        rbm._check_settings()
     except ValueError as error:
         raise UsageError(error) from error
     return rbm

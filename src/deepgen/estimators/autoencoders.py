@@ -393,7 +393,7 @@ class DeepAutoencoder(_Autoencoder):
 
     def _pretrained_layers(self, problem, survey):
         if self.pretrained is None:
-            return None
+            return []
         sizes = check_sizes(self.n_hidden)
         hidden = [Binary(size) for size in sizes]
         if self.code == "linear":

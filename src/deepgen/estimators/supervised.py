@@ -99,7 +99,7 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
 
     def _pretrained_layers(self, problem, survey):
         if self.pretrained is None:
-            return None
+            return []
         hidden = map(Binary, check_sizes(self.n_hidden))
         return [self._visible(self.n_features_in_), *hidden]
 

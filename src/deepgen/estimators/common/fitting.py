@@ -163,24 +163,24 @@ class Problem(ABC):
         estimator._fitted = Fitted(score_seed)
 
 
-class FittingEstimator:
+class FittingEstimator(ABC):
     """Mix-in: the skeleton of `fit`.
 
     Who takes it has the hyper-parameters ``random_state``, ``n_threads``, ``callbacks`` and
     ``verbose``, and writes ``_check_settings`` and ``_problem``.
     """
 
+    @abstractmethod
     def _check_settings(self):
         """Raise ValueError where a hyper-parameter is not valid, before any work."""
-        raise NotImplementedError
 
     def _read(self, X, y):
         """Return rows to learn from and what goes with them, by scikit-learn's rules."""
         return rows_to_learn(self, X, reset=True), y
 
+    @abstractmethod
     def _problem(self, rows, y, seed):
-        """Return the :class:`Problem` of these rows."""
-        raise NotImplementedError
+        """Return the :class:`Problem` of these rows, and of what `_read` returned with them."""
 
     def _fit(self, X, y, resume):
         """Check, begin or go on, and learn.

@@ -1,6 +1,7 @@
 """What estimators around a network share: settings, the problem of their training, answers."""
 
 import hashlib
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -174,7 +175,7 @@ class NetworkProblem(Problem):
         """Return the run of the fine-tuning."""
         estimator, history = self.estimator, []
         layers = estimator._pretrained_layers(self, beginning.survey)
-        if layers is None:
+        if not layers:
             stack = None
         elif is_greedy(estimator.pretrained):
             stack, history = greedy_start(
@@ -223,13 +224,14 @@ class NetworkEstimator(FittingEstimator):
     _top_epochs = 0
 
     def _pretrained_layers(self, problem, survey):
-        """Return the layers of the machines that the network starts from; None: of none."""
-        return None
+        """Return the layers of the machines that the network starts from; empty: it has none."""
+        return []
 
     def _pretrained_models(self, n_columns):
         """Return the machines in `pretrained`, where they are no settings."""
         return pretrained_stack(self.pretrained, n_columns)
 
+    @abstractmethod
     def _network(self, problem, survey, stack):
         """Return the network at its first update.
 
@@ -241,7 +243,6 @@ class NetworkEstimator(FittingEstimator):
         stack : list of BoltzmannMachine or None
             The machines that it starts from.
         """
-        raise NotImplementedError
 
     def _finished(self, problem, network):
         """Return the model that the estimator keeps of a trained network."""
