@@ -55,7 +55,7 @@ def test_any_state_comes_back(tmp_path):
     }
     trees.save(tree, tmp_path / "a")
     found = trees.load(tmp_path / "a")
-    trees.check_form(found, trees.plain(tree), "tree")
+    trees.check_structure(found, trees.plain(tree), "tree")
     trees.save(found, tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert found["numbers"][:3] == [1, 2**63, -0.0]

@@ -21,10 +21,10 @@ cdef void *data_of(object array, char kind, int flags) except? NULL:
         return NULL
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags)
     data = view.buf if view.len else NULL
-    found = view.format[0]
+    type_code = view.format[0]
     PyBuffer_Release(&view)
-    if found != kind:
-        raise ValueError(f"a kernel takes arrays of type {chr(kind)} here, got {chr(found)}")
+    if type_code != kind:
+        raise ValueError(f"a kernel takes arrays of type {chr(kind)} here, got {chr(type_code)}")
     return data
 
 
@@ -82,12 +82,13 @@ cdef int fill_rows(rows *out, object x, bint written=False) except -1:
     return 0
 
 
-cdef int fill_context(context *out, object fields) except -1:
-    """(bias_rows, held, beta, base_bias, base_precision), each an array or None."""
+cdef int fill_context(context *out, object layer_context) except -1:
+    """(bias_rows, held, beta, base_bias, base_precision), each an array or None; None: nothing
+    varies from row to row."""
     memset(out, 0, sizeof(context))
-    if fields is None:
+    if layer_context is None:
         return 0
-    bias_rows, held, beta, base_bias, base_precision = fields
+    bias_rows, held, beta, base_bias, base_precision = layer_context
     out.bias_rows = floats_of(bias_rows)
     out.held = bytes_of(held)
     out.beta = floats_of(beta)
@@ -96,9 +97,9 @@ cdef int fill_context(context *out, object fields) except -1:
     return 0
 
 
-cdef int fill_layer(layer *out, object fields) except -1:
-    """(kind, n_copies, group, bias, precision or None)."""
-    kind, n_copies, group, bias, precision = fields
+cdef int fill_layer(layer *out, object kernel_layer) except -1:
+    """(kind, n_copies, group, bias, precision or None), as `Units.kernel_layer` tells it."""
+    kind, n_copies, group, bias, precision = kernel_layer
     out.kind = kind
     out.n_copies = n_copies
     out.group = group
@@ -118,10 +119,10 @@ cdef class Packed:
     cdef dg_packed form
     cdef layer lower, upper
     cdef const float *weights
-    cdef object kept
+    cdef object owners  # of the arrays that the pointers point into: they must stay alive
 
     def __cinit__(self, lower, upper, weights, int n_threads):
-        self.kept = (lower, upper, weights)
+        self.owners = (lower, upper, weights)
         fill_layer(&self.lower, lower)
         fill_layer(&self.upper, upper)
         self.weights = floats_of(weights)
@@ -155,19 +156,19 @@ cdef class Chain:
     """
 
     cdef chain c
-    cdef object kept
+    cdef object owners  # of the arrays that the pointers point into: they must stay alive
     cdef list packed
     cdef readonly int n_layers
 
     def __cinit__(self, layers, weights, packed=()):
         cdef int l
         self.packed = list(packed)
-        self.kept = (list(layers), list(weights))
+        self.owners = (list(layers), list(weights))
         self.n_layers = self.c.n_layers = len(layers)
         if self.n_layers > DG_MAX_LAYERS:
             raise ValueError(f"a model has at most {DG_MAX_LAYERS} layers, got {self.n_layers}")
-        for l, fields in enumerate(layers):
-            fill_layer(&self.c.layers[l], fields)
+        for l, kernel_layer in enumerate(layers):
+            fill_layer(&self.c.layers[l], kernel_layer)
         for l, matrix in enumerate(weights):
             self.c.weights[l] = floats_of(matrix)
         for l, form in enumerate(self.packed):
@@ -175,7 +176,8 @@ cdef class Chain:
                 self.c.packed[l] = &(<Packed> form).form
 
     cdef const chain *ready(self) except NULL:
-        """The chain, its packed weights in the layout of the instruction set in use."""
+        """The chain, its packed weights in the layout of the instruction set in use, which
+        `select_backend` may have changed since they were packed."""
         cdef int layout = dg_backend_current().fixed.layout
         for form in self.packed:
             if form is not None and (<Packed> form).form.layout != layout:
@@ -193,6 +195,7 @@ cdef class Workspace:
         free(self.data)
 
     cdef char *reserve(self, size_t size) except NULL:
+        # never smaller again: the passes of an update ask in turn, and the largest decides
         if size > self.size:
             free(self.data)
             self.size = 0

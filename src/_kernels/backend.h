@@ -63,7 +63,9 @@ struct dg_backend {
     /* field[r, :] += scale sums[r, :] for DG_TILE columns: the one rounding of a whole number */
     void (*add_sums)(const int32_t *sums, ptrdiff_t n_rows, float scale, float *field,
                      ptrdiff_t stride);
-    /* field -> log normalizer, mean, draw of `width` columns of `n_rows` rows */
+    /* field (n_rows, stride), rows first_row .. of the call by `width` columns from `first` on, to
+     * log normalizer, mean and draw. scratch: 4 stride floats. block_log_normalizer (NULL: not
+     * wanted): one number for each row, by its number in the call */
     void (*finish)(const struct layer *layer, const struct context *context,
                    const struct dg_stream *stream, const struct dg_outputs *out,
                    ptrdiff_t first_row, ptrdiff_t n_rows, ptrdiff_t first, ptrdiff_t width,

@@ -1,3 +1,4 @@
+/* Sums of products of bytes, as whole numbers; what the functions do stands in byte_sums.h. */
 #include "byte_sums.h"
 
 #include <string.h>
@@ -19,7 +20,8 @@ static void words_of(int layout, const uint8_t *const rows[4], ptrdiff_t width, 
                        (uint32_t)lines[2][c] << 16 | (uint32_t)lines[3][c] << 24;
 }
 
-/* Word w of DG_TILE columns from `column` on. */
+/* Word w of DG_TILE columns from `column` on: `group` neighbouring rows of each column, zero beyond
+ * the last row and the last column. */
 static void word_at(int layout, const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows,
                     ptrdiff_t column, ptrdiff_t width, ptrdiff_t w, uint32_t *words)
 {
@@ -68,6 +70,7 @@ struct dg_inputs dg_turn_bytes(const struct dg_fixed *fixed, const struct rows *
     return inputs;
 }
 
+/* on += how many of n states are not 0; largest: INOUT, the largest state so far. */
 DG_CLONES
 static void count_states(const uint8_t *x, ptrdiff_t n, int64_t *on, uint8_t *largest)
 {

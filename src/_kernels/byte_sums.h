@@ -48,7 +48,9 @@ void dg_pack_line(const struct rows *y, ptrdiff_t size, ptrdiff_t first, ptrdiff
 void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdiff_t column,
                   ptrdiff_t width, int32_t *index, int32_t *length);
 
-/* acc[i, :] = sum of the lines of a tile along the list of unit i. */
+/* acc[i, c] = sum_e tile[index[i, e], c], e < length[i]: the sum of the lines of a tile along the
+ * list of unit i. index (width, n_rows), tile (n_rows, DG_TILE), acc (width, DG_TILE). Sums are
+ * kept in 16 bits for DG_BYTES_OF_16 lines, then added to those of 32. */
 void dg_sum_lines(const int32_t *index, const int32_t *length, ptrdiff_t n_rows, ptrdiff_t width,
                   const uint16_t *tile, int32_t *acc);
 

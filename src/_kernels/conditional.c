@@ -1,3 +1,14 @@
+/* One layer given its neighbours (docs/kernels.md, "A conditional pass").
+ *
+ *     field[r, :] = bias + bias_rows[r, :] + x_below[r, :] W_below + x_above[r, :] W_above^T
+ *
+ * and from it, row by row: log normalizer, mean, draw. For each panel of rows:
+ *
+ *     pass 1  the neighbours' rows as words of whole numbers (prepare_whole), all others as lists
+ *             or dense floats (prepare_floats); the rows are shared out among the threads
+ *     pass 2  tasks of at most ROW_TILE rows by one block of columns (run_task)
+ *     pass 3  log normalizers of the blocks, added in the order of the blocks
+ */
 #include "conditional.h"
 
 #include <math.h>
@@ -24,11 +35,16 @@ struct neighbour {
     int32_t *places, *n_places;
 };
 
+/* How a pass is cut, and where its scratch lies. */
 struct plan {
-    ptrdiff_t panel, tile, n_blocks, block, stride, widest;
-    struct neighbour sides[2];
-    double *partial;    /* (n_blocks, panel) */
-    char *thread_base;
+    ptrdiff_t panel;            /* rows that are prepared together */
+    ptrdiff_t tile;             /* rows of a task */
+    ptrdiff_t n_blocks, block;  /* blocks of columns, and how wide a whole one is */
+    ptrdiff_t stride;           /* a block rounded up to whole tiles of DG_TILE columns */
+    ptrdiff_t widest;           /* units of the larger neighbour */
+    struct neighbour sides[2];  /* the layer below and the layer above */
+    double *partial;            /* (n_blocks, panel): log normalizers of each block */
+    char *thread_base;          /* scratch of thread 0; the others follow, thread_bytes apart */
     size_t thread_bytes;
 };
 
@@ -41,11 +57,14 @@ ptrdiff_t dg_panel_rows(const struct chain *chain, int l)
     return dg_round_up(PANEL_INPUTS / widest + 1, 2 * ROW_TILE);
 }
 
+/* Tasks of a panel of so many rows: tiles of rows by blocks of columns. */
 static ptrdiff_t tasks_of(const struct plan *plan, ptrdiff_t n_rows)
 {
     return (n_rows + plan->tile - 1) / plan->tile * plan->n_blocks;
 }
 
+/* Cut a pass over layer l and take its scratch. With an empty arena nothing is taken and the bytes
+ * are counted: the sizes that Python reserves come from this function too. */
 static void make_plan(struct plan *plan, struct dg_arena *arena, const struct chain *chain, int l,
                       ptrdiff_t n_rows, int n_threads)
 {
@@ -80,7 +99,7 @@ static void make_plan(struct plan *plan, struct dg_arena *arena, const struct ch
         x->n_places = dg_take(arena, rows * sizeof(int32_t));
     }
     plan->partial = dg_take(arena, (size_t)(plan->n_blocks * plan->panel) * sizeof(double));
-    struct dg_arena one = {NULL, 0};
+    struct dg_arena one = {NULL, 0}; /* of one thread: what run_task takes, in its order */
     dg_take(&one, (size_t)(plan->widest * DG_TILE) * sizeof(float));
     dg_take(&one, (size_t)((ROW_TILE + 4) * plan->stride) * sizeof(float));
     dg_take(&one, ROW_TILE * DG_TILE * sizeof(int32_t));
@@ -108,6 +127,7 @@ ptrdiff_t dg_conditional_tasks(const struct chain *chain, int l, ptrdiff_t n_row
     return tasks_of(&plan, plan.panel);
 }
 
+/* Entries of one row that are not zero; of a sparse row those that it stores. */
 DG_CLONES
 static int64_t count_nonzero(const struct rows *x, ptrdiff_t row, ptrdiff_t size)
 {
@@ -209,6 +229,23 @@ static void add_whole(const struct dg_backend *backend, const struct side *side,
     }
 }
 
+/* One task: `n_rows` rows by the columns of `block`, from field to draw.
+ *
+ * Rows have three names. The task's rows are 0 .. n_rows - 1 of its scratch, `offset` .. of the
+ * panel (as which `sides` and `partial` know them), and first_row + offset .. of the call (as which
+ * `context`, `out` and the random stream know them).
+ *
+ * Scratch of the thread, in this order:
+ *     packed  (n_inputs, DG_TILE)     a tile of weights that cannot be read in place
+ *     field   (ROW_TILE + 4, stride)  fields of the task; the last four lines serve `finish`, for
+ *                                     tempered fields, precisions, means and draws of one row
+ *     sums    (ROW_TILE, DG_TILE)     whole-number sums of a tile
+ *
+ *     pass 1  field = bias + bias_rows, zero beyond the block's columns
+ *     pass 2  for each tile of DG_TILE columns, += what the layer below sends, then the one above:
+ *             rows of whole numbers from the packed weights, the others from the floats. A row is
+ *             one or the other and is zero in the form that it is not.
+ *     pass 3  finish: log normalizer into `partial` (NULL: not wanted), mean, draw */
 static void run_task(const struct dg_backend *backend, const struct chain *chain, int l,
                      const struct context *context, const struct dg_stream *stream,
                      const struct dg_outputs *out, const struct plan *plan,
@@ -246,7 +283,7 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
                 continue;
             ptrdiff_t n_inputs = chain->layers[from].size, b_stride = DG_TILE;
             const float *b = packed;
-            if (side) {
+            if (side) { /* units of this layer are rows of the matrix above: its transpose */
                 backend->transpose(chain->weights[l], n_inputs, first + sub, columns, n_inputs,
                                    packed);
             } else if (columns == DG_TILE) {
@@ -266,8 +303,15 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
                     partial ? partial + block * plan->panel - first_row : NULL);
 }
 
-/* Rows of whole numbers as words, and lists of these where that is less work. Called by a team;
- * the same for all of its members. */
+/* Rows of whole numbers as words, and what saves work with them. Called by a team of threads; what
+ * it writes into `side` is the same for all of them.
+ *
+ *     means in steps          the words alone, summed DG_STRIP_INPUTS inputs at a time
+ *     few words not zero      lists of their places
+ *     many, states 0 and 1    nibbles, if the instruction set reads tables of 16 sums
+ *
+ * A row that holds another number (a grey value) gets words of zero here and is left to
+ * prepare_floats; a row of whole numbers is left out there. */
 static void prepare_whole(struct side *side, struct neighbour *x, const struct dg_packed *packed,
                           const struct layer *from, const struct rows *states,
                           ptrdiff_t first_row, ptrdiff_t panel)
@@ -314,7 +358,8 @@ static void prepare_whole(struct side *side, struct neighbour *x, const struct d
     side->whole.length = x->n_places;
 }
 
-/* All other rows: lists, or dense where no row is of whole numbers. Called by a team. */
+/* All other rows as an operand of floats: lists of their non-zero entries, or dense where they have
+ * many and no row of the panel is of whole numbers (whose lists are empty). Called by a team. */
 static void prepare_floats(struct side *side, struct neighbour *x, const struct rows *states,
                            ptrdiff_t first_row, ptrdiff_t panel, ptrdiff_t size)
 {
@@ -431,6 +476,12 @@ static double log_binomial(int n, int k)
     return lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0);
 }
 
+/* Log weight of the state x of unit j in a row, its neighbours left out:
+ *
+ *     (beta (bias + bias_row) + (1 - beta) base_bias) x  +  log base measure,
+ *
+ * where the base measure is the binomial coefficient (n_copies over x) of tied copies, and
+ * exp(-precision x^2 / 2) of a Gaussian unit, with a precision that is tempered like the bias. */
 static double unit_log_weight(const struct layer *layer, const struct context *context,
                               ptrdiff_t row, ptrdiff_t j, double x)
 {
@@ -468,7 +519,7 @@ void dg_layer_log_weight(const struct layer *layer, const struct rows *x,
             const float *floats = (const float *)x->data + r * x->stride;
             for (ptrdiff_t j = 0; j < layer->size; j++) {
                 double v = x->storage == DG_BYTES ? (double)bytes[j] : (double)floats[j];
-                if (v != 0.0)
+                if (v != 0.0) /* a state of zero weighs nothing, so sparse rows are complete */
                     sum += unit_log_weight(layer, context, r, j, v);
             }
         }

@@ -32,7 +32,11 @@ DG_INLINE float dg_clamp(float x, float low, float high)
     return x > high ? high : x;
 }
 
-/* exp(x) for x clamped to [-87, 88]; relative error below 2e-7 (Cephes expf polynomial). */
+/* exp(x) for x clamped to [-87, 88]; relative error below 2e-7 (Cephes expf polynomial).
+ *
+ *     exp(x) = 2^n exp(r),    n = x / log 2 to the nearest integer,    |r| <= log(2) / 2
+ *
+ * log 2 is taken away as the sum of two floats: n times the first one is exact. */
 DG_INLINE float dg_exp(float x)
 {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
@@ -52,7 +56,10 @@ DG_INLINE float dg_exp(float x)
     return p * dg_from_bits((int32_t)(exponent << 23));
 }
 
-/* log(x) for positive normal x, and nothing else; relative error below 2e-7 (Cephes logf polynomial). */
+/* log(x) for positive normal x, and nothing else; relative error below 2e-7 (Cephes logf
+ * polynomial).
+ *
+ *     log(x) = e log 2 + log(1 + m),    1 + m in [sqrt(1/2), sqrt(2)),    log 2 in two parts */
 DG_INLINE float dg_log(float x)
 {
     int32_t bits = dg_bits(x);
@@ -88,7 +95,12 @@ DG_INLINE float dg_softplus(float x)
     return (x > 0.0f ? x : 0.0f) + tail;
 }
 
-/* Two independent normal draws from two uniforms (Box and Muller 1958). */
+/* Two independent normal draws from two uniforms (Box and Muller 1958):
+ *
+ *     sqrt(-2 log u) (cos(2 pi v), sin(2 pi v))
+ *
+ * The turn 4 v is cut into the nearest quarter and what is left, t in [-pi/4, pi/4], whose sine and
+ * cosine are polynomials (Cephes); the quarter says which is which, and the signs. */
 DG_INLINE void dg_normal_pair(float u, float v, float *first, float *second)
 {
     const float round = 12582912.0f;

@@ -20,11 +20,15 @@ def round_weights(weights, int n_threads):
 
 # --- conditional passes -----------------------------------------------------------------------
 
-def conditional(Chain model, int l, states, context_fields,
+def conditional(Chain model, int l, states, layer_context,
                 mean, sample, log_normalizer, beta_from,
                 uint64_t key, uint64_t step, uint32_t purpose, int64_t first_row,
                 Py_ssize_t n_rows, Workspace workspace, int n_threads):
-    """mean, sample ~ p(x_l | neighbours) and log normalizer: OUT, each an array or None."""
+    """mean, sample ~ p(x_l | neighbours) and log normalizer: OUT, each an array or None.
+
+    `states` of the neighbours are read, by number of layer; `layer_context` is that of layer l
+    (`fill_context`). `beta_from`, (n_rows,) or None: the log normalizer at this beta is taken off.
+    """
     cdef rows neighbours[64]
     cdef context ctx
     cdef dg_outputs out
@@ -38,7 +42,7 @@ def conditional(Chain model, int l, states, context_fields,
         fill_rows(&neighbours[l - 1], states[l - 1])
     if l + 1 < model.n_layers:
         fill_rows(&neighbours[l + 1], states[l + 1])
-    fill_context(&ctx, context_fields)
+    fill_context(&ctx, layer_context)
     out.mean = floats_into(mean)
     out.beta_from = floats_of(beta_from)
     if sample is not None:
@@ -66,7 +70,10 @@ def conditional_tasks(Chain model, int l, Py_ssize_t n_rows, int n_threads):
 def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
           uint64_t key, uint64_t step, uint32_t purpose, int64_t first_row,
           Py_ssize_t n_sweeps, Py_ssize_t n_rows, Workspace workspace, int n_threads):
-    """states: INOUT. Odd layers, then even layers, `n_sweeps` times."""
+    """states, an array for each layer: INOUT. Odd layers, then even layers, `n_sweeps` times.
+
+    Layers whose entry of `free_layers` is 0 are clamped. `contexts`: one for each layer, or None.
+    """
     cdef rows all_rows[64]
     cdef context ctx[64]
     cdef dg_stream stream
@@ -83,12 +90,12 @@ def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
                  n_threads)
 
 
-def layer_log_weight(Chain model, int l, x, context_fields, double[::1] out, int n_threads):
+def layer_log_weight(Chain model, int l, x, layer_context, double[::1] out, int n_threads):
     """out += log weight of the states x of layer l alone: INOUT."""
     cdef rows states
     cdef context ctx
     fill_rows(&states, x)
-    fill_context(&ctx, context_fields)
+    fill_context(&ctx, layer_context)
     if states.n_rows:
         with nogil:
             dg_layer_log_weight(&model.c.layers[l], &states, &ctx, &out[0], n_threads)
@@ -349,7 +356,11 @@ cdef int fill_segments(dg_segment *out, object segments) except -1:
 def enumerate_states(high, low, const double[::1] bias, segments, double[::1] table,
                      double[::1] scratch, double[::1] out, int64_t first_high,
                      Py_ssize_t per_fold, int n_threads):
-    """out[s]: log of the summed weights of all low states at high state first_high + s: OUT."""
+    """out[s]: log of the summed weights of all low states at high state first_high + s: OUT.
+
+    `high` and `low` are (radix, offset, shift, own) as in `struct dg_sites`, `segments` tuples
+    (kind, n_copies, size, group, precision or None) of the side that is summed out.
+    """
     cdef dg_sites high_sites, low_sites
     cdef dg_segment parts[64]
     cdef int n_segments = len(segments)

@@ -34,10 +34,11 @@ double dg_segments_log_normalizer(const struct dg_segment *segments, int n_segme
     return sum;
 }
 
-/* field is moved by the shifts of the sites in state `code` (mixed radix), or multiplied by them
- * where they are factors; returns the state's own weight */
+/* Put the sites into the state number `code` (mixed radix, the first site counts fastest):
+ * field[j] += sum of the sites' shifts[j], or *= where the shifts are factors (exponentials).
+ * Returns the log weight of the state itself. */
 DG_CLONES
-static double place(const struct dg_sites *sites, int64_t code, int factors, double *field)
+static double put_state(const struct dg_sites *sites, int64_t code, int factors, double *field)
 {
     double own = 0.0;
     for (ptrdiff_t i = 0; i < sites->n_sites; i++) {
@@ -63,6 +64,9 @@ static int64_t n_states(const struct dg_sites *sites)
     return states;
 }
 
+/* log sum_t exp(own[t] + log prod_j (1 + high[j] table[t, j])) over the n_low states of the low
+ * sites: binary units summed out, whose fields are the logs of high * table. values: scratch,
+ * (n_low,). */
 static double sum_low(ptrdiff_t n_fields, ptrdiff_t per_fold, int64_t n_low, const double *own,
                       const double *table, const double *high, double *values)
 {
@@ -78,7 +82,10 @@ static double sum_low(ptrdiff_t n_fields, ptrdiff_t per_fold, int64_t n_low, con
     return top + log(total);
 }
 
-/* table: (n_low, n_fields + 2): own weights, values of a thread's pass, then low parts */
+/* pass 1  table[t, :] = what the low sites in state t add to the fields (or multiply them by), once
+ *         for all high states; own[t] = their log weight, behind the table
+ * pass 2  for each high state, shared out among the threads: its fields, then the log of the sum
+ *         over all t, with the largest term taken out so that no exp overflows */
 void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const double *bias,
                   const struct dg_segment *segments, int n_segments, int64_t first_high,
                   int64_t n_high, ptrdiff_t per_fold, double *table, double *scratch, double *out,
@@ -92,14 +99,14 @@ void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const
     for (int64_t s = 0; s < n_low; s++) {
         for (ptrdiff_t j = 0; j < n; j++)
             table[s * n + j] = factors ? 1.0 : 0.0;
-        own[s] = place(low, s, factors, table + s * n);
+        own[s] = put_state(low, s, factors, table + s * n);
     }
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))
     for (int64_t code = 0; code < n_high; code++) {
         double *field = scratch + (size_t)omp_get_thread_num() * (size_t)(2 * n + n_low);
         double *sum = field + n, *values = sum + n;
         memcpy(field, bias, (size_t)n * sizeof(double));
-        double weight = place(high, first_high + code, factors, field);
+        double weight = put_state(high, first_high + code, factors, field);
         if (factors) {
             out[code] = weight + sum_low(n, per_fold, n_low, own, table, field, values);
             continue;

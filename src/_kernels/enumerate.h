@@ -23,8 +23,13 @@ struct dg_segment {
     const double *precision; /* gaussian */
 };
 
-/* For every state of the high sites one value: the log of the sum over all states of the low
- * sites. out has as many entries as the high sites have states; Python adds them in order.
+/* For every state s of the high sites from first_high on, with all states t of the low sites:
+ *
+ *     out[s] = log sum_t exp(own_s + own_t + log_normalizer(bias + shift_s + shift_t))
+ *
+ * where log_normalizer sums the units of the segments out. out: OUT, (n_high,); Python adds the
+ * entries in order, so that Ctrl-C is heard between calls. table: scratch of n_low (n_fields + 1)
+ * numbers, scratch: 2 n_fields + n_low for each thread, where the low sites have n_low states.
  *
  * per_fold > 0 is for one segment of single binary units with moderate fields: `bias` and `shift`
  * then hold the exponentials of what they are named after, and that many factors 1 + e^field may

@@ -67,8 +67,9 @@ DG_INLINE void combine(const int32_t *high, const int32_t *low, ptrdiff_t height
         }
 }
 
-/* Sums of `height` rows from words[0] on and, where there are two, as many from words[1] on, for
- * the columns of one tile. */
+/* acc = inputs . numbers for COLUMNS columns: `height` rows from words[0] on to acc[0] and, with
+ * `two`, as many from words[1] on to acc[1]. Two tiles of rows take each tile of numbers once. A
+ * turn is DG_WORDS words: 64 bytes of inputs, 16 lines of numbers. */
 DG_INLINE void block(const uint32_t *const words[2], ptrdiff_t stride, ptrdiff_t n_words,
                      ptrdiff_t height, const uint32_t *numbers, int32_t *const acc[2],
                      const int two, const int planes)
@@ -111,7 +112,8 @@ DG_INLINE void block(const uint32_t *const words[2], ptrdiff_t stride, ptrdiff_t
     }
 }
 
-/* The last tile of rows begins so that it ends with them: some are summed twice, to the same. */
+/* `product` of struct dg_fixed for one number of planes: 2 ROWS rows by COLUMNS columns at a time.
+ * The last tile of rows begins so that it ends with the rows: some are summed twice, alike. */
 DG_INLINE void product_of(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
                           const uint32_t *tile, const int planes, int32_t *acc)
 {

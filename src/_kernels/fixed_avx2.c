@@ -24,6 +24,7 @@ static inline __m256i load(const void *p)
     return _mm256_loadu_si256((const __m256i *)p);
 }
 
+/* What the two states of a word send to LANES columns. */
 static inline __m256i meet(uint32_t states, const uint32_t *numbers)
 {
     return _mm256_madd_epi16(_mm256_set1_epi32((int)states), load(numbers));
@@ -71,6 +72,8 @@ static inline __attribute__((always_inline)) void micro(const uint32_t *words, p
             _mm256_storeu_si256((__m256i *)(acc + r * DG_TILE + v * LANES), sum[r][v]);
 }
 
+/* acc = words . tile for DG_TILE columns, all words of each row: strip by strip, in a strip half a
+ * tile at a time over all rows. */
 static void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words, ptrdiff_t n_rows,
                   const uint32_t *tile, int32_t *acc)
 {
@@ -112,6 +115,8 @@ static inline void fill_table(const uint32_t *numbers, int32_t table[16][DG_TILE
     }
 }
 
+/* acc = sum over g of tables[g][nibbles[r, g]], DG_TILE columns: one addition for four inputs.
+ * A few tables are filled, and all rows pass over them, before the next ones are. */
 static void by_tables(const uint8_t *nibbles, ptrdiff_t stride, ptrdiff_t n_rows,
                       const uint32_t *tile, int32_t *acc)
 {

@@ -11,6 +11,7 @@ static void pack(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t 
     dg_pack_pairs(lines, stride, inverse, words);
 }
 
+/* acc[c] += what the two states of a word send to column c. */
 static inline void add_word(int32_t *acc, uint32_t states, const uint32_t *numbers)
 {
     int32_t first = (int32_t)(states & 0xFFFF), second = (int32_t)(states >> 16);

@@ -15,6 +15,9 @@ DG_INLINE int32_t dg_number(float weight, float inverse)
     return number > DG_LARGEST ? DG_LARGEST : number;
 }
 
+/* A block of DG_BLOCK inputs by DG_TILE columns as words (fixed_point.h has the layouts):
+ * lines[k * stride + c] is the weight of input k and column c, inverse is 1 / scale. Word w of
+ * column c goes to words[w * DG_TILE + c]; the low plane of QUADS lies `plane` words behind. */
 DG_INLINE void dg_pack_pairs(const float *lines, ptrdiff_t stride, float inverse, uint32_t *words)
 {
     for (int w = 0; w < DG_BLOCK / 2; w++) {

@@ -1,9 +1,12 @@
+/* Scale, rounding and packing of weights; rows of states as words. fixed_point.h says what they
+ * are; the products with them are in a file for each instruction set. */
 #include <math.h>
 #include <string.h>
 
 #include "backend.h"
 #include "fixed_pack.h"
 
+/* Weights of one task where all of them are visited once. */
 #define PIECE 16384
 
 size_t dg_packed_bytes(const struct layer *lower, const struct layer *upper)
@@ -31,6 +34,7 @@ float dg_scale(float largest)
     return ldexpf(1.0f, exponent < -126 ? -126 : exponent);
 }
 
+/* max |weights|, infinite or not a number where one of them is. */
 DG_CLONES
 static float largest_of(const float *weights, ptrdiff_t n)
 {
@@ -54,6 +58,7 @@ float dg_largest(const float *weights, ptrdiff_t n, int n_threads)
     return most;
 }
 
+/* weights = scale * the nearest number; returns how many changed. */
 DG_CLONES
 static int64_t round_piece(float *weights, ptrdiff_t n, float scale, float inverse)
 {
@@ -91,6 +96,7 @@ static void tile_columns(const struct layer *layer, ptrdiff_t t, ptrdiff_t *firs
         *width = 0;
 }
 
+/* Inputs of whole words, those that pad the last ones with zeros included. */
 static ptrdiff_t padded_inputs(int layout, ptrdiff_t n_inputs)
 {
     return dg_n_words(layout, n_inputs) * dg_word_inputs(layout);
@@ -120,7 +126,9 @@ static void pack_block(const struct dg_fixed *fixed, const float *lines, ptrdiff
     fixed->pack(lines, stride, inverse, plane, words);
 }
 
-/* Inputs first .. first + DG_BLOCK - 1 of tiles from .. to - 1 of the upper layer. */
+/* Inputs first .. first + DG_BLOCK - 1 of tiles from .. to - 1 of the upper layer: what the lower
+ * units send up. Lines of the matrix are lines of the block; beyond the last lower unit there are
+ * none, and the words are zero. */
 static void pack_up(const struct dg_packed *packed, const struct layer *lower,
                     const struct layer *upper, const float *weights, ptrdiff_t first,
                     ptrdiff_t from, ptrdiff_t to)
@@ -137,8 +145,8 @@ static void pack_up(const struct dg_packed *packed, const struct layer *lower,
     }
 }
 
-/* Tile t of the lower layer, inputs from .. to - 1, multiples of DG_BLOCK: the matrix is read
- * block by block, and turned. */
+/* Tile t of the lower layer, inputs from .. to - 1, multiples of DG_BLOCK: what the upper units
+ * send down. Inputs are columns of the matrix here, so it is read block by block, and turned. */
 static void pack_down(const struct dg_packed *packed, const struct layer *lower,
                       const struct layer *upper, const float *weights, ptrdiff_t t,
                       ptrdiff_t from, ptrdiff_t to)
@@ -157,6 +165,7 @@ static void pack_down(const struct dg_packed *packed, const struct layer *lower,
     }
 }
 
+/* Tasks: blocks of lower units for the order `up`, then tiles of lower units for `down`. */
 void dg_pack(struct dg_packed *packed, const struct layer *lower, const struct layer *upper,
              const float *weights, int n_threads)
 {
@@ -186,6 +195,7 @@ void dg_pack_piece(const struct dg_packed *packed, const struct layer *lower,
 
 /* --- inputs -------------------------------------------------------------------------------- */
 
+/* Bytes as 16-bit numbers: PAIRS. */
 DG_CLONES
 static void widen(const uint8_t *bytes, ptrdiff_t n, uint16_t *out)
 {
@@ -202,6 +212,7 @@ static ptrdiff_t count_words(const uint32_t *words, ptrdiff_t n_words)
     return count;
 }
 
+/* Write one state into the words of its row. */
 static inline void put(int layout, uint32_t *words, ptrdiff_t column, uint8_t state)
 {
     if (layout == DG_PAIRS)

@@ -39,12 +39,14 @@ static inline __m512i load(const void *p)
     return _mm512_loadu_si512(p);
 }
 
+/* acc += 256 high + low for LANES columns. */
 static inline void add_to(int32_t *acc, sums_vec high, sums_vec low)
 {
     __m512i sum = _mm512_add_epi32(_mm512_slli_epi32((__m512i)high, 8), (__m512i)low);
     _mm512_storeu_si512(acc, _mm512_add_epi32(load(acc), sum));
 }
 
+/* Sum of all bytes of one row. */
 static int32_t sum_of_states(const uint32_t *words, ptrdiff_t n_words)
 {
     __m512i sum = _mm512_setzero_si512(), ones = _mm512_set1_epi8(1);
@@ -53,7 +55,7 @@ static int32_t sum_of_states(const uint32_t *words, ptrdiff_t n_words)
     return _mm512_reduce_add_epi32(sum);
 }
 
-/* What the shift of the low bytes takes away. */
+/* acc = 128 times the sum of the row's states: what the shift of the low bytes takes away. */
 static void start(const uint32_t *words, ptrdiff_t n_words, int32_t *acc)
 {
     __m512i shift = _mm512_set1_epi32(128 * sum_of_states(words, n_words));
@@ -61,6 +63,7 @@ static void start(const uint32_t *words, ptrdiff_t n_words, int32_t *acc)
         _mm512_storeu_si512(acc + v * LANES, shift);
 }
 
+/* high, low += what the four states of a word send to DG_TILE columns, by plane. */
 DG_INLINE void meet(uint32_t states, const uint32_t *numbers, ptrdiff_t plane, const int planes,
                     sums_vec high[VECTORS], sums_vec low[VECTORS])
 {
@@ -109,6 +112,7 @@ DG_INLINE void micro(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words,
             add_to(acc + r * DG_TILE + v * LANES, high[r][v], low[r][v]);
 }
 
+/* acc += words . tile for DG_TILE columns, all words of each row: strip by strip over all rows. */
 DG_INLINE void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words,
                      ptrdiff_t n_rows, const uint32_t *tile, ptrdiff_t plane, const int planes,
                      int32_t *acc)
@@ -124,6 +128,7 @@ DG_INLINE void dense(const uint32_t *words, ptrdiff_t stride, ptrdiff_t n_words,
     }
 }
 
+/* `product` of struct dg_fixed for one number of planes. */
 DG_INLINE void product_of(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
                           const uint32_t *tile, const int planes, int32_t *acc)
 {

@@ -10,6 +10,8 @@ struct sums {
     double total[SUM_BLOCK], square[SUM_BLOCK], weighted[2][SUM_BLOCK];
 };
 
+/* Sums over all rows for n columns from `first` on, in row order. Row by row the values are spread
+ * into a block of constant length, zero beyond n, so that every loop over it vectorizes. */
 DG_CLONES
 static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int squares,
                       const double *const factor[2], struct sums *sums)
@@ -37,7 +39,8 @@ static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int sq
     }
 }
 
-/* total[j] of bytes alone: whole numbers; of states, the bits of sums in float64. */
+/* total[j] += unit * sum_r x[r, j] of bytes, for n columns from `first` on. Whole numbers: in 16
+ * bits for as many rows as these hold, then in 64. Of states the same bits as sum_block gives. */
 DG_CLONES
 static void sum_bytes(const struct rows *x, ptrdiff_t first, ptrdiff_t n, double *total)
 {
@@ -61,6 +64,7 @@ static void sum_bytes(const struct rows *x, ptrdiff_t first, ptrdiff_t n, double
         total[j] += (double)x->unit * (double)whole[j];
 }
 
+/* to[j] += from[j], where there is a `to`. */
 static void add(double *to, const double *from, ptrdiff_t n)
 {
     for (ptrdiff_t j = 0; to && j < n; j++)
@@ -70,7 +74,7 @@ static void add(double *to, const double *from, ptrdiff_t n)
 void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
                    double *total, double *square, double *const weighted[2], int n_threads)
 {
-    if (x->storage == DG_SPARSE) {
+    if (x->storage == DG_SPARSE) { /* on one thread: an entry's column belongs to no one block */
         for (ptrdiff_t r = 0; r < x->n_rows; r++)
             for (int64_t e = x->start[r]; e < x->start[r + 1]; e++) {
                 ptrdiff_t j = x->index[e];
@@ -100,7 +104,8 @@ void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const fac
     }
 }
 
-/* sum_j x[j] offset[j] in eight float64 lanes by column: whatever the storage, the same bits */
+/* sum_j x[row, j] offset[j], in float64. Column j adds to lane j % 8, and the lanes are added at
+ * the end: whatever the storage, the same order and so the same bits. */
 DG_CLONES
 static double row_dot(const struct rows *x, ptrdiff_t row, ptrdiff_t size, const float *offset)
 {

@@ -1,3 +1,10 @@
+/* Mean-field sweeps over tiles of rows (docs/kernels.md, "Mean field").
+ *
+ *     fill     TILE rows of means, bias rows and held entries are copied from the call to the tile
+ *     sweep    fresh = E[x_l | means of the neighbours];  mean = fresh + damping (mean - fresh),
+ *              for the layers of one parity and then of the other
+ *     let_go   rows whose means no longer move are written back; the others close the gaps
+ */
 #include "mean_field.h"
 
 #include <math.h>
@@ -13,15 +20,19 @@
 /* The rows that are still on their way, one after the other, as the passes read them. */
 struct tile {
     ptrdiff_t n_active;
-    ptrdiff_t row[TILE]; /* where each belongs */
-    float change[TILE];
-    float *mean[DG_MAX_LAYERS], *bias_rows[DG_MAX_LAYERS], *fresh;
-    uint8_t *held[DG_MAX_LAYERS], *steps[DG_MAX_LAYERS];
+    ptrdiff_t row[TILE]; /* the row of the call that each of them is */
+    float change[TILE];  /* largest change of a mean in this sweep, before damping */
+    float *mean[DG_MAX_LAYERS], *bias_rows[DG_MAX_LAYERS]; /* (rows, size of the layer) */
+    float *fresh;                                          /* (rows, widest): of one layer */
+    uint8_t *held[DG_MAX_LAYERS];
+    uint8_t *steps[DG_MAX_LAYERS]; /* the means as bytes; NULL: neighbours read the floats */
     struct rows states[DG_MAX_LAYERS]; /* what neighbours read: the means, or their steps */
     struct context contexts[DG_MAX_LAYERS];
     void *scratch;
 };
 
+/* Take the scratch of a tile, or count it (see dg_arena), and point its contexts and states into
+ * it; `fill` gives them values. contexts: of the call, or NULL where only the size is wanted. */
 static void make_tile(struct tile *tile, struct dg_arena *arena, const struct chain *chain,
                       const struct context *contexts, int in_steps, ptrdiff_t n_rows,
                       int n_threads)
@@ -71,6 +82,7 @@ static void round_row(struct tile *tile, const struct layer *layer, int l, ptrdi
                     tile->steps[l] + at);
 }
 
+/* Take rows first .. first + n_rows - 1 of the call into the tile. */
 static void fill(struct tile *tile, const struct chain *chain, const struct rows *means,
                  const struct context *contexts, ptrdiff_t first, ptrdiff_t n_rows)
 {
@@ -90,6 +102,7 @@ static void fill(struct tile *tile, const struct chain *chain, const struct rows
     }
 }
 
+/* mean = fresh + damping (mean - fresh) for one row of a layer; returns max |mean - fresh|. */
 DG_CLONES
 static float move_row(float *mean, const float *fresh, ptrdiff_t size, float damping)
 {
@@ -103,6 +116,8 @@ static float move_row(float *mean, const float *fresh, ptrdiff_t size, float dam
     return most;
 }
 
+/* One Gauss-Seidel sweep of the rows that are left: layers of `first_parity`, then of the other.
+ * Layers of one parity are no neighbours, so each reads the newest means around it. */
 static void sweep(struct tile *tile, const struct chain *chain, int first_parity, float damping,
                   int n_threads)
 {
@@ -115,7 +130,7 @@ static void sweep(struct tile *tile, const struct chain *chain, int first_parity
             ptrdiff_t size = chain->layers[l].size;
             struct dg_outputs out = {0};
             out.mean = tile->fresh;
-            if (tile->contexts[l].held)
+            if (tile->contexts[l].held) /* a pass leaves held entries of its output alone */
                 memcpy(tile->fresh, tile->mean[l], (size_t)(n * size) * sizeof(float));
             dg_conditional(chain, l, tile->states, &tile->contexts[l], &no_stream, &out, NULL, n,
                            tile->scratch, n_threads);
@@ -129,11 +144,12 @@ static void sweep(struct tile *tile, const struct chain *chain, int first_parity
         }
 }
 
-/* Write the rows that have arrived, and close the gaps that they leave. */
+/* Write the rows that have arrived (their change is at most `tolerance`) or, with `all`, every row,
+ * and move the others up into the gaps. `done`: sweeps so far. */
 static void let_go(struct tile *tile, const struct chain *chain, struct rows *means,
                    int32_t *sweeps, float *change, int32_t done, int all, float tolerance)
 {
-    ptrdiff_t kept = 0;
+    ptrdiff_t n_left = 0;
     for (ptrdiff_t r = 0; r < tile->n_active; r++) {
         int arrived = all || tile->change[r] <= tolerance;
         for (int l = 0; l < chain->n_layers; l++) {
@@ -141,27 +157,27 @@ static void let_go(struct tile *tile, const struct chain *chain, struct rows *me
             const float *mean = tile->mean[l] + (size_t)r * size;
             if (arrived) {
                 memcpy((float *)means[l].data + (size_t)tile->row[r] * size, mean, bytes);
-            } else if (kept != r) {
-                memcpy(tile->mean[l] + (size_t)kept * size, mean, bytes);
+            } else if (n_left != r) {
+                memcpy(tile->mean[l] + (size_t)n_left * size, mean, bytes);
                 if (tile->steps[l])
-                    memcpy(tile->steps[l] + (size_t)kept * size,
+                    memcpy(tile->steps[l] + (size_t)n_left * size,
                            tile->steps[l] + (size_t)r * size, size);
                 if (tile->contexts[l].bias_rows)
-                    memcpy(tile->bias_rows[l] + (size_t)kept * size,
+                    memcpy(tile->bias_rows[l] + (size_t)n_left * size,
                            tile->bias_rows[l] + (size_t)r * size, bytes);
                 if (tile->contexts[l].held)
-                    memcpy(tile->held[l] + (size_t)kept * size, tile->held[l] + (size_t)r * size,
-                           size);
+                    memcpy(tile->held[l] + (size_t)n_left * size,
+                           tile->held[l] + (size_t)r * size, size);
             }
         }
         if (arrived) {
             sweeps[tile->row[r]] = done;
             change[tile->row[r]] = tile->change[r];
         } else {
-            tile->row[kept++] = tile->row[r];
+            tile->row[n_left++] = tile->row[r];
         }
     }
-    tile->n_active = kept;
+    tile->n_active = n_left;
 }
 
 void dg_mean_field(const struct chain *chain, struct rows *means, const struct context *contexts,

@@ -17,8 +17,8 @@ struct dg_fixed_point {
  *
  * means[l]: INOUT, floats (n_rows, size), the start and the result. Entries that contexts[l] holds
  * stay; only bias rows and held entries of a context are read. sweeps, change: OUT, (n_rows,), how
- * many sweeps a row took and the largest change of its last one, before damping. A row that has arrived leaves
- * the tile that it is worked in, so nothing about it depends on its neighbours.
+ * many sweeps a row took and the largest change of its last one, before damping. A row that has
+ * arrived is swept no more, so nothing about it depends on the rows beside it.
  * Scratch: dg_mean_field_bytes(). */
 void dg_mean_field(const struct chain *chain, struct rows *means, const struct context *contexts,
                    const struct dg_fixed_point *until, int32_t *sweeps, float *change,

@@ -1,3 +1,17 @@
+/* Update of one weight matrix (docs/kernels.md, "The update"; docs/math.md, "One update").
+ *
+ * A task is a `piece` of the matrix: DG_TILE lower units by a slice of upper ones. For each CHUNK
+ * of rows:
+ *
+ *     pass 1  upper states of both phases as tiles of DG_TILE columns (prepare_upper), which all
+ *             tasks read; rows are shared out among the threads
+ *     pass 2  for each task and phase, acc[i, c] += sum_r x[r, i] y[r, c]: the columns of its lower
+ *             units are turned into rows, then one product for each tile (add_rows)
+ *     pass 3  after the last chunk, in the same task: gradient or step, row by row of the piece
+ *             (update_row), and the packed form of what was written
+ *
+ * No sum crosses threads, and each runs over the rows in order.
+ */
 #include "phases.h"
 
 #include <math.h>
@@ -19,6 +33,7 @@ static float value_at(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
     return ((const float *)x->data)[row * x->stride + column];
 }
 
+/* First entry of a sparse row in `column` or to the right of it, by bisection. */
 static int64_t first_entry(const struct rows *x, ptrdiff_t row, ptrdiff_t column)
 {
     int64_t low = x->start[row], high = x->start[row + 1];
@@ -63,7 +78,7 @@ struct transposed {
     };
 };
 
-/* How many of these values are not zero. */
+/* How many values of n rows from `first` on, `width` columns from `column` on, are not zero. */
 DG_CLONES
 static int64_t filled(const struct rows *x, ptrdiff_t first, ptrdiff_t n, ptrdiff_t column,
                       ptrdiff_t width)
@@ -97,6 +112,13 @@ static inline void append(struct transposed *t, ptrdiff_t n_rows, int32_t *lengt
     lengths[column] += keep;
 }
 
+/* `width` columns of n rows of x, turned into the rows of an operand:
+ *
+ *     operand[i, r] = x[first + r, column + i]
+ *
+ * Dense where LIST_DENSITY of the values or more are not zero: the values stay as they lie, (n,
+ * DG_TILE), and are read with stride 1 and step DG_TILE. Else lists, one for each column, in groups
+ * of DG_GROUP that are padded to their longest with entries of row 0 and value 0. */
 static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdiff_t n,
                                    ptrdiff_t column, ptrdiff_t width, struct transposed *t)
 {
@@ -126,11 +148,11 @@ static struct dg_operand transpose(const struct rows *x, ptrdiff_t first, ptrdif
         }
     }
     for (ptrdiff_t group = 0; group < DG_TILE / DG_GROUP; group++) {
-        int32_t longest = 0, *own = lengths + group * DG_GROUP;
+        int32_t longest = 0, *of_group = lengths + group * DG_GROUP;
         for (int r = 0; r < DG_GROUP; r++)
-            longest = own[r] > longest ? own[r] : longest;
+            longest = of_group[r] > longest ? of_group[r] : longest;
         for (int r = 0; r < DG_GROUP; r++)
-            while (own[r] < longest)
+            while (of_group[r] < longest)
                 append(t, n, lengths, group * DG_GROUP + r, 0, 0.0f, 1);
         t->length[group] = longest;
     }
@@ -157,13 +179,14 @@ static enum way way_of(const struct dg_phase *phase, ptrdiff_t n_lower)
     return dg_sums_along_lists(dg_backend()->fixed, &phase->lower, n_lower) ? LINES : WORDS;
 }
 
+/* How an update is cut, and where its scratch lies. */
 struct update_plan {
     ptrdiff_t longest;       /* rows of the longer phase */
     ptrdiff_t slice;         /* upper units of a task */
-    ptrdiff_t n_tasks;
+    ptrdiff_t n_tasks;       /* tiles of lower units by slices of upper ones */
     void *upper[2];          /* tiles of all upper units: floats, or words of numbers */
     float *sums[2];          /* of all weights, where they wait for another chunk; else NULL */
-    char *thread_base;
+    char *thread_base;       /* scratch of thread 0; the others follow, thread_bytes apart */
     size_t thread_bytes;
 };
 
@@ -174,6 +197,7 @@ static size_t tile_lines(ptrdiff_t n)
     return (size_t)(n > words ? n : words);
 }
 
+/* Take what one thread needs for its tasks, or count it (see dg_arena). */
 static void take_scratch(struct task_scratch *task, struct dg_arena *arena, ptrdiff_t longest,
                          ptrdiff_t slice)
 {
@@ -193,6 +217,7 @@ static ptrdiff_t slice_width(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads
     return dg_round_up((n_upper + n_slices - 1) / n_slices, DG_TILE);
 }
 
+/* Cut an update and take its scratch, or count it (see dg_arena). n_rows: of both phases. */
 static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
                              const ptrdiff_t n_rows[2], ptrdiff_t n_lower, ptrdiff_t n_upper,
                              int n_threads)
@@ -236,7 +261,12 @@ ptrdiff_t dg_update_tasks(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads)
     return plan.n_tasks;
 }
 
-/* Tiles of the upper states of n rows of one phase. Called by a team. */
+/* Tiles of the upper states of rows first .. first + n - 1 of one phase, as its way asks:
+ *
+ *     FLOATS  (n_tiles, n, DG_TILE) floats         LINES  the same of 16-bit numbers
+ *     WORDS   (n_tiles, words of n rows, DG_TILE)  see dg_pack_bytes()
+ *
+ * Called by a team of threads. */
 static void prepare_upper(const struct dg_phase *phase, enum way way, ptrdiff_t n_upper,
                           ptrdiff_t first, ptrdiff_t n, void *tiles)
 {
@@ -273,7 +303,13 @@ struct piece {
 ADD_STEPS(add_integers, int32_t)
 ADD_STEPS(add_floats, float)
 
-/* acc += sums over n rows of one phase, `stride` from unit to unit. */
+/* acc[i, c] += sum_r x[r, i] y[r, c] over rows start .. start + n - 1 of one phase, for the lower
+ * units i and the upper units c of a piece.
+ *
+ * `tiles` has the upper states y of these rows (prepare_upper); the lower states x are turned here.
+ * acc: INOUT, (piece->width, piece->n_columns), rows `stride` apart. The sums of bytes are whole
+ * numbers until the end, where the units of both layers (1 for states, the step of means) come in
+ * as one factor. */
 static void add_rows(const struct dg_phase *phase, enum way way, ptrdiff_t start, ptrdiff_t n,
                      const struct piece *piece, const void *tiles, struct task_scratch *task,
                      float *acc, ptrdiff_t stride)
@@ -337,10 +373,10 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
     DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1)
            reduction(| : overflow) reduction(max : largest))
     {
-        struct dg_arena own = {
+        struct dg_arena of_thread = {
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
         struct task_scratch task;
-        take_scratch(&task, &own, plan.longest, plan.slice);
+        take_scratch(&task, &of_thread, plan.longest, plan.slice);
         for (int side = 0; side < 2; side++)
             if (!n_rows[side]) /* its sums stay zero */
                 memset(task.acc[side], 0, (size_t)(DG_TILE * plan.slice) * sizeof(float));
@@ -359,6 +395,7 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                                       number / n_lower_tiles * plan.slice, 0};
                 piece.width = dg_min(DG_TILE, n_lower - piece.column);
                 piece.n_columns = dg_min(plan.slice, n_upper - piece.first);
+                /* sums of a piece: the thread's, or where a later chunk finds them again */
                 float *acc[2];
                 ptrdiff_t stride[2];
                 for (int side = 0; side < 2; side++) {
@@ -394,6 +431,7 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
             start += CHUNK;
         } while (start < plan.longest);
     }
+    /* the scale is one for the whole matrix: a new one makes every number anew */
     if (repack && (!by_pieces || dg_scale(largest) != repack->packed->scale))
         dg_pack(repack->packed, repack->lower, repack->upper, weights, n_threads);
     return overflow;

@@ -15,25 +15,34 @@ struct dg_repack {
     const struct layer *lower, *upper;
 };
 
-/* gradient = x^T y / n (positive) - x^T y / m (negative) + rank-one terms - decay; written to
- * `gradient` where that is not NULL, else applied to weights, velocity and average at once.
- * The gradient alone needs no weights: NULL. Where weights are written and `repack` is not NULL,
- * the packed form is theirs again at the end. Returns 1 where a weight became non-finite. Scratch:
+/* The update of one weight matrix, (n_lower, n_upper), or its gradient:
+ *
+ *     gradient = x^T y / n (positive phase) - x^T y / m (negative phase) + rank-one terms - decay
+ *
+ * with x (rows, n_lower) and y (rows, n_upper) of n and m rows; struct dg_update has the rest.
+ * gradient: OUT where it is not NULL; weights may then be NULL, and there is no decay. Else
+ * weights, velocity and average: INOUT, the last two may be NULL, and `repack`, if not NULL, is
+ * packed anew from the new weights. Returns 1 where a weight became non-finite. Scratch:
  * dg_update_bytes(). */
 int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
                       ptrdiff_t n_lower, ptrdiff_t n_upper, const struct dg_update *update,
                       float *gradient, float *weights, float *velocity, float *average,
                       struct dg_repack *repack, void *scratch, int n_threads);
 
+/* Scratch of an update of this shape; also of `x^T y` alone (0 rows in the negative phase). */
 size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_lower,
                        ptrdiff_t n_upper, int n_threads);
 
 /* Independent tasks that an update of this shape is cut into. */
 ptrdiff_t dg_update_tasks(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads);
 
-/* Sums over rows, in float64: total[j] = sum_r x, square[j] = sum_r x^2 (NULL: not wanted) and,
- * for each side with factors, weighted[side][j] = sum_r factor[side][r] x[r, j]. In row order, but
- * for bytes whose total alone is wanted: their sums are whole numbers, times the unit. */
+/* Sums over rows, in float64, added to what the arrays (size,) hold:
+ *
+ *     total[j] += sum_r x[r, j]          square[j] += sum_r x[r, j]^2         (NULL: not wanted)
+ *     weighted[side][j] += sum_r factor[side][r] x[r, j]    for each side whose factor is not NULL
+ *
+ * In row order, but for bytes whose total alone is wanted: those are whole numbers, times the
+ * unit. */
 void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
                    double *total, double *square, double *const weighted[2], int n_threads);
 

@@ -17,6 +17,8 @@ struct dg_stream {
     uint32_t purpose;   /* kind << 24 | layer << 16 | temperature */
 };
 
+/* out = Philox4x32-10 of one counter and key: ten rounds of two 32 x 32 bit products, whose halves
+ * are mixed with the other words and the key; the key moves by two constants between rounds. */
 static inline void dg_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
@@ -37,9 +39,10 @@ static inline void dg_philox(const uint32_t counter[4], const uint32_t key[2], u
     out[3] = c3;
 }
 
-/* Words of 8 neighbouring blocks (32 columns) of one row, 64-bit lanes of 32-bit values. The
- * files of one instruction set define DG_WIDE_BYTES, the width of their vectors, and DG_MUL32,
- * the product of the low halves of the lanes by a constant. */
+/* dg_words32: out[j] is the word of column 4 first_block + j of one row, j < 32, the same as from
+ * dg_philox. Eight counters go side by side, in 64-bit lanes that each hold one of their 32-bit
+ * words. The files of one instruction set define DG_WIDE_BYTES, the width of their vectors, and
+ * DG_MUL32, the product of the low halves of the lanes by a constant. */
 #ifndef DG_WIDE_BYTES
 #define DG_WIDE_BYTES 16
 #define DG_MUL32(lanes, constant) (((lanes) & 0xFFFFFFFFu) * (uint64_t)(constant))

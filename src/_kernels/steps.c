@@ -1,3 +1,5 @@
+/* Steps of optimizers over whole arrays; each function says what it does to n neighbouring numbers,
+ * and arrays are cut into blocks for the threads. */
 #include "steps.h"
 
 #include <math.h>
@@ -5,10 +7,13 @@
 #include "elementwise.h"
 #include "parallel.h"
 
+/* Parameters of one task where a single pass over them is made. */
 #define STEP_BLOCK 16384
 /* Parameters of which all that is visited stays in the first-level cache. */
 #define VISIT_BLOCK 1024
 
+/* first += new_first (g - first);  second += new_second (g^2 - second);
+ * gradient = rate first / (sqrt(second / correction) + epsilon): the change, to be subtracted. */
 DG_CLONES
 static void adam_block(float *gradient, float *first, float *second, ptrdiff_t n, float new_first,
                        float new_second, float rate, float correction, float epsilon)
@@ -32,6 +37,8 @@ void dg_adam_change(float *gradient, float *first, float *second, ptrdiff_t n, f
                    new_second, rate, correction, epsilon);
 }
 
+/* velocity = momentum velocity + gradient;  gradient = rate velocity: the change, to be subtracted.
+ * Without a velocity (NULL) the gradient takes its place. */
 DG_CLONES
 static void sgd_block(float *gradient, float *velocity, ptrdiff_t n, float momentum, float rate)
 {
@@ -42,6 +49,8 @@ static void sgd_block(float *gradient, float *velocity, ptrdiff_t n, float momen
         gradient[i] *= rate;
 }
 
+/* parameters -= change;  average += averaging (parameters - average), if not NULL. Returns whether
+ * a new parameter is infinite or not a number: its exponent bits are all ones. */
 DG_CLONES
 static int subtract_block(float *parameters, const float *change, float *average, ptrdiff_t n,
                           float averaging)
@@ -57,6 +66,7 @@ static int subtract_block(float *parameters, const float *change, float *average
     return (int)overflow;
 }
 
+/* gradient += weight_decay parameters: of the penalty weight_decay / 2 times their square. */
 DG_CLONES
 static void decay_block(float *gradient, const float *parameters, ptrdiff_t n, float weight_decay)
 {
@@ -64,6 +74,8 @@ static void decay_block(float *gradient, const float *parameters, ptrdiff_t n, f
         gradient[i] += weight_decay * parameters[i];
 }
 
+/* Decay, change and step follow each other within a block, which stays in the first-level cache, so
+ * that memory is read and written once. */
 int dg_descend(const struct dg_descent *d, int n_threads)
 {
     int overflow = 0;

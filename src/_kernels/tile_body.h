@@ -64,6 +64,9 @@ DG_INLINE void dense_strip(const float *a, ptrdiff_t stride, ptrdiff_t step, ptr
 #undef REST
 }
 
+/* acc[r, :] += sum_k a[first + r, k] b[k, :] over dense rows of a, DG_TILE columns of b: strip by
+ * strip of the inputs k, and in a strip by columns of one micro kernel. Sums are stored between
+ * strips as the floats that they are, so the chain of each element is that of one long loop. */
 static void product_dense(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t n_rows,
                           ptrdiff_t n_inputs, const float *b, ptrdiff_t b_stride, float *acc,
                           ptrdiff_t acc_stride)
@@ -91,6 +94,8 @@ static void product_dense(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t
     }
 }
 
+/* The same for the DG_GROUP rows of one group of lists: entry e of row r adds value times line
+ * `index` of b. */
 static void product_lists(const struct dg_operand *a, ptrdiff_t group, const float *b,
                           ptrdiff_t b_stride, float *acc, ptrdiff_t acc_stride)
 {
@@ -115,6 +120,7 @@ static void product_lists(const struct dg_operand *a, ptrdiff_t group, const flo
     }
 }
 
+/* See struct dg_backend, as for all that begins with tile_. */
 static void tile_product(const struct dg_operand *a, ptrdiff_t first, ptrdiff_t n_rows,
                          ptrdiff_t n_inputs, const float *b, ptrdiff_t b_stride, float *acc,
                          ptrdiff_t acc_stride)
@@ -158,6 +164,7 @@ static inline void temper(const struct layer *layer, const struct context *conte
             precision[j] = DG_FMA(1.0f - beta, context->base_precision[first + j], precision[j]);
 }
 
+/* out = values, as floats and as bytes; entries that `held` marks keep what `out` has. */
 static inline void store_floats(float *out, const float *values, const uint8_t *held,
                                 ptrdiff_t width)
 {
@@ -181,6 +188,15 @@ static inline void store_bytes(uint8_t *out, const float *values, const uint8_t 
         out[j] = held && held[j] ? out[j] : (uint8_t)(int)values[j];
 }
 
+/* From the fields of a task to what is wanted of them, row by row, for `width` columns of the layer
+ * from `first` on. field: (n_rows, stride), read. scratch: 4 stride floats.
+ * block_log_normalizer[row]: OUT, of these columns alone.
+ *
+ *     temper    natural parameters at the row's beta (left out where there is nothing to temper)
+ *     log normalizer at beta, less the one at beta_from where that is asked for
+ *     mean      stored where it is wanted
+ *     draw      from the mean; single binary units that need no mean take the shorter
+ *               dg_binary_draw, which has the same bits */
 static void tile_finish(const struct layer *layer, const struct context *context,
                         const struct dg_stream *stream, const struct dg_outputs *out,
                         ptrdiff_t first_row, ptrdiff_t n_rows, ptrdiff_t first, ptrdiff_t width,
@@ -230,8 +246,18 @@ static void tile_finish(const struct layer *layer, const struct context *context
     }
 }
 
-/* Neighbouring weights of one lower unit; `width` is a constant of the caller for whole tiles.
- * most[j]: INOUT, the bits of the largest magnitude so far, which compare as magnitudes do. */
+/* Gradient and step of `width` <= DG_TILE neighbouring weights of one lower unit, `row`:
+ *
+ *     step = (scale_positive positive - scale_negative negative
+ *             - offset_lower difference_upper - difference_lower offset_upper)     centring
+ *            * gain_lower gain_upper                                               standardization
+ *            - weight_decay weights
+ *     velocity = momentum velocity + step,  weights += learning_rate velocity,
+ *     average += averaging (weights - average)
+ *
+ * or the gradient alone, which is `step`; without weights it has no decay. Without a velocity the
+ * step takes its place. `width` is a constant of the caller for whole tiles. most[j]: INOUT, the
+ * bits of the largest magnitude so far, which compare as magnitudes do. */
 DG_INLINE void step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                          const ptrdiff_t width, const float *restrict positive,
                          const float *restrict negative, float *restrict gradient,
@@ -273,8 +299,8 @@ DG_INLINE void step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_
     }
 }
 
-/* gradient = p / n - q / m - offset dy - dx offset, by unit gains; then the optimizer's step.
- * Returns the largest magnitude of a new weight, or what is not finite. */
+/* step_tile along a row of the matrix, `width` weights. Returns the largest magnitude of a new
+ * weight, or one that is not finite; 0 where the gradient alone is made. */
 static float tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                            ptrdiff_t width, const float *positive, const float *negative,
                            float *gradient, float *weights, float *velocity, float *average)
@@ -295,6 +321,7 @@ static float tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrd
     return dg_from_bits(largest);
 }
 
+/* LANES x LANES blocks as far as they go, what is left one by one. */
 static void tile_transpose(const float *weights, ptrdiff_t stride, ptrdiff_t first,
                            ptrdiff_t width, ptrdiff_t n_inputs, float *out)
 {
@@ -320,6 +347,8 @@ struct products {
     int64_t exponent[DG_PRODUCT_LANES];
 };
 
+/* Move the exponents of the products (bits 52 and up of a double) into integers, and leave
+ * mantissas in [1, 2): the products are positive and normal. */
 static inline __attribute__((always_inline)) void fold(struct products *p)
 {
     for (int lane = 0; lane < DG_PRODUCT_LANES; lane++) {

@@ -23,7 +23,9 @@ static inline ptrdiff_t dg_block_width(const struct layer *layer)
     return layer->group >= DG_TILE ? layer->group : DG_TILE / layer->group * layer->group;
 }
 
-/* P(X > k) of a binomial with success probability p and n trials, summed from the far side. */
+/* P(X > k) of a binomial with success probability p and n trials, summed from the far side:
+ *
+ *     sum_(i = k + 1)^n  (n over i) p^i (1 - p)^(n - i),    by products alone: no lgamma, no pow */
 static inline float dg_binomial_survival(float p, int n, int k)
 {
     double success = p, failure = 1.0 - success, survival = 0.0;
@@ -38,7 +40,11 @@ static inline float dg_binomial_survival(float p, int n, int k)
     return (float)survival;
 }
 
-/* mean[j] = E[x_j | field] */
+/* mean[j] = E[x_j | field] of `width` columns of one row; f the field:
+ *
+ *     binary     n_copies / (1 + exp(-f))      gaussian   f / precision
+ *     softmax    exp(f) / sum of exp(f) over the group, the largest field taken out
+ *     linear     f                             rectified  max(f, 0) */
 DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const float *field,
                              const float *precision, float *mean)
 {
@@ -77,8 +83,13 @@ DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const f
     }
 }
 
-/* sample[j] ~ p(x_j | field), given the mean; one uniform a unit (softmax: a group) by inverse
- * CDF, normals by Box and Muller from the two uniforms of a pair of columns. */
+/* sample[j] ~ p(x_j | field) of `width` columns of one row from column `first` of the layer on,
+ * given their means; u is a uniform of the column, or of the group:
+ *
+ *     binary     how many k < n_copies have u < P(X > k): the inverse of the distribution function
+ *     gaussian   mean + normal / sqrt(precision), normals by Box and Muller from the two uniforms
+ *                of a pair of columns
+ *     softmax    the first column whose cumulated means exceed u, else the last of the group */
 DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff_t width,
                              const float *precision, const float *mean,
                              const struct dg_stream *stream, int64_t row, float *sample)
@@ -142,8 +153,13 @@ DG_INLINE void dg_binary_draw(ptrdiff_t first, const float *field,
         sample[j] = dg_uniform(words[j]) < dg_logistic(field[j]) ? 1 : 0;
 }
 
-/* sum over these units of log sum_x exp(field x + log base measure): float32 terms in eight
- * float64 lanes by column, added in order. */
+/* Sum over these units of log sum_x exp(f x + log base measure), f the field:
+ *
+ *     binary     n_copies log(1 + exp(f))      softmax    log sum exp(f) over each group
+ *     gaussian   (f^2 / precision + log 2 pi - log precision) / 2
+ *
+ * Terms are added in eight float64 lanes by column, and these in one order: part of the definition,
+ * so that every instruction set gives the same bits. */
 DG_INLINE double dg_units_log_normalizer(const struct layer *layer, ptrdiff_t width,
                                          const float *field, const float *precision)
 {

@@ -1,5 +1,6 @@
-"""What arguments must be: checks that every room shares, and the messages that they end in.
+"""What arguments must be: the checks that all folders share.
 
+A ``check_`` raises or does nothing; the other functions return the value as its caller needs it.
 Each message says the name, what was expected and what came.
 """
 
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-# Rows, columns and counts beyond this are a slip, and some would leave the kernels' int64.
+# Largest count or number of columns: more is a slip, and products of two would leave int64.
 MOST = 2**31 - 1
-# Numbers of rows in a whole that a piece belongs to.
+# Largest number of a first row, where an array is a piece of a whole that is drawn piece by piece.
 MOST_ROWS = 2**62
 
 _shorten = reprlib.Repr()
@@ -21,7 +22,7 @@ _shorten.maxother = _shorten.maxstring = 80
 
 
 def shown(value):
-    """Return a representation of `value` that fits into a message."""
+    """Return a representation of `value` that fits into a message, shortened in the middle."""
     return _shorten.repr(value)
 
 
@@ -59,19 +60,27 @@ def check_flag(value, name):
         raise ValueError(f"{name} must be True or False, got {shown(value)}")
 
 
-def check_instance(value, name, kind, remedy):
-    """Raise TypeError unless `value` is an instance of `kind`; the message ends in `remedy`."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {remedy}, got {shown(value)}")
+def check_instance(value, name, expected_type, expected):
+    """Raise TypeError unless `value` is an `expected_type`; `expected` names it in the message."""
+    if not isinstance(value, expected_type):
+        raise TypeError(f"{name} must be {expected}, got {shown(value)}")
 
 
 def as_list(value, name, of):
-    """Return an iterable as a list; a string is none.
+    """Return an iterable as a list; a string or a dictionary is none.
+
+    Parameters
+    ----------
+    value
+    name : str
+        What messages call it.
+    of : str
+        What it should hold, for the message.
 
     Raises
     ------
     TypeError
-        If it cannot be iterated over; `of` says what it should hold.
+        If it cannot be iterated over.
     """
     if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be a sequence of {of}, got {shown(value)}")
@@ -79,12 +88,13 @@ def as_list(value, name, of):
 
 
 def real_array(value, name):
-    """Return an array of real numbers in the type it comes in, without a copy where it is one.
+    """Return an array of real numbers of the dtype that it has; an array is not copied.
 
     Raises
     ------
     ValueError
-        For masked arrays, rows of different lengths, complex numbers, dates and what is no number.
+        For masked arrays, rows of different lengths, complex numbers, dates and all that is no
+        number.
     """
     if type(value) is not np.ndarray:
         if np.ma.isMaskedArray(value):

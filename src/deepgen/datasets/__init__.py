@@ -1,4 +1,4 @@
-"""Data to try models on: small generators, and loaders of the usual data sets."""
+"""Data to try models on: generators whose distribution is known, and loaders of data sets."""
 
 from deepgen.datasets.binarization import binarize
 from deepgen.datasets.coil20 import COIL20, load_coil20

@@ -51,9 +51,9 @@ def load_coil20(data_home=None):
     ----------
     Nene, Nayar & Murase (1996), Columbia University, CUCS-005-96. For research, with credit.
     """
-    with np.load(find(_FILE, "coil20", data_home), allow_pickle=False) as parts:
+    with np.load(find(_FILE, "coil20", data_home), allow_pickle=False) as arrays:
         return COIL20(
-            parts["images_x16"] / _SIXTEENTHS,
-            parts["object"].astype(np.int64),
-            parts["view"].astype(np.int64),
+            arrays["images_x16"] / _SIXTEENTHS,
+            arrays["object"].astype(np.int64),
+            arrays["view"].astype(np.int64),
         )

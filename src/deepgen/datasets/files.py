@@ -1,4 +1,4 @@
-"""Where data files are, whether they are whole, and what to do where they are missing."""
+"""Finding the files of a data set: which folder, whether they are whole, how to get them."""
 
 import hashlib
 import os
@@ -59,6 +59,7 @@ def find(file, dataset, data_home=None):
 
 
 def _home(data_home):
+    """Return the folder that holds the folders of the data sets."""
     if data_home is not None:
         return Path(data_home).expanduser()
     if os.environ.get("DEEPGEN_DATA"):
@@ -68,6 +69,7 @@ def _home(data_home):
 
 
 def _download(file, folder):
+    """Fetch a file into a folder, or raise FileNotFoundError with what a user can do."""
     remedy = "set DEEPGEN_DATA or data_home to the folder that holds it"
     if file.url is not None:
         try:

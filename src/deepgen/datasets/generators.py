@@ -9,7 +9,7 @@ _MOST_LINES = 20  # 2**20 patterns of 400 pixels are 400 MB
 
 
 def _drawn(lines, upright):
-    """Spread lines (n, size) over squares: columns where `upright`, else rows."""
+    """Spread lines (n, size) over squares (n, size * size): columns where `upright`, else rows."""
     size = lines.shape[1]
     square = np.repeat(lines[:, :, None], size, axis=2)  # (n, row, column), rows filled
     square = np.where(upright[:, None, None], square.transpose(0, 2, 1), square)

@@ -69,11 +69,12 @@ def load_mnist(data_home=None):
     """
 
     def read(name, header):
+        # IDX: `header` bytes of sizes, then one byte for each value; a bytearray is writable
         with gzip.open(find(_FILES[name], "mnist", data_home)) as file:
-            return np.frombuffer(bytearray(file.read()), np.uint8, offset=header)  # writable
+            return np.frombuffer(bytearray(file.read()), np.uint8, offset=header)
 
-    parts = []
-    for part in ("train", "t10k"):
-        parts.append(read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 784))
-        parts.append(read(f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64))
-    return MNIST(*parts)
+    arrays = []
+    for split in ("train", "t10k"):
+        arrays.append(read(f"{split}-images-idx3-ubyte.gz", 16).reshape(-1, 784))
+        arrays.append(read(f"{split}-labels-idx1-ubyte.gz", 8).astype(np.int64))
+    return MNIST(*arrays)

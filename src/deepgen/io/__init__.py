@@ -1,1 +1,1 @@
-"""Files: models, states of runs, checkpoints, and how they are written whole."""
+"""Files: models and checkpoints of runs, their format, and how they are written."""

@@ -1,4 +1,9 @@
-"""Files that are whole or not there: written aside, flushed, then put into place."""
+"""Writing a file so that a crash leaves the old one or the new one, never half of it.
+
+The bytes go into a temporary file beside the target, which its writer locks while it lives; they
+are flushed to the disk, and the temporary file is renamed over the target. Temporary files that
+nobody locks are what killed writers left behind; the next writer removes them.
+"""
 
 import contextlib
 import logging
@@ -20,7 +25,7 @@ logger = logging.getLogger("deepgen")
 
 
 def target_of(path):
-    """Return the file that `path` leads to, symbolic links followed, which may be replaced.
+    """Return the file that a write to `path` replaces or makes: symbolic links are followed.
 
     Raises
     ------
@@ -41,7 +46,9 @@ def target_of(path):
 
 
 def require_writable(path, what):
-    """Raise OSError where a file could not be made for want of a folder, or must not be replaced.
+    """Raise OSError where a later :func:`write_atomically` would fail: no folder, or no file.
+
+    So a run tells it before the training, not after it.
 
     Parameters
     ----------
@@ -75,11 +82,13 @@ def write_atomically(path, data):
     except OSError as error:
         if error.filename is None:
             raise
-        # that of the temporary file is another one each time: filters of warnings merge repeats
+        # the temporary file has another name each time: with it, no two warnings of a run whose
+        # disk is full would be the same, and each of them would be shown
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _replace(path, data):
+    """Write, flush, rename, and flush the folder, which holds the name."""
     temporary, handle = _temporary(path)
     try:
         _keep_mode(path, handle)
@@ -133,6 +142,7 @@ def _sweep(path):
 
 
 def _remove_if_stale(temporary):
+    """Remove a temporary file unless a living writer holds its lock."""
     handle = os.open(temporary, os.O_RDWR)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

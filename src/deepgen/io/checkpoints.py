@@ -1,7 +1,8 @@
 """Checkpoints of a run: when they are written, and whether one fits the run that goes on.
 
-A checkpoint is the trainer's state and the frame around it (``Trainer.frame``): the settings that
-decide bits, and whatever else its maker needs to go on, finished layers of a stack say.
+A checkpoint is the tree ``{"frame": ..., "trainer": ...}``: the trainer's state, and what the maker
+of the run put around it (``Trainer.frame``): the settings that decide bits, and what else it needs
+to go on, such as the finished layers of a stack.
 """
 
 import logging
@@ -30,11 +31,15 @@ def load(path, remedy=None):
     ----------
     path : str or path-like
     remedy : str or None
-        What to do where there is no such file. None: that of `fit`.
+        End of the message where there is no such file. None: what a user of ``fit(resume=)``
+        should do.
 
     Raises
     ------
-    FileNotFoundError, ModelFileError
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If it is not a whole checkpoint.
     """
     try:
         tree = trees.load(path)
@@ -49,25 +54,26 @@ def load(path, remedy=None):
     return tree["frame"], tree["trainer"]
 
 
-def require_same(found, expected, path, remedy=None):
+def require_same(stored, expected, path, remedy=None):
     """Raise OtherRunError naming each setting of a checkpoint that is not the run's.
 
     Parameters
     ----------
-    found, expected : dict
-        Plain data by name.
+    stored, expected : dict
+        Settings by name, plain data: of the checkpoint, and of the run that shall go on from it.
     path : str or path-like
     remedy : str or None
-        What to do then. None: that of `fit`.
+        End of the message. None: what a user of ``fit(resume=)`` should do.
     """
-    found = found if isinstance(found, dict) else {}
+    stored = stored if isinstance(stored, dict) else {}
     names = sorted(
-        name for name in {*found, *expected} if found.get(name) != expected.get(name)
+        name for name in {*stored, *expected} if stored.get(name) != expected.get(name)
     )
     if "estimator" in names:  # the others follow from it
         names = ["estimator"]
     other = "; ".join(
-        f"{name} is {expected.get(name, 'not set')!s} here and {found.get(name, 'not set')!s} there"
+        f"{name} is {expected.get(name, 'not set')!s} here and "
+        f"{stored.get(name, 'not set')!s} there"
         for name in names
     )
     remedy = remedy or (
@@ -134,9 +140,9 @@ class Checkpoint:
         self._due, self._last = False, time.monotonic()
 
     def begin(self, trainer):
-        """Start the clock; look for what would keep the file from being written."""
+        """Start the clock; raise now what would keep the file from being written later."""
         atomic.require_writable(self.path, "the checkpoint")
-        trees.plain(trainer.state())  # a rule of one's own may keep what no file can
+        trees.plain(trainer.state())  # the state of a user's own rule may be no plain data
         self._due, self._last = False, time.monotonic()
 
     def __call__(self, report):

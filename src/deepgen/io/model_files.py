@@ -1,9 +1,9 @@
-"""The file format: one model, one safetensors file (docs/architecture.md, "Files").
+"""Model files: one model, one safetensors file (docs/files.md).
 
-The configuration is JSON in the file's metadata, with a format version and a closed registry of
-models (``schemas``); every tensor's shape is recomputed from it, and a checksum covers both.
-Nothing in a file is ever imported or run. Files of states (``io/trees.py``) share header,
-checksum and the way of writing.
+The header holds a configuration as JSON, whose ``model`` names one of the schemas (``schemas``).
+From the configuration follows the shape of every tensor, and a checksum covers both. Nothing in a
+file is ever imported or run. Checkpoints (``trees.py``) have the same header and checksum, and are
+written and read by the functions of this module.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ from deepgen.io.schemas.registry import describe, schema_of
 from deepgen.io.schemas.schema import is_count
 
 FORMAT_VERSION = 1
-MAX_BYTES = 8 * 2**30
-MAX_HEADER = 2**20
-BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element
+MAX_BYTES = 8 * 2**30  # of a file that is read
+MAX_HEADER = 2**20  # bytes of its header
+BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element of a tensor
 
-# Entries of a configuration that every model has.
+# Entries of a configuration beside those of the model itself.
 _COMMON = {"format_version", "extra", "sha256"}
 
 logger = logging.getLogger("deepgen")
@@ -46,7 +46,7 @@ def save(model, path, *, extra=None):
     model : BoltzmannMachine, or another one of ``io.schemas.registry.SCHEMAS``
     path : str or path-like
     extra : dict or None
-        Plain JSON data kept beside the configuration (the estimator's name and seed).
+        Plain JSON data beside the configuration (the estimator's name and seed).
 
     Raises
     ------
@@ -77,6 +77,7 @@ def checksum(config, tensors):
 
 
 def _refuse_duplicates(pairs):
+    """Make a dict of (name, value) pairs; raise ValueError where a name stands twice."""
     names = [name for name, _ in pairs]
     if len(set(names)) != len(names):
         raise ValueError("a name stands twice in the header")
@@ -84,6 +85,7 @@ def _refuse_duplicates(pairs):
 
 
 def _refuse_constant(name):
+    """Raise ValueError for NaN and Infinity, which Python's parser would let through."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -94,7 +96,10 @@ def parse_json(text):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file, open: what is read from it is of one writing, whatever happens to its path.
+    """An open file whose header has been read.
+
+    All is read by one handle, so that header and tensors belong together even where another
+    process replaces the file meanwhile.
 
     Attributes
     ----------
@@ -145,6 +150,19 @@ def read_header(path):
 
 
 def _parse_header(path, prefix, start, size):
+    """Return (configuration, tensor shapes by name) from the first bytes of a file.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    prefix : bytes
+        The first eight: how long the header is.
+    start : bytes
+        What follows, at least the header if the file has one of an allowed length.
+    size : int
+        Bytes of the file.
+    """
     length = int.from_bytes(prefix, "little")
     if len(prefix) < 8 or length > min(MAX_HEADER, size - 8):
         raise ModelFileError(f"{path}: not a deepgen model file (no safetensors header)")
@@ -176,7 +194,7 @@ def check_version(path, config):
 
 
 def _model_schema(path, config):
-    """Return what a configuration says about the model itself, and the schema of that model."""
+    """Return (entries, schema): the entries of a configuration that the model's schema reads."""
     check_version(path, config)
     _require(
         "kind" not in config, path,
@@ -187,15 +205,15 @@ def _model_schema(path, config):
         set(config) >= _COMMON, path, "the configuration has unknown or missing entries"
     )
     _require(isinstance(config["extra"], dict), path, "extra is not an object")
-    own = {name: value for name, value in config.items() if name not in _COMMON}
+    entries = {name: value for name, value in config.items() if name not in _COMMON}
     try:
-        return own, schema_of(own)
+        return entries, schema_of(entries)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
 
 
 def read_tensors(file):
-    """Return the tensors of a file whose header is known to be right.
+    """Read the tensors of a file, after its header was checked; checks length and checksum.
 
     Parameters
     ----------
@@ -253,8 +271,8 @@ def load_model(path):
 def read_model(file):
     """Return (model, plain data saved beside it) of an open file; see :func:`load_model`."""
     path, shapes = file.path, file.shapes
-    own, schema = _model_schema(path, file.config)
-    expected = schema.shapes(own)
+    entries, schema = _model_schema(path, file.config)
+    expected = schema.shapes(entries)
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
     for name, shape in expected.items():
         _require(
@@ -263,7 +281,7 @@ def read_model(file):
         )  # fmt: skip
     tensors = read_tensors(file)
     try:
-        model = schema.build(own, tensors)
+        model = schema.build(entries, tensors)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
     return model, file.config["extra"]

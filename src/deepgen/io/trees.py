@@ -1,8 +1,9 @@
-"""Files of states: what a run needs to go on (docs/architecture.md, "Checkpoints").
+"""Trees of plain data in files: the state that a run needs to go on (docs/files.md, "Checkpoints").
 
-A state is a tree of plain data: dictionaries with string keys, lists, strings, numbers, True,
-False, None, and NumPy arrays. In the file each array is a tensor of its own, named by its way
-through the tree; the rest is JSON that names type and shape of every array.
+A tree is made of dictionaries with string keys, lists, strings, numbers, True, False, None, and
+NumPy arrays. In the file each array is a tensor, named by its JSON pointer (RFC 6901), such as
+``/trainer/rule/particles/0``: the names and list numbers on the way to it. The rest is one JSON
+text, in which ``{"$array": [type, shape...]}`` stands in the place of each array.
 """
 
 import json
@@ -14,7 +15,7 @@ from deepgen.errors import ModelFileError
 from deepgen.io import model_files
 
 KIND = "checkpoint"
-_TREE = "tree"  # the tensor that holds the JSON; names of arrays begin with "/"
+_TREE = "tree"  # the tensor that holds the JSON text; those of arrays begin with "/"
 _DTYPES = {"F32": "<f4", "F64": "<f8", "U8": "|u1", "BOOL": "|b1", "I32": "<i4", "I64": "<i8"}
 _TAGS = {dtype: tag for tag, dtype in _DTYPES.items()}
 _ARRAY, _FLOAT = "$array", "$float"
@@ -27,40 +28,41 @@ def plain(value):
     Raises
     ------
     ValueError
-        If something in it is no plain data; the message names the place.
+        If something in it is no plain data; the message says where.
     """
-    return _map(value, "", lambda array, place: array)
+    return _map(value, "", lambda array, pointer: array)
 
 
-def _map(value, place, of_array):
-    if len(place) > 4_000 or place.count("/") > MAX_DEPTH:
+def _map(value, pointer, of_array):
+    """Return a copy of a part of a tree, its arrays replaced by ``of_array(array, pointer)``."""
+    if len(pointer) > 4_000 or pointer.count("/") > MAX_DEPTH:
         raise ValueError(f"a state must be at most {MAX_DEPTH} levels deep, got more")
     if isinstance(value, np.ndarray) and value.ndim:
-        return of_array(value, place)
+        return of_array(value, pointer)
     if isinstance(value, np.ndarray | np.generic):
         value = value.item()
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, list | tuple):
-        return [_map(part, f"{place}/{i}", of_array) for i, part in enumerate(value)]
+        return [_map(part, f"{pointer}/{i}", of_array) for i, part in enumerate(value)]
     if isinstance(value, dict):
         for name in value:
             if not isinstance(name, str) or name in (_ARRAY, _FLOAT):
-                raise ValueError(f"names in {place or 'a state'} must be strings, got {name!r}")
-        return {name: _map(part, _inside(place, name), of_array) for name, part in value.items()}
+                raise ValueError(f"names in {pointer or 'a state'} must be strings, got {name!r}")
+        return {name: _map(part, _inside(pointer, name), of_array) for name, part in value.items()}
     raise ValueError(
-        f"{place.lstrip('/') or 'a state'} must be plain data or an array, got a "
+        f"{pointer.lstrip('/') or 'a state'} must be plain data or an array, got a "
         f"{type(value).__name__}"
     )
 
 
-def _inside(place, name):
-    """Return the place of a part, escaped so that no two places share a name (RFC 6901)."""
-    return f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+def _inside(pointer, name):
+    """Return the pointer to a named part, escaped so that no two parts share one."""
+    return f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
 
 
 def _marked(value):
-    """JSON has no infinities: say them in words."""
+    """Return JSON values in which infinities and NaN are spelled out: JSON has none."""
     if isinstance(value, float) and not math.isfinite(value):
         return {_FLOAT: repr(value)}
     if isinstance(value, list):
@@ -87,10 +89,10 @@ def save(tree, path):
     """
     tensors = {}
 
-    def named(array, place):
+    def named(array, pointer):
         if array.dtype.str not in _TAGS:
-            raise ValueError(f"{place} must have one of the types {list(_DTYPES)}: {array.dtype}")
-        tensors[place] = np.ascontiguousarray(array)
+            raise ValueError(f"{pointer} must have one of the types {list(_DTYPES)}: {array.dtype}")
+        tensors[pointer] = np.ascontiguousarray(array)
         return {_ARRAY: [_TAGS[array.dtype.str], *array.shape]}
 
     text = json.dumps(_marked(_map(tree, "", named)), allow_nan=False)
@@ -140,55 +142,59 @@ def load(path):
     return tree
 
 
-def _unmarked(value, place, tensors):
-    """Put arrays and infinities back; takes from `tensors` what is used."""
+def _unmarked(value, pointer, tensors):
+    """Return a part of the tree with arrays and infinities back in their place.
+
+    Each array is taken out of `tensors`, so that what is left there belongs to no part.
+    """
     if isinstance(value, list):
-        return [_unmarked(part, f"{place}/{i}", tensors) for i, part in enumerate(value)]
+        return [_unmarked(part, f"{pointer}/{i}", tensors) for i, part in enumerate(value)]
     if not isinstance(value, dict):
         return value
     if set(value) == {_FLOAT}:
         if value[_FLOAT] not in ("nan", "inf", "-inf"):
-            raise ValueError(f"{place} is no number")
+            raise ValueError(f"{pointer} is no number")
         return float(value[_FLOAT])
     if set(value) == {_ARRAY}:
-        array, (tag, *shape) = tensors.pop(place), value[_ARRAY]
+        array, (tag, *shape) = tensors.pop(pointer), value[_ARRAY]
         if _TAGS.get(array.dtype.str) != tag or list(array.shape) != shape:
-            raise ValueError(f"array {place} should be {tag} of shape {shape}")
+            raise ValueError(f"array {pointer} should be {tag} of shape {shape}")
         array.flags.writeable = False
         return array
-    return {name: _unmarked(part, _inside(place, name), tensors) for name, part in value.items()}
+    return {name: _unmarked(part, _inside(pointer, name), tensors) for name, part in value.items()}
 
 
-def check_form(found, expected, name):
+def check_structure(tree, expected, name):
     """Raise ValueError unless two trees agree in names, types, shapes and dtypes.
 
     Parameters
     ----------
-    found, expected
-        Trees; the values of numbers and strings may differ.
+    tree, expected
+        The values of numbers and strings, and those in arrays, may differ.
     name : str
         What the message calls the tree.
     """
     if isinstance(expected, np.ndarray):
-        form = isinstance(found, np.ndarray) and (found.dtype, found.shape)
-        if form != (expected.dtype, expected.shape):
+        type_and_shape = isinstance(tree, np.ndarray) and (tree.dtype, tree.shape)
+        if type_and_shape != (expected.dtype, expected.shape):
             raise ValueError(
                 f"{name} must be an array of {expected.dtype} and shape {expected.shape}, got "
-                f"{form or type(found).__name__}"
+                f"{type_and_shape or type(tree).__name__}"
             )
     elif isinstance(expected, dict):
-        if not isinstance(found, dict) or set(found) != set(expected):
-            raise ValueError(f"{name} must hold {sorted(expected)}, got {_names(found)}")
+        if not isinstance(tree, dict) or set(tree) != set(expected):
+            raise ValueError(f"{name} must hold {sorted(expected)}, got {_names(tree)}")
         for part, value in expected.items():
-            check_form(found[part], value, f"{name}.{part}")
+            check_structure(tree[part], value, f"{name}.{part}")
     elif isinstance(expected, list):
-        if not isinstance(found, list) or len(found) != len(expected):
-            raise ValueError(f"{name} must be a list of {len(expected)}, got {_names(found)}")
+        if not isinstance(tree, list) or len(tree) != len(expected):
+            raise ValueError(f"{name} must be a list of {len(expected)}, got {_names(tree)}")
         for i, value in enumerate(expected):
-            check_form(found[i], value, f"{name}[{i}]")
-    elif type(found) is not type(expected):
-        raise ValueError(f"{name} must be {type(expected).__name__}, got {type(found).__name__}")
+            check_structure(tree[i], value, f"{name}[{i}]")
+    elif type(tree) is not type(expected):
+        raise ValueError(f"{name} must be {type(expected).__name__}, got {type(tree).__name__}")
 
 
-def _names(found):
-    return sorted(found) if isinstance(found, dict) else type(found).__name__
+def _names(value):
+    """What a message says of a value that should be a dictionary or a list."""
+    return sorted(value) if isinstance(value, dict) else type(value).__name__

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.io.trees import check_form, plain
+from deepgen.io.trees import check_structure, plain
 from deepgen.learning.hooks import Hooks
 from deepgen.rows.sources import refuse_rows
-from deepgen.runtime.progress import OWN, ProgressBar
+from deepgen.runtime.progress import STANDARD_NAMES, ProgressBar
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import Governor
 
@@ -269,16 +269,19 @@ class TrainingLoop(ABC):
 
     def _check_state(self, state):
         expected = self.state()
-        free = ("history", "callbacks")  # theirs is any form
+        free = ("history", "callbacks")  # of any structure
         average = state.get("optimizer", {}).get("average")
         if isinstance(average, dict) and average.get("arrays") is not None:
             expected["optimizer"]["average"]["arrays"] = expected["parameters"]
-        check_form({**state, **dict.fromkeys(free)}, {**expected, **dict.fromkeys(free)}, "state")
+        blank = dict.fromkeys(free)
+        check_structure({**state, **blank}, {**expected, **blank}, "state")
         history, place = state["history"], state["place"]
         if (
             not isinstance(state["callbacks"], dict)
             or not isinstance(history, list)
-            or not all(isinstance(entry, dict) and set(OWN) <= set(entry) for entry in history)
+            or not all(
+                isinstance(entry, dict) and set(STANDARD_NAMES) <= set(entry) for entry in history
+            )
             or any(value < 0 for value in place.values())
             or (not place["reported"] and not history)
         ):
@@ -385,7 +388,8 @@ class TrainingLoop(ABC):
 
     def _report(self):
         entry = self.history[-1]
-        report = EpochReport(**{name: entry[name] for name in OWN}, trainer=self, entry=entry)
+        standard = {name: entry[name] for name in STANDARD_NAMES}
+        report = EpochReport(**standard, trainer=self, entry=entry)
         self.stopped = self._hooks.report(report)
         self._before = None
         self._hooks.between_updates(self)

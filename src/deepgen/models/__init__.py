@@ -1,4 +1,4 @@
-"""Models are data: layers and weights, and what they mean."""
+"""Models are data: layers and weights, and what they mean. Functions over them live elsewhere."""
 
 from deepgen.models.belief_network import (
     BeliefLayer,

@@ -1,4 +1,4 @@
-"""Deep belief networks: directed layers under an undirected top."""
+"""Deep belief networks: directed layers under a Boltzmann machine of two layers."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from deepgen.models.boltzmann_machine import BoltzmannMachine, check_model, next
 
 @dataclass(frozen=True, eq=False)
 class BeliefLayer:
-    """Two layers of units and directed connections of each direction; plain data.
+    """Two layers of units, joined by weights for each direction; plain data.
 
     Downwards, ``p(x_lower | x_upper)`` is that of the units `lower` with the field ``generative
     x_upper + bias``; upwards, ``q(x_upper | x_lower)`` is that of the units `upper` with the field
@@ -103,7 +103,7 @@ class BeliefNetwork:
     Raises
     ------
     ValueError
-        If two parts that meet have not units of one kind and size.
+        If the upper units of a layer are not of the form of the lower ones of the next.
     """
 
     def __init__(self, layers, top):
@@ -113,14 +113,14 @@ class BeliefNetwork:
         check_model(top, 2, "top")
         self.top = top
         self.version = next_version()
-        below = [layer.upper for layer in self.layers]
-        above = [*(layer.lower for layer in self.layers), top.layers[0]][1:]
-        for l, (upper, met) in enumerate(zip(below, above, strict=True)):
-            if _kind(upper) != _kind(met):
+        uppers = [layer.upper for layer in self.layers]
+        lowers = [*(layer.lower for layer in self.layers), top.layers[0]][1:]
+        for l, (upper, lower) in enumerate(zip(uppers, lowers, strict=True)):
+            if _form(upper) != _form(lower):  # they are one layer, seen from below and from above
                 name = "top" if l + 1 == len(self.layers) else f"layers[{l + 1}]"
                 raise ValueError(
-                    f"layers[{l}] ends in {upper!r}, but {name} begins with {met!r}; they "
-                    "must be units of one kind and size"
+                    f"layers[{l}] ends in {upper!r}, but {name} begins with {lower!r}; they "
+                    "must be units of one type and size"
                 )
 
     @classmethod
@@ -142,8 +142,8 @@ class BeliefNetwork:
 
     def __repr__(self):
         units = [*(layer.lower for layer in self.layers), *self.top.layers]
-        kinds = [f"{type(one).__name__}({one.size})" for one in units]
-        return f"BeliefNetwork({' <- '.join(kinds[:-1])} - {kinds[-1]})"
+        layers = [f"{type(layer).__name__}({layer.size})" for layer in units]
+        return f"BeliefNetwork({' <- '.join(layers[:-1])} - {layers[-1]})"
 
     def __reduce__(self):
         return BeliefNetwork, (self.layers, self.top)
@@ -161,7 +161,7 @@ class BeliefNetwork:
     @property
     def is_tied(self):
         """Whether all recognition weights are the generative ones, as in a greedy stack."""
-        return all(np.array_equal(each.generative, each.recognition) for each in self.layers)
+        return all(np.array_equal(layer.generative, layer.recognition) for layer in self.layers)
 
     @property
     def stack(self):
@@ -178,7 +178,8 @@ class BeliefNetwork:
         )
 
 
-def _kind(units):
+def _form(units):
+    """What two layers of units must have in common to stand for each other."""
     return type(units), units.size, units.n_copies, units.group
 
 

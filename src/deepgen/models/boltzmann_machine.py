@@ -1,4 +1,4 @@
-"""Boltzmann machines of layers: two are an RBM, more are a DBM."""
+"""Boltzmann machines of layers: with two layers an RBM, with more a DBM."""
 
 import itertools
 
@@ -90,8 +90,8 @@ class BoltzmannMachine:
         return matrix
 
     def __repr__(self):
-        kinds = " - ".join(f"{type(layer).__name__}({layer.size})" for layer in self.layers)
-        return f"BoltzmannMachine({kinds})"
+        layers = " - ".join(f"{type(layer).__name__}({layer.size})" for layer in self.layers)
+        return f"BoltzmannMachine({layers})"
 
     def __reduce__(self):
         return _rebuild, (self.layers, self.weights, self.observed)
@@ -108,29 +108,32 @@ class BoltzmannMachine:
 
     @property
     def chain(self):
-        """The model as the kernels read it."""
-        chosen = precision()
-        if chosen not in self._chain:  # a race builds it twice, to the same effect
-            self._chain[chosen] = self.part(0, self.n_layers)
-        return self._chain[chosen]
+        """The model as the kernels read it, one for each setting of :func:`set_precision`."""
+        setting = precision()
+        if setting not in self._chain:  # two threads may both build it: the chains are equal
+            self._chain[setting] = self.part(0, self.n_layers)
+        return self._chain[setting]
 
     def _packed_weights(self):
         """Return the packed form of each matrix that has an exact one, else None."""
-        chosen = precision()
-        if chosen not in self._packed:
+        setting = precision()
+        if setting not in self._packed:
             pairs = itertools.pairwise(self.layers)
-            self._packed[chosen] = [
+            self._packed[setting] = [
                 pack_exactly(*pair, w) for pair, w in zip(pairs, self.weights, strict=True)
             ]
-        return self._packed[chosen]
+        return self._packed[setting]
 
     def part(self, start, stop):
-        """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
+        """Return the layers `start` to `stop - 1` as a chain for the kernels.
+
+        Their neighbours outside are left out: what they send comes as bias rows, if at all.
+        """
         layers = [layer.kernel_layer() for layer in self.layers[start:stop]]
         return engine.Chain(layers, *self.kernel_weights(slice(start, stop - 1)))
 
     def kernel_weights(self, chosen):
-        """Return (matrices, packed forms or None) of a slice, as the kernels read them."""
+        """Return (matrices, packed forms or None) of a slice of the matrices, for a chain."""
         return self.weights[chosen], self._packed_weights()[chosen]
 
     def replace(self, *, layers=None, weights=None):

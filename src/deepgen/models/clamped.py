@@ -1,4 +1,4 @@
-"""Models of some layers given the states of others."""
+"""The model of some layers of a machine, given the states of the others."""
 
 import numpy as np
 
@@ -54,11 +54,13 @@ def conditional_model(model, states):
             "with its clamped neighbours, and condition that"
         )
     weights = [w.astype(np.float64) for w in model.weights]
+    # log_weight = - energy of each clamped layer alone + x_l W_l x_(l+1) between clamped neighbours
     log_weight = 0.0
     for l, x in clamped.items():
         log_weight -= float(model.layers[l].energy(x[None])[0])
         if l + 1 in clamped:
             log_weight += float(x @ weights[l] @ clamped[l + 1])
+    # the two outer layers that are left take over what clamped neighbours send: bias + x W
     first, last = left[0], left[-1]
     layers = list(model.layers)
     biases = {l: layers[l].bias.astype(np.float64) for l in (first, last)}
@@ -78,7 +80,7 @@ def conditional_model(model, states):
 
 
 def _checked_states(model, states):
-    """Return float64 vectors by layer after a check of what users pass."""
+    """Return a checked float64 vector of states for each clamped layer, by its number."""
     if not isinstance(states, dict) or not are_layers(states, model.n_layers):
         raise TypeError(
             "states must be a dict from numbers of layers to vectors, with layers from 0 to "

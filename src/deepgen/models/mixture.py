@@ -1,4 +1,4 @@
-"""Mixtures of products of Bernoulli distributions."""
+"""Mixtures of Bernoullis, also as the kernels read them: RBMs with one softmax group."""
 
 import numpy as np
 from scipy.special import expit, logsumexp
@@ -8,7 +8,8 @@ from deepgen.checks import float32_array, real_array, shown
 from deepgen.layers.binary import Binary
 from deepgen.layers.units import KIND_GAUSSIAN, KIND_SOFTMAX
 
-# Of log odds: a probability nearer to 0 or 1 changes no likelihood that float32 can show.
+# Log odds are kept within +-80, so probabilities end 2e-35 from 0 and 1: nearer ones would change
+# no likelihood that float32 can show.
 MAX_LOGIT = 80.0
 
 
@@ -68,12 +69,13 @@ class BernoulliMixture:
                 f"the weights must sum to one, but the log of their sum is {total:g}; subtract it "
                 "from log_weights"
             )
-        # log p(x, k) = constants[k] + x . logits[:, k], normalized to float64 rounding
-        own = self.log_weights.astype(np.float64) - total
-        off = np.zeros(n_components)
+        # log p(x, k) = log w_k + sum_j (x_j logit_jk - log(1 + exp(logit_jk)))
+        #             = constants[k] + x . logits[:, k],      w normalized to float64 rounding
+        log_weights = self.log_weights.astype(np.float64) - total
+        log_normalizers = np.zeros(n_components)
         for first in range(0, len(self.logits), 256):  # float64, without a copy of the whole
-            off += softplus(self.logits[first : first + 256]).sum(axis=0)
-        self.constants = own - off
+            log_normalizers += softplus(self.logits[first : first + 256]).sum(axis=0)
+        self.constants = log_weights - log_normalizers
         self.constants.flags.writeable = False
         self._chains = {}
 
@@ -139,21 +141,29 @@ class BernoulliMixture:
 
     @property
     def chain(self):
-        """Two layers as the kernels read them: columns, component."""
+        """Two layers for the kernels, columns and component, for rows without missing entries.
+
+        The field of component k is ``constants[k] + x . logits[:, k]``, log p(x, k), so its
+        softmax is p(k | x) and its log normalizer log p(x).
+        """
         return self._chain("whole rows", self.constants, [self.logits])
 
     @property
     def chain_of_observed(self):
         """Three layers: columns, component, and a mask that is 1 where a column is observed.
 
-        An observed column j sends ``x_j logit_jk - log(1 + exp(logit_jk))``, a missing one
-        nothing.
+        The bias of component k is ``log w_k`` alone. An observed column j sends it ``x_j logit_jk
+        - log(1 + exp(logit_jk))``, the second term from the mask; a missing column sends nothing.
         """
         return self._chain("with holes", self.log_weights, [self.logits, -softplus(self.logits).T])
 
     @property
     def chain_of_means(self):
-        """Two layers: component, and a Gaussian layer whose mean is that of the columns."""
+        """Two layers: component, and Gaussian units of precision 1 whose weights are the means.
+
+        Given p(k | x) as states of the lower layer, the mean of the upper one is
+        ``sum_k p(k | x) means[k, j]``: the expected columns.
+        """
         if "means" not in self._chains:
             ones, zeros = (f(self.n_features, np.float32) for f in (np.ones, np.zeros))
             nothing = np.zeros(self.n_components, np.float32)
@@ -165,7 +175,7 @@ class BernoulliMixture:
         return self._chains["means"]
 
     def _chain(self, name, bias, weights):
-        if name not in self._chains:  # a race builds it twice, to the same effect
+        if name not in self._chains:  # two threads may both build it: the chains are equal
             columns = self.visible.kernel_layer()
             bias = np.ascontiguousarray(bias, np.float32)
             layers = [columns, (KIND_SOFTMAX, 1, self.n_components, bias, None), columns]

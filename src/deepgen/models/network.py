@@ -1,4 +1,7 @@
-"""Feed-forward networks: layers of weights and activations, plain data."""
+"""Feed-forward networks: layers of weights and activations, plain data.
+
+What is computed with them is in ``backprop.py``.
+"""
 
 from dataclasses import dataclass, field, replace
 
@@ -85,6 +88,7 @@ class NetworkLayer:
 
 
 def _array(value, n_dimensions, name):
+    """Return a read-only float32 copy of an array after a check of its dimensions and values."""
     value = np.array(float32_array(value, name))
     if value.ndim != n_dimensions or value.size == 0:
         raise ValueError(
@@ -131,6 +135,7 @@ class Network:
         self._chains = None
 
     def _sizes(self):
+        """Return the columns of the input and of each layer, after a check that layers fit."""
         sizes = []
         for l, layer in enumerate(self.layers):
             if not isinstance(layer, NetworkLayer):
@@ -154,8 +159,8 @@ class Network:
         return self.layers[tied_to].weights.shape[::-1]
 
     def __repr__(self):
-        parts = [f"{layer.activation}({layer.size})" for layer in self.layers]
-        return f"Network({' - '.join([str(self.sizes[0]), *parts])})"
+        layers = [f"{layer.activation}({layer.size})" for layer in self.layers]
+        return f"Network({' - '.join([str(self.sizes[0]), *layers])})"
 
     def __reduce__(self):
         return Network, (self.layers,)
@@ -167,8 +172,8 @@ class Network:
 
     @property
     def chains(self):
-        """Each layer as the kernels read it: (chain, place of the layer in it)."""
-        if self._chains is None:  # a race builds it twice, to the same effect
+        """For each layer (chain, number of the layer in that chain), as the kernels read it."""
+        if self._chains is None:  # two threads may both build them: they are equal
             self._chains = _build_chains(
                 self.layers, [layer.weights for layer in self.layers],
                 [layer.bias for layer in self.layers],
@@ -177,8 +182,8 @@ class Network:
 
     @property
     def field_chain(self):
-        """The last layer as a linear one: its output is the field."""
-        return self.chains and self._chains[-1]
+        """(chain, number) of the last layer as a linear one, whose output is the field."""
+        return self.chains and self._chains[-1]  # `chains` builds them
 
     def replace(self, *, layers):
         """Return a network with other layers."""
@@ -205,18 +210,18 @@ class Network:
         rows = Gaussian(self.sizes[0]).states_of(X)  # finite, and as wide as the network
         if not keep:
             return backprop.outputs(self, rows, n_threads=n_threads)
-        kept = backprop.forward(self, rows, n_threads=n_threads)
-        return backprop.mean_of_field(self.layers[-1], kept.field)[0], kept
+        activities = backprop.forward(self, rows, n_threads=n_threads)
+        return backprop.mean_of_field(self.layers[-1], activities.field)[0], activities
 
     def backward(self, kept, grad_output, *, by_input=False, n_threads=None):
-        """Return the gradient by each parameter of what has `grad_output` as its gradient.
+        """Back-propagate: from the gradient by the outputs to those by the parameters.
 
         Parameters
         ----------
         kept : Activities
             From :meth:`forward`.
         grad_output : array-like of shape (n_rows, n_outputs)
-            Derivatives of any function of the outputs, which may couple rows.
+            Derivatives of any function of the outputs; it need be no sum over rows.
         by_input : bool, default False
             Also return the gradient by X.
 
@@ -244,20 +249,22 @@ class Network:
 
 
 def _build_chains(layers, weights, biases):
-    """Return (chain, place) for each layer, and once more for the last one as a linear layer.
+    """Return (chain, number) for each layer, and once more for the last one as a linear layer.
 
-    A chain has two layers, the other one linear with bias zero. A layer with weights of its own
-    is the upper one, at place 1; a tied one is the lower one of the pair that owns the weights,
-    at place 0.
+    A chain has two layers, with the weights between them: the layer, and the one that it reads,
+    which is linear with bias zero (passes downwards through it are gradients by the input). A
+    layer with weights of its own is the upper one, number 1. A tied layer reads the weights of
+    another one the other way round: it is the lower one, number 0.
     """
 
-    def pair(l, own):
+    def pair(l, kernel_layer):
         layer = layers[l]
         matrix = weights[l if layer.tied_to is None else layer.tied_to]
-        place = 1 if layer.tied_to is None else 0
-        zeros = np.zeros(matrix.shape[1 - place], np.float32)
-        other = (ACTIVATIONS["linear"], 1, 1, zeros, None)
-        return engine.Chain([other, own] if place else [own, other], [matrix]), place
+        number = 1 if layer.tied_to is None else 0
+        zeros = np.zeros(matrix.shape[1 - number], np.float32)
+        read = (ACTIVATIONS["linear"], 1, 1, zeros, None)
+        pair_of_layers = [read, kernel_layer] if number else [kernel_layer, read]
+        return engine.Chain(pair_of_layers, [matrix]), number
 
     chains = [
         pair(l, (layer.kind, 1, layer.group or 1, biases[l], None))

@@ -1,4 +1,4 @@
-"""Networks that read rows and what a deep Boltzmann machine infers of them; plain data."""
+"""Networks that read rows beside the posterior means that a deep Boltzmann machine gives them."""
 
 from deepgen.checks import check_instance, shown
 from deepgen.layers.binary import Binary
@@ -33,7 +33,7 @@ class PosteriorNetwork:
     ValueError
         If the machine has no second hidden layer of binary units, or the network does not fit.
     TypeError
-        If a part is none.
+        If `machine` is no BoltzmannMachine, or `network` no Network.
 
     References
     ----------
@@ -80,12 +80,12 @@ class PosteriorNetwork:
 
 
 def n_hidden_layers(machine, name="machine"):
-    """Return the number of hidden layers that a network can be made of: label units are none.
+    """Count the hidden layers that layers of a network can be made of; label units do not count.
 
     Raises
     ------
     ValueError
-        If there are not two, or one of them is not binary.
+        If there are fewer than two, or one of them is not binary.
     """
     top = machine.n_layers - 1
     if machine.observed not in ((0,), (0, top), (top, 0)):

@@ -45,11 +45,11 @@ def plot_codes(codes, labels, *, ax=None):
     if ax is None:
         _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
     for number, name in enumerate(classes):
-        own = codes[labels == number]
-        again, colour = divmod(number, len(_COLOURS))
+        points = codes[labels == number]
+        turn, colour = divmod(number, len(_COLOURS))
         ax.scatter(
-            own[:, 0], own[:, 1], s=12, linewidths=0, alpha=0.8, color=_COLOURS[colour],
-            marker=_MARKERS[again], label=str(name),
+            points[:, 0], points[:, 1], s=12, linewidths=0, alpha=0.8, color=_COLOURS[colour],
+            marker=_MARKERS[turn], label=str(name),
         )  # fmt: skip
     ax.set_xlabel("code 1")
     ax.set_ylabel("code 2")
@@ -106,19 +106,19 @@ def plot_history(history, name="weight_max", *, ax=None):
     names = [name] if isinstance(name, str) else list(name)
     if not names:
         raise ValueError("name must be a string or some of them, got none")
-    for one in names:
-        if not any(one in entry for entry in history):
-            known = sorted({other for entry in history for other in entry})
+    for wanted in names:
+        if not any(wanted in entry for entry in history):
+            known = sorted({key for entry in history for key in entry})
             raise ValueError(
-                f"history has no entry {one!r}; it has {known or 'no entries at all'}"
+                f"history has no entry {wanted!r}; it has {known or 'no entries at all'}"
                 + ("" if known else ": a model that was loaded has no history")
             )
     if ax is None:
         _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
-    places, starts = _counted_on([entry["epoch"] for entry in history])
-    for one in names:
-        label = one.replace("_", " ")
-        _plot_runs(ax, places, starts, [entry.get(one) for entry in history], label)
+    epochs, starts = _counted_on([entry["epoch"] for entry in history])
+    for wanted in names:
+        label = wanted.replace("_", " ")
+        _plot_runs(ax, epochs, starts, [entry.get(wanted) for entry in history], label)
     for start in starts:
         ax.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1.0)
     ax.set_xlabel("epoch")
@@ -130,26 +130,30 @@ def plot_history(history, name="weight_max", *, ax=None):
 
 
 def _counted_on(epochs):
-    """Return epochs counted on where they begin anew, and the places where they do."""
-    places, starts, before = [], [], 0
+    """Return (epochs counted on, those of them at which a new run begins).
+
+    Epochs 1, 2, 3, 1, 2 of two layers become 1, 2, 3, 4, 5, and the second run begins at 4.
+    """
+    counted, starts, before = [], [], 0
     for epoch, last in zip(epochs, [0, *epochs], strict=False):
         if epoch <= last:
-            before = places[-1]
+            before = counted[-1]
             starts.append(before + epoch)
-        places.append(before + epoch)
-    return places, starts
+        counted.append(before + epoch)
+    return counted, starts
 
 
-def _plot_runs(ax, places, starts, values, label):
+def _plot_runs(ax, epochs, starts, values, label):
     """Draw a curve that is broken at each of `starts`; a value of None is left out."""
     x, y = [], []
-    for place, value in zip(places, values, strict=True):
-        if x and place in starts:
+    for epoch, value in zip(epochs, values, strict=True):
+        if x and epoch in starts:
             x.append(np.nan)
             y.append(np.nan)
         if value is not None:
-            x.append(place)
+            x.append(epoch)
             y.append(value)
+    # a line of one point is invisible: where both neighbours are gaps, a marker is drawn
     gaps = np.isnan(np.pad(np.array(x, np.float64), 1, constant_values=np.nan))
-    alone = np.flatnonzero(gaps[:-2] & gaps[2:] & ~gaps[1:-1])  # a line of one point is invisible
+    alone = np.flatnonzero(gaps[:-2] & gaps[2:] & ~gaps[1:-1])
     ax.plot(x, y, label=label, marker=".", markevery=alone.tolist())

@@ -119,7 +119,7 @@ def plot_rows(rows, shape=None, *, limits=None, ax=None):
 
 
 def plot_reconstructions(X, reconstructions, shape=None, *, draw=10, limits=None, ax=None):
-    """Draw rows over their reconstructions, with the squared error of each kind.
+    """Draw rows over their reconstructions, with the squared error of each model.
 
     The label of a row of pictures ends in the squared error, summed over the columns and averaged
     over *all* rows of `X`, as ``-score(X)`` of an autoencoder gives it, not only over those drawn.
@@ -162,6 +162,7 @@ def plot_reconstructions(X, reconstructions, shape=None, *, draw=10, limits=None
 
 
 def _finite(X, name):
+    """Return rows as a float32 matrix, or raise ValueError where a value is not finite."""
     X = matrix(X, name)
     if not np.isfinite(X).all():
         raise ValueError(f"{name} must be finite to have a squared error, got NaN or inf")

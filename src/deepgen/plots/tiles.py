@@ -1,4 +1,9 @@
-"""From rows to one image: pictures, their grid, the gaps between them, the colours."""
+"""From rows to one image: pictures, their grid, the gaps between them, the colours.
+
+Rows (n, n_features) become pictures (n, height, width), these a grid (rows, columns, height,
+width), and that an image. In an image plus infinity is the gap between pictures, minus infinity is
+where nothing is drawn, and NaN is a missing pixel.
+"""
 
 import importlib
 import math
@@ -39,7 +44,7 @@ def require_matplotlib(module):
 
 
 def matrix(X, name):
-    """Return rows as a dense float32 matrix after a check of its shape."""
+    """Return rows as a dense float32 matrix; raise ValueError where it has no row or column."""
     X = dense(as_states(X, name)).astype(np.float32)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
@@ -49,7 +54,16 @@ def matrix(X, name):
 
 
 def by_label(value, name, of):
-    """Raise unless `value` is a dict with at least one entry; `of` says what it should hold."""
+    """Raise unless `value` is a dict of labels with at least one entry.
+
+    Parameters
+    ----------
+    value
+    name : str
+        What messages call it.
+    of : str
+        What the labels should lead to, for the message.
+    """
     if not isinstance(value, dict):
         raise TypeError(f"{name} must be a dict of labels and {of}, got {shown(value)}")
     if not value:
@@ -76,7 +90,7 @@ def pictures_of(X, shape, name):
 
 
 def limits_of(pictures):
-    """Return the values drawn black and white: 0 and 1, or further if the data go further."""
+    """Return the values drawn black and white: 0 and 1, or beyond where the pictures go beyond."""
     values = [p[np.isfinite(p)] for p in pictures]
     return (
         min(0.0, *(float(v.min(initial=0.0)) for v in values)),
@@ -96,12 +110,12 @@ def arranged(pictures, n_columns=None):
 
 
 def gap_of(shape):
-    """Return the pixels between pictures (..., height, width)."""
+    """Return how many pixels lie between pictures of shape (..., height, width)."""
     return max(1, round(max(shape[-2:]) / 14))
 
 
 def tiled(grid):
-    """Return a grid (rows, columns, height, width) as one image; infinite is between pictures."""
+    """Return a grid (rows, columns, height, width) as one image, with gaps around each picture."""
     n_rows, n_columns, height, width = grid.shape
     gap = gap_of(grid.shape)
     tile = np.full((n_rows, n_columns, height + gap, width + gap), np.inf, np.float32)
@@ -111,7 +125,15 @@ def tiled(grid):
 
 
 def new_axes(ax, n_columns, n_rows, shape):
-    """Return `ax`, or axes of a new figure for so many pictures (height, width)."""
+    """Return `ax`, or where it is None axes of a new figure for a grid of pictures.
+
+    Parameters
+    ----------
+    n_columns, n_rows : float
+        Of the grid.
+    shape : tuple of int
+        (height, width) of a picture.
+    """
     if ax is None:
         size = (max(3.0, INCHES * n_columns), max(1.0, INCHES * n_rows * shape[0] / shape[1]))
         _, ax = require_matplotlib("pyplot").subplots(figsize=size, layout="constrained")
@@ -119,8 +141,8 @@ def new_axes(ax, n_columns, n_rows, shape):
 
 
 def draw_image(image, ax, *, limits, colours="gray"):
-    """Draw an image: infinite is between pictures, minus infinite is nothing, NaN is missing."""
-    # An image of colours: NaN and the gaps need two colours, and a colour map has one for both.
+    """Draw an image; grey values between `limits`, the others as at the head of this module."""
+    # drawn as an image of colours: a colour map has one colour for all that is not finite
     colors = require_matplotlib("colors")
     scale = require_matplotlib("cm").ScalarMappable(colors.Normalize(*limits, clip=True), colours)
     colour = scale.to_rgba(np.nan_to_num(image, posinf=0.0, neginf=0.0))

@@ -1,1 +1,1 @@
-"""What is read: rows of data in the forms that kernels take, and their order."""
+"""Rows of data and of states: how they lie in memory, where they come from, in which order."""

@@ -1,4 +1,4 @@
-"""Which rows came, and in which order: a number that tells two data sets apart in one pass."""
+"""Which rows came, and in which order: one number for a data set, and one for each row."""
 
 import hashlib
 import math
@@ -9,16 +9,18 @@ from deepgen.rows.states import CompressedRows
 from deepgen.rows.sums import row_dots
 from deepgen.runtime.stream import DATA, Stream
 
-# Sums that are cut in another way differ by rounding: by about 1e-16 times the root of the number
-# of rows, in units of `size`.
+# The same rows in batches of another size give another sum, by rounding alone: by about 1e-16 times
+# the root of the number of rows, relative to the size of the sum. Other rows differ by that size.
 TOLERANCE = 1e-9
 
 
 class RowOrder:
-    """Sum over rows of (weight of the row's number) times (row times fixed column weights).
+    """A weighted sum of all entries, ``sum_r sum_j a_r x_rj b_j``, that knows rows and their order.
 
-    Weights are uniform in (-1/2, 1/2) and functions of the number of the row or column alone. So
-    the sum does not depend on how rows are stored or cut, but on which ones there are and where.
+    The weights a and b are uniform in (-1/2, 1/2), and functions of the number of the row or of
+    the column alone. So the sum does not depend on how rows are stored or cut into batches, but
+    on which rows there are and in which place. A resumed run compares it with that of its
+    checkpoint: rows that were shuffled or replaced meanwhile have another one.
 
     Parameters
     ----------
@@ -38,18 +40,18 @@ class RowOrder:
             columns = self._stream.child("columns")
             self._columns = columns.uniform(1, n_columns, DATA)[0] - np.float32(0.5)
         weights = self._stream.uniform(n_rows, 1, DATA, first_row=self._n_rows)[:, 0] - 0.5
-        terms = weights * row_dots(states, self._columns, self.n_threads)
+        terms = weights * row_dots(states, self._columns, self.n_threads)  # a_r sum_j x_rj b_j
         self._n_rows += n_rows
         self._sum += float(terms.sum())
         self._squares += float((terms * terms).sum())
 
     def tree(self):
-        """Return the sum and its size, the root of the sum of squares, as plain data."""
+        """Return the sum, and its size: the root of the sum of the squared terms of the rows."""
         return {"sum": self._sum, "size": math.sqrt(self._squares)}
 
 
 def is_order(tree):
-    """Tell whether plain data are what :meth:`RowOrder.tree` returns."""
+    """Tell whether plain data, read from a file, are what :meth:`RowOrder.tree` returns."""
     return (
         isinstance(tree, dict)
         and set(tree) == {"sum", "size"}
@@ -63,10 +65,10 @@ def same_order(a, b):
 
 
 def row_digests(states):
-    """Return a digest of 64 bits of each row: its columns that are not zero and their values.
+    """Return a digest of 64 bits of each row: of the columns that are not zero, and their values.
 
-    It names random numbers that belong to what a row holds, not to its place or its neighbours.
-    All forms of a row have the same.
+    Where it names the random numbers of a row (:meth:`Stream.child`), equal rows get equal draws,
+    alone or among others, dense or sparse.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ class PackedBits:
 
 
 def _of_rows(chosen):
-    """Return an index of rows after a check that it is one."""
+    """Return an index that takes whole rows, or raise IndexError where it takes something else."""
     if isinstance(chosen, tuple) and len(chosen) == 2 and chosen[1] is Ellipsis:
         chosen = chosen[0]  # what scikit-learn's tools take rows by
     if isinstance(chosen, slice) or is_integer(chosen):

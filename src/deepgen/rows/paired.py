@@ -8,8 +8,8 @@ from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import SHUFFLE
 
-# Where some rows have no target, at least this share of an epoch has one. Of labels that are few,
-# a batch would else hold one or none, and their gradient be all noise.
+# Where some rows have no target, at least this share of the rows of an epoch has one. With few
+# labels most batches would otherwise hold one or none, and the gradient by them be all noise.
 TARGET_SHARE = 0.2
 
 
@@ -22,9 +22,10 @@ class PairedRows(ArrayRows):
     targets : ndarray of shape (n_rows, ...) or None
         None: the rows themselves.
     known : ndarray of bool, shape (n_rows,), or None
-        Which rows have a target. An epoch has as many rows as there are, a fifth of them or more
-        with a target: those come as often as it takes, of the others some, drawn anew. The order
-        takes memory for each row, and disks are not read in theirs. None: all have.
+        Which rows have a target. None: all. Where fewer than a fifth have one, an epoch still has
+        `n_rows` rows, a fifth of them with a target: of 1,000 rows with 50 targets each of the 50
+        comes four times, beside 800 of the other 950, drawn anew in each epoch. The order then
+        takes memory for every row, and files on disk are read in a random order.
     """
 
     def __init__(self, X, targets=None, known=None):
@@ -39,12 +40,16 @@ class PairedRows(ArrayRows):
             return
         known, others = np.flatnonzero(self.known), np.flatnonzero(~self.known)
         n_known = max(1, round(TARGET_SHARE * self.n_rows))
-        often = [
+        # rows with a target again and again, each time all of them in another order, the last
+        # time as many as are missing
+        repeated = [
             known[stream.child("known").permutation(len(known), SHUFFLE, row=turn)]
             for turn in range(-(-n_known // len(known)))
         ]
         others = others[stream.child("others").permutation(len(others), SHUFFLE)]
-        rows = np.concatenate([np.concatenate(often)[:n_known], others[: self.n_rows - n_known]])
+        rows = np.concatenate(
+            [np.concatenate(repeated)[:n_known], others[: self.n_rows - n_known]]
+        )
         rows = rows[stream.child("order").permutation(self.n_rows, SHUFFLE)]
         for first in range(0, self.n_rows, batch_size):
             yield rows[first : first + batch_size]

@@ -1,7 +1,5 @@
 """Joint configurations of all layers: persistent particles, chains, samples."""
 
-
-
 from deepgen.checks import as_list
 from deepgen.rows.states import as_states
 

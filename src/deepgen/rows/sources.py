@@ -10,10 +10,14 @@ from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.states import as_states, checked_csr
 from deepgen.runtime.stream import SHUFFLE
 
-# Rows are shuffled in blocks of this many: memory does not grow with the data, and disks are
-# read in order.
+# Rows are shuffled within blocks of this many, and the blocks among each other: the order of an
+# epoch takes memory for one block, and a file on disk is read a region at a time.
 BLOCK = 65_536
+# Rows of a piece where all are read in order, for a check or a measurement.
 CHECK_ROWS = 8_192
+# Features of rows that another model makes (stacks, posteriors) are kept in memory up to this many
+# bytes; beyond it they are made anew for every batch.
+KEEP_BYTES = 2**29
 
 
 class ArrayRows:
@@ -36,7 +40,7 @@ class ArrayRows:
         """Return some rows, by a slice or an array of their numbers (no mask), as states."""
         if isinstance(chosen, slice) or not _in_order(self.X):
             return as_states(self.X[chosen])
-        return as_states(self.X.take(chosen, axis=0))  # twice as fast
+        return as_states(self.X.take(chosen, axis=0))  # twice as fast as an index
 
     def chunks(self, size):
         """Yield the rows in order, as states of `size` rows; the last ones may be fewer."""
@@ -52,6 +56,11 @@ class ArrayRows:
             yield self.states(chosen)
 
     def _orders(self, batch_size, stream):
+        """Yield the numbers of the rows of each batch.
+
+        Blocks come in a random order, the rows of each in one too. A batch may reach from one
+        block into the next, so that all have `batch_size` rows but the last of the epoch.
+        """
         n_blocks = -(-self.n_rows // BLOCK)
         pending = np.empty(0, np.int64)
         for block in stream.permutation(n_blocks, SHUFFLE):
@@ -68,15 +77,32 @@ class ArrayRows:
 
 
 def _in_order(X):
-    """Tell whether rows lie one after the other; `take` would copy all of them if not."""
+    """Tell whether `take` reads the chosen rows alone; it copies all of X first if not."""
     return isinstance(X, np.ndarray) and X.flags.c_contiguous and X.flags.aligned
 
 
 class IterableRows:
     """Rows from an object that can be iterated over again and again, a batch at a time.
 
-    Batches come in the iterable's own order and are cut or joined to `batch_size` rows: how the
-    iterable cuts its rows does not matter.
+    Rows come in the iterable's own order; its batches are cut or joined to `batch_size` rows, so
+    it does not matter how many rows each of them has.
+
+    Parameters
+    ----------
+    batches : iterable of array-like or sparse matrix of shape (n_rows of the batch, n_columns)
+
+    Attributes
+    ----------
+    n_rows : None
+        Not known before all have been read.
+    n_columns : int
+    names : list of str or None
+        Of the columns, where the batches are data frames.
+
+    Raises
+    ------
+    ValueError
+        If it can be read only once, or has no batch to begin with.
     """
 
     n_rows = None
@@ -99,6 +125,7 @@ class IterableRows:
             raise ValueError("X must yield arrays of rows, got no batch or no column")
 
     def _matrix(self, number, batch):
+        """Return a batch as an array or CSR matrix, after a check that it fits the first one."""
         name = f"batch {number} of X"
         if sparse.issparse(batch):
             try:
@@ -136,6 +163,7 @@ class IterableRows:
             yield as_states(join(pieces))
 
     def _cut(self, size):
+        """Yield lists of pieces of batches that hold `size` rows together, the last ones fewer."""
         pending, count = [], 0
         for number, batch in enumerate(self.source):
             rows, start = self._matrix(number, batch), 0
@@ -158,7 +186,7 @@ def _column_names(batch):
 
 
 def select(X, chosen):
-    """Return some rows of an array, of packed bits or of a CSR matrix in the form they have."""
+    """Return some rows of an array, of packed bits or of a CSR matrix, as what `X` is."""
     return X.select(chosen) if isinstance(X, PackedBits) else X[chosen]
 
 
@@ -179,11 +207,15 @@ def is_iterable_of_batches(X):
 
 
 def refuse_rows(expected, got, when):
-    """Raise the ValueError of rows that are not as many as when they were measured."""
+    """Raise ValueError: an iterable gave another number of rows than when it was surveyed.
+
+    Parameters
+    ----------
+    expected, got : int
+    when : str
+        What was reading, for example ``"epoch 2"``.
+    """
     raise ValueError(
         f"X must have {expected} rows each time that it is read, as when it was measured, got "
         f"{got} in {when}; let its __iter__ begin anew and yield all rows"
     )
-
-# Features of a layer are kept where they take at most this many bytes, else made batch by batch.
-KEEP_BYTES = 2**29

@@ -1,4 +1,4 @@
-"""States of a layer in the forms that kernels read: bytes, floats, compressed rows; means too."""
+"""Rows of states as kernels read them: bytes, floats, compressed rows, or means in bytes."""
 
 from dataclasses import dataclass
 
@@ -31,10 +31,16 @@ class CompressedRows:
 
 @dataclass(frozen=True)
 class ByteMeans:
-    """Means as whole numbers of steps, a byte each: ``unit * steps``.
+    """Means as whole numbers of steps, a byte each: ``means = unit * steps``.
 
-    What neighbours read and the statistics of an update are summed from, exactly, while a model
-    learns (docs/math.md, "Fixed-point weights").
+    While a model learns with fixed-point weights, neighbours read means so, and an update sums
+    them so: sums of whole numbers are exact (docs/math.md, "Fixed-point weights").
+
+    Attributes
+    ----------
+    steps : ndarray of shape (n_rows, n_units), uint8
+    unit : float
+        One step: 1 / 255 of the largest mean.
     """
 
     steps: np.ndarray
@@ -42,9 +48,10 @@ class ByteMeans:
 
     @classmethod
     def of(cls, means, n_copies=1):
-        """Return means, float32 of shape (n_rows, n_units), at the nearest of 255 steps.
+        """Round means, float32 of shape (n_rows, n_units), to the nearest of 255 steps.
 
-        Means that are none, such as not-a-number of a run that diverges, come back as they are.
+        An array with a value outside [0, n_copies], such as the not-a-number of a run that
+        diverges, is returned as it is.
         """
         steps = np.empty(means.shape, np.uint8)
         if engine.to_bytes(means, 255.0 / n_copies, steps):
@@ -62,10 +69,10 @@ class ByteMeans:
 
 
 def as_states(X, name="X"):
-    """Return rows in a form that kernels read, copying only where the form must change.
+    """Return rows as kernels read them, copied only where they must be converted.
 
-    bool and uint8 stay bytes; CSR stays sparse; everything else becomes float32 (values beyond
-    it become infinite, which every unit type refuses).
+    bool and uint8 stay bytes, sparse matrices become :class:`CompressedRows`, all other numbers
+    become float32 (values beyond it become infinite, which every unit type refuses).
 
     Raises
     ------
@@ -98,7 +105,10 @@ def as_states(X, name="X"):
 
 
 def checked_csr(X, name="X"):
-    """Return a sparse matrix as CSR after a check of its indices."""
+    """Return a sparse matrix as CSR after a check that its indices stay inside it.
+
+    scipy trusts them, and kernels would read and write where they point to.
+    """
     if X.ndim != 2:
         raise ValueError(f"{name} must be a sparse matrix of 2 dimensions, got shape {X.shape}")
     if X.dtype.kind not in "buif":
@@ -118,6 +128,7 @@ def checked_csr(X, name="X"):
                 )
     if X.format not in ("csr", "csc", "bsr"):
         return X.tocsr()
+    # compressed axis and the other one, whose numbers are the indices; of BSR counted in blocks
     rows, limit = X.shape if X.format != "csc" else X.shape[::-1]
     if X.format == "bsr":
         rows, limit = rows // X.blocksize[0], limit // X.blocksize[1]
@@ -140,7 +151,12 @@ def checked_csr(X, name="X"):
 
 
 def kernel_form(states):
-    """Return what the kernels take: an array, a compressed matrix as a triple, means as a pair."""
+    """Return states as plain arrays for a kernel (``fill_rows`` in ``_kernels/arrays.pxi``).
+
+    Returns
+    -------
+    ndarray, or tuple (values, indices, starts) of compressed rows, or (steps, unit) of means
+    """
     if isinstance(states, CompressedRows):
         return states.values, states.indices, states.starts
     if isinstance(states, ByteMeans):
@@ -154,7 +170,7 @@ def dense(states):
 
 
 def doubled(states):
-    """Return states times two, in the form that they have."""
+    """Return states times two, stored as they were: rows as a layer of two tied copies has them."""
     if isinstance(states, CompressedRows):
         return CompressedRows(2.0 * states.values, states.indices, states.starts, states.n_columns)
     if isinstance(states, ByteMeans):

@@ -8,7 +8,7 @@ from deepgen.runtime.threads import effective_threads
 
 
 def row_dots(x, offset, n_threads=None):
-    """Return the dot product of each row of states with `offset`, float64 of shape (n_rows,)."""
+    """Return ``x @ offset``, float64 of shape (n_rows,), for states x (n_rows, n_units)."""
     out = np.empty(x.shape[0])
     threads = effective_threads(n_threads, x.shape[0] * x.shape[1] * 4)
     engine.row_dot(kernel_form(x), offset, out, threads)
@@ -16,6 +16,7 @@ def row_dots(x, offset, n_threads=None):
 
 
 def _layer_threads(x, n_threads):
+    """Threads for a pass over all entries; one of them counts as eight multiply-adds."""
     return effective_threads(n_threads, x.shape[0] * x.shape[1] * 8)
 
 
@@ -37,7 +38,7 @@ def column_sums(states, n_threads=None):
 
 
 def weighted_mean(x, factor, n_threads):
-    """Return the mean over rows of factor * x, float64 of shape (n_columns,)."""
+    """Return ``mean_r factor[r] x[r, :]``, float64 of shape (n_columns,)."""
     total, weighted = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     threads = _layer_threads(x, n_threads)
     engine.layer_sums(kernel_form(x), factor.astype(np.float64), total, None, weighted, threads)
@@ -63,13 +64,17 @@ def weight_sums(lower, upper, *, workspace=None, n_threads=None):
 
 
 def products(x, y, *, workspace=None, n_threads=None):
-    """Return x^T y as :func:`weight_sums` does, along lists of the sparser side: the same bits."""
+    """Return ``x^T y`` as :func:`weight_sums` does, along lists of the sparser of the two.
+
+    A product of two numbers has the same bits from either side, so the order does not matter.
+    """
     if _density(y) < _density(x):
         return weight_sums(y, x, workspace=workspace, n_threads=n_threads).T
     return weight_sums(x, y, workspace=workspace, n_threads=n_threads)
 
 
 def _density(x):
+    """Share of the entries that are not zero; of compressed rows those that are stored."""
     if isinstance(x, CompressedRows):
         return len(x.values) / max(x.shape[0] * x.shape[1], 1)
     return np.count_nonzero(x) / max(x.size, 1)

@@ -16,12 +16,14 @@ def survey(rows, units, name="X", n_threads=None, also=None):
         What messages call the rows.
     n_threads : int or None
     also : callable or None
-        Called with each piece of checked states: what else is to be measured in this pass.
+        Called with each piece of checked states, for what else this pass shall measure
+        (:meth:`RowOrder.add`).
 
     Returns
     -------
     tuple of (n_rows, mean, variance)
-        Moments by column, float64.
+        Moments by column, float64: ``mean = sum_r x / n``, ``variance = sum_r x^2 / n - mean^2``,
+        each piece weighted by its rows.
 
     Raises
     ------

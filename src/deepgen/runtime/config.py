@@ -1,4 +1,4 @@
-"""What this build and this machine use."""
+"""What decides the speed of this build on this machine, in one table."""
 
 import platform
 
@@ -9,7 +9,7 @@ from deepgen.runtime.threads import effective_threads
 
 
 def show_config():
-    """Return what decides speed here: version, instruction set, threads.
+    """Look up what decides speed here: version, instruction set, threads.
 
     Returns
     -------

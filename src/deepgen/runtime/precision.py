@@ -1,9 +1,10 @@
-"""Which weights passes of whole-number states use: the only place that decides it.
+"""Which weights whole-number states meet, 16-bit or float32: no other module decides it.
 
 Binary and softmax states meet 16-bit fixed-point weights (docs/kernels.md), unless the setting
-says float32. A model never changes for that: its weights are packed only where packing loses
-nothing, and training ends with weights for which this holds. While it learns, passes read
-the rounded form of the float32 weights that take the updates.
+says float32. A finished model never changes for that: its matrix is packed only where its weights
+are multiples of the scale, so that packing loses nothing (:func:`pack_exactly`), and a run ends
+with such weights (:func:`rounded`). While a run goes on, updates change float32 weights, and
+passes read their packed form, which is rounded anew after each update (:func:`pack`).
 """
 
 import os
@@ -15,7 +16,8 @@ from deepgen.checks import shown
 from deepgen.runtime.threads import effective_threads
 
 PRECISIONS = ("auto", "float32")
-# States of a row add up to at most so much: then no sum leaves int32 (DG_MOST_STATES).
+# The states of a row must not add up to more: 65,535 * 32,767 < 2**31, so no sum of states times
+# weights leaves int32 (DG_MOST_STATES in _kernels/fixed_point.h).
 MOST_STATES = 65_535
 
 _chosen = None
@@ -39,7 +41,7 @@ def set_precision(precision):
     Raises
     ------
     ValueError
-        If it is none of them.
+        If `precision` is none of them.
     """
     global _chosen
     if precision is not None and precision not in PRECISIONS:
@@ -64,7 +66,9 @@ def _takes(lower, upper):
 
 
 def pack(lower, upper, weights):
-    """Return the packed form of a matrix in training, or None; the caller keeps it up to date.
+    """Return the packed form of a matrix in training, or None where passes read the floats.
+
+    After each change of the weights the caller has to refresh it (``Packed.refresh``).
 
     Parameters
     ----------
@@ -86,9 +90,9 @@ def pack_exactly(lower, upper, weights):
 
 
 def rounded(lower, upper, weights):
-    """Return weights whose packed form is exact, or the same ones where there is none.
+    """Return the weights rounded to multiples of their scale, or as they are for real states.
 
-    Whatever the setting: a run ends with the weights of the arithmetic that it began with.
+    The setting does not matter here: whoever calls it knows which arithmetic the run began with.
     """
     if not _takes(lower, upper):
         return weights
@@ -98,6 +102,7 @@ def rounded(lower, upper, weights):
 
 
 def _packed(lower, upper, weights):
+    """Return the kernels' packed form of a matrix between two layers of units."""
     layers = lower.kernel_layer(), upper.kernel_layer()
     return engine.Packed(*layers, weights, _threads(weights))
 

@@ -2,8 +2,8 @@
 
 import time
 
-# What every line of a history has; a callback's numbers are the others.
-OWN = ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
+# Names that every line of a history has; other names are numbers that callbacks added.
+STANDARD_NAMES = ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
 
 
 class ProgressBar:
@@ -14,7 +14,8 @@ class ProgressBar:
     total, done : int
         Updates of the run, and those of an earlier part of it.
     shown : bool
-        False: nothing happens, and tqdm, which brings asyncio, locks and threads, is not imported.
+        False: every method does nothing, and tqdm is not imported; it brings asyncio, locks and
+        threads with it.
     unit : str, default "update"
     """
 
@@ -34,7 +35,7 @@ class ProgressBar:
             self._bar.close()
 
     def update(self, n_rows):
-        """Note an update."""
+        """Count one update, of a batch of `n_rows` rows."""
         if self._bar is None:
             return
         self._rows += n_rows
@@ -43,12 +44,12 @@ class ProgressBar:
         self._bar.update()
 
     def report(self, entry):
-        """Show what callbacks found in an epoch."""
+        """Show beside the bar what callbacks measured: an epoch's `entry` of the history."""
         if self._bar is None:
             return
         numbers = (
             f", {name}={value:.5g}"
             for name, value in entry.items()
-            if name not in OWN and isinstance(value, int | float)
+            if name not in STANDARD_NAMES and isinstance(value, int | float)
         )
         self._numbers = "".join(numbers)

@@ -1,4 +1,9 @@
-"""Seeds and counters: every random number is a function of who asks (docs/kernels.md)."""
+"""Seeds and counters: every random number is a function of who asks (docs/kernels.md).
+
+A seed becomes the 64-bit key of a :class:`Stream`. A number is then a function of the key, the
+step (which update, which sweep), the row, the column, and the kind of draw that asks for it. So
+no number depends on which thread draws first, and a resumed run draws the same ones.
+"""
 
 import functools
 import hashlib
@@ -11,7 +16,8 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import check_integer, shown
 
-# Who asks. Each kind of site has a number, so that no two sites can share a draw.
+# Kinds of draws: (what their row counts, and their step). The kind is part of the counter, so no
+# two kinds share a draw. 12 and 13 are not in use; the others decide bits and stay as they are.
 PARTICLES = 1  # persistent particles: (particle, update and sweep)
 DATA = 2  # draws attached to a batch: (row of the batch, update and sweep)
 BINARIZE = 3  # grey pixels binarized afresh: (row of the batch, update)
@@ -27,24 +33,26 @@ RECOGNIZE = 14  # draws of a recognition model: (number of the draw of a row, or
 
 
 def purpose(kind, layer=0, temperature=0):
-    """Pack the last word of the counter: kind << 24 | layer << 16 | temperature."""
+    """Return the last word of the counter: kind << 24 | layer << 16 | temperature."""
     return kind << 24 | layer << 16 | temperature
 
 
 def _named(name):
+    """Return the name of a child after a check of its type."""
     if isinstance(name, bool) or not isinstance(name, str | int | np.integer):
         raise ValueError(f"name must be a string or an integer, got {shown(name)}")
     return name
 
 
 def _digest(*parts):
+    """Return 64 bits of the SHA-256 of some strings and integers."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 @functools.lru_cache(maxsize=1024)
 def _child_key(key, name):
-    """Return the key of a child: the same few names are asked for in every update."""
+    """Return the key of a child; cached, because updates ask for the same few names."""
     return _digest("stream", key, name)
 
 
@@ -106,7 +114,7 @@ class Stream:
     key : int
         64 bits.
     position : int
-        Steps used so far: updates and sweeps.
+        Step that the next draw is of: how many updates or sweeps there were.
     """
 
     key: int
@@ -148,5 +156,6 @@ class Stream:
 
     def permutation(self, n, kind, *, row=0):
         """Return a permutation of range(n), a function of the key, the position and `row`."""
+        # the order of n random numbers; of 64 bits, among which equal ones are hardly ever seen
         words = self.words(1, 2 * n, kind, first_row=row).reshape(-1, 2).astype(np.uint64)
         return np.argsort(words[:, 0] << np.uint64(32) | words[:, 1], kind="stable")

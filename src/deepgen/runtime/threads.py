@@ -1,4 +1,4 @@
-"""How many threads a kernel may use: this module alone decides."""
+"""How many threads a kernel uses: no other module decides it. No result depends on it."""
 
 import os
 import time
@@ -117,7 +117,9 @@ class Governor:
         The most to use; see :func:`effective_threads`.
     """
 
-    PROBE, HOLD, LONGEST = 3, 300, 10_000
+    PROBE = 3  # steps that are measured with each number of threads
+    HOLD = 300  # steps between two measurements, twice as many each time that one thread wins
+    LONGEST = 10_000  # but no more than this
 
     def __init__(self, n_threads=None):
         self.most = effective_threads(n_threads)
@@ -126,6 +128,7 @@ class Governor:
         self._restart()
 
     def _restart(self):
+        """Begin to measure again."""
         self._single, self._team = [], []  # seconds of the steps of this probe
         self._left = 0  # steps until the next probe, once the probe is over
         self._choice = None
@@ -144,7 +147,7 @@ class Governor:
         return self._current
 
     def done(self):
-        """Note that the step is over."""
+        """Stop the clock of a step; where enough are measured, choose for those to come."""
         if self.most == 1:
             return
         if self._first:
@@ -157,6 +160,7 @@ class Governor:
             return
         steps = self._single if self._current == 1 else self._team
         steps.append(time.perf_counter() - self._began)
+        # a team that is far slower is not measured to the end: each of its steps is dear
         slow = self._team and self._team[-1] > 2.0 * max(self._single)
         if slow or len(self._team) == self.PROBE:
             if slow or sum(self._team) > sum(self._single):

@@ -1,1 +1,1 @@
-"""How each kind of model stands in a file."""
+"""How each model is written into a file, and built from one: a schema for each class of models."""

@@ -21,7 +21,7 @@ from deepgen.models import BeliefLayer, BeliefNetwork
 class BeliefNetworkSchema(Schema):
     """Belief networks: lower and upper units of each directed layer, and the top machine."""
 
-    kind = BeliefNetwork
+    model_class = BeliefNetwork
     entries = frozenset({"layers", "top"})
 
     def describe(self, model):
@@ -29,13 +29,13 @@ class BeliefNetworkSchema(Schema):
         for l, layer in enumerate(model.layers):
             entry = {}
             for side, units in (("lower", layer.lower), ("upper", layer.upper)):
-                entry[side], own = describe_units(units, f"layers.{l}.{side}")
-                tensors |= own
+                entry[side], own_tensors = describe_units(units, f"layers.{l}.{side}")
+                tensors |= own_tensors
             layers.append(entry)
             tensors[f"generative.{l}"] = layer.generative
             tensors[f"recognition.{l}"] = layer.recognition
-        top, own = MACHINE.describe(model.top)
-        tensors |= under("top", own)
+        top, own_tensors = MACHINE.describe(model.top)
+        tensors |= under("top", own_tensors)
         return {"layers": layers, "top": top}, tensors
 
     def check(self, config):
@@ -71,7 +71,10 @@ class BeliefNetworkSchema(Schema):
     def build(self, config, tensors):
         layers = [
             BeliefLayer(
-                *(build_units(layer[s], f"layers.{l}.{s}", tensors) for s in ("lower", "upper")),
+                *(
+                    build_units(layer[side], f"layers.{l}.{side}", tensors)
+                    for side in ("lower", "upper")
+                ),
                 tensors[f"generative.{l}"], tensors[f"recognition.{l}"],
             )
             for l, layer in enumerate(config["layers"])

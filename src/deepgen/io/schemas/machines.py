@@ -6,9 +6,9 @@ from deepgen.io.schemas.schema import Schema, check_list_of_layers, is_count, re
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.softmax import Softmax
-from deepgen.models import (
-    BoltzmannMachine,
-)
+from deepgen.models import BoltzmannMachine
+
+# --- layers of units: a tag, a size, options; and vectors, which are tensors -------------------
 
 _UNITS = {"binary": Binary, "gaussian": Gaussian, "softmax": Softmax}
 _UNIT_OPTIONS = {
@@ -19,29 +19,26 @@ _UNIT_OPTIONS = {
 _VECTORS = {"binary": ("bias",), "gaussian": ("bias", "log_precision"), "softmax": ("bias",)}
 
 
-# --- Boltzmann machines -----------------------------------------------------------------------
-
-
 def describe_units(units, name):
-    """Return the entry of a layer of units, and its tensors under a name."""
-    tags = {kind: tag for tag, kind in _UNITS.items()}
+    """Return (entry, tensors) of a layer of units; ``name.`` begins the names of its tensors."""
+    tags = {unit_class: tag for tag, unit_class in _UNITS.items()}
     if type(units) not in tags:
-        place = re.sub(r"[.]([0-9]+)", r"[\1]", name)
+        in_python = re.sub(r"[.]([0-9]+)", r"[\1]", name)  # layers.0 in a file is layers[0] here
         raise ValueError(
-            f"{place} is a {type(units).__name__}, which the file format does not know; it knows "
-            f"{', '.join(kind.__name__ for kind in tags)}"
+            f"{in_python} is a {type(units).__name__}, which the file format does not know; it "
+            f"knows {', '.join(unit_class.__name__ for unit_class in tags)}"
         )
-    tensors = {f"{name}.{own}": value for own, value in units.parameters().items()}
+    tensors = {f"{name}.{vector}": value for vector, value in units.parameters().items()}
     return {"units": tags[type(units)], "size": units.size, **units.options()}, tensors
 
 
 def check_units(layer):
-    """Raise ValueError unless an entry of known size is one of units."""
+    """Raise ValueError unless an entry, whose size is checked, describes a layer of units."""
     tag = layer.get("units")
     require(isinstance(tag, str) and tag in _UNITS, f"unknown units {tag!r}")
     for name, value in layer.items():
-        kind = _UNIT_OPTIONS[tag].get(name)
-        known = name in ("units", "size") or (kind is not None and type(value) is kind)
+        option = _UNIT_OPTIONS[tag].get(name)  # the type of its values
+        known = name in ("units", "size") or (option is not None and type(value) is option)
         require(known, f"unknown or invalid layer option {name!r}")
     if tag == "softmax":
         count = layer.get("n_categories")
@@ -49,29 +46,32 @@ def check_units(layer):
 
 
 def shapes_of_units(layer, name):
-    """Return the shapes of the tensors of a layer of units."""
-    return {f"{name}.{own}": (layer["size"],) for own in _VECTORS[layer["units"]]}
+    """Return the shapes of the tensors of a layer of units, by name."""
+    return {f"{name}.{vector}": (layer["size"],) for vector in _VECTORS[layer["units"]]}
 
 
 def build_units(layer, name, tensors):
-    """Return the units of a checked entry."""
-    options = {own: layer[own] for own in _UNIT_OPTIONS[layer["units"]] if own in layer}
-    vectors = {own: tensors[f"{name}.{own}"] for own in _VECTORS[layer["units"]]}
+    """Return the units of a checked entry, with their tensors under a name."""
+    options = {option: layer[option] for option in _UNIT_OPTIONS[layer["units"]] if option in layer}
+    vectors = {vector: tensors[f"{name}.{vector}"] for vector in _VECTORS[layer["units"]]}
     return _UNITS[layer["units"]](**options, **vectors)
+
+
+# --- machines of layers -----------------------------------------------------------------------
 
 
 class MachineSchema(Schema):
     """Boltzmann machines: units by layer, weights between neighbours, which layers are observed."""
 
-    kind = BoltzmannMachine
+    model_class = BoltzmannMachine
     entries = frozenset({"layers", "observed"})
 
     def describe(self, model):
         layers, tensors = [], {}
         for l, layer in enumerate(model.layers):
-            entry, own = describe_units(layer, f"layers.{l}")
+            entry, own_tensors = describe_units(layer, f"layers.{l}")
             layers.append(entry)
-            tensors |= own
+            tensors |= own_tensors
         tensors |= {f"weights.{l}": matrix for l, matrix in enumerate(model.weights)}
         return {"layers": layers, "observed": list(model.observed)}, tensors
 

@@ -7,7 +7,7 @@ from deepgen.models import BernoulliMixture
 class MixtureSchema(Schema):
     """Mixtures of Bernoullis: numbers of columns and components."""
 
-    kind = BernoulliMixture
+    model_class = BernoulliMixture
     entries = frozenset({"n_features", "n_components"})
 
     def describe(self, model):

@@ -17,7 +17,7 @@ from deepgen.models.network import ACTIVATIONS
 class NetworkSchema(Schema):
     """Networks: number of inputs; activation, size and ties of each layer."""
 
-    kind = Network
+    model_class = Network
     entries = frozenset({"n_inputs", "layers"})
 
     def describe(self, network):
@@ -37,8 +37,11 @@ class NetworkSchema(Schema):
         require(is_count(config["n_inputs"], MAX_UNITS), "it has no valid n_inputs")
         check_list_of_layers(layers, 1)
         for layer in layers:
-            kind = layer.get("activation")
-            require(isinstance(kind, str) and kind in ACTIVATIONS, f"unknown activation {kind!r}")
+            activation = layer.get("activation")
+            require(
+                isinstance(activation, str) and activation in ACTIVATIONS,
+                f"unknown activation {activation!r}",
+            )
             for name, value in layer.items():
                 known = name in ("activation", "size") or (
                     (name == "group" and is_count(value, layer["size"]))
@@ -74,26 +77,26 @@ _PARTS = {"machine": MACHINE, "network": NetworkSchema()}
 
 
 class PosteriorNetworkSchema(Schema):
-    """Networks that read the posterior of a machine: entries of both."""
+    """Networks that read the posterior of a machine: the entries of both, each as an object."""
 
-    kind = PosteriorNetwork
+    model_class = PosteriorNetwork
     entries = frozenset(_PARTS)
 
     def describe(self, model):
         entries, tensors = {}, {}
         for name, schema in _PARTS.items():
-            entries[name], own = schema.describe(getattr(model, name))
-            tensors |= under(name, own)
+            entries[name], own_tensors = schema.describe(getattr(model, name))
+            tensors |= under(name, own_tensors)
         return entries, tensors
 
     def check(self, config):
         for name, schema in _PARTS.items():
-            part = config[name]
+            entries = config[name]
             require(
-                isinstance(part, dict) and set(part) == schema.entries,
+                isinstance(entries, dict) and set(entries) == schema.entries,
                 f"{name} is not an object of {' and '.join(sorted(schema.entries))}",
             )
-            schema.check(part)
+            schema.check(entries)
 
     def shapes(self, config):
         shapes = {}

@@ -1,8 +1,7 @@
-"""Models as configurations and tensors: the closed registry that files are read by.
+"""The closed list of schemas: a file's ``model`` is looked up here, never imported.
 
-A schema says which entries a configuration has, checks them, computes the shape of every tensor
-from them, and builds the model. Names are looked up here, never imported. Files, and what a
-checksum covers, are the business of ``model_files.py``.
+A configuration is what a file says of a model in plain data: ``model``, the name of its class, and
+the entries of its schema. Header, checksum and bytes of the file are those of ``model_files.py``.
 """
 
 from deepgen.io.schemas.belief_networks import BeliefNetworkSchema
@@ -12,7 +11,7 @@ from deepgen.io.schemas.networks import NetworkSchema, PosteriorNetworkSchema
 from deepgen.io.schemas.schema import require
 
 SCHEMAS = {
-    schema.kind.__name__: schema
+    schema.model_class.__name__: schema
     for schema in (
         MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
     )
@@ -28,7 +27,7 @@ def describe(model):
         If the file format does not know the model, or one of its layers.
     """
     for name, schema in SCHEMAS.items():
-        if type(model) is schema.kind:
+        if type(model) is schema.model_class:
             entries, tensors = schema.describe(model)
             return {"model": name, **entries}, tensors
     raise ValueError(
@@ -38,7 +37,7 @@ def describe(model):
 
 
 def schema_of(config):
-    """Return the schema that a configuration is one of, after a check.
+    """Return the schema of a configuration, which it has checked.
 
     Parameters
     ----------
@@ -48,19 +47,19 @@ def schema_of(config):
     Raises
     ------
     ValueError
-        If the model is unknown, or an entry is not valid, missing or one too many.
+        If the model is unknown, an entry is missing, unknown or not valid.
     """
     name = config.get("model")
     require(isinstance(name, str) and name in SCHEMAS, f"unknown model {name!r}")
     schema = SCHEMAS[name]
-    fitting = set(config) == schema.entries | {"model"}
-    require(fitting, "the configuration has unknown or missing entries")
+    complete = set(config) == schema.entries | {"model"}
+    require(complete, "the configuration has unknown or missing entries")
     schema.check(config)
     return schema
 
 
 def as_tree(model):
-    """Return a model as a tree that a checkpoint can hold."""
+    """Return a model as a tree that a checkpoint can hold, as stacks keep finished machines."""
     return dict(zip(("model", "tensors"), describe(model), strict=True))
 
 
@@ -70,13 +69,13 @@ def from_tree(tree):
     Raises
     ------
     ValueError
-        If it is none.
+        If the tree is not that of a model.
     """
     try:
         config, tensors = tree["model"], tree["tensors"]
         schema = schema_of(config)
-        found = {name: tensor.shape for name, tensor in tensors.items()}
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no model: {error}") from None
-    require(found == schema.shapes(config), "tensors of other names or shapes")
+    require(shapes == schema.shapes(config), "tensors of other names or shapes")
     return schema.build(config, tensors)

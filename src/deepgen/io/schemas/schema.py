@@ -1,39 +1,42 @@
-"""What a schema is: how models of one kind stand in a file."""
+"""What a schema is: how models of one class are written into files and built from them."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+# Of a model in a file; more is damage, or an attack on the memory of whoever reads it.
 MAX_LAYERS = 64
 MAX_UNITS = 10_000_000
 
 
 class Schema(ABC):
-    """How models of one kind stand in files: entries of a configuration, and tensors by name.
+    """How models of one class stand in files: entries of a configuration, and tensors by name.
 
-    A new kind of model is a class with these four methods, and a line in ``registry.py``.
+    Writing is :meth:`describe`. Reading is :meth:`check`, then :meth:`shapes`, with which the
+    tensors of the file are compared before they are read, then :meth:`build`. A new class of
+    models gets a schema, and a place in the list of ``registry.py``.
 
     Attributes
     ----------
-    kind : type
-        The model's class.
+    model_class : type
+        Its name is the entry ``model`` of a configuration.
     entries : frozenset of str
-        Of the configuration, beside ``model``.
+        Names of the other entries, all of which a configuration has.
     """
 
-    kind: ClassVar[type]
+    model_class: ClassVar[type]
     entries: ClassVar[frozenset]
 
     @abstractmethod
     def describe(self, model):
-        """Return (entries, tensors) of a model: plain data, and float32 arrays by name."""
+        """Return (entries, tensors) of a model: plain data, and float32 arrays, both by name."""
 
     @abstractmethod
     def check(self, config):
-        """Raise ValueError where an entry of a configuration with these entries is not valid."""
+        """Raise ValueError where the value of an entry is not valid; all entries are there."""
 
     @abstractmethod
     def shapes(self, config):
-        """Return the shape of each tensor, by name, that a checked configuration asks for."""
+        """Return the shapes, by name, of the tensors that belong to a checked configuration."""
 
     @abstractmethod
     def build(self, config, tensors):
@@ -42,7 +45,7 @@ class Schema(ABC):
         Raises
         ------
         ValueError
-            If they make no model of this kind.
+            If they make no such model, for example because a value is not finite.
         """
 
 
