@@ -28,6 +28,11 @@ PAIRS = [pair for pair in product(KINDS, KINDS) if pair != ("gaussian", "gaussia
 SMALL = {"binary": 3, "copies": 2, "softmax": 6, "gaussian": 3}
 
 
+def with_slow(cases, slow):
+    """The cases of a test; those in `slow` are left out where plain ``pytest`` runs."""
+    return [pytest.param(case, marks=pytest.mark.slow) if case in slow else case for case in cases]
+
+
 # ---------------------------------------------------------------------------------- tolerances
 
 

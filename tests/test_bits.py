@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import with_slow
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score, train_test_split
@@ -39,6 +40,7 @@ ESTIMATORS = {
     "classifier": dg.DeepClassifier((5, 4), early_stopping=1, unlabelled=2, **RUN),
     "regressor": dg.DeepRegressor((5, 4), early_stopping=1, **RUN),
 }
+SLOW = ("RBM, two copies", "DBN", "DBM", "DBM, labels")
 ANSWERS = (
     "transform", "free_energy", "score_samples", "bound", "posterior", "predict", "predict_proba",
     "reconstruction_error",
@@ -173,7 +175,7 @@ def test_packed_rows_are_pickled():
 # ------------------------------------------------------------------------------- learning from them
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", with_slow(ESTIMATORS, SLOW))
 def test_every_estimator_learns_and_answers_the_bits_of_bytes(name, tmp_path):
     """Would catch an estimator that refuses packed rows, reads their bytes as columns, or pairs
     rows with the targets of others."""
@@ -359,6 +361,7 @@ def test_one_row_cannot_be_selected(chosen):
         packed.select(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_of_a_fit_from_packed_bits_does_not_grow_with_the_rows(tmp_path):
     """Would catch a copy of the file, and rows that are unpacked as a whole or block by block."""

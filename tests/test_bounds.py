@@ -15,6 +15,7 @@ from conftest import (
     random_states,
     tied_belief_network,
     twin_belief,
+    with_slow,
 )
 
 import deepgen as dg
@@ -218,7 +219,7 @@ def test_rows_alone_have_the_bits_of_rows_together(bound, kinds, threaded):
     assert (whole != bound(network, v, **{**options, "random_state": 2})).any()
 
 
-@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("bound", with_slow(BOUNDS, BOUNDS[1:]))
 def test_errors_of_rows_are_independent(bound):
     """Catches random numbers that rows share: the error of a mean would not fall with their
     number, five times what independent rows give here."""

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
+from conftest import assert_same_bits, with_slow
 from scipy import sparse
 from stopped_runs import (
     N_COLUMNS,
@@ -57,10 +57,12 @@ def test_a_run_stopped_at_random_places_ends_with_the_same_bits(name, act, tmp_p
     assert bits(again) == bits(whole)
 
 
+KILLED_RUNS = [("pcd",), ("momentum and average", "adam", "cd", "sparsity", "binarize", "gaussian")]
 KILLED = """
 import os, signal, sys
 import stopped_runs as t
 import deepgen as dg
+import deepgen.estimators  # before the forks: no child imports scikit-learn anew
 from deepgen.io import checkpoints
 
 dg.set_num_threads(1)
@@ -87,11 +89,10 @@ print("killed")
 """
 
 
-@pytest.mark.slow
-def test_killed_runs_go_on_in_a_new_process_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("names", with_slow(KILLED_RUNS, KILLED_RUNS[1:]), ids="-".join)
+def test_killed_runs_go_on_in_a_new_process_with_the_same_bits(names, tmp_path):
     """Catches what lives in the process only. Each child is killed in the middle of an epoch; the
     next one goes on from the file of the update before, and this process ends the run."""
-    names = ["momentum and average", "adam", "cd", "pcd", "sparsity", "binarize", "gaussian"]
     done = run_python(KILLED, tmp_path, *names)
     assert done.stdout == "killed\n", done.stderr
     for name in names:

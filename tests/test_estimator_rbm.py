@@ -87,6 +87,7 @@ def test_score_is_the_mean_log_likelihood_at_the_lower_end(fitted):
     assert bracketed.log_partition() is bracket  # computed once
 
 
+@pytest.mark.slow
 def test_scores_use_the_bracket_that_was_asked_for_last():
     """Would catch a narrower bracket that is computed and then not used."""
     wide = np.tile(X, (1, 3))

@@ -213,6 +213,7 @@ class _Gains:
         self.gains.append(dg.exact_log_likelihood(model, self.drawn).mean() - self.before)
 
 
+@pytest.mark.slow
 def test_what_a_machine_has_learned_is_not_thrown_away_when_it_is_turned_over(monkeypatch):
     """Would catch particles that start anew, offsets that are not the data's means, or a first
     rate that is that of a fresh machine: each costs nats in the first epochs of the upper one.

@@ -17,6 +17,7 @@ from conftest import (
     random_model,
     random_states,
     twin,
+    with_slow,
 )
 from deepgen._kernels import engine
 from scipy import stats
@@ -75,7 +76,10 @@ def assert_same_model(one, other):
 # ------------------------------------------------------------------------------- it learns
 
 
-@pytest.mark.parametrize("rule", [dg.PCD(), dg.CD(), dg.PCD(centring=False)], ids=str)
+RULES = [dg.PCD(), dg.CD(), dg.PCD(centring=False)]
+
+
+@pytest.mark.parametrize("rule", with_slow(RULES, RULES[2:]), ids=str)
 def test_training_learns_bars_and_stripes(rule):
     """Catches any rule, sign or schedule that does not learn: the exact likelihood tells.
 
@@ -93,7 +97,13 @@ def test_training_learns_bars_and_stripes(rule):
     assert found < best
 
 
-@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (50.0, 5.0), (1_000.0, 1.0)])
+@pytest.mark.parametrize(
+    ("shift", "scale"),
+    [
+        (50.0, 5.0), pytest.param(0.0, 1.0, marks=pytest.mark.slow),
+        pytest.param(1_000.0, 1.0, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_training_learns_clusters_in_any_unit(shift, scale):
     """Catches real-valued training that works only on standardized data (or blows up)."""
     rng = np.random.default_rng(5)
