@@ -12,9 +12,9 @@ from conftest import (
     in_form,
     random_belief_network,
     random_model,
-    random_states,
     tied_belief_network,
     twin_belief,
+    whole_rows,
     with_slow,
 )
 
@@ -32,15 +32,6 @@ NETWORKS = [
     ("copies", "softmax", "binary", "binary"),
 ]
 BOUNDS = [dg.variational_bound, dg.importance_weighted_bound]
-
-
-def whole_rows(units, n_rows, seed=0):
-    """States without missing groups."""
-    rng = np.random.default_rng(seed)
-    if isinstance(units, dg.Softmax):
-        chosen = rng.integers(0, units.group, (n_rows, units.size // units.group))
-        return np.eye(units.group, dtype=np.uint8)[chosen].reshape(n_rows, -1)
-    return random_states(units, n_rows, rng)
 
 
 def draws_of(network, v, n_draws):

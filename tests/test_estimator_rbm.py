@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import rbm_cases
-from rbm_cases import GREY, KINDS, SMALL, Batches, X, bits
+from comparisons import bits
+from conftest import Batches
+from rbm_cases import GREY, KINDS, SMALL, X
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression

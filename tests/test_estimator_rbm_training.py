@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import rbm_cases
+from comparisons import bits, is_finite
 from conftest import with_slow
-from rbm_cases import KINDS, SMALL, X, bits, is_finite
+from rbm_cases import KINDS, SMALL, X
 
 import deepgen as dg
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from comparisons import bits
 from conftest import with_slow
 
 import deepgen as dg
@@ -36,11 +37,6 @@ def two_clusters(n_rows, n_columns=12, seed=0):
 
 def every_state(n_columns):
     return np.array(list(itertools.product((0, 1), repeat=n_columns)), np.uint8)
-
-
-def bits(model):
-    arrays = [*model.weights, *(p for layer in model.layers for p in layer.parameters().values())]
-    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
 
 
 # 1. partial_fit with calls of another length than batch_size ------------------------------------

@@ -7,6 +7,7 @@ from itertools import pairwise
 import exact
 import numpy as np
 import pytest
+from comparisons import assert_same_model
 from conftest import (
     THREADS,
     assert_mean,
@@ -62,15 +63,6 @@ class Spy:
     def phases(self, model, batch, state, stream, **options):
         self.batches.append(batch)
         return self.rule.phases(model, batch, state, stream, **options)
-
-
-def assert_same_model(one, other):
-    """Fail unless all parameters have the same bits."""
-    for x, y in zip(one.weights, other.weights, strict=True):
-        assert_same_bits(x, y)
-    for x, y in zip(one.layers, other.layers, strict=True):
-        for name, parameter in x.parameters().items():
-            assert_same_bits(parameter, y.parameters()[name])
 
 
 # ------------------------------------------------------------------------------- it learns
