@@ -14,6 +14,7 @@ import pytest
 import reference
 from deepgen._kernels import engine
 from scipy import sparse
+from sklearn.datasets import load_digits
 
 import deepgen as dg
 from deepgen.runtime import threads
@@ -26,6 +27,11 @@ THREADS = (1, 2, 3, 7)
 KINDS = ("binary", "copies", "softmax", "gaussian")
 PAIRS = [pair for pair in product(KINDS, KINDS) if pair != ("gaussian", "gaussian")]
 SMALL = {"binary": 3, "copies": 2, "softmax": 6, "gaussian": 3}
+
+
+def with_slow(cases, slow):
+    """The cases of a test; those in `slow` are left out where plain ``pytest`` runs."""
+    return [pytest.param(case, marks=pytest.mark.slow) if case in slow else case for case in cases]
 
 
 # ---------------------------------------------------------------------------------- tolerances
@@ -108,15 +114,20 @@ def random_belief_network(kinds, seed, sizes=None, scale=0.5, **options):
     return dg.BeliefNetwork(layers, random_model(kinds[-2:], seed, sizes[-2:], scale, **options))
 
 
-def random_states(units, n_rows, rng):
+def random_states(units, n_rows, rng, *, missing=True):
     """States of a layer, each unit by itself; softmax groups may be missing."""
     if isinstance(units, dg.Gaussian):
         return rng.normal(size=(n_rows, units.size)).astype(np.float32)
     if isinstance(units, dg.Softmax):
-        chosen = rng.integers(0, units.group + 1, (n_rows, units.size // units.group))
+        chosen = rng.integers(0, units.group + missing, (n_rows, units.size // units.group))
         one_hot = np.eye(units.group + 1, units.group, dtype=np.uint8)[chosen]
         return one_hot.reshape(n_rows, units.size)
     return rng.integers(0, units.n_copies + 1, (n_rows, units.size)).astype(np.uint8)
+
+
+def whole_rows(units, n_rows, seed=0):
+    """Random states of a layer of which no softmax group is missing."""
+    return random_states(units, n_rows, np.random.default_rng(seed), missing=False)
 
 
 def twin_layer(units):
@@ -167,6 +178,16 @@ def in_form(states, form):
     return np.asarray(states).astype({"bytes": np.uint8, "floats": np.float32}[form])
 
 
+class Batches:
+    """A re-iterable of batches."""
+
+    def __init__(self, *batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
 def bars_and_stripes(side=3):
     """All patterns of whole rows or of whole columns: 2**(side + 1) - 2 of them."""
     lines = np.array(list(product((0, 1), repeat=side)), np.uint8)
@@ -176,6 +197,19 @@ def bars_and_stripes(side=3):
 
 
 # ------------------------------------------------------------------------------------ fixtures
+
+
+@pytest.fixture
+def rows():
+    """130 binary rows of 12 columns: 3 batches of 50 an epoch, the last of 30."""
+    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """scikit-learn's digits in [0, 1], and their labels."""
+    X, y = load_digits(return_X_y=True)
+    return (X / 16.0).astype(np.float32), y
 
 
 @pytest.fixture(params=engine.available_backends())

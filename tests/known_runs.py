@@ -16,8 +16,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from conftest import Batches
 from safetensors.numpy import load_file
 from scipy import sparse
+from stops import Stop
 
 import deepgen as dg
 
@@ -38,14 +40,6 @@ FEW_LABELS = np.where(np.arange(N_ROWS) % 3, -1, LABELS)
 TARGETS = (BITS[:, :6].sum(axis=1) - 0.5 * BITS[:, 6:].sum(axis=1)).astype(np.float64)
 for _array in (BITS, GREY, REAL, CATEGORIES, LABELS, FEW_LABELS, TARGETS):
     _array.flags.writeable = False
-
-
-class Batches:
-    """A re-iterable of batches of uneven sizes."""
-
-    def __iter__(self):
-        for start, stop in ((0, 33), (33, 34), (34, 90)):
-            yield BITS[start:stop]
 
 
 def _machine(visible=None):
@@ -88,7 +82,7 @@ RUNS = {
     "rbm not centred": lambda: _rbm(rule=dg.PCD(k=2, n_particles=13, centring=False)),
     "rbm binarize": lambda: _rbm(GREY, binarize=True),
     "rbm grey csr": lambda: _rbm(sparse.csr_array(GREY)),
-    "rbm batches": lambda: _rbm(Batches()),
+    "rbm batches": lambda: _rbm(Batches(BITS[:33], BITS[33:34], BITS[34:])),
     "rbm packed": lambda: _rbm(dg.PackedBits.pack(BITS)),
     "rbm softmax": lambda: _rbm(CATEGORIES, visible=dg.Softmax(3), rule="cd"),
     "rbm gaussian": lambda: _rbm(REAL, visible=dg.Gaussian(learn_precision=False)),
@@ -148,10 +142,6 @@ FILES = {
     "classifier_posterior": "classifier beside a machine",
     "regressor": "regressor",
 }
-
-
-class Stop(Exception):
-    """What breaks a run off."""
 
 
 class StopAt:

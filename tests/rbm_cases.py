@@ -22,30 +22,9 @@ KINDS = {
 }
 
 
-def bits(model):
-    """All parameters of a core model as bytes."""
-    arrays = [*model.weights, *(p for layer in model.layers for p in layer.parameters().values())]
-    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
-
-
-def is_finite(model):
-    """Tell whether every parameter is a number."""
-    return bool(np.isfinite(np.frombuffer(bits(model), np.float32)).all())
-
-
 def state(estimator):
     """Names and identities of everything an estimator holds."""
     return {name: id(value) for name, value in vars(estimator).items()}
-
-
-class Batches:
-    """A re-iterable of batches."""
-
-    def __init__(self, *batches):
-        self.batches = batches
-
-    def __iter__(self):
-        return iter(self.batches)
 
 
 # ------------------------------------------------------------------------------------- fixtures

@@ -1,11 +1,9 @@
 """Runs of an RBM that are stopped and go on: settings, rows, and ways to stop; for checkpoints."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
-from itertools import pairwise
 
 import numpy as np
 from conftest import random_states
@@ -48,17 +46,6 @@ def rbm_for(settings, callbacks=(), **others):
     return dg.RBM(**{**common, **settings, **others, "callbacks": list(callbacks)})
 
 
-class Batches:
-    """A re-iterable of batches of uneven sizes."""
-
-    def __init__(self, X, cuts):
-        self.X, self.cuts = X, cuts
-
-    def __iter__(self):
-        for start, stop in pairwise([0, *self.cuts, len(self.X)]):
-            yield self.X[start:stop]
-
-
 def bits(rbm):
     """All that a run leaves behind and that its seed decides."""
     model = rbm.model_
@@ -67,36 +54,6 @@ def bits(rbm):
         arrays += rbm._fitted.particles.states
     kept = [{k: v for k, v in entry.items() if k != "seconds"} for entry in rbm.history_]
     return [a.tobytes() for a in arrays], rbm.n_updates_, kept, rbm._fitted.score_seed
-
-
-class Stop(Exception):
-    """What a callback of a test raises."""
-
-
-class At:
-    """Callback that does something after an update, or in the report of an epoch."""
-
-    def __init__(self, act, *, update=None, epoch=None):
-        self.act, self.update, self.epoch = act, update, epoch
-
-    def __call__(self, report):
-        if report.epoch == self.epoch:
-            self.act()
-
-    def between_updates(self, trainer):
-        if trainer.n_updates == self.update:
-            self.update = None
-            self.act()
-
-
-def fail():
-    """Stop a run by an error."""
-    raise Stop
-
-
-def press_ctrl_c():
-    """Stop a run as a user does."""
-    signal.raise_signal(signal.SIGINT)
 
 
 def run_python(script, *arguments):

@@ -3,7 +3,7 @@
 import exact
 import numpy as np
 import pytest
-from conftest import assert_mean, assert_within_errors, bars_and_stripes, twin
+from conftest import assert_mean, assert_within_errors, bars_and_stripes, twin, with_slow
 
 import deepgen as dg
 from deepgen.runtime.precision import rounded
@@ -66,7 +66,7 @@ def test_annealing_of_all_systems_finds_log_z(name, arrays):
     assert_within_errors(float(estimate(200)), log_z, sigma, 1e-4)
 
 
-@pytest.mark.parametrize("n_particles", [50, 500])
+@pytest.mark.parametrize("n_particles", with_slow([50, 500], [500]))
 def test_persistent_updates_of_all_systems_learn(name, n_particles, monkeypatch):
     """Catches a phase with a wrong sign, or divided by the rows of the other one."""
     for module in (peers, pcd):

@@ -6,10 +6,10 @@ import exact
 import numpy as np
 import pytest
 import reference
+from comparisons import assert_same_model
 from conftest import (
     KINDS,
     PAIRS,
-    assert_same_bits,
     random_model,
     random_states,
     random_units,
@@ -19,19 +19,6 @@ from conftest import (
 import deepgen as dg
 from deepgen.inference.gibbs import update_layer
 from deepgen.models import Parameters
-
-
-def assert_same_model(one, other):
-    """Fail unless two models have the same layers and the same bits of parameters."""
-    for layer, twin_of_it in zip(one.layers, other.layers, strict=True):
-        assert type(layer) is type(twin_of_it)
-        assert layer.options() == twin_of_it.options()
-        for name, parameter in layer.parameters().items():
-            assert_same_bits(parameter, twin_of_it.parameters()[name])
-    for weights, twin_of_them in zip(one.weights, other.weights, strict=True):
-        assert_same_bits(weights, twin_of_them)
-    assert one.observed == other.observed
-
 
 # -------------------------------------------------------------------------------- plain data
 

@@ -12,9 +12,10 @@ from conftest import (
     in_form,
     random_belief_network,
     random_model,
-    random_states,
     tied_belief_network,
     twin_belief,
+    whole_rows,
+    with_slow,
 )
 
 import deepgen as dg
@@ -31,15 +32,6 @@ NETWORKS = [
     ("copies", "softmax", "binary", "binary"),
 ]
 BOUNDS = [dg.variational_bound, dg.importance_weighted_bound]
-
-
-def whole_rows(units, n_rows, seed=0):
-    """States without missing groups."""
-    rng = np.random.default_rng(seed)
-    if isinstance(units, dg.Softmax):
-        chosen = rng.integers(0, units.group, (n_rows, units.size // units.group))
-        return np.eye(units.group, dtype=np.uint8)[chosen].reshape(n_rows, -1)
-    return random_states(units, n_rows, rng)
 
 
 def draws_of(network, v, n_draws):
@@ -218,7 +210,7 @@ def test_rows_alone_have_the_bits_of_rows_together(bound, kinds, threaded):
     assert (whole != bound(network, v, **{**options, "random_state": 2})).any()
 
 
-@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("bound", with_slow(BOUNDS, BOUNDS[1:]))
 def test_errors_of_rows_are_independent(bound):
     """Catches random numbers that rows share: the error of a mean would not fall with their
     number, five times what independent rows give here."""

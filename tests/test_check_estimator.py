@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import with_slow
 from scipy import sparse
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
@@ -167,7 +168,7 @@ def test_check_estimator_raises_nothing(name):
     check_estimator(ESTIMATORS[name], on_fail="raise", on_skip=None)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", with_slow(ESTIMATORS, set(ESTIMATORS) - {"binary", "gaussian"}))
 def test_all_checks_run(name):
     """Would catch a tag that quietly switches checks off: all run, none is skipped by us."""
     results = check_estimator(ESTIMATORS[name], on_fail=None, on_skip=None)

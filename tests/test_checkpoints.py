@@ -7,22 +7,18 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
+from conftest import Batches, assert_same_bits, with_slow
 from scipy import sparse
 from stopped_runs import (
     N_COLUMNS,
     N_ROWS,
     RUNS,
-    At,
-    Batches,
-    Stop,
     bits,
-    fail,
-    press_ctrl_c,
     rbm_for,
     rows_for,
     run_python,
 )
+from stops import At, Stop, fail, press_ctrl_c
 from threadpoolctl import threadpool_info
 
 import deepgen as dg
@@ -57,10 +53,13 @@ def test_a_run_stopped_at_random_places_ends_with_the_same_bits(name, act, tmp_p
     assert bits(again) == bits(whole)
 
 
+KILLED_RUNS = [("pcd",), ("momentum and average", "adam", "cd", "sparsity", "binarize", "gaussian")]
 KILLED = """
 import os, signal, sys
 import stopped_runs as t
+import stops
 import deepgen as dg
+import deepgen.estimators  # before the forks: no child imports scikit-learn anew
 from deepgen.io import checkpoints
 
 dg.set_num_threads(1)
@@ -73,7 +72,7 @@ def in_a_child(act):
     return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 def killed_at(place):
-    kill = t.At(lambda: os.kill(os.getpid(), signal.SIGKILL), update=place)
+    kill = stops.At(lambda: os.kill(os.getpid(), signal.SIGKILL), update=place)
     rbm = t.rbm_for(settings, [kill, dg.Checkpoint(path, minutes=0.0)])
     rbm.fit(t.rows_for(settings), resume=path if os.path.exists(path) else None)
 
@@ -87,11 +86,10 @@ print("killed")
 """
 
 
-@pytest.mark.slow
-def test_killed_runs_go_on_in_a_new_process_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("names", with_slow(KILLED_RUNS, KILLED_RUNS[1:]), ids="-".join)
+def test_killed_runs_go_on_in_a_new_process_with_the_same_bits(names, tmp_path):
     """Catches what lives in the process only. Each child is killed in the middle of an epoch; the
     next one goes on from the file of the update before, and this process ends the run."""
-    names = ["momentum and average", "adam", "cd", "pcd", "sparsity", "binarize", "gaussian"]
     done = run_python(KILLED, tmp_path, *names)
     assert done.stdout == "killed\n", done.stderr
     for name in names:
@@ -107,7 +105,7 @@ def test_runs_on_other_forms_of_rows_go_on(form, tmp_path):
     if form == "memmap":
         np.save(tmp_path / "X.npy", X)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    X = {"csr": sparse.csr_array(X), "batches": Batches(X, [33, 34, 90])}.get(form, X)
+    X = {"csr": sparse.csr_array(X), "batches": Batches(*np.split(X, [33, 34, 90]))}.get(form, X)
     whole = rbm_for({}).fit(X)
     for number, place in enumerate((1, 10, 14, 20)):
         rbm = rbm_for({}, [dg.Checkpoint(tmp_path / "run"), At(fail, update=place)])

@@ -146,6 +146,7 @@ def test_demo_writes_what_it_prints(tiny, tmp_path, capsys):
     assert all(len(line) < 100 for line in out.replace(str(folder), "").splitlines())
 
 
+@pytest.mark.slow
 def test_demo_as_json_repeats_with_its_seed(tiny, tmp_path, capsys):
     """Catches prose in the JSON, and any draw of the demo that does not follow from --seed."""
     results, files = [], []
@@ -263,6 +264,7 @@ def test_interrupt_is_code_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "deepgen: interrupted\n"
 
 
+@pytest.mark.slow
 def test_info_needs_no_pictures(file):
     """Catches matplotlib or mlxtend imported by the command line before a demo asks for them."""
     blocked = "import sys; sys.modules.update(matplotlib=None, mlxtend=None)\n"

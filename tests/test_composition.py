@@ -5,9 +5,10 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import reference
+from comparisons import assert_same_models, assert_same_parameters
 from conftest import assert_float32_close, assert_same_bits, bars_and_stripes, twin
 from scipy import sparse
-from test_stacking import Breaking, Stop, assert_same_stack
+from stops import At, Stop, fail
 
 import deepgen as dg
 from deepgen.inference.gibbs import update_layer
@@ -27,12 +28,6 @@ from deepgen.stacks.trainer import StackTrainer, pretrain
 pytestmark = pytest.mark.usefixtures("serial")
 
 SIZES = (12, 8, 7, 6)
-
-
-@pytest.fixture
-def rows():
-    """130 binary rows: 3 batches of 50, the last of 30."""
-    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
 
 
 def own_layers(*sizes, visible=None):
@@ -69,7 +64,7 @@ def test_one_machine_is_itself():
     """Would catch copies, or a halved bias, where there is nothing to share."""
     (machine,) = random_machines(own_layers(5, 4))
     model = dg.compose([machine], observed=(1,))
-    assert_same_stack([model], [machine])
+    assert_same_parameters(model, machine)
     assert model.observed == (1,)
     assert [units.n_copies for units in model.layers] == [1, 1]
 
@@ -128,7 +123,7 @@ def test_the_ends_keep_their_units():
     assert model.visible.learn_precision
     again = dg.compose(machines, layers=[precise, dg.Binary(3), dg.Binary(2)])
     assert not again.visible.learn_precision
-    assert_same_stack([again], [model])
+    assert_same_parameters(again, model)
     labels = [dg.Softmax(2, 4), dg.Binary(3), dg.Softmax(3, 6)]
     machines = random_machines(labels)
     model = dg.compose(machines)
@@ -241,7 +236,7 @@ def test_a_stack_with_tied_copies_equals_its_machines_trained_by_hand(features, 
     for l, pair in enumerate(tied_copies(layers)):
         factor = (1 / 2, 1 / 4, 1 / 2)[l]
         own = trained_by_hand(data, pair, settings, dg.child_seed(7, l), factor)
-        assert_same_stack([stack[l]], [own])
+        assert_same_models([stack[l]], [own])
         assert [u.n_copies for u in stack[l].layers] == [u.n_copies for u in pair]
         up = own.replace(layers=[own.layers[0], dg.Binary(bias=own.layers[1].bias)])
         features_up = FeatureRows(data, up, l, drawn=features == "samples")
@@ -271,7 +266,7 @@ def test_streamed_features_equal_kept_ones(batches, rows, monkeypatch):
     assert isinstance(kept._data, FeatureRows if batches else ArrayRows)
     monkeypatch.setattr("deepgen.rows.sources.KEEP_BYTES", 0)
     streamed = pretrain(data, layers, settings, random_state=1, tied=True)
-    assert_same_stack(kept.stack(), streamed)
+    assert_same_models(kept.stack(), streamed)
 
 
 @pytest.mark.parametrize("features", ["means", "samples"])
@@ -290,14 +285,14 @@ def test_a_stack_with_tied_copies_resumes_with_the_same_bits(
     whole = StackTrainer(ArrayRows(X), layers, settings, random_state=3, tied=True)
     whole.fit()
     stopped = StackTrainer(ArrayRows(X), layers, settings, random_state=3, tied=True)
-    stopped.attach([dg.Checkpoint(tmp_path / "run"), Breaking(layer, update)])
+    stopped.attach([dg.Checkpoint(tmp_path / "run"), At(fail, layer=layer, update=update)])
     with pytest.raises(Stop):
         stopped.fit()
     frame, state = checkpoints.load(tmp_path / "run")
     other = StackTrainer(ArrayRows(X), layers, settings, random_state=3, tied=True)
     other.restore({"stack": frame["stack"], "trainer": state})
     other.fit()
-    assert_same_stack(whole.stack(), other.stack())
+    assert_same_models(whole.stack(), other.stack())
     assert_same_bits(whole.particles[0], other.particles[0])
     untied = StackTrainer(ArrayRows(X), layers, settings, random_state=3)
     if layer:

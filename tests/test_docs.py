@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import with_slow
 
 import deepgen as dg
 from deepgen import plots
@@ -20,18 +21,13 @@ PAGES = {
     )
     for path in sorted(DOCS.rglob("*.md"))
 }
+SLOW = (
+    "architecture.md",  # 20,000 chains of 1,000 sweeps
+    "guide/deep_boltzmann.md",
+)
 
 
-SLOW = ("architecture.md",)  # 20,000 chains of 1,000 sweeps
-
-
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW))
-        for page, blocks in PAGES.items() if blocks
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("page", with_slow([page for page in PAGES if PAGES[page]], SLOW))
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch, serial):
     """Catches a page that a renamed argument or a changed result has left behind. A page is one
     namespace: later blocks use what earlier ones made."""

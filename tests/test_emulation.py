@@ -41,6 +41,7 @@ def compiled(compiler, folder, *flags):
     return program
 
 
+@pytest.mark.slow
 def test_emulated_instruction_sets_equal_plain_c(compiler, tmp_path):
     """Catches a wrong sign, plane, place or tail in back ends that run on few machines.
 

@@ -18,12 +18,6 @@ pytestmark = pytest.mark.usefixtures("serial")
 TINY = {"n_hidden": (8, 12, 5), "n_epochs": 2, "batch_size": 50, "random_state": 3}
 
 
-@pytest.fixture
-def rows():
-    """130 binary rows of 12 columns: 3 batches an epoch, the last of 30."""
-    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
-
-
 def small(seed=1, kinds=("binary", "binary", "binary"), sizes=None):
     """An estimator around an enumerable network, and the network's twin."""
     network = random_belief_network(kinds, seed, sizes)

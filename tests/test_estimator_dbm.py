@@ -5,9 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
+from comparisons import assert_same_model, without_seconds
+from conftest import Batches, assert_same_bits
 from scipy import sparse
 from sklearn.base import clone
+from stops import At, Stop, fail
 
 import deepgen as dg
 from deepgen.estimators.dbm import SETTLE
@@ -34,12 +36,6 @@ KINDS = {
 
 
 @pytest.fixture
-def rows():
-    """130 binary rows of 12 columns: 3 batches an epoch, the last of 30."""
-    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
-
-
-@pytest.fixture
 def y():
     """Labels 0, 1, 2, and none for every fourth row."""
     labels = np.arange(130) % 3
@@ -49,17 +45,10 @@ def y():
 
 def assert_same_dbm(one, other):
     """Compare parameters, particles and updates, bit for bit."""
-    for a, b in zip(one.model_.layers, other.model_.layers, strict=True):
-        assert_same_bits(a.bias, b.bias)
-    for a, b in zip(one.model_.weights, other.model_.weights, strict=True):
-        assert_same_bits(a, b)
+    assert_same_model(one.model_, other.model_)
     for a, b in zip(one._fitted.particles.states, other._fitted.particles.states, strict=True):
         assert_same_bits(a, b)
     assert one.n_updates_ == other.n_updates_
-
-
-def without_seconds(history):
-    return [{**entry, "seconds": 0} for entry in history]
 
 
 # --- learning ---------------------------------------------------------------------------------
@@ -164,7 +153,7 @@ def test_a_stream_with_auto_starts_from_random_weights(rows, tmp_path):
 def test_a_run_with_auto_goes_on_under_another_spelling(rows, tmp_path):
     """Would catch checkpoints that compare words in place of the start that they stand for."""
     path = tmp_path / "run"
-    callbacks = [dg.Checkpoint(path, minutes=None), At(1, 2)]
+    callbacks = [dg.Checkpoint(path, minutes=None), At(fail, layer=1, update=2)]
     with pytest.raises(Stop):
         dg.DBM(**TINY, pretrained="auto", callbacks=callbacks).fit(rows)
     spelled = dg.DBM(**TINY, pretrained=dg.Pretraining(2, batch_size=50)).fit(rows, resume=path)
@@ -204,22 +193,13 @@ def test_the_bits_do_not_depend_on_threads_or_on_how_rows_are_stored(
         assert_same_dbm(whole, dg.DBM(**settings, n_threads=1).fit(other, y))
 
 
-class _Batches:
-    """Rows that come 40 at a time, again and again."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __iter__(self):
-        return (self.rows[start : start + 40] for start in range(0, len(self.rows), 40))
-
-
 def test_batches_and_other_visible_units(rows, y):
     """Would catch a machine that takes arrays of binary rows only."""
-    dbm = dg.DBM(**TINY, pretrained=GREEDY).fit(_Batches(rows))
+    batches = Batches(*np.split(rows, [40, 80, 120]))
+    dbm = dg.DBM(**TINY, pretrained=GREEDY).fit(batches)
     assert dbm.n_updates_ == 6
     with pytest.raises(ValueError, match="X must be an array or a sparse matrix where label_units"):
-        dg.DBM(**TINY, label_units=True).fit(_Batches(rows), y)
+        dg.DBM(**TINY, label_units=True).fit(batches, y)
     real = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     for start in (None, dg.Pretraining(1)):
         dbm = dg.DBM((5, 3), visible="gaussian", n_epochs=1, random_state=0, pretrained=start)
@@ -467,24 +447,6 @@ def test_a_kept_stream_of_something_else_is_refused_by_name(rows, y, tmp_path):
 # --- stopped and resumed ----------------------------------------------------------------------
 
 
-class Stop(Exception):
-    """What a callback of a test raises."""
-
-
-class At:
-    """A callback that stops in one layer after an update; layer None is the joint training."""
-
-    def __init__(self, layer, update):
-        self.layer, self.update = layer, update
-
-    def __call__(self, report):
-        """Go on."""
-
-    def between_updates(self, trainer):
-        if (trainer.labels.get("layer"), trainer.n_updates) == (self.layer, self.update):
-            raise Stop
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_stopped_anywhere_ends_with_the_same_bits(kind, rows, y, tmp_path):
     """Would catch a layer, a place, labels or finished machines that a checkpoint forgets."""
@@ -493,7 +455,7 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(kind, rows, y, tmp_path)
     whole = dg.DBM(**settings).fit(rows, y)
     places = [(0, 4), (1, 2)] if "greedy" in kind else []
     for layer, update in [*places, (None, 2), (None, 5)]:
-        callbacks = [dg.Checkpoint(path, minutes=None), At(layer, update)]
+        callbacks = [dg.Checkpoint(path, minutes=None), At(fail, layer=layer, update=update)]
         dbm = dg.DBM(**{**settings, "random_state": None if resume else 3}, callbacks=callbacks)
         with pytest.raises(Stop):
             dbm.fit(rows, y, resume=resume)
@@ -509,8 +471,9 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(kind, rows, y, tmp_path)
 def test_a_checkpoint_of_another_run_is_refused_by_name(layer, rows, y, tmp_path):
     """Would catch a run that goes on with other layers, settings, labels or rows."""
     path, settings = tmp_path / "run", {**TINY, **KINDS["greedy labels"]}
+    stopping = At(fail, layer=layer, update=1)
     with pytest.raises(Stop):
-        dg.DBM(**settings, callbacks=[dg.Checkpoint(path), At(layer, 1)]).fit(rows, y)
+        dg.DBM(**settings, callbacks=[dg.Checkpoint(path), stopping]).fit(rows, y)
     for change, message in (
         ({"n_hidden": (8, 6)}, "n_hidden is"), ({"rule": dg.MeanFieldPCD(3)}, "rule is"),
         ({"pretrained": None}, "pretrained is"), ({"n_epochs": 3}, "n_epochs is 3 here and 2"),

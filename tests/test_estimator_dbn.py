@@ -1,12 +1,13 @@
 """The deep belief network as an estimator: layers, streams, stops, files, and what it starts."""
 
 import pickle
-import signal
 
 import numpy as np
 import pytest
+from comparisons import assert_same_models, assert_same_network, without_seconds
 from conftest import (
     THREADS,
+    Batches,
     assert_same_bits,
     random_belief_network,
 )
@@ -15,6 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import cross_val_score
+from stops import At, Stop, fail, press_ctrl_c
 
 import deepgen as dg
 from deepgen.io import checkpoints, trees
@@ -27,21 +29,14 @@ pytestmark = pytest.mark.usefixtures("serial")
 TINY = {"n_hidden": (8, 12, 5), "n_epochs": 2, "batch_size": 50, "random_state": 3}
 
 
-@pytest.fixture
-def rows():
-    """130 binary rows of 12 columns: 3 batches an epoch, the last of 30."""
-    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
-
-
 def arrays(dbn):
     """All parameters of the machines of a fitted estimator."""
     return [a for m in dbn.stack_ for a in (*m.weights, *(units.bias for units in m.layers))]
 
 
 def assert_same_dbn(one, other):
-    """Compare parameters, features below the top and particles, bit for bit."""
-    for a, b in zip(arrays(one), arrays(other), strict=True):
-        assert_same_bits(a, b)
+    """Compare parameters, updates and particles, bit for bit."""
+    assert_same_models(one.stack_, other.stack_)
     assert one.n_updates_ == other.n_updates_
     for a, b in zip(one._fitted.particles.states, other._fitted.particles.states, strict=True):
         assert_same_bits(a, b)
@@ -94,21 +89,11 @@ def test_layers_read_drawn_states_unless_told_otherwise(rows):
 
 def test_batches_of_an_iterable_and_a_memmap_are_learned(rows, tmp_path):
     """Would catch features that need an array, or that keep the rows of a file."""
-    dbn = dg.DBN(**TINY).fit(_Batches(rows))
+    dbn = dg.DBN(**TINY).fit(Batches(*np.split(rows, [40, 80, 120])))
     assert dbn.n_updates_ == [6, 6, 6]
     mapped = np.memmap(tmp_path / "rows", np.uint8, "w+", shape=rows.shape)
     mapped[...] = rows
     assert_same_dbn(dg.DBN(**TINY).fit(mapped), dg.DBN(**TINY).fit(rows))
-
-
-class _Batches:
-    """Rows that come 40 at a time, again and again."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __iter__(self):
-        return (self.rows[start : start + 40] for start in range(0, len(self.rows), 40))
 
 
 def test_other_visible_units(rows):
@@ -221,34 +206,6 @@ def test_a_checkpoint_does_not_lose_a_refinement(rows, tmp_path):
 # --- stopped and resumed ----------------------------------------------------------------------
 
 
-class At:
-    """A callback that acts in one layer after an update; layer None is the fine-tuning."""
-
-    def __init__(self, act, layer, update):
-        self.act, self.layer, self.update = act, layer, update
-
-    def __call__(self, report):
-        """Go on."""
-
-    def between_updates(self, trainer):
-        if (trainer.labels.get("layer"), trainer.n_updates) == (self.layer, self.update):
-            self.act()
-
-
-class Stop(Exception):
-    """What a callback of a test raises."""
-
-
-def fail():
-    """Stop a run by an error."""
-    raise Stop
-
-
-def press_ctrl_c():
-    """Stop a run as a user does."""
-    signal.raise_signal(signal.SIGINT)
-
-
 @pytest.mark.parametrize("act", [fail, press_ctrl_c])
 @pytest.mark.parametrize("features", ["means", "samples"])
 def test_a_dbn_stopped_in_each_of_its_layers_ends_with_the_same_bits(act, features, rows, tmp_path):
@@ -257,7 +214,7 @@ def test_a_dbn_stopped_in_each_of_its_layers_ends_with_the_same_bits(act, featur
     path, settings = tmp_path / "run", {**TINY, "features": features}
     whole = dg.DBN(**settings).fit(rows)
     for layer, update in ((0, 2), (1, 5), (2, 3)):
-        callbacks = [dg.Checkpoint(path, minutes=None), At(act, layer, update)]
+        callbacks = [dg.Checkpoint(path, minutes=None), At(act, layer=layer, update=update)]
         dbn = dg.DBN(**{**settings, "random_state": None if layer else 3}, callbacks=callbacks)
         with pytest.raises((Stop, KeyboardInterrupt)):
             dbn.fit(rows, resume=path if layer else None)
@@ -267,9 +224,7 @@ def test_a_dbn_stopped_in_each_of_its_layers_ends_with_the_same_bits(act, featur
     for _ in range(2):  # the second time it has ended already
         other = dg.DBN(**settings, callbacks=[dg.Checkpoint(path)]).fit(rows, resume=path)
         assert_same_dbn(whole, other)
-        assert [{**e, "seconds": 0} for e in other.history_] == [
-            {**e, "seconds": 0} for e in whole.history_
-        ]
+        assert without_seconds(other.history_) == without_seconds(whole.history_)
 
 
 def test_a_checkpoint_of_another_run_is_refused_by_name(rows, tmp_path):
@@ -318,21 +273,16 @@ def test_networks_stopped_in_pretraining_or_fine_tuning_go_on_there(name, rows, 
     assert all(("loss" in entry) == ("layer" not in entry) for entry in whole.history_)
     resume = None
     for layer, update in ((0, 4), (1, 1), (2, 5), (None, 3)):
-        callbacks = [dg.Checkpoint(path, minutes=None), At(fail, layer, update)]
+        callbacks = [dg.Checkpoint(path, minutes=None), At(fail, layer=layer, update=update)]
         estimator = make(**{**settings, "random_state": None if resume else 3}, callbacks=callbacks)
         with pytest.raises(Stop):
             estimator.fit(rows, y, resume=resume)
         assert hasattr(estimator, "model_") == (layer is None)
         resume = path
     other = make(**settings).fit(rows, y, resume=path)
-    for one, its in zip(whole.model_.layers, other.model_.layers, strict=True):
-        assert_same_bits(one.weights, its.weights)
-        assert_same_bits(one.bias, its.bias)
-    for one, its in zip(whole.stack_, other.stack_, strict=True):
-        assert_same_bits(one.weights[0], its.weights[0])
-    assert [{**e, "seconds": 0} for e in whole.history_] == [
-        {**e, "seconds": 0} for e in other.history_
-    ]
+    assert_same_network(whole.model_, other.model_)
+    assert_same_models(whole.stack_, other.stack_)
+    assert without_seconds(whole.history_) == without_seconds(other.history_)
 
 
 def test_early_stopping_of_the_loss_leaves_the_pretraining_alone(rows):

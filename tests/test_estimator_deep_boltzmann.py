@@ -14,12 +14,6 @@ pytestmark = pytest.mark.usefixtures("serial")
 TINY = {"n_hidden": (8, 5), "n_epochs": 2, "batch_size": 50, "random_state": 3}
 
 
-@pytest.fixture
-def rows():
-    """130 binary rows of 12 columns."""
-    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
-
-
 def small(seed=1, kinds=("binary", "binary", "binary"), sizes=None):
     """An estimator around an enumerable model, and the model's twin."""
     model = random_model(kinds, seed, sizes)

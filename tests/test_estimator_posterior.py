@@ -8,7 +8,6 @@ from conftest import THREADS, assert_same_bits, random_model
 from model_files import same
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
 import deepgen as dg
@@ -29,13 +28,6 @@ def machine_of(kinds, sizes, observed=(0,)):
     """A machine with random parameters, and data for the layers `observed`."""
     model = random_model(kinds, 3, sizes)
     return dg.BoltzmannMachine(model.layers, model.weights, observed=observed)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    """scikit-learn's digits in [0, 1], and their labels."""
-    X, y = load_digits(return_X_y=True)
-    return (X / 16.0).astype(np.float32), y
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import rbm_cases
-from rbm_cases import GREY, KINDS, SMALL, Batches, X, bits
+from comparisons import bits
+from conftest import Batches
+from rbm_cases import GREY, KINDS, SMALL, X
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -87,6 +89,7 @@ def test_score_is_the_mean_log_likelihood_at_the_lower_end(fitted):
     assert bracketed.log_partition() is bracket  # computed once
 
 
+@pytest.mark.slow
 def test_scores_use_the_bracket_that_was_asked_for_last():
     """Would catch a narrower bracket that is computed and then not used."""
     wide = np.tile(X, (1, 3))

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import rbm_cases
-from rbm_cases import GREY, ONE_HOT, REAL, SMALL, Batches, X, bits, is_finite, state
+from comparisons import bits, is_finite
+from conftest import Batches
+from rbm_cases import GREY, ONE_HOT, REAL, SMALL, X, state
 from scipy import sparse
 
 import deepgen as dg

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import rbm_cases
-from rbm_cases import GREY, REAL, SMALL, Batches, X, bits
+from comparisons import bits
+from conftest import Batches
+from rbm_cases import GREY, REAL, SMALL, X
 from scipy import sparse
 
 import deepgen as dg

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import rbm_cases
-from rbm_cases import KINDS, SMALL, X, bits, is_finite
+from comparisons import bits, is_finite
+from conftest import with_slow
+from rbm_cases import KINDS, SMALL, X
 
 import deepgen as dg
 
@@ -74,6 +76,7 @@ def test_every_option_learns_two_prototypes(options):
     assert rbm.score(held_out) > base + 0.5 * (ideal - base)
 
 
+@pytest.mark.slow
 def test_gaussian_units_learn_means_variances_and_clusters():
     """Would catch a blow-up of the precision, or features that ignore real-valued data."""
     rng = np.random.default_rng(2)
@@ -128,6 +131,7 @@ def test_data_of_one_row_one_column_or_no_variance():
         assert np.isfinite(rbm.sample(5, n_sweeps=20, random_state=0)).all()
 
 
+@pytest.mark.slow
 def test_the_default_number_of_epochs_gives_5000_updates():
     """Would catch small data that are hardly looked at, or a batch that counts wrongly."""
     rbm = dg.RBM(2, batch_size=25, random_state=0).fit(X)
@@ -164,7 +168,7 @@ def test_partial_fit_gives_the_same_bits_however_multiples_of_the_batch_are_cut(
     assert len(set(models)) == 1
 
 
-@pytest.mark.parametrize("size", [1, 37, 100, 5000])
+@pytest.mark.parametrize("size", with_slow([1, 37, 100, 5000], [1, 37]))
 def test_partial_fit_does_not_collapse_for_any_size_of_call(size):
     """Would catch saturated hidden units: 20 calls of 5,000 rows drove scikit-learn's samples
     to a mean of 0.94 where the data had 0.31."""

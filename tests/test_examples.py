@@ -5,13 +5,14 @@ import runpy
 from pathlib import Path
 
 import pytest
+from conftest import with_slow
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+SLOW = [path for path in EXAMPLES if path.stem not in ("denoising_autoencoder", "mixture_digits")]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")  # plt.show() draws nothing
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", with_slow(EXAMPLES, SLOW), ids=lambda path: path.stem)
 def test_example(path, tmp_path, monkeypatch, capsys):
     """Catches an example that was left behind by a change of names."""
     if "matplotlib" in path.read_text():

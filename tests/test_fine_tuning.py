@@ -5,7 +5,9 @@ import pickle
 import numpy as np
 import pytest
 import reference
+from comparisons import assert_same_network
 from conftest import THREADS, assert_same_bits
+from stops import Stop
 
 import deepgen as dg
 from deepgen.learning.networks import NetworkTrainer
@@ -49,6 +51,19 @@ def trainer(optimizer, network=None, *, objective=None, batch_size=20, **options
     )  # fmt: skip
 
 
+def slopes_of(layers, arrays, X, target):
+    """Finite differences of the objective of the twin by each of its arrays."""
+    return {
+        name: reference.finite_difference(
+            lambda a, name=name: reference.network_objective(
+                layers, {**arrays, name: a}, X, target, "SquaredError"
+            ),
+            array,
+        )
+        for name, array in arrays.items()
+    }
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_sgd_goes_down_as_the_reference_does(momentum):
     """Would catch a step uphill, decay of biases, a velocity that is multiplied by the rate."""
@@ -59,16 +74,7 @@ def test_sgd_goes_down_as_the_reference_does(momentum):
     for update in range(4):
         run.step(X, target, update / 10)
         rate = dg.Linear(0.02, 0.0)(update / 10)
-        slopes = {
-            name: reference.finite_difference(
-                lambda a, name=name: reference.network_objective(
-                    layers, {**arrays, name: a}, X, target, "SquaredError"
-                ),
-                array,
-            )
-            for name, array in arrays.items()
-        }
-        for name, slope in slopes.items():
+        for name, slope in slopes_of(layers, arrays, X, target).items():
             decay = 0.1 if name.startswith("weights") else 0.0
             arrays[name], velocity[name] = reference.sgd_step(
                 arrays[name], velocity[name], -slope, rate, momentum, decay
@@ -85,16 +91,7 @@ def test_adam_goes_down_as_the_reference_does():
     moments = dict.fromkeys(arrays, (0.0, 0.0))
     for update in range(3):
         run.step(X, target, 0.0)
-        slopes = {
-            name: reference.finite_difference(
-                lambda a, name=name: reference.network_objective(
-                    layers, {**arrays, name: a}, X, target, "SquaredError"
-                ),
-                array,
-            )
-            for name, array in arrays.items()
-        }
-        for name, slope in slopes.items():
+        for name, slope in slopes_of(layers, arrays, X, target).items():
             arrays[name], *moments[name] = reference.adam_step(
                 arrays[name], *moments[name], -slope, update + 1, 0.02, epsilon=1e-3
             )
@@ -208,13 +205,7 @@ def test_bits_do_not_depend_on_threads(threaded, name):
         run.fit(rows, 2)
         runs.append(run.model())
     for other in runs[1:]:
-        for one, its in zip(runs[0].layers, other.layers, strict=True):
-            assert_same_bits(one.weights, its.weights)
-            assert_same_bits(one.bias, its.bias)
-
-
-class Stop(Exception):
-    """What stops a run in the tests."""
+        assert_same_network(runs[0], other)
 
 
 class BreakingRows(PairedRows):
@@ -247,9 +238,7 @@ def test_a_resumed_run_has_the_same_bits(name, way):
         resumed = trainer(OPTIMIZERS[name], objective=objective)
         resumed.restore(part.state())
     resumed.fit(rows, 4)
-    for one, its in zip(whole.model().layers, resumed.model().layers, strict=True):
-        assert_same_bits(one.weights, its.weights)
-        assert_same_bits(one.bias, its.bias)
+    assert_same_network(whole.model(), resumed.model())
     losses = [[entry["loss"] for entry in run.history] for run in (resumed, whole)]
     assert losses[0] == losses[1]
 

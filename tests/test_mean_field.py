@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from comparisons import assert_same_result
 from conftest import THREADS, assert_same_bits, in_form, random_model, random_states, twin
 from deepgen._kernels import engine
 
@@ -67,14 +68,6 @@ def described(model, states, context):
         mask = np.full((n_rows, layer.size), x is None)
         free.append(~context.held[l].astype(bool) if l in context.held else mask)
     return free
-
-
-def assert_same_result(one, other):
-    """Fail unless two results have the same bits."""
-    for x, y in zip(one.means, other.means, strict=True):
-        assert_same_bits(np.asarray(x), np.asarray(y))
-    for name in ("n_sweeps", "change", "converged"):
-        assert_same_bits(getattr(one, name), getattr(other, name))
 
 
 def part_of(states, context, rows):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from comparisons import assert_same_result
 from conftest import (
     THREADS,
     assert_same_bits,
@@ -73,14 +74,6 @@ def make_chain(case, seed=3, n_rows=150):
         states[-1][:, :: top.group] = 1
         held = {model.n_layers - 1: np.repeat(rng.random((n_rows, 1)) < 0.5, top.size, axis=1)}
     return parameters, states, dg.Context(held=held)
-
-
-def assert_same_result(one, other):
-    """Fail unless two results have the same bits."""
-    for x, y in zip(one.means, other.means, strict=True):
-        assert_same_bits(np.asarray(x), np.asarray(y))
-    assert_same_bits(one.n_sweeps, other.n_sweeps)
-    assert_same_bits(one.change, other.change)
 
 
 # ------------------------------------------------------------------------------- one pass

@@ -254,24 +254,6 @@ def test_everything_but_pictures_works_without_the_optional_packages(tmp_path):
     assert "6" in run(WITHOUT, tmp_path)
 
 
-def test_imports_only_go_down():
-    """Would catch scikit-learn in the core, or plots and data sets below the estimators."""
-    above = {"estimators", "plots", "demo", "cli", "__main__", "datasets"}
-    for path in PACKAGE.rglob("*.py"):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room in above or path == PACKAGE / "__init__.py":
-            continue
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names.add(node.module or "")
-                names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        assert not [name for name in names if name.split(".")[0] in ("sklearn", "matplotlib")], path
-        assert not [n for n in names if n.startswith("deepgen.") and n.split(".")[1] in above], path
-
-
 def test_the_test_suite_does_not_lean_on_the_checkout():
     """Would catch tests that pass only because the working folder is on the path."""
     assert importlib.util.find_spec("_kernels") is None

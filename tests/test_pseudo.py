@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import FIVE_SIGMA, in_form, random_model, random_states
+from conftest import FIVE_SIGMA, in_form, random_model, whole_rows
 
 import deepgen as dg
 
@@ -14,15 +14,6 @@ CASES = [
     (("softmax", "binary"), (6, 4)),
     (("binary", "gaussian"), (5, 3)),
 ]
-
-
-def whole_rows(model, n_rows, seed):
-    """Random states without missing variables."""
-    v = random_states(model.layers[0], 50 * n_rows, np.random.default_rng(seed))
-    group = model.layers[0].group
-    if group > 1:
-        v = v[v.reshape(len(v), -1, group).any(axis=2).all(axis=1)]
-    return v[:n_rows]
 
 
 def by_hand(model, v):
@@ -47,7 +38,7 @@ def by_hand(model, v):
 def test_all_sites_equal_the_sum_by_hand(kinds, sizes):
     """Catches a unit that is compared with itself, and base measures that are left out."""
     model = random_model(kinds, 1, sizes)
-    v = whole_rows(model, 7, 1)
+    v = whole_rows(model.layers[0], 7, 1)
     found = dg.pseudo_log_likelihood(model, v, n_sites=None)
     np.testing.assert_allclose(found, by_hand(model, v), rtol=1e-5, atol=1e-5)
     as_csr = dg.pseudo_log_likelihood(model, in_form(v, "csr"), n_sites=None)
@@ -58,7 +49,7 @@ def test_all_sites_equal_the_sum_by_hand(kinds, sizes):
 def test_drawn_sites_are_unbiased(kinds, sizes):
     """Catches a scale by columns where groups are meant, and sites that are never drawn."""
     model = random_model(kinds, 2, sizes)
-    v = whole_rows(model, 1, 2)
+    v = whole_rows(model.layers[0], 1, 2)
     many = np.repeat(v, 4000, axis=0)
     found = dg.pseudo_log_likelihood(model, many, n_sites=2, random_state=0)
     error = found.std() / np.sqrt(len(found))
@@ -70,7 +61,7 @@ def test_drawn_sites_are_unbiased(kinds, sizes):
 def test_independent_units_have_their_likelihood():
     """Catches a wrong sign: without weights the pseudo-likelihood is the likelihood."""
     model = random_model(("binary", "binary"), 3, (6, 4), scale=0.0)
-    v = whole_rows(model, 9, 3)
+    v = whole_rows(model.layers[0], 9, 3)
     found = dg.pseudo_log_likelihood(model, v, n_sites=None)
     np.testing.assert_allclose(found, dg.exact_log_likelihood(model, v), rtol=1e-5)
 

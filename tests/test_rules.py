@@ -13,6 +13,7 @@ from conftest import (
     assert_mean,
     assert_same_bits,
     assert_within_errors,
+    exact_particles,
     random_model,
     random_states,
     twin,
@@ -31,13 +32,6 @@ N_PARTICLES = 20_000
 MEANS = {"rtol": 1e-5, "atol": 1e-5}  # float32 means, whose fields are sums of a few terms
 RULES = [dg.CD(), dg.CD(3, centring=False), dg.PCD(), dg.PCD(2, n_particles=7)]
 RULE_NAMES = ["CD1", "CD3", "PCD1", "PCD2"]
-
-
-def exact_particles(model, n_rows, seed):
-    """Particles drawn exactly from the model."""
-    states = exact.sample(*twin(model), n_rows, np.random.default_rng(seed))
-    return dg.Particles([x.astype(layer.state_dtype)
-                         for x, layer in zip(states, model.layers, strict=True)])
 
 
 def random_batch(model, seed):

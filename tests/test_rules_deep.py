@@ -14,6 +14,7 @@ from conftest import (
     assert_same_bits,
     assert_within_errors,
     bars_and_stripes,
+    exact_particles,
     in_form,
     random_model,
     random_states,
@@ -45,13 +46,6 @@ SIZES = {"binary": 2, "copies": 2, "softmax": 3, "gaussian": 2}
 def small_model(kinds, seed=1, scale=0.7):
     """A model of three or four layers that can be enumerated again and again."""
     return random_model(kinds, seed, [SIZES[kind] for kind in kinds], scale=scale)
-
-
-def exact_particles(model, n_rows, seed):
-    """Particles drawn exactly from the model."""
-    states = exact.sample(*twin(model), n_rows, np.random.default_rng(seed))
-    return dg.Particles([x.astype(layer.state_dtype)
-                         for x, layer in zip(states, model.layers, strict=True)])
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import threading
 import joblib
 import numpy as np
 import pytest
+from conftest import with_slow
 
 import deepgen as dg
 
@@ -97,11 +98,12 @@ print(json.dumps([calm, inside, work() == expected]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_forked_children_finish_with_the_same_bits():
+@pytest.mark.parametrize("n_children", with_slow([8, 100], [100]))
+def test_forked_children_finish_with_the_same_bits(n_children):
     """Would catch a child that hangs in libgomp, also one forked while another thread is inside
     a kernel, and a parent whose threads are gone afterwards."""
-    calm, inside, after = run(FORKS.replace("N_CHILDREN", "100"))
-    assert calm + inside == [0] * 100
+    calm, inside, after = run(FORKS.replace("N_CHILDREN", str(n_children)))
+    assert calm + inside == [0] * n_children
     assert after
 
 

@@ -4,7 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from comparisons import assert_same_models, without_seconds
 from conftest import assert_same_bits, bars_and_stripes, random_model
+from stops import At, Stop, fail
 
 import deepgen as dg
 from deepgen.io import checkpoints
@@ -19,20 +21,6 @@ from deepgen.stacks.trainer import StackTrainer, pretrain
 pytestmark = pytest.mark.usefixtures("serial")
 
 LAYERS = [dg.Binary(12), dg.Binary(8), dg.Binary(12), dg.Binary(9)]
-
-
-@pytest.fixture
-def rows():
-    """130 binary rows: 3 batches of 50, the last of 30."""
-    return (np.random.default_rng(0).random((130, 12)) < 0.4).astype(np.uint8)
-
-
-def assert_same_stack(one, other):
-    """Compare the bits of all parameters of two stacks."""
-    for a, b in zip(one, other, strict=True):
-        assert_same_bits(a.weights[0], b.weights[0])
-        for units, same in zip(a.layers, b.layers, strict=True):
-            assert_same_bits(units.bias, same.bias)
 
 
 # --- what a layer learns from -----------------------------------------------------------------
@@ -52,7 +40,7 @@ def test_a_stack_equals_its_layers_trained_by_hand(rows):
             batch_size=each.batch_size, learning_rate=each.learning_rate,
             optimizer=each.optimizer, random_state=dg.child_seed(7, l),
         ).fit(features)  # fmt: skip
-        assert_same_stack([stack[l]], [rbm.model_])
+        assert_same_models([stack[l]], [rbm.model_])
         features = rbm.transform(features)
     assert_same_bits(stack_features(stack, rows), features)
 
@@ -69,7 +57,7 @@ def test_streamed_features_equal_kept_ones(batches, rows, monkeypatch):
     assert isinstance(kept._data, FeatureRows if batches else ArrayRows)
     monkeypatch.setattr("deepgen.rows.sources.KEEP_BYTES", 0)
     streamed = pretrain(data, layers, settings, random_state=1)
-    assert_same_stack(kept.stack(), streamed)
+    assert_same_models(kept.stack(), streamed)
 
 
 @pytest.mark.parametrize("drawn", [False, True])
@@ -117,12 +105,12 @@ def test_sampled_features_keep_the_bits_for_any_number_of_threads(rows):
     stacks = [
         pretrain(ArrayRows(rows), LAYERS, settings, random_state=1, n_threads=n) for n in (1, 3)
     ]
-    assert_same_stack(*stacks)
+    assert_same_models(*stacks)
     means = pretrain(
         ArrayRows(rows), LAYERS, Pretraining(n_epochs=2, batch_size=50, rule=dg.PCD()),
         random_state=1,
     )  # fmt: skip
-    assert_same_stack(stacks[0][:1], means[:1])
+    assert_same_models(stacks[0][:1], means[:1])
     assert (stacks[0][1].weights[0] != means[1].weights[0]).any()
 
 
@@ -213,6 +201,7 @@ class _Gains:
         self.gains.append(dg.exact_log_likelihood(model, self.drawn).mean() - self.before)
 
 
+@pytest.mark.slow
 def test_what_a_machine_has_learned_is_not_thrown_away_when_it_is_turned_over(monkeypatch):
     """Would catch particles that start anew, offsets that are not the data's means, or a first
     rate that is that of a fresh machine: each costs nats in the first epochs of the upper one.
@@ -247,24 +236,6 @@ def test_what_a_machine_has_learned_is_not_thrown_away_when_it_is_turned_over(mo
 # --- stopped and resumed ----------------------------------------------------------------------
 
 
-class Stop(Exception):
-    """What breaks a run off."""
-
-
-class Breaking:
-    """A callback that breaks a run off in a layer, after an update."""
-
-    def __init__(self, layer, update):
-        self.layer, self.update = layer, update
-
-    def __call__(self, report):
-        """Go on."""
-
-    def between_updates(self, trainer):
-        if (trainer.labels["layer"], trainer.n_updates) == (self.layer, self.update):
-            raise Stop
-
-
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("features", ["means", "samples"])
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -281,7 +252,7 @@ def test_a_stack_stopped_in_any_layer_ends_with_the_same_bits(
     whole.fit()
     path = tmp_path / "run"
     stopped = StackTrainer(ArrayRows(rows), layers, settings, random_state=3)
-    stopped.attach([dg.Checkpoint(path), Breaking(layer, update)])
+    stopped.attach([dg.Checkpoint(path), At(fail, layer=layer, update=update)])
     with pytest.raises(Stop):
         stopped.fit()
     assert len(stopped.stack()) == layer + 1
@@ -289,11 +260,9 @@ def test_a_stack_stopped_in_any_layer_ends_with_the_same_bits(
     other = StackTrainer(ArrayRows(rows), layers, settings, random_state=3)
     other.restore({"stack": frame["stack"], "trainer": state})
     other.fit()
-    assert_same_stack(whole.stack(), other.stack())
+    assert_same_models(whole.stack(), other.stack())
     assert_same_bits(whole.particles[0], other.particles[0])
-    assert [{**e, "seconds": 0} for e in whole.history] == [
-        {**e, "seconds": 0} for e in other.history
-    ]
+    assert without_seconds(whole.history) == without_seconds(other.history)
     assert other.n_updates == [6, 6, 6]
 
 
@@ -355,7 +324,7 @@ def test_a_stream_trains_each_layer_on_the_present_features_below(features, rows
     below = lower.parameters.to_model()
     means = stack_features([below], rows[:50])
     upper.step(means, None)
-    assert_same_stack(run.stack()[:1], twin.stack()[:1])
+    assert_same_models(run.stack()[:1], twin.stack()[:1])
     same = (run.stack()[1].weights[0] == twin.stack()[1].weights[0]).all()
     assert same == (features == "means")
     assert run.n_updates == [1, 1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import FIVE_SIGMA
+from conftest import FIVE_SIGMA, with_slow
 
 import deepgen as dg
 from deepgen.estimators.common.machines import MachineProblem
@@ -36,7 +36,7 @@ def fed(size, n_rows, seed=0, **settings):
     return rbm
 
 
-@pytest.mark.parametrize("size", [37, 100, 5000])
+@pytest.mark.parametrize("size", with_slow([37, 100, 5000], [37, 100]))
 def test_calls_learn_as_fit_does_with_as_many_updates_of_that_size(size):
     """Would catch phases divided by another number than their own, and particles or offsets that
     a new call starts anew: scikit-learn collapses in calls of 5,000 rows."""
@@ -96,6 +96,7 @@ def test_rate_and_batch_size_may_change_within_a_stream(tmp_path):
     assert (one == two).all()
 
 
+@pytest.mark.slow
 def test_single_rows_do_not_run_away():
     """Would catch the rate of whole batches used for single rows: it learns for some thousand
     rows and then loses all of it (docs/decisions.md)."""
