@@ -14,8 +14,9 @@ from scipy import sparse
 
 import deepgen as dg
 from deepgen.cli import main, train
+from deepgen.cli.building import estimator_for
 from deepgen.cli.rows import read_rows
-from deepgen.cli.settings import FILES, HYPER_PARAMETERS, estimator_for
+from deepgen.cli.settings import FILES, HYPER_PARAMETERS
 
 SMALL = ["--n-hidden", "4", "--n-epochs", "2", "--n-threads", "1"]
 
@@ -379,7 +380,7 @@ def test_a_run_that_diverges_keeps_the_last_good_model(folder, capsys):
 def test_ctrl_c_keeps_the_model_so_far(folder, capsys, monkeypatch):
     """Catches a run of hours that is lost to Ctrl-C. The signal comes after the first epoch."""
     monkeypatch.setattr(
-        train, "_callbacks", lambda *_: [lambda report: os.kill(os.getpid(), signal.SIGINT)]
+        train, "monitors_for", lambda *_: [lambda report: os.kill(os.getpid(), signal.SIGINT)]
     )
     argv = ["--data", "train.npy", "--out", "m", "--history", "h.json", "--n-epochs", "1000"]
     line = fails(capsys, 130, "train", *argv)
@@ -399,7 +400,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(folder, capsys, monkeypatch):
     argv += ["--checkpoint", "c", "--resume"]
     stop = [lambda report: report.epoch == 2 and os.kill(os.getpid(), signal.SIGINT)]
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_callbacks", lambda *_: stop)
+        patch.setattr(train, "monitors_for", lambda *_: stop)
         code, out, lines = call(capsys, *argv)
     assert (code, out) == (130, "")
     assert "starting anew" in lines[0]

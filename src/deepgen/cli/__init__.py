@@ -1,4 +1,4 @@
-"""The command ``deepgen``: ``train``, ``sample``, ``score``, ``info`` and ``demo``.
+"""The command ``deepgen``: train a model, and use its file; ``demo`` shows what comes out.
 
 Exit codes: 0 for success; 1 for a failure, such as a file or a package that is missing or
 damaged, or a run that diverged; 2 for wrong usage, on the command line or in a configuration
@@ -14,12 +14,12 @@ import sys
 import warnings
 
 from deepgen._version import __version__
-from deepgen.cli import demo, info, sample, score, train
+from deepgen.cli import demo, impute, info, predict, sample, score, train, transform
 from deepgen.cli.errors import CommandError
 from deepgen.cli.output import print_json
 from deepgen.errors import DivergedError, ModelFileError
 
-COMMANDS = (demo, train, sample, score, info)
+COMMANDS = (demo, train, info, score, sample, transform, impute, predict)
 EXIT_CODES = "exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C)"
 
 

@@ -2,6 +2,12 @@
 
 import argparse
 
+from deepgen.checks import MOST, check_integer
+from deepgen.cli.errors import UsageError
+from deepgen.cli.rows import PACKED, READS, WRITES, check_apart, check_target
+from deepgen.runtime.stream import check_random_state
+from deepgen.runtime.threads import check_threads
+
 
 def count(text):
     """Parse an integer of at least 0."""
@@ -37,3 +43,52 @@ def add_threads(parser):
         "--n-threads", type=positive, metavar="N",
         help="threads (OMP_NUM_THREADS, else all cores); results never depend on it",
     )  # fmt: skip
+
+
+def add_rows(parser):
+    """Add MODEL, DATA and ``--packed-columns``: what most commands read."""
+    parser.add_argument("model", type=file_name, metavar="MODEL")
+    parser.add_argument("data", metavar="DATA", help=READS)
+    parser.add_argument("--packed-columns", type=positive, metavar="N", help=PACKED)
+
+
+def add_out(parser):
+    """Add ``--out``, by default the output."""
+    parser.add_argument(
+        "--out", default="-", metavar="FILE",
+        help=f"{', '.join(WRITES)}, or - for CSV on the output (%(default)s)",
+    )  # fmt: skip
+
+
+def check_out(arguments, read, **written):
+    """Raise before any work where what a command writes could not be written.
+
+    Parameters
+    ----------
+    arguments : Namespace
+    read : dict of {str: str or None}
+        Files that it reads, by what it calls them.
+    written : str or None
+        Files that it writes beside that of ``--out``.
+    """
+    if arguments.out == "-":
+        if arguments.json:
+            raise UsageError("--json needs --out FILE: the output cannot be both JSON and rows")
+    else:
+        written = {"out": arguments.out, **written}
+    check_apart(read, written)
+    for path in written.values():
+        check_target(path, WRITES)
+
+
+def check_numbers(arguments):
+    """Raise UsageError where a number of a flag is beyond what the library takes."""
+    given = vars(arguments)
+    try:
+        for name in ("n_chains", "sweeps"):
+            if given.get(name) is not None:
+                check_integer(given[name], name, 0, MOST)
+        check_random_state(given.get("seed"))
+        check_threads(arguments.n_threads)
+    except ValueError as error:
+        raise UsageError(error) from error

@@ -40,12 +40,19 @@ def tell(about):
         sides = [layer["lower"], layer["upper"]] if "lower" in layer else [layer]
         label = f"layer {number}"
         print(f"  {label:<18}{' -> '.join(_in_words(units) for units in sides)}")
+    if about["classes"] is not None:
+        print(f"  {'classes':<18}{_some(about['classes'])}")
     if "top" in about:
         print(f"  {'top':<18}{' - '.join(_in_words(units) for units in about['top']['layers'])}")
     print(f"  parameters        {about['n_parameters']:,}")
     for name, shape in about["tensors"].items():
         print(f"    {name:<22}{' x '.join(f'{n:,}' for n in shape)}")
     print(f"  largest |weight|  {about['largest_weight']:.4g}")
+
+
+def _some(classes, most=10):
+    shown = ", ".join(json.dumps(label) for label in classes[:most])  # free text of the file's
+    return shown if len(classes) <= most else f"{shown}, ... ({len(classes):,})"
 
 
 def _in_words(layer):
@@ -71,7 +78,8 @@ def describe_file(path):
         ``layers`` of its uppermost machine; of a network beside a machine those of the network,
         and ``machine`` with its own), ``n_features`` and ``n_components`` of a mixture,
         ``n_inputs`` of a network, ``n_parameters``, ``tensors`` (shapes by name),
-        ``largest_weight`` (of a mixture: of the log odds).
+        ``largest_weight`` (of a mixture: of the log odds), ``classes`` (labels in the order of
+        the units that stand for them, or None).
 
     Raises
     ------
@@ -84,12 +92,14 @@ def describe_file(path):
         model, extra = model_files.read_model(file)
     config, tensors = model_files.describe(model)
     config |= config.get("network", {})
+    classes = extra.get("classes")
     return {
         "file": str(path),
         "format_version": file.config["format_version"],
         "model": config["model"],
         "estimator": extra.get("estimator"),
         "layers": config.get("layers", []),
+        "classes": classes if isinstance(classes, list) else None,
         **{name: config[name] for name in ("top", "machine", *SIZES) if name in config},
         "n_parameters": sum(tensor.size for tensor in tensors.values()),
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},

@@ -1,7 +1,16 @@
-"""Model files that commands use."""
+"""Model files that commands use, and which commands work on which."""
 
 from deepgen.cli.errors import CommandError
 from deepgen.estimators.loading import load
+
+# Commands by the method that they call, and what one says of an estimator without it.
+METHODS = {
+    "score": ("score", "has no score"),
+    "sample": ("sample", "is no distribution that rows can be drawn from"),
+    "transform": ("transform", "has no features or codes to write"),
+    "impute": ("impute", "cannot complete rows"),
+    "predict": ("predict", "predicts nothing"),
+}
 
 
 def is_exact(estimator):
@@ -9,17 +18,35 @@ def is_exact(estimator):
     return not hasattr(estimator, "log_partition")
 
 
-def load_able(path, method, does):
-    """Load an estimator that has a method.
+def load_able(path, command):
+    """Load an estimator that a command works on.
+
+    Parameters
+    ----------
+    path : str
+    command : str
+        A key of `METHODS`.
 
     Raises
     ------
     CommandError
-        If the file holds an estimator that has not; `does` says what it cannot do.
+        If the file holds an estimator that it does not work on; the message says which do.
     ModelFileError
         If the file is no whole, valid model.
     """
     estimator = load(path)
+    method, lack = METHODS[command]
     if not hasattr(estimator, method):
-        raise CommandError(f"{path} holds a {type(estimator).__name__}, which cannot {does}")
+        able = [name for name, (method, _) in METHODS.items() if hasattr(estimator, method)]
+        raise CommandError(
+            f"{path} holds a {in_words(estimator)}, which {lack}; commands that work on it are "
+            f"info, {', '.join(able[:-1])} and {able[-1]}"
+        )
     return estimator
+
+
+def in_words(estimator):
+    """Return the name of an estimator's type, and what decides which commands work on it."""
+    name = type(estimator).__name__
+    labelled = estimator.get_params(deep=False).get("label_units")
+    return name if labelled is None else f"{name} {'with' if labelled else 'without'} label units"

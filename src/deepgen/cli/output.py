@@ -28,3 +28,15 @@ def print_fields(title, fields):
     print(title)
     for label, value in fields:
         print(f"  {label:<16}  {value}")
+
+
+def about_array(path, array):
+    """Return what commands say of an array that they have written, as plain data."""
+    return {"file": path, "shape": list(array.shape), "dtype": str(array.dtype)}
+
+
+def tell_array(result):
+    """Print where an array is and what it is, unless it was printed itself."""
+    if result["file"] != "-":
+        shape = " x ".join(f"{n:,}" for n in result["shape"])
+        print(f"{result['file']}: {shape}, {result['dtype']}")

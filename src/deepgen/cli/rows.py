@@ -1,7 +1,8 @@
-"""Rows in files: what ``train`` and ``score`` read, and what ``sample`` writes."""
+"""Rows in files: what commands read and write."""
 
 import csv
 import io
+import math
 import sys
 import tokenize
 import warnings
@@ -21,7 +22,7 @@ PACKED = "the rows are bits that numpy.packbits(rows, axis=1) has packed: so man
 WRITES = (".npy", ".npz", ".csv")
 
 
-def read_rows(source, packed_columns=None):
+def read_rows(source, packed_columns=None, *, gaps=False):
     """Read a matrix of rows.
 
     Parameters
@@ -32,6 +33,8 @@ def read_rows(source, packed_columns=None):
         first line of other words is taken as a header.
     packed_columns : int or None
         The bytes of the matrix are rows of so many bits.
+    gaps : bool, default False
+        Whether entries of a .csv file may be empty: they become NaN.
 
     Returns
     -------
@@ -44,18 +47,7 @@ def read_rows(source, packed_columns=None):
     OSError
         If the file cannot be read.
     """
-    path, name = _file_of(source)
-    ending = Path(path).suffix.lower()
-    if ending not in _READERS:
-        raise UsageError(f"data must be {READS}, got {source!r}")
-    reader, remedy = _READERS[ending]
-    try:
-        rows = reader(path, name)
-    except _DAMAGE as error:  # NumPy's words advise what is not safe, or what no command takes
-        raise CommandError(
-            f"{path} must be a {ending} file of numbers, got one that is damaged, of another "
-            f"format or of objects; {remedy}"
-        ) from error
+    rows = read_array(source, "data", READS, gaps=gaps)
     rows = _checked(rows, source)
     if packed_columns is None:
         return rows
@@ -65,7 +57,35 @@ def read_rows(source, packed_columns=None):
         raise CommandError(f"{source} must hold packed bits: {error}") from error
 
 
-def _file_of(source):
+def read_array(source, what, reads, *, gaps=False):
+    """Read what a file holds, whatever its shape.
+
+    Parameters
+    ----------
+    source, gaps
+        See :func:`read_rows`.
+    what, reads : str
+        What the message calls it, and which files it may be in.
+
+    Returns
+    -------
+    ndarray, memmap or CSR matrix
+    """
+    path, name = file_of(source)
+    ending = Path(path).suffix.lower()
+    if ending not in _READERS:
+        raise UsageError(f"{what} must be {reads}, got {source!r}")
+    reader, remedy = _READERS[ending]
+    try:
+        return _read_csv(path, gaps=gaps) if ending == ".csv" else reader(path, name)
+    except _DAMAGE as error:  # NumPy's words advise what is not safe, or what no command takes
+        raise CommandError(
+            f"{path} must be a {ending} file of numbers, got one that is damaged, of another "
+            f"format or of objects; {remedy}"
+        ) from error
+
+
+def file_of(source):
     """Return the file and the name of the array in it, or None."""
     if not Path(source).exists() and ".npz:" in source.lower():
         path, _, name = source.rpartition(":")
@@ -107,7 +127,7 @@ def _read_npz(path, name):
     return rows
 
 
-def _read_csv(path, name):
+def _read_csv(path, name=None, *, gaps=False):
     with open(path, newline="", encoding="utf-8-sig") as file:
         first = next(csv.reader(file), [])
     with warnings.catch_warnings():
@@ -115,7 +135,8 @@ def _read_csv(path, name):
         try:
             return np.loadtxt(
                 path, delimiter=",", ndmin=2, comments=None, quotechar='"', encoding="utf-8-sig",
-                skiprows=0 if all(map(_is_number, first)) else 1,
+                skiprows=0 if all(map(_is_number, filter(None, first) if gaps else first)) else 1,
+                converters=_number_or_gap if gaps else None,
             )  # fmt: skip
         except UnicodeDecodeError:
             raise
@@ -124,6 +145,10 @@ def _read_csv(path, name):
             raise CommandError(
                 f"{path} must hold numbers and commas, below at most one line of names: {place}"
             ) from error
+
+
+def _number_or_gap(word):
+    return float(word) if word.strip() else math.nan
 
 
 def _is_number(word):
@@ -162,7 +187,7 @@ def check_apart(read, written):
     for name, source in (*read.items(), *written.items()):
         if source is None:
             continue
-        path = Path(_file_of(source)[0] if name in read else source)
+        path = Path(file_of(source)[0] if name in read else source)
         try:
             about = path.stat()
             place = (about.st_dev, about.st_ino)  # of one file, whatever its names
@@ -198,20 +223,40 @@ def check_target(path, endings=None):
 
 
 def write_rows(path, rows):
-    """Write a matrix in the format that the file's ending says; ``-`` is CSV to the output."""
+    """Write an array in the format that the file's ending says; ``-`` is CSV to the output.
+
+    Parameters
+    ----------
+    path : str
+    rows : ndarray of shape (n_rows,) or (n_rows, n_columns)
+        Numbers or texts.
+    """
+    ending = Path(path).suffix.lower()
     if path == "-":
-        np.savetxt(sys.stdout, rows, fmt=_format(rows), delimiter=",")
+        _write_csv(sys.stdout, rows)
+        return
+    if ending == ".csv":
+        text = io.StringIO()
+        _write_csv(text, rows)
+        write_atomically(path, text.getvalue().encode())
         return
     buffer = io.BytesIO()
-    ending = Path(path).suffix.lower()
     if ending == ".npy":
         np.save(buffer, rows)
-    elif ending == ".npz":
-        np.savez_compressed(buffer, X=rows)
     else:
-        np.savetxt(buffer, rows, fmt=_format(rows), delimiter=",")
+        np.savez_compressed(buffer, X=rows)
     write_atomically(path, buffer.getvalue())
 
 
+def _write_csv(file, rows):
+    if rows.dtype.kind == "U":
+        lines = rows.reshape(len(rows), -1).tolist()
+        csv.writer(file, lineterminator="\n").writerows(lines)
+    else:
+        np.savetxt(file, rows, fmt=_format(rows), delimiter=",")
+
+
 def _format(rows):
-    return "%d" if rows.dtype.kind in "biu" else "%.9g"  # nine digits are a whole float32
+    if rows.dtype.kind in "biu":
+        return "%d"
+    return "%.9g" if rows.dtype.itemsize <= 4 else "%s"  # nine digits are a whole float32

@@ -3,30 +3,37 @@
 import math
 
 from deepgen.checks import check_integer
-from deepgen.cli.arguments import add_threads, file_name, positive
+from deepgen.cli.arguments import add_rows, add_threads, check_numbers, positive
 from deepgen.cli.errors import CommandError, UsageError
-from deepgen.cli.models import is_exact, load_able
+from deepgen.cli.measures import accuracy, mean_with_error, r_squared
+from deepgen.cli.models import in_words, is_exact, load_able
 from deepgen.cli.output import print_fields
-from deepgen.cli.rows import PACKED, READS, read_rows
+from deepgen.cli.rows import read_rows
 from deepgen.estimators import DBM, DBN
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
 from deepgen.rows.sources import ArrayRows
-from deepgen.runtime.threads import check_threads
 
 
 def add_to(commands):
     """Add the command's parser and return it."""
     parser = commands.add_parser(
         "score",
-        help="bracket the mean log-likelihood of rows under a model file",
+        help="say how well a model file fits rows: likelihood, accuracy or error",
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
         "is cheap, else by annealed importance sampling both ways. Of deep belief networks and "
-        "deep Boltzmann machines it is a bound from below.",
+        "deep Boltzmann machines it is a bound from below. Of autoencoders it is the squared error "
+        "of reconstructions; with --labels the accuracy of a classifier or of a dbm with label "
+        "units, or the R2 of a regressor.",
     )
-    parser.add_argument("model", type=file_name, metavar="MODEL")
-    parser.add_argument("data", metavar="DATA", help=READS)
-    parser.add_argument("--packed-columns", type=positive, metavar="N", help=PACKED)
+    add_rows(parser)
+    parser.add_argument(
+        "--labels", metavar="FILE", help="a label or a target for each row: .npy, .npz or .csv"
+    )
+    parser.add_argument(
+        "--unlabelled", metavar="LABEL",
+        help="label of rows that have none, which are left out (-1, where it is no class)",
+    )  # fmt: skip
     parser.add_argument(
         "--n-chains", type=positive, default=100, metavar="N", help="AIS chains (%(default)s)"
     )
@@ -39,32 +46,61 @@ def add_to(commands):
 
 
 def run(arguments):
-    """Score the rows; the bracket is that of :meth:`deepgen.RBM.log_partition`, or a point."""
+    """Score the rows by what the model is for."""
     _check_flags(arguments)
-    model = load_able(arguments.model, "score_samples", "score rows")
+    model = load_able(arguments.model, "score")
     model.set_params(n_threads=arguments.n_threads)
+    measure = _measure_for(model, arguments)
     rows = read_rows(arguments.data, arguments.packed_columns)
     try:
-        model.transform(rows)  # checks them before the long part
-        if not all(map(model.model_.visible.is_state, ArrayRows(rows).pieces())):
-            raise ValueError("it has values between states, which have no likelihood; binarize it")
-        log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
-        if not is_exact(model):
-            log_z = model.log_partition(n_chains=arguments.n_chains, n_betas=arguments.n_betas)
-        scores = model.score_samples(rows)
+        found = measure(model, rows, arguments)
     except ValueError as error:
         raise CommandError(f"{arguments.data}: {error}") from error
-    mean, is_bound = float(scores.mean()), isinstance(model, DBM | DBN)
     return {
-        "model": arguments.model,
-        "data": arguments.data,
-        "n_rows": len(scores),
+        "model": arguments.model, "data": arguments.data, "n_rows": rows.shape[0], **found
+    }  # fmt: skip
+
+
+def _measure_for(model, arguments):
+    """Return the function that scores this model; raise where labels lack, or say nothing."""
+    density = hasattr(model, "score_samples")
+    predicts = hasattr(model, "predict") and not (density and is_exact(model))
+    if arguments.labels is not None:
+        if not predicts:
+            raise CommandError(
+                f"{arguments.model} holds a {in_words(model)}, which predicts no labels; leave "
+                "--labels out"
+            )
+        return _accuracy if hasattr(model, "classes_") else _r_squared
+    if arguments.unlabelled is not None:
+        raise UsageError("unlabelled needs labels, the file")
+    if density:
+        return _likelihood
+    if predicts:
+        raise UsageError(
+            f"{arguments.model} holds a {in_words(model)}, which is scored against labels or "
+            "targets; give --labels FILE"
+        )
+    return _squared_error
+
+
+def _likelihood(model, rows, arguments):
+    """Return the bracket of :meth:`deepgen.RBM.log_partition`, or a point."""
+    model.transform(rows)  # checks them before the long part
+    if not all(map(model.model_.visible.is_state, ArrayRows(rows).pieces())):
+        raise ValueError("it has values between states, which have no likelihood; binarize it")
+    log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
+    if not is_exact(model):
+        log_z = model.log_partition(n_chains=arguments.n_chains, n_betas=arguments.n_betas)
+    found, is_bound = mean_with_error(model.score_samples(rows)), isinstance(model, DBM | DBN)
+    mean = found["value"]
+    return {
         "log_likelihood": {
             "lower": mean + float(log_z.value - log_z.upper),
             "value": mean,
             "upper": math.inf if is_bound else mean + float(log_z.value - log_z.lower),
             "is_bound": is_bound,
-            "standard_error": float(scores.std()) / math.sqrt(len(scores)),
+            "standard_error": found["standard_error"],
         },
         "log_partition": {
             name: float(getattr(log_z, name)) for name in ("lower", "value", "upper")
@@ -73,28 +109,83 @@ def run(arguments):
     }
 
 
+def _accuracy(model, rows, arguments):
+    settings = {} if arguments.unlabelled is None else {"unlabelled": arguments.unlabelled}
+    return {
+        "accuracy": accuracy(
+            model.predict, model.classes_, rows, arguments.labels, arguments.data, settings
+        )
+    }
+
+
+def _r_squared(model, rows, arguments):
+    if arguments.unlabelled is not None:
+        raise UsageError("unlabelled is about classes, and this model is a regressor")
+    return {"r_squared": r_squared(model.predict, rows, arguments.labels, arguments.data)}
+
+
+def _squared_error(model, rows, arguments):
+    found = mean_with_error(model.reconstruction_error(rows))
+    return {"squared_error": {**found, "per_value": found["value"] / rows.shape[1]}}
+
+
 def _check_flags(arguments):
     try:
         check_integer(arguments.n_chains, "n_chains")
         as_betas(arguments.n_betas)
-        check_threads(arguments.n_threads)
     except ValueError as error:
         raise UsageError(error) from error
+    check_numbers(arguments)
 
 
 def tell(result):
-    """Print the bracket."""
+    """Print the score."""
+    title = f"{result['model']} on {result['n_rows']:,} rows of {result['data']}"
+    print_fields(title, next(told(result) for name, told in _TOLD if name in result))
+
+
+def _tell_likelihood(result):
     mean = result["log_likelihood"]
     bound = "over " if mean["is_bound"] else ""
     bracket = (
         f"over {mean['lower']:.4f}, at the upper end of log Z" if mean["is_bound"]
         else f"{mean['lower']:.4f} to {mean['upper']:.4f}"
     )  # fmt: skip
-    print_fields(
-        f"{result['model']} on {result['n_rows']:,} rows of {result['data']}",
-        [
-            ("log-likelihood", f"{bound}{mean['value']:.4f} nats a row"),
-            ("bracket", f"{bracket} ({result['method']})"),
-            ("rows differ by", f"{mean['standard_error']:.4f} (standard error of their mean)"),
-        ],
-    )
+    return [
+        ("log-likelihood", f"{bound}{mean['value']:.4f} nats a row"),
+        ("bracket", f"{bracket} ({result['method']})"),
+        ("rows differ by", f"{mean['standard_error']:.4f} (standard error of their mean)"),
+    ]
+
+
+def _tell_accuracy(result):
+    found = result["accuracy"]
+    return [
+        ("accuracy", f"{found['value']:.4f} of {found['n_labelled']:,} labels"),
+        ("standard error", f"{found['standard_error']:.4f}"),
+    ]
+
+
+def _tell_r_squared(result):
+    found = result["r_squared"]
+    return [
+        ("R2", f"{found['value']:.4f}"),
+        ("standard error", f"{found['standard_error']:.4f}"),
+        ("squared error", f"{found['squared_error']:.4g} a target"),
+    ]
+
+
+def _tell_squared_error(result):
+    found = result["squared_error"]
+    return [
+        ("squared error", f"{found['value']:.4f} a row, {found['per_value']:.4g} a value"),
+        ("standard error", f"{found['standard_error']:.4f} of that of a row"),
+    ]
+
+
+_TOLD = (
+    ("log_likelihood", _tell_likelihood),
+    ("accuracy", _tell_accuracy),
+    ("r_squared", _tell_r_squared),
+    ("squared_error", _tell_squared_error),
+)

@@ -1,4 +1,8 @@
-"""Settings of ``deepgen train``: one table for its flags and for its configuration files."""
+"""Settings of ``deepgen train``: one table for its flags and for its configuration files.
+
+A setting belongs to the models whose estimator has the parameter that it is part of. So the table
+says once what a setting is, and the estimators say who has it.
+"""
 
 import argparse
 import difflib
@@ -8,15 +12,14 @@ from pathlib import Path
 
 from deepgen.cli.arguments import count
 from deepgen.cli.errors import UsageError
+from deepgen.cli.kinds import KINDS
 from deepgen.cli.rows import PACKED
-from deepgen.estimators import RBM
-from deepgen.layers.softmax import Softmax
-from deepgen.learning.optimizers import SGD, Adam
-from deepgen.learning.rules import CD, PCD, Sparsity
-from deepgen.learning.schedules import Linear
 
-RULES = {"pcd": PCD, "cd": CD}
-OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+MODEL = "rbm"  # where --model is not given
+
+
+class Label(str):
+    """Kind of a setting that is a label: text, or in a configuration file also a number."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,20 @@ class Setting:
     ----------
     name : str
     kind : type
-        int, float, bool or str.
+        int, float, bool, str or Label.
     help : str
     choices : tuple of str or None
     metavar : str or None
+    several : bool
+        Whether it takes one value or more.
+    part_of : str or None
+        The estimator's parameter that it is a part of; None: that of its own name.
+    models : tuple of str or None
+        Who has it, where the estimators' parameters do not tell.
+    needs : tuple of str or None
+        Name of another setting without which it says nothing, and what that one is.
+    otherwise : str
+        What a user of another model can do instead.
     """
 
     name: str
@@ -38,73 +51,215 @@ class Setting:
     help: str
     choices: tuple | None = None
     metavar: str | None = None
+    several: bool = False
+    part_of: str | None = None
+    models: tuple | None = None
+    needs: tuple | None = None
+    otherwise: str = ""
 
     @property
     def flag(self):
         """The name on the command line."""
         return "--" + self.name.replace("_", "-")
 
-    def add_to(self, parser):
+    @property
+    def parameter(self):
+        """The estimator's parameter that it becomes, alone or with other settings."""
+        return self.part_of or self.name
+
+    @property
+    def owners(self):
+        """Names of the models that have it."""
+        if self.models is not None:
+            return self.models
+        return tuple(name for name, kind in KINDS.items() if kind.has(self.parameter))
+
+    def add_to(self, parser, *, tell_owners=False):
         """Add the flag; where it is not given, the namespace has no such name."""
-        options = {"default": argparse.SUPPRESS, "help": self.help}
+        of = ""
+        if tell_owners and self.owners != ALL:
+            of = f" [{'not mixture' if self.owners == NOT_MIXTURE else ', '.join(self.owners)}]"
+        options = {"default": argparse.SUPPRESS, "help": self.help + of}
         if self.kind is bool:
             parser.add_argument(self.flag, action=argparse.BooleanOptionalAction, **options)
             return
-        kind = count if self.kind is int else self.kind
-        metavar = self.metavar or {int: "N", float: "X", str: None}[self.kind]
+        if self.several:
+            options |= {"nargs": "+", "action": _Several}
+        kind = _count_or_config if self.several else count if self.kind is int else self.kind
+        metavar = self.metavar or {int: "N", float: "X"}.get(self.kind)
         parser.add_argument(self.flag, type=kind, metavar=metavar, choices=self.choices, **options)
 
     def check(self, value, source):
         """Return a configuration file's value, or raise UsageError."""
-        kinds = (int, float) if self.kind is float else (self.kind,)
+        several = self.several and isinstance(value, list) and bool(value)
+        for each in value if several else [value]:
+            self._check_one(each, value, source)
+        return _one_or_all(value) if several else value
+
+    def _check_one(self, value, whole, source):
+        kinds = {float: (int, float), Label: (str, int, float)}.get(self.kind, (self.kind,))
         if type(value) not in kinds or (self.kind is int and value < 0):
             expected = {
                 int: "an integer of at least 0", float: "a number", bool: "true or false",
-                str: "a string",
-            }[self.kind]  # fmt: skip
-            raise UsageError(f"{source}: {self.name} must be {expected}, got {value!r}")
-        if self.kind is str and "\0" in value:
+                str: "a string", Label: "a string or a number",
+            }[self.kind] + (", or a list of them" if self.several else "")  # fmt: skip
+            raise UsageError(f"{source}: {self.name} must be {expected}, got {whole!r}")
+        if isinstance(value, str) and "\0" in value:
             raise UsageError(f"{source}: {self.name} must not hold null characters")
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"{source}: {self.name} must be one of {', '.join(self.choices)}, got {value!r}"
             )
-        return value
 
+
+def _one_or_all(values):
+    return values[0] if len(values) == 1 else values
+
+
+def _count_or_config(text):
+    return text if text.lower().endswith(".toml") else count(text)
+
+
+class _Several(argparse.Action):
+    """Take numbers; a CONFIG that stands behind them, as it may behind other flags, is no size."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        *sizes, last = values
+        if isinstance(last, str):
+            namespace.config_behind = last
+        else:
+            sizes.append(last)
+        if not sizes or not all(isinstance(size, int) for size in sizes):
+            parser.error(f"argument {option_string}: must be integers, got {values}")
+        setattr(namespace, self.dest, _one_or_all(sizes))
+
+
+ALL = tuple(KINDS)
+NOT_MIXTURE = tuple(name for name in ALL if name != "mixture")
+LABELLED = ("dbm", "classifier", "regressor")
+SUPERVISED = ("classifier", "regressor")
+NETWORKS = tuple(name for name, kind in KINDS.items() if kind.is_network)
+SCORE_LATER = "of others run deepgen score on the model file, with the held-out rows"
+NO_CHECKPOINT = "a mixture learns in one go"
 
 FILES = (
-    Setting("data", str, "rows to learn from: .npy, .npz, FILE.npz:NAME or .csv", metavar="FILE"),
-    Setting("valid", str, "held-out rows, whose likelihood goes into the history", metavar="FILE"),
-    Setting("packed_columns", int, PACKED),
-    Setting("out", str, "the model file to write, by custom .safetensors", metavar="FILE"),
-    Setting("history", str, "write a line an epoch to a .csv or .json file", metavar="FILE"),
-    Setting("checkpoint", str, "a file to go on from after a stop", metavar="FILE"),
-    Setting("checkpoint_minutes", float, "how often it is written (10)"),
-    Setting("resume", bool, "go on from the checkpoint, if there is one (no)"),
-)
-HYPER_PARAMETERS = (
-    Setting("n_hidden", int, "hidden units (256)"),
-    Setting("visible", str, "binary, gaussian or softmax:K of K columns (binary)", metavar="UNITS"),
-    Setting("hidden", str, "the same for hidden units (binary)", metavar="UNITS"),
-    Setting("rule", str, "persistent or plain contrastive divergence (pcd)", tuple(RULES)),
-    Setting("k", int, "sweeps of the rule for each update (1)"),
-    Setting("n_particles", int, "persistent chains of pcd (100)"),
-    Setting("centring", bool, "centre the gradient (yes)"),
-    Setting("sparsity", float, "target for the mean of hidden units (none)"),
-    Setting("sparsity_strength", float, "its weight in the gradient (0.1)"),
-    Setting("learning_rate", float, "constant, or the start of --learning-rate-end "
-            "(0.2, or 0.05 with Gaussian units, to 0)"),
-    Setting("learning_rate_end", float, "the rate moves here in a straight line"),
-    Setting("optimizer", str, "(sgd)", tuple(OPTIMIZERS)),
-    Setting("momentum", float, "of sgd (0)"),
-    Setting("weight_decay", float, "of the weights (0.0001)"),
-    Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2)"),
-    Setting("batch_size", int, "rows of an update (100)"),
-    Setting("n_epochs", int, "(enough for 5,000 updates)"),
-    Setting("binarize", bool, "draw bits from grey values at each presentation (no)"),
-    Setting("seed", int, "(0); the same seed gives the same model"),
-    Setting("n_threads", int, "(OMP_NUM_THREADS, else all cores); results never depend on it"),
+    Setting("data", str, "rows to learn from: .npy, .npz, FILE.npz:NAME or .csv", metavar="FILE",
+            models=ALL),
+    Setting("labels", str, "a label or a target for each row: .npy, .npz or .csv; a label may be "
+            "text; a dbm gets units for them", metavar="FILE", models=LABELLED,
+            otherwise="it learns from rows alone"),
+    Setting("valid", str, "held-out rows; what is watched of them goes into the history: "
+            "likelihood and free-energy gap (rbm, lowest layer of a dbn), squared error "
+            "(autoencoders), accuracy or R2 with --valid-labels", metavar="FILE",
+            models=tuple(name for name in NOT_MIXTURE if name != "dbm"), otherwise=SCORE_LATER),
+    Setting("valid_labels", str, "labels or targets of the held-out rows", metavar="FILE",
+            models=SUPERVISED, needs=("valid", "the rows")),
+    Setting("packed_columns", int, PACKED, models=ALL),
+    Setting("out", str, "the model file to write, by custom .safetensors", metavar="FILE",
+            models=ALL),
+    Setting("history", str, "write a line an epoch to a .csv or .json file", metavar="FILE",
+            models=ALL),
+    Setting("checkpoint", str, "a file to go on from after a stop", metavar="FILE",
+            models=NOT_MIXTURE, otherwise=NO_CHECKPOINT),
+    Setting("checkpoint_minutes", float, "how often it is written (10)", models=NOT_MIXTURE,
+            needs=("checkpoint", "the file"), otherwise=NO_CHECKPOINT),
+    Setting("resume", bool, "go on from the checkpoint, if there is one (no)",
+            models=NOT_MIXTURE, needs=("checkpoint", "the file"), otherwise=NO_CHECKPOINT),
 )  # fmt: skip
+HYPER_PARAMETERS = (
+    Setting("model", str, f"what to train: {', '.join(ALL)} ({MODEL})", ALL, "MODEL", models=ALL),
+    Setting("seed", int, "(0); the same seed gives the same model", part_of="random_state"),
+    Setting("n_threads", int, "(OMP_NUM_THREADS, else all cores); results never depend on it"),
+    Setting("n_hidden", int, "hidden units; of a deep model the sizes of its layers, bottom first "
+            "(rbm 256, autoencoder 64, dbn 500 2000, dbm 500 1000, deep-autoencoder 1000 500 250 "
+            "30, classifier and regressor 500 500)", several=True,
+            otherwise="that one has n_components"),
+    Setting("visible", str, "binary, gaussian or softmax:K of K columns (binary); of a classifier "
+            "or regressor for its pretraining", metavar="UNITS"),
+    Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
+            "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0)"),
+    Setting("learning_rate_end", float, "the rate moves here in a straight line",
+            part_of="learning_rate", needs=("learning_rate", "the start")),
+    Setting("optimizer", str, "(sgd; of networks adam); networks have all four",
+            ("sgd", "adam", "conjugate-gradient", "lbfgs")),
+    Setting("momentum", float, "of sgd (0)", part_of="optimizer"),
+    Setting("weight_decay", float, "of the weights, for sgd and adam (0.0001; of networks 0)",
+            part_of="optimizer"),
+    Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2)",
+            part_of="optimizer"),
+    Setting("batch_size", int, "rows of an update (100)", otherwise="it reads all rows at once"),
+    Setting("n_epochs", int, "of each layer, for a dbn (enough for 5,000 updates)",
+            otherwise="that one has max_iter"),
+    Setting("rule", str, "persistent or plain contrastive divergence (pcd)", ("pcd", "cd"),
+            models=("rbm", "dbn"), otherwise="a dbm always learns by pcd and mean field"),
+    Setting("k", int, "sweeps of the rule for each update (1)", part_of="rule"),
+    Setting("n_particles", int, "persistent chains of pcd (100)", part_of="rule"),
+    Setting("centring", bool, "centre the gradient (yes)", part_of="rule"),
+    Setting("sparsity", float, "target for the mean of hidden units (none)", part_of="rule"),
+    Setting("sparsity_strength", float, "its weight in the gradient (0.1)", part_of="rule",
+            needs=("sparsity", "the target")),
+    Setting("binarize", bool, "draw bits from grey values at each presentation (no)"),
+    Setting("hidden", str, "as --visible for an rbm (binary); logistic, linear or rectified for "
+            "an autoencoder (logistic)", metavar="UNITS"),
+    Setting("features", str, "what a layer reads of the one below: states or their means (samples)",
+            ("samples", "means")),
+    Setting("transposed", bool, "start each layer from the one below, turned over (no)"),
+    Setting("pretrained", str, "start from a model file of rbm, dbn or dbm, whose layers count",
+            metavar="FILE"),
+    Setting("pretrain_epochs", int, "epochs of a greedy pretraining of each layer (dbm: n_epochs; "
+            "others 0, none)", part_of="pretrained"),
+    Setting("pretrain_batch_size", int, "rows of an update of it (dbm: batch_size; others 100)",
+            part_of="pretrained", needs=("pretrain_epochs", "the pretraining")),
+    Setting("unlabelled", Label, "label of rows that have none (-1)", metavar="LABEL",
+            needs=("labels", "the file")),
+    Setting("all_labelled", bool, "every label is a class, -1 too (no)", part_of="unlabelled",
+            needs=("labels", "the file")),
+    Setting("l2", float, "half of it times the sum of squared weights is added to the loss (0)"),
+    Setting("line_searches", int, "an update, of conjugate-gradient and lbfgs (3)",
+            part_of="optimizer", models=NETWORKS),
+    Setting("loss", str, "(that of the visible units)",
+            ("cross_entropy", "softmax_cross_entropy", "squared_error")),
+    Setting("l1", float, "times the sum of absolute hidden activities is added to the loss (0)"),
+    Setting("masking", float, "share of the inputs set to zero in training (0)"),
+    Setting("tied", bool, "the decoder's weights are the encoder's, transposed (yes)"),
+    Setting("code", str, "activation of the code (linear, or that of --pretrained)",
+            ("linear", "logistic")),
+    Setting("activation", str, "of hidden layers that start at random (logistic)",
+            ("logistic", "rectified")),
+    Setting("dropout", float, "share of the hidden units left out of an update (0)"),
+    Setting("input_dropout", float, "share of the inputs left out of an update (0)"),
+    Setting("top_epochs", int, "epochs at the start in which only the new top moves (0)"),
+    Setting("early_stopping", int, "epochs without a smaller loss on rows held back of --data "
+            "after which training stops (never)"),
+    Setting("validation_fraction", float, "share of the rows that is held back for it (0.1)",
+            needs=("early_stopping", "which looks at them")),
+    Setting("smoothness", float, "length of moves of the inputs that should not change the output; "
+            "rows without a label count too (none)"),
+    Setting("smoothness_weight", float, "weight of that in the loss (1)", part_of="smoothness",
+            needs=("smoothness", "the length")),
+    Setting("n_components", int, "components (500)"),
+    Setting("max_iter", int, "iterations at most (100)"),
+    Setting("tol", float, "stop where the log posterior rises by less, in nats a row (0.001)"),
+    Setting("n_init", int, "starts, of which the best is kept (1)"),
+    Setting("smoothing", float, "rows at the column means that each component gets (1)"),
+)  # fmt: skip
+KNOWN = (*FILES, *HYPER_PARAMETERS)
+
+
+def add_settings(parser):
+    """Add the flags of all settings: files first, then groups of those that models share."""
+    first, *others = HYPER_PARAMETERS
+    first.add_to(parser.add_argument_group("model"))
+    files = parser.add_argument_group("files")
+    for setting in FILES:
+        setting.add_to(files, tell_owners=True)
+    groups = {}
+    for setting in others:
+        owners = setting.owners
+        if owners not in groups:
+            title = "every model" if owners == ALL else ", ".join(owners)
+            groups[owners] = parser.add_argument_group(f"hyper-parameters of {title}")
+        setting.add_to(groups[owners])
 
 
 def read_config(path, known):
@@ -140,78 +295,26 @@ def read_config(path, known):
     return {name: table[name].check(value, path) for name, value in found.items()}
 
 
-def estimator_for(settings):
-    """Return the RBM that settings ask for.
+def check_together(settings, config=None):
+    """Raise UsageError where a setting is none of the model's, or needs another one.
 
     Parameters
     ----------
     settings : dict
-        Values by the names of `HYPER_PARAMETERS`; what is left out has the library's default.
-
-    Raises
-    ------
-    UsageError
-        If a value is out of range, or belongs to another choice than the one made.
+    config : str or None
+        The configuration file that settings came from, which the message names with the flags.
     """
-    names = [setting.name for setting in HYPER_PARAMETERS]
-    given = {name: settings[name] for name in names if name in settings}
-    own = ("n_hidden", "batch_size", "n_epochs", "binarize", "n_threads")
-    try:
-        rbm = RBM(
-            **{name: given.pop(name) for name in own if name in given},
-            random_state=given.pop("seed", 0),
-            visible=_units(given.pop("visible", "binary"), "visible"),
-            hidden=_units(given.pop("hidden", "binary"), "hidden"),
-            rule=_rule(given),
-            learning_rate=_learning_rate(given),
-            optimizer=_optimizer(given),
-        )
-        rbm._check_settings()
-    except ValueError as error:
-        raise UsageError(error) from error
-    return rbm
-
-
-def _take(given, *names):
-    return {name: given.pop(name) for name in names if name in given}
-
-
-def _units(text, name):
-    kind, colon, size = text.partition(":")
-    if kind == "softmax":
-        if not size.isdecimal():
-            raise UsageError(f"{name} must say how many columns a variable has, as softmax:5")
-        return Softmax(int(size))
-    if colon or kind not in ("binary", "gaussian"):
-        raise UsageError(f"{name} must be binary, gaussian or softmax:K, got {text!r}")
-    return kind
-
-
-def _rule(given):
-    name = given.pop("rule", "pcd")
-    options = _take(given, "k", "centring", "n_particles")
-    if name != "pcd" and "n_particles" in options:
-        raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
-    target = _take(given, "sparsity", "sparsity_strength")
-    if "sparsity" in target:
-        options["sparsity"] = Sparsity(target["sparsity"], target.get("sparsity_strength", 0.1))
-    elif target:
-        raise UsageError("sparsity_strength needs sparsity, the target")
-    return RULES[name](**options)
-
-
-def _learning_rate(given):
-    rate = _take(given, "learning_rate", "learning_rate_end")
-    if "learning_rate_end" not in rate:
-        return rate.get("learning_rate")
-    if "learning_rate" not in rate:
-        raise UsageError("learning_rate_end needs learning_rate, the start")
-    return Linear(rate["learning_rate"], rate["learning_rate_end"])
-
-
-def _optimizer(given):
-    name = given.pop("optimizer", "sgd")
-    options = _take(given, "momentum", "weight_decay", "averaging")
-    if name != "sgd" and "momentum" in options:
-        raise UsageError(f"momentum belongs to the optimizer sgd, got optimizer {name}")
-    return OPTIMIZERS[name](**options)
+    model = settings.get("model", MODEL)
+    for setting in KNOWN:
+        if setting.name not in settings:
+            continue
+        if model not in setting.owners:
+            where = "" if config is None else f" (in {config}, or as {setting.flag})"
+            otherwise = f"; {setting.otherwise}" if setting.otherwise else ""
+            raise UsageError(
+                f"{setting.name}{where} is a setting of {', '.join(setting.owners)}, "
+                f"but the model is {model}{otherwise}"
+            )
+        if setting.needs and setting.needs[0] not in settings:
+            other, what = setting.needs
+            raise UsageError(f"{setting.name} needs {other}, {what}")

@@ -5,36 +5,37 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
+from deepgen.cli.building import estimator_for
 from deepgen.cli.errors import CommandError, InterruptedRun, UsageError
+from deepgen.cli.kinds import KINDS
+from deepgen.cli.labels import check_classes, read_labels, read_targets, unlabelled_in
 from deepgen.cli.output import as_json, print_fields
 from deepgen.cli.rows import check_apart, check_target, read_rows
-from deepgen.cli.settings import FILES, HYPER_PARAMETERS, estimator_for, read_config
+from deepgen.cli.settings import KNOWN, MODEL, add_settings, check_together, read_config
+from deepgen.cli.watching import monitors_for
 from deepgen.errors import DivergedError
 from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import Checkpoint, OtherRunError
-from deepgen.layers.named import as_units
 from deepgen.learning.callbacks import as_csv
-from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
-from deepgen.rows.states import as_states
 
-# Rows whose free energies are compared with those of held-out rows.
-GAP_ROWS = 10_000
+READ = ("data", "labels", "valid", "valid_labels", "pretrained")
+WRITTEN = ("out", "history", "checkpoint")
 
 
 def add_to(commands):
     """Add the command's parser and return it."""
     parser = commands.add_parser(
         "train",
-        help="train an RBM on a file of rows",
-        description="Train an RBM on a file of rows and write a model file. Each setting is a "
+        usage="%(prog)s [CONFIG] [--model MODEL] --data FILE --out FILE [--SETTING VALUE ...]",
+        help="train a model on a file of rows: an RBM, or another one by --model",
+        description="Train a model on a file of rows and write a model file. Each setting is a "
         "flag, or a key of the TOML file CONFIG (learning_rate for --learning-rate); a flag "
-        "wins. Paths are relative to the working folder. ",
+        "wins. Paths are relative to the working folder. What stands in brackets is the default. ",
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a .toml file of settings")
-    for title, settings in (("files", FILES), ("hyper-parameters", HYPER_PARAMETERS)):
-        group = parser.add_argument_group(title)
-        for setting in settings:
-            setting.add_to(group)
+    add_settings(parser)
     parser.add_argument(
         "--progress", action=argparse.BooleanOptionalAction,
         help="a progress bar on standard error (where that is a terminal)",
@@ -44,33 +45,40 @@ def add_to(commands):
 
 def run(arguments):
     """Train, write the model and its history, and say how it went."""
-    settings = _settings(arguments)
-    rbm = estimator_for(settings)
+    config = _config(arguments)
+    settings = _settings(arguments, config)
+    kind = KINDS[settings.get("model", MODEL)]
+    estimator = estimator_for(settings)
     out, history = settings["out"], settings.get("history")
-    read = {"CONFIG": arguments.config, **{name: settings.get(name) for name in ("data", "valid")}}
-    written = {name: settings.get(name) for name in ("out", "history", "checkpoint")}
-    check_apart(read, written)
+    check_apart(
+        {"CONFIG": config, **{name: settings.get(name) for name in READ}},
+        {name: settings.get(name) for name in WRITTEN},
+    )
     check_target(out)
     check_target(history, (".csv", ".json"))
     checkpoint, resume = _checkpoint(settings)
     X = read_rows(settings["data"], settings.get("packed_columns"))
-    rbm.callbacks = [*_callbacks(rbm, X, settings), *checkpoint]
+    y = _labels(kind, estimator, X, settings)
+    if kind.has("callbacks"):
+        estimator.callbacks = [*monitors_for(kind, estimator, (X, y), settings), *checkpoint]
     progress = sys.stderr.isatty() if arguments.progress is None else arguments.progress
-    rbm.verbose = int(progress)
+    estimator.verbose = int(progress)
     began = time.perf_counter()
     try:
-        rbm.fit(X, resume=resume)
+        _fit(kind, estimator, X, y, resume)
     except KeyboardInterrupt:
         how = "; go on by the same command with --resume" if checkpoint else ""
-        raise InterruptedRun(f"interrupted; {_keep(rbm, out, history)}{how}") from None
+        raise InterruptedRun(f"interrupted; {_keep(estimator, out, history)}{how}") from None
     except DivergedError as error:
-        raise CommandError(f"{error} ({_keep(rbm, out, history)})") from error
+        raise CommandError(f"{error} ({_keep(estimator, out, history)})") from error
     except OtherRunError as error:
         raise UsageError(error) from error
     except ValueError as error:
-        raise CommandError(f"{settings['data']}: {error}") from error
+        about_labels = str(error).startswith("y ") and y is not None
+        source = settings["labels" if about_labels else "data"]
+        raise CommandError(f"{source}: {error}") from error
     seconds = time.perf_counter() - began
-    _keep(rbm, out, history)
+    _keep(estimator, out, history)
     return {
         "model": out,
         "history": history,
@@ -78,9 +86,9 @@ def run(arguments):
         "n_rows": X.shape[0],
         "n_columns": X.shape[1],
         "settings": settings,
-        "n_updates": rbm.n_updates_,
+        "n_updates": _n_updates(estimator),
         "seconds": round(seconds, 3),
-        "last_epoch": rbm.history_[-1],
+        "last_epoch": estimator.history_[-1],
     }
 
 
@@ -89,46 +97,106 @@ def tell(result):
     last = result["last_epoch"]
     fields = [
         ("data", f"{result['data']}, {result['n_rows']:,} x {result['n_columns']:,}"),
-        ("updates", f"{result['n_updates']:,} in {last['epoch']:,} epochs, "
-                    f"{result['seconds']:.1f} s"),
-        ("largest |weight|", f"{last['weight_max']:.4g}"),
-    ]  # fmt: skip
-    if "log_likelihood" in last:
-        fields.append(("log-likelihood", f"{last['log_likelihood']:.4f} nats a held-out row"))
-    if "free_energy_gap" in last:
-        fields.append(("free-energy gap", f"{last['free_energy_gap']:.4f}"))
+        _told_length(result, last),
+    ]
+    fields += [(label, form(last[name])) for name, label, form in _TOLD if name in last]
     print_fields(result["model"], fields)
 
 
-def _settings(arguments):
-    known = (*FILES, *HYPER_PARAMETERS)
-    settings = {} if arguments.config is None else read_config(arguments.config, known)
+def _told_length(result, last):
+    n, seconds = result["n_updates"], f"{result['seconds']:.1f} s"
+    if "iteration" in last:
+        return "iterations", f"{n:,}, {seconds}"
+    if "layer" in last:
+        layers = f"{last['layer'] + 1:,} layers, the last of {last['epoch']:,} epochs"
+        return "updates", f"{n:,} in {layers}, {seconds}"
+    return "updates", f"{n:,} in {last['epoch']:,} epochs, {seconds}"
+
+
+_TOLD = (
+    ("weight_max", "largest |weight|", "{:.4g}".format),
+    ("log_likelihood", "log-likelihood", "{:.4f} nats a held-out row".format),
+    ("free_energy_gap", "free-energy gap", "{:.4f}".format),
+    ("loss", "loss", "{:.4f}, the mean of the last epoch's updates".format),
+    ("validation_loss", "validation loss", "{:.4f} of rows held back".format),
+    ("validation_accuracy", "accuracy", "{:.4f} of held-out labels".format),
+    ("validation_r_squared", "R2", "{:.4f} of held-out targets".format),
+    ("validation_squared_error", "squared error", "{:.4f} a held-out row".format),
+)
+
+
+def _config(arguments):
+    """Return the configuration file, which may stand behind a flag of several numbers."""
+    behind = vars(arguments).get("config_behind")
+    if behind is not None and arguments.config is not None:
+        raise UsageError(f"CONFIG must be one file, got {behind} and {arguments.config}")
+    return behind or arguments.config
+
+
+def _settings(arguments, config):
+    settings = {} if config is None else read_config(config, KNOWN)
     given = vars(arguments)
-    settings.update({s.name: given[s.name] for s in known if s.name in given})
+    settings.update({s.name: given[s.name] for s in KNOWN if s.name in given})
     for name in ("data", "out"):
         if name not in settings:
             raise UsageError(f"{name} is missing: give --{name} FILE, or {name} in CONFIG")
+    check_together(settings, config)
+    model = settings.get("model", MODEL)
+    if KINDS[model].learns_labels and "labels" not in settings:
+        raise UsageError(
+            f"labels is missing: a {model} learns from them; give --labels FILE, or labels in "
+            "CONFIG"
+        )
+    if KINDS[model].learns_labels and ("valid" in settings) != ("valid_labels" in settings):
+        raise UsageError("valid_labels is missing: held-out rows are judged by their labels")
     return settings
 
 
-def _keep(rbm, out, history):
+def _labels(kind, estimator, X, settings):
+    """Return what the model learns beside the rows, or None; tell it which labels are none."""
+    if "labels" not in settings:
+        return None
+    source, n_rows = settings["labels"], X.shape[0]
+    if not kind.has("unlabelled"):
+        return read_targets(source, n_rows, settings["data"])
+    labels = read_labels(source, n_rows, settings["data"])
+    estimator.unlabelled = unlabelled_in(labels, settings)
+    check_classes(labels, estimator.unlabelled, source)
+    return labels
+
+
+def _fit(kind, estimator, X, y, resume):
+    """Call `fit` with what the model takes."""
+    learned = (X,) if y is None else (X, y)
+    if kind.has("callbacks"):  # whoever calls them in a run can go on with it
+        estimator.fit(*learned, resume=resume)
+    else:
+        estimator.fit(*learned)
+
+
+def _n_updates(estimator):
+    """Return how many updates there were, of all layers; of a mixture iterations."""
+    n_updates = getattr(estimator, "n_updates_", None)
+    return estimator.n_iter_ if n_updates is None else int(np.sum(n_updates))
+
+
+def _keep(estimator, out, history):
     """Write the model and the history of a run, whole or not; say so in words."""
-    if not hasattr(rbm, "model_"):
-        return "nothing was trained and nothing written"
-    rbm.save(out)
+    if not hasattr(estimator, "model_"):
+        return "there is no model yet, and nothing is written"
+    estimator.save(out)
     if history is not None:
-        text = as_json(rbm.history_) if history.lower().endswith(".json") else as_csv(rbm.history_)
+        lines = estimator.history_
+        text = as_json(lines) if history.lower().endswith(".json") else as_csv(lines)
         write_atomically(history, text.encode())
-    return f"the model of {rbm.n_updates_:,} updates is in {out}"
+    what = "updates" if hasattr(estimator, "n_updates_") else "iterations"
+    return f"the model of {_n_updates(estimator):,} {what} is in {out}"
 
 
 def _checkpoint(settings):
     """Return the callback that writes checkpoints, in a list, and the file to go on from."""
     path = settings.get("checkpoint")
     if path is None:
-        for name in ("checkpoint_minutes", "resume"):
-            if name in settings:
-                raise UsageError(f"{name} needs checkpoint, the file")
         return [], None
     check_target(path)
     try:
@@ -141,24 +209,3 @@ def _checkpoint(settings):
         print(f"deepgen: no checkpoint {path} yet: starting anew", file=sys.stderr)
         return [callback], None
     return [callback], path
-
-
-def _callbacks(rbm, X, settings):
-    if "valid" not in settings:
-        return []
-    valid = read_rows(settings["valid"], settings.get("packed_columns"))
-    if valid.shape[1] != X.shape[1]:
-        raise CommandError(
-            f"{settings['valid']} has {valid.shape[1]} columns, but {settings['data']} has "
-            f"{X.shape[1]}"
-        )
-    try:
-        visible = as_units(rbm.visible).sized(X.shape[1])
-        states = as_states(valid)
-        visible.check(states, "the rows")
-    except ValueError as error:
-        raise CommandError(f"{settings['valid']}: {error}") from error
-    watch = [FreeEnergyGap(X[:GAP_ROWS], states, n_threads=rbm.n_threads)]
-    if visible.is_state(states) and visible.missing(states) is None:
-        watch.append(LikelihoodMonitor(states, n_threads=rbm.n_threads))
-    return watch

@@ -1,0 +1,254 @@
+"""From settings to the estimator that they ask for."""
+
+from dataclasses import dataclass
+
+from deepgen.cli.errors import CommandError, UsageError
+from deepgen.cli.kinds import KINDS, Kind, names_of
+from deepgen.cli.settings import HYPER_PARAMETERS, MODEL, check_together
+from deepgen.estimators import DBN
+from deepgen.estimators.loading import load
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.softmax import Softmax
+from deepgen.learning.minimizers import LBFGS, ConjugateGradient
+from deepgen.learning.optimizers import SGD, Adam
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+from deepgen.learning.schedules import Linear
+from deepgen.networks.smoothness import VirtualAdversarial
+from deepgen.stacks.settings import Pretraining
+
+RULES = {"pcd": PCD, "cd": CD}
+STEPS = {"sgd": SGD, "adam": Adam}
+LINE_SEARCHES = {"conjugate-gradient": ConjugateGradient, "lbfgs": LBFGS}
+# What a DBM's default optimizer does: weights above the first hidden layer move more slowly.
+UPPER_RATE = 0.25
+
+
+@dataclass(frozen=True)
+class Request:
+    """What parts of an estimator may depend on beside their own settings.
+
+    Attributes
+    ----------
+    kind : Kind
+    settings : dict
+        All of them.
+    start : estimator or None
+        The fitted one in the file of `pretrained`.
+    """
+
+    kind: Kind
+    settings: dict
+    start: object = None
+
+    @property
+    def n_weights(self):
+        """How many layers of weights a DBM gets, that of label units included."""
+        usual = self.kind.estimator() if self.start is None else self.start
+        sizes = self.settings.get("n_hidden", usual.n_hidden)
+        n_hidden = len(sizes) if isinstance(sizes, list | tuple) else 1
+        return n_hidden + ("labels" in self.settings)
+
+
+def estimator_for(settings):
+    """Return the estimator that settings ask for, not fitted yet.
+
+    Parameters
+    ----------
+    settings : dict
+        Values by the names of settings; what is left out has the library's default. `unlabelled`
+        and `all_labelled` are left to who knows the labels.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of range, or belongs to another choice than the one made.
+    CommandError, ModelFileError, OSError
+        If the file in `pretrained` is none to start from.
+    """
+    check_together(settings)
+    kind = KINDS[settings.get("model", MODEL)]
+    parts = {}
+    for setting in HYPER_PARAMETERS:
+        if setting.name in settings and setting.name != "model":
+            parts.setdefault(setting.parameter, {})[setting.name] = settings[setting.name]
+    parts.pop("unlabelled", None)
+    parts.setdefault("random_state", {"seed": 0})
+    request = Request(kind, settings, _start(settings, kind))
+    try:
+        values = {
+            name: _PARTS[name](part, request) if name in _PARTS else part[name]
+            for name, part in parts.items()
+        }
+        if request.start is not None:
+            values |= _of_start(request)
+        if "labels" in settings and kind.has("label_units"):
+            values["label_units"] = True
+        estimator = kind.estimator(**values)
+        estimator._check_settings()
+    except ValueError as error:
+        raise UsageError(error) from error
+    return estimator
+
+
+def _take(given, *names):
+    return {name: given.pop(name) for name in names if name in given}
+
+
+def _seed(given, request):
+    return given["seed"]
+
+
+def _sizes(given, request):
+    sizes = given["n_hidden"]
+    sizes = list(sizes) if isinstance(sizes, list | tuple) else [sizes]
+    if 0 in sizes:
+        raise UsageError(f"n_hidden must be at least 1, got {_words(sizes)}")
+    if request.kind.is_deep:
+        return tuple(sizes)
+    if len(sizes) > 1:
+        deep = ", ".join(name for name, other in KINDS.items() if other.is_deep)
+        raise UsageError(
+            f"n_hidden must be one size for the model {request.kind.name}, got {_words(sizes)}; "
+            f"models of several layers are {deep}"
+        )
+    return sizes[0]
+
+
+def _words(sizes):
+    return " ".join(map(str, sizes))
+
+
+def _visible(given, request):
+    if request.kind.learns_labels and not request.settings.get("pretrain_epochs"):
+        raise UsageError(
+            f"visible is what the pretraining of a {request.kind.name} takes the columns for; it "
+            "needs pretrain_epochs"
+        )
+    return _units(given["visible"], "visible")
+
+
+def _hidden(given, request):
+    if not request.kind.is_network:
+        return _units(given["hidden"], "hidden")
+    if given["hidden"] not in ("logistic", "linear", "rectified"):
+        raise UsageError(
+            f"hidden must be logistic, linear or rectified for the model {request.kind.name}, got "
+            f"{given['hidden']!r}"
+        )
+    return given["hidden"]
+
+
+def _units(text, name):
+    kind, colon, size = text.partition(":")
+    if kind == "softmax":
+        if not size.isdecimal():
+            raise UsageError(f"{name} must say how many columns a variable has, as softmax:5")
+        return Softmax(int(size))
+    if colon or kind not in ("binary", "gaussian"):
+        raise UsageError(f"{name} must be binary, gaussian or softmax:K, got {text!r}")
+    return kind
+
+
+def _rule(given, request):
+    name = given.pop("rule", "pcd")
+    options = _take(given, "k", "centring", "n_particles")
+    if name != "pcd" and "n_particles" in options:
+        raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
+    if "sparsity" in given:
+        options["sparsity"] = Sparsity(given["sparsity"], given.get("sparsity_strength", 0.1))
+    return (MeanFieldPCD if request.kind.name == "dbm" else RULES[name])(**options)
+
+
+def _learning_rate(given, request):
+    if request.settings.get("optimizer") in LINE_SEARCHES:
+        raise UsageError(
+            f"learning_rate belongs to the optimizers {' and '.join(STEPS)}, got optimizer "
+            f"{request.settings['optimizer']}"
+        )
+    if "learning_rate_end" not in given:
+        return given["learning_rate"]
+    return Linear(given["learning_rate"], given["learning_rate_end"])
+
+
+def _optimizer(given, request):
+    name = given.pop("optimizer", "adam" if request.kind.is_network else "sgd")
+    if name in LINE_SEARCHES and not request.kind.is_network:
+        raise UsageError(
+            f"optimizer must be sgd or adam for the model {request.kind.name}, got {name}"
+        )
+    for option, owners in (
+        ("momentum", ("sgd",)), ("weight_decay", STEPS), ("averaging", STEPS),
+        ("line_searches", LINE_SEARCHES),
+    ):  # fmt: skip
+        if option in given and name not in owners:
+            raise UsageError(
+                f"{option} belongs to the optimizer {' or '.join(owners)}, got optimizer {name}"
+            )
+    if name in LINE_SEARCHES:
+        return LINE_SEARCHES[name](given.get("line_searches", 3))
+    if request.kind.is_network:
+        given.setdefault("weight_decay", 0.0)
+    if request.kind.name == "dbm" and name == "sgd":
+        given["rates"] = (1.0,) + (UPPER_RATE,) * (request.n_weights - 1)
+    return STEPS[name](**given)
+
+
+def _pretraining(given, request):
+    if request.start is not None:
+        return request.start.model_
+    if not given["pretrain_epochs"]:
+        return None
+    usual = 100
+    if request.kind.name == "dbm":
+        usual = request.settings.get("batch_size", usual)
+    batch_size = given.get("pretrain_batch_size", usual)
+    return Pretraining(given["pretrain_epochs"], batch_size=batch_size)
+
+
+def _start(settings, kind):
+    """Return the fitted estimator in the file of `pretrained`, or None."""
+    if "pretrained" not in settings:
+        return None
+    path = settings["pretrained"]
+    for name in ("n_hidden", "visible"):
+        if name in settings:
+            raise UsageError(f"{name} is that of the model in pretrained, {path}; leave it out")
+    if "pretrain_epochs" in settings:
+        raise UsageError(
+            "pretrain_epochs trains a start and pretrained names one: give only one of them"
+        )
+    start = load(path)
+    if not isinstance(start, kind.starts_from):
+        raise CommandError(
+            f"pretrained must be the file of a {' or '.join(names_of(kind.starts_from))} for the "
+            f"model {kind.name}, but {path} holds a {type(start).__name__}"
+        )
+    return start
+
+
+def _of_start(request):
+    """Return the parameters that a model to start from decides."""
+    start = request.start
+    values = {"n_hidden": start.n_hidden, "visible": start.visible}
+    if request.kind.has("code") and "code" not in request.settings:
+        top = start.model_.top if isinstance(start, DBN) else start.model_
+        values["code"] = "linear" if isinstance(top.layers[-1], Gaussian) else "logistic"
+    return values
+
+
+def _smoothness(given, request):
+    return VirtualAdversarial(given["smoothness"], given.get("smoothness_weight", 1.0))
+
+
+# Parameters that are more than the value of the one setting of their name.
+_PARTS = {
+    "random_state": _seed,
+    "n_hidden": _sizes,
+    "visible": _visible,
+    "hidden": _hidden,
+    "rule": _rule,
+    "learning_rate": _learning_rate,
+    "optimizer": _optimizer,
+    "pretrained": _pretraining,
+    "smoothness": _smoothness,
+}

@@ -1,0 +1,117 @@
+"""``deepgen impute``."""
+
+import sys
+
+import numpy as np
+from scipy import sparse
+
+from deepgen.cli.arguments import (
+    add_out,
+    add_rows,
+    add_seed,
+    add_threads,
+    check_numbers,
+    check_out,
+    count,
+    positive,
+)
+from deepgen.cli.errors import CommandError
+from deepgen.cli.models import is_exact, load_able
+from deepgen.cli.output import about_array, tell_array
+from deepgen.cli.rows import read_rows, write_rows
+
+
+def add_to(commands):
+    """Add the command's parser and return it."""
+    parser = commands.add_parser(
+        "impute",
+        help="complete rows that have missing entries",
+        description="Complete rows: entries that are NaN, or empty in a .csv file, or that "
+        "--missing says, get the means that the model expects given the others. Observed entries "
+        "stay as they are. A mixture does so exactly, without chains.",
+    )
+    add_rows(parser)
+    parser.add_argument(
+        "--missing", metavar="FILE", help="a matrix of the shape of DATA: 1 where it is missing"
+    )
+    parser.add_argument(
+        "--method", choices=("mean", "draw"), default="mean",
+        help="means of what is missing, or one joint draw of it (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--std", metavar="FILE", help="write the standard deviation of each missing entry too"
+    )
+    parser.add_argument(
+        "--n-chains", type=positive, default=20, metavar="N", help="chains a row (%(default)s)"
+    )
+    parser.add_argument(
+        "--sweeps", type=count, default=100, metavar="N", help="sweeps of each chain (%(default)s)"
+    )
+    add_seed(parser)
+    add_threads(parser)
+    add_out(parser)
+    return parser
+
+
+def run(arguments):
+    """Complete the rows and write them."""
+    read = {name: getattr(arguments, name.lower()) for name in ("MODEL", "DATA")}
+    check_out(arguments, {**read, "missing": arguments.missing}, std=arguments.std)
+    check_numbers(arguments)
+    model = load_able(arguments.model, "impute")
+    model.set_params(n_threads=arguments.n_threads)
+    rows = _dense(read_rows(arguments.data, arguments.packed_columns, gaps=True))
+    missing = _missing(arguments, rows)
+    if not missing.any():
+        print("deepgen: warning: nothing is missing; rows stay as they are", file=sys.stderr)
+    chains = {}
+    if not is_exact(model):
+        chains = {"n_chains": arguments.n_chains, "n_sweeps": arguments.sweeps}
+    try:
+        completed, deviation = model.impute(
+            rows, missing, method=arguments.method, return_std=True,
+            random_state=arguments.seed, **chains,
+        )  # fmt: skip
+    except ValueError as error:
+        raise CommandError(f"{arguments.data}: {error}") from error
+    write_rows(arguments.out, completed)
+    if arguments.std is not None:
+        write_rows(arguments.std, deviation)
+    return {
+        **about_array(arguments.out, completed),
+        "std": arguments.std,
+        "model": arguments.model,
+        "data": arguments.data,
+        "n_missing": int(missing.sum()),
+        "method": arguments.method,
+        "seed": arguments.seed,
+    }
+
+
+def tell(result):
+    """Print where the rows are, and how much of them is new."""
+    tell_array(result)
+    if result["file"] != "-":
+        print(f"  {result['n_missing']:,} entries completed by their {result['method']}")
+    if result["std"] is not None and result["file"] != "-":
+        print(f"  standard deviations are in {result['std']}")
+
+
+def _dense(rows):
+    return rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
+
+
+def _missing(arguments, rows):
+    """Return which entries are missing: where the rows are NaN, and where the mask is 1."""
+    missing = np.isnan(rows)
+    if arguments.missing is None:
+        return missing
+    mask = _dense(read_rows(arguments.missing))
+    if mask.shape != rows.shape:
+        raise CommandError(
+            f"{arguments.missing} has shape {mask.shape}, but {arguments.data} has {rows.shape}; "
+            "give an entry for each"
+        )
+    if not np.isin(mask, (0, 1)).all():
+        raise CommandError(f"{arguments.missing} must hold 0 and 1 only, 1 where it is missing")
+    return missing | (mask == 1)

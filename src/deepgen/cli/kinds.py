@@ -1,0 +1,70 @@
+"""The models that ``deepgen train`` knows, and what each of them is trained with."""
+
+from dataclasses import dataclass
+
+from deepgen.estimators import (
+    DBM,
+    DBN,
+    RBM,
+    Autoencoder,
+    DeepAutoencoder,
+    DeepClassifier,
+    DeepRegressor,
+    MixtureOfBernoullis,
+)
+
+# Parameters that no setting stands for: the command sets them itself.
+SET_BY_COMMAND = ("callbacks", "verbose", "label_units")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One value of ``--model``.
+
+    Attributes
+    ----------
+    name : str
+    estimator : type
+    is_network : bool
+        Whether it is trained by backpropagation, by default with Adam and without weight decay.
+    is_deep : bool
+        Whether ``n_hidden`` may be several sizes.
+    learns_labels : bool
+        Whether it cannot be trained without labels or targets.
+    starts_from : tuple of type
+        Estimators whose model files ``pretrained`` may name.
+    """
+
+    name: str
+    estimator: type
+    is_network: bool = False
+    is_deep: bool = False
+    learns_labels: bool = False
+    starts_from: tuple = ()
+
+    def has(self, parameter):
+        """Tell whether the estimator has a hyper-parameter of this name."""
+        return parameter in self.estimator().get_params(deep=False)
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("rbm", RBM),
+        Kind("dbn", DBN, is_deep=True),
+        Kind("dbm", DBM, is_deep=True, starts_from=(DBM, RBM)),
+        Kind("mixture", MixtureOfBernoullis),
+        Kind("autoencoder", Autoencoder, is_network=True),
+        Kind("deep-autoencoder", DeepAutoencoder, is_network=True, is_deep=True,
+             starts_from=(DBN, RBM)),
+        Kind("classifier", DeepClassifier, is_network=True, is_deep=True, learns_labels=True,
+             starts_from=(DBN, DBM, RBM)),
+        Kind("regressor", DeepRegressor, is_network=True, is_deep=True, learns_labels=True,
+             starts_from=(DBN, DBM, RBM)),
+    )
+}  # fmt: skip
+
+
+def names_of(estimators):
+    """Return the names of the models that are these estimators."""
+    return tuple(name for name, kind in KINDS.items() if kind.estimator in estimators)

@@ -1,0 +1,57 @@
+"""``deepgen predict``."""
+
+from deepgen.cli.arguments import add_out, add_rows, add_threads, check_numbers, check_out
+from deepgen.cli.errors import CommandError
+from deepgen.cli.models import in_words, load_able
+from deepgen.cli.output import about_array, tell_array
+from deepgen.cli.rows import read_rows, write_rows
+
+
+def add_to(commands):
+    """Add the command's parser and return it."""
+    parser = commands.add_parser(
+        "predict",
+        help="write the label, target or component that a model file predicts for rows",
+        description="Write a line for each row: its most probable class (classifier, dbm with "
+        "label units), its targets (regressor), its most probable component (mixture).",
+    )
+    add_rows(parser)
+    parser.add_argument(
+        "--proba", action="store_true",
+        help="write the probability of each class instead, a column each, in the order of "
+        "deepgen info",
+    )  # fmt: skip
+    add_threads(parser)
+    add_out(parser)
+    return parser
+
+
+def run(arguments):
+    """Predict and write."""
+    check_out(arguments, {"MODEL": arguments.model, "DATA": arguments.data})
+    check_numbers(arguments)
+    model = load_able(arguments.model, "predict")
+    if arguments.proba and not hasattr(model, "predict_proba"):
+        instead = "deepgen transform writes those of its components" if hasattr(
+            model, "transform"
+        ) else "leave --proba out"  # fmt: skip
+        raise CommandError(
+            f"{arguments.model} holds a {in_words(model)}, which has no probabilities of classes; "
+            f"{instead}"
+        )
+    model.set_params(n_threads=arguments.n_threads)
+    rows = read_rows(arguments.data, arguments.packed_columns)
+    try:
+        predicted = model.predict_proba(rows) if arguments.proba else model.predict(rows)
+    except ValueError as error:
+        raise CommandError(f"{arguments.data}: {error}") from error
+    write_rows(arguments.out, predicted)
+    return {
+        **about_array(arguments.out, predicted),
+        "model": arguments.model,
+        "data": arguments.data,
+        "classes": model.classes_.tolist() if hasattr(model, "classes_") else None,
+    }
+
+
+tell = tell_array

@@ -1,0 +1,41 @@
+"""``deepgen transform``."""
+
+from deepgen.cli.arguments import add_out, add_rows, add_threads, check_numbers, check_out
+from deepgen.cli.errors import CommandError
+from deepgen.cli.models import load_able
+from deepgen.cli.output import about_array, tell_array
+from deepgen.cli.rows import read_rows, write_rows
+
+
+def add_to(commands):
+    """Add the command's parser and return it."""
+    parser = commands.add_parser(
+        "transform",
+        help="write the features or codes that a model file has of rows",
+        description="Write the features of rows: mean activities of the uppermost hidden layer "
+        "(rbm, dbn, dbm), probabilities of the components (mixture), codes (autoencoders).",
+    )
+    add_rows(parser)
+    add_threads(parser)
+    add_out(parser)
+    return parser
+
+
+def run(arguments):
+    """Transform the rows and write what comes out."""
+    check_out(arguments, {"MODEL": arguments.model, "DATA": arguments.data})
+    check_numbers(arguments)
+    model = load_able(arguments.model, "transform")
+    model.set_params(n_threads=arguments.n_threads)
+    rows = read_rows(arguments.data, arguments.packed_columns)
+    try:
+        features = model.transform(rows)
+    except ValueError as error:
+        raise CommandError(f"{arguments.data}: {error}") from error
+    write_rows(arguments.out, features)
+    return {
+        **about_array(arguments.out, features), "model": arguments.model, "data": arguments.data
+    }  # fmt: skip
+
+
+tell = tell_array

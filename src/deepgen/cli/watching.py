@@ -1,0 +1,134 @@
+"""What ``deepgen train --valid`` watches of held-out rows, by the kind of the model."""
+
+import numpy as np
+
+from deepgen.cli.errors import CommandError
+from deepgen.cli.labels import read_labels, read_targets
+from deepgen.cli.measures import r_squared_of
+from deepgen.cli.rows import read_rows
+from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import as_units
+from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
+from deepgen.learning.networks import NetworkTrainer
+from deepgen.models import BoltzmannMachine, PosteriorNetwork
+from deepgen.rows.states import as_states
+
+# Rows whose free energies are compared with those of held-out rows.
+GAP_ROWS = 10_000
+
+
+class NetworkMonitor:
+    """Callback that writes a number of each epoch's network into the history.
+
+    In the greedy pretraining before it there is no network yet, and nothing is written.
+
+    Parameters
+    ----------
+    name : str
+    measure : callable
+        From a network to a number.
+    """
+
+    def __init__(self, name, measure):
+        self.name, self.measure = name, measure
+
+    def is_for(self, trainer):
+        """Take part in the fine-tuning only."""
+        return isinstance(trainer, NetworkTrainer)
+
+    def __call__(self, report):
+        """Add this epoch's number."""
+        report.entry[self.name] = float(self.measure(report.trainer.model()))
+
+
+def monitors_for(kind, estimator, data, settings):
+    """Return the callbacks that watch the rows of `valid`, none where there are no such rows.
+
+    Parameters
+    ----------
+    kind : Kind
+    estimator : estimator
+        Not fitted yet.
+    data : tuple of (X, y)
+        What it will learn from; y may be None.
+    settings : dict
+
+    Raises
+    ------
+    CommandError
+        If the rows or their labels do not fit those of the data.
+    """
+    if "valid" not in settings:
+        return []
+    X, y = data
+    source = settings["valid"]
+    valid = read_rows(source, settings.get("packed_columns"))
+    if valid.shape[1] != X.shape[1]:
+        raise CommandError(
+            f"{source} has {valid.shape[1]} columns, but {settings['data']} has {X.shape[1]}"
+        )
+    units = Gaussian() if kind.learns_labels else as_units(estimator.visible)
+    try:
+        units = units.sized(X.shape[1])
+        states = as_states(valid)
+        units.check(states, "the rows")
+    except ValueError as error:
+        raise CommandError(f"{source}: {error}") from error
+    if kind.learns_labels:
+        read = read_labels if kind.name == "classifier" else read_targets
+        labels = read(settings["valid_labels"], valid.shape[0], source)
+        watch = _of_classifier if kind.name == "classifier" else _of_regressor
+        return [watch(estimator, y, valid, labels, settings["valid_labels"])]
+    if kind.is_network:
+        return [_of_autoencoder(estimator, valid)]
+    watch = [FreeEnergyGap(X[:GAP_ROWS], states, n_threads=estimator.n_threads)]
+    if units.is_state(states) and units.missing(states) is None:
+        watch.append(LikelihoodMonitor(states, n_threads=estimator.n_threads))
+    return watch
+
+
+def _of_autoencoder(estimator, valid):
+    def squared_error(network):
+        judge = type(estimator).from_model(network).set_params(n_threads=estimator.n_threads)
+        return judge.reconstruction_error(valid).mean()
+
+    return NetworkMonitor("validation_squared_error", squared_error)
+
+
+def _of_classifier(estimator, y, valid, labels, source):
+    classes = np.unique(y[y != estimator.unlabelled])
+    known = np.isin(labels, classes)
+    if not known.any():
+        raise CommandError(
+            f"{source} must hold classes of the labels, {classes[:5].tolist()}, got "
+            f"{np.unique(labels)[:5].tolist()}"
+        )
+    labelled = known | (labels != estimator.unlabelled)
+
+    def accuracy(network):
+        return (_judge(estimator, network, classes).predict(valid) == labels)[labelled].mean()
+
+    return NetworkMonitor("validation_accuracy", accuracy)
+
+
+def _of_regressor(estimator, y, valid, targets, source):
+    if targets.shape[1:] != y.shape[1:]:
+        raise CommandError(
+            f"{source} must hold as many targets a row as the labels, got shapes {targets.shape} "
+            f"and {y.shape}"
+        )
+    scale = y.std(axis=0)  # of the targets while the network learns: it is standardized then
+    targets = (targets - y.mean(axis=0)) / np.where(scale == 0, 1.0, scale)
+
+    def r_squared(network):
+        predicted = _judge(estimator, network, targets.ndim == 1).predict(valid)
+        return r_squared_of(predicted, targets)[0]
+
+    return NetworkMonitor("validation_r_squared", r_squared)
+
+
+def _judge(estimator, network, what):
+    """Return a fitted estimator around the network of an epoch."""
+    if isinstance(estimator.pretrained, BoltzmannMachine) and estimator.pretrained.n_layers > 2:
+        network = PosteriorNetwork(estimator.pretrained, network)
+    return type(estimator).from_model(network, what).set_params(n_threads=estimator.n_threads)
