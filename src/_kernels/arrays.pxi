@@ -82,23 +82,22 @@ cdef int fill_rows(rows *out, object x, bint written=False) except -1:
     return 0
 
 
-cdef int fill_context(context *out, object fields) except -1:
-    """(bias_rows, held, beta, base_bias, base_precision), each an array or None."""
+cdef int fill_context(context *out, object around) except -1:
+    """A ``deepgen.layers.passes.LayerContext``, or None where nothing varies by row."""
     memset(out, 0, sizeof(context))
-    if fields is None:
+    if around is None:
         return 0
-    bias_rows, held, beta, base_bias, base_precision = fields
-    out.bias_rows = floats_of(bias_rows)
-    out.held = bytes_of(held)
-    out.beta = floats_of(beta)
-    out.base_bias = floats_of(base_bias)
-    out.base_precision = floats_of(base_precision)
+    out.bias_rows = floats_of(around.bias_rows)
+    out.held = bytes_of(around.held)
+    out.beta = floats_of(around.beta)
+    out.base_bias = floats_of(around.base_bias)
+    out.base_precision = floats_of(around.base_precision)
     return 0
 
 
-cdef int fill_layer(layer *out, object fields) except -1:
+cdef int fill_layer(layer *out, object units) except -1:
     """(kind, n_copies, group, bias, precision or None)."""
-    kind, n_copies, group, bias, precision = fields
+    kind, n_copies, group, bias, precision = units
     out.kind = kind
     out.n_copies = n_copies
     out.group = group
@@ -166,8 +165,8 @@ cdef class Chain:
         self.n_layers = self.c.n_layers = len(layers)
         if self.n_layers > DG_MAX_LAYERS:
             raise ValueError(f"a model has at most {DG_MAX_LAYERS} layers, got {self.n_layers}")
-        for l, fields in enumerate(layers):
-            fill_layer(&self.c.layers[l], fields)
+        for l, units in enumerate(layers):
+            fill_layer(&self.c.layers[l], units)
         for l, matrix in enumerate(weights):
             self.c.weights[l] = floats_of(matrix)
         for l, form in enumerate(self.packed):

@@ -20,7 +20,7 @@ def round_weights(weights, int n_threads):
 
 # --- conditional passes -----------------------------------------------------------------------
 
-def conditional(Chain model, int l, states, context_fields,
+def conditional(Chain model, int l, states, around,
                 mean, sample, log_normalizer, beta_from,
                 uint64_t key, uint64_t step, uint32_t purpose, int64_t first_row,
                 Py_ssize_t n_rows, Workspace workspace, int n_threads):
@@ -38,7 +38,7 @@ def conditional(Chain model, int l, states, context_fields,
         fill_rows(&neighbours[l - 1], states[l - 1])
     if l + 1 < model.n_layers:
         fill_rows(&neighbours[l + 1], states[l + 1])
-    fill_context(&ctx, context_fields)
+    fill_context(&ctx, around)
     out.mean = floats_into(mean)
     out.beta_from = floats_of(beta_from)
     if sample is not None:
@@ -83,12 +83,12 @@ def gibbs(Chain model, const uint8_t[::1] free_layers, states, contexts,
                  n_threads)
 
 
-def layer_log_weight(Chain model, int l, x, context_fields, double[::1] out, int n_threads):
+def layer_log_weight(Chain model, int l, x, around, double[::1] out, int n_threads):
     """out += log weight of the states x of layer l alone: INOUT."""
     cdef rows states
     cdef context ctx
     fill_rows(&states, x)
-    fill_context(&ctx, context_fields)
+    fill_context(&ctx, around)
     if states.n_rows:
         with nogil:
             dg_layer_log_weight(&model.c.layers[l], &states, &ctx, &out[0], n_threads)
