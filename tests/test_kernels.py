@@ -23,7 +23,7 @@ from scipy.stats import binom
 
 import deepgen as dg
 from deepgen.inference.gibbs import update_layer
-from deepgen.layers.passes import Site, conditional_pass, layer_log_weight
+from deepgen.layers.passes import LayerContext, Site, conditional_pass, layer_log_weight
 from deepgen.rows.states import as_states
 from deepgen.runtime.stream import DATA, purpose
 
@@ -216,7 +216,7 @@ def run_pass(model, states, context, *, layer=1, site=SITE, n_threads=1):
     )
     normalizer = np.zeros(len(means))
     conditional_pass(
-        model.chain, layer, states, context.fields(layer), log_normalizer=normalizer,
+        model.chain, layer, states, context.of_layer(layer), log_normalizer=normalizer,
         n_rows=len(means), work=WORK, n_threads=n_threads,
     )  # fmt: skip
     return means, draws, normalizer
@@ -411,7 +411,7 @@ def test_not_a_number_comes_out(kind, backend):
     spoilt[1, slice(3, 6) if kind == "softmax" else 4] = True
     mean, normalizer = np.zeros((2, 6), np.float32), np.zeros(2)
     chain = engine.Chain([units.replace(bias=np.zeros(6)).kernel_layer()], [])
-    conditional_pass(chain, 0, [None], (field, None, None, None, None), mean=mean,
+    conditional_pass(chain, 0, [None], LayerContext(bias_rows=field), mean=mean,
                      log_normalizer=normalizer, n_rows=2, work=0)
     np.testing.assert_array_equal(np.isnan(mean), spoilt)
     np.testing.assert_array_equal(np.isnan(normalizer), [False, True])
@@ -424,12 +424,12 @@ def test_log_normalizer_between_two_temperatures():
         rng = np.random.default_rng(8)
         before = rng.uniform(0.0, 1.0, 20).astype(np.float32)
         both = [np.zeros(20) for _ in range(3)]
-        fields = context.fields(1)
-        old = (*fields[:2], before, *fields[3:])
+        around = context.of_layer(1)
+        old = around._replace(beta=before)
         tools = {"n_rows": 20, "work": 0}
-        conditional_pass(model.chain, 1, states, fields, log_normalizer=both[0], **tools)
+        conditional_pass(model.chain, 1, states, around, log_normalizer=both[0], **tools)
         conditional_pass(model.chain, 1, states, old, log_normalizer=both[1], **tools)
-        conditional_pass(model.chain, 1, states, fields, log_normalizer=both[2],
+        conditional_pass(model.chain, 1, states, around, log_normalizer=both[2],
                          beta_from=before, **tools)
         np.testing.assert_allclose(both[2], both[0] - both[1], rtol=1e-12, atol=1e-10)
 
@@ -480,6 +480,6 @@ def test_layer_log_weight_equals_reference(kind, context, threaded):
     chain = engine.Chain([units.kernel_layer()], [])
     for form in forms_of(x):
         for n_threads in THREADS:
-            found = layer_log_weight(chain, 0, as_states(form), context.fields(1),
+            found = layer_log_weight(chain, 0, as_states(form), context.of_layer(1),
                                      n_threads=n_threads)
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-11)

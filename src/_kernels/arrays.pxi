@@ -83,17 +83,15 @@ cdef int fill_rows(rows *out, object x, bint written=False) except -1:
 
 
 cdef int fill_context(context *out, object layer_context) except -1:
-    """(bias_rows, held, beta, base_bias, base_precision), each an array or None; None: nothing
-    varies from row to row."""
+    """A ``deepgen.layers.passes.LayerContext``; None: nothing varies from row to row."""
     memset(out, 0, sizeof(context))
     if layer_context is None:
         return 0
-    bias_rows, held, beta, base_bias, base_precision = layer_context
-    out.bias_rows = floats_of(bias_rows)
-    out.held = bytes_of(held)
-    out.beta = floats_of(beta)
-    out.base_bias = floats_of(base_bias)
-    out.base_precision = floats_of(base_precision)
+    out.bias_rows = floats_of(layer_context.bias_rows)
+    out.held = bytes_of(layer_context.held)
+    out.beta = floats_of(layer_context.beta)
+    out.base_bias = floats_of(layer_context.base_bias)
+    out.base_precision = floats_of(layer_context.base_precision)
     return 0
 
 

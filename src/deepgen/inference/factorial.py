@@ -11,7 +11,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.inference.gibbs import layer_work
 from deepgen.inference.mean_field import FixedPoint, field_from, mean_field
-from deepgen.layers.passes import Site, bias_fields, conditional_pass, layer_log_weight
+from deepgen.layers.passes import LayerContext, Site, conditional_pass, layer_log_weight
 from deepgen.rows.fingerprint import row_digests
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import RECOGNIZE
@@ -113,7 +113,7 @@ class FactorialPosterior:
             draws = states[l].reshape(fields.shape)  # by row of the data
             for part, stream in enumerate(streams):
                 conditional_pass(
-                    lone, 0, [None], bias_fields(fields[part]), sample=draws[part],
+                    lone, 0, [None], LayerContext(fields[part]), sample=draws[part],
                     site=Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw),
                     n_rows=n_draws, work=8 * units.size, **self.tools,
                 )  # fmt: skip
@@ -121,7 +121,7 @@ class FactorialPosterior:
             linear = engine.Chain([(0, 1, 1, np.zeros_like(bias), None)], [])
             slopes = np.repeat(terms.slopes[l][rows], n_draws, axis=0)
             total += layer_log_weight(
-                linear, 0, states[l], bias_fields(slopes), n_threads=self.tools["n_threads"]
+                linear, 0, states[l], LayerContext(slopes), n_threads=self.tools["n_threads"]
             )
         for l in range(2, self.model.n_layers, 2):
             conditional_pass(

@@ -33,10 +33,10 @@ def free_energy(model, X, *, context=None, n_threads=None):
     context = Context() if context is None else context
     check_instance(context, "context", Context, "a dg.Context or None")
     context.check(model.layers, x.shape[0])
-    out = layer_log_weight(model.chain, 0, x, context.fields(0), n_threads=n_threads)
+    out = layer_log_weight(model.chain, 0, x, context.of_layer(0), n_threads=n_threads)
     if x.shape[0]:
         conditional_pass(
-            model.chain, 1, [x, None], context.fields(1), log_normalizer=out, n_rows=x.shape[0],
+            model.chain, 1, [x, None], context.of_layer(1), log_normalizer=out, n_rows=x.shape[0],
             work=layer_work(model, 1), n_threads=n_threads,
         )  # fmt: skip
     return -out

@@ -7,9 +7,9 @@ from deepgen.checks import MOST_ROWS, as_list, check_instance, check_integer, sh
 from deepgen.layers.context import Context
 from deepgen.layers.passes import (
     CALL_WORK,
+    LayerContext,
     Site,
     conditional_pass,
-    field_rows,
     gibbs_sweeps,
     row_pieces,
 )
@@ -52,10 +52,10 @@ def update_layer(
     """
     neighbour = states[layer - 1] if layer > 0 else states[layer + 1]
     n_rows, units = neighbour.shape[0], model.layers[layer]
-    held, fields = False, None
+    held, around = False, None
     if context is not None:
         context.check(model.layers, n_rows)
-        held, fields = layer in context.held, context.fields(layer)
+        held, around = layer in context.held, context.of_layer(layer)
     for m in (layer - 1, layer + 1):
         if 0 <= m < model.n_layers:
             model.layers[m].check_width(states[m], f"states[{m}]")
@@ -71,7 +71,7 @@ def update_layer(
             draws[...] = dense(states[layer])
     if n_rows:
         conditional_pass(
-            model.chain, layer, states, fields, mean=means, sample=draws, site=site,
+            model.chain, layer, states, around, mean=means, sample=draws, site=site,
             n_rows=n_rows, work=layer_work(model, layer), workspace=workspace,
             n_threads=n_threads,
         )  # fmt: skip
@@ -113,10 +113,10 @@ def spread_particles(model, n_particles, stream):
     for l in range(1, model.n_layers, 2):
         layer = model.layers[l].replace(bias=np.zeros(model.layers[l].size))
         chain = engine.Chain([layer.kernel_layer()], [])
-        context = Context(bias_rows={0: np.repeat(field[:, None], layer.size, axis=1)})
+        context = LayerContext(bias_rows=np.repeat(field[:, None], layer.size, axis=1))
         states[l] = np.empty((n_particles, layer.size), layer.state_dtype)
         conditional_pass(
-            chain, 0, [None], context.fields(0), sample=states[l],
+            chain, 0, [None], context, sample=states[l],
             site=Site(stream.child(l), START), n_rows=n_particles, work=8 * layer.size,
         )  # fmt: skip
     for l in range(0, model.n_layers, 2):
@@ -176,19 +176,19 @@ def gibbs(
         np.array(dense(x), layer.state_dtype, order="C")
         for layer, x in zip(model.layers, particles.states, strict=True)
     ]
-    fields = [context.fields(l) for l in range(model.n_layers)]
+    contexts = [context.of_layer(l) for l in range(model.n_layers)]
     free = [l not in clamp for l in range(model.n_layers)]
     work = sum(layer_work(model, l) for l in range(model.n_layers) if free[l])
     workspace, governor = engine.Workspace(), Governor(n_threads)
     for rows in row_pieces(n_rows, work):
         count = rows.stop - rows.start
         some = [x[rows] for x in states]
-        contexts = [field_rows(f, rows) for f in fields]
+        around = [c.of_rows(rows) for c in contexts]
         at_once = max(1, CALL_WORK // max(work * count, 1))
         for done in range(0, n_sweeps, at_once):
             threads = governor.next()
             gibbs_sweeps(
-                model.chain, free, some, contexts, n_sweeps=min(at_once, n_sweeps - done),
+                model.chain, free, some, around, n_sweeps=min(at_once, n_sweeps - done),
                 site=Site(stream.advanced(done), SAMPLE, first_row + rows.start), n_rows=count,
                 work=work // model.n_layers, workspace=workspace, n_threads=threads,
             )  # fmt: skip

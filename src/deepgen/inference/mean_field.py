@@ -12,7 +12,7 @@ from deepgen._kernels import engine
 from deepgen.checks import as_list, check_instance, check_integer, check_number
 from deepgen.inference.gibbs import layer_work, update_layer
 from deepgen.layers.context import Context
-from deepgen.layers.passes import bias_fields, conditional_pass, fixed_point
+from deepgen.layers.passes import LayerContext, conditional_pass, fixed_point
 from deepgen.layers.softmax import Softmax
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
@@ -141,7 +141,7 @@ def mean_field(
         in_steps = _reads_steps(model, first, stop)
         begin = _start(model, states, context, inner, given, (first, stop, in_steps), tools)
         found = fixed_point(
-            model.part(first, stop), begin, [inner.fields(l) for l in range(stop - first)],
+            model.part(first, stop), begin, [inner.of_layer(l) for l in range(stop - first)],
             until=until, first_parity=1 - first % 2, in_steps=in_steps,
             work=sum(layer_work(model, l) for l in range(first, stop)), **tools,
         )  # fmt: skip
@@ -299,7 +299,7 @@ def _start(model, states, context, inner, given, run, tools):
                 below = states[l - 1]
             conditional_pass(
                 model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
-                [below, None], bias_fields(bias_rows), mean=mean,
+                [below, None], LayerContext(bias_rows=bias_rows), mean=mean,
                 n_rows=n_rows, work=layer_work(model, l), **tools,
             )  # fmt: skip
         if l in context.held:

@@ -11,7 +11,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.inference.free_energy import free_energy
 from deepgen.inference.gibbs import layer_work
-from deepgen.layers.passes import Site, bias_fields, conditional_pass, layer_log_weight
+from deepgen.layers.passes import LayerContext, Site, conditional_pass, layer_log_weight
 from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.fingerprint import row_digests
@@ -65,8 +65,8 @@ class _Correction:
         """Return the correction of states by row, float64."""
         if self.is_zero:
             return np.zeros(len(y))
-        fields = None if slopes is None else bias_fields(slopes)
-        return layer_log_weight(self.own, 0, y, fields, n_threads=self.n_threads)
+        context = LayerContext(bias_rows=slopes)
+        return layer_log_weight(self.own, 0, y, context, n_threads=self.n_threads)
 
 
 def _field(chain, layer, x, n_threads):
@@ -150,7 +150,8 @@ class Recognition:
         if n_rows and not ratios:
             total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
             self._run(
-                self._first, 0, [None], n_rows, 8 * layer.upper.size, fields=bias_fields(fields),
+                self._first, 0, [None], n_rows, 8 * layer.upper.size,
+                context=LayerContext(bias_rows=fields),
                 log_normalizer=total,
             )  # fmt: skip
         return RowTerms(total, fields, slopes, [] if ratios else row_digests(v))
@@ -192,7 +193,8 @@ class Recognition:
         units = self.model.layers[0].upper
         out = np.empty(fields.shape, units.state_dtype)
         self._run(
-            self._first, 0, [None], len(out), 8 * units.size, fields=bias_fields(fields),
+            self._first, 0, [None], len(out), 8 * units.size,
+            context=LayerContext(bias_rows=fields),
             sample=out, site=Site(stream.child("layer 1"), RECOGNIZE, first_row),
         )  # fmt: skip
         return out

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen.checks import as_list, float32_array, is_integer, real_array, shown
+from deepgen.layers.passes import LayerContext
 from deepgen.layers.units import Units
 
 
@@ -88,10 +89,10 @@ class Context:
                     f"base[{number}] must have {layers[number].size} units, got {units!r}"
                 )
 
-    def fields(self, layer):
-        """Return what the kernels take for one layer."""
+    def of_layer(self, layer):
+        """Return the context of one layer."""
         base = None if self.base is None else self.base[layer]
-        return (
+        return LayerContext(
             self.bias_rows.get(layer),
             self.held.get(layer),
             self.beta,

@@ -28,6 +28,36 @@ class Site(NamedTuple):
 _NO_SITE = Site(Stream(0), 0)  # of a pass that draws nothing
 
 
+class LayerContext(NamedTuple):
+    """What varies around one layer, as the kernels read it; None where it does not.
+
+    Attributes
+    ----------
+    bias_rows : ndarray of shape (n_rows, n_units), float32
+        Added to the layer's bias.
+    held : ndarray of shape (n_rows, n_units), uint8
+        1 where an entry keeps its value.
+    beta : ndarray of shape (n_rows,), float32
+        Inverse temperature of each row.
+    base_bias, base_precision : ndarray of shape (n_units,), float32
+        Of the independent units at ``beta`` = 0; the same for all rows.
+    """
+
+    bias_rows: np.ndarray | None = None
+    held: np.ndarray | None = None
+    beta: np.ndarray | None = None
+    base_bias: np.ndarray | None = None
+    base_precision: np.ndarray | None = None
+
+    def of_rows(self, piece):
+        """Return the context of a slice of the rows."""
+        return self._replace(
+            bias_rows=_rows(self.bias_rows, piece),
+            held=_rows(self.held, piece),
+            beta=_rows(self.beta, piece),
+        )
+
+
 def row_pieces(n_rows, work, fewest=FEWEST_ROWS):
     """Yield slices of rows that are one kernel call each; `work` is that of a row."""
     size = max(fewest, CALL_WORK // max(work, 1) // fewest * fewest)
@@ -47,18 +77,8 @@ def _rows(x, piece):
     return x[piece]
 
 
-def field_rows(fields, piece):
-    """The part of ``Context.fields`` that varies by row comes first: bias rows, held, beta."""
-    return fields and (*(_rows(x, piece) for x in fields[:3]), *fields[3:])
-
-
-def bias_fields(rows):
-    """Return what ``Context.fields`` does where nothing varies by row but a bias, or None."""
-    return (rows, None, None, None, None)
-
-
 def conditional_pass(
-    chain, layer, states, fields=None, *, mean=None, sample=None, log_normalizer=None,
+    chain, layer, states, context=None, *, mean=None, sample=None, log_normalizer=None,
     beta_from=None, site=None, n_rows, work, workspace=None, n_threads=None,
 ):  # fmt: skip
     """Run one layer of a chain given its neighbours.
@@ -69,8 +89,7 @@ def conditional_pass(
     layer : int
     states : sequence
         States by layer; only the neighbours of `layer` are read.
-    fields : tuple or None
-        What varies by row, from ``Context.fields``.
+    context : LayerContext or None
     mean, sample, log_normalizer : ndarray or None
         Outputs, C-contiguous: (n_rows, size) float32, (n_rows, size) of the layer's state type,
         (n_rows,) float64 that is added to. None: not wanted.
@@ -86,7 +105,7 @@ def conditional_pass(
     workspace = workspace or engine.Workspace()
     together = engine.panel_rows(chain, layer)
     outputs = (mean, sample, log_normalizer, beta_from)
-    for start, count, inputs, varying, arrays in _calls(states, fields, outputs, n_rows, work):
+    for start, count, inputs, varying, arrays in _calls(states, context, outputs, n_rows, work):
         engine.conditional(
             chain, layer, inputs, varying, *arrays, stream.key, stream.position,
             purpose(site.kind, layer, site.temperature), site.first_row + start, count, workspace,
@@ -94,20 +113,20 @@ def conditional_pass(
         )  # fmt: skip
 
 
-def _calls(states, fields, outputs, n_rows, work):
-    """Yield (first row, count, states, fields, outputs) of each kernel call of a pass."""
+def _calls(states, context, outputs, n_rows, work):
+    """Yield (first row, count, states, context, outputs) of each kernel call of a pass."""
     if 0 < n_rows * work <= CALL_WORK:
-        yield 0, n_rows, [kernel_form(x) for x in states], fields, outputs
+        yield 0, n_rows, [kernel_form(x) for x in states], context, outputs
         return
     for piece in row_pieces(n_rows, work):
         yield (
             piece.start, piece.stop - piece.start, [_rows(x, piece) for x in states],
-            field_rows(fields, piece), [_rows(x, piece) for x in outputs],
+            context and context.of_rows(piece), [_rows(x, piece) for x in outputs],
         )  # fmt: skip
 
 
 def gibbs_sweeps(
-    chain, free_layers, states, fields, *, n_sweeps, site, n_rows, work, workspace, n_threads=None
+    chain, free_layers, states, contexts, *, n_sweeps, site, n_rows, work, workspace, n_threads=None
 ):
     """Run sweeps over a chain in place: odd layers, then even layers.
 
@@ -116,14 +135,14 @@ def gibbs_sweeps(
     stream = site.stream
     work *= min(n_rows, max(engine.panel_rows(chain, l) for l in range(chain.n_layers)))
     engine.gibbs(
-        chain, np.asarray(free_layers, np.uint8), [kernel_form(x) for x in states], fields,
+        chain, np.asarray(free_layers, np.uint8), [kernel_form(x) for x in states], contexts,
         stream.key, stream.position, purpose(site.kind, 0, site.temperature), site.first_row,
         n_sweeps, n_rows, workspace, effective_threads(n_threads, work),
     )  # fmt: skip
 
 
 def fixed_point(
-    chain, means, fields, *, until, first_parity, in_steps=False, work, workspace=None,
+    chain, means, contexts, *, until, first_parity, in_steps=False, work, workspace=None,
     n_threads=None,
 ):  # fmt: skip
     """Run mean-field sweeps over all layers of a chain in place, until each row has arrived.
@@ -133,8 +152,8 @@ def fixed_point(
     chain : Chain
     means : list of ndarray, float32
         By layer: the start, and then the fixed point.
-    fields : list of tuple
-        Of each layer, from ``Context.fields``; only bias rows and held entries count.
+    contexts : list of LayerContext
+        By layer; only bias rows and held entries count.
     until : FixedPoint
     first_parity : {0, 1}
         Of the layers that a sweep begins with.
@@ -153,7 +172,7 @@ def fixed_point(
     workspace = workspace or engine.Workspace()
     for piece in row_pieces(n_rows, work * until.max_sweeps, TILE_ROWS):
         engine.mean_field(
-            chain, [x[piece] for x in means], [field_rows(f, piece) for f in fields],
+            chain, [x[piece] for x in means], [c.of_rows(piece) for c in contexts],
             sweeps[piece], change[piece], until.max_sweeps, first_parity, in_steps, until.tol,
             until.damping, workspace,
             effective_threads(n_threads, work * min(piece.stop - piece.start, TILE_ROWS)),
@@ -161,13 +180,13 @@ def fixed_point(
     return sweeps, change
 
 
-def layer_log_weight(chain, layer, x, fields=None, *, n_threads=None):
+def layer_log_weight(chain, layer, x, context=None, *, n_threads=None):
     """Return the log weight of states of one layer alone, float64 of shape (n_rows,)."""
     out = np.zeros(x.shape[0])
     for piece in row_pieces(x.shape[0], 32 * x.shape[1]):
         work = 8 * (piece.stop - piece.start) * x.shape[1]
         engine.layer_log_weight(
-            chain, layer, _rows(x, piece), field_rows(fields, piece), out[piece],
+            chain, layer, _rows(x, piece), context and context.of_rows(piece), out[piece],
             effective_threads(n_threads, work),
         )  # fmt: skip
     return out

@@ -18,8 +18,8 @@ from deepgen.checks import (
     real_array,
 )
 from deepgen.layers.passes import (
+    LayerContext,
     Site,
-    bias_fields,
     conditional_pass,
     layer_log_weight,
     segments_log_normalizer,
@@ -161,8 +161,8 @@ class Units(ABC):
         """Run the kernels on this layer alone: its field comes as bias rows."""
         layer = self.kernel_layer()
         chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
-        fields = bias_fields(field)
-        conditional_pass(chain, 0, [None], fields, n_rows=len(field), work=8 * self.size, **outputs)
+        context = LayerContext(bias_rows=field)
+        conditional_pass(chain, 0, [None], context, n_rows=len(field), work=8 * self.size, **outputs)
 
     def mean(self, field):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""

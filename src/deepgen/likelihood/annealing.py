@@ -140,7 +140,7 @@ def anneal(model, base, states, betas, site, n_threads, kept=0):
         for l in range(1 - kept, model.n_layers, 2):
             draws = np.empty((n, model.layers[l].size), model.layers[l].state_dtype)
             conditional_pass(
-                model.chain, l, states, context.fields(l), sample=draws,
+                model.chain, l, states, context.of_layer(l), sample=draws,
                 log_normalizer=log_weights, beta_from=before, site=here, n_rows=n,
                 work=layer_work(model, l), **tools,
             )  # fmt: skip

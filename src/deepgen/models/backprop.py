@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.layers.passes import bias_fields, conditional_pass
+from deepgen.layers.passes import LayerContext, conditional_pass
 from deepgen.rows.states import as_states, dense
 from deepgen.rows.sums import column_sums, weight_sums
 from deepgen.runtime.stream import DROPOUT, Stream
@@ -148,7 +148,7 @@ def mean_of_field(layer, field, *, normalizer=False):
     mean = np.empty(field.shape, np.float32)
     total = np.zeros(len(field)) if normalizer else None
     conditional_pass(
-        chain, 0, [None], bias_fields(field), mean=mean, log_normalizer=total,
+        chain, 0, [None], LayerContext(bias_rows=field), mean=mean, log_normalizer=total,
         n_rows=len(field), work=16 * layer.size, n_threads=1,
     )  # fmt: skip
     return mean, total
