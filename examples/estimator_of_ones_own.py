@@ -97,6 +97,6 @@ for start in range(0, 900, 100):
     stream.partial_fit(X[start : start + 100])
 with tempfile.TemporaryDirectory() as folder:
     stream.save_checkpoint(Path(folder, "groups.stream"))
-    stream = Groups(10, learning_rate=0.5, random_state=0).load_checkpoint(Path(folder, "groups.stream"))
+    stream = Groups(10, learning_rate=0.5).load_checkpoint(Path(folder, "groups.stream"))
 stream.partial_fit(X[900:])
 print(f"after one pass: {adjusted_rand_score(digits.target, stream.predict(X)):.2f}")

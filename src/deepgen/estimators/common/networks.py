@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, shown
-from deepgen.estimators.common.fitting import FittingEstimator, Problem, greedy_start
+from deepgen.estimators.common.fitting import Fitted, FittingEstimator, Problem, greedy_start
 from deepgen.estimators.common.hyperparameters import (
     check_callbacks,
     check_common,
@@ -269,6 +269,7 @@ class NetworkEstimator(FittingEstimator):
         self.model_ = network
         self.history_, self.n_updates_ = [], 0
         self.n_features_in_ = network.sizes[0]
+        self._fitted = Fitted()
         return self
 
 

@@ -80,3 +80,7 @@ class BeliefNetworkSchema(Schema):
             for l, layer in enumerate(config["layers"])
         ]  # fmt: skip
         return BeliefNetwork(layers, MACHINE.build(config["top"], within("top", tensors)))
+
+    def is_usable(self, model):
+        machines = [m for layer in model.layers for m in (layer.downward, layer.upward)]
+        return all(MACHINE.is_usable(machine) for machine in [*machines, model.top])

@@ -2,10 +2,13 @@
 
 import re
 
-from deepgen.io.schemas.schema import Schema, check_list_of_layers, is_count, require
+import numpy as np
+
+from deepgen.io.schemas.schema import Schema, absolute_sums, check_list_of_layers, is_count, require
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.softmax import Softmax
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import BoltzmannMachine
 
 # --- layers of units: a tag, a size, options; and vectors, which are tensors -------------------
@@ -101,6 +104,26 @@ class MachineSchema(Schema):
         ]
         weights = [tensors[f"weights.{l}"] for l in range(len(layers) - 1)]
         return BoltzmannMachine(layers, weights, observed=config["observed"])
+
+    def is_usable(self, model):
+        # largest absolute value of a state, by layer, and from it the largest input of a unit
+        reach = [
+            layer.n_copies if layer.precision is None else LARGEST_VALUE for layer in model.layers
+        ]
+        inputs = [np.zeros(layer.size) for layer in model.layers]
+        for l, matrix in enumerate(model.weights):
+            by_row, by_column = absolute_sums(matrix)
+            inputs[l] += reach[l + 1] * by_row
+            inputs[l + 1] += reach[l] * by_column
+        for layer, most in zip(model.layers, inputs, strict=True):
+            field = np.abs(layer.bias) + most
+            if not field.max() < np.finfo(np.float32).max:
+                return False
+            if layer.precision is not None and layer is model.layers[0]:
+                precision = layer.precision.astype(np.float64)
+                if not (field / precision + 6.0 / np.sqrt(precision)).max() < LARGEST_VALUE:
+                    return False
+        return True
 
 
 MACHINE = MachineSchema()

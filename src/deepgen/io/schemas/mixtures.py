@@ -1,6 +1,8 @@
 """Mixtures in files."""
 
-from deepgen.io.schemas.schema import MAX_UNITS, Schema, is_count, require
+import numpy as np
+
+from deepgen.io.schemas.schema import MAX_UNITS, Schema, absolute_sums, is_count, require
 from deepgen.models import BernoulliMixture
 
 
@@ -24,3 +26,7 @@ class MixtureSchema(Schema):
 
     def build(self, config, tensors):
         return BernoulliMixture(**tensors)
+
+    def is_usable(self, model):
+        reach = np.abs(model.constants) + absolute_sums(model.logits)[1]
+        return bool(reach.max() < np.finfo(np.float32).max)

@@ -1,9 +1,12 @@
 """Networks, and networks beside a machine, in files."""
 
+import numpy as np
+
 from deepgen.io.schemas.machines import MACHINE
 from deepgen.io.schemas.schema import (
     MAX_UNITS,
     Schema,
+    absolute_sums,
     check_list_of_layers,
     is_count,
     require,
@@ -72,6 +75,18 @@ class NetworkSchema(Schema):
         )
         return network
 
+    def is_usable(self, network):
+        reach = 1.0
+        for layer in network.layers:
+            owner = layer if layer.tied_to is None else network.layers[layer.tied_to]
+            by_row, by_column = absolute_sums(owner.weights)
+            inputs = by_column if layer.tied_to is None else by_row
+            field = (np.abs(layer.bias.astype(np.float64)) + reach * inputs).max()
+            if not field < np.finfo(np.float32).max:
+                return False
+            reach = field if layer.activation in ("linear", "rectified") else 1.0
+        return True
+
 
 _PARTS = {"machine": MACHINE, "network": NetworkSchema()}
 
@@ -110,3 +125,6 @@ class PosteriorNetworkSchema(Schema):
             for name, schema in _PARTS.items()
         }
         return PosteriorNetwork(**parts)
+
+    def is_usable(self, model):
+        return all(schema.is_usable(getattr(model, name)) for name, schema in _PARTS.items())

@@ -26,14 +26,19 @@ def describe(model):
     ValueError
         If the file format does not know the model, or one of its layers.
     """
-    for name, schema in SCHEMAS.items():
-        if type(model) is schema.model_class:
-            entries, tensors = schema.describe(model)
-            return {"model": name, **entries}, tensors
-    raise ValueError(
-        f"model is a {type(model).__name__}, which the file format does not know; it knows "
-        f"{', '.join(SCHEMAS)}"
-    )
+    entries, tensors = schema_for(model).describe(model)
+    return {"model": type(model).__name__, **entries}, tensors
+
+
+def schema_for(model):
+    """Return the schema of a model; ValueError if the file format does not know it."""
+    schema = SCHEMAS.get(type(model).__name__)
+    if schema is None or type(model) is not schema.model_class:
+        raise ValueError(
+            f"model is a {type(model).__name__}, which the file format does not know; it knows "
+            f"{', '.join(SCHEMAS)}"
+        )
+    return schema
 
 
 def schema_of(config):

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
+
 # Of a model in a file; more is damage, or an attack on the memory of whoever reads it.
 MAX_LAYERS = 64
 MAX_UNITS = 10_000_000
@@ -48,6 +50,13 @@ class Schema(ABC):
             If they make no such model, for example because a value is not finite.
         """
 
+    @abstractmethod
+    def is_usable(self, model):
+        """Tell whether no field of a model can leave float32, and no draw the range of its units.
+
+        No training makes another one; a file that somebody else has made may hold it.
+        """
+
 
 def require(condition, message):
     """Raise ValueError with a message unless a condition holds."""
@@ -82,3 +91,17 @@ def within(name, tensors):
 def under(name, tensors):
     """Return tensors, or shapes, with ``name.`` before each of their names."""
     return {f"{name}.{key}": value for key, value in tensors.items()}
+
+
+def absolute_sums(weights):
+    """Return the sums of absolute values by row and by column, float64, without a copy of all.
+
+    ``by_row[i] = sum_j |weights[i, j]|`` and ``by_column[j] = sum_i |weights[i, j]|``: how far a
+    field can be from its bias where the other side's states are at most 1.
+    """
+    by_row, by_column = np.empty(weights.shape[0]), np.zeros(weights.shape[1])
+    for first in range(0, len(weights), 256):
+        piece = np.abs(weights[first : first + 256])
+        by_row[first : first + 256] = piece.sum(axis=1, dtype=np.float64)
+        by_column += piece.sum(axis=0, dtype=np.float64)
+    return by_row, by_column
