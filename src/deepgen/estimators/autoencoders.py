@@ -407,11 +407,11 @@ class DeepAutoencoder(_Autoencoder):
         return unrolled(stack)
 
     def _check_code(self, stack):
-        found = activation_of(stack[-1].layers[1])
-        if found != self.code:
+        topmost = activation_of(stack[-1].layers[1])
+        if topmost != self.code:
             raise ValueError(
-                f"code is {self.code!r}, but pretrained ends in {found} units; pass "
-                f"code={found!r}, or train its last machine with other hidden units"
+                f"code is {self.code!r}, but pretrained ends in {topmost} units; pass "
+                f"code={topmost!r}, or train its last machine with other hidden units"
             )
 
     def _random(self, visible, mean, stream):

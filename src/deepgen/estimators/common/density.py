@@ -17,7 +17,7 @@ from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream
 
 
-def bracket(estimator, machine, n_chains, n_betas):
+def bracket_of(estimator, machine, n_chains, n_betas):
     """Return the bracket of a machine's log Z, computed once for a fitted model and these numbers.
 
     Parameters
@@ -30,17 +30,17 @@ def bracket(estimator, machine, n_chains, n_betas):
     """
     fitted = estimator._fitted
     wanted = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
-    known, found = fitted.bracket or (None, None)
+    known, bracket = fitted.bracket or (None, None)
     if known != wanted:
         with _lock:
-            known, found = fitted.bracket or (None, None)
+            known, bracket = fitted.bracket or (None, None)
             if known != wanted:
-                found = log_partition_bracket(
+                bracket = log_partition_bracket(
                     machine, fitted.particles, n_chains=n_chains, n_betas=n_betas,
                     random_state=fitted.score_seed, n_threads=estimator.n_threads,
                 )  # fmt: skip
-                fitted.bracket = (wanted, found)
-    return found
+                fitted.bracket = (wanted, bracket)
+    return bracket
 
 
 def last_bracket(estimator):
@@ -115,7 +115,7 @@ class DensityEstimator(FeatureEstimator):
             numbers.
         """
         check_is_fitted(self)
-        return bracket(self, self._machine, n_chains, n_betas)
+        return bracket_of(self, self._machine, n_chains, n_betas)
 
     def score(self, X, y=None):
         """Return the mean of `score_samples` at the lower end of the bracket of log Z.
@@ -132,8 +132,8 @@ class DensityEstimator(FeatureEstimator):
         float
             Nats a row.
         """
-        samples, found = self.score_samples(X), last_bracket(self)
-        return float(np.mean(samples) - (found.upper - found.value))
+        at_value, bracket = self.score_samples(X), last_bracket(self)
+        return float(np.mean(at_value) - (bracket.upper - bracket.value))
 
     def impute(
         self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,

@@ -55,15 +55,15 @@ def split_labels(y, n_rows, unlabelled):
 
 def classes_in(labels, unlabelled):
     """Return the classes of labels in their order; ValueError where there are fewer than two."""
-    found = np.unique(labels)
-    if len(found) < 2:
+    classes = np.unique(labels)
+    if len(classes) < 2:
         note = "" if unlabelled is None else (
             f"; {unlabelled!r} stands for rows without a label: pass unlabelled=None if it is a "
             "class"
         )  # fmt: skip
-        count = "1 class" if len(found) else "none"
-        raise ValueError(f"y must hold at least 2 classes, got {count}: {found.tolist()}{note}")
-    return found
+        count = "1 class" if len(classes) else "none"
+        raise ValueError(f"y must hold at least 2 classes, got {count}: {classes.tolist()}{note}")
+    return classes
 
 
 def as_classes(classes, size=None):
@@ -77,17 +77,17 @@ def as_classes(classes, size=None):
         How many there must be. None: at least two.
     """
     try:
-        found = np.asarray(classes)
-        found = np.asarray(found.tolist()) if found.dtype == object else found
-        fitting = found.ndim == 1 and (len(found) >= 2 if size is None else len(found) == size)
+        names = np.asarray(classes)
+        names = np.asarray(names.tolist()) if names.dtype == object else names
+        fitting = names.ndim == 1 and (len(names) >= 2 if size is None else len(names) == size)
     except ValueError:  # ragged
         fitting = False
-    if not fitting or found.dtype.kind not in "biufU" or len(set(found.tolist())) < len(found):
+    if not fitting or names.dtype.kind not in "biufU" or len(set(names.tolist())) < len(names):
         wanted = "at least 2" if size is None else size
         raise ValueError(
             f"classes must hold {wanted} different labels, texts or numbers, got {shown(classes)}"
         )
-    return found
+    return names
 
 
 def one_hot(known, labels, classes):
@@ -108,13 +108,13 @@ def one_hot(known, labels, classes):
     ValueError
         If a label is none of the classes.
     """
-    found, inverse = np.unique(labels, return_inverse=True)
+    distinct, inverse = np.unique(labels, return_inverse=True)
     places = {label: place for place, label in enumerate(classes.tolist())}
-    for label in found.tolist():
+    for label in distinct.tolist():
         if label not in places:
             raise ValueError(f"y must hold labels of {shown(classes.tolist())}, got {label!r}")
     rows = np.zeros((len(known), len(classes)), np.uint8)
-    columns = np.array([places[label] for label in found.tolist()], np.intp)
+    columns = np.array([places[label] for label in distinct.tolist()], np.intp)
     rows[np.flatnonzero(known), columns[inverse]] = 1
     return rows
 

@@ -286,7 +286,7 @@ def held_back(labels, fraction, stream):
     order = stream.child("validation").permutation(len(labels), SHUFFLE)
     held = np.zeros(len(labels), np.bool_)
     for label in np.unique(labels[labels >= 0]):
-        own = order[labels[order] == label]
-        if len(own) > 1:
-            held[own[: max(1, int(fraction * len(own)))]] = True
+        of_label = order[labels[order] == label]
+        if len(of_label) > 1:
+            held[of_label[: max(1, int(fraction * len(of_label)))]] = True
     return held
