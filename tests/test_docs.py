@@ -22,16 +22,7 @@ PAGES = {
 }
 
 
-SLOW = ("architecture.md",)  # 20,000 chains of 1,000 sweeps
-
-
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW))
-        for page, blocks in PAGES.items() if blocks
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("page", [page for page, blocks in PAGES.items() if blocks])
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch, serial):
     """Catches a page that a renamed argument or a changed result has left behind. A page is one
     namespace: later blocks use what earlier ones made."""

@@ -272,6 +272,24 @@ def test_imports_only_go_down():
         assert not [n for n in names if n.startswith("deepgen.") and n.split(".")[1] in above], path
 
 
+STOREYS = (
+    "runtime", "rows", "layers", "models", "inference", "networks", "likelihood", "io",
+    "learning", "stacks", "estimators", "datasets", "plots", "cli",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("storey", STOREYS)
+def test_a_folder_imports_from_those_below_it_only(storey):
+    """Would catch a module of models that calls an algorithm, or any import that goes upwards
+    (docs/architecture.md, "Storeys")."""
+    allowed = {"_kernels", "_version", "checks", "errors", *STOREYS[: STOREYS.index(storey) + 1]}
+    for path in (PACKAGE / storey).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deepgen"):
+                names = [f"{node.module}.{alias.name}".split(".") for alias in node.names]
+                assert {name[1] for name in names} <= allowed, (path, node.module)
+
+
 def test_the_test_suite_does_not_lean_on_the_checkout():
     """Would catch tests that pass only because the working folder is on the path."""
     assert importlib.util.find_spec("_kernels") is None
