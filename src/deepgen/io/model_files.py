@@ -179,6 +179,7 @@ def _parse_header(path, prefix, start, size):
 
 
 def _require(condition, path, message):
+    """Raise ModelFileError unless a condition holds."""
     if not condition:
         raise ModelFileError(f"{path}: {message}")
 

@@ -75,9 +75,10 @@ class BoltzmannMachine:
                     f"layers[{number}] and layers[{number + 1}] are both Gaussian; such a model "
                     "need not be normalizable: make one of them binary"
                 )
-        self._packed, self._chain = {}, {}
+        self._packed, self._chain = {}, {}  # by setting of the precision, made when asked for
 
     def _matrix(self, number, matrix):
+        """Return weights between two layers as a read-only float32 copy, after a check."""
         matrix = np.array(float32_array(matrix, f"weights[{number}]"))
         expected = (self.layers[number].size, self.layers[number + 1].size)
         if matrix.shape != expected:

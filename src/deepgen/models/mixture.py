@@ -175,6 +175,7 @@ class BernoulliMixture:
         return self._chains["means"]
 
     def _chain(self, name, bias, weights):
+        """Return columns, component and, with a second matrix, columns again, made once a name."""
         if name not in self._chains:  # two threads may both build it: the chains are equal
             columns = self.visible.kernel_layer()
             bias = np.ascontiguousarray(bias, np.float32)

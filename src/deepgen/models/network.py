@@ -151,6 +151,7 @@ class Network:
         return tuple(sizes)
 
     def _tied_shape(self, l):
+        """Return the shape of the weights of a tied layer: that of the other's, turned."""
         tied_to = self.layers[l].tied_to
         if not 0 <= tied_to < len(self.layers) or self.layers[tied_to].weights is None:
             raise ValueError(
