@@ -69,8 +69,8 @@ class BoltzmannMachine:
                 f"got {shown(observed)}"
             )
         self.observed = tuple(int(l) for l in self.observed)
-        # exp(x^T W y - p x^2 / 2 - q y^2 / 2) has a finite integral for small W only, and nothing in
-        # the learning would keep W small
+        # exp(x^T W y - p x^2 / 2 - q y^2 / 2) has a finite integral for small W only, and no rule
+        # of learning keeps W small
         for number, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
             if isinstance(lower, Gaussian) and isinstance(upper, Gaussian):
                 raise ValueError(

@@ -63,7 +63,7 @@ class BernoulliMixture:
                     f"{name} must be finite, but contains NaN, inf or values beyond float32"
                 )
             getattr(self, name).flags.writeable = False
-        # float32 logs add up to one within some 1e-7 a weight; what is left is taken off below
+        # float32 logs add up to one within about 1e-6; what is left is taken off below
         total = logsumexp(self.log_weights.astype(np.float64))
         if abs(total) > 1e-3:
             raise ValueError(
