@@ -24,7 +24,7 @@
 /* A tile of rows is halved, to no fewer than this, until there are enough tasks. */
 #define LEAST_ROWS 16
 
-/* What a pass knows of one neighbour's states in the panel. */
+/* Scratch for one neighbour's states in the panel, in whatever forms the pass reads them. */
 struct neighbour {
     int64_t *count;     /* of each row: inputs that are not zero; 0 for rows of whole numbers */
     int32_t *length;    /* lists: see struct dg_operand */
@@ -206,7 +206,8 @@ static void pad_columns(const float *weights, ptrdiff_t stride, ptrdiff_t n_inpu
     }
 }
 
-/* The inputs of one side of a task; without either, all is zero there. */
+/* What one neighbour sends in a panel: its rows as floats, as words of whole numbers, or some as
+ * the one and some as the other; neither, where there is no such neighbour. */
 struct side {
     struct dg_operand floats;
     struct dg_inputs whole;
@@ -214,8 +215,9 @@ struct side {
     int has_floats, has_whole;
 };
 
-/* field[r, :] += scale * (inputs[r, :] . tile) for DG_TILE columns: sums of inputs->n_words words,
- * one after the other. */
+/* field[r, :] += scale * (words[first + r, :] . tile) for DG_TILE columns, the sum over
+ * whole.n_words words at a time: all of them for states, strips of each row for means. Each sum is
+ * exact; what is added to the field is rounded once a strip. sums: scratch, (n_rows, DG_TILE). */
 static void add_whole(const struct dg_backend *backend, const struct side *side,
                       ptrdiff_t first, ptrdiff_t n_rows, const uint32_t *tile, int32_t *sums,
                       float *field, ptrdiff_t stride)

@@ -40,12 +40,12 @@ double dg_segments_log_normalizer(const struct dg_segment *segments, int n_segme
 DG_CLONES
 static double put_state(const struct dg_sites *sites, int64_t code, int factors, double *field)
 {
-    double own = 0.0;
+    double log_weight = 0.0;
     for (ptrdiff_t i = 0; i < sites->n_sites; i++) {
         int64_t at = sites->offset[i] + code % sites->radix[i];
         const double *shift = sites->shift + at * sites->n_fields;
         code /= sites->radix[i];
-        own += sites->own[at];
+        log_weight += sites->own[at];
         if (factors)
             for (ptrdiff_t j = 0; j < sites->n_fields; j++)
                 field[j] *= shift[j];
@@ -53,7 +53,7 @@ static double put_state(const struct dg_sites *sites, int64_t code, int factors,
             for (ptrdiff_t j = 0; j < sites->n_fields; j++)
                 field[j] += shift[j];
     }
-    return own;
+    return log_weight;
 }
 
 static int64_t n_states(const struct dg_sites *sites)
@@ -64,17 +64,18 @@ static int64_t n_states(const struct dg_sites *sites)
     return states;
 }
 
-/* log sum_t exp(own[t] + log prod_j (1 + high[j] table[t, j])) over the n_low states of the low
- * sites: binary units summed out, whose fields are the logs of high * table. values: scratch,
+/* log sum_t exp(log_weight[t] + log prod_j (1 + high[j] table[t, j])) over the n_low states of the
+ * low sites: binary units summed out, whose fields are the logs of high * table. values: scratch,
  * (n_low,). */
-static double sum_low(ptrdiff_t n_fields, ptrdiff_t per_fold, int64_t n_low, const double *own,
-                      const double *table, const double *high, double *values)
+static double sum_low(ptrdiff_t n_fields, ptrdiff_t per_fold, int64_t n_low,
+                      const double *log_weight, const double *table, const double *high,
+                      double *values)
 {
     const struct dg_backend *backend = dg_backend();
     double top = -INFINITY, total = 0.0;
     for (int64_t s = 0; s < n_low; s++) {
-        values[s] =
-            own[s] + backend->log_product(n_fields, per_fold, high, table + s * n_fields);
+        values[s] = log_weight[s] +
+                    backend->log_product(n_fields, per_fold, high, table + s * n_fields);
         top = values[s] > top ? values[s] : top;
     }
     for (int64_t s = 0; s < n_low; s++)
@@ -83,7 +84,7 @@ static double sum_low(ptrdiff_t n_fields, ptrdiff_t per_fold, int64_t n_low, con
 }
 
 /* pass 1  table[t, :] = what the low sites in state t add to the fields (or multiply them by), once
- *         for all high states; own[t] = their log weight, behind the table
+ *         for all high states; log_weight[t] = that of the state itself, behind the table
  * pass 2  for each high state, shared out among the threads: its fields, then the log of the sum
  *         over all t, with the largest term taken out so that no exp overflows */
 void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const double *bias,
@@ -93,33 +94,33 @@ void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const
 {
     ptrdiff_t n = high->n_fields;
     int64_t n_low = n_states(low);
-    double *own = table + n_low * n;
+    double *log_weight = table + n_low * n;
     int factors = per_fold > 0;
 
     for (int64_t s = 0; s < n_low; s++) {
         for (ptrdiff_t j = 0; j < n; j++)
             table[s * n + j] = factors ? 1.0 : 0.0;
-        own[s] = put_state(low, s, factors, table + s * n);
+        log_weight[s] = put_state(low, s, factors, table + s * n);
     }
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))
     for (int64_t code = 0; code < n_high; code++) {
         double *field = scratch + (size_t)omp_get_thread_num() * (size_t)(2 * n + n_low);
         double *sum = field + n, *values = sum + n;
         memcpy(field, bias, (size_t)n * sizeof(double));
-        double weight = put_state(high, first_high + code, factors, field);
+        double of_high = put_state(high, first_high + code, factors, field);
         if (factors) {
-            out[code] = weight + sum_low(n, per_fold, n_low, own, table, field, values);
+            out[code] = of_high + sum_low(n, per_fold, n_low, log_weight, table, field, values);
             continue;
         }
         double top = -INFINITY, total = 0.0;
         for (int64_t s = 0; s < n_low; s++) {
             for (ptrdiff_t j = 0; j < n; j++)
                 sum[j] = field[j] + table[s * n + j];
-            values[s] = own[s] + dg_segments_log_normalizer(segments, n_segments, sum);
+            values[s] = log_weight[s] + dg_segments_log_normalizer(segments, n_segments, sum);
             top = values[s] > top ? values[s] : top;
         }
         for (int64_t s = 0; s < n_low; s++)
             total += exp(values[s] - top);
-        out[code] = weight + top + log(total);
+        out[code] = of_high + top + log(total);
     }
 }

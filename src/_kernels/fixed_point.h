@@ -8,8 +8,8 @@
  * int32. An integer sum does not depend on its order: every instruction set, blocking and number
  * of threads gives the same field. docs/kernels.md draws the layouts.
  *
- * All is told in words of 32 bits. A word of inputs holds the states of `group` neighbouring
- * units of one row; a word of weights the numbers that they meet in one column:
+ * States and numbers are stored in words of 32 bits. A word of inputs holds the states of `group`
+ * neighbouring units of one row; a word of weights the numbers that they meet in one column:
  *
  *     PAIRS   group 2: two 16-bit states          word w, column c:  q[2w, c] | q[2w + 1, c] << 16
  *     QUADS   group 4: four bytes of states       two planes, high bytes (signed) and then low
@@ -61,7 +61,7 @@ struct dg_inputs {
 #define DG_BLOCK 32
 _Static_assert(DG_BLOCK == DG_TILE, "pieces of an update are blocks of either order");
 
-/* What an instruction set brings to this. */
+/* The operations of one instruction set on such numbers. */
 struct dg_fixed {
     int layout;
     /* Up to this share of words that are not zero lists are faster; 0: lists are never read. */

@@ -88,6 +88,7 @@ def _download(file, folder):
 
 
 def _missing(file, folder, remedy):
+    """Make the error that says which file is missing, where it belongs and how to get it."""
     return FileNotFoundError(
         f"{file.name} is missing: put the file of {file.size} bytes with SHA-256 {file.sha256} "
         f"into {folder}, or {remedy}"

@@ -49,5 +49,5 @@ def load_olivetti(data_home=None):
     from scipy.io import loadmat  # not needed by those who load no faces
 
     columns = loadmat(find(_FILE, "olivetti", data_home))["faces"]
-    images = columns.T.reshape(400, 64, 64).transpose(0, 2, 1)  # stored column by column
+    images = columns.T.reshape(400, 64, 64).transpose(0, 2, 1)  # pixels go down the columns first
     return Olivetti(np.ascontiguousarray(images), np.repeat(np.arange(40), 10))

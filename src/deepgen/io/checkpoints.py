@@ -161,6 +161,7 @@ class Checkpoint:
             self._write(trainer, self.on_save_error if error is None else "warn")
 
     def _write(self, trainer, on_error):
+        """Write the file; a failure is a warning or, where `on_error` is "raise", the error."""
         try:
             save(trainer, self.path)
         except (OSError, ValueError) as error:

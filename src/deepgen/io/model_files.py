@@ -179,6 +179,7 @@ def _parse_header(path, prefix, start, size):
 
 
 def _require(condition, path, message):
+    """Raise ModelFileError unless a condition holds."""
     if not condition:
         raise ModelFileError(f"{path}: {message}")
 
@@ -225,6 +226,8 @@ def read_tensors(file):
     ModelFileError
         If the file is not whole.
     """
+    # before any of it is read: the tensors of the header must fill the file, but for the header
+    # itself and the eight bytes of its length, or a small file could ask for much memory
     path, config, n_bytes = file.path, file.config, 0
     for tag, shape in file.shapes.values():
         _require(tag in BYTES and all(type(n) is int and n >= 0 for n in shape), path, "damaged")

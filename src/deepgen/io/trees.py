@@ -35,6 +35,7 @@ def plain(value):
 
 def _map(value, pointer, of_array):
     """Return a copy of a part of a tree, its arrays replaced by ``of_array(array, pointer)``."""
+    # a list that holds itself ends here, and so does a name too long for a tensor
     if len(pointer) > 4_000 or pointer.count("/") > MAX_DEPTH:
         raise ValueError(f"a state must be at most {MAX_DEPTH} levels deep, got more")
     if isinstance(value, np.ndarray) and value.ndim:
@@ -89,6 +90,7 @@ def save(tree, path):
     """
     tensors = {}
 
+    # an array becomes a tensor, and what stands for it in the JSON text says what it has to be
     def named(array, pointer):
         if array.dtype.str not in _TAGS:
             raise ValueError(f"{pointer} must have one of the types {list(_DTYPES)}: {array.dtype}")

@@ -54,6 +54,8 @@ class BeliefLayer:
                 f"lower and upper must not both be Gaussian, got {self.lower!r} and "
                 f"{self.upper!r}; make one of them binary"
             )
+        # the same array for both, as in a fresh stack: one machine serves both directions, and its
+        # weights are packed once
         shared = self.generative is self.recognition
         for name, machine in (("generative", "downward"), ("recognition", "upward")):
             if name == "recognition" and shared:
@@ -65,6 +67,7 @@ class BeliefLayer:
         object.__setattr__(self, "recognition", self.upward.weights[0])
 
     def _checked(self, name):
+        """Return the generative or the recognition weights as float32, after a check."""
         weights = float32_array(getattr(self, name), name)
         expected = (self.lower.size, self.upper.size)
         if weights.shape != expected:

@@ -69,15 +69,18 @@ class BoltzmannMachine:
                 f"got {shown(observed)}"
             )
         self.observed = tuple(int(l) for l in self.observed)
+        # exp(x^T W y - p x^2 / 2 - q y^2 / 2) has a finite integral for small W only, and no rule
+        # of learning keeps W small
         for number, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
             if isinstance(lower, Gaussian) and isinstance(upper, Gaussian):
                 raise ValueError(
                     f"layers[{number}] and layers[{number + 1}] are both Gaussian; such a model "
                     "need not be normalizable: make one of them binary"
                 )
-        self._packed, self._chain = {}, {}
+        self._packed, self._chain = {}, {}  # by setting of the precision, made when asked for
 
     def _matrix(self, number, matrix):
+        """Return weights between two layers as a read-only float32 copy, after a check."""
         matrix = np.array(float32_array(matrix, f"weights[{number}]"))
         expected = (self.layers[number].size, self.layers[number + 1].size)
         if matrix.shape != expected:
@@ -94,6 +97,7 @@ class BoltzmannMachine:
         return f"BoltzmannMachine({layers})"
 
     def __reduce__(self):
+        # the constructor makes what a copy cannot share: a version, and pointers into its arrays
         return _rebuild, (self.layers, self.weights, self.observed)
 
     @property

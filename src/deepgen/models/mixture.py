@@ -63,6 +63,7 @@ class BernoulliMixture:
                     f"{name} must be finite, but contains NaN, inf or values beyond float32"
                 )
             getattr(self, name).flags.writeable = False
+        # float32 logs add up to one within about 1e-6; what is left is taken off below
         total = logsumexp(self.log_weights.astype(np.float64))
         if abs(total) > 1e-3:
             raise ValueError(
@@ -175,6 +176,7 @@ class BernoulliMixture:
         return self._chains["means"]
 
     def _chain(self, name, bias, weights):
+        """Return columns, component and, with a second matrix, columns again, made once a name."""
         if name not in self._chains:  # two threads may both build it: the chains are equal
             columns = self.visible.kernel_layer()
             bias = np.ascontiguousarray(bias, np.float32)

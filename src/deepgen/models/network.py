@@ -51,7 +51,7 @@ class NetworkLayer:
                 f"activation must be one of {sorted(ACTIVATIONS)}, got {shown(self.activation)}"
             )
         bias = _array(self.bias, 1, "bias")
-        object.__setattr__(self, "bias", bias)
+        object.__setattr__(self, "bias", bias)  # frozen for all but the constructor
         if (self.weights is None) == (self.tied_to is None):
             raise ValueError("a layer needs either weights or tied_to, and not both")
         if self.weights is not None:
@@ -151,6 +151,7 @@ class Network:
         return tuple(sizes)
 
     def _tied_shape(self, l):
+        """Return the shape of the weights of a tied layer: that of the other's, turned."""
         tied_to = self.layers[l].tied_to
         if not 0 <= tied_to < len(self.layers) or self.layers[tied_to].weights is None:
             raise ValueError(
@@ -243,6 +244,7 @@ class Network:
                 f"grad_output must have shape {kept.field.shape}, that of the outputs, got "
                 f"{gradient.shape}"
             )
+        # d / d field = d / d output * d output / d field; the layers below follow from there
         output, _ = backprop.mean_of_field(self.layers[-1], kept.field)
         gradient = backprop.field_gradient(self.layers[-1], output, gradient)
         return backprop.backward(self, kept, gradient, by_input=by_input, n_threads=n_threads)

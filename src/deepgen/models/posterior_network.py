@@ -88,6 +88,7 @@ def n_hidden_layers(machine, name="machine"):
         If there are fewer than two, or one of them is not binary.
     """
     top = machine.n_layers - 1
+    # rows alone, or rows and labels: label units can only be the last layer
     if machine.observed not in ((0,), (0, top), (top, 0)):
         raise ValueError(
             f"{name} must have data for its first layer, and labels for its last one at most, got "

@@ -70,6 +70,7 @@ def plot_side_by_side(samples, shape=None, *, n_columns=None, limits=None, ax=No
     largest = arranged(max(pictures, key=len), n_columns)
     n_columns, (height, width) = largest.shape[1], largest.shape[2:]
     images = [tiled(arranged(p, n_columns)) for p in pictures]
+    # grids side by side, half a picture apart; below shorter ones nothing is drawn (tiles.py)
     tall, wide, gap = max(map(len, images)), images[0].shape[1], width // 2
     canvas = np.full((tall, (wide + gap) * len(images) - gap), -np.inf, np.float32)
     for number, image in enumerate(images):

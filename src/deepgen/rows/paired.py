@@ -35,6 +35,7 @@ class PairedRows(ArrayRows):
         self.targets, self.known = targets, known
 
     def _orders(self, batch_size, stream):
+        """Yield the numbers of the rows of each batch; see `known`."""
         if self.known is None or self.known.mean() >= TARGET_SHARE:
             yield from super()._orders(batch_size, stream)
             return

@@ -85,7 +85,7 @@ def as_states(X, name="X"):
     if sparse.issparse(X):
         X = checked_csr(X, name)
         if not X.has_canonical_format:
-            X = X.copy()
+            X = X.copy()  # the caller's matrix stays as it is
             X.sum_duplicates()
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(X.data, np.float32)
@@ -97,7 +97,7 @@ def as_states(X, name="X"):
         )
     X = real_array(X, name)
     if X.dtype == np.bool_:
-        return np.ascontiguousarray(X).view(np.uint8)
+        return np.ascontiguousarray(X).view(np.uint8)  # the same bytes, 0 and 1
     if X.dtype == np.uint8:
         return np.ascontiguousarray(X)
     with np.errstate(over="ignore"):

@@ -108,4 +108,5 @@ def _packed(lower, upper, weights):
 
 
 def _threads(weights):
+    """Threads for a visit to every weight; packing one counts as four multiply-adds."""
     return effective_threads(None, 4 * weights.size)

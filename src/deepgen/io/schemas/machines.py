@@ -40,7 +40,7 @@ def check_units(layer):
     tag = layer.get("units")
     require(isinstance(tag, str) and tag in _UNITS, f"unknown units {tag!r}")
     for name, value in layer.items():
-        option = _UNIT_OPTIONS[tag].get(name)  # the type of its values
+        option = _UNIT_OPTIONS[tag].get(name)  # the type of its values; True is no integer here
         known = name in ("units", "size") or (option is not None and type(value) is option)
         require(known, f"unknown or invalid layer option {name!r}")
     if tag == "softmax":
