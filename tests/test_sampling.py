@@ -17,6 +17,7 @@ from conftest import (
     in_form,
     random_model,
     random_states,
+    rows_of,
     twin,
 )
 from deepgen._kernels import engine
@@ -263,14 +264,6 @@ def chain_case(n_rows=70):
     context, _ = own_models(model, n_rows, rng)
     particles = dg.Particles([random_states(layer, n_rows, rng) for layer in model.layers])
     return model, particles, context
-
-
-def rows_of(context, rows):
-    """The context of some rows."""
-    return dg.Context(
-        bias_rows={l: value[rows] for l, value in context.bias_rows.items()},
-        held={l: value[rows] for l, value in context.held.items()}, beta=context.beta[rows],
-    )  # fmt: skip
 
 
 def assert_same_particles(one, other):
