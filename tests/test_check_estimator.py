@@ -104,7 +104,9 @@ OWN_CHECKS = {
 
 
 # those that must learn to predict take a minute; `test_all_checks_run` runs all of their checks
-@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in OWN_CHECKS])
+@pytest.mark.parametrize(
+    "name", with_slow([name for name in ESTIMATORS if name not in OWN_CHECKS], ["dbm", "dbn"])
+)
 def test_check_estimator_raises_nothing(name):
     """Would catch any breach of scikit-learn's contract: no list of expected failures is given."""
     check_estimator(ESTIMATORS[name], on_fail="raise", on_skip=None)

@@ -19,6 +19,7 @@ from conftest import (
     random_states,
     rows_of,
     twin,
+    with_slow,
 )
 from deepgen._kernels import engine
 from scipy import special, stats
@@ -202,7 +203,7 @@ def assert_rows_follow_their_own(model, states, own):
     assert_mean(products, 0.0, rounding=1e-6)
 
 
-@pytest.mark.parametrize("start", ["at the target", "anywhere"])
+@pytest.mark.parametrize("start", with_slow(["at the target", "anywhere"], ["at the target"]))
 @pytest.mark.parametrize("kinds", [("softmax", "binary"), ("softmax", "binary", "copies"),
                                    ("gaussian", "binary")])  # fmt: skip
 def test_every_row_has_a_model_of_its_own(kinds, start):
