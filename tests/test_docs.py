@@ -21,10 +21,7 @@ PAGES = {
     )
     for path in sorted(DOCS.rglob("*.md"))
 }
-SLOW = (
-    "architecture.md",  # 20,000 chains of 1,000 sweeps
-    "guide/deep_boltzmann.md",
-)
+SLOW = ("guide/deep_boltzmann.md", "limitations.md")  # the latter: 20,000 chains of 1,000 sweeps
 
 
 @pytest.mark.parametrize("page", with_slow([page for page in PAGES if PAGES[page]], SLOW))
