@@ -6,7 +6,6 @@ import memory_of_fits
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import with_slow
 from scipy import sparse
 
 import deepgen as dg
@@ -16,8 +15,9 @@ from deepgen.rows.states import CompressedRows
 from deepgen.runtime.stream import SHUFFLE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("dtype", with_slow(["uint8", "float32"], ["float32"]))
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_memory_of_a_fit_from_a_file_does_not_grow_with_the_rows(dtype, tmp_path):
     """Would catch a copy of the file, whole or in another type, and of a mask of its size."""
     path = tmp_path / "rows"
