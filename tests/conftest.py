@@ -188,6 +188,16 @@ class Batches:
         return iter(self.batches)
 
 
+def rows_of(context, rows):
+    """The context of some rows."""
+    return dg.Context(
+        bias_rows={l: value[rows] for l, value in context.bias_rows.items()},
+        held={l: value[rows] for l, value in context.held.items()},
+        beta=None if context.beta is None else context.beta[rows],
+        base=context.base,
+    )
+
+
 def bars_and_stripes(side=3):
     """All patterns of whole rows or of whole columns: 2**(side + 1) - 2 of them."""
     lines = np.array(list(product((0, 1), repeat=side)), np.uint8)

@@ -18,6 +18,22 @@ from scipy.special import gammaln, xlogy
 MASK = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)
 
+# Counter, key and the four words that follow from them: the vectors of Random123.
+PHILOX_ANSWERS = [
+    tuple(
+        np.array([int(word, 16) for word in text.split()], np.uint32)
+        for text in (counter, key, words)
+    )
+    for counter, key, words in (
+        ("00000000 00000000 00000000 00000000", "00000000 00000000",
+         "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff",
+         "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0",
+         "d16cfe09 94fdcceb 5001e420 24126ea1"),
+    )
+]  # fmt: skip
+
 
 def philox4x32(counter, key):
     """Ten rounds: c0, c1, c2, c3 <- hi(M1 c2)^c1^k0, lo(M1 c2), hi(M0 c0)^c3^k1, lo(M0 c0)."""

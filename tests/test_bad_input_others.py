@@ -7,8 +7,7 @@ import functools
 
 import numpy as np
 import pytest
-from sklearn.exceptions import NotFittedError
-from test_bad_input import (
+from bad_values import (
     ARRAYS,
     BINARY_ROWS,
     COUNT,
@@ -24,10 +23,11 @@ from test_bad_input import (
     WRONG_WIDTHS,
     X,
     csr,
-    fitted,
     generator,
     refused,
+    table_of,
 )
+from sklearn.exceptions import NotFittedError
 
 import deepgen as dg
 
@@ -52,6 +52,11 @@ METHODS = {
     "classifier": ("fit", "predict", "predict_proba"),
     "regressor": ("fit", "predict"),
 }
+
+
+@functools.cache
+def machine():
+    return dg.BoltzmannMachine([dg.Binary(6), dg.Binary(3)], [np.zeros((6, 3))])
 
 
 def fit(estimator, rows=X, y=LABELS):
@@ -207,7 +212,7 @@ ARGUMENTS = [
     ("return_std must be", lambda v: known("mixture").impute(X, X == 1, return_std=v), FLAGS),
     ("missing must be a bool array", lambda v: known("mixture").impute(X, v),
      {"ints": X, "rows": X[:3] == 1, "one": True, "x": "text"}),
-    *[("model must be", type(known(kind)).from_model, {**OBJECT, "RBM": fitted("binary").model_})
+    *[("model must be", type(known(kind)).from_model, {**OBJECT, "RBM": machine()})
       for kind in ESTIMATORS if kind != "dbm"],
     ("model must be", dg.DBM.from_model, {**OBJECT, "network": network()}),
     ("model must be a Network of encoder and decoder", dg.Autoencoder.from_model,
@@ -276,11 +281,7 @@ ARGUMENTS = [
        {"callback": watching})
       for watching in (dg.LikelihoodMonitor(), dg.FreeEnergyGap(X, X), dg.EarlyStopping(X))],
 ]  # fmt: skip
-TABLE = {
-    f"{number}: {message} <- {name}": (call, value, message)
-    for number, (message, call, values) in enumerate(ARGUMENTS)
-    for name, value in values.items()
-}
+TABLE = table_of(ARGUMENTS)
 
 
 @pytest.mark.parametrize("case", TABLE)

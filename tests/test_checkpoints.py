@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("serial")
 # --- the same bits ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("act", [fail, press_ctrl_c])
+@pytest.mark.parametrize("act", with_slow([fail, press_ctrl_c], [press_ctrl_c]))
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_stopped_at_random_places_ends_with_the_same_bits(name, act, tmp_path):
     """Catches a checkpoint without particles, velocities, moments, averages, offsets, running

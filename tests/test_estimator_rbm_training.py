@@ -55,7 +55,7 @@ def test_defaults_learn_digits_far_beyond_independent_pixels(digits, fitted_digi
     {"optimizer": dg.Adam(), "learning_rate": dg.Linear(0.01, 0.0)},
     {"rule": dg.PCD(sparsity=dg.Sparsity(0.2))}, {"rule": dg.PCD(centring=False)},
     {"hidden": dg.Softmax(4)}, {"hidden": dg.Binary(n_copies=2)}, {"binarize": True},
-    {"batch_size": 7, "learning_rate": 0.02, "n_epochs": 40},
+    pytest.param({"batch_size": 7, "learning_rate": 0.02, "n_epochs": 40}, marks=pytest.mark.slow),
     {"batch_size": 10**9, "n_epochs": 600},
 ], ids=repr)  # fmt: skip
 def test_every_option_learns_two_prototypes(options):

@@ -8,7 +8,7 @@ import pytest
 from conftest import with_slow
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-SLOW = [path for path in EXAMPLES if path.stem not in ("denoising_autoencoder", "mixture_digits")]
+SLOW = [path for path in EXAMPLES if path.stem != "mixture_digits"]
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")  # plt.show() draws nothing

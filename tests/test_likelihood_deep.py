@@ -73,7 +73,7 @@ def test_one_step_weighs_as_the_formula_says(kinds, side, own_base):
 @pytest.mark.parametrize(
     ("sizes", "side"),
     [((9, 2), "odd"), ((5, 3, 4), "even"), ((4, 8, 3), "odd"), ((4, 7, 3), "odd"),
-     ((6, 3, 4, 5), "even"), ((5, 3, 4, 7), "odd")],
+     ((6, 3, 4, 5), "even"), pytest.param((5, 3, 4, 7), "odd", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_the_side_with_more_units_is_summed_out(sizes, side):
     """Catches a deep machine that keeps its larger side, and an RBM whose weights change."""

@@ -17,6 +17,7 @@ from conftest import (
     random_model,
     random_states,
     twin,
+    with_slow,
 )
 
 import deepgen as dg
@@ -124,7 +125,9 @@ def test_pcd_at_the_target_expects_the_exact_gradient(kinds):
         assert_within_errors(one, other, error, rounding + MEANS["atol"])
 
 
-@pytest.mark.parametrize("kinds", PAIRS)
+@pytest.mark.parametrize(
+    "kinds", with_slow(PAIRS, [pair for pair in PAIRS if "binary" not in pair])
+)
 def test_cd_of_many_sweeps_expects_the_exact_gradient(kinds):
     """Catches a chain from the data that does not converge to the model."""
     model = random_model(kinds, 3)

@@ -2,9 +2,9 @@
 
 import json
 import pickle
-import subprocess
 import sys
 
+import memory_of_fits
 import numpy as np
 import pytest
 from comparisons import without_seconds
@@ -314,35 +314,6 @@ def test_rows_are_never_unpacked_as_a_whole(name, monkeypatch):
     assert max(taken) <= 64
 
 
-MEMORY = """
-import json, sys, threading
-import numpy as np
-import deepgen as dg
-
-def anonymous():
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) * 1024
-
-def fit(n_rows):
-    rows = np.memmap(sys.argv[1], np.uint8, "r", shape=(n_rows, 25))
-    packed = dg.PackedBits(rows, 197)
-    peak, over = [anonymous()], threading.Event()
-    def watch():
-        while not over.wait(0.002):
-            peak.append(anonymous())
-    thread = threading.Thread(target=watch)
-    thread.start()
-    rbm = dg.RBM(2, batch_size=5000, n_epochs=1, random_state=0, n_threads=1).fit(packed)
-    rbm.transform(packed.select(slice(20_000)))
-    over.set()
-    thread.join()
-    return max(peak)
-
-fit(20_000)
-print(json.dumps([fit(70_000), fit(400_000)]))
-"""
-
-
 @pytest.mark.parametrize("chosen", [3, (3, Ellipsis)], ids=str)
 def test_one_row_cannot_be_selected(chosen):
     """Would catch an error about the shape of an array that the user never saw."""
@@ -357,11 +328,11 @@ def test_memory_of_a_fit_from_packed_bits_does_not_grow_with_the_rows(tmp_path):
     """Would catch a copy of the file, and rows that are unpacked as a whole or block by block."""
     path = tmp_path / "rows"
     np.memmap(path, np.uint8, "w+", shape=(400_000, 25)).flush()  # a file of holes
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MEMORY, path], capture_output=True, text=True,
-        timeout=600, check=True,
-    )  # fmt: skip
-    small, large = json.loads(done.stdout)
+    opened = """
+        def opened(path, n_rows):
+            return dg.PackedBits(np.memmap(path, np.uint8, "r", shape=(n_rows, 25)), 197)
+    """
+    small, large = memory_of_fits.peaks(path, opened, 70_000, 400_000)
     # the file grows by 8 MB, its rows as bytes by 65 MB; a whole block as bytes has 13 MB
     assert large - small < 4e6
 

@@ -17,7 +17,9 @@ from conftest import (
     in_form,
     random_model,
     random_states,
+    rows_of,
     twin,
+    with_slow,
 )
 from deepgen._kernels import engine
 from scipy import special, stats
@@ -201,7 +203,7 @@ def assert_rows_follow_their_own(model, states, own):
     assert_mean(products, 0.0, rounding=1e-6)
 
 
-@pytest.mark.parametrize("start", ["at the target", "anywhere"])
+@pytest.mark.parametrize("start", with_slow(["at the target", "anywhere"], ["at the target"]))
 @pytest.mark.parametrize("kinds", [("softmax", "binary"), ("softmax", "binary", "copies"),
                                    ("gaussian", "binary")])  # fmt: skip
 def test_every_row_has_a_model_of_its_own(kinds, start):
@@ -263,14 +265,6 @@ def chain_case(n_rows=70):
     context, _ = own_models(model, n_rows, rng)
     particles = dg.Particles([random_states(layer, n_rows, rng) for layer in model.layers])
     return model, particles, context
-
-
-def rows_of(context, rows):
-    """The context of some rows."""
-    return dg.Context(
-        bias_rows={l: value[rows] for l, value in context.bias_rows.items()},
-        held={l: value[rows] for l, value in context.held.items()}, beta=context.beta[rows],
-    )  # fmt: skip
 
 
 def assert_same_particles(one, other):

@@ -1,13 +1,11 @@
 """Data as people have it: files larger than memory, views of many elements, frames."""
 
-import json
-import subprocess
 import sys
 
+import memory_of_fits
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import with_slow
 from scipy import sparse
 
 import deepgen as dg
@@ -16,45 +14,19 @@ from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import CompressedRows
 from deepgen.runtime.stream import SHUFFLE
 
-MEMORY = """
-import json, sys, threading
-import numpy as np
-import deepgen as dg
 
-def anonymous():
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) * 1024
-
-def fit(n_rows):
-    rows = np.memmap(sys.argv[1], np.dtype(sys.argv[2]), "r", shape=(n_rows, 200))
-    peak, over = [anonymous()], threading.Event()
-    def watch():
-        while not over.wait(0.002):
-            peak.append(anonymous())
-    thread = threading.Thread(target=watch)
-    thread.start()
-    rbm = dg.RBM(2, batch_size=5000, n_epochs=1, random_state=0, n_threads=1).fit(rows)
-    rbm.transform(rows[:20_000])
-    over.set()
-    thread.join()
-    return max(peak)
-
-fit(20_000)
-print(json.dumps([fit(40_000), fit(200_000)]))
-"""
-
-
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("dtype", with_slow(["uint8", "float32"], ["float32"]))
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_memory_of_a_fit_from_a_file_does_not_grow_with_the_rows(dtype, tmp_path):
     """Would catch a copy of the file, whole or in another type, and of a mask of its size."""
     path = tmp_path / "rows"
     np.memmap(path, dtype, "w+", shape=(200_000, 200)).flush()  # a file of holes
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MEMORY, path, dtype], capture_output=True, text=True,
-        timeout=600, check=True,
-    )  # fmt: skip
-    small, large = json.loads(done.stdout)
+    opened = f"""
+        def opened(path, n_rows):
+            return np.memmap(path, np.{dtype}, "r", shape=(n_rows, 200))
+    """
+    small, large = memory_of_fits.peaks(path, opened, 40_000, 200_000)
     # the file grows by 32 MB of bytes (128 MB of floats); what stays is an order of 65,536 rows
     assert large - small < 6e6
 
