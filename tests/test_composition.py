@@ -20,7 +20,7 @@ from deepgen.runtime.stream import BINARIZE, Stream
 from deepgen.stacks.composition import single, tied_copies
 from deepgen.stacks.features import DoubledRows, FeatureRows, stack_features
 from deepgen.stacks.settings import Pretraining
-from deepgen.stacks.starts import _first_machine
+from deepgen.stacks.starts import first_machine
 from deepgen.stacks.stream import StackStream
 from deepgen.stacks.trainer import StackTrainer, pretrain
 
@@ -221,7 +221,7 @@ def test_bytes_that_no_unit_takes_do_not_become_states():
 def trained_by_hand(data, pair, settings, seed, factor, n_rows=130):
     """A machine of a stack with tied copies, without StackTrainer."""
     stream = Stream.from_random_state(seed)
-    model = _first_machine(*pair, survey(data, pair[0]), stream)
+    model = first_machine(*pair, survey(data, pair[0]), stream)
     trainer = Trainer(
         model, settings.rule, settings.optimizer, dg.Linear(factor * 0.2, 0.0), stream=stream,
         batch_size=settings.batch_size, binarize=settings.binarize,

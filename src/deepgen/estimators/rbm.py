@@ -14,6 +14,7 @@ from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.sources import is_iterable_of_batches
 from deepgen.rows.survey import survey
+from deepgen.runtime.work import Work
 
 
 class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
@@ -224,10 +225,10 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_hidden), float32
         """
-        X, model = rows_to_read(self, X), self.model_
+        X, model, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
         return by_pieces(
             X, model.layers[0],
-            lambda v: update_layer(model, 1, [v, None], mean=True, n_threads=self.n_threads)[0],
+            lambda v: update_layer(model, 1, [v, None], mean=True, work=work)[0],
         )  # fmt: skip
 
     def inverse_transform(self, X):
@@ -244,7 +245,8 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
         check_is_fitted(self)
         model, hidden = self.model_, self.model_.layers[1]
         states = hidden.states_of(features(self, X, hidden.size, "the hidden units"))
-        return update_layer(model, 0, [None, states], mean=True, n_threads=self.n_threads)[0]
+        work = Work(n_threads=self.n_threads)
+        return update_layer(model, 0, [None, states], mean=True, work=work)[0]
 
     def free_energy(self, X):
         """Return -log sum_h exp(-energy(v, h)) by row, in nats: low for likely rows.

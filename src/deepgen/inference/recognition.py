@@ -10,12 +10,12 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.inference.free_energy import free_energy
-from deepgen.inference.gibbs import layer_work
-from deepgen.layers.passes import LayerContext, Site, conditional_pass, layer_log_weight
+from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
 from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.fingerprint import row_digests
 from deepgen.runtime.stream import RECOGNIZE
+from deepgen.runtime.work import Work
 
 _LINEAR = ACTIVATIONS["linear"]
 
@@ -71,10 +71,7 @@ class _Correction:
 
 def _field(chain, layer, x, n_threads):
     out = np.empty((x.shape[0], layer.upper.size), np.float32)
-    conditional_pass(
-        chain, 1, [x, None], mean=out, n_rows=len(out), work=layer_work(layer.upward, 1),
-        n_threads=n_threads,
-    )  # fmt: skip
+    conditional_pass(chain, 1, [x, None], Outputs(mean=out), work=Work(n_threads=n_threads))
     return out
 
 
@@ -120,17 +117,11 @@ class Recognition:
             _Correction(layer, units, n_threads)
             for layer, units in zip(model.layers, above, strict=True)
         ]
-        self._workspace = engine.Workspace()
+        self._work = Work(n_threads=n_threads).reusing()
         if model.layers:
             first = model.layers[0]
             self._fields_chain = _linear_upward(first, first.upper.bias, first.recognition)
             self._first = _lone(first.upper)
-
-    def _run(self, chain, place, states, n_rows, work, **outputs):
-        conditional_pass(
-            chain, place, states, n_rows=n_rows, work=work, workspace=self._workspace,
-            n_threads=self.n_threads, **outputs,
-        )  # fmt: skip
 
     def terms(self, v, *, ratios=False):
         """Return what the draws of these rows share.
@@ -149,10 +140,9 @@ class Recognition:
         slopes, total = self._corrections[0].slopes(v), np.zeros(n_rows)
         if n_rows and not ratios:
             total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
-            self._run(
-                self._first, 0, [None], n_rows, 8 * layer.upper.size,
-                context=LayerContext(bias_rows=fields),
-                log_normalizer=total,
+            conditional_pass(
+                self._first, 0, [None], Outputs(log_normalizer=total),
+                LayerContext(bias_rows=fields), work=self._work,
             )  # fmt: skip
         return RowTerms(total, fields, slopes, [] if ratios else row_digests(v))
 
@@ -192,10 +182,9 @@ class Recognition:
         """Draw the first hidden layer, a row for each row of `fields`."""
         units = self.model.layers[0].upper
         out = np.empty(fields.shape, units.state_dtype)
-        self._run(
-            self._first, 0, [None], len(out), 8 * units.size,
-            context=LayerContext(bias_rows=fields),
-            sample=out, site=Site(stream.child("layer 1"), RECOGNIZE, first_row),
+        conditional_pass(
+            self._first, 0, [None], Outputs(sample=out), LayerContext(bias_rows=fields),
+            Site(stream.child("layer 1"), RECOGNIZE, first_row), self._work,
         )  # fmt: skip
         return out
 
@@ -222,18 +211,17 @@ class Recognition:
         total = np.zeros(n_rows)
         for l, layer in enumerate(layers):
             below = np.zeros(n_rows)
-            self._run(
-                layer.downward.chain, 0, [None, x], n_rows, layer_work(layer.downward, 0),
-                log_normalizer=below,
-            )  # fmt: skip
+            conditional_pass(
+                layer.downward.chain, 0, [None, x], Outputs(log_normalizer=below), work=self._work
+            )
             above = np.zeros(n_rows)
             if l + 1 < len(layers):
                 x, correction = self._upward(l + 1, x, above, streams, first_row)
                 total += correction
             else:
                 top = self.model.top
-                self._run(
-                    top.chain, 1, [x, None], n_rows, layer_work(top, 1), log_normalizer=above
+                conditional_pass(
+                    top.chain, 1, [x, None], Outputs(log_normalizer=above), work=self._work
                 )
             total += above - below
         return total
@@ -245,9 +233,9 @@ class Recognition:
         size = len(x) // len(streams)
         for part, stream in enumerate(streams):
             rows = slice(part * size, (part + 1) * size)
-            self._run(
-                layer.upward.chain, 1, [x[rows], None], size, layer_work(layer.upward, 1),
-                sample=draws[rows], log_normalizer=log_normalizer[rows],
-                site=Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row),
+            conditional_pass(
+                layer.upward.chain, 1, [x[rows], None],
+                Outputs(sample=draws[rows], log_normalizer=log_normalizer[rows]),
+                site=Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row), work=self._work,
             )  # fmt: skip
         return draws, correction.at(draws, correction.slopes(x))

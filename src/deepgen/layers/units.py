@@ -1,8 +1,7 @@
 """Unit types: what a layer means.
 
-A layer is an exponential family in its field (docs/math.md, section "Units"). A new type
-touches its case in ``_kernels/units.h``, this file, one tag in ``io/schemas/registry.py``, its twin in
-``tests/reference.py`` and one line of the contract tests.
+A layer is an exponential family in its field (docs/math.md, section "Units"). CONTRIBUTING, "Add
+a unit type", says what a new one touches.
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +18,7 @@ from deepgen.checks import (
 )
 from deepgen.layers.passes import (
     LayerContext,
+    Outputs,
     Site,
     conditional_pass,
     layer_log_weight,
@@ -157,18 +157,17 @@ class Units(ABC):
             raise ValueError("field must be finite, but contains NaN, inf or values beyond float32")
         return field
 
-    def _pass(self, field, **outputs):
+    def _pass(self, field, outputs, site=None):
         """Run the kernels on this layer alone: its field comes as bias rows."""
         layer = self.kernel_layer()
         chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
-        context = LayerContext(bias_rows=field)
-        conditional_pass(chain, 0, [None], context, n_rows=len(field), work=8 * self.size, **outputs)
+        conditional_pass(chain, 0, [None], outputs, LayerContext(bias_rows=field), site)
 
     def mean(self, field):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""
         field = self._checked_field(field)
         out = np.empty(field.shape, np.float32)
-        self._pass(field, mean=out)
+        self._pass(field, Outputs(mean=out))
         return out
 
     def sample(self, field, stream, *, first_row=0):
@@ -177,7 +176,7 @@ class Units(ABC):
         check_integer(first_row, "first_row", 0, MOST_ROWS)
         field = self._checked_field(field)
         out = np.empty(field.shape, self.state_dtype)
-        self._pass(field, sample=out, site=Site(stream, DATA, first_row))
+        self._pass(field, Outputs(sample=out), Site(stream, DATA, first_row))
         return out
 
     def log_normalizer(self, field):

@@ -7,6 +7,7 @@ affine changes of that gradient; models and files always hold plain parameters.
 
 import itertools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from deepgen._kernels import engine
 from deepgen.rows.states import CompressedRows, dense, kernel_form
 from deepgen.rows.sums import row_dots, weighted_mean
 from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.work import ANY_WORK
 
 
 @dataclass
@@ -140,33 +142,44 @@ def layer_gradients(
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
 
-@dataclass(frozen=True)
-class Step:
-    """Numbers of one optimizer step on a weight matrix."""
+class Step(NamedTuple):
+    """One optimizer step on a weight matrix W with gradient g, which the kernel forms as it goes.
+
+    ``velocity = momentum * velocity + g - weight_decay * W``, ``W += learning_rate * velocity``,
+    ``average += averaging * (W - average)``.
+
+    Attributes
+    ----------
+    learning_rate, momentum, weight_decay, averaging : float
+    velocity, average : ndarray like the matrix, float32, or None
+        Changed in place. None: no momentum, no average.
+    """
 
     learning_rate: float
     momentum: float = 0.0
     weight_decay: float = 0.0
     averaging: float = 0.0
+    velocity: np.ndarray | None = None
+    average: np.ndarray | None = None
 
 
-def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
+def _visit_weights(parameters, phases, layer, differences, step, gradient, work):
+    """Write the gradient to `gradient`, or where that is None take the step."""
     pair = slice(layer, layer + 2)
     (lower, upper), (below, above) = phases.positive[pair], phases.negative[pair]
-    workspace, n_threads = tools
     rows = phases.positive[layer].shape[0] + phases.negative[layer].shape[0]
     weights = parameters.weights[layer]
-    gradient, velocity, average = arrays
     return engine.update_weights(
         (kernel_form(lower), _expanded(upper)),
         (kernel_form(below), _expanded(above)),
         None if phases.offsets is None else phases.offsets[pair],
         differences[pair],
         None if phases.gains is None else phases.gains[pair],
-        gradient, weights, velocity, average,
+        gradient, weights, step.velocity, step.average,
         None if gradient is not None else parameters.packed[layer],
         step.learning_rate, step.momentum, step.weight_decay, step.averaging,
-        workspace or engine.Workspace(), effective_threads(n_threads, (rows + 4) * weights.size),
+        work.workspace or engine.Workspace(),
+        effective_threads(work.n_threads, (rows + 4) * weights.size),
     )  # fmt: skip
 
 
@@ -175,21 +188,15 @@ def _expanded(upper):
     return dense(upper) if isinstance(upper, CompressedRows) else kernel_form(upper)
 
 
-def weight_gradient(
-    parameters, phases, layer, differences, *, weight_decay=0.0, workspace=None, n_threads=None
-):
+def weight_gradient(parameters, phases, layer, differences, *, weight_decay=0.0, work=ANY_WORK):
     """Return the gradient by weights[layer], float32 of shape (n_lower, n_upper)."""
     out = np.empty_like(parameters.weights[layer])
     step = Step(0.0, weight_decay=weight_decay)
-    tools = (workspace, n_threads)
-    _visit_weights(parameters, phases, layer, differences, step, (out, None, None), tools)
+    _visit_weights(parameters, phases, layer, differences, step, out, work)
     return out
 
 
-def step_weights(
-    parameters, phases, layer, differences, step, *, velocity=None, average=None,
-    workspace=None, n_threads=None,
-):  # fmt: skip
+def step_weights(parameters, phases, layer, differences, step, *, work=ANY_WORK):
     """Change weights[layer], its velocity, its average and its packed form tile by tile.
 
     Returns
@@ -197,6 +204,4 @@ def step_weights(
     bool
         True where a weight became non-finite.
     """
-    tools = (workspace, n_threads)
-    arrays = (None, velocity, average)
-    return _visit_weights(parameters, phases, layer, differences, step, arrays, tools)
+    return _visit_weights(parameters, phases, layer, differences, step, None, work)

@@ -11,6 +11,7 @@ from deepgen.learning.gradients import Step, layer_gradients, step_weights, weig
 from deepgen.learning.schedules import check_rate
 from deepgen.models import Parameters
 from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.work import ANY_WORK
 
 # A parameter's step costs as much as so many multiply-adds.
 STEP_WORK = 8
@@ -114,7 +115,7 @@ class SGD:
             velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
         return {"velocity": velocity, "average": _no_average()}
 
-    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+    def step(self, parameters, phases, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place.
 
         Returns
@@ -129,17 +130,16 @@ class SGD:
         averages = tail["arrays"] or {}
         rates = self.rates or (1.0,) * len(parameters.weights)
         gradients = layer_gradients(
-            parameters, phases, n_threads, weight_decay=self.weight_decay, rates=self.rates
+            parameters, phases, work.n_threads, weight_decay=self.weight_decay, rates=self.rates
         )
         overflow = False
         for l in range(len(parameters.weights)):
             name = f"weights[{l}]"
-            overflow |= step_weights(
-                parameters, phases, l, gradients.difference,
-                Step(rates[l] * rate, self.momentum, self.weight_decay, weight),
-                velocity=velocity and velocity[name], average=averages.get(name),
-                workspace=workspace, n_threads=n_threads,
+            step = Step(
+                rates[l] * rate, self.momentum, self.weight_decay, weight,
+                velocity and velocity[name], averages.get(name),
             )  # fmt: skip
+            overflow |= step_weights(parameters, phases, l, gradients.difference, step, work=work)
         kinds = ("log_precision", parameters.log_precisions), ("bias", parameters.biases)
         for kind, arrays in kinds:  # a precision moves its bias along
             for l, gradient in enumerate(getattr(gradients, kind)):
@@ -157,7 +157,7 @@ class SGD:
         parameters.refresh_precisions()  # step_weights has packed what it wrote
         return overflow
 
-    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+    def descend(self, parameters, gradients, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place, down gradients that come by name.
 
         Parameters
@@ -180,7 +180,7 @@ class SGD:
             return engine.descend_sgd(
                 array, gradient, velocity and velocity[name], average,
                 _decay_of(name, self.weight_decay), rate, self.momentum, weight,
-                effective_threads(n_threads, STEP_WORK * array.size),
+                effective_threads(work.n_threads, STEP_WORK * array.size),
             )  # fmt: skip
 
         return _go_down(parameters, gradients, state, self.averaging, progress, move)
@@ -219,7 +219,7 @@ class Adam:
         ]
         return {"moments": moments, "steps": 0, "average": _no_average()}
 
-    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+    def step(self, parameters, phases, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place; see :meth:`SGD.step`."""
         tail = state["average"]
         weight = _tail_weight(tail, self.averaging, progress)
@@ -227,19 +227,19 @@ class Adam:
             tail["arrays"] = parameters.snapshot()
         # Normalizing element by element is no linear map: it must happen in the centred and
         # standardized parameters, and the plain biases follow the weights' actual change.
-        gradients = layer_gradients(parameters, phases, n_threads, centred=True)
+        gradients = layer_gradients(parameters, phases, work.n_threads, centred=True)
         named = {}
         for l in range(len(parameters.weights)):
             named[f"weights[{l}]"] = weight_gradient(
                 parameters, phases, l, gradients.difference, weight_decay=self.weight_decay,
-                workspace=workspace, n_threads=n_threads,
+                work=work,
             )  # fmt: skip
         for l in range(parameters.n_layers):
             named[f"layers[{l}].bias"] = gradients.bias[l].astype(np.float32)
             if gradients.log_precision[l] is not None:
                 named[f"layers[{l}].log_precision"] = gradients.log_precision[l].astype(np.float32)
         arrays = parameters.learned()
-        self._to_changes(named, state, rate, n_threads)
+        self._to_changes(named, state, rate, work.n_threads)
         _unscale(named, phases)
         for l, matrix in enumerate(parameters.weights):
             change = named[f"weights[{l}]"]
@@ -258,7 +258,7 @@ class Adam:
                 average = tail["arrays"][name]
                 average += np.float32(weight) * (array - average)
             overflow |= not np.isfinite(array).all()
-        parameters.refresh(n_threads)
+        parameters.refresh(work.n_threads)
         return overflow
 
 
@@ -279,7 +279,7 @@ class Adam:
                 effective_threads(n_threads, STEP_WORK * gradient.size),
             )  # fmt: skip
 
-    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+    def descend(self, parameters, gradients, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place; see :meth:`SGD.descend`."""
         rate, correction = self._numbers(state, rate)
         first, second = state["moments"]
@@ -289,7 +289,7 @@ class Adam:
                 array, gradient, first[name], second[name], average,
                 _decay_of(name, self.weight_decay), rate, weight, 1.0 - self.beta1,
                 1.0 - self.beta2, correction, self.epsilon,
-                effective_threads(n_threads, STEP_WORK * array.size),
+                effective_threads(work.n_threads, STEP_WORK * array.size),
             )  # fmt: skip
 
         return _go_down(parameters, gradients, state, self.averaging, progress, move)

@@ -13,12 +13,11 @@ from deepgen.checks import check_instance, check_integer, is_integer, real_array
 from deepgen.inference.gibbs import (
     check_particles,
     gibbs,
-    layer_work,
     start_particles,
     update_layer,
 )
 from deepgen.layers.context import Context
-from deepgen.layers.passes import Site, conditional_pass
+from deepgen.layers.passes import Outputs, Site, conditional_pass
 from deepgen.layers.units import Units
 from deepgen.likelihood.exact import LogPartition
 from deepgen.models import check_model
@@ -26,6 +25,7 @@ from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import ANNEAL, REVERSE, Stream
 from deepgen.runtime.threads import Governor, check_threads
+from deepgen.runtime.work import Work
 
 MOST_BETAS = 10_000_000
 
@@ -131,7 +131,7 @@ def anneal(model, base, states, betas, site, n_threads, kept=0):
     workspace, governor = engine.Workspace(), Governor(n_threads)
     states = list(states)
     for step in range(1, len(betas)):
-        tools = {"workspace": workspace, "n_threads": governor.next()}
+        work = Work(workspace, governor.next())
         old, new = np.float32(betas[step - 1]), np.float32(betas[step])
         log_weights += (float(new) - float(old)) * _slope(model, base, states, kept)
         context = Context(beta=np.full(n, new), base=base)
@@ -140,14 +140,13 @@ def anneal(model, base, states, betas, site, n_threads, kept=0):
         for l in range(1 - kept, model.n_layers, 2):
             draws = np.empty((n, model.layers[l].size), model.layers[l].state_dtype)
             conditional_pass(
-                model.chain, l, states, context.of_layer(l), sample=draws,
-                log_normalizer=log_weights, beta_from=before, site=here, n_rows=n,
-                work=layer_work(model, l), **tools,
+                model.chain, l, states, Outputs(None, draws, log_weights, before),
+                context.of_layer(l), here, work,
             )  # fmt: skip
             states[l] = draws
         if step < len(betas) - 1:
             for l in range(kept, model.n_layers, 2):
-                _, states[l] = update_layer(model, l, states, context=context, site=here, **tools)
+                _, states[l] = update_layer(model, l, states, context=context, site=here, work=work)
         governor.done()
     return log_weights, states
 

@@ -7,6 +7,7 @@ from deepgen.models import backprop
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import KEEP_BYTES
 from deepgen.rows.states import dense
+from deepgen.runtime.work import Work
 
 # Where mean field stops. It decides bits of what a saved network answers, so it never changes.
 ARRIVED = FixedPoint(max_sweeps=50, tol=1e-4)
@@ -28,8 +29,9 @@ def posterior_outputs(model, states, *, n_threads=None):
     model : PosteriorNetwork
     states : states of the machine's first layer
     """
-    means = infer(model.machine, states, ARRIVED, n_threads=n_threads)
-    return backprop.outputs(model.network, beside(states, means[LAYER]), n_threads=n_threads)
+    work = Work(n_threads=n_threads).reusing()
+    means = infer(model.machine, states, ARRIVED, work=work)
+    return backprop.outputs(model.network, beside(states, means[LAYER]), work=work)
 
 
 class PosteriorRows(PairedRows):
@@ -71,7 +73,7 @@ class PosteriorRows(PairedRows):
         return self._averages
 
     def _infer(self, states):
-        return infer(self.machine, states, ARRIVED, n_threads=self.n_threads)
+        return infer(self.machine, states, ARRIVED, work=Work(n_threads=self.n_threads))
 
     def _visit(self):
         """Infer the means of all rows; keep those of the second hidden layer, sum all."""
