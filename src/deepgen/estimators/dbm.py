@@ -28,7 +28,7 @@ from deepgen.io import checkpoints, model_files
 from deepgen.io.schemas.registry import as_tree, from_tree
 from deepgen.layers.binary import Binary
 from deepgen.layers.softmax import Softmax
-from deepgen.learning.rules import check_rule
+from deepgen.learning.rules import check_missing_variables
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
@@ -175,7 +175,7 @@ class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
                 targets = self._targets(y, rows)
                 layers = layers_of(self, rows.n_columns)
                 found = runs.surveyed(rows, layers[0], self.n_threads)
-                check_rule(rows, layers[0], rule_of(self))
+                check_missing_variables(rows, layers[0], rule_of(self))
                 plain = plain_settings(self, found.n_rows, targets)
                 if frame is not None:
                     runs.require_same_run(frame, plain, found, resume)
@@ -234,7 +234,7 @@ class DBM(streams.StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
                 targets = self._targets(y, rows, stream=True)
                 layers = layers_of(self, rows.n_columns)
                 survey(rows, layers[0], n_threads=self.n_threads)
-                check_rule(rows, layers[0], rule_of(self))
+                check_missing_variables(rows, layers[0], rule_of(self))
                 kind = DeepStream(self, layers)
                 run, X = streams.run_for(self, joined(rows.X, targets), kind)
                 self._score_seed = run.frame["score_seed"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deepgen.checks import check_flag, check_integer, shown
+from deepgen.checks import check_flag, check_integer, has_role, shown
 from deepgen.estimators.common.hyperparameters import (
     check_callbacks,
     check_common,
@@ -19,8 +19,8 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units
 from deepgen.layers.softmax import Softmax
 from deepgen.learning.machines import Trainer
-from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, PCD, MeanFieldPCD
+from deepgen.learning.optimizers import SGD, check_optimizer
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Rule
 from deepgen.learning.schedules import as_schedule
 from deepgen.learning.starts import (
     HIDDEN_BIAS,
@@ -60,13 +60,11 @@ def check_settings(dbm):
         raise ValueError(f"binarize needs visible='binary', got visible={dbm.visible!r}")
     if dbm.learning_rate is not None:
         as_schedule(dbm.learning_rate)
-    if not hasattr(rule_of(dbm), "phases") or isinstance(rule_of(dbm), CD | PCD):
+    if not has_role(rule_of(dbm), Rule) or isinstance(rule_of(dbm), CD | PCD):
         two = ", which is for two layers" if isinstance(dbm.rule, CD | PCD) else ""
         raise ValueError(f"rule must be None or dg.MeanFieldPCD(...), got {shown(dbm.rule)}{two}")
-    if dbm.optimizer is not None and not hasattr(dbm.optimizer, "step"):
-        raise ValueError(
-            f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(dbm.optimizer)}"
-        )
+    if dbm.optimizer is not None:
+        check_optimizer(dbm.optimizer, "None, dg.SGD(...) or dg.Adam(...)")
     _check_entries(dbm, len(sizes) + bool(dbm.label_units))
     start = start_of(dbm)
     if start is not None and not is_greedy(start):
@@ -162,7 +160,8 @@ def _check_layers_of_start(dbm, layers):
     if dbm.label_units and start.n_layers > len(layers):
         size = len(dbm.classes_)
         expected, observed = [*layers, Softmax(size, size=size)], (0, len(layers))
-    if _kinds(start.layers) != _kinds(expected) or start.observed != observed:
+    same = [units.form for units in start.layers] == [units.form for units in expected]
+    if not same or start.observed != observed:
         raise ValueError(
             f"pretrained must have the layers {expected!r} and observe layers {observed}, got "
             f"{list(start.layers)!r} and {start.observed}"
@@ -214,7 +213,3 @@ def trainer_of(dbm, model, schedule, stream):
         batch_size=int(dbm.batch_size), binarize=bool(dbm.binarize),
         n_threads=dbm.n_threads,
     )  # fmt: skip
-
-
-def _kinds(layers):
-    return [(type(units), units.size, units.n_copies, units.group) for units in layers]

@@ -21,7 +21,7 @@ from deepgen.layers.named import as_units
 from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, as_rule, check_rule
+from deepgen.learning.rules import CD, as_rule, check_missing_variables
 from deepgen.models import BeliefNetwork
 from deepgen.rows.sources import is_iterable_of_batches
 from deepgen.rows.survey import survey
@@ -156,7 +156,7 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
                 rows = rows_to_learn(self, X, reset=True)
                 layers = self._layers(rows.n_columns, settings)
                 found = runs.surveyed(rows, layers[0], self.n_threads)
-                check_rule(rows, layers[0], settings[0].rule)
+                check_missing_variables(rows, layers[0], settings[0].rule)
                 run = self._run(rows, layers, settings, found, resume)
                 run.attach(self.callbacks or ())
             try:
@@ -195,7 +195,7 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
                 rows = rows_to_learn(self, X, reset=first)
                 layers = self._layers(rows.n_columns, settings)
                 survey(rows, layers[0], n_threads=self.n_threads)
-                check_rule(rows, layers[0], settings[0].rule)
+                check_missing_variables(rows, layers[0], settings[0].rule)
                 run, X = streams.run_for(self, rows.X, _Stream(self, layers, settings))
             self._score_seed = run.frame["score_seed"]
             try:
@@ -253,7 +253,7 @@ class DBN(BeliefEstimator, streams.StreamEstimator, BaseEstimator):
                     SGD() if optimizer is None else optimizer,
                 )  # fmt: skip
                 if not self.model_.layers:  # else the top reads drawn features, without gaps
-                    check_rule(rows, self.model_.visible, settings.rule)
+                    check_missing_variables(rows, self.model_.visible, settings.rule)
                 run = self._refinement(settings, n_epochs, found, resume)
                 run.attach(callbacks_for(self.callbacks or (), run))
             try:

@@ -9,7 +9,7 @@ from deepgen.estimators.common.hyperparameters import check_settings, stream_sch
 from deepgen.estimators.common.rows import by_pieces, features, rows_to_learn, rows_to_read
 from deepgen.inference.gibbs import update_layer
 from deepgen.io import model_files
-from deepgen.learning.rules import as_rule, check_rule
+from deepgen.learning.rules import as_rule, check_missing_variables
 from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.sources import is_iterable_of_batches
@@ -131,7 +131,7 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
                 rows = rows_to_learn(self, X, reset=True)
                 layers = units_for(self, rows.n_columns)
                 found = runs.surveyed(rows, layers[0], self.n_threads)
-                check_rule(rows, layers[0], as_rule(self.rule))
+                check_missing_variables(rows, layers[0], as_rule(self.rule))
                 if resume is None:
                     trainer = runs.new_run(self, layers, found)
                 else:
@@ -179,7 +179,7 @@ class RBM(streams.StreamEstimator, density.MachineEstimator, BaseEstimator):
                 rows = rows_to_learn(self, X, reset=first)
                 layers = units_for(self, rows.n_columns)
                 survey(rows, layers[0], n_threads=self.n_threads)
-                check_rule(rows, layers[0], as_rule(self.rule))
+                check_missing_variables(rows, layers[0], as_rule(self.rule))
                 if not first:
                     streams.check_same_layers(self.model_.layers, layers)
                 kind = streams.MachineStream(self, layers)

@@ -5,6 +5,7 @@ a unit type", says what a new one touches.
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,6 +65,15 @@ def value_range(states):
     return states.min(), states.max()
 
 
+class LayerForm(NamedTuple):
+    """What two layers must have in common to stand for each other; parameters may differ."""
+
+    type: type
+    size: int | None
+    n_copies: int
+    group: int
+
+
 class Units(ABC):
     """A layer: its size, its bias and its own parameters; knows nothing of its neighbours.
 
@@ -111,6 +121,11 @@ class Units(ABC):
         for value in state.values():  # arrays come writeable out of a pickle
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+
+    @property
+    def form(self):
+        """Type, size, tied copies and columns of a group, to compare layers by."""
+        return LayerForm(type(self), self.size, self.n_copies, self.group)
 
     def options(self):
         """Return the settings that are not parameters, as plain data."""

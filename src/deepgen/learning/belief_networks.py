@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_integer, real_array, shown
+from deepgen.checks import check_instance, check_integer, real_array
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import layer_gradients, weight_gradient
 from deepgen.learning.loop import TrainingLoop
-from deepgen.learning.optimizers import SGD
+from deepgen.learning.optimizers import SGD, check_optimizer
 from deepgen.learning.rules import CD, as_rule
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
@@ -123,7 +123,7 @@ class UpDown:
 
     def __post_init__(self):
         as_rule(self.rule)
-        _check_optimizer(self.optimizer)
+        check_optimizer(self.optimizer)
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
 
@@ -138,11 +138,6 @@ class UpDown:
             network, self.rule, self.optimizer, schedule, stream=stream, batch_size=batch_size,
             n_threads=n_threads,
         )  # fmt: skip
-
-
-def _check_optimizer(value):
-    if isinstance(value, type) or not (hasattr(value, "descend") and hasattr(value, "start")):
-        raise ValueError(f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(value)}")
 
 
 class UpDownTrainer(TrainingLoop):
@@ -183,7 +178,7 @@ class UpDownTrainer(TrainingLoop):
         check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
         check_integer(batch_size, "batch_size")
         check_threads(n_threads)
-        _check_optimizer(optimizer)
+        check_optimizer(optimizer)
         self.rule, schedule = as_rule(rule), as_schedule(schedule)
         self.rule_state = self.rule.start(network.top, stream.child("rule"))
         super().__init__(

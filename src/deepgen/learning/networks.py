@@ -4,8 +4,10 @@ import functools
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_integer, shown
+from deepgen.checks import check_instance, check_integer
 from deepgen.learning.loop import TrainingLoop
+from deepgen.learning.minimizers import is_minimizer
+from deepgen.learning.optimizers import check_optimizer
 from deepgen.learning.schedules import as_schedule
 from deepgen.models import Network, NetworkParameters
 from deepgen.networks.objective import Objective, loss_by_row
@@ -13,13 +15,21 @@ from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
 
 
-def check_descent(optimizer):
-    """Raise ValueError unless `optimizer` can go down gradients that come by name."""
-    able = hasattr(optimizer, "descend") or hasattr(optimizer, "minimize")
-    if isinstance(optimizer, type) or not able:
+def check_descent(value):
+    """Raise ValueError unless `value` can make the objective of a network small."""
+    if not is_minimizer(value):
+        check_optimizer(
+            value, "dg.SGD(...), dg.Adam(...), dg.ConjugateGradient() or dg.LBFGS()"
+        )
+
+
+def check_objective(objective, activation, optimizer):
+    """Raise ValueError unless an objective fits the last layer and the optimizer."""
+    objective.check(activation)
+    if objective.smoothness is not None and is_minimizer(optimizer):
         raise ValueError(
-            "optimizer must be dg.SGD(...), dg.Adam(...), dg.ConjugateGradient() or dg.LBFGS(), "
-            f"got {shown(optimizer)}"
+            "smoothness needs an optimizer that takes steps, dg.SGD(...) or dg.Adam(...): a line "
+            f"search would need the slope of the moves too, got {optimizer!r}"
         )
 
 
@@ -60,10 +70,11 @@ class NetworkTrainer(TrainingLoop):
         check_threads(n_threads)
         check_integer(batch_size, "batch_size")
         check_integer(top_epochs, "top_epochs", 0)
-        objective.check(network.layers[-1].activation, optimizer)
+        check_objective(objective, network.layers[-1].activation, optimizer)
         if top_epochs and network.layers[-1].tied_to is not None:
             raise ValueError("top_epochs needs weights of the last layer's own, got a tied one")
         self.objective, self.top_epochs = objective, top_epochs
+        self._minimizes = is_minimizer(optimizer)
         self._total = 0.0  # loss times rows, of the epoch that has begun
         super().__init__(
             NetworkParameters(network), optimizer, as_schedule(schedule), stream=stream,
@@ -71,7 +82,7 @@ class NetworkTrainer(TrainingLoop):
         )  # fmt: skip
 
     def _start_optimizer(self):
-        if hasattr(self.optimizer, "minimize"):
+        if self._minimizes:
             return {"average": {"arrays": None, "count": 0}}
         return super()._start_optimizer()
 
@@ -94,7 +105,7 @@ class NetworkTrainer(TrainingLoop):
 
     def _update(self, batch, site, progress, work):
         objective = self._objective_of(batch, site, work)
-        if hasattr(self.optimizer, "minimize"):
+        if self._minimizes:
             value = self._minimize(objective)
             return not np.isfinite(value), value
         value, gradients = objective()

@@ -2,16 +2,38 @@
 do not know."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.checks import as_list, check_number, shown
+from deepgen.checks import as_list, check_number, has_role, shown
 from deepgen.learning.gradients import Step, layer_gradients, step_weights, weight_gradient
 from deepgen.learning.schedules import check_rate
 from deepgen.models import Parameters
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """What changes parameters; immutable: what it remembers is a state that the run keeps."""
+
+    def start(self, parameters):
+        """Return the state before the first update: plain data and arrays."""
+
+    def step(self, parameters, phases, state, rate, progress, *, work):
+        """Go up the likelihood's gradient of two phases; True where a parameter overflowed."""
+
+    def descend(self, parameters, gradients, state, rate, progress, *, work):
+        """Go down gradients by name; True where a parameter overflowed."""
+
+
+def check_optimizer(value, expected="dg.SGD(...) or dg.Adam(...)"):
+    """Raise ValueError unless `value` is an :class:`Optimizer`."""
+    if not has_role(value, Optimizer):
+        raise ValueError(f"optimizer must be {expected}, got {shown(value)}")
+
 
 # A parameter's step costs as much as so many multiply-adds.
 STEP_WORK = 8

@@ -4,7 +4,7 @@ A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from deepgen.checks import (
     check_instance,
     check_integer,
     check_number,
+    has_role,
     shown,
 )
 from deepgen.inference.gibbs import start_particles, update_layer
@@ -25,6 +26,20 @@ from deepgen.rows.particles import Particles
 from deepgen.rows.states import ByteMeans, dense
 from deepgen.runtime.stream import DATA, PARTICLES
 from deepgen.runtime.work import ANY_WORK
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What turns a batch into two phases; immutable, so that one serves many runs.
+
+    ``takes_context``, where a rule has it, says whether it can hold entries of single rows.
+    """
+
+    def start(self, model, stream):
+        """Return the state before the first update, which the run keeps and checkpoints."""
+
+    def phases(self, model, batch, state, stream, *, context, work):
+        """Return the :class:`Phases` of an update; change the state in place."""
 
 
 def _check_common(rule):
@@ -407,12 +422,17 @@ def as_rule(value):
     """Turn ``"cd"``, ``"pcd"`` or a rule into a rule."""
     if isinstance(value, str) and value in ("cd", "pcd"):
         return CD() if value == "cd" else PCD()
-    if isinstance(value, type) or not hasattr(value, "phases"):
-        raise ValueError(f"rule must be 'cd', 'pcd', dg.CD(k) or dg.PCD(k), got {shown(value)}")
+    check_rule(value, "'cd', 'pcd', dg.CD(k) or dg.PCD(k)")
     return value
 
 
-def check_rule(rows, units, rule):
+def check_rule(value, expected="dg.CD(...) or dg.PCD(...)"):
+    """Raise ValueError unless `value` is a :class:`Rule`; the message names what is `expected`."""
+    if not has_role(value, Rule):
+        raise ValueError(f"rule must be {expected}, got {shown(value)}")
+
+
+def check_missing_variables(rows, units, rule):
     """Raise ValueError where rows have missing variables that a rule cannot leave out."""
     if getattr(rule, "takes_context", False) or not units.can_be_missing:
         return

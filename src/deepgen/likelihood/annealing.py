@@ -72,17 +72,12 @@ def base_rates(model, X=None):
     return visible.fitted_to(rows.mean(axis=0), rows.var(axis=0), len(rows) / 5.0)
 
 
-def form(units):
-    """Return what two layers must have in common to stand for each other."""
-    return type(units), units.size, units.group, units.n_copies
-
-
 def annealed_layers(model, base):
     """Return the layers at beta = 0 (the base, flat ones of bias zero above it) and their log Z."""
     visible = model.layers[0]
     if base is not None:
         check_instance(base, "base", Units, "None or Units such as dg.base_rates(model, X)")
-    if base is not None and form(base) != form(visible):
+    if base is not None and base.form != visible.form:
         raise ValueError(f"base must be like the first layer, {visible!r}, got {base!r}")
     flat = [layer.replace(bias=np.zeros(layer.size)) for layer in model.layers[1:]]
     layers = (model.layers[0] if base is None else base, *flat)

@@ -13,7 +13,7 @@ from deepgen.inference.gibbs import (
     update_layer,
 )
 from deepgen.layers.passes import Outputs, Site, conditional_pass, layer_log_weight
-from deepgen.likelihood.annealing import form, mean_weight
+from deepgen.likelihood.annealing import mean_weight
 from deepgen.likelihood.bracket import ERRORS
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition
@@ -133,8 +133,10 @@ class Trajectory:
         """
         check_model(model)
         check_integer(n_steps, "n_steps")
-        if list(map(form, model.layers)) != list(map(form, self._model.layers)):
-            raise ValueError(f"model must be of the form of the first, {self._model}, got {model}")
+        if [a.form for a in model.layers] != [a.form for a in self._model.layers]:
+            raise ValueError(
+                f"model must be of the form of the first, {self._model}, got {model}"
+            )
         if particles is not None:
             check_particles(model, particles)
             if not len(particles):

@@ -54,11 +54,11 @@ class Objective:
                 f"{shown(self.smoothness)}"
             )
 
-    def check(self, activation, optimizer):
-        """Raise ValueError unless loss and penalty fit the last layer and the optimizer."""
+    def check(self, activation):
+        """Raise ValueError unless loss and penalty fit the last layer's activation."""
         self.loss.check(activation)
         if self.smoothness is not None:
-            self.smoothness.check(activation, optimizer)
+            self.smoothness.check(activation)
 
     @property
     def is_random(self):

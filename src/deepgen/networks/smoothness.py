@@ -44,17 +44,12 @@ class VirtualAdversarial:
         for name in ("radius", "weight", "step"):
             check_number(getattr(self, name), name, 0.0, LARGEST_VALUE)
 
-    def check(self, activation, optimizer):
-        """Raise ValueError where the penalty does not fit the last layer or the optimizer."""
+    def check(self, activation):
+        """Raise ValueError where the penalty does not fit the last layer."""
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"smoothness needs a last layer of {', '.join(ACTIVATIONS)} units, got "
                 f"{activation}"
-            )
-        if hasattr(optimizer, "minimize"):
-            raise ValueError(
-                "smoothness needs an optimizer that takes steps, dg.SGD(...) or dg.Adam(...): a "
-                f"line search would need the slope of the moves too, got {optimizer!r}"
             )
 
     def evaluate(self, network, X, field, *, stream, first=0, work=ANY_WORK):

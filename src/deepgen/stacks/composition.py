@@ -100,10 +100,6 @@ def _units(layers):
     return layers
 
 
-def _kind(units):
-    return type(units), units.size, units.n_copies, units.group
-
-
 def _copied(units, n_copies):
     """The layer whose state is the sum of so many copies of a layer, given one field."""
     if n_copies == 1:
@@ -183,7 +179,7 @@ def compose(machines, *, layers=None, observed=(0,)):
     own, weights = _composed(machines, copies)
     if layers is not None:
         layers = _units(layers)
-        if [_kind(units) for units in layers] != [_kind(units) for units in own]:
+        if [units.form for units in layers] != [units.form for units in own]:
             raise ValueError(f"layers must be those of the machines, {own!r}, got {layers!r}")
         own = [units.replace(**o.parameters()) for units, o in zip(layers, own, strict=True)]
     return BoltzmannMachine(own, weights, observed=observed)

@@ -15,10 +15,6 @@ from deepgen.stacks.settings import check_layers, settings_by_layer
 from deepgen.stacks.starts import RATE_TURNED_OVER, first_machine, state_turned_over, turned_over
 
 
-def _kinds(layers):
-    return [(type(units), units.size, units.n_copies) for units in layers]
-
-
 class StackTrainer:
     """A greedy run from the bottom up: finished machines, and the run of the next one.
 
@@ -119,7 +115,7 @@ class StackTrainer:
         machines = [registry.from_tree(tree) for tree in state["stack"]]
         fitting = len(machines) < len(self.settings) and all(
             isinstance(machine, BoltzmannMachine)
-            and _kinds(machine.layers) == _kinds(self._pairs[l])
+            and [a.form for a in machine.layers] == [a.form for a in self._pairs[l]]
             for l, machine in enumerate(machines)
         )
         if not fitting:

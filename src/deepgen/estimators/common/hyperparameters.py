@@ -7,7 +7,7 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
 from deepgen.learning.machines import Trainer
-from deepgen.learning.optimizers import SGD
+from deepgen.learning.optimizers import SGD, check_optimizer
 from deepgen.learning.rules import as_rule
 from deepgen.learning.schedules import as_schedule
 from deepgen.learning.starts import HIDDEN_BIAS, default_schedule, default_stream_schedule
@@ -79,10 +79,8 @@ def check_settings(estimator):
     as_rule(estimator.rule)
     if estimator.learning_rate is not None:
         as_schedule(estimator.learning_rate)
-    if estimator.optimizer is not None and not hasattr(estimator.optimizer, "step"):
-        raise ValueError(
-            f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(estimator.optimizer)}"
-        )
+    if estimator.optimizer is not None:
+        check_optimizer(estimator.optimizer, "None, dg.SGD(...) or dg.Adam(...)")
     visible, hidden = as_units(estimator.visible, "visible"), as_units(estimator.hidden, "hidden")
     if isinstance(visible, Gaussian) and isinstance(hidden, Gaussian):
         raise ValueError(
