@@ -11,27 +11,30 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.inference.mean_field import FixedPoint, field_from, infer_layers
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
+from deepgen.layers.units import KIND_BINARY, lone_chain
 from deepgen.rows.fingerprint import row_digests
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import RECOGNIZE
 from deepgen.runtime.work import Work
 
-# Closer than it pays: what is left of the bound is of the order of the tolerance squared.
-ARRIVED = FixedPoint(max_sweeps=100, tol=1e-4)
+# Where mean field stops for bounds and for answers about rows. Closer would not pay: what is left
+# of the bound is of the order of the tolerance squared.
+BOUND_FIXED_POINT = FixedPoint(max_sweeps=100, tol=1e-4)
 
 
 @dataclass(frozen=True)
-class RowTerms:
-    """What all draws of a row share.
+class FactorialTerms:
+    """Numbers of each row that all its draws share.
 
     Attributes
     ----------
     constants : ndarray of shape (n_rows,), float64
         The part of the log weight that no draw changes.
     fields : dict of {int: ndarray of shape (n_rows, n_units), float32}
-        Natural parameters of the layers that are drawn.
-    slopes : dict like it
-        Their fields under the model, the layers that are summed out left aside, minus `fields`.
+        By number of the layers that are drawn: fields whose means are those of the posterior.
+    slopes : dict of {int: ndarray of shape (n_rows, n_units)}
+        By the same numbers: the field under the model, without the layers that are summed out,
+        minus `fields`. A draw x adds ``slopes . x`` to the log weight.
     digests : list of int
         Of the rows, which name the random numbers of their draws.
     """
@@ -63,7 +66,7 @@ class FactorialPosterior:
     def means(self, v):
         """Return the means of every layer, v included."""
         states = [v, *[None] * (self.model.n_layers - 1)]
-        return infer_layers(self.model, states, until=ARRIVED, work=self._work).means
+        return infer_layers(self.model, states, until=BOUND_FIXED_POINT, work=self._work).means
 
     def bound(self, v):
         """Return ``E_q[log p*(v, h)] + H(q)`` by row, float64.
@@ -82,7 +85,7 @@ class FactorialPosterior:
         return total
 
     def terms(self, v):
-        """Return what the draws of these rows share.
+        """Return the numbers of these rows that all their draws share.
 
         Parameters
         ----------
@@ -97,7 +100,7 @@ class FactorialPosterior:
             if l == 1:
                 slopes[l] += field_from(self.model, 0, 1, v, self._work)
             total += units.log_normalizer(fields[l])
-        return RowTerms(total, fields, slopes, row_digests(v))
+        return FactorialTerms(total, fields, slopes, row_digests(v))
 
     def log_weights(self, terms, rows, first_draw, n_draws):
         """Return the log weights of draws of each row; see :meth:`Recognition.log_weights`."""
@@ -106,18 +109,17 @@ class FactorialPosterior:
         states = [None] * self.model.n_layers
         for l in self._odd:
             units = self.model.layers[l]
-            kind, n_copies, group, bias, precision = units.kernel_layer()
-            lone = engine.Chain([(kind, n_copies, group, np.zeros_like(bias), precision)], [])
+            lone = lone_chain(units)
             states[l] = np.empty((len(total), units.size), units.state_dtype)
             fields = terms.fields[l][rows, None].repeat(n_draws, axis=1)
             draws = states[l].reshape(fields.shape)  # by row of the data
-            for part, stream in enumerate(streams):
+            for row, stream in enumerate(streams):
                 conditional_pass(
-                    lone, 0, [None], Outputs(sample=draws[part]), LayerContext(fields[part]),
+                    lone, 0, [None], Outputs(sample=draws[row]), LayerContext(fields[row]),
                     Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw), self._work,
                 )  # fmt: skip
             # base measure and precision are those of q too
-            linear = engine.Chain([(0, 1, 1, np.zeros_like(bias), None)], [])
+            linear = engine.Chain([(KIND_BINARY, 1, 1, np.zeros_like(units.bias), None)], [])
             slopes = np.repeat(terms.slopes[l][rows], n_draws, axis=0)
             total += layer_log_weight(
                 linear, 0, states[l], LayerContext(slopes), n_threads=self._work.n_threads

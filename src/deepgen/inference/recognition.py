@@ -11,7 +11,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.inference.free_energy import free_energy
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
-from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN
+from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN, lone_chain
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.fingerprint import row_digests
 from deepgen.runtime.stream import RECOGNIZE
@@ -20,23 +20,18 @@ from deepgen.runtime.work import Work
 _LINEAR = ACTIVATIONS["linear"]
 
 
-def _lone(units):
-    """A layer without neighbours and without a bias of its own, as the kernels read it."""
-    layer = units.kernel_layer()
-    return engine.Chain([(*layer[:3], np.zeros_like(units.bias), layer[4])], [])
-
-
 def _linear_upward(layer, bias, weights):
     """Two layers as the kernels read them; the upper one is the field ``x weights + bias``."""
     return engine.Chain([layer.lower.kernel_layer(), (_LINEAR, 1, 1, bias, None)], [weights])
 
 
 class _Correction:
-    """What the log weight has of states y of a hidden layer given x below, log normalizers apart.
+    """The terms of the log weight that depend on states y of a hidden layer, given x below it.
 
-    ``x (G - R) y + (b - c) y - (p - r) y^2 / 2``: generative minus recognition weights, biases and
-    precisions. Base measures are the same and cancel. Nothing at all is left of a fresh stack whose
-    upper machine began as the transpose of the lower one.
+    ``log p(y) p(x | y) - log q(y | x)`` without the log normalizers is ``x (G - R) y + (b - c) y -
+    (p - r) y^2 / 2``: generative minus recognition weights, biases and precisions. Base measures
+    are the same and cancel. Nothing at all is left of a fresh stack whose upper machine began as
+    the transpose of the lower one.
     """
 
     def __init__(self, layer, above, n_threads):
@@ -53,7 +48,7 @@ class _Correction:
         self.is_zero = self.slopes_chain is None and not (
             bias.any() or (precision is not None and precision.any())
         )
-        self.own = engine.Chain([(kind, 1, 1, bias, precision)], [])
+        self.y_chain = engine.Chain([(kind, 1, 1, bias, precision)], [])
 
     def slopes(self, x):
         """Return x (G - R) by row, or None where both are equal."""
@@ -66,7 +61,7 @@ class _Correction:
         if self.is_zero:
             return np.zeros(len(y))
         context = LayerContext(bias_rows=slopes)
-        return layer_log_weight(self.own, 0, y, context, n_threads=self.n_threads)
+        return layer_log_weight(self.y_chain, 0, y, context, n_threads=self.n_threads)
 
 
 def _field(chain, layer, x, n_threads):
@@ -76,8 +71,8 @@ def _field(chain, layer, x, n_threads):
 
 
 @dataclass(frozen=True)
-class RowTerms:
-    """What all draws of a row share.
+class RecognitionTerms:
+    """Numbers of each row that all its draws share.
 
     Attributes
     ----------
@@ -121,10 +116,10 @@ class Recognition:
         if model.layers:
             first = model.layers[0]
             self._fields_chain = _linear_upward(first, first.upper.bias, first.recognition)
-            self._first = _lone(first.upper)
+            self._first = lone_chain(first.upper)
 
     def terms(self, v, *, ratios=False):
-        """Return what the draws of these rows share.
+        """Return the numbers of these rows that all their draws share.
 
         Parameters
         ----------
@@ -134,7 +129,7 @@ class Recognition:
         """
         if not self.model.layers:
             free = free_energy(self.model.top, v, n_threads=self.n_threads)
-            return RowTerms(-free, None, None, [])
+            return RecognitionTerms(-free, None, None, [])
         layer, n_rows = self.model.layers[0], v.shape[0]
         fields = _field(self._fields_chain, layer, v, self.n_threads)
         slopes, total = self._corrections[0].slopes(v), np.zeros(n_rows)
@@ -144,7 +139,7 @@ class Recognition:
                 self._first, 0, [None], Outputs(log_normalizer=total),
                 LayerContext(bias_rows=fields), work=self._work,
             )  # fmt: skip
-        return RowTerms(total, fields, slopes, [] if ratios else row_digests(v))
+        return RecognitionTerms(total, fields, slopes, [] if ratios else row_digests(v))
 
     def log_weights(self, terms, rows, first_draw, n_draws):
         """Return the log weights of draws of each row.
@@ -154,7 +149,7 @@ class Recognition:
 
         Parameters
         ----------
-        terms : RowTerms
+        terms : RecognitionTerms
         rows : slice
         first_draw : int
             Number of the first of these draws.
@@ -231,8 +226,8 @@ class Recognition:
         layer, correction = self.model.layers[l], self._corrections[l]
         draws = np.empty((len(x), layer.upper.size), layer.upper.state_dtype)
         size = len(x) // len(streams)
-        for part, stream in enumerate(streams):
-            rows = slice(part * size, (part + 1) * size)
+        for number, stream in enumerate(streams):
+            rows = slice(number * size, (number + 1) * size)
             conditional_pass(
                 layer.upward.chain, 1, [x[rows], None],
                 Outputs(sample=draws[rows], log_normalizer=log_normalizer[rows]),

@@ -66,12 +66,21 @@ def value_range(states):
 
 
 class LayerForm(NamedTuple):
-    """What two layers must have in common to stand for each other; parameters may differ."""
+    """A layer without its parameters: two layers of one form can stand for each other."""
 
     type: type
     size: int | None
     n_copies: int
     group: int
+
+
+def lone_chain(units):
+    """Return a layer without neighbours and without its bias, as the kernels read it.
+
+    Its field comes as bias rows.
+    """
+    layer = units.kernel_layer()
+    return engine.Chain([(*layer[:3], np.zeros_like(units.bias), layer[4])], [])
 
 
 class Units(ABC):
@@ -174,9 +183,7 @@ class Units(ABC):
 
     def _pass(self, field, outputs, site=None):
         """Run the kernels on this layer alone: its field comes as bias rows."""
-        layer = self.kernel_layer()
-        chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
-        conditional_pass(chain, 0, [None], outputs, LayerContext(bias_rows=field), site)
+        conditional_pass(lone_chain(self), 0, [None], outputs, LayerContext(bias_rows=field), site)
 
     def mean(self, field):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""

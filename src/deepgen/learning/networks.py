@@ -7,7 +7,7 @@ import numpy as np
 from deepgen.checks import check_instance, check_integer
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.minimizers import is_minimizer
-from deepgen.learning.optimizers import check_optimizer
+from deepgen.learning.optimizers import check_optimizer, no_average
 from deepgen.learning.schedules import as_schedule
 from deepgen.models import Network, NetworkParameters
 from deepgen.networks.objective import Objective, loss_by_row
@@ -83,7 +83,7 @@ class NetworkTrainer(TrainingLoop):
 
     def _start_optimizer(self):
         if self._minimizes:
-            return {"average": {"arrays": None, "count": 0}}
+            return {"average": no_average()}
         return super()._start_optimizer()
 
     def model(self):

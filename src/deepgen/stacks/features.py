@@ -76,7 +76,7 @@ def _can_be_kept(rows):
     return isinstance(rows, ArrayRows)
 
 
-def kept(rows, n_rows):
+def kept_in_memory(rows, n_rows):
     """Return feature rows as an array where it is small enough, else as they are."""
     if not _can_be_kept(rows) or 4 * n_rows * rows.n_columns > KEEP_BYTES:
         return rows

@@ -138,7 +138,7 @@ class StackStream:
             trainer.step(batch, None)
 
     def _features(self, l, batch):
-        """Return what an update of machine `l` reads of the one below."""
+        """Return the batch that machine `l` learns from: features by the machine below."""
         below, trainer = self.trainers[l - 1], self.trainers[l]
         drawn = self.settings[l].features == "samples"
         site = None
