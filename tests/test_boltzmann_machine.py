@@ -171,12 +171,10 @@ def test_the_kernels_see_parameters_as_they_change(kind):
     assert (found != before).any()
 
 
-def test_learned_names_are_places():
+def test_learned_names_say_the_layer():
     """Catches an optimizer state that is restored into another parameter."""
     names = list(Parameters(random_model(("gaussian", "binary"), 6)).learned())
     assert names == ["weights[0]", "layers[0].bias", "layers[1].bias", "layers[0].log_precision"]
-    places = [Parameters.place(name) for name in names]
-    assert places == [(0, "weights"), (0, "bias"), (1, "bias"), (0, "log_precision")]
     fixed = random_units("gaussian", np.random.default_rng(6))
     fixed = dg.Gaussian(bias=fixed.bias, learn_precision=False)
     model = dg.BoltzmannMachine([fixed, dg.Binary(2)], [np.zeros((3, 2))])

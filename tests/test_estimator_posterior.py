@@ -15,7 +15,7 @@ from deepgen.cli.info import describe_file
 from deepgen.io import model_files
 from deepgen.models.backprop import outputs
 from deepgen.networks import posterior_rows
-from deepgen.networks.posterior_rows import ARRIVED, PosteriorRows, beside
+from deepgen.networks.posterior_rows import INPUT_FIXED_POINT, PosteriorRows, joined_inputs
 from deepgen.rows.paired import PairedRows
 from deepgen.stacks.unrolling import posterior_layers
 
@@ -64,7 +64,7 @@ def test_the_start_is_the_fixed_point(digits, machine):
     X, y = digits
     means = dg.mean_field(machine, [X, None, None], until=dg.FixedPoint(2000, 0.0)).means
     fitted = dg.DeepClassifier(pretrained=machine, **STILL).fit(X, y).model_
-    inputs = beside(X, means[2])
+    inputs = joined_inputs(X, means[2])
     for l in (1, 2):
         found = outputs(fitted.network, inputs, until=l)
         assert np.abs(found - means[l]).max() < ROUNDING
@@ -80,7 +80,7 @@ def test_higher_layers_are_in_the_biases_at_their_mean_over_rows(digits, labelle
     means = posterior(labelled, X)
     network = dg.DeepClassifier(pretrained=labelled, **STILL).fit(X, y).model_.network
     assert network.sizes == (64 + 9, 14, 9, 7, 10)
-    first = outputs(network, beside(X, means[2]), until=1)
+    first = outputs(network, joined_inputs(X, means[2]), until=1)
     # q1 was the last to move in mean field's last sweep but q2 above it: within its tolerance
     assert np.abs(first - means[1]).max() < 1e-3
     for l in (2, 3):
@@ -112,7 +112,7 @@ def test_the_weights_of_the_posterior_learn_apart(digits, machine):
     start, copy = machine.weights[1], network.layers[0].weights[64:].T
     assert (np.abs(copy - start).max(axis=1) > 0).all()
     assert np.abs(copy - network.layers[1].weights).max() > 1e-3
-    inputs = beside(X[:20], posterior(machine, X[:20])[2])
+    inputs = joined_inputs(X[:20], posterior(machine, X[:20])[2])
     objective = dg.Objective(dg.SoftmaxCrossEntropy())
     value, gradients = objective.evaluate(network, inputs, y[:20])
     by_hand, step = np.zeros(2), 1e-2
@@ -353,9 +353,9 @@ def test_info_tells_of_machine_and_network(labelled, digits, tmp_path):
 
 def test_golden_bits_of_mean_field_stay(digits, machine):
     """Would catch another stopping rule: files of before would answer differently."""
-    assert (ARRIVED.max_sweeps, ARRIVED.tol, ARRIVED.damping) == (50, 1e-4, 0.0)
+    assert dg.FixedPoint(max_sweeps=50, tol=1e-4, damping=0.0) == INPUT_FIXED_POINT
     X = digits[0][:40]
     model = dg.PosteriorNetwork(machine, network_of(machine))
-    by_hand = outputs(model.network, beside(X, posterior(machine, X)[2]))
+    by_hand = outputs(model.network, joined_inputs(X, posterior(machine, X)[2]))
     assert_same_bits(dg.DeepClassifier.from_model(model).predict_proba(X), by_hand)
     assert model_files.describe(model)[0]["machine"]["observed"] == [0]

@@ -195,9 +195,9 @@ class Watched(dg.CD):
 
     batches: list
 
-    def phases(self, model, batch, state, stream, **tools):
+    def phases(self, model, batch, state, stream, **options):
         watched.append(np.array(batch))
-        return super().phases(model, batch, state, stream, **tools)
+        return super().phases(model, batch, state, stream, **options)
 
 
 watched = []

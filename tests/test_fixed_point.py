@@ -25,13 +25,14 @@ from deepgen._kernels import engine
 
 import deepgen as dg
 from deepgen.inference.gibbs import update_layer
-from deepgen.layers.passes import Site, conditional_pass
+from deepgen.layers.passes import Outputs, Site, conditional_pass
 from deepgen.learning.machines import Trainer
 from deepgen.models.parameters import Parameters
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import as_states
 from deepgen.runtime.precision import pack, pack_exactly, rounded
 from deepgen.runtime.stream import DATA
+from deepgen.runtime.work import Work
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -90,10 +91,11 @@ def make_case(shape, seed=1, density=0.5):
 def run_pass(chain_of, states, layer, n_threads=1):
     """Mean, draw and log normalizer of one layer, for a model."""
     states = [as_states(x) for x in states]
-    means, draws = update_layer(chain_of, layer, states, mean=True, site=SITE, n_threads=n_threads)
+    means, draws = update_layer(chain_of, layer, states, mean=True, site=SITE,
+                                work=Work(n_threads=n_threads))
     normalizer = np.zeros(len(means))
-    conditional_pass(chain_of.chain, layer, states, log_normalizer=normalizer, n_rows=len(means),
-                     work=WORK, n_threads=n_threads)  # fmt: skip
+    conditional_pass(chain_of.chain, layer, states, Outputs(log_normalizer=normalizer),
+                     work=Work(n_threads=n_threads))  # fmt: skip
     return means, draws, normalizer
 
 
@@ -207,9 +209,9 @@ def run_pass_of_row(model, states, layer, row):
     """What :func:`run_pass` finds for one row of a call, in a call of its own."""
     states = [as_states(x) for x in states]
     site = SITE._replace(first_row=SITE.first_row + row)
-    means, draws = update_layer(model, layer, states, mean=True, site=site, n_threads=1)
+    means, draws = update_layer(model, layer, states, mean=True, site=site, work=Work(n_threads=1))
     normalizer = np.zeros(1)
-    conditional_pass(model.chain, layer, states, log_normalizer=normalizer, n_rows=1, work=WORK)
+    conditional_pass(model.chain, layer, states, Outputs(log_normalizer=normalizer))
     return means, draws, normalizer
 
 
@@ -320,7 +322,7 @@ def assert_packed_is_new(parameters):
     for layer, units in enumerate(model.layers):
         found = np.empty((3, 9, units.size), np.float32)
         for mean, chain in zip(found, (parameters.chain, anew, floats), strict=True):
-            conditional_pass(chain, layer, states, mean=mean, n_rows=9, work=1)
+            conditional_pass(chain, layer, states, Outputs(mean=mean))
         assert_same_bits(found[0], found[1])
         differs |= (found[0] != found[2]).any()
     assert differs, "the packed form was not read at all"

@@ -21,6 +21,7 @@ from deepgen.learning.gradients import Phases, Step, layer_gradients, step_weigh
 from deepgen.models import Parameters
 from deepgen.rows.states import ByteMeans, as_states
 from deepgen.rows.sums import column_moments, column_sums, weight_sums
+from deepgen.runtime.work import Work
 
 DEEP = [("gaussian", "binary", "copies"), ("binary", "softmax", "gaussian", "binary")]
 SIZES = {2: (33, 70), 3: (33, 36, 5), 4: (5, 33, 3, 4)}
@@ -47,7 +48,8 @@ def random_offsets(parameters, rng):
 def gradients_of(parameters, phases, n_threads=None):
     """All gradients: (weights, biases, log precisions)."""
     found = layer_gradients(parameters, phases, n_threads)
-    weights = [weight_gradient(parameters, phases, l, found.difference, n_threads=n_threads)
+    weights = [weight_gradient(parameters, phases, l, found.difference,
+                               work=Work(n_threads=n_threads))
                for l in range(len(parameters.weights))]
     return weights, found.bias, found.log_precision
 
@@ -193,13 +195,13 @@ def test_sums_of_chunks_go_on_where_the_last_one_ended(backend, threaded):
     rng = np.random.default_rng(4)
     x = (rng.random((2_500, 70)) < 0.1).astype(np.uint8)
     y = rng.random((2_500, 40), dtype=np.float32)
-    found = weight_sums(x, y, n_threads=1)
+    found = weight_sums(x, y, work=Work(n_threads=1))
     # rows of zeros before all others move them to other chunks, and add nothing to a sum
     later = np.concatenate([np.zeros((300, 70), np.uint8), x])
     later_y = np.concatenate([np.ones((300, 40), np.float32), y])
     for n_threads in THREADS:
-        assert_same_bits(weight_sums(x, y, n_threads=n_threads), found)
-        assert_same_bits(weight_sums(later, later_y, n_threads=n_threads), found)
+        assert_same_bits(weight_sums(x, y, work=Work(n_threads=n_threads)), found)
+        assert_same_bits(weight_sums(later, later_y, work=Work(n_threads=n_threads)), found)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.9])
@@ -278,11 +280,11 @@ def test_the_fused_step_is_the_gradient_and_then_the_step(momentum, averaging, b
     expected, expected_velocity = reference.sgd_step(
         before, velocity.astype(np.float64), gradient, 0.125, momentum, 0.01
     )
-    step = Step(0.125, momentum, 0.01, averaging)
-    overflow = step_weights(
-        parameters, phases, 0, difference, step, velocity=velocity if momentum else None,
-        average=average if averaging else None,
+    step = Step(
+        0.125, momentum, 0.01, averaging, velocity if momentum else None,
+        average if averaging else None,
     )  # fmt: skip
+    overflow = step_weights(parameters, phases, 0, difference, step)
     assert overflow is False
     magnitude = np.abs(before) + np.abs(expected) + np.abs(expected_velocity)
     rounding = 8 * FLOAT32_ROUNDING * magnitude
@@ -316,8 +318,8 @@ def test_same_bits_of_the_fused_step(restored_backend, threaded):
             velocity = np.ones_like(parameters.weights[0])
             average = np.zeros_like(velocity)
             phases = Phases(positive, negative)
-            step_weights(parameters, phases, 0, [None, None], Step(0.1, 0.9, 1e-3, 0.5),
-                         velocity=velocity, average=average, n_threads=n_threads)  # fmt: skip
+            step = Step(0.1, 0.9, 1e-3, 0.5, velocity, average)
+            step_weights(parameters, phases, 0, [None, None], step, work=Work(n_threads=n_threads))
             runs.append((parameters.weights[0], velocity, average))
     for run in runs[1:]:
         for one, other in zip(run, runs[0], strict=True):
@@ -331,9 +333,9 @@ def test_a_weight_that_is_not_finite_is_flagged(value, place, backend):
     parameters, positive, negative = make_case(("binary", "binary"))
     velocity = np.zeros_like(parameters.weights[0])
     velocity[place] = value
-    step = Step(0.1, momentum=0.5)
+    step = Step(0.1, momentum=0.5, velocity=velocity)
     phases = Phases(positive, negative)
-    assert step_weights(parameters, phases, 0, [None, None], step, velocity=velocity) is True
+    assert step_weights(parameters, phases, 0, [None, None], step) is True
     assert np.isfinite(parameters.weights[0]).sum() == parameters.weights[0].size - 1
 
 
@@ -356,7 +358,7 @@ def byte_phases(sizes, n_rows, density, seed=1):
 
 def gradient_of_bytes(phases, sizes, n_threads=None):
     parameters = Parameters(random_model(("binary", "binary"), 1, sizes))
-    return weight_gradient(parameters, phases, 0, [None, None], n_threads=n_threads)
+    return weight_gradient(parameters, phases, 0, [None, None], work=Work(n_threads=n_threads))
 
 
 @pytest.mark.parametrize("density", [0.1, 0.6])
@@ -424,9 +426,9 @@ def test_a_phase_without_rows_adds_nothing_to_many_rows(sizes):
     expected = weight_sums(x, y)
     assert np.isfinite(expected).all()
     for n_threads in (1, 2, 3, 8):
-        workspace = engine.Workspace()
-        weight_sums(x * np.nan, y, workspace=workspace, n_threads=n_threads)
-        found = weight_sums(x, y, workspace=workspace, n_threads=n_threads)
+        work = Work(engine.Workspace(), n_threads)
+        weight_sums(x * np.nan, y, work=work)
+        found = weight_sums(x, y, work=work)
         assert_same_bits(found, expected)
 
 

@@ -24,9 +24,10 @@ from scipy.stats import binom
 
 import deepgen as dg
 from deepgen.inference.gibbs import update_layer
-from deepgen.layers.passes import LayerContext, Site, conditional_pass, layer_log_weight
+from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
 from deepgen.rows.states import as_states
 from deepgen.runtime.stream import DATA, purpose
+from deepgen.runtime.work import Work
 
 SITE = Site(dg.Stream(0x0123456789ABCDEF, 5), DATA, first_row=11, temperature=3)
 WORK = 10**9  # of a pass that is large enough for threads
@@ -189,12 +190,12 @@ def run_pass(model, states, context, *, layer=1, site=SITE, n_threads=1):
     """Mean, draw and log normalizer of one layer."""
     states = [as_states(x) for x in states]
     means, draws = update_layer(
-        model, layer, states, context=context, mean=True, site=site, n_threads=n_threads
+        model, layer, states, context=context, mean=True, site=site, work=Work(n_threads=n_threads)
     )
     normalizer = np.zeros(len(means))
     conditional_pass(
-        model.chain, layer, states, context.of_layer(layer), log_normalizer=normalizer,
-        n_rows=len(means), work=WORK, n_threads=n_threads,
+        model.chain, layer, states, Outputs(log_normalizer=normalizer), context.of_layer(layer),
+        work=Work(n_threads=n_threads),
     )  # fmt: skip
     return means, draws, normalizer
 
@@ -388,8 +389,8 @@ def test_not_a_number_comes_out(kind, backend):
     spoilt[1, slice(3, 6) if kind == "softmax" else 4] = True
     mean, normalizer = np.zeros((2, 6), np.float32), np.zeros(2)
     chain = engine.Chain([units.replace(bias=np.zeros(6)).kernel_layer()], [])
-    conditional_pass(chain, 0, [None], LayerContext(bias_rows=field), mean=mean,
-                     log_normalizer=normalizer, n_rows=2, work=0)
+    outputs = Outputs(mean=mean, log_normalizer=normalizer)
+    conditional_pass(chain, 0, [None], outputs, LayerContext(bias_rows=field))
     np.testing.assert_array_equal(np.isnan(mean), spoilt)
     np.testing.assert_array_equal(np.isnan(normalizer), [False, True])
 
@@ -403,11 +404,10 @@ def test_log_normalizer_between_two_temperatures():
         both = [np.zeros(20) for _ in range(3)]
         around = context.of_layer(1)
         old = around._replace(beta=before)
-        tools = {"n_rows": 20, "work": 0}
-        conditional_pass(model.chain, 1, states, around, log_normalizer=both[0], **tools)
-        conditional_pass(model.chain, 1, states, old, log_normalizer=both[1], **tools)
-        conditional_pass(model.chain, 1, states, around, log_normalizer=both[2],
-                         beta_from=before, **tools)
+        conditional_pass(model.chain, 1, states, Outputs(log_normalizer=both[0]), around)
+        conditional_pass(model.chain, 1, states, Outputs(log_normalizer=both[1]), old)
+        outputs = Outputs(log_normalizer=both[2], beta_from=before)
+        conditional_pass(model.chain, 1, states, outputs, around)
         np.testing.assert_allclose(both[2], both[0] - both[1], rtol=1e-12, atol=1e-10)
 
 
@@ -422,7 +422,7 @@ def test_outputs_are_not_read_only():
     mean.flags.writeable = False
     states = [np.zeros((2, model.layers[0].size), np.uint8), None]
     with pytest.raises(ValueError, match="read-only"):
-        conditional_pass(model.chain, 1, states, mean=mean, n_rows=2, work=1)
+        conditional_pass(model.chain, 1, states, Outputs(mean=mean))
     states[1] = np.zeros((2, model.layers[1].size), np.uint8)
     for state in states:
         state.flags.writeable = False

@@ -24,7 +24,7 @@ from deepgen._kernels import engine
 from scipy import stats
 
 import deepgen as dg
-from deepgen.learning import machines
+from deepgen.learning import loop
 from deepgen.learning.machines import Trainer
 from deepgen.learning.starts import DEFAULT_UPDATES, default_schedule, initial_model
 from deepgen.rows import sources
@@ -378,7 +378,7 @@ def test_a_run_that_diverges_says_so_and_keeps_the_last_good_model(rule, optimiz
     model = trainer.model()
     for array in (*model.weights, *(p for l in model.layers for p in l.parameters().values())):
         assert np.isfinite(array).all()
-    if trainer.n_updates < machines.SNAPSHOT_EVERY:
+    if trainer.n_updates < loop.SNAPSHOT_EVERY:
         assert_same_model(model, start)
     trainer.schedule = dg.Constant(1e-3)
     trainer.step(X, 0.0)
@@ -389,9 +389,9 @@ def test_the_last_good_model_is_a_recent_one():
     """Catches a run that diverges late and falls back to its random start."""
     X = bars_and_stripes(3)
     trainer = trainer_for(X, schedule=dg.Constant(0.1))
-    n_updates = machines.SNAPSHOT_EVERY + 20
+    n_updates = loop.SNAPSHOT_EVERY + 20
     for update in range(n_updates):
-        if update == machines.SNAPSHOT_EVERY:
+        if update == loop.SNAPSHOT_EVERY:
             good = trainer.model()
         trainer.step(X, 0.0)
     trainer.parameters.weights[0][0, 0] = np.nan

@@ -16,6 +16,7 @@ from deepgen.networks.losses import CrossEntropy, SquaredError
 from deepgen.networks.objective import Objective, loss_by_row
 from deepgen.rows.paired import PairedRows
 from deepgen.runtime.stream import Stream
+from deepgen.runtime.work import Work
 
 STEPS = {"rtol": 2e-4, "atol": 2e-5}
 OPTIMIZERS = {
@@ -72,7 +73,7 @@ def test_sgd_goes_down_as_the_reference_does(momentum):
     X, target = data(20)
     velocity = dict.fromkeys(arrays, 0.0)
     for update in range(4):
-        run.step(X, target, update / 10)
+        run.step((X, target), update / 10)
         rate = dg.Linear(0.02, 0.0)(update / 10)
         for name, slope in slopes_of(layers, arrays, X, target).items():
             decay = 0.1 if name.startswith("weights") else 0.0
@@ -90,7 +91,7 @@ def test_adam_goes_down_as_the_reference_does():
     X, target = data(20)
     moments = dict.fromkeys(arrays, (0.0, 0.0))
     for update in range(3):
-        run.step(X, target, 0.0)
+        run.step((X, target), 0.0)
         for name, slope in slopes_of(layers, arrays, X, target).items():
             arrays[name], *moments[name] = reference.adam_step(
                 arrays[name], *moments[name], -slope, update + 1, 0.02, epsilon=1e-3
@@ -121,7 +122,7 @@ def test_a_step_over_many_blocks_equals_the_reference(optimizer, threaded):
         for slope in slopes:
             gradients = {name: g.astype(np.float32) for name, g in slope.items()}
             assert not optimizer.descend(
-                parameters, gradients, state, 0.01, 1.0, n_threads=n_threads
+                parameters, gradients, state, 0.01, 1.0, work=Work(n_threads=n_threads)
             )
             path.append(parameters.snapshot())
         runs.append(path)

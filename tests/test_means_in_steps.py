@@ -21,6 +21,7 @@ from deepgen.layers import passes
 from deepgen.models import Parameters
 from deepgen.rows.states import ByteMeans
 from deepgen.runtime.precision import rounded
+from deepgen.runtime.work import Work
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -56,7 +57,7 @@ def make_pass(shape, seed=1):
 def mean_of(model, layer, x, n_threads=1):
     """Means of one layer given bytes of the other."""
     states = [x, None] if layer else [None, x]
-    return update_layer(model, layer, states, mean=True, n_threads=n_threads)[0]
+    return update_layer(model, layer, states, mean=True, work=Work(n_threads=n_threads))[0]
 
 
 def make_chain(case, seed=3, n_rows=150):
@@ -209,7 +210,7 @@ def test_what_a_known_layer_sends_to_softmax_units(n_categories):
         layers, [rounded(*layers, rng.normal(size=(50, 10 * n_categories)).astype(np.float32))]
     )
     x = (rng.random((20, 50)) < 0.5).astype(np.uint8)
-    sent = field_from(model, 0, 1, x, {"workspace": engine.Workspace(), "n_threads": 1})
+    sent = field_from(model, 0, 1, x, Work(n_threads=1))
     np.testing.assert_allclose(sent, x @ model.weights[0].astype(float), rtol=1e-5, atol=1e-5)
 
 

@@ -20,6 +20,7 @@ from deepgen.networks.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredEr
 from deepgen.networks.objective import Objective
 from deepgen.networks.smoothness import scaled
 from deepgen.runtime.stream import DROPOUT, Stream
+from deepgen.runtime.work import Work
 
 FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
 N_ROWS = 6
@@ -109,11 +110,12 @@ def test_bits_do_not_depend_on_threads_or_cuts(threaded):
     target = np.random.default_rng(1).integers(0, 40, 301)
     objective = Objective(SoftmaxCrossEntropy(), l1=0.01, l2=0.1)
     whole = network.forward(X, n_threads=1)
-    value, gradients = objective.evaluate(NetworkParameters(network), X, target, n_threads=1)
+    alone = Work(n_threads=1)
+    value, gradients = objective.evaluate(NetworkParameters(network), X, target, work=alone)
     for n_threads in THREADS:
         assert_same_bits(network.forward(X, n_threads=n_threads), whole)
         its_value, its = objective.evaluate(
-            NetworkParameters(network), X, target, n_threads=n_threads
+            NetworkParameters(network), X, target, work=Work(n_threads=n_threads)
         )
         assert its_value == value
         for name, gradient in gradients.items():

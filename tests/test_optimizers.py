@@ -17,6 +17,7 @@ import deepgen as dg
 from deepgen.learning.gradients import Phases, layer_gradients
 from deepgen.learning.schedules import as_schedule
 from deepgen.models import Parameters
+from deepgen.runtime.work import Work
 
 STEPS = {"rtol": 2e-5, "atol": 2e-6}  # a few steps of float32 parameters of order one
 N_UPDATES = 10
@@ -41,7 +42,7 @@ def run(optimizer, model, phases, rates, progress=None, n_threads=None):
     for update, one in enumerate(phases):
         place = 0.0 if progress is None else progress[update]
         assert not optimizer.step(parameters, one, state, rates[update], place,
-                                  n_threads=n_threads)  # fmt: skip
+                                  work=Work(n_threads=n_threads))  # fmt: skip
         path.append(parameters.snapshot())
     return path, state
 

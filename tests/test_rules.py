@@ -26,6 +26,7 @@ from deepgen.learning.gradients import Phases, layer_gradients, weight_gradient
 from deepgen.learning.rules import as_rule
 from deepgen.models import Parameters
 from deepgen.rows.states import ByteMeans
+from deepgen.runtime.work import Work
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -351,7 +352,7 @@ def test_same_bits_for_any_number_of_threads(rule, threaded):
     for n_threads in THREADS:
         state = rule.start(model, dg.Stream(23))
         phases = [rule.phases(Parameters(model), batch, state, dg.Stream(24, update),
-                              n_threads=n_threads) for update in range(2)]  # fmt: skip
+                              work=Work(n_threads=n_threads)) for update in range(2)]  # fmt: skip
         runs.append([x for one in phases for x in (*one.positive, *one.negative)])
     for one, other in pairwise(runs):
         for x, y in zip(one, other, strict=True):

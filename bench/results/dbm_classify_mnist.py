@@ -9,7 +9,7 @@ from bench.results.stacks import fewer, fitted, grey_mnist
 from bench.results.store import Store
 from deepgen.inference.mean_field import infer
 from deepgen.models import backprop
-from deepgen.networks.posterior_rows import ARRIVED, LAYER, beside
+from deepgen.networks.posterior_rows import INPUT_FIXED_POINT, LAYER, joined_inputs
 
 TITLE = "Classification of MNIST with all labels, from a deep Boltzmann machine"
 COLUMNS = (
@@ -96,7 +96,7 @@ class Slice:
     def begin(self, trainer):
         """Infer what the network reads, once for all epochs."""
         X = np.concatenate([self.digits.X_train[self.n_rows :], self.digits.X_test])
-        self.read = beside(X, infer(self.machine, X, ARRIVED)[LAYER])
+        self.read = joined_inputs(X, infer(self.machine, X, INPUT_FIXED_POINT)[LAYER])
 
     def __call__(self, report):
         """Look at the network after an epoch."""

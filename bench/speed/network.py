@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import threadpoolctl
-from deepgen._kernels import engine
 
 from bench.speed.machine import describe
 from deepgen.models import Network, NetworkLayer, NetworkParameters, backprop
+from deepgen.runtime.work import Work
 
 SIZES = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
 
@@ -21,12 +21,11 @@ def _network(rng):
 
 
 def _ours(network, X, delta, n_threads):
-    parameters, workspace = NetworkParameters(network), engine.Workspace()
+    parameters, work = NetworkParameters(network), Work(n_threads=n_threads).reusing()
 
     def run():
-        tools = {"workspace": workspace, "n_threads": n_threads}
-        kept = backprop.forward(parameters, X, **tools)
-        backprop.backward(parameters, kept, delta.copy(), **tools)
+        kept = backprop.forward(parameters, X, work=work)
+        backprop.backward(parameters, kept, delta.copy(), work=work)
 
     return run
 

@@ -173,6 +173,15 @@ cdef class Chain:
             if form is not None:
                 self.c.packed[l] = &(<Packed> form).form
 
+    def multiply_adds(self, int l):
+        """Count those of a row in a pass over layer l; what a unit does with its field counts 8."""
+        cdef int64_t inputs = 8
+        if l > 0:
+            inputs += self.c.layers[l - 1].size
+        if l + 1 < self.n_layers:
+            inputs += self.c.layers[l + 1].size
+        return inputs * self.c.layers[l].size
+
     cdef const chain *ready(self) except NULL:
         """The chain, its packed weights in the layout of the instruction set in use, which
         `select_backend` may have changed since they were packed."""

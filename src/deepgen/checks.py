@@ -9,6 +9,7 @@ import numbers
 import os
 import reprlib
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -64,6 +65,23 @@ def check_instance(value, name, expected_type, expected):
     """Raise TypeError unless `value` is an `expected_type`; `expected` names it in the message."""
     if not isinstance(value, expected_type):
         raise TypeError(f"{name} must be {expected}, got {shown(value)}")
+
+
+@runtime_checkable
+class _Estimator(Protocol):
+    """What learns a model and holds it as ``model_``; functions of the core take the model."""
+
+    def fit(self, X): ...
+
+
+def has_role(value, role):
+    """Tell whether `value` is an object, not a class, with the methods of the protocol `role`."""
+    return isinstance(value, role) and not isinstance(value, type)
+
+
+def model_remedy(value):
+    """Return the end of a message about `value`, which is no model: where an estimator has it."""
+    return "; pass its model_" if has_role(value, _Estimator) else ""
 
 
 def as_list(value, name, of):

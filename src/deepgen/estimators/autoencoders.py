@@ -27,6 +27,7 @@ from deepgen.networks.objective import Objective
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import dense
+from deepgen.runtime.work import Work
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import activation_of, random_layer, random_layers, unrolled
 
@@ -115,7 +116,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         codes = features(self, X, self._n_features_out, "the code")
         codes = Gaussian(self._n_features_out).states_of(codes)
         return outputs(
-            self.model_, codes, first=self._n_code_layers, n_threads=self.n_threads
+            self.model_, codes, first=self._n_code_layers, work=Work(n_threads=self.n_threads)
         )
 
     def reconstruction_error(self, X):
@@ -132,7 +133,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         X, network, loss = rows_to_read(self, X), self.model_, SquaredError()
 
         def errors(states):
-            field = forward(network, states, n_threads=self.n_threads).field
+            field = forward(network, states, work=Work(n_threads=self.n_threads)).field
             return loss.by_row(network.layers[-1], field, dense(states))
 
         return by_pieces(X, self._units, errors)

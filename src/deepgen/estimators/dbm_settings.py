@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepgen.checks import check_flag, shown
+from deepgen.checks import check_flag, has_role, shown
 from deepgen.estimators.common.hyperparameters import (
     check_machine_settings,
     check_objects,
@@ -14,7 +14,7 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units
 from deepgen.layers.softmax import Softmax
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, PCD, MeanFieldPCD
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Rule
 from deepgen.learning.starts import (
     HIDDEN_BIAS,
     initial_deep_model,
@@ -42,7 +42,7 @@ def check_settings(dbm):
         raise ValueError("visible must not have tied copies, got n_copies > 1")
     if dbm.binarize and not isinstance(visible, Binary):
         raise ValueError(f"binarize needs visible='binary', got visible={dbm.visible!r}")
-    if not hasattr(rule_of(dbm), "phases") or isinstance(rule_of(dbm), CD | PCD):
+    if not has_role(rule_of(dbm), Rule) or isinstance(rule_of(dbm), CD | PCD):
         two = ", which is for two layers" if isinstance(dbm.rule, CD | PCD) else ""
         raise ValueError(f"rule must be None or dg.MeanFieldPCD(...), got {shown(dbm.rule)}{two}")
     _check_entries(dbm, len(sizes) + bool(dbm.label_units))
@@ -124,7 +124,8 @@ def _check_layers_of_start(dbm, layers):
     if dbm.label_units and start.n_layers > len(layers):
         size = len(dbm.classes_)
         expected, observed = [*layers, Softmax(size, size=size)], (0, len(layers))
-    if _kinds(start.layers) != _kinds(expected) or start.observed != observed:
+    same = [units.form for units in start.layers] == [units.form for units in expected]
+    if not same or start.observed != observed:
         raise ValueError(
             f"pretrained must have the layers {expected!r} and observe layers {observed}, got "
             f"{list(start.layers)!r} and {start.observed}"
@@ -144,7 +145,3 @@ def first_model(layers, start, moments, targets, stream):
     if top is None or start.n_layers > len(layers):
         return start
     return with_top(start, top, stream)
-
-
-def _kinds(layers):
-    return [(type(units), units.size, units.n_copies, units.group) for units in layers]

@@ -24,6 +24,7 @@ from deepgen.learning.rules import as_rule
 from deepgen.learning.starts import HIDDEN_BIAS
 from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
+from deepgen.runtime.work import Work
 
 
 class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
@@ -201,10 +202,10 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_hidden), float32
         """
-        X, model = rows_to_read(self, X), self.model_
+        X, model, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
         return by_pieces(
             X, model.layers[0],
-            lambda v: update_layer(model, 1, [v, None], mean=True, n_threads=self.n_threads)[0],
+            lambda v: update_layer(model, 1, [v, None], mean=True, work=work)[0],
         )  # fmt: skip
 
     def inverse_transform(self, X):
@@ -221,7 +222,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         check_is_fitted(self)
         model, hidden = self.model_, self.model_.layers[1]
         states = hidden.states_of(features(self, X, hidden.size, "the hidden units"))
-        return update_layer(model, 0, [None, states], mean=True, n_threads=self.n_threads)[0]
+        work = Work(n_threads=self.n_threads)
+        return update_layer(model, 0, [None, states], mean=True, work=work)[0]
 
     def free_energy(self, X):
         """Return -log sum_h exp(-energy(v, h)) by row, in nats: low for likely rows.

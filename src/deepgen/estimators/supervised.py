@@ -25,6 +25,7 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
 from deepgen.layers.units import LARGEST_VALUE
+from deepgen.learning.networks import check_objective
 from deepgen.models import (
     BoltzmannMachine,
     Network,
@@ -278,7 +279,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
 
     def _check_settings(self):
         super()._check_settings()
-        self._objective().check("softmax", self.optimizer)
+        check_objective(self._objective(), "softmax", self.optimizer)
 
     def _loss(self):
         return SoftmaxCrossEntropy()

@@ -10,6 +10,7 @@ from deepgen.layers.passes import Site
 from deepgen.models import check_belief_network
 from deepgen.rows.states import as_states, dense
 from deepgen.runtime.stream import IMPUTE, RECOGNIZE, Stream
+from deepgen.runtime.work import Work
 
 # Share of the variables of the first hidden layer that every other offer draws anew: small changes
 # are accepted more often than whole vectors, which move further (docs/decisions.md).
@@ -86,7 +87,7 @@ class _Completion:
 
     def __init__(self, model, X, missing, stream, first_row, n_threads):
         self.model, self.stream, self.first_row = model, stream, first_row
-        self.n_threads, units = n_threads, model.visible
+        self._work, units = Work(n_threads=n_threads), model.visible
         self._recognition = Recognition(model, stream.child("up"), n_threads)
         absent = units.missing(X)  # of variables that are to stay out: they are no evidence
         missing = missing if absent is None else missing | absent
@@ -103,7 +104,7 @@ class _Completion:
         if not model.layers:  # the posterior itself
             site = Site(self.stream.child("up").advanced(step), RECOGNIZE, self.first_row)
             states = [self.v, None]
-            self.hidden = update_layer(model.top, 1, states, site=site, n_threads=self.n_threads)[1]
+            self.hidden = update_layer(model.top, 1, states, site=site, work=self._work)[1]
             return
         recognition = self._recognition
         stream = recognition.stream.advanced(step)
@@ -140,7 +141,7 @@ class _Completion:
         site = Site(self.stream.child("down").advanced(step), IMPUTE, self.first_row)
         return update_layer(
             machine, 0, [self.v, self.hidden], context=self.context, mean=mean, site=site,
-            n_threads=self.n_threads,
+            work=self._work,
         )  # fmt: skip
 
     def sweep(self, step):

@@ -5,6 +5,7 @@ from deepgen.inference.gibbs import gibbs, start_particles, update_layer
 from deepgen.layers.passes import Site
 from deepgen.models import check_belief_network
 from deepgen.runtime.stream import RECOGNIZE, SAMPLE, Stream
+from deepgen.runtime.work import Work
 
 
 def upward_pass(model, states, stream=None, *, first_row=0, n_threads=None):
@@ -30,8 +31,9 @@ def upward_pass(model, states, stream=None, *, first_row=0, n_threads=None):
         if stream is not None:
             site = Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row)
         means, draws = update_layer(
-            layer.upward, 1, [states, None], mean=site is None, site=site, n_threads=n_threads
-        )
+            layer.upward, 1, [states, None], mean=site is None, site=site,
+            work=Work(n_threads=n_threads),
+        )  # fmt: skip
         states = means if site is None else draws
         found.append(states)
     return found
@@ -62,7 +64,7 @@ def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=N
             site = Site(stream.child(f"layer {l}"), SAMPLE, first_row)
         means, draws = update_layer(
             model.layers[l].downward, 0, [None, states], mean=site is None, site=site,
-            n_threads=n_threads,
+            work=Work(n_threads=n_threads),
         )  # fmt: skip
         states = means if site is None else draws
         found.append(states)
@@ -114,5 +116,6 @@ def sample_belief(
             n_threads=n_threads,
         )[0]  # fmt: skip
     if mean:
-        return update_layer(model.top, 0, particles.states, mean=True, n_threads=n_threads)[0]
+        work = Work(n_threads=n_threads)
+        return update_layer(model.top, 0, particles.states, mean=True, work=work)[0]
     return particles[0]

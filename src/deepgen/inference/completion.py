@@ -9,6 +9,7 @@ from deepgen.layers.passes import (
 )
 from deepgen.rows.states import as_states, dense
 from deepgen.runtime.stream import IMPUTE, Stream
+from deepgen.runtime.work import Work
 
 
 def impute(
@@ -51,8 +52,9 @@ def impute(
             )  # fmt: skip
         last = Site(source.advanced(n_sweeps), IMPUTE, first_row)
         return update_layer(
-            model, 0, particles.states, context=context, mean=True, site=last, n_threads=n_threads
-        )
+            model, 0, particles.states, context=context, mean=True, site=last,
+            work=Work(n_threads=n_threads),
+        )  # fmt: skip
 
     return summary_of_chains(X, missing, units, map(chain, range(n_chains)))
 

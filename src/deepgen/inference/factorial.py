@@ -9,29 +9,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.inference.gibbs import layer_work
-from deepgen.inference.mean_field import FixedPoint, field_from, mean_field
-from deepgen.layers.passes import LayerContext, Site, conditional_pass, layer_log_weight
+from deepgen.inference.mean_field import FixedPoint, field_from, infer_layers
+from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
+from deepgen.layers.units import KIND_BINARY, lone_chain
 from deepgen.rows.fingerprint import row_digests
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import RECOGNIZE
+from deepgen.runtime.work import Work
 
-# Closer than it pays: what is left of the bound is of the order of the tolerance squared.
-ARRIVED = FixedPoint(max_sweeps=100, tol=1e-4)
+# Where mean field stops for bounds and for answers about rows. Closer would not pay: what is left
+# of the bound is of the order of the tolerance squared.
+BOUND_FIXED_POINT = FixedPoint(max_sweeps=100, tol=1e-4)
 
 
 @dataclass(frozen=True)
-class RowTerms:
-    """What all draws of a row share.
+class FactorialTerms:
+    """Numbers of each row that all its draws share.
 
     Attributes
     ----------
     constants : ndarray of shape (n_rows,), float64
         The part of the log weight that no draw changes.
     fields : dict of {int: ndarray of shape (n_rows, n_units), float32}
-        Natural parameters of the layers that are drawn.
-    slopes : dict like it
-        Their fields under the model, the layers that are summed out left aside, minus `fields`.
+        By number of the layers that are drawn: fields whose means are those of the posterior.
+    slopes : dict of {int: ndarray of shape (n_rows, n_units)}
+        By the same numbers: the field under the model, without the layers that are summed out,
+        minus `fields`. A draw x adds ``slopes . x`` to the log weight.
     digests : list of int
         Of the rows, which name the random numbers of their draws.
     """
@@ -57,13 +60,13 @@ class FactorialPosterior:
 
     def __init__(self, model, stream, n_threads=None):
         self.model, self.stream = model, stream
-        self.tools = {"workspace": engine.Workspace(), "n_threads": n_threads}
+        self._work = Work(n_threads=n_threads).reusing()
         self._odd = range(1, model.n_layers, 2)
 
     def means(self, v):
         """Return the means of every layer, v included."""
         states = [v, *[None] * (self.model.n_layers - 1)]
-        return mean_field(self.model, states, until=ARRIVED, **self.tools).means
+        return infer_layers(self.model, states, until=BOUND_FIXED_POINT, work=self._work).means
 
     def bound(self, v):
         """Return ``E_q[log p*(v, h)] + H(q)`` by row, float64.
@@ -72,32 +75,32 @@ class FactorialPosterior:
         a layer of q with natural parameters `f` and mean `m` adds ``A(f) + (b - f) . m``.
         """
         means = self.means(v)
-        total = layer_log_weight(self.model.chain, 0, v, n_threads=self.tools["n_threads"])
+        total = layer_log_weight(self.model.chain, 0, v, n_threads=self._work.n_threads)
         for l, units in enumerate(self.model.layers[1:], start=1):
             m = dense(means[l])
             field = units.field_of(m)
-            sent = field_from(self.model, l - 1, l, means[l - 1], self.tools)
+            sent = field_from(self.model, l - 1, l, means[l - 1], self._work)
             total += units.log_normalizer(field)
             total += _dots(m, units.bias - field.astype(np.float64) + sent)
         return total
 
     def terms(self, v):
-        """Return what the draws of these rows share.
+        """Return the numbers of these rows that all their draws share.
 
         Parameters
         ----------
         v : states of the visible layer
         """
         means, fields, slopes = self.means(v), {}, {}
-        total = layer_log_weight(self.model.chain, 0, v, n_threads=self.tools["n_threads"])
+        total = layer_log_weight(self.model.chain, 0, v, n_threads=self._work.n_threads)
         for l in self._odd:
             units = self.model.layers[l]
             fields[l] = units.field_of(dense(means[l]))
             slopes[l] = units.bias - fields[l]
             if l == 1:
-                slopes[l] += field_from(self.model, 0, 1, v, self.tools)
+                slopes[l] += field_from(self.model, 0, 1, v, self._work)
             total += units.log_normalizer(fields[l])
-        return RowTerms(total, fields, slopes, row_digests(v))
+        return FactorialTerms(total, fields, slopes, row_digests(v))
 
     def log_weights(self, terms, rows, first_draw, n_draws):
         """Return the log weights of draws of each row; see :meth:`Recognition.log_weights`."""
@@ -106,28 +109,25 @@ class FactorialPosterior:
         states = [None] * self.model.n_layers
         for l in self._odd:
             units = self.model.layers[l]
-            kind, n_copies, group, bias, precision = units.kernel_layer()
-            lone = engine.Chain([(kind, n_copies, group, np.zeros_like(bias), precision)], [])
+            lone = lone_chain(units)
             states[l] = np.empty((len(total), units.size), units.state_dtype)
             fields = terms.fields[l][rows, None].repeat(n_draws, axis=1)
             draws = states[l].reshape(fields.shape)  # by row of the data
-            for part, stream in enumerate(streams):
+            for row, stream in enumerate(streams):
                 conditional_pass(
-                    lone, 0, [None], LayerContext(fields[part]), sample=draws[part],
-                    site=Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw),
-                    n_rows=n_draws, work=8 * units.size, **self.tools,
+                    lone, 0, [None], Outputs(sample=draws[row]), LayerContext(fields[row]),
+                    Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw), self._work,
                 )  # fmt: skip
             # base measure and precision are those of q too
-            linear = engine.Chain([(0, 1, 1, np.zeros_like(bias), None)], [])
+            linear = engine.Chain([(KIND_BINARY, 1, 1, np.zeros_like(units.bias), None)], [])
             slopes = np.repeat(terms.slopes[l][rows], n_draws, axis=0)
             total += layer_log_weight(
-                linear, 0, states[l], LayerContext(slopes), n_threads=self.tools["n_threads"]
+                linear, 0, states[l], LayerContext(slopes), n_threads=self._work.n_threads
             )
         for l in range(2, self.model.n_layers, 2):
             conditional_pass(
-                self.model.chain, l, states, log_normalizer=total, n_rows=len(total),
-                work=layer_work(self.model, l), **self.tools,
-            )  # fmt: skip
+                self.model.chain, l, states, Outputs(log_normalizer=total), work=self._work
+            )
         return terms.constants[rows, None] + total.reshape(-1, n_draws)
 
 

@@ -1,10 +1,10 @@
 """Free energies: a layer of hidden units summed out in closed form."""
 
 from deepgen.checks import check_instance
-from deepgen.inference.gibbs import layer_work
 from deepgen.layers.context import Context
-from deepgen.layers.passes import conditional_pass, layer_log_weight
+from deepgen.layers.passes import Outputs, conditional_pass, layer_log_weight
 from deepgen.models import check_model
+from deepgen.runtime.work import Work
 
 
 def free_energy(model, X, *, context=None, n_threads=None):
@@ -35,8 +35,7 @@ def free_energy(model, X, *, context=None, n_threads=None):
     context.check(model.layers, x.shape[0])
     out = layer_log_weight(model.chain, 0, x, context.of_layer(0), n_threads=n_threads)
     if x.shape[0]:
-        conditional_pass(
-            model.chain, 1, [x, None], context.of_layer(1), log_normalizer=out, n_rows=x.shape[0],
-            work=layer_work(model, 1), n_threads=n_threads,
-        )  # fmt: skip
+        outputs, around = Outputs(log_normalizer=out), context.of_layer(1)
+        work = Work(n_threads=n_threads)
+        conditional_pass(model.chain, 1, [x, None], outputs, around, work=work)
     return -out

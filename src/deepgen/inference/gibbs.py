@@ -8,6 +8,7 @@ from deepgen.layers.context import Context
 from deepgen.layers.passes import (
     CALL_WORK,
     LayerContext,
+    Outputs,
     Site,
     conditional_pass,
     gibbs_sweeps,
@@ -18,19 +19,12 @@ from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import SAMPLE, START, Stream
 from deepgen.runtime.threads import Governor
+from deepgen.runtime.work import ANY_WORK, Work
 
 _NO_CONTEXT = Context()
 
 
-def layer_work(model, layer):
-    """Count the multiply-adds of one pass by row."""
-    inputs = sum(model.layers[m].size for m in (layer - 1, layer + 1) if 0 <= m < model.n_layers)
-    return model.layers[layer].size * (inputs + 8)
-
-
-def update_layer(
-    model, layer, states, *, context=None, mean=False, site=None, workspace=None, n_threads=None
-):
+def update_layer(model, layer, states, *, context=None, mean=False, site=None, work=ANY_WORK):
     """Compute the conditional mean of a layer, or draw it, or both.
 
     Parameters
@@ -44,6 +38,7 @@ def update_layer(
         Whether the mean is wanted.
     site : Site or None
         Whether, and with which random numbers, a draw is wanted.
+    work : Work
 
     Returns
     -------
@@ -70,11 +65,7 @@ def update_layer(
         if held:
             draws[...] = dense(states[layer])
     if n_rows:
-        conditional_pass(
-            model.chain, layer, states, around, mean=means, sample=draws, site=site,
-            n_rows=n_rows, work=layer_work(model, layer), workspace=workspace,
-            n_threads=n_threads,
-        )  # fmt: skip
+        conditional_pass(model.chain, layer, states, Outputs(means, draws), around, site, work)
     return means, draws
 
 
@@ -90,9 +81,7 @@ def start_particles(model, n_particles, stream, *, first_row=0):
         chain = engine.Chain([layer.kernel_layer()], [])
         draws = np.empty((n_particles, layer.size), layer.state_dtype)
         site = Site(stream.child(number), START, first_row)
-        conditional_pass(
-            chain, 0, [None], sample=draws, site=site, n_rows=n_particles, work=8 * layer.size
-        )
+        conditional_pass(chain, 0, [None], Outputs(sample=draws), site=site)
         states.append(draws)
     return Particles(states)
 
@@ -115,10 +104,8 @@ def spread_particles(model, n_particles, stream):
         chain = engine.Chain([layer.kernel_layer()], [])
         context = LayerContext(bias_rows=np.repeat(field[:, None], layer.size, axis=1))
         states[l] = np.empty((n_particles, layer.size), layer.state_dtype)
-        conditional_pass(
-            chain, 0, [None], context, sample=states[l],
-            site=Site(stream.child(l), START), n_rows=n_particles, work=8 * layer.size,
-        )  # fmt: skip
+        site = Site(stream.child(l), START)
+        conditional_pass(chain, 0, [None], Outputs(sample=states[l]), context, site)
     for l in range(0, model.n_layers, 2):
         _, states[l] = update_layer(model, l, states, site=Site(stream.child(l), START))
     return Particles(states)
@@ -178,19 +165,19 @@ def gibbs(
     ]
     contexts = [context.of_layer(l) for l in range(model.n_layers)]
     free = [l not in clamp for l in range(model.n_layers)]
-    work = sum(layer_work(model, l) for l in range(model.n_layers) if free[l])
+    chain = model.chain
+    multiply_adds = sum(chain.multiply_adds(l) for l in range(model.n_layers) if free[l])
     workspace, governor = engine.Workspace(), Governor(n_threads)
-    for rows in row_pieces(n_rows, work):
+    for rows in row_pieces(n_rows, multiply_adds):
         count = rows.stop - rows.start
         some = [x[rows] for x in states]
         around = [c.of_rows(rows) for c in contexts]
-        at_once = max(1, CALL_WORK // max(work * count, 1))
+        at_once = max(1, CALL_WORK // max(multiply_adds * count, 1))
         for done in range(0, n_sweeps, at_once):
-            threads = governor.next()
+            site = Site(stream.advanced(done), SAMPLE, first_row + rows.start)
             gibbs_sweeps(
-                model.chain, free, some, around, n_sweeps=min(at_once, n_sweeps - done),
-                site=Site(stream.advanced(done), SAMPLE, first_row + rows.start), n_rows=count,
-                work=work // model.n_layers, workspace=workspace, n_threads=threads,
+                chain, free, some, around, min(at_once, n_sweeps - done), site,
+                Work(workspace, governor.next()),
             )  # fmt: skip
             governor.done()
     return Particles(states)
@@ -216,6 +203,5 @@ def check_particles(model, particles):
 
 def visible_mean(model, particles, *, context=None, n_threads=None):
     """Return the mean of the first layer given the second: smooth pictures of samples."""
-    return update_layer(
-        model, 0, particles.states, context=context, mean=True, n_threads=n_threads
-    )[0]
+    work = Work(n_threads=n_threads)
+    return update_layer(model, 0, particles.states, context=context, mean=True, work=work)[0]

@@ -4,20 +4,22 @@ Each layer's mean given its neighbours' means, again and again, until nothing mo
 ascent on the variational bound (docs/math.md, "Mean field").
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_instance, check_integer, check_number
-from deepgen.inference.gibbs import layer_work, update_layer
+from deepgen.inference.gibbs import update_layer
 from deepgen.layers.context import Context
-from deepgen.layers.passes import LayerContext, conditional_pass, fixed_point
+from deepgen.layers.passes import LayerContext, Outputs, conditional_pass, fixed_point
 from deepgen.layers.softmax import Softmax
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.states import ByteMeans, dense, doubled
 from deepgen.runtime.threads import check_threads
+from deepgen.runtime.work import ANY_WORK, Work
 
 _LINEAR = ACTIVATIONS["linear"]
 
@@ -76,9 +78,21 @@ class FixedPoint:
         check_number(self.damping, "damping", 0.0, 1.0, closed=True)
 
 
-def mean_field(
-    model, states, *, context=None, until=None, start=None, workspace=None, n_threads=None
-):
+class _Stretch(NamedTuple):
+    """Layers `first` to ``stop - 1``, neighbours, that are not known; what lies around them is.
+
+    ``contexts[l - first]`` is what layer l gets from outside: bias rows, with what a known
+    neighbour sends, and held entries. `in_steps` says whether the layers read each other's means
+    in steps of 1 / 255.
+    """
+
+    first: int
+    stop: int
+    contexts: list
+    in_steps: bool
+
+
+def mean_field(model, states, *, context=None, until=None, start=None, n_threads=None):
     """Infer the layers that are not known, given those that are.
 
     Parameters
@@ -97,8 +111,6 @@ def mean_field(
         Means to start from, by layer; those of known layers are not used. None for a layer, or
         for all: from the layers below, whose input counts twice where the layer above is not
         known yet.
-    workspace : Workspace or None
-        Scratch memory to use again.
     n_threads : int or None
 
     Returns
@@ -123,34 +135,41 @@ def mean_field(
     until = FixedPoint() if until is None else until
     check_instance(until, "until", FixedPoint, "dg.FixedPoint(max_sweeps, tol)")
     check_threads(n_threads)
-    context = Context() if context is None else context
+    work = Work(n_threads=n_threads)
+    return infer_layers(model, states, context=context, until=until, start=start, work=work)
+
+
+def infer_layers(model, states, *, context=None, until, start=None, work=ANY_WORK):
+    """Infer the layers that are not known; :func:`mean_field`, with memory to use again.
+
+    Between the known layers lie stretches of unknown ones that do not touch each other: each
+    converges alone, and a stretch of one layer is exact after one pass.
+    """
+    context, work = Context() if context is None else context, work.reusing()
     states = _checked(model, states, context)
     n_rows = next(x.shape[0] for x in states if x is not None)
-    given = _checked_start(model, start, n_rows)
-    tools = {"workspace": workspace or engine.Workspace(), "n_threads": n_threads}
+    start = _checked_start(model, start, n_rows)
     unknown = [x is None or l in context.held for l, x in enumerate(states)]
     means = [None if u else x for x, u in zip(states, unknown, strict=True)]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
-    for first, stop in _runs(unknown):
+    for first, stop in _stretches(unknown):
         if stop - first == 1:
-            found = update_layer(model, first, states, context=context, mean=True, **tools)
-            means[first] = found[0]
+            means[first] = update_layer(
+                model, first, states, context=context, mean=True, work=work
+            )[0]
             sweeps = np.maximum(sweeps, 1)
             continue
-        inner = _within(model, states, context, first, stop, tools)
-        in_steps = _reads_steps(model, first, stop)
-        begin = _start(model, states, context, inner, given, (first, stop, in_steps), tools)
-        found = fixed_point(
-            model.part(first, stop), begin, [inner.of_layer(l) for l in range(stop - first)],
-            until=until, first_parity=1 - first % 2, in_steps=in_steps,
-            work=sum(layer_work(model, l) for l in range(first, stop)), **tools,
+        stretch = _stretch(model, states, context, first, stop, work)
+        means[first:stop] = _first_means(model, states, start, stretch, work)
+        own_sweeps, own_change = fixed_point(
+            model.part(first, stop), means[first:stop], stretch.contexts, until,
+            first_parity=1 - first % 2, in_steps=stretch.in_steps, work=work,
         )  # fmt: skip
-        means[first:stop] = begin
-        sweeps, change = np.maximum(sweeps, found[0]), np.maximum(change, found[1])
+        sweeps, change = np.maximum(sweeps, own_sweeps), np.maximum(change, own_change)
     return MeanField(means, sweeps, change, change <= until.tol)
 
 
-def infer(model, batch, until, *, workspace=None, n_threads=None):
+def infer(model, batch, until, *, work=ANY_WORK):
     """Return the means of every layer given a batch of what is observed.
 
     Parameters
@@ -160,6 +179,7 @@ def infer(model, batch, until, *, workspace=None, n_threads=None):
         A missing group of the last layer is inferred. Where one is missing in any row, all labels
         of the batch enter as held entries: the same equations, from another start.
     until : FixedPoint
+    work : Work
 
     Returns
     -------
@@ -175,8 +195,7 @@ def infer(model, batch, until, *, workspace=None, n_threads=None):
         if missing is not None:
             context = Context(held={model.n_layers - 1: ~missing})
     states[0] = rows
-    tools = {"workspace": workspace, "n_threads": n_threads}
-    return mean_field(model, states, context=context, until=until, **tools).means
+    return infer_layers(model, states, context=context, until=until, work=work).means
 
 
 def _checked(model, states, context):
@@ -226,8 +245,8 @@ def _checked_start(model, start, n_rows):
     return start
 
 
-def _runs(unknown):
-    """Yield (first, stop) of each run of neighbouring layers that are not known."""
+def _stretches(unknown):
+    """Yield (first, stop) of each stretch of neighbouring layers that are not known."""
     first = None
     for l, is_unknown in enumerate([*unknown, False]):
         if is_unknown and first is None:
@@ -246,7 +265,7 @@ def _reads_steps(model, first, stop):
     return isinstance(model, Parameters) and None not in model.packed[first : stop - 1]
 
 
-def field_from(model, sender, receiver, x, tools):
+def field_from(model, sender, receiver, x, work=ANY_WORK):
     """Return what a layer sends to a neighbour, x W or x W^T: float32 (n_rows, n_units)."""
     size = model.layers[receiver].size
     linear = (_LINEAR, 1, 1, np.zeros(size, np.float32), None)
@@ -259,50 +278,49 @@ def field_from(model, sender, receiver, x, tools):
     out = np.empty((x.shape[0], size), np.float32)
     conditional_pass(
         engine.Chain(pair, weights, packed), receiver - lower,
-        [x, None] if receiver > sender else [None, x], mean=out, n_rows=len(out),
-        work=size * model.layers[sender].size, **tools,
+        [x, None] if receiver > sender else [None, x], Outputs(mean=out), work=work,
     )  # fmt: skip
     return out
 
 
-def _within(model, states, context, first, stop, tools):
-    """Return the context of a run of unknown layers: known neighbours go into its bias rows."""
-    bias_rows = {l - first: context.bias_rows[l] for l in context.bias_rows if first <= l < stop}
+def _stretch(model, states, context, first, stop, work):
+    """Make a stretch of unknown layers: what known neighbours send goes into its bias rows."""
+    bias_rows = {l: context.bias_rows[l] for l in context.bias_rows if first <= l < stop}
     for outside, inside in ((first - 1, first), (stop, stop - 1)):
         if 0 <= outside < model.n_layers:
-            sent = field_from(model, outside, inside, states[outside], tools)
-            known = bias_rows.get(inside - first)
-            bias_rows[inside - first] = sent if known is None else known + sent
-    held = {l - first: context.held[l] for l in context.held if first <= l < stop}
-    return replace(context, bias_rows=bias_rows, held=held)
+            sent = field_from(model, outside, inside, states[outside], work)
+            bias_rows[inside] = bias_rows[inside] + sent if inside in bias_rows else sent
+    contexts = [
+        LayerContext(bias_rows=bias_rows.get(l), held=context.held.get(l))
+        for l in range(first, stop)
+    ]
+    return _Stretch(first, stop, contexts, _reads_steps(model, first, stop))
 
 
-def _start(model, states, context, inner, given, run, tools):
-    """Return the means that sweeps over a run of layers start from, from the bottom up."""
-    first, stop, in_steps = run
+def _first_means(model, states, start, stretch, work):
+    """Return the means that sweeps over a stretch start from, from the bottom up."""
     n_rows = next(x.shape[0] for x in states if x is not None)
     means = []
-    for l in range(first, stop):
+    for l, around in enumerate(stretch.contexts, start=stretch.first):
         units = model.layers[l]
-        if given[l] is not None:
-            mean = np.array(dense(given[l]), np.float32)
+        if start[l] is not None:
+            mean = np.array(dense(start[l]), np.float32)
         else:
             mean = np.empty((n_rows, units.size), np.float32)
-            below, bias_rows = None, inner.bias_rows.get(l - first)
-            if l > first:
+            below = None
+            if l > stretch.first:
                 below = means[-1]
-                if in_steps:
+                if stretch.in_steps:
                     below = ByteMeans.of(below, model.layers[l - 1].n_copies)
-                if l + 1 < stop:
+                if l + 1 < stretch.stop:  # the layer above, not known yet, is taken to say the same
                     below = doubled(below)
-            elif l > 0:  # the inner bias rows have it once
+            elif l > 0:  # once more: the bias rows have it already
                 below = states[l - 1]
             conditional_pass(
                 model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
-                [below, None], LayerContext(bias_rows=bias_rows), mean=mean,
-                n_rows=n_rows, work=layer_work(model, l), **tools,
+                [below, None], Outputs(mean=mean), LayerContext(around.bias_rows), work=work,
             )  # fmt: skip
-        if l in context.held:
-            mean = np.where(context.held[l], dense(states[l]), mean).astype(np.float32)
+        if around.held is not None:
+            mean = np.where(around.held, dense(states[l]), mean).astype(np.float32)
         means.append(mean)
     return means

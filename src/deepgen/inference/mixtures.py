@@ -2,30 +2,28 @@
 
 import numpy as np
 
-from deepgen.layers.passes import Site, conditional_pass
+from deepgen.layers.passes import Outputs, Site, conditional_pass
 from deepgen.rows.states import as_states, dense
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
+from deepgen.runtime.work import Work
 
 # Rows of one kernel call where outputs of (n_rows, n_components) are not the result itself.
 CHUNK = 8_192
 
 
-def _component_pass(model, states, observed=None, *, n_threads=None, **outputs):
+def _component_pass(model, states, outputs, observed=None, site=None, n_threads=None):
     """Run the component's layer given rows, or given the observed entries of rows."""
     chain, neighbours = model.chain, [states, None]
     if observed is not None:
         chain, neighbours = model.chain_of_observed, [states, None, observed]
-    conditional_pass(
-        chain, 1, neighbours, n_rows=states.shape[0], work=model.logits.size * (chain.n_layers - 1),
-        n_threads=n_threads, **outputs,
-    )  # fmt: skip
+    conditional_pass(chain, 1, neighbours, outputs, site=site, work=Work(n_threads=n_threads))
 
 
 def responsibilities(model, states, *, n_threads=None):
     """Return p(k | x) of each row, float32 of shape (n_rows, n_components)."""
     out = np.empty((states.shape[0], model.n_components), np.float32)
     if states.shape[0]:
-        _component_pass(model, states, mean=out, n_threads=n_threads)
+        _component_pass(model, states, Outputs(mean=out), n_threads=n_threads)
     return out
 
 
@@ -33,15 +31,15 @@ def log_likelihood(model, states, *, n_threads=None):
     """Return log p(x) of each row, float64 of shape (n_rows,); products are float32."""
     out = np.zeros(states.shape[0])
     if states.shape[0]:
-        _component_pass(model, states, log_normalizer=out, n_threads=n_threads)
+        _component_pass(model, states, Outputs(log_normalizer=out), n_threads=n_threads)
     return out
 
 
 def _columns_given(model, chosen, site, n_threads, draws):
     """Draw columns given one-hot components into `draws`."""
     conditional_pass(
-        model.chain, 0, [None, chosen], sample=draws, site=site, n_rows=len(chosen),
-        work=model.logits.size, n_threads=n_threads,
+        model.chain, 0, [None, chosen], Outputs(sample=draws), site=site,
+        work=Work(n_threads=n_threads),
     )  # fmt: skip
     return draws
 
@@ -70,7 +68,7 @@ def sample_mixture(model, n_rows, *, random_state=None, first_row=0, n_threads=N
         chosen = np.empty((n, model.n_components), np.uint8)
         # nothing is observed: the posterior is the weights
         _component_pass(
-            model, nothing[:n], nothing[:n], sample=chosen, site=site, n_threads=n_threads
+            model, nothing[:n], Outputs(sample=chosen), nothing[:n], site=site, n_threads=n_threads
         )
         _columns_given(model, chosen, site, n_threads, out[rows])
     return out
@@ -102,13 +100,13 @@ def impute_mixture(model, X, missing, *, random_state=None, first_row=0, n_threa
         posterior = np.empty((n, model.n_components), np.float32)
         chosen = np.empty(posterior.shape, np.uint8)
         _component_pass(
-            model, states, (~holes).view(np.uint8), mean=posterior, sample=chosen, site=site,
+            model, states, Outputs(posterior, chosen), (~holes).view(np.uint8), site=site,
             n_threads=n_threads,
         )  # fmt: skip
         found = np.empty(states.shape, np.float32)
         conditional_pass(
-            model.chain_of_means, 1, [posterior, None], mean=found, n_rows=n,
-            work=model.logits.size, n_threads=n_threads,
+            model.chain_of_means, 1, [posterior, None], Outputs(mean=found),
+            work=Work(n_threads=n_threads),
         )  # fmt: skip
         means[rows] = np.where(holes, np.clip(found, 0.0, 1.0), means[rows])
         drawn = np.empty(states.shape, np.uint8)

@@ -10,20 +10,14 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.inference.free_energy import free_energy
-from deepgen.inference.gibbs import layer_work
-from deepgen.layers.passes import LayerContext, Site, conditional_pass, layer_log_weight
-from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN
+from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
+from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN, lone_chain
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.fingerprint import row_digests
 from deepgen.runtime.stream import RECOGNIZE
+from deepgen.runtime.work import Work
 
 _LINEAR = ACTIVATIONS["linear"]
-
-
-def _lone(units):
-    """A layer without neighbours and without a bias of its own, as the kernels read it."""
-    layer = units.kernel_layer()
-    return engine.Chain([(*layer[:3], np.zeros_like(units.bias), layer[4])], [])
 
 
 def _linear_upward(layer, bias, weights):
@@ -32,11 +26,12 @@ def _linear_upward(layer, bias, weights):
 
 
 class _Correction:
-    """What the log weight has of states y of a hidden layer given x below, log normalizers apart.
+    """The terms of the log weight that depend on states y of a hidden layer, given x below it.
 
-    ``x (G - R) y + (b - c) y - (p - r) y^2 / 2``: generative minus recognition weights, biases and
-    precisions. Base measures are the same and cancel. Nothing at all is left of a fresh stack whose
-    upper machine began as the transpose of the lower one.
+    ``log p(y) p(x | y) - log q(y | x)`` without the log normalizers is ``x (G - R) y + (b - c) y -
+    (p - r) y^2 / 2``: generative minus recognition weights, biases and precisions. Base measures
+    are the same and cancel. Nothing at all is left of a fresh stack whose upper machine began as
+    the transpose of the lower one.
     """
 
     def __init__(self, layer, above, n_threads):
@@ -53,7 +48,7 @@ class _Correction:
         self.is_zero = self.slopes_chain is None and not (
             bias.any() or (precision is not None and precision.any())
         )
-        self.own = engine.Chain([(kind, 1, 1, bias, precision)], [])
+        self.y_chain = engine.Chain([(kind, 1, 1, bias, precision)], [])
 
     def slopes(self, x):
         """Return x (G - R) by row, or None where both are equal."""
@@ -66,21 +61,18 @@ class _Correction:
         if self.is_zero:
             return np.zeros(len(y))
         context = LayerContext(bias_rows=slopes)
-        return layer_log_weight(self.own, 0, y, context, n_threads=self.n_threads)
+        return layer_log_weight(self.y_chain, 0, y, context, n_threads=self.n_threads)
 
 
 def _field(chain, layer, x, n_threads):
     out = np.empty((x.shape[0], layer.upper.size), np.float32)
-    conditional_pass(
-        chain, 1, [x, None], mean=out, n_rows=len(out), work=layer_work(layer.upward, 1),
-        n_threads=n_threads,
-    )  # fmt: skip
+    conditional_pass(chain, 1, [x, None], Outputs(mean=out), work=Work(n_threads=n_threads))
     return out
 
 
 @dataclass(frozen=True)
-class RowTerms:
-    """What all draws of a row share.
+class RecognitionTerms:
+    """Numbers of each row that all its draws share.
 
     Attributes
     ----------
@@ -120,20 +112,14 @@ class Recognition:
             _Correction(layer, units, n_threads)
             for layer, units in zip(model.layers, above, strict=True)
         ]
-        self._workspace = engine.Workspace()
+        self._work = Work(n_threads=n_threads).reusing()
         if model.layers:
             first = model.layers[0]
             self._fields_chain = _linear_upward(first, first.upper.bias, first.recognition)
-            self._first = _lone(first.upper)
-
-    def _run(self, chain, place, states, n_rows, work, **outputs):
-        conditional_pass(
-            chain, place, states, n_rows=n_rows, work=work, workspace=self._workspace,
-            n_threads=self.n_threads, **outputs,
-        )  # fmt: skip
+            self._first = lone_chain(first.upper)
 
     def terms(self, v, *, ratios=False):
-        """Return what the draws of these rows share.
+        """Return the numbers of these rows that all their draws share.
 
         Parameters
         ----------
@@ -143,18 +129,17 @@ class Recognition:
         """
         if not self.model.layers:
             free = free_energy(self.model.top, v, n_threads=self.n_threads)
-            return RowTerms(-free, None, None, [])
+            return RecognitionTerms(-free, None, None, [])
         layer, n_rows = self.model.layers[0], v.shape[0]
         fields = _field(self._fields_chain, layer, v, self.n_threads)
         slopes, total = self._corrections[0].slopes(v), np.zeros(n_rows)
         if n_rows and not ratios:
             total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
-            self._run(
-                self._first, 0, [None], n_rows, 8 * layer.upper.size,
-                context=LayerContext(bias_rows=fields),
-                log_normalizer=total,
+            conditional_pass(
+                self._first, 0, [None], Outputs(log_normalizer=total),
+                LayerContext(bias_rows=fields), work=self._work,
             )  # fmt: skip
-        return RowTerms(total, fields, slopes, [] if ratios else row_digests(v))
+        return RecognitionTerms(total, fields, slopes, [] if ratios else row_digests(v))
 
     def log_weights(self, terms, rows, first_draw, n_draws):
         """Return the log weights of draws of each row.
@@ -164,7 +149,7 @@ class Recognition:
 
         Parameters
         ----------
-        terms : RowTerms
+        terms : RecognitionTerms
         rows : slice
         first_draw : int
             Number of the first of these draws.
@@ -192,10 +177,9 @@ class Recognition:
         """Draw the first hidden layer, a row for each row of `fields`."""
         units = self.model.layers[0].upper
         out = np.empty(fields.shape, units.state_dtype)
-        self._run(
-            self._first, 0, [None], len(out), 8 * units.size,
-            context=LayerContext(bias_rows=fields),
-            sample=out, site=Site(stream.child("layer 1"), RECOGNIZE, first_row),
+        conditional_pass(
+            self._first, 0, [None], Outputs(sample=out), LayerContext(bias_rows=fields),
+            Site(stream.child("layer 1"), RECOGNIZE, first_row), self._work,
         )  # fmt: skip
         return out
 
@@ -222,18 +206,17 @@ class Recognition:
         total = np.zeros(n_rows)
         for l, layer in enumerate(layers):
             below = np.zeros(n_rows)
-            self._run(
-                layer.downward.chain, 0, [None, x], n_rows, layer_work(layer.downward, 0),
-                log_normalizer=below,
-            )  # fmt: skip
+            conditional_pass(
+                layer.downward.chain, 0, [None, x], Outputs(log_normalizer=below), work=self._work
+            )
             above = np.zeros(n_rows)
             if l + 1 < len(layers):
                 x, correction = self._upward(l + 1, x, above, streams, first_row)
                 total += correction
             else:
                 top = self.model.top
-                self._run(
-                    top.chain, 1, [x, None], n_rows, layer_work(top, 1), log_normalizer=above
+                conditional_pass(
+                    top.chain, 1, [x, None], Outputs(log_normalizer=above), work=self._work
                 )
             total += above - below
         return total
@@ -243,11 +226,11 @@ class Recognition:
         layer, correction = self.model.layers[l], self._corrections[l]
         draws = np.empty((len(x), layer.upper.size), layer.upper.state_dtype)
         size = len(x) // len(streams)
-        for part, stream in enumerate(streams):
-            rows = slice(part * size, (part + 1) * size)
-            self._run(
-                layer.upward.chain, 1, [x[rows], None], size, layer_work(layer.upward, 1),
-                sample=draws[rows], log_normalizer=log_normalizer[rows],
-                site=Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row),
+        for number, stream in enumerate(streams):
+            rows = slice(number * size, (number + 1) * size)
+            conditional_pass(
+                layer.upward.chain, 1, [x[rows], None],
+                Outputs(sample=draws[rows], log_normalizer=log_normalizer[rows]),
+                site=Site(stream.child(f"layer {l + 1}"), RECOGNIZE, first_row), work=self._work,
             )  # fmt: skip
         return draws, correction.at(draws, correction.slopes(x))

@@ -8,6 +8,7 @@ from deepgen._kernels import engine
 from deepgen.rows.states import ByteMeans, CompressedRows, kernel_form
 from deepgen.runtime.stream import Stream, purpose
 from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.work import ANY_WORK
 
 # Multiply-adds of one kernel call over many rows, 10 ms or so, more on a busy machine: between
 # calls Ctrl-C is heard. Rows do not depend on each other, so the bits are the same.
@@ -58,9 +59,9 @@ class LayerContext(NamedTuple):
         )
 
 
-def row_pieces(n_rows, work, fewest=FEWEST_ROWS):
-    """Yield slices of rows that are one kernel call each; `work` is that of a row."""
-    size = max(fewest, CALL_WORK // max(work, 1) // fewest * fewest)
+def row_pieces(n_rows, multiply_adds, fewest=FEWEST_ROWS):
+    """Yield slices of rows that are one kernel call each; `multiply_adds` are those of a row."""
+    size = max(fewest, CALL_WORK // max(multiply_adds, 1) // fewest * fewest)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
@@ -77,11 +78,39 @@ def _rows(x, piece):
     return x[piece]
 
 
-def conditional_pass(
-    chain, layer, states, context=None, *, mean=None, sample=None, log_normalizer=None,
-    beta_from=None, site=None, n_rows, work, workspace=None, n_threads=None,
-):  # fmt: skip
+class Outputs(NamedTuple):
+    """Arrays that a pass writes to, C-contiguous; None: not wanted. One of them must be.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_rows, n_units), float32
+    sample : ndarray of shape (n_rows, n_units)
+        Of the layer's state type.
+    log_normalizer : ndarray of shape (n_rows,), float64
+        Is added to.
+    beta_from : ndarray of shape (n_rows,), float32
+        Not written: the log normalizer at this inverse temperature is subtracted.
+    """
+
+    mean: np.ndarray | None = None
+    sample: np.ndarray | None = None
+    log_normalizer: np.ndarray | None = None
+    beta_from: np.ndarray | None = None
+
+    @property
+    def n_rows(self):
+        """Rows of a pass with these outputs."""
+        for array in self:
+            if array is not None:
+                return len(array)
+        return 0
+
+
+def conditional_pass(chain, layer, states, outputs, context=None, site=None, work=ANY_WORK):
     """Run one layer of a chain given its neighbours.
+
+    ``field = x_below W + x_above W^T + bias``, all of shape (n_rows, n_units), and of it the mean,
+    a draw and the log normalizer of the layer's units (docs/math.md, "Units").
 
     Parameters
     ----------
@@ -89,62 +118,69 @@ def conditional_pass(
     layer : int
     states : sequence
         States by layer; only the neighbours of `layer` are read.
+    outputs : Outputs
     context : LayerContext or None
-    mean, sample, log_normalizer : ndarray or None
-        Outputs, C-contiguous: (n_rows, size) float32, (n_rows, size) of the layer's state type,
-        (n_rows,) float64 that is added to. None: not wanted.
-    beta_from : ndarray of shape (n_rows,) or None
-        Subtract the log normalizer at this inverse temperature.
     site : Site or None
         Needed for a sample.
-    work : int
-        Multiply-adds of a row, to decide on threads.
+    work : Work
     """
     site = site or _NO_SITE
     stream = site.stream
-    workspace = workspace or engine.Workspace()
+    workspace = work.workspace or engine.Workspace()
+    n_rows, multiply_adds = outputs.n_rows, chain.multiply_adds(layer)
+    if 0 < n_rows * multiply_adds <= CALL_WORK:
+        calls = [(0, n_rows, [kernel_form(x) for x in states], context, outputs)]
+    else:
+        calls = _calls(states, context, outputs, row_pieces(n_rows, multiply_adds))
     together = engine.panel_rows(chain, layer)
-    outputs = (mean, sample, log_normalizer, beta_from)
-    for start, count, inputs, varying, arrays in _calls(states, context, outputs, n_rows, work):
+    asked = purpose(site.kind, layer, site.temperature)
+    for start, count, inputs, around, arrays in calls:
         engine.conditional(
-            chain, layer, inputs, varying, *arrays, stream.key, stream.position,
-            purpose(site.kind, layer, site.temperature), site.first_row + start, count, workspace,
-            effective_threads(n_threads, work * min(count, together)),
+            chain, layer, inputs, around, *arrays, stream.key, stream.position, asked,
+            site.first_row + start, count, workspace,
+            effective_threads(work.n_threads, multiply_adds * min(count, together)),
         )  # fmt: skip
 
 
-def _calls(states, context, outputs, n_rows, work):
-    """Yield (first row, count, states, context, outputs) of each kernel call of a pass."""
-    if 0 < n_rows * work <= CALL_WORK:
-        yield 0, n_rows, [kernel_form(x) for x in states], context, outputs
-        return
-    for piece in row_pieces(n_rows, work):
+def _calls(states, context, outputs, pieces):
+    """Yield (first row, count, states, context, outputs) of the kernel call of each piece."""
+    for piece in pieces:
         yield (
             piece.start, piece.stop - piece.start, [_rows(x, piece) for x in states],
             context and context.of_rows(piece), [_rows(x, piece) for x in outputs],
         )  # fmt: skip
 
 
-def gibbs_sweeps(
-    chain, free_layers, states, contexts, *, n_sweeps, site, n_rows, work, workspace, n_threads=None
-):
+def gibbs_sweeps(chain, free_layers, states, contexts, n_sweeps, site, work):
     """Run sweeps over a chain in place: odd layers, then even layers.
 
-    `work` counts the multiply-adds of a row in an average layer.
+    Parameters
+    ----------
+    chain : Chain
+    free_layers : sequence of bool
+        By layer: whether it moves.
+    states : list of ndarray of shape (n_rows, n_units)
+        By layer, of its state type.
+    contexts : list of LayerContext
+        By layer.
+    n_sweeps : int
+    site : Site
+    work : Work
     """
-    stream = site.stream
-    work *= min(n_rows, max(engine.panel_rows(chain, l) for l in range(chain.n_layers)))
+    stream, n_rows = site.stream, states[0].shape[0]
+    layers = range(chain.n_layers)
+    # between two barriers: an average layer, and as many rows as are taken together
+    multiply_adds = sum(chain.multiply_adds(l) for l in layers if free_layers[l]) // chain.n_layers
+    multiply_adds *= min(n_rows, max(engine.panel_rows(chain, l) for l in layers))
     engine.gibbs(
         chain, np.asarray(free_layers, np.uint8), [kernel_form(x) for x in states], contexts,
         stream.key, stream.position, purpose(site.kind, 0, site.temperature), site.first_row,
-        n_sweeps, n_rows, workspace, effective_threads(n_threads, work),
+        n_sweeps, n_rows, work.workspace or engine.Workspace(),
+        effective_threads(work.n_threads, multiply_adds),
     )  # fmt: skip
 
 
-def fixed_point(
-    chain, means, contexts, *, until, first_parity, in_steps=False, work, workspace=None,
-    n_threads=None,
-):  # fmt: skip
+def fixed_point(chain, means, contexts, until, *, first_parity, in_steps=False, work=ANY_WORK):
     """Run mean-field sweeps over all layers of a chain in place, until each row has arrived.
 
     Parameters
@@ -159,8 +195,7 @@ def fixed_point(
         Of the layers that a sweep begins with.
     in_steps : bool, default False
         Let neighbours read means as bytes; every matrix must have a packed form.
-    work : int
-        Multiply-adds of a row in a sweep.
+    work : Work
 
     Returns
     -------
@@ -169,13 +204,14 @@ def fixed_point(
     """
     n_rows = means[0].shape[0]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
-    workspace = workspace or engine.Workspace()
-    for piece in row_pieces(n_rows, work * until.max_sweeps, TILE_ROWS):
+    workspace = work.workspace or engine.Workspace()
+    multiply_adds = sum(chain.multiply_adds(l) for l in range(chain.n_layers))  # of a sweep
+    for piece in row_pieces(n_rows, multiply_adds * until.max_sweeps, TILE_ROWS):
+        together = min(piece.stop - piece.start, TILE_ROWS)
         engine.mean_field(
             chain, [x[piece] for x in means], [c.of_rows(piece) for c in contexts],
             sweeps[piece], change[piece], until.max_sweeps, first_parity, in_steps, until.tol,
-            until.damping, workspace,
-            effective_threads(n_threads, work * min(piece.stop - piece.start, TILE_ROWS)),
+            until.damping, workspace, effective_threads(work.n_threads, multiply_adds * together),
         )  # fmt: skip
     return sweeps, change
 
@@ -184,10 +220,10 @@ def layer_log_weight(chain, layer, x, context=None, *, n_threads=None):
     """Return the log weight of states of one layer alone, float64 of shape (n_rows,)."""
     out = np.zeros(x.shape[0])
     for piece in row_pieces(x.shape[0], 32 * x.shape[1]):
-        work = 8 * (piece.stop - piece.start) * x.shape[1]
+        multiply_adds = 8 * (piece.stop - piece.start) * x.shape[1]
         engine.layer_log_weight(
             chain, layer, _rows(x, piece), context and context.of_rows(piece), out[piece],
-            effective_threads(n_threads, work),
+            effective_threads(n_threads, multiply_adds),
         )  # fmt: skip
     return out
 

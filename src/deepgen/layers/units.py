@@ -1,11 +1,11 @@
 """Unit types: what a layer means.
 
-A layer is an exponential family in its field (docs/math.md, section "Units"). A new type
-touches its case in ``_kernels/units.h``, a file here, one tag in ``io/schemas/machines.py``, its
-twin in ``tests/reference.py`` and one line of the contract tests.
+A layer is an exponential family in its field (docs/math.md, section "Units"). CONTRIBUTING, "Add
+a unit type", says what a new one touches.
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from deepgen.checks import (
 )
 from deepgen.layers.passes import (
     LayerContext,
+    Outputs,
     Site,
     conditional_pass,
     layer_log_weight,
@@ -62,6 +63,24 @@ def value_range(states):
     if states.size == 0:
         return 0.0, 0.0
     return states.min(), states.max()
+
+
+class LayerForm(NamedTuple):
+    """A layer without its parameters: two layers of one form can stand for each other."""
+
+    type: type
+    size: int | None
+    n_copies: int
+    group: int
+
+
+def lone_chain(units):
+    """Return a layer without neighbours and without its bias, as the kernels read it.
+
+    Its field comes as bias rows.
+    """
+    layer = units.kernel_layer()
+    return engine.Chain([(*layer[:3], np.zeros_like(units.bias), layer[4])], [])
 
 
 class Units(ABC):
@@ -112,6 +131,11 @@ class Units(ABC):
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
 
+    @property
+    def form(self):
+        """Type, size, tied copies and columns of a group, to compare layers by."""
+        return LayerForm(type(self), self.size, self.n_copies, self.group)
+
     def options(self):
         """Return the settings that are not parameters, as plain data."""
         return {}
@@ -157,18 +181,15 @@ class Units(ABC):
             raise ValueError("field must be finite, but contains NaN, inf or values beyond float32")
         return field
 
-    def _pass(self, field, **outputs):
+    def _pass(self, field, outputs, site=None):
         """Run the kernels on this layer alone: its field comes as bias rows."""
-        layer = self.kernel_layer()
-        chain = engine.Chain([(*layer[:3], np.zeros_like(self.bias), layer[4])], [])
-        context = LayerContext(bias_rows=field)
-        conditional_pass(chain, 0, [None], context, n_rows=len(field), work=8 * self.size, **outputs)
+        conditional_pass(lone_chain(self), 0, [None], outputs, LayerContext(bias_rows=field), site)
 
     def mean(self, field):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""
         field = self._checked_field(field)
         out = np.empty(field.shape, np.float32)
-        self._pass(field, mean=out)
+        self._pass(field, Outputs(mean=out))
         return out
 
     def sample(self, field, stream, *, first_row=0):
@@ -177,7 +198,7 @@ class Units(ABC):
         check_integer(first_row, "first_row", 0, MOST_ROWS)
         field = self._checked_field(field)
         out = np.empty(field.shape, self.state_dtype)
-        self._pass(field, sample=out, site=Site(stream, DATA, first_row))
+        self._pass(field, Outputs(sample=out), Site(stream, DATA, first_row))
         return out
 
     def log_normalizer(self, field):

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_integer, real_array, shown
-from deepgen.errors import DivergedError
+from deepgen.checks import check_instance, check_integer, real_array
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import layer_gradients, weight_gradient
-from deepgen.learning.loop import SNAPSHOT_EVERY, TrainingLoop
-from deepgen.learning.optimizers import SGD
+from deepgen.learning.loop import TrainingLoop
+from deepgen.learning.optimizers import SGD, check_optimizer
 from deepgen.learning.rules import CD, as_rule
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
@@ -124,7 +123,7 @@ class UpDown:
 
     def __post_init__(self):
         as_rule(self.rule)
-        _check_optimizer(self.optimizer)
+        check_optimizer(self.optimizer)
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
 
@@ -139,11 +138,6 @@ class UpDown:
             network, self.rule, self.optimizer, schedule, stream=stream, batch_size=batch_size,
             n_threads=n_threads,
         )  # fmt: skip
-
-
-def _check_optimizer(value):
-    if isinstance(value, type) or not (hasattr(value, "descend") and hasattr(value, "start")):
-        raise ValueError(f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(value)}")
 
 
 class UpDownTrainer(TrainingLoop):
@@ -184,7 +178,7 @@ class UpDownTrainer(TrainingLoop):
         check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
         check_integer(batch_size, "batch_size")
         check_threads(n_threads)
-        _check_optimizer(optimizer)
+        check_optimizer(optimizer)
         self.rule, schedule = as_rule(rule), as_schedule(schedule)
         self.rule_state = self.rule.start(network.top, stream.child("rule"))
         super().__init__(
@@ -237,71 +231,45 @@ class UpDownTrainer(TrainingLoop):
             visible.check(v, "X")
         return rows
 
-    def _learn(self, batch, progress):
-        self.step(batch, progress)
-        return batch.shape[0]
+    def _checked(self, batch):
+        """Return rows of the visible layer as states that kernels read, after a check."""
+        return self.parameters.network.visible.states_of(batch, "batch")
 
-    def step(self, batch, progress):
-        """Make one update.
+    def _update(self, batch, site, progress, work):
+        gradients = self._gradients(batch, site, work)
+        overflow = self.optimizer.descend(
+            self.parameters, gradients, self.optimizer_state, self._rate(progress), progress,
+            work=work,
+        )  # fmt: skip
+        return overflow, None
 
-        Parameters
-        ----------
-        batch : array-like or states of the visible layer, (n_rows, n_visible)
-        progress : float
-            In [0, 1], for schedules and averaging.
-
-        Raises
-        ------
-        ValueError
-            If a shape or a value of the batch does not fit; nothing is changed then.
-        DivergedError
-            If a parameter is no longer finite; the last good parameters are put back.
-        """
-        batch = self.parameters.network.visible.states_of(batch, "batch")
-        self.whole = False
-        if self.n_updates % SNAPSHOT_EVERY == 0:
-            self._good = self.parameters.snapshot()
-        n_threads = self._governor.next()
-        tools = {"workspace": self._workspace, "n_threads": n_threads}
-        site = Stream(self.stream.child("updates").key, self.n_updates)
-        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
-            gradients = self._gradients(batch, site, tools)
-            self.learning_rate = float(self.rate_scale * self.schedule(progress))
-            overflow = self.optimizer.descend(
-                self.parameters, gradients, self.optimizer_state, self.learning_rate, progress,
-                n_threads=n_threads,
-            )  # fmt: skip
-        self._governor.done()
-        if overflow:
-            self._diverged()
-        self.n_updates += 1
-        self.whole = True
-
-    def _gradients(self, batch, stream, tools):
+    def _gradients(self, batch, stream, work):
         """Return what parameters go down, by name: wake, top, sleep."""
         parameters, gradients = self.parameters, {}
         x = batch
         for l, (down, up) in enumerate(zip(parameters.downward, parameters.upward, strict=True)):
             site = Site(stream.child(f"wake {l}"), DATA)
-            above = update_layer(up, 1, [x, None], site=site, **tools)[1]
-            found = update_layer(down, 0, [None, above], mean=True, **tools)[0]
+            above = update_layer(up, 1, [x, None], site=site, work=work)[1]
+            found = update_layer(down, 0, [None, above], mean=True, work=work)[0]
             error = _error(found, x, down.layers[0])
-            gradients[f"weights.generative[{l}]"] = _mean_product(error, above, tools)
-            gradients[f"layers[{l}].lower.bias"] = _mean(error, tools)
+            gradients[f"weights.generative[{l}]"] = _mean_product(error, above, work)
+            gradients[f"layers[{l}].lower.bias"] = _mean(error, work)
             x = above
         if self.n_updates == 0:
             self._centre_on(x)
-        phases = self.rule.phases(parameters.top, x, self.rule_state, stream.child("top"), **tools)
-        gradients |= _of_top(parameters.top, phases, tools)
+        phases = self.rule.phases(
+            parameters.top, x, self.rule_state, stream.child("top"), context=None, work=work
+        )
+        gradients |= _of_top(parameters.top, phases, work)
         x = phases.negative[0]
         for l in reversed(range(len(parameters.downward))):
             down, up = parameters.downward[l], parameters.upward[l]
             site = Site(stream.child(f"sleep {l}"), DATA)
-            below = update_layer(down, 0, [None, x], site=site, **tools)[1]
-            found = update_layer(up, 1, [below, None], mean=True, **tools)[0]
+            below = update_layer(down, 0, [None, x], site=site, work=work)[1]
+            found = update_layer(up, 1, [below, None], mean=True, work=work)[0]
             error = _error(found, x, up.layers[1])
-            gradients[f"weights.recognition[{l}]"] = _mean_product(below, error, tools)
-            gradients[f"layers[{l}].upper.bias"] = _mean(error, tools)
+            gradients[f"weights.recognition[{l}]"] = _mean_product(below, error, work)
+            gradients[f"layers[{l}].upper.bias"] = _mean(error, work)
             x = below
         return gradients
 
@@ -314,14 +282,10 @@ class UpDownTrainer(TrainingLoop):
         fresh = self.rule.start(top, self.stream.child("rule"), rows=states)
         self.rule_state.offsets = fresh.offsets
 
-    def _diverged(self):
-        name = self.parameters.first_non_finite() or "parameters"
-        self.parameters.restore(self._good)
-        # particles and velocities may hold what is not finite: begin them anew
+    def _forget(self):
+        # particles and velocities may hold what is not finite
         top = self.parameters.to_network().top
         self.rule_state = self.rule.start(top, self.stream.child("diverged"))
-        self.optimizer_state = self._start_optimizer()
-        raise DivergedError(name, self.epoch + 1, self.learning_rate)
 
 
 def _error(found, states, units):
@@ -334,19 +298,19 @@ def _error(found, states, units):
     return error
 
 
-def _mean_product(x, y, tools):
-    return weight_sums(x, y, **tools) / np.float32(max(len(x), 1))
+def _mean_product(x, y, work):
+    return weight_sums(x, y, work=work) / np.float32(max(len(x), 1))
 
 
-def _mean(error, tools):
-    sums = column_sums(error, tools["n_threads"])
+def _mean(error, work):
+    sums = column_sums(error, work.n_threads)
     return (sums / max(len(error), 1)).astype(np.float32)
 
 
-def _of_top(top, phases, tools):
+def _of_top(top, phases, work):
     """Gradients of the top machine, downwards."""
-    found = layer_gradients(top, phases, tools["n_threads"])
-    gradients = {"weights.top": -weight_gradient(top, phases, 0, found.difference, **tools)}
+    found = layer_gradients(top, phases, work.n_threads)
+    gradients = {"weights.top": -weight_gradient(top, phases, 0, found.difference, work=work)}
     for l, bias in enumerate(found.bias):
         gradients[f"top.layers[{l}].bias"] = -bias.astype(np.float32)
     return gradients

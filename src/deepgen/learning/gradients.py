@@ -7,6 +7,7 @@ affine changes of that gradient; models and files always hold plain parameters.
 
 import itertools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from deepgen._kernels import engine
 from deepgen.rows.states import CompressedRows, dense, kernel_form
 from deepgen.rows.sums import row_dots, weighted_mean
 from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.work import ANY_WORK
 
 
 @dataclass
@@ -41,18 +43,26 @@ class Phases:
 
 
 def _phase_means(states, offsets, squares, n_threads):
-    """Return means over rows, float64, whose columns are the units of all layers.
+    """Return means over the rows of a phase, float64; columns are the units of all layers.
 
-    Four rows: of x, of x^2 where `squares` says so, and of x times the dot product of the layer
-    below, and above, with its offsets. The first one alone where neither is wanted.
+    Four rows. With x of a unit, ``mu`` the `offsets`, and ``u``, ``w`` the states of the layers
+    below and above:
+
+    0. mean of x
+    1. mean of x^2, where `squares` says so for the layer
+    2. mean of x (u . mu_below)
+    3. mean of x (w . mu_above)
+
+    Row 0 alone where neither squares nor offsets are given.
     """
     sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
-    alone = offsets is None and not any(squares)
-    means = np.zeros((1 if alone else 4, sum(sizes)))
+    plain = offsets is None and not any(squares)
+    means = np.zeros((1 if plain else 4, sum(sizes)))
+    # scratch of the kernel: the products u . mu of each row, by layer
     dots = None if offsets is None else np.empty((len(states), n_rows))
     threads = effective_threads(n_threads, n_rows * max(sizes) * 8)
-    forms = [kernel_form(x) for x in states]
-    engine.phase_sums(forms, sizes, offsets, squares, dots, means, threads)
+    rows = [kernel_form(x) for x in states]
+    engine.phase_sums(rows, sizes, offsets, squares, dots, means, threads)
     means /= max(n_rows, 1)
     return means
 
@@ -76,7 +86,14 @@ class LayerGradients:
 def layer_gradients(
     parameters, phases, n_threads=None, *, weight_decay=0.0, rates=None, centred=False
 ):
-    """Return the gradient of every parameter that belongs to one layer.
+    """Return the gradient of every bias and log precision, up the likelihood.
+
+    With mean differences ``dx_l = mean(x+) - mean(x-)``, offsets ``mu`` and gains ``g``::
+
+        bias of layer l:  g_l (dx_l - sum over neighbours m of (centred gradient) (g_m o mu_m))
+        log precision:    -p/2 (mean(x+^2) - mean(x-^2) - 2 mu dx)
+
+    where o is a product by unit (docs/math.md, "One update").
 
     Parameters
     ----------
@@ -86,8 +103,8 @@ def layer_gradients(
         Of the weights. Real-valued units far from zero need their neighbours' biases to follow
         the decay too, or it would move every field.
     rates : sequence of float or None
-        Factors on the learning rate of each weight matrix, which are those of what the biases
-        follow too; their own part keeps the rate.
+        Factors on the learning rate of each weight matrix. The sum over neighbours, by which a
+        bias follows the weights, gets them too; ``dx_l`` does not.
     centred : bool, default False
         Leave out of the bias gradients what the change of the weights adds to them: the
         gradient by the biases of the centred parametrization.
@@ -100,39 +117,45 @@ def layer_gradients(
         precision moves the bias along by ``precision * offset * change``.
     """
     n_layers, offsets, gains = parameters.n_layers, phases.offsets, phases.gains
-    scaled = None
+    scaled = None  # gain o offset, by layer
     if offsets is not None and not centred:
         scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
     learns = [learns_precision(parameters, l) for l in range(n_layers)]
+    # every mean of the positive phase minus that of the negative one, cut into layers
     change = _phase_means(phases.positive, scaled, learns, n_threads)
     change -= _phase_means(phases.negative, scaled, learns, n_threads)
     stops = list(itertools.accumulate(layer.size for layer in parameters.layers))
-    changes = [change[:, a:b] for a, b in itertools.pairwise([0, *stops])]
-    difference = [c[0] for c in changes]
+    changes = [change[:, start:stop] for start, stop in itertools.pairwise([0, *stops])]
+    difference = [rows[0] for rows in changes]  # dx_l
     bias, log_precision = [], []
     for l in range(n_layers):
+        # dx_l - sum over neighbours m of (G - mu_l dx_m^T - dx_l mu_m^T) (g_m o mu_m),
+        # G as seen from layer l: mean of x_l x_m^T under the data minus that under the model.
+        # Rows 2 and 3 of the means are G (g_m o mu_m) of the layers below and above.
         gradient = difference[l].copy()
-        for side, m in enumerate((l - 1, l + 1)):
+        for row, m in ((2, l - 1), (3, l + 1)):
             if scaled is None or not 0 <= m < n_layers:
                 continue
-            # (centred weight gradient) times (offset of the neighbour)
-            follow = changes[l][2 + side]
+            follow = changes[l][row]
             follow -= offsets[l] * (difference[m] * scaled[m]).sum()
             follow -= difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
+            # the bias follows the weights, so it goes at their rate
             gradient -= follow if rates is None else rates[min(l, m)] * follow
         if gains is not None:
             gradient *= gains[l]
         if l in phases.bias_terms:
             gradient += phases.bias_terms[l]
-        own = None
+        bias.append(gradient)
+        by_log_precision = None
         if learns[l]:
-            # derivative at a fixed offset: -precision (x - offset)^2 / 2
+            # -p/2 (d mean(x^2) - 2 mu dx): of -p/2 (x - mu)^2 at an offset that stays
             centre = 0.0 if offsets is None else offsets[l]
             square = changes[l][1] - 2.0 * centre * difference[l]
-            own = -0.5 * parameters.precisions[l] * square
-        bias.append(gradient)
-        log_precision.append(own)
+            by_log_precision = -0.5 * parameters.precisions[l] * square
+        log_precision.append(by_log_precision)
     if gains is not None and scaled is not None and weight_decay:
+        # Weights lose a W in centred coordinates: biases get a W lambda below, a W^T mu above, or
+        # the decay would move the field of the mean row.
         for l, weights in enumerate(parameters.weights):
             decay = weight_decay if rates is None else rates[l] * weight_decay
             bias[l] += decay * row_dots(weights, offsets[l + 1], n_threads)
@@ -140,56 +163,61 @@ def layer_gradients(
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
 
-@dataclass(frozen=True)
-class Step:
-    """Numbers of one optimizer step on a weight matrix."""
+class Step(NamedTuple):
+    """One optimizer step on a weight matrix W with gradient g, which the kernel forms as it goes.
+
+    ``velocity = momentum * velocity + g - weight_decay * W``, ``W += learning_rate * velocity``,
+    ``average += averaging * (W - average)``.
+
+    Attributes
+    ----------
+    learning_rate, momentum, weight_decay, averaging : float
+    velocity, average : ndarray like the matrix, float32, or None
+        Changed in place. None: no momentum, no average.
+    """
 
     learning_rate: float
     momentum: float = 0.0
     weight_decay: float = 0.0
     averaging: float = 0.0
+    velocity: np.ndarray | None = None
+    average: np.ndarray | None = None
 
 
-def _visit_weights(parameters, phases, layer, differences, step, arrays, tools):
+def _visit_weights(parameters, phases, layer, differences, step, gradient, work):
+    """Write the gradient to `gradient`, or where that is None take the step."""
     pair = slice(layer, layer + 2)
     (lower, upper), (below, above) = phases.positive[pair], phases.negative[pair]
-    workspace, n_threads = tools
     rows = phases.positive[layer].shape[0] + phases.negative[layer].shape[0]
     weights = parameters.weights[layer]
-    gradient, velocity, average = arrays
     return engine.update_weights(
         (kernel_form(lower), _expanded(upper)),
         (kernel_form(below), _expanded(above)),
         None if phases.offsets is None else phases.offsets[pair],
         differences[pair],
         None if phases.gains is None else phases.gains[pair],
-        gradient, weights, velocity, average,
+        gradient, weights, step.velocity, step.average,
         None if gradient is not None else parameters.packed[layer],
         step.learning_rate, step.momentum, step.weight_decay, step.averaging,
-        workspace or engine.Workspace(), effective_threads(n_threads, (rows + 4) * weights.size),
+        work.workspace or engine.Workspace(),
+        effective_threads(work.n_threads, (rows + 4) * weights.size),
     )  # fmt: skip
 
 
 def _expanded(upper):
-    """Return what kernels take of an upper layer: only the lower one of a pair may be sparse."""
+    """Return upper states as kernels read them, never sparse: only lower ones of a pair may be."""
     return dense(upper) if isinstance(upper, CompressedRows) else kernel_form(upper)
 
 
-def weight_gradient(
-    parameters, phases, layer, differences, *, weight_decay=0.0, workspace=None, n_threads=None
-):
+def weight_gradient(parameters, phases, layer, differences, *, weight_decay=0.0, work=ANY_WORK):
     """Return the gradient by weights[layer], float32 of shape (n_lower, n_upper)."""
     out = np.empty_like(parameters.weights[layer])
     step = Step(0.0, weight_decay=weight_decay)
-    tools = (workspace, n_threads)
-    _visit_weights(parameters, phases, layer, differences, step, (out, None, None), tools)
+    _visit_weights(parameters, phases, layer, differences, step, out, work)
     return out
 
 
-def step_weights(
-    parameters, phases, layer, differences, step, *, velocity=None, average=None,
-    workspace=None, n_threads=None,
-):  # fmt: skip
+def step_weights(parameters, phases, layer, differences, step, *, work=ANY_WORK):
     """Change weights[layer], its velocity, its average and its packed form tile by tile.
 
     Returns
@@ -197,6 +225,4 @@ def step_weights(
     bool
         True where a weight became non-finite.
     """
-    tools = (workspace, n_threads)
-    arrays = (None, velocity, average)
-    return _visit_weights(parameters, phases, layer, differences, step, arrays, tools)
+    return _visit_weights(parameters, phases, layer, differences, step, None, work)

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.errors import DivergedError
 from deepgen.io.trees import check_structure, plain
 from deepgen.learning.hooks import Hooks
 from deepgen.rows.sources import refuse_rows
 from deepgen.runtime.progress import STANDARD_NAMES, ProgressBar
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import Governor
+from deepgen.runtime.work import Work
 
 # Updates between two copies of the last good parameters.
 SNAPSHOT_EVERY = 100
@@ -162,20 +164,21 @@ class TrainingLoop(ABC):
         self._good = self.parameters.snapshot()
         self._before = None  # what the reports of an epoch may change, as it was before them
         self._callback_states = {}  # from a checkpoint, until there are callbacks
-        self._make_tools()
+        self._begin_process()
 
-    def _make_tools(self):
+    def _begin_process(self):
+        """Make what belongs to this process, and is left out of a pickle."""
         self._hooks = Hooks()
         self._workspace = engine.Workspace()
         self._governor = Governor(self.n_threads)
 
     def __getstate__(self):
-        tools = ("_workspace", "_governor", "_hooks")
-        return {name: value for name, value in vars(self).items() if name not in tools}
+        of_process = ("_workspace", "_governor", "_hooks")
+        return {name: value for name, value in vars(self).items() if name not in of_process}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._make_tools()
+        self._begin_process()
 
     # --- what the kinds of runs do ------------------------------------------------------------
 
@@ -184,8 +187,35 @@ class TrainingLoop(ABC):
         """Return the model that this run stands for: averaged where averaging has begun."""
 
     @abstractmethod
-    def _learn(self, batch, progress):
-        """Make one update of what the rows yield; return how many rows that was."""
+    def _checked(self, batch):
+        """Return a batch as states that kernels read; ValueError where it does not fit."""
+
+    @abstractmethod
+    def _update(self, batch, site, progress, work):
+        """Change the parameters by one batch.
+
+        Parameters
+        ----------
+        batch
+            From :meth:`_checked`.
+        site : Stream
+            Of this update alone: its random numbers are those of no other update.
+        progress : float or None
+            See :meth:`step`.
+        work : Work
+
+        Returns
+        -------
+        tuple of (bool, float or None)
+            Whether a parameter or the value is no longer finite; and the value of what is made
+            small, before the update, or None where a run has no such number.
+        """
+
+    def _check_particles(self):
+        """Raise DivergedError where states of the run have run away and parameters have not yet."""
+
+    def _forget(self):
+        """Begin anew what may hold numbers that are not finite, after a divergence."""
 
     @abstractmethod
     def _own_state(self):
@@ -201,6 +231,63 @@ class TrainingLoop(ABC):
     def _close_epoch(self):
         """Look at the run at the end of an epoch; return numbers for its history."""
         return {}
+
+    # --- one update ---------------------------------------------------------------------------
+
+    def step(self, batch, progress):
+        """Make one update; a run of each kind says what that is in `_update`.
+
+        Parameters
+        ----------
+        batch
+            Rows, and what belongs to them, as the run takes them.
+        progress : float or None
+            In [0, 1], for schedules and averaging. None: a stream, which has no end.
+
+        Returns
+        -------
+        float or None
+            The value of what is made small, before the update, where the run has such a number.
+
+        Raises
+        ------
+        ValueError
+            If a shape or a value of the batch does not fit; nothing is changed then.
+        DivergedError
+            If a parameter is no longer finite; the last good parameters are put back.
+        """
+        batch = self._checked(batch)
+        self.whole = False
+        if self.n_updates % SNAPSHOT_EVERY == 0:
+            self._check_particles()
+            self._good = self.parameters.snapshot()
+        work = Work(self._workspace, self._governor.next())
+        # positions of different updates never meet, however many draws an update takes
+        site = Stream(self.stream.child("updates").key, self.n_updates)
+        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
+            overflow, value = self._update(batch, site, progress, work)
+        self._governor.done()
+        if overflow:
+            # where every parameter is finite, the value of the objective is not
+            self._diverged(
+                self.parameters.first_non_finite() or ("parameters" if value is None else "loss")
+            )
+        self.n_updates += 1
+        self.whole = True
+        return value
+
+    def _rate(self, progress):
+        """Return the learning rate of this update, and note it for the history."""
+        self.learning_rate = self.rate_scale * self.schedule(progress or 0.0)
+        return self.learning_rate
+
+    def _diverged(self, name):
+        """Put the last good parameters back, and raise."""
+        self.whole = False
+        self.parameters.restore(self._good)
+        self._forget()
+        self.optimizer_state = self._start_optimizer()
+        raise DivergedError(name, self.epoch + 1, self.learning_rate)
 
     # --- going on after a stop ----------------------------------------------------------------
 
@@ -358,7 +445,7 @@ class TrainingLoop(ABC):
             if self._n_rows >= expected:
                 refuse_rows(expected, f"more than {expected}", f"epoch {self.epoch + 1}")
             with interrupts.held():  # a state between these lines would repeat the batch
-                n_rows = self._learn(batch, (self.n_updates + 1) / total)
+                n_rows = self._learn(batch, (self.n_updates + 1) / total)[0]
                 self.batch += 1
                 self._n_rows += n_rows
                 self._seconds = time.perf_counter() - began
@@ -369,7 +456,13 @@ class TrainingLoop(ABC):
         with interrupts.held():
             self._end_epoch(began)
 
+    def _learn(self, batch, progress):
+        """Make one update of a batch of the rows; return its number of rows, and its value."""
+        rows = batch[0] if isinstance(batch, tuple) else batch
+        return rows.shape[0], self.step(batch, progress)
+
     def _end_epoch(self, began):
+        self._check_particles()
         numbers = self._close_epoch()
         self.epoch += 1
         entry = {

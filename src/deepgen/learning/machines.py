@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from deepgen.errors import DivergedError
 from deepgen.inference.gibbs import gibbs
-from deepgen.learning.loop import SNAPSHOT_EVERY, TrainingLoop
+from deepgen.learning.loop import TrainingLoop
 from deepgen.models import Parameters
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
@@ -121,59 +120,23 @@ class Trainer(TrainingLoop):
 
     # --- learning -----------------------------------------------------------------------------
 
-    def _learn(self, batch, progress):
-        self.step(batch, progress)
-        return _rows_of(batch).shape[0]
-
-    def _close_epoch(self):
-        self._check_particles()
-        return {}
-
-    def step(self, batch, progress, context=None):
-        """Make one update.
-
-        Parameters
-        ----------
-        batch : array-like or states of the first layer, (n_rows, n_units)
-            Where the model observes its last layer too: a tuple of both; of the first alone, the
-            last one is inferred.
-        progress : float or None
-            In [0, 1], for schedules and averaging. None: a stream, which has no end.
-        context : Context or None
-
-        Raises
-        ------
-        ValueError
-            If a shape or a value of the batch does not fit; nothing is changed then.
-        DivergedError
-            If a parameter is no longer finite; the last good parameters are put back.
-        """
-        batch = self._checked(batch)
-        self.whole = False
-        if self.n_updates % SNAPSHOT_EVERY == 0:
-            self._check_particles()
-            self._good = self.parameters.snapshot()
-        tools = {"workspace": self._workspace, "n_threads": self._governor.next()}
+    def _update(self, batch, site, progress, work):
         if self.binarize:
             batch = self._binarized(batch)
-        # positions of different updates never meet, however many draws an update takes
-        site = Stream(self.stream.child("updates").key, self.n_updates)
-        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
-            phases = self.rule.phases(
-                self.parameters, batch, self.rule_state, site, context=context, **tools
-            )
-            self.learning_rate = self.rate_scale * self.schedule(progress or 0.0)
-            overflow = self.optimizer.step(
-                self.parameters, phases, self.optimizer_state, self.learning_rate, progress, **tools
-            )
-        self._governor.done()
-        if overflow:
-            self._diverged(self.parameters.first_non_finite() or "parameters")
-        self.n_updates += 1
-        self.whole = True
+        phases = self.rule.phases(
+            self.parameters, batch, self.rule_state, site, context=None, work=work
+        )
+        overflow = self.optimizer.step(
+            self.parameters, phases, self.optimizer_state, self._rate(progress), progress, work=work
+        )
+        return overflow, None
 
     def _checked(self, batch):
-        """Return a batch as states that kernels read, after a check."""
+        """Return a batch as states that kernels read, after a check.
+
+        It is rows of the first layer; where the model observes its last layer too, a tuple of
+        rows of both, or those of the first alone: the last one is inferred then.
+        """
         layers, observed = self.parameters.layers, self.parameters.model.observed
         if not isinstance(batch, tuple):
             return layers[0].states_of(batch, "batch")
@@ -201,14 +164,10 @@ class Trainer(TrainingLoop):
                 if not (away * np.sqrt(layer.precision) < RUNAWAY).all():
                     self._diverged(f"particles[{l}]")
 
-    def _diverged(self, name):
-        self.whole = False
-        self.parameters.restore(self._good)
-        # particles and velocities may hold what is not finite: begin them anew
+    def _forget(self):
+        # particles and velocities may hold what is not finite
         good = self.parameters.to_model()
         self.rule_state = self._start_rule(good, self.stream.child("diverged"))
-        self.optimizer_state = self._start_optimizer()
-        raise DivergedError(name, self.epoch + 1, self.learning_rate)
 
     def _binarized(self, batch):
         if isinstance(batch, tuple):
@@ -218,8 +177,3 @@ class Trainer(TrainingLoop):
         stream = Stream(self.stream.child("binarize").key, self.n_updates)
         drawn = stream.uniform(*grey.shape, BINARIZE) < grey
         return n_copies * drawn.astype(np.uint8)
-
-
-def _rows_of(batch):
-    """Return the rows of the first layer of a batch."""
-    return batch[0] if isinstance(batch, tuple) else batch

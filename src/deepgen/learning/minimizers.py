@@ -1,10 +1,24 @@
 """Minimizers over large chunks of rows: several evaluations of one function each update."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from deepgen.checks import check_integer
+from deepgen.checks import check_integer, has_role
+
+
+@runtime_checkable
+class Minimizer(Protocol):
+    """What makes a function of one vector small by line searches, batch by batch."""
+
+    def minimize(self, function, start):
+        """Return a better vector than `start`; see :meth:`ConjugateGradient.minimize`."""
+
+
+def is_minimizer(value):
+    """Tell whether `value` is a :class:`Minimizer`: it takes no steps, and has no learning rate."""
+    return has_role(value, Minimizer)
 
 
 @dataclass(frozen=True)

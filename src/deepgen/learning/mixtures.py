@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.layers.passes import conditional_pass
+from deepgen.layers.passes import Outputs, conditional_pass
 from deepgen.models import BernoulliMixture
 from deepgen.rows.sources import refuse_rows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import products
 from deepgen.runtime.stream import START
 from deepgen.runtime.threads import Governor
+from deepgen.runtime.work import Work
 
 # Rows whose sums are formed in float32; the sums of these pieces are added in float64. Part of
 # the result: another number changes its last bits.
@@ -110,14 +111,13 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
     for states in rows.chunks(CHUNK):
         if check is not None:
             check()
-        n_rows, n_threads = states.shape[0], governor.next()
+        n_rows, work = states.shape[0], Work(workspace, governor.next())
         means, log_p = responsibilities[:n_rows], np.zeros(n_rows)
         conditional_pass(
-            model.chain, 1, [states, None], mean=means, log_normalizer=log_p, n_rows=n_rows,
-            work=model.logits.size, workspace=workspace, n_threads=n_threads,
-        )  # fmt: skip
+            model.chain, 1, [states, None], Outputs(mean=means, log_normalizer=log_p), work=work
+        )
         np.multiply(means, means >= NEGLIGIBLE, out=means)
-        sums = products(states, means, workspace=workspace, n_threads=n_threads)
+        sums = products(states, means, work=work)
         governor.done()
         found.counts += means.sum(axis=0, dtype=np.float64)
         found.sums += sums

@@ -1,11 +1,13 @@
 """Runs of networks: what is made small, and an update of it."""
 
+import functools
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_integer, shown
-from deepgen.errors import DivergedError
-from deepgen.learning.loop import SNAPSHOT_EVERY, TrainingLoop
+from deepgen.checks import check_instance, check_integer
+from deepgen.learning.loop import TrainingLoop
+from deepgen.learning.minimizers import is_minimizer
+from deepgen.learning.optimizers import check_optimizer, no_average
 from deepgen.learning.schedules import as_schedule
 from deepgen.models import Network, NetworkParameters
 from deepgen.networks.objective import Objective, loss_by_row
@@ -13,13 +15,21 @@ from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
 
 
-def check_descent(optimizer):
-    """Raise ValueError unless `optimizer` can go down gradients that come by name."""
-    able = hasattr(optimizer, "descend") or hasattr(optimizer, "minimize")
-    if isinstance(optimizer, type) or not able:
+def check_descent(value):
+    """Raise ValueError unless `value` can make the objective of a network small."""
+    if not is_minimizer(value):
+        check_optimizer(
+            value, "dg.SGD(...), dg.Adam(...), dg.ConjugateGradient() or dg.LBFGS()"
+        )
+
+
+def check_objective(objective, activation, optimizer):
+    """Raise ValueError unless an objective fits the last layer and the optimizer."""
+    objective.check(activation)
+    if objective.smoothness is not None and is_minimizer(optimizer):
         raise ValueError(
-            "optimizer must be dg.SGD(...), dg.Adam(...), dg.ConjugateGradient() or dg.LBFGS(), "
-            f"got {shown(optimizer)}"
+            "smoothness needs an optimizer that takes steps, dg.SGD(...) or dg.Adam(...): a line "
+            f"search would need the slope of the moves too, got {optimizer!r}"
         )
 
 
@@ -60,10 +70,11 @@ class NetworkTrainer(TrainingLoop):
         check_threads(n_threads)
         check_integer(batch_size, "batch_size")
         check_integer(top_epochs, "top_epochs", 0)
-        objective.check(network.layers[-1].activation, optimizer)
+        check_objective(objective, network.layers[-1].activation, optimizer)
         if top_epochs and network.layers[-1].tied_to is not None:
             raise ValueError("top_epochs needs weights of the last layer's own, got a tied one")
         self.objective, self.top_epochs = objective, top_epochs
+        self._minimizes = is_minimizer(optimizer)
         self._total = 0.0  # loss times rows, of the epoch that has begun
         super().__init__(
             NetworkParameters(network), optimizer, as_schedule(schedule), stream=stream,
@@ -71,8 +82,8 @@ class NetworkTrainer(TrainingLoop):
         )  # fmt: skip
 
     def _start_optimizer(self):
-        if hasattr(self.optimizer, "minimize"):
-            return {"average": {"arrays": None, "count": 0}}
+        if self._minimizes:
+            return {"average": no_average()}
         return super()._start_optimizer()
 
     def model(self):
@@ -88,83 +99,59 @@ class NetworkTrainer(TrainingLoop):
 
     # --- learning -----------------------------------------------------------------------------
 
-    def step(self, batch, target, progress):
-        """Make one update.
+    def _checked(self, batch):
+        """Return the pair (states, target), which rows with targets have checked already."""
+        return batch
 
-        Parameters
-        ----------
-        batch : states of shape (n_rows, n_inputs)
-        target : ndarray
-        progress : float
-            In [0, 1], for schedules and averaging.
+    def _update(self, batch, site, progress, work):
+        objective = self._objective_of(batch, site, work)
+        if self._minimizes:
+            value = self._minimize(objective)
+            return not np.isfinite(value), value
+        value, gradients = objective()
+        overflow = self.optimizer.descend(
+            self.parameters, gradients, self.optimizer_state, self._rate(progress), progress,
+            work=work,
+        )  # fmt: skip
+        return overflow or not np.isfinite(value), value
 
-        Returns
-        -------
-        float
-            The objective before the update.
+    def _first_moving(self):
+        """Return the number of the lowest layer whose parameters move now."""
+        return self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
 
-        Raises
-        ------
-        DivergedError
-            If a parameter is no longer finite; the last good parameters are put back.
-        """
-        self.whole = False
-        if self.n_updates % SNAPSHOT_EVERY == 0:
-            self._good = self.parameters.snapshot()
-        site = Stream(self.stream.child("updates").key, self.n_updates)
-        first = self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
-        tools = {"workspace": self._workspace, "n_threads": self._governor.next()}
-        asked = {"stream": site, "first": first, **tools}
-        with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
-            if hasattr(self.optimizer, "minimize"):
-                value = self._minimize(batch, target, asked)
-                overflow = not np.isfinite(value)
-            else:
-                value, gradients = self.objective.evaluate(
-                    self.parameters, batch, target, **asked
-                )
-                self.learning_rate = float(self.rate_scale * self.schedule(progress))
-                overflow = self.optimizer.descend(
-                    self.parameters, gradients, self.optimizer_state, self.learning_rate,
-                    progress, n_threads=tools["n_threads"],
-                )  # fmt: skip
-        self._governor.done()
-        if overflow or not np.isfinite(value):
-            self._diverged()
-        self.n_updates += 1
-        self.whole = True
-        return value
+    def _objective_of(self, batch, site, work):
+        """Return the function without arguments that gives value and gradients of a batch."""
+        states, target = batch
+        return functools.partial(
+            self.objective.evaluate, self.parameters, states, target,
+            stream=site, first=self._first_moving(), work=work,
+        )  # fmt: skip
 
-    def _minimize(self, batch, target, asked):
-        """Take a few line searches on this batch; the parameters that move form one vector."""
-        arrays = self.parameters.learned(asked["first"])
+    def _minimize(self, objective):
+        """Take a few line searches on a batch; the parameters that move form one vector."""
+        arrays = self.parameters.learned(self._first_moving())
         cuts = np.cumsum([array.size for array in arrays.values()])[:-1]
         values = []
 
+        def put(vector):
+            for array, piece in zip(arrays.values(), np.split(vector, cuts), strict=True):
+                array[...] = piece.reshape(array.shape)
+
         def function(vector):
-            for array, part in zip(arrays.values(), np.split(vector, cuts), strict=True):
-                array[...] = part.reshape(array.shape)
-            value, gradients = self.objective.evaluate(self.parameters, batch, target, **asked)
+            put(vector)
+            value, gradients = objective()
             values.append(value)
             flat = np.concatenate([gradients[name].reshape(-1) for name in arrays])
             return value, flat.astype(np.float64)
 
         start = np.concatenate([array.reshape(-1) for array in arrays.values()])
-        best = self.optimizer.minimize(function, start.astype(np.float64))
-        for array, part in zip(arrays.values(), np.split(best, cuts), strict=True):
-            array[...] = part.reshape(array.shape)
+        put(self.optimizer.minimize(function, start.astype(np.float64)))
         return values[0]
 
-    def _diverged(self):
-        name = self.parameters.first_non_finite() or "loss"
-        self.parameters.restore(self._good)
-        self.optimizer_state = self._start_optimizer()
-        raise DivergedError(name, self.epoch + 1, self.learning_rate)
-
     def _learn(self, batch, progress):
-        states, target = batch
-        self._total += self.step(states, target, progress) * states.shape[0]
-        return states.shape[0]
+        n_rows, value = super()._learn(batch, progress)
+        self._total += value * n_rows
+        return n_rows, value
 
     def _close_epoch(self):
         loss, self._total = self._total / max(self._n_rows, 1), 0.0

@@ -1,16 +1,38 @@
-"""Optimizers: from phases to a change of the parameters. Where the states came from, they
-do not know."""
+"""Optimizers: from two phases of states, or gradients by name, to a change of the parameters."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.checks import as_list, check_number, shown
+from deepgen.checks import as_list, check_number, has_role, shown
 from deepgen.learning.gradients import Step, layer_gradients, step_weights, weight_gradient
 from deepgen.learning.schedules import check_rate
 from deepgen.models import Parameters
 from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.work import ANY_WORK
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """A recipe that changes parameters, and never itself: the run keeps the state it returns."""
+
+    def start(self, parameters):
+        """Return the state before the first update: plain data and arrays."""
+
+    def step(self, parameters, phases, state, rate, progress, *, work):
+        """Go up the likelihood's gradient of two phases; True where a parameter overflowed."""
+
+    def descend(self, parameters, gradients, state, rate, progress, *, work):
+        """Go down gradients by name; True where a parameter overflowed."""
+
+
+def check_optimizer(value, expected="dg.SGD(...) or dg.Adam(...)"):
+    """Raise ValueError unless `value` is an :class:`Optimizer`."""
+    if not has_role(value, Optimizer):
+        raise ValueError(f"optimizer must be {expected}, got {shown(value)}")
+
 
 # A parameter's step costs as much as so many multiply-adds.
 STEP_WORK = 8
@@ -20,14 +42,12 @@ def _check_share(value, name):
     check_number(value, name, 0.0, 1.0, closed=True)
 
 
-def _apply(parameters, phases, layer, kind, change):
-    """Add a change to a bias, or carefully to a log precision."""
-    if kind == "bias":
-        parameters.biases[layer] += change
-        return
-    # The precision has a fifth of the rate, because its gradient is the noisiest; it moves by at
+def _change_log_precision(parameters, phases, layer, change):
+    """Add a change to a log precision, with care, and move the bias along."""
+    # It has a fifth of the rate, because its gradient is the noisiest; the precision moves by at
     # most 10 % an update and by a factor e^7 from the data's: where a unit explains nothing,
-    # nothing else would stop it. The bias goes along, so that the mean stays where it is.
+    # nothing else would stop it. The bias goes along, by p mu (e^change - 1), so that the unit's
+    # mean stays where it is.
     log_precision, start = parameters.log_precisions[layer], parameters.layers[layer].log_precision
     moved = log_precision + np.clip(0.2 * change, -0.1, 0.1)
     moved = np.clip(moved, start - 7.0, start + 7.0).astype(np.float32)
@@ -42,11 +62,12 @@ def _apply(parameters, phases, layer, kind, change):
 STREAM_DECAY, STREAM_WINDOW = 20.0, 1000.0
 
 
-# Mean of the parameters over the last share of the updates (Polyak & Juditsky 1992). States of
-# optimizers are plain data and arrays, so that checkpoints need not know them.
+def no_average():
+    """Return the state of an average that has not begun: no arrays, and no updates in it.
 
-
-def _no_average():
+    What is averaged are the parameters over the last share of the updates (Polyak & Juditsky
+    1992): ``average += w (parameters - average)``, with w from `_tail_weight`.
+    """
     return {"arrays": None, "count": 0}
 
 
@@ -112,9 +133,9 @@ class SGD:
         velocity = None
         if self.momentum:
             velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
-        return {"velocity": velocity, "average": _no_average()}
+        return {"velocity": velocity, "average": no_average()}
 
-    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+    def step(self, parameters, phases, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place.
 
         Returns
@@ -129,35 +150,40 @@ class SGD:
         averages = tail["arrays"] or {}
         rates = self.rates or (1.0,) * len(parameters.weights)
         gradients = layer_gradients(
-            parameters, phases, n_threads, weight_decay=self.weight_decay, rates=self.rates
+            parameters, phases, work.n_threads, weight_decay=self.weight_decay, rates=self.rates
         )
         overflow = False
         for l in range(len(parameters.weights)):
             name = f"weights[{l}]"
-            overflow |= step_weights(
-                parameters, phases, l, gradients.difference,
-                Step(rates[l] * rate, self.momentum, self.weight_decay, weight),
-                velocity=velocity and velocity[name], average=averages.get(name),
-                workspace=workspace, n_threads=n_threads,
+            step = Step(
+                rates[l] * rate, self.momentum, self.weight_decay, weight,
+                velocity and velocity[name], averages.get(name),
             )  # fmt: skip
-        kinds = ("log_precision", parameters.log_precisions), ("bias", parameters.biases)
-        for kind, arrays in kinds:  # a precision moves its bias along
-            for l, gradient in enumerate(getattr(gradients, kind)):
+            overflow |= step_weights(parameters, phases, l, gradients.difference, step, work=work)
+        vectors = (  # log precisions first: they move their biases along
+            ("log_precision", parameters.log_precisions, gradients.log_precision),
+            ("bias", parameters.biases, gradients.bias),
+        )
+        for parameter, arrays, by_layer in vectors:
+            for l, gradient in enumerate(by_layer):
                 if gradient is None:
                     continue
-                name, change = f"layers[{l}].{kind}", gradient.astype(np.float32)
+                name, change = f"layers[{l}].{parameter}", gradient.astype(np.float32)
                 if velocity:
                     velocity[name] *= self.momentum
                     velocity[name] += change
                     change = velocity[name]
-                _apply(parameters, phases, l, kind, rate * change)
+                if parameter == "bias":
+                    arrays[l] += rate * change
+                else:
+                    _change_log_precision(parameters, phases, l, rate * change)
                 if name in averages:
                     averages[name] += np.float32(weight) * (arrays[l] - averages[name])
                 overflow |= not np.isfinite(arrays[l]).all()
         parameters.refresh_precisions()  # step_weights has packed what it wrote
         return overflow
 
-    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+    def descend(self, parameters, gradients, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place, down gradients that come by name.
 
         Parameters
@@ -180,7 +206,7 @@ class SGD:
             return engine.descend_sgd(
                 array, gradient, velocity and velocity[name], average,
                 _decay_of(name, self.weight_decay), rate, self.momentum, weight,
-                effective_threads(n_threads, STEP_WORK * array.size),
+                effective_threads(work.n_threads, STEP_WORK * array.size),
             )  # fmt: skip
 
         return _go_down(parameters, gradients, state, self.averaging, progress, move)
@@ -217,59 +243,66 @@ class Adam:
         moments = [
             {name: np.zeros_like(a) for name, a in parameters.learned().items()} for _ in range(2)
         ]
-        return {"moments": moments, "steps": 0, "average": _no_average()}
+        return {"moments": moments, "steps": 0, "average": no_average()}
 
-    def step(self, parameters, phases, state, rate, progress, *, workspace=None, n_threads=None):
+    def step(self, parameters, phases, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place; see :meth:`SGD.step`."""
         tail = state["average"]
         weight = _tail_weight(tail, self.averaging, progress)
         if weight and tail["arrays"] is None:
             tail["arrays"] = parameters.snapshot()
-        # Normalizing element by element is no linear map: it must happen in the centred and
-        # standardized parameters, and the plain biases follow the weights' actual change.
-        gradients = layer_gradients(parameters, phases, n_threads, centred=True)
-        named = {}
+        # The step divides element by element, which is no linear map: it is taken in centred and
+        # standardized coordinates, where the gradient D of a bias is g dx alone, and its changes
+        # are brought back to the plain ones (docs/math.md, "One update").
+        gradients = layer_gradients(parameters, phases, work.n_threads, centred=True)
+        changes = {}  # by name: first gradients, then changes, in place
         for l in range(len(parameters.weights)):
-            named[f"weights[{l}]"] = weight_gradient(
+            changes[f"weights[{l}]"] = weight_gradient(
                 parameters, phases, l, gradients.difference, weight_decay=self.weight_decay,
-                workspace=workspace, n_threads=n_threads,
+                work=work,
             )  # fmt: skip
         for l in range(parameters.n_layers):
-            named[f"layers[{l}].bias"] = gradients.bias[l].astype(np.float32)
+            changes[f"layers[{l}].bias"] = gradients.bias[l].astype(np.float32)
             if gradients.log_precision[l] is not None:
-                named[f"layers[{l}].log_precision"] = gradients.log_precision[l].astype(np.float32)
+                by_log_precision = gradients.log_precision[l].astype(np.float32)
+                changes[f"layers[{l}].log_precision"] = by_log_precision
         arrays = parameters.learned()
-        self._to_changes(named, state, rate, n_threads)
-        _unscale(named, phases)
+        self._to_changes(changes, state, rate, work.n_threads)
+        _unscale(changes, phases)
         for l, matrix in enumerate(parameters.weights):
-            change = named[f"weights[{l}]"]
+            change = changes[f"weights[{l}]"]
             matrix += change
             if phases.offsets is not None:
+                # b_l -= (change of W) lambda,  b_(l+1) -= (change of W)^T mu
                 lower, upper = phases.offsets[l], phases.offsets[l + 1]
-                named[f"layers[{l}].bias"] -= (change * upper).sum(axis=1)
-                named[f"layers[{l + 1}].bias"] -= (change * lower[:, None]).sum(axis=0)
+                changes[f"layers[{l}].bias"] -= (change * upper).sum(axis=1)
+                changes[f"layers[{l + 1}].bias"] -= (change * lower[:, None]).sum(axis=0)
         for l in range(parameters.n_layers):
-            for kind in ("log_precision", "bias"):  # a precision moves its bias along
-                if f"layers[{l}].{kind}" in named:
-                    _apply(parameters, phases, l, kind, named[f"layers[{l}].{kind}"])
+            if f"layers[{l}].log_precision" in changes:  # first: it moves the bias along
+                change = changes[f"layers[{l}].log_precision"]
+                _change_log_precision(parameters, phases, l, change)
+            parameters.biases[l] += changes[f"layers[{l}].bias"]
         overflow = False
         for name, array in arrays.items():
             if weight:
                 average = tail["arrays"][name]
                 average += np.float32(weight) * (array - average)
             overflow |= not np.isfinite(array).all()
-        parameters.refresh(n_threads)
+        parameters.refresh(work.n_threads)
         return overflow
 
-
     def _numbers(self, state, rate):
-        """Count a step; return the rate and the correction of the second moments that it has."""
+        """Count step t; return ``e / (1 - b1^t)`` for rate e, and ``1 - b2^t``."""
         state["steps"] += 1
         correct1 = 1.0 - self.beta1 ** state["steps"]
         return rate / correct1, 1.0 - self.beta2 ** state["steps"]
 
     def _to_changes(self, gradients, state, rate, n_threads):
-        """Move the moments and turn gradients into changes, in place."""
+        """Move the moments M and S by gradients D, and turn D into changes, in place.
+
+        ``M += (1 - b1) (D - M)``, ``S += (1 - b2) (D^2 - S)``, and the change is ``rate M /
+        (sqrt(S / correction) + epsilon)`` with the two numbers of `_numbers`.
+        """
         rate, correction = self._numbers(state, rate)
         first, second = state["moments"]
         for name, gradient in gradients.items():
@@ -279,7 +312,7 @@ class Adam:
                 effective_threads(n_threads, STEP_WORK * gradient.size),
             )  # fmt: skip
 
-    def descend(self, parameters, gradients, state, rate, progress, *, n_threads=None):
+    def descend(self, parameters, gradients, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place; see :meth:`SGD.descend`."""
         rate, correction = self._numbers(state, rate)
         first, second = state["moments"]
@@ -289,7 +322,7 @@ class Adam:
                 array, gradient, first[name], second[name], average,
                 _decay_of(name, self.weight_decay), rate, weight, 1.0 - self.beta1,
                 1.0 - self.beta2, correction, self.epsilon,
-                effective_threads(n_threads, STEP_WORK * array.size),
+                effective_threads(work.n_threads, STEP_WORK * array.size),
             )  # fmt: skip
 
         return _go_down(parameters, gradients, state, self.averaging, progress, move)
@@ -317,7 +350,11 @@ def _go_down(parameters, gradients, state, share, progress, move):
 
 
 def _unscale(changes, phases):
-    """Turn changes of standardized parameters into changes of the plain ones, in place."""
+    """Turn changes of standardized parameters into changes of the plain ones, in place.
+
+    With gains c below and d above, that of ``W_ij`` is multiplied by ``sqrt(c_i d_j)``, that of
+    a bias by the root of its gain.
+    """
     if phases.gains is None:
         return
     scales = [np.sqrt(gain) for gain in phases.gains]

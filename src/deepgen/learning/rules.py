@@ -4,7 +4,7 @@ A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from deepgen.checks import (
     check_instance,
     check_integer,
     check_number,
+    has_role,
     shown,
 )
 from deepgen.inference.gibbs import start_particles, update_layer
@@ -24,6 +25,21 @@ from deepgen.learning.gradients import Phases
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import ByteMeans, dense
 from deepgen.runtime.stream import DATA, PARTICLES
+from deepgen.runtime.work import ANY_WORK
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What turns a batch into two phases; immutable, so that one serves many runs.
+
+    ``takes_context``, where a rule has it, says whether it can hold entries of single rows.
+    """
+
+    def start(self, model, stream):
+        """Return the state before the first update, which the run keeps and checkpoints."""
+
+    def phases(self, model, batch, state, stream, *, context, work):
+        """Return the :class:`Phases` of an update; change the state in place."""
 
 
 def _check_common(rule):
@@ -230,7 +246,7 @@ class CD:
         _check_two_layers(self, model)
         return _start(model, self, None, rows)
 
-    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
         """Return the phases of one update.
 
         Parameters
@@ -246,18 +262,18 @@ class CD:
             Bias rows, held entries and inverse temperatures of the batch's rows.
         """
         context = _without_missing(model, batch, context)
-        tools = {"context": context, "workspace": workspace, "n_threads": n_threads}
+        options = {"context": context, "work": work}
         means, draws = update_layer(
-            model, 1, [batch, None], mean=True, site=Site(stream.child("data"), DATA), **tools
+            model, 1, [batch, None], mean=True, site=Site(stream.child("data"), DATA), **options
         )
         positive = [batch, means]
         v = batch
         for sweep in range(self.k):
             site = Site(stream.child(sweep), DATA)
-            _, v = update_layer(model, 0, [v, draws], site=site, **tools)
+            _, v = update_layer(model, 0, [v, draws], site=site, **options)
             last = sweep == self.k - 1
             means, draws = update_layer(
-                model, 1, [v, draws], mean=last, site=None if last else site, **tools
+                model, 1, [v, draws], mean=last, site=None if last else site, **options
             )
         return _finish(self, model, state, positive, [v, means])
 
@@ -296,7 +312,7 @@ class PCD:
         particles = start_particles(model, self.n_particles, stream.child("particles"))
         return _start(model, self, particles, rows)
 
-    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
         """Return the phases of one update; see :meth:`CD.phases`.
 
         Raises
@@ -305,9 +321,8 @@ class PCD:
             If a context is given: particles belong to no row of the data. Use CD.
         """
         _refuse_context(self, context, "; use CD")
-        tools = {"workspace": workspace, "n_threads": n_threads}
-        means, _ = update_layer(model, 1, [batch, None], mean=True, **tools)
-        negative = _move_particles(self, model, state, stream, tools)
+        means, _ = update_layer(model, 1, [batch, None], mean=True, work=work)
+        negative = _move_particles(self, model, state, stream, work)
         return _finish(self, model, state, [batch, means], negative)
 
 
@@ -319,7 +334,7 @@ def _refuse_context(rule, context, remedy=""):
         )
 
 
-def _move_particles(rule, model, state, stream, tools):
+def _move_particles(rule, model, state, stream, work):
     """Sweep over the particles; return states of the even layers, means of the odd ones.
 
     In the last sweep the odd layers' means are those given the even layers' states: of every pair
@@ -329,11 +344,11 @@ def _move_particles(rule, model, state, stream, tools):
     for sweep in range(rule.k):
         site, last = Site(stream.child(sweep), PARTICLES), sweep == rule.k - 1
         for l in range(0, model.n_layers, 2):
-            _, states[l] = update_layer(model, l, states, site=site, **tools)
+            _, states[l] = update_layer(model, l, states, site=site, work=work)
         negative = list(states)
         for l in range(1, model.n_layers, 2):
             negative[l], states[l] = update_layer(
-                model, l, states, mean=last, site=site, **tools
+                model, l, states, mean=last, site=site, work=work
             )
     state.particles = Particles(states)
     return negative
@@ -384,7 +399,7 @@ class MeanFieldPCD:
         particles = start_particles(model, self.n_particles, stream.child("particles"))
         return _start(model, self, particles, rows)
 
-    def phases(self, model, batch, state, stream, *, context=None, workspace=None, n_threads=None):
+    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
         """Return the phases of one update; see :meth:`CD.phases`.
 
         Parameters
@@ -398,9 +413,8 @@ class MeanFieldPCD:
             If a context is given; see :meth:`PCD.phases`.
         """
         _refuse_context(self, context)
-        tools = {"workspace": workspace, "n_threads": n_threads}
-        positive = infer(model, batch, self.inference, **tools)
-        negative = _move_particles(self, model, state, stream, tools)
+        positive = infer(model, batch, self.inference, work=work)
+        negative = _move_particles(self, model, state, stream, work)
         return _finish(self, model, state, positive, negative)
 
 
@@ -408,12 +422,17 @@ def as_rule(value):
     """Turn ``"cd"``, ``"pcd"`` or a rule into a rule."""
     if isinstance(value, str) and value in ("cd", "pcd"):
         return CD() if value == "cd" else PCD()
-    if isinstance(value, type) or not hasattr(value, "phases"):
-        raise ValueError(f"rule must be 'cd', 'pcd', dg.CD(k) or dg.PCD(k), got {shown(value)}")
+    check_rule(value, "'cd', 'pcd', dg.CD(k) or dg.PCD(k)")
     return value
 
 
-def check_rule(rows, units, rule):
+def check_rule(value, expected="dg.CD(...) or dg.PCD(...)"):
+    """Raise ValueError unless `value` is a :class:`Rule`; the message names what is `expected`."""
+    if not has_role(value, Rule):
+        raise ValueError(f"rule must be {expected}, got {shown(value)}")
+
+
+def check_missing_variables(rows, units, rule):
     """Raise ValueError where rows have missing variables that a rule cannot leave out."""
     if getattr(rule, "takes_context", False) or not units.can_be_missing:
         return

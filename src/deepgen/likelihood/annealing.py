@@ -13,12 +13,11 @@ from deepgen.checks import check_instance, check_integer, is_integer, real_array
 from deepgen.inference.gibbs import (
     check_particles,
     gibbs,
-    layer_work,
     start_particles,
     update_layer,
 )
 from deepgen.layers.context import Context
-from deepgen.layers.passes import Site, conditional_pass
+from deepgen.layers.passes import Outputs, Site, conditional_pass
 from deepgen.layers.units import Units
 from deepgen.likelihood.exact import LogPartition
 from deepgen.models import check_model
@@ -26,6 +25,7 @@ from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import ANNEAL, REVERSE, Stream
 from deepgen.runtime.threads import Governor, check_threads
+from deepgen.runtime.work import Work
 
 MOST_BETAS = 10_000_000
 
@@ -72,17 +72,12 @@ def base_rates(model, X=None):
     return visible.fitted_to(rows.mean(axis=0), rows.var(axis=0), len(rows) / 5.0)
 
 
-def form(units):
-    """Return what two layers must have in common to stand for each other."""
-    return type(units), units.size, units.group, units.n_copies
-
-
 def annealed_layers(model, base):
     """Return the layers at beta = 0 (the base, flat ones of bias zero above it) and their log Z."""
     visible = model.layers[0]
     if base is not None:
         check_instance(base, "base", Units, "None or Units such as dg.base_rates(model, X)")
-    if base is not None and form(base) != form(visible):
+    if base is not None and base.form != visible.form:
         raise ValueError(f"base must be like the first layer, {visible!r}, got {base!r}")
     flat = [layer.replace(bias=np.zeros(layer.size)) for layer in model.layers[1:]]
     layers = (model.layers[0] if base is None else base, *flat)
@@ -131,7 +126,7 @@ def anneal(model, base, states, betas, site, n_threads, kept=0):
     workspace, governor = engine.Workspace(), Governor(n_threads)
     states = list(states)
     for step in range(1, len(betas)):
-        tools = {"workspace": workspace, "n_threads": governor.next()}
+        work = Work(workspace, governor.next())
         old, new = np.float32(betas[step - 1]), np.float32(betas[step])
         log_weights += (float(new) - float(old)) * _slope(model, base, states, kept)
         context = Context(beta=np.full(n, new), base=base)
@@ -140,14 +135,13 @@ def anneal(model, base, states, betas, site, n_threads, kept=0):
         for l in range(1 - kept, model.n_layers, 2):
             draws = np.empty((n, model.layers[l].size), model.layers[l].state_dtype)
             conditional_pass(
-                model.chain, l, states, context.of_layer(l), sample=draws,
-                log_normalizer=log_weights, beta_from=before, site=here, n_rows=n,
-                work=layer_work(model, l), **tools,
+                model.chain, l, states, Outputs(None, draws, log_weights, before),
+                context.of_layer(l), here, work,
             )  # fmt: skip
             states[l] = draws
         if step < len(betas) - 1:
             for l in range(kept, model.n_layers, 2):
-                _, states[l] = update_layer(model, l, states, context=context, site=here, **tools)
+                _, states[l] = update_layer(model, l, states, context=context, site=here, work=work)
         governor.done()
     return log_weights, states
 

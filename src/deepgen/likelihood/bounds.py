@@ -1,8 +1,10 @@
 """Bounds of log p(v) for models whose hidden layers cannot be summed out."""
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 
-from deepgen.checks import check_integer, check_number, real_array, shown
+from deepgen.checks import check_integer, check_number, model_remedy, real_array, shown
 from deepgen.inference.factorial import FactorialPosterior
 from deepgen.inference.recognition import Recognition
 from deepgen.models import BeliefNetwork, BoltzmannMachine
@@ -13,9 +15,29 @@ from deepgen.runtime.threads import check_threads
 # Draws that share the passes: enough to fill them, few enough to stay in the cache.
 TOGETHER = 1_024
 
-# What a posterior is to these bounds: a class (model, stream, n_threads) with `terms(v)`, what the
-# draws of rows share, and `log_weights(terms, rows, first_draw, n_draws)`. One with `bound(v)`
-# needs no draws for the variational bound.
+
+
+class Posterior(Protocol):
+    """An approximate posterior q(x | v) of the hidden layers x, as these bounds ask for it.
+
+    Made of (model, stream, n_threads).
+    """
+
+    def terms(self, v):
+        """Return what all draws of these rows share."""
+
+    def log_weights(self, terms, rows, first_draw, n_draws):
+        """Return ``log p*(v, x) - log q(x | v)`` of draws x, (n of these rows, n_draws)."""
+
+
+@runtime_checkable
+class PosteriorInClosedForm(Posterior, Protocol):
+    """One whose variational bound needs no draws."""
+
+    def bound(self, v):
+        """Return ``E_q[log p*(v, x) - log q(x | v)]`` by row."""
+
+
 _POSTERIORS = {BeliefNetwork: Recognition, BoltzmannMachine: FactorialPosterior}
 
 
@@ -136,17 +158,16 @@ class _LogMeanExp:
 def _bound(model, X, average, log_partition, n_draws, random_state, n_threads):
     """Run the draws of all rows through an average; log Z is subtracted."""
     if type(model) not in _POSTERIORS:
-        remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
         raise TypeError(
             "model must be a dg.BeliefNetwork or a dg.BoltzmannMachine, got "
-            f"{shown(model)}{remedy}"
+            f"{shown(model)}{model_remedy(model)}"
         )
     check_number(log_partition, "log_partition")
     check_integer(n_draws, "n_draws")
     check_threads(n_threads)
     stream, rows = Stream.from_random_state(random_state), _checked_rows(model, X)
     posterior = _POSTERIORS[type(model)](model, stream, n_threads)
-    if average is _Mean and hasattr(posterior, "bound"):
+    if average is _Mean and isinstance(posterior, PosteriorInClosedForm):
         out = [posterior.bound(v) for v in rows.pieces()]
     else:
         out = [_of_piece(posterior, v, average, n_draws) for v in rows.pieces()]

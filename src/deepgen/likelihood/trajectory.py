@@ -9,12 +9,11 @@ from deepgen.checks import check_integer
 from deepgen.inference.gibbs import (
     check_particles,
     gibbs,
-    layer_work,
     start_particles,
     update_layer,
 )
-from deepgen.layers.passes import Site, conditional_pass, layer_log_weight
-from deepgen.likelihood.annealing import form, mean_weight
+from deepgen.layers.passes import Outputs, Site, conditional_pass, layer_log_weight
+from deepgen.likelihood.annealing import mean_weight
 from deepgen.likelihood.bracket import ERRORS
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition
@@ -22,6 +21,7 @@ from deepgen.models import BoltzmannMachine, check_model
 from deepgen.rows.particles import Particles
 from deepgen.runtime.stream import ANNEAL, Stream
 from deepgen.runtime.threads import Governor, check_threads
+from deepgen.runtime.work import Work
 
 # Sweeps at a new model before its samples are annealed back.
 SETTLE = 20
@@ -133,8 +133,10 @@ class Trajectory:
         """
         check_model(model)
         check_integer(n_steps, "n_steps")
-        if list(map(form, model.layers)) != list(map(form, self._model.layers)):
-            raise ValueError(f"model must be of the form of the first, {self._model}, got {model}")
+        if [a.form for a in model.layers] != [a.form for a in self._model.layers]:
+            raise ValueError(
+                f"model must be of the form of the first, {self._model}, got {model}"
+            )
         if particles is not None:
             check_particles(model, particles)
             if not len(particles):
@@ -169,29 +171,27 @@ class Trajectory:
         states, log_weights = list(particles.states), np.zeros(len(particles))
         governor = Governor(self._n_threads)
         for number, (old, new) in enumerate(itertools.pairwise(way)):
-            n_threads = governor.next()
+            work = Work(n_threads=governor.next())
             site = Site(stream.advanced(number), ANNEAL)
-            log_weights -= _log_probability(old, states, None, n_threads)
-            log_weights += _log_probability(new, states, site, n_threads)
+            log_weights -= _log_probability(old, states, None, work)
+            log_weights += _log_probability(new, states, site, work)
             for l in range(0, new.n_layers, 2):
-                _, states[l] = update_layer(new, l, states, site=site, n_threads=n_threads)
+                _, states[l] = update_layer(new, l, states, site=site, work=work)
             governor.done()
         return log_weights, Particles(states)
 
 
-def _log_probability(model, states, site, n_threads):
+def _log_probability(model, states, site, work):
     """Unnormalized log p of the even layers; with a site, odd layers are drawn into `states`."""
     n = states[0].shape[0]
     total = np.zeros(n)
     for l in range(0, model.n_layers, 2):
-        total += layer_log_weight(model.chain, l, states[l], n_threads=n_threads)
+        total += layer_log_weight(model.chain, l, states[l], n_threads=work.n_threads)
     for l in range(1, model.n_layers, 2):
         layer = model.layers[l]
         draws = None if site is None else np.empty((n, layer.size), layer.state_dtype)
-        conditional_pass(
-            model.chain, l, states, sample=draws, log_normalizer=total, site=site, n_rows=n,
-            work=layer_work(model, l), n_threads=n_threads,
-        )  # fmt: skip
+        outputs = Outputs(sample=draws, log_normalizer=total)
+        conditional_pass(model.chain, l, states, outputs, site=site, work=work)
         if draws is not None:
             states[l] = draws
     return total

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.layers.passes import LayerContext, conditional_pass
+from deepgen.layers.passes import LayerContext, Outputs, conditional_pass
 from deepgen.rows.states import as_states, dense
 from deepgen.rows.sums import column_sums, weight_sums
 from deepgen.runtime.stream import DROPOUT, Stream
+from deepgen.runtime.work import ANY_WORK, Work
+
+_SERIAL = Work(n_threads=1)
 
 
 @dataclass
@@ -74,7 +77,7 @@ class Dropout:
         return mask
 
 
-def forward(network, X, *, dropout=None, workspace=None, n_threads=None):
+def forward(network, X, *, dropout=None, work=ANY_WORK):
     """Run rows through a network and keep what the backward pass needs.
 
     Parameters
@@ -83,6 +86,7 @@ def forward(network, X, *, dropout=None, workspace=None, n_threads=None):
     X : states of shape (n_rows, n_inputs)
         Bytes, floats or compressed rows.
     dropout : Dropout or None
+    work : Work
 
     Returns
     -------
@@ -97,25 +101,21 @@ def forward(network, X, *, dropout=None, workspace=None, n_threads=None):
         kept.inputs.append(below)
         kept.masks.append(mask)
         if l == last:
-            kept.field = _run(network.field_chain, network, l, below, workspace, n_threads)
+            kept.field = _run(network.field_chain, network, l, below, work)
         else:
-            kept.outputs.append(_run(network.chains[l], network, l, below, workspace, n_threads))
+            kept.outputs.append(_run(network.chains[l], network, l, below, work))
     return kept
 
 
-def _run(pair, network, l, below, workspace, n_threads):
+def _run(pair, network, l, below, work):
     chain, place = pair
-    n_rows, size = below.shape[0], network.layers[l].size
-    out = np.empty((n_rows, size), np.float32)
+    out = np.empty((below.shape[0], network.layers[l].size), np.float32)
     states = [below, None] if place else [None, dense(below)]
-    conditional_pass(
-        chain, place, states, mean=out, n_rows=n_rows, work=below.shape[1] * size,
-        workspace=workspace, n_threads=n_threads,
-    )  # fmt: skip
+    conditional_pass(chain, place, states, Outputs(mean=out), work=work)
     return out
 
 
-def outputs(network, X, *, first=0, until=None, workspace=None, n_threads=None):
+def outputs(network, X, *, first=0, until=None, work=ANY_WORK):
     """Return the output of rows, keeping nothing.
 
     Parameters
@@ -124,6 +124,7 @@ def outputs(network, X, *, first=0, until=None, workspace=None, n_threads=None):
     X : array-like or sparse matrix of shape (n_rows, n_columns)
     first, until : int
         Layers ``first, ..., until - 1`` are run; `X` is what `first` reads. None: to the last.
+    work : Work
 
     Returns
     -------
@@ -131,7 +132,7 @@ def outputs(network, X, *, first=0, until=None, workspace=None, n_threads=None):
     """
     rows = as_states(X)
     for l in range(first, network.n_layers if until is None else until):
-        rows = _run(network.chains[l], network, l, rows, workspace, n_threads)
+        rows = _run(network.chains[l], network, l, rows, work)
     return rows
 
 
@@ -147,10 +148,8 @@ def mean_of_field(layer, field, *, normalizer=False):
     )
     mean = np.empty(field.shape, np.float32)
     total = np.zeros(len(field)) if normalizer else None
-    conditional_pass(
-        chain, 0, [None], LayerContext(bias_rows=field), mean=mean, log_normalizer=total,
-        n_rows=len(field), work=16 * layer.size, n_threads=1,
-    )  # fmt: skip
+    outputs = Outputs(mean=mean, log_normalizer=total)
+    conditional_pass(chain, 0, [None], outputs, LayerContext(bias_rows=field), work=_SERIAL)
     return mean, total
 
 
@@ -177,9 +176,7 @@ def field_gradient(layer, output, gradient):
     return gradient
 
 
-def backward(
-    network, kept, gradient, *, first=0, l1=0.0, by_input=False, workspace=None, n_threads=None
-):
+def backward(network, kept, gradient, *, first=0, l1=0.0, by_input=False, work=ANY_WORK):
     """Return the gradient of a sum over rows by the parameters.
 
     Parameters
@@ -197,20 +194,20 @@ def backward(
         differentiated.
     by_input : bool, default False
         Also return the gradient by X.
+    work : Work
 
     Returns
     -------
     dict of {str: ndarray}, or tuple of it and an ndarray
         By name: ``"weights[l]"`` and ``"layers[l].bias"``. Tied weights get one sum.
     """
-    tools = {"workspace": workspace or engine.Workspace(), "n_threads": n_threads}
-    gradients = {}
+    work, gradients = work.reusing(), {}
     end = 0 if by_input else first
     for l in range(network.n_layers - 1, end - 1, -1):
         if l >= first:
-            _add_sums(gradients, network.layers[l], l, first, kept.inputs[l], gradient, tools)
+            _add_sums(gradients, network.layers[l], l, first, kept.inputs[l], gradient, work)
         if l > end or by_input:
-            gradient = _downwards(network, l, gradient, **tools)
+            gradient = _downwards(network, l, gradient, work)
             if kept.masks[l] is not None:
                 gradient *= kept.masks[l]
         if l > end:
@@ -220,15 +217,15 @@ def backward(
     return (gradients, gradient) if by_input else gradients
 
 
-def _add_sums(gradients, layer, l, first, inputs, gradient, tools):
+def _add_sums(gradients, layer, l, first, inputs, gradient, work):
     """Add the gradients by the parameters of layer l, whose field has this `gradient`."""
-    bias = column_sums(gradient, tools["n_threads"]).astype(np.float32)
+    bias = column_sums(gradient, work.n_threads).astype(np.float32)
     gradients[f"layers[{l}].bias"] = bias
     owner = l if layer.tied_to is None else layer.tied_to
     if owner < first:
         return
     tied = layer.tied_to is not None  # the sum as its owner lies
-    sums = weight_sums(*((gradient, inputs) if tied else (inputs, gradient)), **tools)
+    sums = weight_sums(*((gradient, inputs) if tied else (inputs, gradient)), work=work)
     name = f"weights[{owner}]"
     if name in gradients:
         gradients[name] += sums
@@ -236,15 +233,10 @@ def _add_sums(gradients, layer, l, first, inputs, gradient, tools):
         gradients[name] = sums
 
 
-def _downwards(network, l, gradient, workspace, n_threads):
+def _downwards(network, l, gradient, work):
     """Gradient by the input of a layer: gradient by its field times the transposed weights."""
     chain, place = network.chains[l]
-    n_rows = len(gradient)
-    below = network.sizes[l]
-    out = np.empty((n_rows, below), np.float32)
+    out = np.empty((len(gradient), network.sizes[l]), np.float32)
     states = [None, gradient] if place else [gradient, None]
-    conditional_pass(
-        chain, 1 - place, states, mean=out, n_rows=n_rows, work=gradient.shape[1] * below,
-        workspace=workspace, n_threads=n_threads,
-    )  # fmt: skip
+    conditional_pass(chain, 1 - place, states, Outputs(mean=out), work=work)
     return out

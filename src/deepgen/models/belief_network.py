@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepgen.checks import as_list, check_instance, float32_array, shown
+from deepgen.checks import as_list, check_instance, float32_array, model_remedy, shown
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.units import Units
 from deepgen.models.boltzmann_machine import BoltzmannMachine, check_model, next_version
@@ -119,7 +119,7 @@ class BeliefNetwork:
         uppers = [layer.upper for layer in self.layers]
         lowers = [*(layer.lower for layer in self.layers), top.layers[0]][1:]
         for l, (upper, lower) in enumerate(zip(uppers, lowers, strict=True)):
-            if _form(upper) != _form(lower):  # they are one layer, seen from below and from above
+            if upper.form != lower.form:  # they are one layer, seen from below and from above
                 name = "top" if l + 1 == len(self.layers) else f"layers[{l + 1}]"
                 raise ValueError(
                     f"layers[{l}] ends in {upper!r}, but {name} begins with {lower!r}; they "
@@ -181,13 +181,9 @@ class BeliefNetwork:
         )
 
 
-def _form(units):
-    """What two layers of units must have in common to stand for each other."""
-    return type(units), units.size, units.n_copies, units.group
-
-
 def check_belief_network(model, name="model"):
     """Raise TypeError unless `model` is a BeliefNetwork."""
     if not isinstance(model, BeliefNetwork):
-        remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
-        raise TypeError(f"{name} must be a dg.BeliefNetwork, got {shown(model)}{remedy}")
+        raise TypeError(
+            f"{name} must be a dg.BeliefNetwork, got {shown(model)}{model_remedy(model)}"
+        )

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.checks import as_list, float32_array, is_integer, shown
+from deepgen.checks import as_list, float32_array, is_integer, model_remedy, shown
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.units import Units
 from deepgen.runtime.precision import pack_exactly, precision
@@ -165,8 +165,9 @@ def are_layers(numbers, n_layers):
 def check_model(model, n_layers=None, name="model"):
     """Raise unless `model` is a BoltzmannMachine, of `n_layers` layers where that is given."""
     if not isinstance(model, BoltzmannMachine):
-        remedy = "; pass its model_" if hasattr(type(model), "fit") else ""
-        raise TypeError(f"{name} must be a dg.BoltzmannMachine, got {shown(model)}{remedy}")
+        raise TypeError(
+            f"{name} must be a dg.BoltzmannMachine, got {shown(model)}{model_remedy(model)}"
+        )
     if n_layers is not None and model.n_layers != n_layers:
         raise ValueError(f"{name} must have {n_layers} layers, got {model.n_layers}")
 

@@ -13,6 +13,7 @@ from deepgen.layers.gaussian import Gaussian
 from deepgen.models import backprop
 from deepgen.models.boltzmann_machine import next_version
 from deepgen.models.parameters import WritableArrays
+from deepgen.runtime.work import Work
 
 # Names in files and messages, and the kernels' kinds (src/_kernels/chain.h).
 ACTIVATIONS = {"logistic": 0, "softmax": 2, "linear": 3, "rectified": 4}
@@ -210,8 +211,8 @@ class Network:
         """
         rows = Gaussian(self.sizes[0]).states_of(X)  # finite, and as wide as the network
         if not keep:
-            return backprop.outputs(self, rows, n_threads=n_threads)
-        activities = backprop.forward(self, rows, n_threads=n_threads)
+            return backprop.outputs(self, rows, work=Work(n_threads=n_threads))
+        activities = backprop.forward(self, rows, work=Work(n_threads=n_threads))
         return backprop.mean_of_field(self.layers[-1], activities.field)[0], activities
 
     def backward(self, kept, grad_output, *, by_input=False, n_threads=None):
@@ -247,7 +248,8 @@ class Network:
         # d / d field = d / d output * d output / d field; the layers below follow from there
         output, _ = backprop.mean_of_field(self.layers[-1], kept.field)
         gradient = backprop.field_gradient(self.layers[-1], output, gradient)
-        return backprop.backward(self, kept, gradient, by_input=by_input, n_threads=n_threads)
+        work = Work(n_threads=n_threads)
+        return backprop.backward(self, kept, gradient, by_input=by_input, work=work)
 
 
 def _build_chains(layers, weights, biases):

@@ -83,7 +83,7 @@ class Parameters(WritableArrays):
 
     def is_packed(self, layer):
         """Tell whether a weight matrix of a layer has a packed form."""
-        return any(form is not None for form in self.packed[max(layer - 1, 0) : layer + 1])
+        return any(p is not None for p in self.packed[max(layer - 1, 0) : layer + 1])
 
     def part(self, start, stop):
         """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
@@ -102,15 +102,11 @@ class Parameters(WritableArrays):
         arrays = {f"weights[{l}]": w for l, w in enumerate(self.weights)}
         arrays |= {f"layers[{l}].bias": b for l, b in enumerate(self.biases)}
         for l, layer in enumerate(self.layers):
+            # Those of hidden units stay: with free weights their scale is one with the weights',
+            # so that a change of it would be no new model.
             if l == 0 and getattr(layer, "learn_precision", False):
                 arrays[f"layers[{l}].log_precision"] = self.log_precisions[l]
         return arrays
-
-    @staticmethod
-    def place(name):
-        """Return (number, kind) of a name such as ``"layers[0].bias"``."""
-        number = int(name[name.index("[") + 1 : name.index("]")])
-        return number, name.rpartition("]")[2].lstrip(".") or "weights"
 
     def refresh_precisions(self):
         """Recompute precisions from their logarithms."""
@@ -121,9 +117,9 @@ class Parameters(WritableArrays):
     def refresh(self, n_threads=None):
         """Recompute all that is derived: precisions and packed weights."""
         self.refresh_precisions()
-        for weights, form in zip(self.weights, self.packed, strict=True):
-            if form is not None:
-                form.refresh(effective_threads(n_threads, 4 * weights.size))
+        for weights, packed in zip(self.weights, self.packed, strict=True):
+            if packed is not None:
+                packed.refresh(effective_threads(n_threads, 4 * weights.size))
 
     def restore(self, arrays):
         """Put back what :meth:`snapshot` returned."""
@@ -140,7 +136,7 @@ class Parameters(WritableArrays):
                 changes["log_precision"] = arrays[f"layers[{l}].log_precision"]
             layers.append(layer.replace(**changes))
         weights = [arrays[f"weights[{l}]"] for l in range(len(self.weights))]
-        for l, form in enumerate(self.packed):
-            if form is not None:
+        for l, packed in enumerate(self.packed):
+            if packed is not None:
                 weights[l] = rounded(*self.layers[l : l + 2], weights[l])
         return self.model.replace(layers=layers, weights=weights)

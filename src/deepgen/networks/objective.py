@@ -8,6 +8,7 @@ from deepgen.checks import check_instance, check_number, shown
 from deepgen.models import backprop
 from deepgen.networks.losses import Loss
 from deepgen.networks.smoothness import VirtualAdversarial
+from deepgen.runtime.work import ANY_WORK, Work
 
 # Rows of one pass where a whole data set goes through.
 PASS_ROWS = 2_048
@@ -53,20 +54,18 @@ class Objective:
                 f"{shown(self.smoothness)}"
             )
 
-    def check(self, activation, optimizer):
-        """Raise ValueError unless loss and penalty fit the last layer and the optimizer."""
+    def check(self, activation):
+        """Raise ValueError unless loss and penalty fit the last layer's activation."""
         self.loss.check(activation)
         if self.smoothness is not None:
-            self.smoothness.check(activation, optimizer)
+            self.smoothness.check(activation)
 
     @property
     def is_random(self):
         """Whether anything is left out at random; moves of `smoothness` do not count."""
         return bool(self.dropout or self.input_dropout or self.masking)
 
-    def evaluate(
-        self, network, X, target, *, stream=None, first=0, workspace=None, n_threads=None
-    ):
+    def evaluate(self, network, X, target, *, stream=None, first=0, work=ANY_WORK):
         """Return the value and its gradient by name.
 
         Parameters
@@ -79,21 +78,21 @@ class Objective:
             At the position of the update; None: nothing is left out, no input moves.
         first : int, default 0
             Layers below it get no gradient.
+        work : Work
 
         Returns
         -------
         tuple of (float, dict of {str: ndarray})
         """
-        tools = {"workspace": workspace, "n_threads": n_threads}
         dropout = None
         if stream is not None and self.is_random:
             dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
-        kept = backprop.forward(network, X, dropout=dropout, **tools)
+        kept = backprop.forward(network, X, dropout=dropout, work=work)
         value, gradient = self.loss(network.layers[-1], kept.field, target)
         l1 = self.l1 / max(len(kept.field), 1)
         if l1:
             value += l1 * sum(float(np.abs(h).sum(dtype=np.float64)) for h in kept.outputs[1:])
-        gradients = backprop.backward(network, kept, gradient, first=first, l1=l1, **tools)
+        gradients = backprop.backward(network, kept, gradient, first=first, l1=l1, work=work)
         if self.l2:
             arrays = network.learned(first)
             for name, array in arrays.items():
@@ -103,9 +102,9 @@ class Objective:
         if self.smoothness is not None and stream is not None:
             field = kept.field
             if dropout is not None:
-                field = backprop.forward(network, X, **tools).field
+                field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(
-                network, X, field, stream=stream, first=first, **tools
+                network, X, field, stream=stream, first=first, work=work
             )
             value += more
             for name, slope in slopes.items():
@@ -122,11 +121,9 @@ def loss_by_row(network, loss, rows, *, n_threads=None):
     loss : Loss
     rows : PairedRows
     """
+    work = Work(n_threads=n_threads).reusing()
     by_row = [
-        loss.by_row(
-            network.layers[-1], backprop.forward(network, states, n_threads=n_threads).field,
-            target,
-        )
+        loss.by_row(network.layers[-1], backprop.forward(network, states, work=work).field, target)
         for states, target in rows.pairs(PASS_ROWS)
-    ]  # fmt: skip
+    ]
     return np.concatenate(by_row) if by_row else np.empty(0)

@@ -1,4 +1,4 @@
-"""Rows beside the mean-field posterior of a machine's second hidden layer: inputs of a network."""
+"""Rows joined with the posterior means of a machine's second hidden layer: inputs of a network."""
 
 import numpy as np
 
@@ -7,16 +7,17 @@ from deepgen.models import backprop
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import KEEP_BYTES
 from deepgen.rows.states import dense
+from deepgen.runtime.work import Work
 
 # Where mean field stops. It decides bits of what a saved network answers, so it never changes.
-ARRIVED = FixedPoint(max_sweeps=50, tol=1e-4)
-# The layer whose means go beside the rows.
+INPUT_FIXED_POINT = FixedPoint(max_sweeps=50, tol=1e-4)
+# The layer whose means are joined to the rows.
 LAYER = 2
 PIECE_ROWS = 2_048
 
 
-def beside(states, means):
-    """Return rows as a network reads them: states, then means, float32."""
+def joined_inputs(states, means):
+    """Return rows as a network reads them: columns of states, then those of means, float32."""
     return np.concatenate([dense(states), means], axis=1, dtype=np.float32)
 
 
@@ -28,14 +29,15 @@ def posterior_outputs(model, states, *, n_threads=None):
     model : PosteriorNetwork
     states : states of the machine's first layer
     """
-    means = infer(model.machine, states, ARRIVED, n_threads=n_threads)
-    return backprop.outputs(model.network, beside(states, means[LAYER]), n_threads=n_threads)
+    work = Work(n_threads=n_threads).reusing()
+    means = infer(model.machine, states, INPUT_FIXED_POINT, work=work)
+    return backprop.outputs(model.network, joined_inputs(states, means[LAYER]), work=work)
 
 
 class PosteriorRows(PairedRows):
-    """Rows with a target each, beside the posterior means of the second hidden layer.
+    """Rows with a target each, joined with the posterior means of the second hidden layer.
 
-    The means are kept where they take at most ``features.KEEP_BYTES``, else they are inferred
+    The means are kept where they take at most ``sources.KEEP_BYTES``, else they are inferred
     for each batch anew: mean field of a batch costs two to three updates of the network. Rows do
     not depend on each other, so the bits are the same.
 
@@ -61,8 +63,8 @@ class PosteriorRows(PairedRows):
         """Return the inputs of some rows."""
         states = super().states(chosen)
         if self._kept is None:
-            return beside(states, self._infer(states)[LAYER])
-        return beside(states, self._kept[chosen])
+            return joined_inputs(states, self._infer(states)[LAYER])
+        return joined_inputs(states, self._kept[chosen])
 
     def averages(self):
         """Return the means of each layer, averaged over rows: float64 vectors by layer."""
@@ -71,7 +73,7 @@ class PosteriorRows(PairedRows):
         return self._averages
 
     def _infer(self, states):
-        return infer(self.machine, states, ARRIVED, n_threads=self.n_threads)
+        return infer(self.machine, states, INPUT_FIXED_POINT, work=Work(n_threads=self.n_threads))
 
     def _visit(self):
         """Infer the means of all rows; keep those of the second hidden layer, sum all."""

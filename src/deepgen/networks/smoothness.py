@@ -9,6 +9,7 @@ from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import backprop
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import DROPOUT
+from deepgen.runtime.work import ANY_WORK
 
 # A rectified output is no mean of a distribution, so it has no divergence.
 ACTIVATIONS = ("logistic", "softmax", "linear")
@@ -43,20 +44,15 @@ class VirtualAdversarial:
         for name in ("radius", "weight", "step"):
             check_number(getattr(self, name), name, 0.0, LARGEST_VALUE)
 
-    def check(self, activation, optimizer):
-        """Raise ValueError where the penalty does not fit the last layer or the optimizer."""
+    def check(self, activation):
+        """Raise ValueError where the penalty does not fit the last layer."""
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"smoothness needs a last layer of {', '.join(ACTIVATIONS)} units, got "
                 f"{activation}"
             )
-        if hasattr(optimizer, "minimize"):
-            raise ValueError(
-                "smoothness needs an optimizer that takes steps, dg.SGD(...) or dg.Adam(...): a "
-                f"line search would need the slope of the moves too, got {optimizer!r}"
-            )
 
-    def evaluate(self, network, X, field, *, stream, first=0, workspace=None, n_threads=None):
+    def evaluate(self, network, X, field, *, stream, first=0, work=ANY_WORK):
         """Return the penalty and its gradient by name; p(x) and r count as constants.
 
         Parameters
@@ -69,26 +65,26 @@ class VirtualAdversarial:
             At the position of the update.
         first : int, default 0
             Layers below it get no gradient.
+        work : Work
 
         Returns
         -------
         tuple of (float, dict of {str: ndarray})
         """
-        tools = {"workspace": workspace, "n_threads": n_threads}
         X, last = dense(X), network.layers[-1]
         mean, normalizer = distribution(last, field)
         drawn = stream.child("smoothness").uniform(*X.shape, DROPOUT) - np.float32(0.5)
-        kept = backprop.forward(network, X + scaled(drawn, self.step), **tools)
+        kept = backprop.forward(network, X + scaled(drawn, self.step), work=work)
         slope = backprop.mean_of_field(last, kept.field)[0] - mean
         _, worst = backprop.backward(
-            network, kept, slope, first=network.n_layers, by_input=True, **tools
+            network, kept, slope, first=network.n_layers, by_input=True, work=work
         )
-        kept = backprop.forward(network, X + scaled(worst, self.radius), **tools)
+        kept = backprop.forward(network, X + scaled(worst, self.radius), work=work)
         moved, moved_normalizer = distribution(last, kept.field)
         away = (mean * (kept.field - field)).sum(axis=1, dtype=np.float64)
         by_row = np.maximum(moved_normalizer - normalizer - away, 0.0)  # it is, but for rounding
         slope = (moved - mean) * np.float32(self.weight / max(len(X), 1))
-        gradients = backprop.backward(network, kept, slope, first=first, **tools)
+        gradients = backprop.backward(network, kept, slope, first=first, work=work)
         return self.weight * float(by_row.mean()) if len(X) else 0.0, gradients
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.rows.states import CompressedRows, dense, kernel_form
 from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.work import ANY_WORK
 
 
 def row_dots(x, offset, n_threads=None):
@@ -45,7 +46,7 @@ def weighted_mean(x, factor, n_threads):
     return weighted / max(x.shape[0], 1)
 
 
-def weight_sums(lower, upper, *, workspace=None, n_threads=None):
+def weight_sums(lower, upper, *, work=ANY_WORK):
     """Return lower^T upper, summed over rows in their order.
 
     Parameters
@@ -57,20 +58,20 @@ def weight_sums(lower, upper, *, workspace=None, n_threads=None):
     ndarray of shape (n_lower, n_upper), float32
     """
     out = np.empty((lower.shape[1], upper.shape[1]), np.float32)
-    threads = effective_threads(n_threads, (lower.shape[0] + 4) * out.size)
-    workspace = workspace or engine.Workspace()
+    threads = effective_threads(work.n_threads, (lower.shape[0] + 4) * out.size)
+    workspace = work.workspace or engine.Workspace()
     engine.weight_sums(kernel_form(lower), dense(upper), out, workspace, threads)
     return out
 
 
-def products(x, y, *, workspace=None, n_threads=None):
+def products(x, y, *, work=ANY_WORK):
     """Return ``x^T y`` as :func:`weight_sums` does, along lists of the sparser of the two.
 
     A product of two numbers has the same bits from either side, so the order does not matter.
     """
     if _density(y) < _density(x):
-        return weight_sums(y, x, workspace=workspace, n_threads=n_threads).T
-    return weight_sums(x, y, workspace=workspace, n_threads=n_threads)
+        return weight_sums(y, x, work=work).T
+    return weight_sums(x, y, work=work)
 
 
 def _density(x):

@@ -100,10 +100,6 @@ def _units(layers):
     return layers
 
 
-def _kind(units):
-    return type(units), units.size, units.n_copies, units.group
-
-
 def _copied(units, n_copies):
     """The layer whose state is the sum of so many copies of a layer, given one field."""
     if n_copies == 1:
@@ -115,8 +111,8 @@ def _copied(units, n_copies):
     return units.replace(n_copies=n_copies)
 
 
-def single(units, n_copies):
-    """Return one copy of a layer that stands for the sum of `n_copies`."""
+def one_copy(units, n_copies):
+    """Return the layer of which `units` are the sum of `n_copies`."""
     if n_copies == 1:
         return units
     if isinstance(units, Gaussian):
@@ -180,25 +176,28 @@ def compose(machines, *, layers=None, observed=(0,)):
             )
     copies = copies_in([machines[0].layers[0], *(machine.layers[1] for machine in machines)])
     _check_copies(machines, copies)
-    own, weights = _composed(machines, copies)
+    composed, weights = _composed(machines, copies)
     if layers is not None:
         layers = _units(layers)
-        if [_kind(units) for units in layers] != [_kind(units) for units in own]:
-            raise ValueError(f"layers must be those of the machines, {own!r}, got {layers!r}")
-        own = [units.replace(**o.parameters()) for units, o in zip(layers, own, strict=True)]
-    return BoltzmannMachine(own, weights, observed=observed)
+        if [units.form for units in layers] != [units.form for units in composed]:
+            raise ValueError(f"layers must be those of the machines, {composed!r}, got {layers!r}")
+        composed = [
+            units.replace(**own.parameters())
+            for units, own in zip(layers, composed, strict=True)
+        ]
+    return BoltzmannMachine(composed, weights, observed=observed)
 
 
 def _check_copies(machines, copies):
     """Raise ValueError where a machine has not the layers that its place in a chain asks for."""
     for l, (machine, expected) in enumerate(zip(machines, copies, strict=True)):
         for side, (units, n_copies) in enumerate(zip(machine.layers, expected, strict=True)):
-            place = f"machines[{l}] of {len(machines)}"
+            where = f"machines[{l}] of {len(machines)}"
             name = ("visible", "hidden")[side]
             inner = 0 < l + side < len(machines)
             if inner and not isinstance(units, Binary):
                 raise ValueError(
-                    f"{place} must have binary {name} units, because two machines share them, got "
+                    f"{where} must have binary {name} units, because two machines share them, got "
                     f"{units!r}"
                 )
             if isinstance(units, Binary) and units.n_copies != n_copies:
@@ -206,7 +205,7 @@ def _check_copies(machines, copies):
                 if side == 0 and n_copies == 2:
                     remedy += " and rows times two"
                 raise ValueError(
-                    f"{place} must have {n_copies} tied copies of its {name} units, got "
+                    f"{where} must have {n_copies} tied copies of its {name} units, got "
                     f"{units.n_copies}; train it with {remedy}"
                 )
 
@@ -214,11 +213,11 @@ def _check_copies(machines, copies):
 def _composed(machines, copies):
     """Return layers and weights of the model."""
     ends = machines[0].layers[0], machines[-1].layers[1]
-    layers = [single(ends[0], copies[0][0])]
+    layers = [one_copy(ends[0], copies[0][0])]
     if len(machines) > 1 and isinstance(ends[0], Gaussian):
         layers[0] = layers[0].replace(learn_precision=True)
     for below, above in itertools.pairwise(machines):
         biases = [below.layers[1].bias, above.layers[0].bias]
         layers.append(Binary(bias=np.mean(biases, axis=0, dtype=np.float64)))
-    layers.append(single(ends[1], copies[-1][1]))
+    layers.append(one_copy(ends[1], copies[-1][1]))
     return layers, [machine.weights[0] for machine in machines]

@@ -8,6 +8,7 @@ from deepgen.layers.passes import Site
 from deepgen.rows.sources import KEEP_BYTES, ArrayRows
 from deepgen.rows.states import doubled
 from deepgen.runtime.stream import DATA, Stream
+from deepgen.runtime.work import Work
 
 
 class FeatureRows:
@@ -36,7 +37,7 @@ class FeatureRows:
         site = Site(stream.child(f"features {self.level}"), DATA, first_row) if self.drawn else None
         means, draws = update_layer(
             self.machine, 1, [states, None], mean=not self.drawn, site=site,
-            n_threads=self.n_threads,
+            work=Work(n_threads=self.n_threads),
         )  # fmt: skip
         return draws if self.drawn else means
 
@@ -75,7 +76,7 @@ def _can_be_kept(rows):
     return isinstance(rows, ArrayRows)
 
 
-def kept(rows, n_rows):
+def kept_in_memory(rows, n_rows):
     """Return feature rows as an array where it is small enough, else as they are."""
     if not _can_be_kept(rows) or 4 * n_rows * rows.n_columns > KEEP_BYTES:
         return rows
@@ -99,8 +100,9 @@ def stack_features(stack, states, *, n_threads=None):
     -------
     ndarray of shape (n_rows, n_hidden of the last machine), float32
     """
+    work = Work(n_threads=n_threads)
     for machine in stack:
-        states = update_layer(machine, 1, [states, None], mean=True, n_threads=n_threads)[0]
+        states = update_layer(machine, 1, [states, None], mean=True, work=work)[0]
     return states
 
 

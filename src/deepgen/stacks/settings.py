@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from deepgen.checks import check_flag, check_integer, shown
 from deepgen.layers.binary import Binary
-from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD
+from deepgen.learning.optimizers import SGD, check_optimizer
+from deepgen.learning.rules import CD, check_rule
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.learning.starts import default_epochs, default_schedule, default_stream_schedule
 
@@ -53,12 +53,8 @@ class Pretraining:
         if self.n_epochs is not None:
             check_integer(self.n_epochs, "n_epochs")
         check_integer(self.batch_size, "batch_size")
-        if isinstance(self.rule, type) or not hasattr(self.rule, "phases"):
-            raise ValueError(f"rule must be dg.CD(...) or dg.PCD(...), got {shown(self.rule)}")
-        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "step"):
-            raise ValueError(
-                f"optimizer must be dg.SGD(...) or dg.Adam(...), got {shown(self.optimizer)}"
-            )
+        check_rule(self.rule)
+        check_optimizer(self.optimizer)
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
         if not isinstance(self.features, str) or self.features not in ("means", "samples"):

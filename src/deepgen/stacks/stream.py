@@ -9,6 +9,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.machines import Trainer
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import DATA, Stream, child_seed, seed_of
+from deepgen.runtime.work import Work
 from deepgen.stacks.features import FeatureRows
 from deepgen.stacks.starts import first_machine, turned_over
 
@@ -137,7 +138,7 @@ class StackStream:
             trainer.step(batch, None)
 
     def _features(self, l, batch):
-        """Return what an update of machine `l` reads of the one below."""
+        """Return the batch that machine `l` learns from: features by the machine below."""
         below, trainer = self.trainers[l - 1], self.trainers[l]
         drawn = self.settings[l].features == "samples"
         site = None
@@ -145,6 +146,6 @@ class StackStream:
             site = Site(Stream(trainer.stream.child("features").key, trainer.n_updates), DATA)
         means, draws = update_layer(
             below.parameters, 1, [batch, None], mean=not drawn, site=site,
-            n_threads=self.n_threads,
+            work=Work(n_threads=self.n_threads),
         )  # fmt: skip
         return draws if drawn else means

@@ -9,14 +9,10 @@ from deepgen.learning.machines import Trainer
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import Stream, child_seed, seed_of
-from deepgen.stacks.composition import copies_in, single, tied_copies
-from deepgen.stacks.features import DoubledRows, FeatureRows, kept
+from deepgen.stacks.composition import copies_in, one_copy, tied_copies
+from deepgen.stacks.features import DoubledRows, FeatureRows, kept_in_memory
 from deepgen.stacks.settings import check_layers, settings_by_layer
 from deepgen.stacks.starts import RATE_TURNED_OVER, first_machine, state_turned_over, turned_over
-
-
-def _kinds(layers):
-    return [(type(units), units.size, units.n_copies) for units in layers]
 
 
 class StackTrainer:
@@ -119,7 +115,7 @@ class StackTrainer:
         machines = [registry.from_tree(tree) for tree in state["stack"]]
         fitting = len(machines) < len(self.settings) and all(
             isinstance(machine, BoltzmannMachine)
-            and _kinds(machine.layers) == _kinds(self._pairs[l])
+            and [a.form for a in machine.layers] == [a.form for a in self._pairs[l]]
             for l, machine in enumerate(machines)
         )
         if not fitting:
@@ -144,12 +140,12 @@ class StackTrainer:
             self._start([*self.machines, machine], data, self.history, self.particles)
 
     def _features(self, data, machine, l):
-        """Return what machine `l + 1` reads."""
+        """Return the rows that machine `l + 1` learns from: features by machine `l` of `data`."""
         drawn = self.settings[l + 1].features == "samples"
         visible, hidden = machine.layers
-        one_copy = machine.replace(layers=[visible, single(hidden, self._copies[l][1])])
-        rows = FeatureRows(data, one_copy, l, drawn=drawn, n_threads=self.n_threads)
-        return self._read_by(l + 1, kept(rows, self.n_rows))
+        of_one_copy = machine.replace(layers=[visible, one_copy(hidden, self._copies[l][1])])
+        rows = FeatureRows(data, of_one_copy, l, drawn=drawn, n_threads=self.n_threads)
+        return self._read_by(l + 1, kept_in_memory(rows, self.n_rows))
 
     def _read_by(self, l, rows):
         """Return rows as the visible layer of machine `l` takes them."""

@@ -5,7 +5,7 @@ A stack is a sequence of two-layer machines, bottom first, each the data's model
 
 import numpy as np
 
-from deepgen.checks import as_list, shown
+from deepgen.checks import as_list, model_remedy, shown
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.softmax import Softmax
@@ -42,10 +42,10 @@ def checked_stack(stack):
         stack = stack.stack
     elif isinstance(stack, BoltzmannMachine):
         stack = [stack]
-    if hasattr(type(stack), "fit"):
+    if remedy := model_remedy(stack):
         raise TypeError(
-            f"stack must be a dg.BeliefNetwork or a sequence of machines, got {shown(stack)}; "
-            "pass its model_"
+            "stack must be a dg.BeliefNetwork or a sequence of machines, got "
+            f"{shown(stack)}{remedy}"
         )
     stack = as_list(stack, "stack", "machines")
     if not stack:
@@ -54,7 +54,7 @@ def checked_stack(stack):
         if not isinstance(machine, BoltzmannMachine) or machine.n_layers != 2:
             raise ValueError(
                 f"machine {l} of a stack must be a BoltzmannMachine of 2 layers, got "
-                f"{shown(machine)}" + ("; pass its model_" if hasattr(type(machine), "fit") else "")
+                f"{shown(machine)}{model_remedy(machine)}"
             )
         if any(units.n_copies != 1 for units in machine.layers):
             raise ValueError(

@@ -7,9 +7,10 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
 from deepgen.estimators.common.rows import by_pieces, rows_to_read
-from deepgen.inference.factorial import ARRIVED
+from deepgen.inference.factorial import BOUND_FIXED_POINT
 from deepgen.inference.mean_field import infer
 from deepgen.likelihood import importance_weighted_bound, variational_bound
+from deepgen.runtime.work import Work
 
 
 def has_label_units(estimator):
@@ -63,7 +64,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         return by_pieces(X, self.model_.visible, lambda v: self._means(v)[place])
 
     def _means(self, v):
-        return infer(self.model_, v, ARRIVED, n_threads=self.n_threads)
+        return infer(self.model_, v, BOUND_FIXED_POINT, work=Work(n_threads=self.n_threads))
 
     def _inferred(self, v):
         return np.concatenate(self._means(v)[1:], axis=1)

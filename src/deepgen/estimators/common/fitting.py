@@ -24,7 +24,7 @@ from deepgen.estimators.common.resuming import (
 from deepgen.estimators.common.rows import Survey, rows_to_learn, surveyed
 from deepgen.io import checkpoints
 from deepgen.io.schemas.registry import as_tree, from_tree
-from deepgen.learning.rules import check_rule
+from deepgen.learning.rules import check_missing_variables
 from deepgen.rows.particles import Particles
 from deepgen.runtime.stream import child_seed, seed_of
 from deepgen.stacks.trainer import StackTrainer
@@ -225,7 +225,7 @@ def solve(estimator, problem_of, resume):
             problem = problem_of(seed)
             survey = surveyed(problem.rows, problem.units, estimator.n_threads)
             if problem.rule is not None:
-                check_rule(problem.rows, problem.units, problem.rule)
+                check_missing_variables(problem.rows, problem.units, problem.rule)
             settings = problem.settings(survey.n_rows)
             if stopped is not None:
                 problem.accept(stopped, settings)

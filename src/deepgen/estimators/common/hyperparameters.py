@@ -4,6 +4,7 @@ import numpy as np
 
 from deepgen.checks import check_integer, is_integer, shown
 from deepgen.layers.named import as_units
+from deepgen.learning.optimizers import check_optimizer
 from deepgen.learning.schedules import as_schedule
 from deepgen.runtime.stream import check_random_state
 from deepgen.runtime.threads import check_threads
@@ -76,10 +77,8 @@ def check_machine_settings(estimator):
     check_objects(estimator, ("rule", "learning_rate", "optimizer"))
     if estimator.learning_rate is not None:
         as_schedule(estimator.learning_rate)
-    if estimator.optimizer is not None and not hasattr(estimator.optimizer, "step"):
-        raise ValueError(
-            f"optimizer must be None, dg.SGD(...) or dg.Adam(...), got {shown(estimator.optimizer)}"
-        )
+    if estimator.optimizer is not None:
+        check_optimizer(estimator.optimizer, "None, dg.SGD(...) or dg.Adam(...)")
     check_callbacks(estimator.callbacks)
 
 

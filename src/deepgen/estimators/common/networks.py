@@ -30,6 +30,7 @@ from deepgen.models.backprop import outputs
 from deepgen.networks.objective import Objective
 from deepgen.rows.paired import PairedRows
 from deepgen.runtime.stream import SHUFFLE, Stream
+from deepgen.runtime.work import Work
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import checked_stack
 
@@ -250,9 +251,9 @@ class NetworkEstimator(FittingEstimator):
 
     def _outputs(self, X, until=None):
         """Return the outputs of rows, after checks of their values."""
-        X, network = rows_to_read(self, X), self.model_
+        X, network, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
         return by_pieces(
-            X, self._units, lambda x: outputs(network, x, until=until, n_threads=self.n_threads)
+            X, self._units, lambda x: outputs(network, x, until=until, work=work)
         )
 
     @property

@@ -19,7 +19,7 @@ from deepgen.estimators.common.resuming import (
 from deepgen.estimators.common.rows import refuse_iterable, rows_to_learn
 from deepgen.io import atomic, checkpoints
 from deepgen.learning.loop import interrupt_between_steps
-from deepgen.learning.rules import check_rule
+from deepgen.learning.rules import check_missing_variables
 from deepgen.rows.sources import join
 from deepgen.rows.states import CompressedRows, as_states
 from deepgen.rows.survey import survey
@@ -118,7 +118,7 @@ class StreamEstimator(FittingEstimator):
                 rows = rows_to_learn(self, X, reset=first)
                 problem = problem_of(rows, first)
                 survey(rows, problem.units, n_threads=self.n_threads)
-                check_rule(rows, problem.units, problem.rule)
+                check_missing_variables(rows, problem.units, problem.rule)
                 run, X = _run_of_call(self, problem)
             try:
                 _learn(problem, run, X)
