@@ -7,7 +7,7 @@ from deepgen.cli import main
 
 
 def working_folder(path, monkeypatch):
-    """Make this the working folder, with 300 rows of bars and stripes to train on and 60 to hold out."""
+    """Make this the working folder: bars and stripes, 300 in train.npy and 60 in valid.npy."""
     monkeypatch.chdir(path)
     X = dg.datasets.sample_bars_and_stripes(360, 3, random_state=0)
     np.save("train.npy", X[:300])

@@ -181,8 +181,8 @@ def test_a_configuration_file_equals_flags(model, folder, capsys):
 def test_a_configuration_file_may_stand_behind_sizes(folder, capsys):
     """Catches CONFIG taken for one more size, where it has always been allowed."""
     (folder / "run.toml").write_text('n_epochs = 1\ndata = "train.npy"\nout = "m"\n')
-    for argv in (["--n-hidden", "4", "run.toml"], ["--model", "dbn", "--n-hidden", 4, 3, "run.toml"]):
-        assert call(capsys, "train", *argv)[0] == 0
+    for sizes in (["4"], ["4", "3", "--model", "dbn", "--n-hidden", "4", "3"]):
+        assert call(capsys, "train", "--n-hidden", *sizes, "run.toml")[0] == 0
     assert dg.load("m").n_hidden == (4, 3)
     assert "one file" in fails(capsys, 2, "train", "run.toml", "--n-hidden", "4", "other.toml")
 
@@ -375,7 +375,7 @@ def test_files_that_none_can_start_from(folder, capsys):
     ],
 )
 def test_wrong_settings_are_code_2(argv, words, folder, capsys):
-    """Catches a traceback, a setting that is ignored, and a run that starts without what it needs."""
+    """Catches a traceback, an ignored setting, and a run that starts without what it needs."""
     common = ["train", "--data", "train.npy", "--out", "m", "--model"]
     before = (folder / "labels.csv").read_bytes()
     assert words in fails(capsys, 2, *common, *argv.split())
@@ -434,7 +434,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(name, folder, capsys, monkeypa
 
 
 def test_ctrl_c_keeps_the_mixture_so_far(folder, capsys, monkeypatch):
-    """Catches iterations that are lost, and a message about updates, which a mixture has none of."""
+    """Catches iterations that are lost, and a message about updates, of which there are none."""
     whole = dg.MixtureOfBernoullis.fit
 
     def interrupted(self, X):
@@ -453,8 +453,8 @@ def test_a_diverged_network_keeps_the_last_good_one(folder, capsys):
     """Catches the traceback of a DivergedError of other models than the RBM."""
     np.save("large.npy", np.random.default_rng(0).normal(0, 1e6, (300, 9)))
     argv = ["--model", "autoencoder", "--visible", "gaussian", "--optimizer", "sgd",
-            "--learning-rate", "1e10", "--no-tied", "--data", "large.npy", "--out", "m"]  # fmt: skip
-    line = fails(capsys, 1, "train", *argv)
+            "--learning-rate", "1e10", "--no-tied"]  # fmt: skip
+    line = fails(capsys, 1, "train", *argv, "--data", "large.npy", "--out", "m")
     assert "diverged" in line
     assert "is in m" in line
 

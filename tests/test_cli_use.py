@@ -226,3 +226,122 @@ def test_a_reader_that_goes_away_is_no_traceback(model):
     os.close(write)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+# ---------------------------------------------------------------------- transform, impute, predict
+
+
+def test_features_are_those_of_the_library(model, folder, capsys):
+    """Catches rows that are read otherwise than by `score`, and a shape that is only said."""
+    X = np.load("valid.npy")
+    np.save("packed.npy", np.packbits(X, axis=1))
+    wanted = dg.load(model).transform(X)
+    for name in ("f.npy", "f.npz", "f.csv"):
+        code, out, lines = call(capsys, "transform", model, "valid.npy", "--out", name)
+        assert (code, lines) == (0, [])
+        assert out == f"{name}: 60 x 4, float32\n"
+        assert np.array_equal(read_rows(name).astype(np.float32), wanted)
+    out = call(capsys, "transform", model, "packed.npy", "--packed-columns", "9")[1]
+    assert np.array_equal(np.loadtxt(out.splitlines(), delimiter=",", dtype=np.float32), wanted)
+
+
+def test_completions_are_those_of_the_library(model, folder, capsys):
+    """Catches a seed, a method, chains or a mask that are not used, NaN and a mask that exclude
+    each other, and an empty entry of a .csv file that is refused: so gaps mostly come."""
+    X = np.load("valid.npy").astype(np.float64)
+    mask = np.random.default_rng(0).random(X.shape) < 0.3
+    gaps = np.where(mask, np.nan, X)
+    np.save("gaps.npy", gaps)
+    np.save("mask.npy", mask)
+    np.save("first.npy", np.where(np.arange(9) < 5, gaps, X))
+    rows = [",".join("" if np.isnan(v) else f"{v:g}" for v in row) for row in gaps]
+    (folder / "gaps.csv").write_text("\n".join(["a,b,c,d,e,f,g,h,i", *rows]) + "\n")
+    options = {"n_chains": 3, "n_sweeps": 4, "random_state": 2, "return_std": True}
+    argv = ["--n-chains", "3", "--sweeps", "4", "--seed", "2", "--std", "s.npy", "--out", "o.npy"]
+    for method in ("mean", "draw"):
+        wanted, deviation = dg.load(model).impute(gaps, method=method, **options)
+        for source in (["gaps.npy"], ["gaps.csv"], ["first.npy", "--missing", "mask.npy"]):
+            code, out, lines = call(capsys, "impute", model, *source, "--method", method, *argv)
+            assert (code, lines) == (0, [])
+            assert f"{mask.sum()} entries" in out
+            assert np.array_equal(np.load("o.npy"), wanted)
+            assert np.array_equal(np.load("s.npy"), deviation)
+    np.save("packed.npy", np.packbits(X.astype(np.uint8), axis=1))
+    packed = ["packed.npy", "--packed-columns", "9", "--missing", "mask.npy", "--method", "draw"]
+    assert call(capsys, "impute", model, *packed, *argv)[0] == 0
+    assert np.array_equal(np.load("o.npy")[~mask], X[~mask])
+
+
+def test_float64_keeps_its_bits_in_csv(model, folder, capsys):
+    """Catches observed entries that a format of nine digits changes."""
+    X = np.random.default_rng(0).random((4, 9))
+    X[:, 0] = np.nan
+    np.save("gaps.npy", X)
+    assert call(capsys, "impute", model, "gaps.npy", "--sweeps", "1", "--out", "o.csv")[0] == 0
+    assert np.array_equal(read_rows("o.csv")[:, 1:], X[:, 1:])
+
+
+def test_completions_that_cannot_be(model, folder, capsys):
+    """Catches tracebacks, a mask of another shape that is broadcast, and a file overwritten."""
+    X = np.load("valid.npy").astype(np.float32)
+    np.save("narrow.npy", X[:, :8])
+    np.save("half.npy", np.full(X.shape, 0.5))
+    np.save("one.npy", X[:1])
+    X[0, 0] = np.inf
+    np.save("inf.npy", X)
+    impute = ["impute", model, "valid.npy", "--sweeps", "1"]
+    assert "narrow.npy has shape (60, 8)" in fails(capsys, 1, *impute, "--missing", "narrow.npy")
+    assert "one.npy" in fails(capsys, 1, *impute, "--missing", "one.npy")
+    assert "0 and 1 only" in fails(capsys, 1, *impute, "--missing", "half.npy")
+    assert "inf.npy" in fails(capsys, 1, "impute", model, "inf.npy")
+    assert "narrow.npy" in fails(capsys, 1, "impute", model, "narrow.npy")
+    for flag in (["--out", "valid.npy"], ["--out", "o.npy", "--std", "./o.npy"]):
+        assert "too" in fails(capsys, 2, *impute, *flag)
+    assert ".npy" in fails(capsys, 2, *impute, "--out", "o.npy", "--std", "s.txt")
+    for flag in (["--n-chains", 10**12], ["--sweeps", 10**12]):
+        line = fails(capsys, 2, *impute, *flag)
+        assert "valid.npy" not in line
+    code, _, lines = call(capsys, *impute, "--out", "o.npy")
+    assert code == 0
+    assert lines == ["deepgen: warning: nothing is missing; rows stay as they are"]
+
+
+def test_predictions_are_those_of_the_library(folder, capsys):
+    """Catches classes that come as numbers, probabilities in another order, and labels of the data
+    that would matter: prediction reads none. What is written can be read as labels."""
+    X, rows = np.load("train.npy"), np.load("valid.npy")
+    y = np.array(["ant", "b, c"])[X[:, 0]]
+    classifier = dg.DeepClassifier(4, n_epochs=5, random_state=0).fit(X, y)
+    classifier.save("c")
+    for name in ("p.npy", "p.npz", "p.csv"):
+        code, out, _ = call(capsys, "predict", "c", "valid.npy", "--out", name)
+        assert (code, out) == (0, f"{name}: 60, <U4\n")
+        assert call(capsys, "score", "c", "valid.npy", "--labels", name)[1].count("1.0000") == 1
+    assert call(capsys, "predict", "c", "valid.npy")[1] == (folder / "p.csv").read_text()
+    assert call(capsys, "predict", "c", "valid.npy", "--proba", "--out", "p.npy")[0] == 0
+    assert np.array_equal(np.load("p.npy"), classifier.predict_proba(rows))
+    regressor = dg.DeepRegressor(4, n_epochs=1, random_state=0).fit(X, X[:, :2] + 0.5)
+    regressor.save("r")
+    code, out, _ = call(capsys, "predict", "r", "valid.npy", "--out", "p.csv", "--json")
+    assert json.loads(out)["shape"] == [60, 2]
+    assert np.array_equal(read_rows("p.csv"), regressor.predict(rows))
+    assert "leave --proba out" in fails(capsys, 1, "predict", "r", "valid.npy", "--proba")
+    dg.MixtureOfBernoullis(3, max_iter=2, random_state=0).fit(X).save("x")
+    assert "deepgen transform" in fails(capsys, 1, "predict", "x", "valid.npy", "--proba")
+
+
+@pytest.mark.parametrize("command", ["transform", "impute", "predict"])
+def test_rows_that_do_not_fit_are_code_1(command, model, folder, capsys):
+    """Catches a path that is not named, and flags beyond the library's range as a traceback."""
+    X = np.load("train.npy")
+    dg.DBM(3, label_units=True, n_epochs=1, random_state=0).fit(X, X[:, 0]).save("m")
+    np.save("narrow.npy", X[:, :8])
+    np.save("large.npy", np.full((3, 9), 7.0))
+    for name in ("narrow.npy", "large.npy", "missing.npy"):
+        assert name in fails(capsys, 1, command, "m", name)
+    assert "no such folder" in fails(capsys, 1, command, "m", "valid.npy", "--out", "no/o.npy")
+    assert "is MODEL too" in fails(capsys, 2, command, "m", "valid.npy", "--out", "m")
+    assert "must end in" in fails(capsys, 2, command, "m", "valid.npy", "--out", "o.txt")
+    assert "n_threads" in fails(capsys, 2, command, "m", "valid.npy", "--n-threads", 10**12)
+    code, out, _ = call(capsys, command, "m", "valid.npy", "--json")
+    assert (code, json.loads(out)["exit_code"]) == (2, 2)

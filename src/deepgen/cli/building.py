@@ -220,9 +220,10 @@ def _start(settings, kind):
         )
     start = load(path)
     if not isinstance(start, kind.starts_from):
+        wanted = " or ".join(names_of(kind.starts_from))
         raise CommandError(
-            f"pretrained must be the file of {' or '.join(names_of(kind.starts_from))} for the model "
-            f"{kind.name}, but {path} holds {in_words(start)}"
+            f"pretrained must be the file of {wanted} for the model {kind.name}, but "
+            f"{path} holds {in_words(start)}"
         )
     return start
 
