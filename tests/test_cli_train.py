@@ -1,20 +1,18 @@
-"""``deepgen train``, ``sample`` and ``score``: exit codes, messages, JSON and files."""
+"""``deepgen train`` of an RBM: exit codes, messages, JSON and files."""
 
 import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
+from cli_runs import call, fails, working_folder
 from scipy import sparse
 
 import deepgen as dg
-from deepgen.cli import main, train
-from deepgen.cli.building import estimator_for
+from deepgen.cli import train
 from deepgen.cli.rows import read_rows
 from deepgen.cli.settings import FILES, HYPER_PARAMETERS
 
@@ -23,29 +21,7 @@ SMALL = ["--n-hidden", "4", "--n-epochs", "2", "--n-threads", "1"]
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with 300 rows of bars and stripes to train on and 60 to hold out."""
-    monkeypatch.chdir(tmp_path)
-    X = dg.datasets.sample_bars_and_stripes(360, 3, random_state=0)
-    np.save("train.npy", X[:300])
-    np.save("valid.npy", X[300:])
-    return tmp_path
-
-
-def call(capsys, *argv):
-    """Run a command; return its code, its output, and its messages as lines."""
-    code = main([str(word) for word in argv])
-    out, err = capsys.readouterr()
-    return code, out, err.splitlines()
-
-
-def fails(capsys, code, *argv):
-    """Run a command that must fail with one line; return the line."""
-    found, out, lines = call(capsys, *argv)
-    assert found == code, lines
-    assert out == ""
-    assert len(lines) == 1
-    assert lines[0].startswith("deepgen: ")
-    return lines[0]
+    return working_folder(tmp_path, monkeypatch)
 
 
 def model_bytes(argv, capsys):
@@ -77,23 +53,6 @@ def test_train_is_the_estimator(folder, capsys):
     plain = model_bytes(["--data", "train.npy", *SMALL], capsys)
     dg.RBM(4, n_epochs=2, random_state=0).fit(np.load("train.npy")).save("plain.safetensors")
     assert plain == (folder / "plain.safetensors").read_bytes()
-
-
-def test_every_hyper_parameter_reaches_the_estimator():
-    """Catches a setting that is listed, accepted and dropped."""
-    other = {
-        "n_hidden": 7, "visible": "softmax:3", "hidden": "gaussian", "rule": "cd", "k": 3,
-        "n_particles": 9, "centring": False, "sparsity": 0.2, "sparsity_strength": 0.3,
-        "learning_rate": 0.3, "learning_rate_end": 0.2, "optimizer": "adam", "momentum": 0.5,
-        "weight_decay": 0.1, "averaging": 0.3, "batch_size": 9, "n_epochs": 3, "binarize": True,
-        "seed": 5, "n_threads": 2,
-    }  # fmt: skip
-    assert set(other) == {setting.name for setting in HYPER_PARAMETERS}
-    needs = {"sparsity_strength": {"sparsity": 0.1}, "learning_rate_end": {"learning_rate": 0.1}}
-    for name, value in other.items():
-        with_it = estimator_for({**needs.get(name, {}), name: value}).get_params()
-        without = estimator_for(needs.get(name, {})).get_params()
-        assert {n: repr(v) for n, v in with_it.items()} != {n: repr(v) for n, v in without.items()}
 
 
 def test_a_flag_wins_over_the_configuration_file(folder, capsys):
@@ -453,213 +412,3 @@ def test_rows_of_every_format(folder):
         assert np.array_equal(read_rows(name), X), name
     assert np.array_equal(read_rows("two.npz:b"), X[:3])
     assert np.array_equal(read_rows("sparse.npz").toarray(), X)
-
-
-# ------------------------------------------------------------------------------- sample and score
-
-
-@pytest.fixture
-def model(folder):
-    """A model file of 9 binary and 4 binary units with random weights."""
-    rng = np.random.default_rng(0)
-    layers = [dg.Binary(9), dg.Binary(4)]
-    dg.RBM.from_model(dg.BoltzmannMachine(layers, [rng.normal(size=(9, 4))])).save("m")
-    return "m"
-
-
-def test_samples_in_every_format(model, capsys):
-    """Catches formats that disagree, and a seed that is not used."""
-    argv = ["sample", model, "--n", "6", "--sweeps", "3", "--n-threads", "1"]
-    for name in ("s.npy", "s.npz", "s.csv"):
-        code, out, lines = call(capsys, *argv, "--out", name)
-        assert (code, lines) == (0, [])
-        assert out == f"{name}: 6 x 9, uint8\n"
-    wanted = dg.load(model).sample(6, n_sweeps=3, random_state=0)
-    for name in ("s.npy", "s.npz", "s.csv"):
-        assert np.array_equal(read_rows(name), wanted), name
-    code, out, _ = call(capsys, *argv)
-    assert code == 0
-    assert np.array_equal(np.loadtxt(out.splitlines(), delimiter=","), wanted)
-    other = call(capsys, *argv, "--seed", "1")[1]
-    assert other != out
-
-
-def test_real_samples_keep_their_bits_in_csv(folder, capsys):
-    """Catches a format of numbers that rounds float32."""
-    W = np.random.default_rng(0).normal(size=(3, 2))
-    dg.RBM.from_model(dg.BoltzmannMachine([dg.Gaussian(3), dg.Binary(2)], [W])).save("g")
-    for name in ("s.npy", "s.csv"):
-        assert call(capsys, "sample", "g", "--n", "5", "--sweeps", "2", "--out", name)[0] == 0
-    assert np.array_equal(read_rows("s.csv").astype(np.float32), read_rows("s.npy"))
-
-
-def test_sample_as_json_and_its_failures(model, folder, capsys):
-    """Catches JSON mixed with rows, and tracebacks."""
-    argv = ["sample", model, "--n", "2", "--sweeps", "1"]
-    code, out, _ = call(capsys, *argv, "--out", "s.npy", "--json")
-    assert code == 0
-    assert json.loads(out) == {
-        "file": "s.npy", "shape": [2, 9], "dtype": "uint8", "n_sweeps": 1, "seed": 0,
-    }  # fmt: skip
-    code, out, _ = call(capsys, *argv, "--json")
-    assert (code, json.loads(out)["exit_code"]) == (2, 2)
-    assert ".npy or .npz or .csv" in fails(capsys, 2, *argv, "--out", "s.txt")
-    assert "no such folder" in fails(capsys, 1, *argv, "--out", "no/s.npy")
-    assert "missing" in fails(capsys, 1, "sample", "missing")
-    assert "train.npy" in fails(capsys, 1, "sample", "train.npy")
-
-
-def test_score_is_exact_where_that_is_cheap(model, capsys):
-    """Catches a bracket with its ends swapped, and a mean that is not the likelihood."""
-    code, out, lines = call(capsys, "score", model, "valid.npy", "--json", "--n-threads", "1")
-    assert (code, lines) == (0, [])
-    result = json.loads(out)
-    wanted = dg.exact_log_likelihood(dg.load(model).model_, np.load("valid.npy")).mean()
-    found = result["log_likelihood"]
-    assert result["method"] == "exact"
-    assert found["lower"] == found["value"] == found["upper"]
-    assert np.isclose(found["value"], wanted, rtol=1e-12)
-    assert result["n_rows"] == 60
-    assert f"{wanted:.4f}" in call(capsys, "score", model, "valid.npy")[1]
-
-
-def test_score_says_which_end_is_which(folder, capsys):
-    """Catches an upper end of log Z that becomes an upper end of the likelihood."""
-    rng = np.random.default_rng(0)
-    layers = [dg.Binary(30), dg.Binary(30)]
-    dg.RBM.from_model(dg.BoltzmannMachine(layers, [rng.normal(0, 0.3, (30, 30))])).save("wide")
-    np.save("rows.npy", rng.integers(0, 2, (20, 30)).astype(np.uint8))
-    argv = ["score", "wide", "rows.npy", "--n-chains", "20", "--n-betas", "50", "--json"]
-    code, out, _ = call(capsys, *argv)
-    assert code == 0
-    result = json.loads(out)
-    ends, log_z = result["log_likelihood"], result["log_partition"]
-    assert ends["lower"] < ends["value"] < ends["upper"]
-    assert np.isclose(ends["value"] - ends["lower"], log_z["upper"] - log_z["value"])
-
-
-@pytest.fixture
-def network(folder, serial):
-    """A file of a fitted DBN, 9-5-4, of binary rows."""
-    X = (np.random.default_rng(0).random((60, 9)) < 0.4).astype(np.uint8)
-    np.save("binary.npy", X)
-    dg.DBN((5, 4), n_epochs=1, random_state=0).fit(X).save("dbn.st")
-    return "dbn.st"
-
-
-def test_a_belief_network_is_described(network, capsys):
-    """Catches a KeyError for layers that have two sides, and a top that is left out."""
-    code, out, _ = call(capsys, "info", network)
-    assert code == 0
-    for words in ('BeliefNetwork, saved by "DBN"', "9 binary units -> 5 binary units",
-                  "top               5 binary units - 4 binary units"):  # fmt: skip
-        assert words in out
-    about = json.loads(call(capsys, "info", network, "--json")[1])
-    assert [layer["lower"]["size"] for layer in about["layers"]] == [9]
-    assert [layer["size"] for layer in about["top"]["layers"]] == [5, 4]
-
-
-def test_the_score_of_a_belief_network_is_a_bound(network, capsys):
-    """Catches an AttributeError, and an upper end where nothing bounds the likelihood above."""
-    code, out, _ = call(capsys, "score", network, "binary.npy", "--json")
-    assert code == 0
-    found = json.loads(out)["log_likelihood"]
-    dbn, X = dg.load(network), np.load("binary.npy")
-    assert (found["value"], found["lower"]) == (dbn.score_samples(X).mean(), dbn.score(X))
-    assert found["upper"] is None
-    assert found["is_bound"] is True
-    words = call(capsys, "score", network, "binary.npy")[1]
-    assert f"over {found['value']:.4f} nats a row" in words
-    np.save("grey.npy", np.full((3, 9), 0.5))
-    assert "binarize" in fails(capsys, 1, "score", network, "grey.npy")
-
-
-def test_a_belief_network_draws_rows(network, capsys):
-    """Catches a command that knows machines only."""
-    argv = ["sample", network, "--n", "3", "--sweeps", "2", "--seed", "1", "--out", "drawn.npy"]
-    assert call(capsys, *argv)[0] == 0
-    wanted = dg.load(network).sample(3, n_sweeps=2, random_state=1)
-    assert (np.load("drawn.npy") == wanted).all()
-
-
-def test_a_deep_boltzmann_machine_is_described_scored_and_drawn(folder, capsys, serial):
-    """Catches a bound that is presented as a bracket, and a command that knows two layers only."""
-    X = (np.random.default_rng(0).random((60, 9)) < 0.4).astype(np.uint8)
-    np.save("binary.npy", X)
-    dbm = dg.DBM((5, 4), label_units=True, n_epochs=1, random_state=0).fit(X, np.arange(60) % 3)
-    dbm.save("dbm.st")
-    code, out, _ = call(capsys, "info", "dbm.st")
-    assert code == 0
-    for words in ('BoltzmannMachine, saved by "DBM"', "9 binary", "5 binary", "4 binary",
-                  "3 softmax units"):  # fmt: skip
-        assert words in out
-    loaded = dg.load("dbm.st")
-    found = json.loads(call(capsys, "score", "dbm.st", "binary.npy", "--json")[1])
-    assert found["log_likelihood"]["value"] == loaded.score_samples(X).mean()
-    assert found["log_likelihood"]["is_bound"] is True
-    assert found["log_likelihood"]["upper"] is None
-    argv = ["sample", "dbm.st", "--n", "3", "--sweeps", "2", "--seed", "1", "--out", "drawn.npy"]
-    assert call(capsys, *argv)[0] == 0
-    assert (np.load("drawn.npy") == loaded.sample(3, n_sweeps=2, random_state=1)).all()
-
-
-@pytest.mark.parametrize(
-    "flags", [["--n-betas", "1"], ["--n-betas", 10**9], ["--n-chains", 10**12]]
-)
-def test_flags_of_score_out_of_range_are_code_2(flags, model, capsys):
-    """Catches data that are blamed for a flag."""
-    line = fails(capsys, 2, "score", model, "valid.npy", *flags)
-    assert flags[0].lstrip("-").replace("-", "_") in line
-    assert "valid.npy" not in line
-
-
-@pytest.mark.parametrize("flags", [["--n", 10**12], ["--sweeps", 10**12], ["--n-threads", 10**12]])
-def test_flags_of_sample_out_of_range_are_code_2(flags, model, capsys):
-    """Catches the library's ValueError as a traceback."""
-    fails(capsys, 2, "sample", model, "--n", "1", "--sweeps", "1", *flags)
-
-
-def test_sample_does_not_overwrite_its_model(model, folder, capsys):
-    """Catches a model that is replaced by what was drawn from it."""
-    os.rename(model, "m.npy")
-    before = (folder / "m.npy").read_bytes()
-    assert "is MODEL too" in fails(capsys, 2, "sample", "m.npy", "--n", "1", "--out", "./m.npy")
-    assert (folder / "m.npy").read_bytes() == before
-
-
-@pytest.mark.parametrize("argv", [["sample", ""], ["score", "", "valid.npy"], ["info", ""],
-                                  ["score", "m", ""], ["train", ""]])  # fmt: skip
-def test_an_empty_name_is_wrong_usage(argv, model, capsys):
-    """Catches a TypeError for the empty variable of a script, and a setting that is left out."""
-    try:
-        code = main(argv)
-    except SystemExit as end:  # argparse refuses it
-        code = end.code
-    assert code == 2
-    assert capsys.readouterr().out == ""
-
-
-def test_score_of_rows_that_have_none_is_code_1(model, folder, capsys):
-    """Catches a number for grey values, which have no likelihood, and a path that is not named."""
-    np.save("grey.npy", np.full((3, 9), 0.5))
-    np.save("narrow.npy", np.zeros((3, 8), np.uint8))
-    assert "binarize" in fails(capsys, 1, "score", model, "grey.npy")
-    assert "narrow.npy" in fails(capsys, 1, "score", model, "narrow.npy")
-    assert "missing.npy" in fails(capsys, 1, "score", model, "missing.npy")
-
-
-# --------------------------------------------------------------------------------------- processes
-
-
-@pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_traceback(model):
-    """Catches `deepgen sample ... | head` ending in a BrokenPipeError."""
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "deepgen", "sample", model, "--n", "5", "--sweeps", "1"],
-        stdout=write, stderr=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
-    os.close(write)
-    assert done.returncode == 1
-    assert done.stderr == ""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from deepgen.cli.errors import CommandError, UsageError
 from deepgen.cli.kinds import KINDS, Kind, names_of
+from deepgen.cli.models import in_words
 from deepgen.cli.settings import HYPER_PARAMETERS, MODEL, check_together
 from deepgen.estimators import DBN
 from deepgen.estimators.loading import load
@@ -219,9 +220,10 @@ def _start(settings, kind):
         )
     start = load(path)
     if not isinstance(start, kind.starts_from):
+        wanted = " or ".join(names_of(kind.starts_from))
         raise CommandError(
-            f"pretrained must be the file of a {' or '.join(names_of(kind.starts_from))} for the "
-            f"model {kind.name}, but {path} holds a {type(start).__name__}"
+            f"pretrained must be the file of {wanted} for the model {kind.name}, but "
+            f"{path} holds {in_words(start)}"
         )
     return start
 

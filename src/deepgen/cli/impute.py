@@ -62,8 +62,6 @@ def run(arguments):
     model.set_params(n_threads=arguments.n_threads)
     rows = _dense(read_rows(arguments.data, arguments.packed_columns, gaps=True))
     missing = _missing(arguments, rows)
-    if not missing.any():
-        print("deepgen: warning: nothing is missing; rows stay as they are", file=sys.stderr)
     chains = {}
     if not is_exact(model):
         chains = {"n_chains": arguments.n_chains, "n_sweeps": arguments.sweeps}
@@ -74,6 +72,8 @@ def run(arguments):
         )  # fmt: skip
     except ValueError as error:
         raise CommandError(f"{arguments.data}: {error}") from error
+    if not missing.any():
+        print("deepgen: warning: nothing is missing; rows stay as they are", file=sys.stderr)
     write_rows(arguments.out, completed)
     if arguments.std is not None:
         write_rows(arguments.std, deviation)

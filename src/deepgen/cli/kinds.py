@@ -1,6 +1,7 @@
 """The models that ``deepgen train`` knows, and what each of them is trained with."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from deepgen.estimators import (
     DBM,
@@ -12,9 +13,6 @@ from deepgen.estimators import (
     DeepRegressor,
     MixtureOfBernoullis,
 )
-
-# Parameters that no setting stands for: the command sets them itself.
-SET_BY_COMMAND = ("callbacks", "verbose", "label_units")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,11 @@ class Kind:
 
     def has(self, parameter):
         """Tell whether the estimator has a hyper-parameter of this name."""
-        return parameter in self.estimator().get_params(deep=False)
+        return parameter in self._parameters
+
+    @cached_property
+    def _parameters(self):
+        return frozenset(self.estimator().get_params(deep=False))
 
 
 KINDS = {

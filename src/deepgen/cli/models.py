@@ -39,14 +39,15 @@ def load_able(path, command):
     if not hasattr(estimator, method):
         able = [name for name, (method, _) in METHODS.items() if hasattr(estimator, method)]
         raise CommandError(
-            f"{path} holds a {in_words(estimator)}, which {lack}; commands that work on it are "
+            f"{path} holds {in_words(estimator)}, which {lack}; commands that work on it are "
             f"info, {', '.join(able[:-1])} and {able[-1]}"
         )
     return estimator
 
 
 def in_words(estimator):
-    """Return the name of an estimator's type, and what decides which commands work on it."""
+    """Return an estimator's type with its article, and what decides which commands work on it."""
     name = type(estimator).__name__
+    name = f"an {name}" if name.startswith(("A", "RBM")) else f"a {name}"
     labelled = estimator.get_params(deep=False).get("label_units")
     return name if labelled is None else f"{name} {'with' if labelled else 'without'} label units"

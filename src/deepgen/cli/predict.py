@@ -36,7 +36,7 @@ def run(arguments):
             model, "transform"
         ) else "leave --proba out"  # fmt: skip
         raise CommandError(
-            f"{arguments.model} holds a {in_words(model)}, which has no probabilities of classes; "
+            f"{arguments.model} holds {in_words(model)}, which has no probabilities of classes; "
             f"{instead}"
         )
     model.set_params(n_threads=arguments.n_threads)

@@ -68,7 +68,7 @@ def _measure_for(model, arguments):
     if arguments.labels is not None:
         if not predicts:
             raise CommandError(
-                f"{arguments.model} holds a {in_words(model)}, which predicts no labels; leave "
+                f"{arguments.model} holds {in_words(model)}, which predicts no labels; leave "
                 "--labels out"
             )
         return _accuracy if hasattr(model, "classes_") else _r_squared
@@ -78,7 +78,7 @@ def _measure_for(model, arguments):
         return _likelihood
     if predicts:
         raise UsageError(
-            f"{arguments.model} holds a {in_words(model)}, which is scored against labels or "
+            f"{arguments.model} holds {in_words(model)}, which is scored against labels or "
             "targets; give --labels FILE"
         )
     return _squared_error

@@ -8,6 +8,7 @@ import argparse
 import difflib
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from deepgen.cli.arguments import count
@@ -55,7 +56,7 @@ class Setting:
     part_of: str | None = None
     models: tuple | None = None
     needs: tuple | None = None
-    otherwise: str = ""
+    otherwise: str = "choose another one by --model"
 
     @property
     def flag(self):
@@ -67,7 +68,7 @@ class Setting:
         """The estimator's parameter that it becomes, alone or with other settings."""
         return self.part_of or self.name
 
-    @property
+    @cached_property
     def owners(self):
         """Names of the models that have it."""
         if self.models is not None:
@@ -139,15 +140,14 @@ NOT_MIXTURE = tuple(name for name in ALL if name != "mixture")
 LABELLED = ("dbm", "classifier", "regressor")
 SUPERVISED = ("classifier", "regressor")
 NETWORKS = tuple(name for name, kind in KINDS.items() if kind.is_network)
-SCORE_LATER = "of others run deepgen score on the model file, with the held-out rows"
+SCORE_LATER = "run deepgen score on the model file instead"
 NO_CHECKPOINT = "a mixture learns in one go"
 
 FILES = (
     Setting("data", str, "rows to learn from: .npy, .npz, FILE.npz:NAME or .csv", metavar="FILE",
             models=ALL),
     Setting("labels", str, "a label or a target for each row: .npy, .npz or .csv; a label may be "
-            "text; a dbm gets units for them", metavar="FILE", models=LABELLED,
-            otherwise="it learns from rows alone"),
+            "text; a dbm gets units for them", metavar="FILE", models=LABELLED),
     Setting("valid", str, "held-out rows; what is watched of them goes into the history: "
             "likelihood and free-energy gap (rbm, lowest layer of a dbn), squared error "
             "(autoencoders), accuracy or R2 with --valid-labels", metavar="FILE",
@@ -173,7 +173,7 @@ HYPER_PARAMETERS = (
     Setting("n_hidden", int, "hidden units; of a deep model the sizes of its layers, bottom first "
             "(rbm 256, autoencoder 64, dbn 500 2000, dbm 500 1000, deep-autoencoder 1000 500 250 "
             "30, classifier and regressor 500 500)", several=True,
-            otherwise="that one has n_components"),
+            otherwise="a mixture has n_components"),
     Setting("visible", str, "binary, gaussian or softmax:K of K columns (binary); of a classifier "
             "or regressor for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
@@ -187,9 +187,9 @@ HYPER_PARAMETERS = (
             part_of="optimizer"),
     Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2)",
             part_of="optimizer"),
-    Setting("batch_size", int, "rows of an update (100)", otherwise="it reads all rows at once"),
+    Setting("batch_size", int, "rows of an update (100)", otherwise="a mixture reads all rows"),
     Setting("n_epochs", int, "of each layer, for a dbn (enough for 5,000 updates)",
-            otherwise="that one has max_iter"),
+            otherwise="a mixture has max_iter"),
     Setting("rule", str, "persistent or plain contrastive divergence (pcd)", ("pcd", "cd"),
             models=("rbm", "dbn"), otherwise="a dbm always learns by pcd and mean field"),
     Setting("k", int, "sweeps of the rule for each update (1)", part_of="rule"),
@@ -310,10 +310,9 @@ def check_together(settings, config=None):
             continue
         if model not in setting.owners:
             where = "" if config is None else f" (in {config}, or as {setting.flag})"
-            otherwise = f"; {setting.otherwise}" if setting.otherwise else ""
             raise UsageError(
                 f"{setting.name}{where} is a setting of {', '.join(setting.owners)}, "
-                f"but the model is {model}{otherwise}"
+                f"but the model is {model}; {setting.otherwise}"
             )
         if setting.needs and setting.needs[0] not in settings:
             other, what = setting.needs

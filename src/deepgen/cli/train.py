@@ -89,7 +89,14 @@ def run(arguments):
         "n_updates": _n_updates(estimator),
         "seconds": round(seconds, 3),
         "last_epoch": estimator.history_[-1],
+        **_layers(estimator.history_),
     }
+
+
+def _layers(history):
+    """Return the last entry of each layer that was trained on its own, where there are such."""
+    last = {entry["layer"]: entry for entry in history if "layer" in entry}
+    return {"layers": [last[l] for l in sorted(last)]} if last else {}
 
 
 def tell(result):
@@ -99,7 +106,9 @@ def tell(result):
         ("data", f"{result['data']}, {result['n_rows']:,} x {result['n_columns']:,}"),
         _told_length(result, last),
     ]
-    fields += [(label, form(last[name])) for name, label, form in _TOLD if name in last]
+    watched = result["layers"][0] | last if "layer" in last else last  # --valid: the lowest layer
+    told = _TOLD_OF_MIXTURES if "iteration" in last else _TOLD
+    fields += [(label, form(watched[name])) for name, label, form in told if name in watched]
     print_fields(result["model"], fields)
 
 
@@ -113,6 +122,9 @@ def _told_length(result, last):
     return "updates", f"{n:,} in {last['epoch']:,} epochs, {seconds}"
 
 
+_TOLD_OF_MIXTURES = (
+    ("log_likelihood", "log-likelihood", "{:.4f} nats a row, before the last iteration".format),
+)
 _TOLD = (
     ("weight_max", "largest |weight|", "{:.4g}".format),
     ("log_likelihood", "log-likelihood", "{:.4f} nats a held-out row".format),

@@ -41,8 +41,8 @@ def check_network_settings(estimator):
     if estimator.n_epochs is not None:
         check_integer(estimator.n_epochs, "n_epochs")
     check_common(estimator)
-    names = ("learning_rate", "optimizer", "pretrained")
-    check_objects(estimator, [name for name in names if hasattr(estimator, name)])
+    names = {"learning_rate", "optimizer", "pretrained"} & set(estimator.get_params(deep=False))
+    check_objects(estimator, sorted(names))
     if estimator.learning_rate is not None:
         as_schedule(estimator.learning_rate)
     if estimator.optimizer is not None:
