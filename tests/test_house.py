@@ -43,34 +43,15 @@ FOREIGN = {
     "score_samples", "shape", "transform",
 }  # fmt: skip
 
-# What breaks a rule today. A test asks for exactly these: who mends one strikes it off here.
-PRIVATE_TODAY = set()
-WIDE_TODAY = set()
-ASKED_TODAY = {
+# Methods that an object may lack: those of a callback (the table in ``learning/hooks.py``), and what
+# a fitted estimator can do, which a command asks of any.
+MAY_BE_MISSING = {
     "deepgen.cli.models: ?",
     "deepgen.cli.models: log_partition",
-    "deepgen.estimators.common.hyperparameters: step",
-    "deepgen.estimators.common.networks: ?",
-    "deepgen.estimators.dbm_settings: phases",
-    "deepgen.estimators.dbm_settings: step",
-    "deepgen.estimators.dbm_stream: to_dense",
-    "deepgen.learning.belief_networks: descend",
-    "deepgen.learning.belief_networks: start",
     "deepgen.learning.hooks: ?",
     "deepgen.learning.hooks: is_for",
     "deepgen.learning.hooks: restore",
     "deepgen.learning.hooks: state",
-    "deepgen.learning.networks: descend",
-    "deepgen.learning.networks: minimize",
-    "deepgen.learning.rules: phases",
-    "deepgen.likelihood.bounds: bound",
-    "deepgen.likelihood.bounds: fit",
-    "deepgen.models.belief_network: fit",
-    "deepgen.models.boltzmann_machine: fit",
-    "deepgen.networks.smoothness: minimize",
-    "deepgen.stacks.settings: phases",
-    "deepgen.stacks.settings: step",
-    "deepgen.stacks.unrolling: fit",
 }
 CALLED_TWICE = {"has_openmp"}  # a fact of the build, no kernel
 
@@ -290,17 +271,17 @@ def test_there_is_no_circle(trees):
 
 def test_private_names_stay_in_their_file(trees):
     """Would catch a file that leans on what another one is free to change."""
-    assert private_imports(trees) == PRIVATE_TODAY
+    assert not private_imports(trees)
 
 
 def test_signatures_are_narrow(trees):
     """Would catch a function of a dozen parameters: a noun is missing there."""
-    assert wide_signatures(trees) == WIDE_TODAY
+    assert not wide_signatures(trees)
 
 
 def test_roles_are_protocols(trees):
     """Would catch "is it an optimizer?" answered by the name of one method, in each place anew."""
-    assert roles_asked_by_name(trees) == ASKED_TODAY
+    assert roles_asked_by_name(trees) == MAY_BE_MISSING
 
 
 def test_each_kernel_is_called_from_one_module(trees):
