@@ -23,8 +23,8 @@ import deepgen as dg
 from deepgen.checks import check_integer
 from deepgen.estimators.common.hyperparameters import check_machine_settings, visible_units
 from deepgen.estimators.common.machines import MachineProblem
-from deepgen.estimators.common.rows import by_pieces, rows_to_read
 from deepgen.estimators.common.streams import StreamEstimator
+from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.gibbs import update_layer
 
 # %%

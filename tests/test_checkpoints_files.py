@@ -9,6 +9,7 @@ from stopped_runs import bits, rbm_for, rows_for, run_python
 
 import deepgen as dg
 from deepgen.io import atomic, checkpoints, trees
+from deepgen.learning import callbacks
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("serial")
 def test_checkpoints_are_written_by_the_clock_and_by_epochs(tmp_path, monkeypatch):
     """Catches a clock that is looked at once an epoch only, and one that never runs again."""
     places, now = [], [0.0]
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(
         checkpoints, "save", lambda trainer, path: places.append((trainer.n_updates, trainer.epoch))
     )

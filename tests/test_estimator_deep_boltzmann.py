@@ -72,7 +72,7 @@ def test_features_do_not_depend_on_how_rows_are_stored_or_on_their_company(
     mapped = np.memmap(tmp_path / "rows", np.uint8, "w+", shape=rows.shape)
     mapped[...] = rows
     assert_same_bits(dbm.transform(mapped), expected)
-    for name in ("deepgen.rows.sources.CHECK_ROWS", "deepgen.estimators.common.rows.CHECK_ROWS"):
+    for name in ("deepgen.rows.sources.CHECK_ROWS", "deepgen.estimators.common.validation.CHECK_ROWS"):
         monkeypatch.setattr(name, 32)
     for one, other in zip(dbm.posterior(in_form(rows, form)), posterior, strict=True):
         assert_same_bits(one, other)

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import deepgen as dg
-from deepgen.estimators.common.rows import rows_to_learn
+from deepgen.estimators.common.validation import rows_to_learn
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import CompressedRows
 from deepgen.runtime.stream import SHUFFLE
@@ -106,7 +106,7 @@ def test_pieces_of_rows_give_the_bits_of_the_whole(dtype, monkeypatch):
     X = (np.random.default_rng(0).random((1000, 9)) < 0.4).astype(dtype)
     rbm = dg.RBM(5, n_epochs=1, random_state=0).fit(X)
     whole = rbm.transform(X), rbm.free_energy(X), rbm.score_samples(X)
-    for name in ("deepgen.rows.sources.CHECK_ROWS", "deepgen.estimators.common.rows.CHECK_ROWS"):
+    for name in ("deepgen.rows.sources.CHECK_ROWS", "deepgen.estimators.common.validation.CHECK_ROWS"):
         monkeypatch.setattr(name, 64)
     for one, other in zip(whole, (rbm.transform(X), rbm.free_energy(X), rbm.score_samples(X)),
                           strict=True):  # fmt: skip

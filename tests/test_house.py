@@ -43,7 +43,7 @@ FOREIGN = {
     "score_samples", "shape", "transform",
 }  # fmt: skip
 
-# Methods that an object may lack: those of a callback (the table in ``learning/hooks.py``), and what
+# Methods that an object may lack: of a callback (the table in ``learning/hooks.py``), and what
 # a fitted estimator can do, which a command asks of any.
 MAY_BE_MISSING = {
     "deepgen.cli.models: ?",

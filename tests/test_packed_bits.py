@@ -295,7 +295,7 @@ def test_rows_are_never_unpacked_as_a_whole(name, monkeypatch):
     """Would catch an estimator that makes bytes of the data set, of what it holds back or of the
     rows that have a label."""
     monkeypatch.setattr(sources, "CHECK_ROWS", 64)
-    monkeypatch.setattr("deepgen.estimators.common.rows.CHECK_ROWS", 64)
+    monkeypatch.setattr("deepgen.estimators.common.validation.CHECK_ROWS", 64)
     monkeypatch.setattr("deepgen.learning.mixtures.CHUNK", 64)
     monkeypatch.setattr("deepgen.estimators.dbm.SOME_ROWS", 64)
     taken, unpackbits = [], np.unpackbits

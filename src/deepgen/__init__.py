@@ -14,14 +14,13 @@ from deepgen._version import __version__
 from deepgen.errors import DivergedError, ModelFileError
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
-from deepgen.io.checkpoints import Checkpoint
 from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 from deepgen.learning.belief_networks import UpDownTrainer
-from deepgen.learning.callbacks import CSVLog, EarlyStopping, ReduceLearningRate
+from deepgen.learning.callbacks import Checkpoint, CSVLog, EarlyStopping, ReduceLearningRate
 from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.learning.networks import NetworkTrainer

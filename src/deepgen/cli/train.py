@@ -17,8 +17,8 @@ from deepgen.cli.settings import KNOWN, MODEL, add_settings, check_together, rea
 from deepgen.cli.watching import monitors_for
 from deepgen.errors import DivergedError
 from deepgen.io.atomic import write_atomically
-from deepgen.io.checkpoints import Checkpoint, OtherRunError
-from deepgen.learning.callbacks import as_csv
+from deepgen.io.checkpoints import OtherRunError
+from deepgen.learning.callbacks import Checkpoint, as_csv
 
 READ = ("data", "labels", "valid", "valid_labels", "pretrained")
 WRITTEN = ("out", "history", "checkpoint")

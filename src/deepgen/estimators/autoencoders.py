@@ -15,7 +15,7 @@ from deepgen.estimators.common.networks import (
     check_network_settings,
     pretrained_stack,
 )
-from deepgen.estimators.common.rows import by_pieces, features, rows_to_read, validated
+from deepgen.estimators.common.validation import by_pieces, features, rows_to_read, validated
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units

@@ -16,12 +16,12 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.plain_settings import plain_setting, plain_settings
-from deepgen.estimators.common.rows import rows_to_learn
 from deepgen.estimators.common.streams import (
     StreamEstimator,
     StreamProblem,
     require_same_layers,
 )
+from deepgen.estimators.common.validation import rows_to_learn
 from deepgen.io import checkpoints, model_files
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units

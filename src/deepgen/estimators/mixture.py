@@ -10,7 +10,7 @@ from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, s
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.hyperparameters import check_common
-from deepgen.estimators.common.rows import (
+from deepgen.estimators.common.validation import (
     by_pieces,
     in_type_of,
     rows_to_learn,

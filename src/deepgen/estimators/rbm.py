@@ -13,8 +13,8 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.machines import MachineProblem
-from deepgen.estimators.common.rows import by_pieces, features, rows_to_read
 from deepgen.estimators.common.streams import StreamEstimator
+from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
 from deepgen.inference.gibbs import update_layer
 from deepgen.io import model_files
 from deepgen.layers.binary import Binary

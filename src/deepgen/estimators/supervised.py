@@ -20,7 +20,7 @@ from deepgen.estimators.common.networks import (
     held_back,
     pretrained_stack,
 )
-from deepgen.estimators.common.rows import by_pieces, rows_to_read, validated_pair
+from deepgen.estimators.common.validation import by_pieces, rows_to_read, validated_pair
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units

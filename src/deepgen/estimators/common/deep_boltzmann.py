@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
-from deepgen.estimators.common.rows import by_pieces, rows_to_read
+from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.factorial import BOUND_FIXED_POINT
 from deepgen.inference.mean_field import infer
 from deepgen.likelihood import importance_weighted_bound, variational_bound

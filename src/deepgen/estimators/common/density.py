@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
-from deepgen.estimators.common.rows import in_type_of, rows_with_gaps, warn_of_grey_rows
+from deepgen.estimators.common.validation import in_type_of, rows_with_gaps, warn_of_grey_rows
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import gibbs, start_particles
 from deepgen.likelihood import log_partition_bracket

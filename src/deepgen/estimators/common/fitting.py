@@ -21,7 +21,7 @@ from deepgen.estimators.common.resuming import (
     read_run,
     require_same_run,
 )
-from deepgen.estimators.common.rows import Survey, rows_to_learn, surveyed
+from deepgen.estimators.common.validation import Survey, rows_to_learn, surveyed
 from deepgen.io import checkpoints
 from deepgen.io.schemas.registry import as_tree, from_tree
 from deepgen.learning.rules import check_missing_variables

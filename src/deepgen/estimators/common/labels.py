@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 
 from deepgen.checks import shown
-from deepgen.estimators.common.rows import labels_of
+from deepgen.estimators.common.validation import labels_of
 from deepgen.layers.softmax import Softmax
 
 

@@ -15,7 +15,7 @@ from deepgen.estimators.common.hyperparameters import (
     check_objects,
 )
 from deepgen.estimators.common.plain_settings import plain_settings
-from deepgen.estimators.common.rows import by_pieces, rows_to_read
+from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.io import model_files
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.units import Units

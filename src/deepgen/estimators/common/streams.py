@@ -16,7 +16,7 @@ from deepgen.estimators.common.resuming import (
     origin_of,
     read_run,
 )
-from deepgen.estimators.common.rows import refuse_iterable, rows_to_learn
+from deepgen.estimators.common.validation import refuse_iterable, rows_to_learn
 from deepgen.io import atomic, checkpoints
 from deepgen.learning.loop import interrupt_between_steps
 from deepgen.learning.rules import check_missing_variables
