@@ -72,8 +72,8 @@ def test_features_do_not_depend_on_how_rows_are_stored_or_on_their_company(
     mapped = np.memmap(tmp_path / "rows", np.uint8, "w+", shape=rows.shape)
     mapped[...] = rows
     assert_same_bits(dbm.transform(mapped), expected)
-    for name in ("deepgen.rows.sources.CHECK_ROWS", "deepgen.estimators.common.validation.CHECK_ROWS"):
-        monkeypatch.setattr(name, 32)
+    for room in ("rows.sources", "estimators.common.validation"):
+        monkeypatch.setattr(f"deepgen.{room}.CHECK_ROWS", 32)
     for one, other in zip(dbm.posterior(in_form(rows, form)), posterior, strict=True):
         assert_same_bits(one, other)
     assert_same_bits(posterior[-1], expected)

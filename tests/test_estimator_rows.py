@@ -106,8 +106,8 @@ def test_pieces_of_rows_give_the_bits_of_the_whole(dtype, monkeypatch):
     X = (np.random.default_rng(0).random((1000, 9)) < 0.4).astype(dtype)
     rbm = dg.RBM(5, n_epochs=1, random_state=0).fit(X)
     whole = rbm.transform(X), rbm.free_energy(X), rbm.score_samples(X)
-    for name in ("deepgen.rows.sources.CHECK_ROWS", "deepgen.estimators.common.validation.CHECK_ROWS"):
-        monkeypatch.setattr(name, 64)
+    for room in ("rows.sources", "estimators.common.validation"):
+        monkeypatch.setattr(f"deepgen.{room}.CHECK_ROWS", 64)
     for one, other in zip(whole, (rbm.transform(X), rbm.free_energy(X), rbm.score_samples(X)),
                           strict=True):  # fmt: skip
         assert np.array_equal(one, other)
