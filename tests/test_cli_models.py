@@ -333,6 +333,8 @@ def test_files_that_none_can_start_from(folder, capsys):
     assert "missing" in fails(capsys, 1, *argv, "missing")
     assert "train.npy" in fails(capsys, 1, *argv, "train.npy")
     assert "leave it out" in fails(capsys, 2, *argv, "dbm", "--n-hidden", "5")
+    line = fails(capsys, 2, *common, "dbm", "--pretrained", "dbm")
+    assert "labels is missing: the model in pretrained, dbm, has label units" in line
     assert "only one" in fails(capsys, 2, *argv, "dbm", "--pretrain-epochs", "5")
     assert "rbm" in fails(capsys, 1, *common, "deep-autoencoder", "--pretrained", "dbm")
     assert "is pretrained too" in fails(

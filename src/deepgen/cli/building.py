@@ -230,9 +230,14 @@ def _start(settings, kind):
 
 def _of_start(request):
     """Return the parameters that a model to start from decides."""
-    start = request.start
+    start, settings = request.start, request.settings
+    labelled = request.kind.has("label_units") and start.get_params().get("label_units")
+    if labelled and "labels" not in settings:
+        raise UsageError(
+            f"labels is missing: the model in pretrained, {settings['pretrained']}, has label units"
+        )
     values = {"n_hidden": start.n_hidden, "visible": start.visible}
-    if request.kind.has("code") and "code" not in request.settings:
+    if request.kind.has("code") and "code" not in settings:
         top = start.model_.top if isinstance(start, DBN) else start.model_
         values["code"] = "linear" if isinstance(top.layers[-1], Gaussian) else "logistic"
     return values
