@@ -351,8 +351,9 @@ def test_files_that_none_can_start_from(folder, capsys):
     [
         ("rbm --n-hidden 4 5", "one size for the model rbm"),
         ("autoencoder --n-hidden 4 5", "deep-autoencoder"),
-        ("autoencoder --n-hidden 0", "n_hidden must be at least 1"),
-        ("dbn --n-hidden 4 0", "n_hidden must be at least 1"),
+        ("autoencoder --n-hidden 0", "n_hidden must be a positive integer"),
+        ("autoencoder --n-hidden 99999999999", "n_hidden must be"),
+        ("dbn --n-hidden 4 0", "each size in n_hidden must be"),
         ("autoencoder --hidden binary", "logistic, linear or rectified"),
         ("dbm --optimizer lbfgs", "sgd or adam"),
         ("autoencoder --optimizer lbfgs --learning-rate 1", "learning_rate belongs to"),

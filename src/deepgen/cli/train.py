@@ -160,7 +160,7 @@ def _settings(arguments, config):
             f"labels is missing: a {model} learns from them; give --labels FILE, or labels in "
             "CONFIG"
         )
-    if KINDS[model].learns_labels and ("valid" in settings) != ("valid_labels" in settings):
+    if KINDS[model].learns_labels and "valid" in settings and "valid_labels" not in settings:
         raise UsageError("valid_labels is missing: held-out rows are judged by their labels")
     return settings
 
