@@ -333,6 +333,8 @@ def test_files_that_none_can_start_from(folder, capsys):
     assert "missing" in fails(capsys, 1, *argv, "missing")
     assert "train.npy" in fails(capsys, 1, *argv, "train.npy")
     assert "leave it out" in fails(capsys, 2, *argv, "dbm", "--n-hidden", "5")
+    line = fails(capsys, 2, *common, "dbm", "--pretrained", "dbm")
+    assert "labels is missing: the model in pretrained, dbm, has label units" in line
     assert "only one" in fails(capsys, 2, *argv, "dbm", "--pretrain-epochs", "5")
     assert "rbm" in fails(capsys, 1, *common, "deep-autoencoder", "--pretrained", "dbm")
     assert "is pretrained too" in fails(
@@ -349,8 +351,9 @@ def test_files_that_none_can_start_from(folder, capsys):
     [
         ("rbm --n-hidden 4 5", "one size for the model rbm"),
         ("autoencoder --n-hidden 4 5", "deep-autoencoder"),
-        ("autoencoder --n-hidden 0", "n_hidden must be at least 1"),
-        ("dbn --n-hidden 4 0", "n_hidden must be at least 1"),
+        ("autoencoder --n-hidden 0", "n_hidden must be a positive integer"),
+        ("autoencoder --n-hidden 99999999999", "n_hidden must be"),
+        ("dbn --n-hidden 4 0", "each size in n_hidden must be"),
         ("autoencoder --hidden binary", "logistic, linear or rectified"),
         ("dbm --optimizer lbfgs", "sgd or adam"),
         ("autoencoder --optimizer lbfgs --learning-rate 1", "learning_rate belongs to"),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from deepgen.checks import check_integer
 from deepgen.cli.errors import CommandError, UsageError
 from deepgen.cli.kinds import KINDS, Kind, names_of
 from deepgen.cli.models import in_words
@@ -102,21 +103,18 @@ def _seed(given, request):
 def _sizes(given, request):
     sizes = given["n_hidden"]
     sizes = list(sizes) if isinstance(sizes, list | tuple) else [sizes]
-    if 0 in sizes:
-        raise UsageError(f"n_hidden must be at least 1, got {_words(sizes)}")
+    for size in sizes:
+        check_integer(size, "each size in n_hidden" if len(sizes) > 1 else "n_hidden")
     if request.kind.is_deep:
         return tuple(sizes)
     if len(sizes) > 1:
         deep = ", ".join(name for name, other in KINDS.items() if other.is_deep)
         raise UsageError(
-            f"n_hidden must be one size for the model {request.kind.name}, got {_words(sizes)}; "
+            f"n_hidden must be one size for the model {request.kind.name}, got "
+            f"{' '.join(map(str, sizes))}; "
             f"models of several layers are {deep}"
         )
     return sizes[0]
-
-
-def _words(sizes):
-    return " ".join(map(str, sizes))
 
 
 def _visible(given, request):
@@ -230,9 +228,14 @@ def _start(settings, kind):
 
 def _of_start(request):
     """Return the parameters that a model to start from decides."""
-    start = request.start
+    start, settings = request.start, request.settings
+    labelled = request.kind.has("label_units") and start.get_params().get("label_units")
+    if labelled and "labels" not in settings:
+        raise UsageError(
+            f"labels is missing: the model in pretrained, {settings['pretrained']}, has label units"
+        )
     values = {"n_hidden": start.n_hidden, "visible": start.visible}
-    if request.kind.has("code") and "code" not in request.settings:
+    if request.kind.has("code") and "code" not in settings:
         top = start.model_.top if isinstance(start, DBN) else start.model_
         values["code"] = "linear" if isinstance(top.layers[-1], Gaussian) else "logistic"
     return values

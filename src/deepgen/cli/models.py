@@ -36,6 +36,7 @@ def load_able(path, command):
     """
     estimator = load(path)
     method, lack = METHODS[command]
+    # what an estimator can do may depend on its fitted model: scikit-learn tells by attributes
     if not hasattr(estimator, method):
         able = [name for name, (method, _) in METHODS.items() if hasattr(estimator, method)]
         raise CommandError(

@@ -9,7 +9,7 @@ from deepgen.cli.measures import accuracy, mean_with_error, r_squared
 from deepgen.cli.models import in_words, is_exact, load_able
 from deepgen.cli.output import print_fields
 from deepgen.cli.rows import read_rows
-from deepgen.estimators import DBM, DBN
+from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
 from deepgen.rows.sources import ArrayRows
@@ -64,7 +64,8 @@ def run(arguments):
 def _measure_for(model, arguments):
     """Return the function that scores this model; raise where labels lack, or say nothing."""
     density = hasattr(model, "score_samples")
-    predicts = hasattr(model, "predict") and not (density and is_exact(model))
+    # a mixture predicts components, which no label is compared with
+    predicts = hasattr(model, "predict") and not isinstance(model, MixtureOfBernoullis)
     if arguments.labels is not None:
         if not predicts:
             raise CommandError(

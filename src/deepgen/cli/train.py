@@ -16,6 +16,7 @@ from deepgen.cli.rows import check_apart, check_target, read_rows
 from deepgen.cli.settings import KNOWN, MODEL, add_settings, check_together, read_config
 from deepgen.cli.watching import monitors_for
 from deepgen.errors import DivergedError
+from deepgen.estimators import MixtureOfBernoullis
 from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
 from deepgen.learning.callbacks import Checkpoint, as_csv
@@ -86,7 +87,7 @@ def run(arguments):
         "n_rows": X.shape[0],
         "n_columns": X.shape[1],
         "settings": settings,
-        "n_updates": _n_updates(estimator),
+        "n_updates": _length(estimator)[0],
         "seconds": round(seconds, 3),
         "last_epoch": estimator.history_[-1],
         **_layers(estimator.history_),
@@ -159,7 +160,7 @@ def _settings(arguments, config):
             f"labels is missing: a {model} learns from them; give --labels FILE, or labels in "
             "CONFIG"
         )
-    if KINDS[model].learns_labels and ("valid" in settings) != ("valid_labels" in settings):
+    if KINDS[model].learns_labels and "valid" in settings and "valid_labels" not in settings:
         raise UsageError("valid_labels is missing: held-out rows are judged by their labels")
     return settings
 
@@ -186,10 +187,11 @@ def _fit(kind, estimator, X, y, resume):
         estimator.fit(*learned)
 
 
-def _n_updates(estimator):
-    """Return how many updates there were, of all layers; of a mixture iterations."""
-    n_updates = getattr(estimator, "n_updates_", None)
-    return estimator.n_iter_ if n_updates is None else int(np.sum(n_updates))
+def _length(estimator):
+    """Return how many updates there were, of all layers, or iterations; and which of them."""
+    if isinstance(estimator, MixtureOfBernoullis):
+        return estimator.n_iter_, "iterations"
+    return int(np.sum(estimator.n_updates_)), "updates"
 
 
 def _keep(estimator, out, history):
@@ -201,8 +203,8 @@ def _keep(estimator, out, history):
         lines = estimator.history_
         text = as_json(lines) if history.lower().endswith(".json") else as_csv(lines)
         write_atomically(history, text.encode())
-    what = "updates" if hasattr(estimator, "n_updates_") else "iterations"
-    return f"the model of {_n_updates(estimator):,} {what} is in {out}"
+    n, what = _length(estimator)
+    return f"the model of {n:,} {what} is in {out}"
 
 
 def _checkpoint(settings):
