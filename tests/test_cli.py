@@ -13,7 +13,8 @@ from sklearn.decomposition import PCA
 
 import deepgen as dg
 from deepgen.cli import demo as demo_command
-from deepgen.cli import main, tour
+from deepgen.cli import main
+from deepgen.cli.common import tour
 from deepgen.io import model_files
 
 PNG = b"\x89PNG\r\n\x1a\n"

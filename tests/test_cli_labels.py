@@ -9,8 +9,8 @@ from scipy import sparse
 from sklearn.metrics import r2_score
 
 import deepgen as dg
-from deepgen.cli.labels import read_labels, read_targets, unlabelled_in
-from deepgen.cli.measures import mean_with_error, r_squared_of
+from deepgen.cli.common.labels import read_labels, read_targets, unlabelled_in
+from deepgen.cli.common.measures import mean_with_error, r_squared_of
 
 SHORT = ["--n-hidden", "4", "--n-epochs", "1", "--n-threads", "1"]
 

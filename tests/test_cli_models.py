@@ -10,9 +10,9 @@ from cli_runs import call, fails, working_folder
 
 import deepgen as dg
 from deepgen.cli import train
-from deepgen.cli.building import estimator_for
-from deepgen.cli.kinds import KINDS
-from deepgen.cli.settings import FILES, HYPER_PARAMETERS, KNOWN
+from deepgen.cli.common.building import estimator_for
+from deepgen.cli.common.kinds import KINDS
+from deepgen.cli.common.settings import FILES, HYPER_PARAMETERS, KNOWN
 
 CLASSES = np.array(["ant", "bee", "big cat"])
 SHORT = ["--n-epochs", "2", "--n-threads", "1"]

@@ -30,7 +30,7 @@ def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys, serial):
 def test_the_page_has_every_model_and_command():
     """Catches a new model or command without a word on the page."""
     from deepgen.cli import COMMANDS
-    from deepgen.cli.kinds import KINDS
+    from deepgen.cli.common.kinds import KINDS
 
     text = PAGE.read_text(encoding="utf-8")
     for module in COMMANDS:

@@ -13,8 +13,8 @@ from scipy import sparse
 
 import deepgen as dg
 from deepgen.cli import train
-from deepgen.cli.rows import read_rows
-from deepgen.cli.settings import FILES, HYPER_PARAMETERS
+from deepgen.cli.common.rows import read_rows
+from deepgen.cli.common.settings import FILES, HYPER_PARAMETERS
 
 SMALL = ["--n-hidden", "4", "--n-epochs", "2", "--n-threads", "1"]
 

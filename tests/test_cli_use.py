@@ -11,7 +11,7 @@ from cli_runs import call, fails, working_folder
 
 import deepgen as dg
 from deepgen.cli import main
-from deepgen.cli.rows import read_rows
+from deepgen.cli.common.rows import read_rows
 
 
 @pytest.fixture

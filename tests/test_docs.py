@@ -12,7 +12,7 @@ from conftest import with_slow
 import deepgen as dg
 from deepgen import plots
 from deepgen.cli import main
-from deepgen.cli.settings import FILES, HYPER_PARAMETERS
+from deepgen.cli.common.settings import FILES, HYPER_PARAMETERS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {

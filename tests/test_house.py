@@ -46,8 +46,8 @@ FOREIGN = {
 # Methods that an object may lack: of a callback (the table in ``learning/hooks.py``), and what
 # a fitted estimator can do, which a command asks of any.
 MAY_BE_MISSING = {
-    "deepgen.cli.models: ?",
-    "deepgen.cli.models: log_partition",
+    "deepgen.cli.common.models: ?",
+    "deepgen.cli.common.models: log_partition",
     "deepgen.learning.hooks: ?",
     "deepgen.learning.hooks: is_for",
     "deepgen.learning.hooks: restore",

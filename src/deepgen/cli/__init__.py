@@ -15,8 +15,8 @@ import warnings
 
 from deepgen._version import __version__
 from deepgen.cli import demo, impute, info, predict, sample, score, train, transform
-from deepgen.cli.errors import CommandError
-from deepgen.cli.output import print_json
+from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.output import print_json
 from deepgen.errors import DivergedError, ModelFileError
 
 COMMANDS = (demo, train, info, score, sample, transform, impute, predict)

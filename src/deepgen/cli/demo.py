@@ -1,7 +1,7 @@
 """``deepgen demo``."""
 
-from deepgen.cli.arguments import add_seed
-from deepgen.cli.tour import run_demo
+from deepgen.cli.common.arguments import add_seed
+from deepgen.cli.common.tour import run_demo
 
 
 def add_to(commands):

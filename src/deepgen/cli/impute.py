@@ -5,7 +5,7 @@ import sys
 import numpy as np
 from scipy import sparse
 
-from deepgen.cli.arguments import (
+from deepgen.cli.common.arguments import (
     add_out,
     add_rows,
     add_seed,
@@ -15,10 +15,10 @@ from deepgen.cli.arguments import (
     count,
     positive,
 )
-from deepgen.cli.errors import CommandError
-from deepgen.cli.models import is_exact, load_able
-from deepgen.cli.output import about_array, tell_array
-from deepgen.cli.rows import read_rows, write_rows
+from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.models import is_exact, load_able
+from deepgen.cli.common.output import about_array, tell_array
+from deepgen.cli.common.rows import read_rows, write_rows
 
 
 def add_to(commands):

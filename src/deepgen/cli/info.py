@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from deepgen.cli.arguments import file_name
+from deepgen.cli.common.arguments import file_name
 from deepgen.io import model_files
 
 # Entries beside layers that models other than Boltzmann machines have.

@@ -1,6 +1,6 @@
 """``deepgen sample``."""
 
-from deepgen.cli.arguments import (
+from deepgen.cli.common.arguments import (
     add_out,
     add_seed,
     add_threads,
@@ -9,10 +9,10 @@ from deepgen.cli.arguments import (
     file_name,
     positive,
 )
-from deepgen.cli.errors import UsageError
-from deepgen.cli.models import is_exact, load_able
-from deepgen.cli.output import about_array, tell_array
-from deepgen.cli.rows import write_rows
+from deepgen.cli.common.errors import UsageError
+from deepgen.cli.common.models import is_exact, load_able
+from deepgen.cli.common.output import about_array, tell_array
+from deepgen.cli.common.rows import write_rows
 
 
 def add_to(commands):

@@ -3,12 +3,12 @@
 import math
 
 from deepgen.checks import check_integer
-from deepgen.cli.arguments import add_rows, add_threads, check_numbers, positive
-from deepgen.cli.errors import CommandError, UsageError
-from deepgen.cli.measures import accuracy, mean_with_error, r_squared
-from deepgen.cli.models import in_words, is_exact, load_able
-from deepgen.cli.output import print_fields
-from deepgen.cli.rows import read_rows
+from deepgen.cli.common.arguments import add_rows, add_threads, check_numbers, positive
+from deepgen.cli.common.errors import CommandError, UsageError
+from deepgen.cli.common.measures import accuracy, mean_with_error, r_squared
+from deepgen.cli.common.models import in_words, is_exact, load_able
+from deepgen.cli.common.output import print_fields
+from deepgen.cli.common.rows import read_rows
 from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deepgen.cli.building import estimator_for
-from deepgen.cli.errors import CommandError, InterruptedRun, UsageError
-from deepgen.cli.kinds import KINDS
-from deepgen.cli.labels import check_classes, read_labels, read_targets, unlabelled_in
-from deepgen.cli.output import as_json, print_fields
-from deepgen.cli.rows import check_apart, check_target, read_rows
-from deepgen.cli.settings import KNOWN, MODEL, add_settings, check_together, read_config
-from deepgen.cli.watching import monitors_for
+from deepgen.cli.common.building import estimator_for
+from deepgen.cli.common.errors import CommandError, InterruptedRun, UsageError
+from deepgen.cli.common.kinds import KINDS
+from deepgen.cli.common.labels import check_classes, read_labels, read_targets, unlabelled_in
+from deepgen.cli.common.output import as_json, print_fields
+from deepgen.cli.common.rows import check_apart, check_target, read_rows
+from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_together, read_config
+from deepgen.cli.common.watching import monitors_for
 from deepgen.errors import DivergedError
 from deepgen.estimators import MixtureOfBernoullis
 from deepgen.io.atomic import write_atomically

@@ -1,10 +1,10 @@
 """``deepgen transform``."""
 
-from deepgen.cli.arguments import add_out, add_rows, add_threads, check_numbers, check_out
-from deepgen.cli.errors import CommandError
-from deepgen.cli.models import load_able
-from deepgen.cli.output import about_array, tell_array
-from deepgen.cli.rows import read_rows, write_rows
+from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
+from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.models import load_able
+from deepgen.cli.common.output import about_array, tell_array
+from deepgen.cli.common.rows import read_rows, write_rows
 
 
 def add_to(commands):

@@ -3,8 +3,8 @@
 import argparse
 
 from deepgen.checks import MOST, check_integer
-from deepgen.cli.errors import UsageError
-from deepgen.cli.rows import PACKED, READS, WRITES, check_apart, check_target
+from deepgen.cli.common.errors import UsageError
+from deepgen.cli.common.rows import PACKED, READS, WRITES, check_apart, check_target
 from deepgen.runtime.stream import check_random_state
 from deepgen.runtime.threads import check_threads
 

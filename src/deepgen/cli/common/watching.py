@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from deepgen.cli.errors import CommandError
-from deepgen.cli.labels import read_labels, read_targets
-from deepgen.cli.measures import r_squared_of
-from deepgen.cli.rows import read_rows
+from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.labels import read_labels, read_targets
+from deepgen.cli.common.measures import r_squared_of
+from deepgen.cli.common.rows import read_rows
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deepgen.cli.errors import CommandError, UsageError
-from deepgen.cli.rows import file_of, read_array
+from deepgen.cli.common.errors import CommandError, UsageError
+from deepgen.cli.common.rows import file_of, read_array
 
 UNLABELLED = -1  # what stands for no label where nothing else is said
 READS = (

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from deepgen.checks import check_integer
-from deepgen.cli.errors import CommandError, UsageError
-from deepgen.cli.kinds import KINDS, Kind, names_of
-from deepgen.cli.models import in_words
-from deepgen.cli.settings import HYPER_PARAMETERS, MODEL, check_together
+from deepgen.cli.common.errors import CommandError, UsageError
+from deepgen.cli.common.kinds import KINDS, Kind, names_of
+from deepgen.cli.common.models import in_words
+from deepgen.cli.common.settings import HYPER_PARAMETERS, MODEL, check_together
 from deepgen.estimators import DBN
+from deepgen.estimators.dbm_settings import UPPER_RATE
 from deepgen.estimators.loading import load
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.softmax import Softmax
@@ -21,8 +22,6 @@ from deepgen.stacks.settings import Pretraining
 RULES = {"pcd": PCD, "cd": CD}
 STEPS = {"sgd": SGD, "adam": Adam}
 LINE_SEARCHES = {"conjugate-gradient": ConjugateGradient, "lbfgs": LBFGS}
-# What a DBM's default optimizer does: weights above the first hidden layer move more slowly.
-UPPER_RATE = 0.25
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deepgen.cli.arguments import count
-from deepgen.cli.errors import UsageError
-from deepgen.cli.kinds import KINDS
-from deepgen.cli.rows import PACKED
+from deepgen.cli.common.arguments import count
+from deepgen.cli.common.errors import UsageError
+from deepgen.cli.common.kinds import KINDS
+from deepgen.cli.common.rows import PACKED
 
 MODEL = "rbm"  # where --model is not given
 

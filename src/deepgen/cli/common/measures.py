@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 
-from deepgen.cli.errors import CommandError
-from deepgen.cli.labels import read_labels, read_targets, unlabelled_in
+from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.labels import read_labels, read_targets, unlabelled_in
 
 
 def mean_with_error(values):
@@ -28,7 +28,7 @@ def accuracy(predict, classes, rows, source, data, settings):
     source, data : str
         Files of labels and rows.
     settings : dict
-        See :func:`deepgen.cli.labels.unlabelled_in`.
+        See :func:`deepgen.cli.common.labels.unlabelled_in`.
 
     Returns
     -------

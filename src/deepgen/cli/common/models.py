@@ -1,6 +1,6 @@
 """Model files that commands use, and which commands work on which."""
 
-from deepgen.cli.errors import CommandError
+from deepgen.cli.common.errors import CommandError
 from deepgen.estimators.loading import load
 
 # Commands by the method that they call, and what one says of an estimator without it.

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from deepgen.cli.errors import CommandError, UsageError
+from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.io.atomic import write_atomically
 from deepgen.rows.packed_bits import PackedBits
 
