@@ -70,16 +70,20 @@ def require_same(stored, expected, path, remedy=None):
     )
     if "estimator" in names:  # the others follow from it
         names = ["estimator"]
-    other = "; ".join(
-        f"{name} is {expected.get(name, 'not set')!s} here and "
-        f"{stored.get(name, 'not set')!s} there"
-        for name in names
-    )
+    other = "; ".join(_difference(name, expected, stored) for name in names)
     remedy = remedy or (
         "Go on with the settings and the data that it was begun with, or begin a new run"
     )
     if other:
         raise OtherRunError(f"{path} is the checkpoint of another run: {other}. {remedy}")
+
+
+def _difference(name, expected, stored):
+    """Say a setting that is one here and another there; -1 is not "-1"."""
+    here, there = (settings.get(name, "not set") for settings in (expected, stored))
+    if str(here) == str(there):
+        here, there = repr(here), repr(there)
+    return f"{name} is {here} here and {there} there"
 
 
 def restore(trainer, state, path):
