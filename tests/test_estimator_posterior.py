@@ -361,7 +361,8 @@ def test_info_tells_of_machine_and_network(labelled, digits, tmp_path):
 
 def test_golden_bits_of_mean_field_stay(digits, machine):
     """Would catch another stopping rule: files of before would answer differently."""
-    assert INPUT_FIXED_POINT == dg.FixedPoint(max_sweeps=50, tol=1e-4, damping=0.0)
+    expected = dg.FixedPoint(max_sweeps=50, tol=1e-4, damping=0.0)
+    assert expected == INPUT_FIXED_POINT
     X = digits[0][:40]
     model = dg.PosteriorNetwork(machine, network_of(machine))
     by_hand = outputs(model.network, joined_inputs(X, posterior(machine, X)[2]))

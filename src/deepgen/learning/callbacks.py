@@ -17,8 +17,9 @@ from deepgen.rows.states import as_states
 
 logger = logging.getLogger("deepgen")
 
-# Which run of a stack has a number: the fine-tuning of a network, or the machine that reads the
-# data. Names that a callback of the user's gives may be in all of them.
+# A stack is trained in several runs, one for each machine and perhaps one for the network made of
+# them. Numbers of the history that runs of networks write, and those that our monitors write in the
+# run of the machine that reads the data. Other names, a user's callback's, may be in any run.
 _OF_NETWORKS = ("loss", "validation_loss")
 _OF_DATA = (
     "pseudo_log_likelihood", "log_likelihood", "log_partition", "log_partition_error",

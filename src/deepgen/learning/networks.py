@@ -90,7 +90,7 @@ class NetworkTrainer(TrainingLoop):
         """Return the network that this run stands for: averaged where averaging has begun."""
         return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
 
-    def _own_state(self):
+    def _further_state(self):
         return {"total": float(self._total)}
 
     def _take_over(self, state):
