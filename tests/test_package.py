@@ -272,6 +272,20 @@ def test_imports_only_go_down():
         assert not [n for n in names if n.startswith("deepgen.") and n.split(".")[1] in above], path
 
 
+def test_no_function_takes_more_than_eight_parameters():
+    """Would catch a signature that has no noun for what its parameters are; settings are apart."""
+    wide = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef) or node.name == "__init__":
+                continue
+            names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+            names = [name for name in names if name not in ("self", "cls")]
+            if len(names) + len(node.args.kwonlyargs) > 8:
+                wide.append(f"{path.relative_to(PACKAGE)}: {node.name}")
+    assert not wide
+
+
 def test_the_test_suite_does_not_lean_on_the_checkout():
     """Would catch tests that pass only because the working folder is on the path."""
     assert importlib.util.find_spec("_kernels") is None

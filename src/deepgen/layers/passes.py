@@ -30,7 +30,7 @@ _NO_SITE = Site(Stream(0), 0)  # of a pass that draws nothing
 
 
 class LayerContext(NamedTuple):
-    """What varies around one layer, as the kernels read it; None where it does not.
+    """The context of one layer, as the kernels read it; None where nothing varies.
 
     Attributes
     ----------
