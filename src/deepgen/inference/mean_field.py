@@ -281,7 +281,7 @@ def field_from(model, sender, receiver, x, work=ANY_WORK):
     out = np.empty((x.shape[0], size), np.float32)
     conditional_pass(
         engine.Chain(pair, weights, packed), receiver - lower,
-        [x, None] if receiver > sender else [None, x], Outputs(mean=out), work=work,
+        [x, None] if receiver > sender else [None, x], Outputs(out), work=work,
     )  # fmt: skip
     return out
 

@@ -23,7 +23,7 @@ def responsibilities(model, states, *, n_threads=None):
     """Return p(k | x) of each row, float32 of shape (n_rows, n_components)."""
     out = np.empty((states.shape[0], model.n_components), np.float32)
     if states.shape[0]:
-        _component_pass(model, states, Outputs(mean=out), n_threads=n_threads)
+        _component_pass(model, states, Outputs(out), n_threads=n_threads)
     return out
 
 

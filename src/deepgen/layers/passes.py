@@ -103,7 +103,7 @@ class Outputs(NamedTuple):
         for array in self:
             if array is not None:
                 return len(array)
-        return 0
+        raise ValueError("a pass must have an output, got none")
 
 
 def conditional_pass(chain, layer, states, outputs, context=None, site=None, work=ANY_WORK):

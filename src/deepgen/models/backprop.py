@@ -115,7 +115,7 @@ def _layer_output(pair, network, l, below, work):
     chain, position = pair
     out = np.empty((below.shape[0], network.layers[l].size), np.float32)
     states = [below, None] if position else [None, dense(below)]
-    conditional_pass(chain, position, states, Outputs(mean=out), work=work)
+    conditional_pass(chain, position, states, Outputs(out), work=work)
     return out
 
 
@@ -247,5 +247,5 @@ def _downwards(network, l, gradient, work):
     chain, position = network.chains[l]
     out = np.empty((len(gradient), network.sizes[l]), np.float32)
     states = [None, gradient] if position else [gradient, None]
-    conditional_pass(chain, 1 - position, states, Outputs(mean=out), work=work)
+    conditional_pass(chain, 1 - position, states, Outputs(out), work=work)
     return out
