@@ -70,7 +70,7 @@ class EpochReport:
 class Interrupts:
     """Ctrl-C in a run: the first one waits for :meth:`check`, the second one only for an update.
 
-    Who presses it twice waits for something that hangs: an iterable, a callback.
+    A user who presses it twice has an iterable or a callback that hangs between two checks.
     """
 
     def __init__(self):
