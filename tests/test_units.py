@@ -348,3 +348,17 @@ def test_float32_rounding_of_the_helper():
     """Catches a tolerance helper that is one rounding off: 1 + 2**-24 rounds to 1."""
     assert np.float32(1.0 + FLOAT32_ROUNDING) == 1.0
     assert np.float32(1.0 + 1.01 * FLOAT32_ROUNDING) != 1.0
+
+
+def test_layers_of_one_form_differ_in_parameters_alone():
+    """Catches layers that pass for each other with other groups, copies, sizes or types."""
+    forms = [
+        units.form
+        for units in (
+            dg.Binary(12), dg.Binary(6), dg.Binary(12, n_copies=2), dg.Gaussian(12),
+            dg.Softmax(3, 12), dg.Softmax(4, 12),
+        )
+    ]  # fmt: skip
+    assert len(set(forms)) == len(forms)
+    for kind in KINDS:
+        assert units_of(kind, 1, 12).form == units_of(kind, 2, 12).form

@@ -166,7 +166,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             contextlib.closing(steps),
         ):
             for entry in steps:
-                bar.report(entry)
+                bar.report({name: x for name, x in entry.items() if name != "seconds"})
                 bar.update(n_rows)
 
     def _keep(self, run):

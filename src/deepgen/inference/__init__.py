@@ -1,1 +1,1 @@
-"""What a model means for rows: samples, completions, posteriors, free energies."""
+"""Models given rows: samples, completions, posteriors, free energies."""

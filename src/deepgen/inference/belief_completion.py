@@ -64,10 +64,10 @@ def impute_belief(
     X = np.where(missing, 0, dense(as_states(X)))
 
     def chain(number):
-        own = _Completion(model, X, missing, stream.child(number), first_row, n_threads)
+        chains = _Completion(model, X, missing, stream.child(number), first_row, n_threads)
         for sweep in range(n_sweeps):
-            own.sweep(sweep)
-        return own.visible(n_sweeps, mean=True)
+            chains.sweep(sweep)
+        return chains.visible(n_sweeps, mean=True)
 
     return summary_of_chains(X, missing, model.visible, map(chain, range(n_chains)))
 
@@ -96,7 +96,7 @@ class _Completion:
         start = units.sample(np.zeros(X.shape) + units.bias, stream.child("v"), first_row=first_row)
         self.v = np.where(missing, start, observed).astype(units.state_dtype)
         self.hidden = None  # the lowest hidden layer
-        self._rest = None  # the part of its log weight that data do not change
+        self._rest = None  # terms of its log weight that do not depend on the visible layer
 
     def _offer(self, step):
         """Draw hidden layers for the rows as they are; accept them by their weights."""
@@ -125,7 +125,10 @@ class _Completion:
         self.hidden[accepted], self._rest[accepted] = offer[accepted], rest[accepted]
 
     def _offered(self, step):
-        """Which units of the first hidden layer are drawn anew: whatever their states are."""
+        """Return a mask of the units of the first hidden layer that are drawn anew.
+
+        It is drawn without a look at their states, so that an offer is as probable as its reverse.
+        """
         units = self.model.layers[0].upper
         stream = self.stream.child("share").advanced(step)
         uniform = stream.uniform(

@@ -25,7 +25,7 @@ def upward_pass(model, states, stream=None, *, first_row=0, n_threads=None):
     list of ndarray
         One for each directed layer, bottom first: of the layer's state type, or float32 means.
     """
-    found = []
+    by_layer = []
     for l, layer in enumerate(model.layers):
         site = None
         if stream is not None:
@@ -35,8 +35,8 @@ def upward_pass(model, states, stream=None, *, first_row=0, n_threads=None):
             work=Work(n_threads=n_threads),
         )  # fmt: skip
         states = means if site is None else draws
-        found.append(states)
-    return found
+        by_layer.append(states)
+    return by_layer
 
 
 def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=None):
@@ -57,7 +57,7 @@ def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=N
     list of ndarray
         One for each directed layer, bottom first; the first one is visible.
     """
-    found = []
+    by_layer = []
     for l in reversed(range(len(model.layers))):
         site = None
         if l or not mean:
@@ -67,8 +67,8 @@ def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=N
             work=Work(n_threads=n_threads),
         )  # fmt: skip
         states = means if site is None else draws
-        found.append(states)
-    return found[::-1]
+        by_layer.append(states)
+    return by_layer[::-1]
 
 
 def sample_belief(

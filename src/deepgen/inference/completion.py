@@ -60,7 +60,7 @@ def impute(
 
 
 def observed_states(units, X, stream, first_row):
-    """Return states that one chain conditions on: X, or states drawn from it where it has means."""
+    """Return X as states that one chain is given: drawn from it, where it has means."""
     if units.is_state(X):
         return X
     observed = units.sample(units.field_of(X), stream.child("grey"), first_row=first_row)
@@ -69,7 +69,10 @@ def observed_states(units, X, stream, first_row):
 
 
 def summary_of_chains(X, missing, units, chains):
-    """Return what :func:`impute` does of the last (means, draws) of each chain.
+    """Return draws, means and deviations of missing entries, from the ends of all chains.
+
+    With means m_c of n chains and conditional variances s_c, the mean is ``sum m_c / n`` and the
+    squared deviation ``sum (m_c^2 + s_c) / n`` minus its square. Draws are the first chain's.
 
     Parameters
     ----------
@@ -78,6 +81,12 @@ def summary_of_chains(X, missing, units, chains):
     units : Units
         The visible ones.
     chains : iterable of tuple of ndarray
+        (means, draws) of the visible layer after each chain's last sweep.
+
+    Returns
+    -------
+    tuple of ndarray
+        See :func:`impute`.
     """
     first, total, square, n_chains = None, 0.0, 0.0, 0
     for means, draws in chains:

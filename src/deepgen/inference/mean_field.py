@@ -266,7 +266,10 @@ def _reads_steps(model, first, stop):
 
 
 def field_from(model, sender, receiver, x, work=ANY_WORK):
-    """Return what a layer sends to a neighbour, x W or x W^T: float32 (n_rows, n_units)."""
+    """Return the field that states x of a layer add to a neighbour's: x W, or downwards x W^T.
+
+    float32 of shape (n_rows, n_units of the receiver).
+    """
     size = model.layers[receiver].size
     linear = (_LINEAR, 1, 1, np.zeros(size, np.float32), None)
     units = model.layers[sender].kernel_layer()
@@ -278,7 +281,7 @@ def field_from(model, sender, receiver, x, work=ANY_WORK):
     out = np.empty((x.shape[0], size), np.float32)
     conditional_pass(
         engine.Chain(pair, weights, packed), receiver - lower,
-        [x, None] if receiver > sender else [None, x], Outputs(mean=out), work=work,
+        [x, None] if receiver > sender else [None, x], Outputs(out), work=work,
     )  # fmt: skip
     return out
 

@@ -1,4 +1,4 @@
-"""What a fitted mixture answers: posteriors, likelihoods, samples, completions."""
+"""Mixtures given rows: posteriors, likelihoods, samples, completions."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def responsibilities(model, states, *, n_threads=None):
     """Return p(k | x) of each row, float32 of shape (n_rows, n_components)."""
     out = np.empty((states.shape[0], model.n_components), np.float32)
     if states.shape[0]:
-        _component_pass(model, states, Outputs(mean=out), n_threads=n_threads)
+        _component_pass(model, states, Outputs(out), n_threads=n_threads)
     return out
 
 
@@ -103,12 +103,12 @@ def impute_mixture(model, X, missing, *, random_state=None, first_row=0, n_threa
             model, states, Outputs(posterior, chosen), (~holes).view(np.uint8), site=site,
             n_threads=n_threads,
         )  # fmt: skip
-        found = np.empty(states.shape, np.float32)
+        columns = np.empty(states.shape, np.float32)
         conditional_pass(
-            model.chain_of_means, 1, [posterior, None], Outputs(mean=found),
+            model.chain_of_means, 1, [posterior, None], Outputs(mean=columns),
             work=Work(n_threads=n_threads),
         )  # fmt: skip
-        means[rows] = np.where(holes, np.clip(found, 0.0, 1.0), means[rows])
+        means[rows] = np.where(holes, np.clip(columns, 0.0, 1.0), means[rows])
         drawn = np.empty(states.shape, np.uint8)
         _columns_given(model, chosen, site, n_threads, drawn)
         draws[rows] = np.where(holes, drawn, draws[rows])

@@ -66,7 +66,7 @@ class _Correction:
 
 def _field(chain, layer, x, n_threads):
     out = np.empty((x.shape[0], layer.upper.size), np.float32)
-    conditional_pass(chain, 1, [x, None], Outputs(mean=out), work=Work(n_threads=n_threads))
+    conditional_pass(chain, 1, [x, None], Outputs(out), work=Work(n_threads=n_threads))
     return out
 
 

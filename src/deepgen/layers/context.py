@@ -1,4 +1,4 @@
-"""What varies from row to row around a layer."""
+"""Contexts: biases, held entries and temperatures that differ from row to row."""
 
 from dataclasses import dataclass, field
 
@@ -50,13 +50,13 @@ class Context:
     base: tuple | None = None
 
     def __post_init__(self):
-        for name, form in (("bias_rows", _finite), ("held", _mask)):
+        for name, converted in (("bias_rows", _finite), ("held", _mask)):
             rows = getattr(self, name)
             if not isinstance(rows, dict) or not all(is_integer(layer) for layer in rows):
                 raise TypeError(
                     f"{name} must be a dict from layer numbers to arrays, got {shown(rows)}"
                 )
-            rows = {layer: form(value, f"{name}[{layer}]") for layer, value in rows.items()}
+            rows = {layer: converted(value, f"{name}[{layer}]") for layer, value in rows.items()}
             object.__setattr__(self, name, rows)
         if self.beta is not None:
             object.__setattr__(self, "beta", _finite(self.beta, "beta"))

@@ -30,7 +30,7 @@ _NO_SITE = Site(Stream(0), 0)  # of a pass that draws nothing
 
 
 class LayerContext(NamedTuple):
-    """What varies around one layer, as the kernels read it; None where it does not.
+    """The context of one layer, as the kernels read it; None where nothing varies.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Outputs(NamedTuple):
         for array in self:
             if array is not None:
                 return len(array)
-        return 0
+        raise ValueError("a pass must have an output, got none")
 
 
 def conditional_pass(chain, layer, states, outputs, context=None, site=None, work=ANY_WORK):

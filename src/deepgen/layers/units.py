@@ -189,7 +189,7 @@ class Units(ABC):
         """Return E[x | field], float32 of the shape of `field`, (n_rows, size)."""
         field = self._checked_field(field)
         out = np.empty(field.shape, np.float32)
-        self._pass(field, Outputs(mean=out))
+        self._pass(field, Outputs(out))
         return out
 
     def sample(self, field, stream, *, first_row=0):

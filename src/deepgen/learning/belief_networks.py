@@ -190,7 +190,7 @@ class UpDownTrainer(TrainingLoop):
         """Return the network that this run stands for: averaged where averaging has begun."""
         return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
 
-    def _own_state(self):
+    def _further_state(self):
         return {"rule": self.rule_state.tree(), "fixed": self.parameters.fixed()}
 
     def _take_over(self, state):
@@ -244,14 +244,21 @@ class UpDownTrainer(TrainingLoop):
         return overflow, None
 
     def _gradients(self, batch, stream, work):
-        """Return what parameters go down, by name: wake, top, sleep."""
+        """Return gradients by name, that parameters go down: wake, top, sleep.
+
+        Of two layers x (lower) and y (upper), drawn upwards in the wake phase and downwards in the
+        sleep phase, with errors ``e = mean - state`` and n rows::
+
+            wake:   e = E[x | y] - x,   generative weights  e^T y / n,   lower bias  mean of e
+            sleep:  e = E[y | x] - y,   recognition weights x^T e / n,   upper bias  mean of e
+        """
         parameters, gradients = self.parameters, {}
         x = batch
         for l, (down, up) in enumerate(zip(parameters.downward, parameters.upward, strict=True)):
             site = Site(stream.child(f"wake {l}"), DATA)
             above = update_layer(up, 1, [x, None], site=site, work=work)[1]
-            found = update_layer(down, 0, [None, above], mean=True, work=work)[0]
-            error = _error(found, x, down.layers[0])
+            means = update_layer(down, 0, [None, above], mean=True, work=work)[0]
+            error = _error(means, x, down.layers[0])
             gradients[f"weights.generative[{l}]"] = _mean_product(error, above, work)
             gradients[f"layers[{l}].lower.bias"] = _mean(error, work)
             x = above
@@ -266,8 +273,8 @@ class UpDownTrainer(TrainingLoop):
             down, up = parameters.downward[l], parameters.upward[l]
             site = Site(stream.child(f"sleep {l}"), DATA)
             below = update_layer(down, 0, [None, x], site=site, work=work)[1]
-            found = update_layer(up, 1, [below, None], mean=True, work=work)[0]
-            error = _error(found, x, up.layers[1])
+            means = update_layer(up, 1, [below, None], mean=True, work=work)[0]
+            error = _error(means, x, up.layers[1])
             gradients[f"weights.recognition[{l}]"] = _mean_product(below, error, work)
             gradients[f"layers[{l}].upper.bias"] = _mean(error, work)
             x = below
@@ -288,11 +295,11 @@ class UpDownTrainer(TrainingLoop):
         self.rule_state = self.rule.start(top, self.stream.child("diverged"))
 
 
-def _error(found, states, units):
+def _error(means, states, units):
     """Means minus states, float32; a missing variable has no error."""
     states = dense(states)
     absent = units.missing(states)
-    error = found - states
+    error = means - states
     if absent is not None:
         error[absent] = 0.0
     return error
@@ -309,8 +316,8 @@ def _mean(error, work):
 
 def _of_top(top, phases, work):
     """Gradients of the top machine, downwards."""
-    found = layer_gradients(top, phases, work.n_threads)
-    gradients = {"weights.top": -weight_gradient(top, phases, 0, found.difference, work=work)}
-    for l, bias in enumerate(found.bias):
+    by_layer = layer_gradients(top, phases, work.n_threads)
+    gradients = {"weights.top": -weight_gradient(top, phases, 0, by_layer.difference, work=work)}
+    for l, bias in enumerate(by_layer.bias):
         gradients[f"top.layers[{l}].bias"] = -bias.astype(np.float32)
     return gradients

@@ -18,8 +18,9 @@ from deepgen.rows.states import as_states
 
 logger = logging.getLogger("deepgen")
 
-# Which run of a stack has a number: the fine-tuning of a network, or the machine that reads the
-# data. Names that a callback of the user's gives may be in all of them.
+# A stack is trained in several runs, one for each machine and perhaps one for the network made of
+# them. Numbers of the history that runs of networks write, and those that our monitors write in the
+# run of the machine that reads the data. Other names, a user's callback's, may be in any run.
 _OF_NETWORKS = ("loss", "validation_loss")
 _OF_DATA = (
     "pseudo_log_likelihood", "log_likelihood", "log_partition", "log_partition_error",
@@ -28,7 +29,7 @@ _OF_DATA = (
 
 
 class _Watch:
-    """A number that should improve from epoch to epoch, and how long it has not."""
+    """A number that should improve from epoch to epoch, its best, and the epochs since then."""
 
     def __init__(self, watched, patience, min_delta, mode):
         check_integer(patience, "patience")
@@ -149,7 +150,7 @@ class EarlyStopping:
         self._watch = _Watch(watched, patience, min_delta, mode)
         self._rows = not (isinstance(watched, str) or callable(watched))
         self.restore_best = restore_best
-        self._kept = None
+        self._best_arrays = None
 
     @property
     def best(self):
@@ -162,14 +163,14 @@ class EarlyStopping:
         return self._watch.best_epoch
 
     def is_for(self, trainer):
-        """In a stack, tell whether this run has what is watched."""
+        """In a stack, tell whether this run has the rows or the number that are watched."""
         return self._watch.is_for(trainer)
 
     def begin(self, trainer):
         """Forget earlier runs."""
         self._watch.check(trainer)
         self._watch.reset()
-        self._kept = None
+        self._best_arrays = None
 
     def __call__(self, report):
         """Look at the epoch; return whether to stop."""
@@ -177,7 +178,7 @@ class EarlyStopping:
         if self._rows:
             report.entry["pseudo_log_likelihood"] = value
         if better and self.restore_best:
-            self._kept = report.trainer.keep()
+            self._best_arrays = report.trainer.keep()
         if self._watch.waited >= self._watch.patience:
             logger.info("epoch %d: stopped, the best was %d", report.epoch, self.best_epoch)
             return True
@@ -185,17 +186,17 @@ class EarlyStopping:
 
     def finish(self, trainer):
         """Go back to the best epoch."""
-        if self._kept is not None and self.best_epoch != trainer.epoch:
-            trainer.put_back(self._kept)
+        if self._best_arrays is not None and self.best_epoch != trainer.epoch:
+            trainer.put_back(self._best_arrays)
 
     def state(self):
-        """Return what a checkpoint keeps."""
-        return {**self._watch.state(), "kept": self._kept}
+        """Return the best number and epoch, and copies of that epoch's arrays, for a checkpoint."""
+        return {**self._watch.state(), "kept": self._best_arrays}
 
     def restore(self, state):
         """Take back what :meth:`state` returned."""
         self._watch.restore(state)
-        self._kept = state["kept"]
+        self._best_arrays = state["kept"]
 
 
 class ReduceLearningRate:
@@ -222,7 +223,7 @@ class ReduceLearningRate:
         self.factor, self.min_scale = factor, min_scale
 
     def is_for(self, trainer):
-        """In a stack, tell whether this run has what is watched."""
+        """In a stack, tell whether this run has the rows or the number that are watched."""
         return self._watch.is_for(trainer)
 
     def begin(self, trainer):
@@ -240,7 +241,7 @@ class ReduceLearningRate:
             logger.info("epoch %d: learning rate times %g", report.epoch, trainer.rate_scale)
 
     def state(self):
-        """Return what a checkpoint keeps."""
+        """Return the best number and the epochs without improvement, for a checkpoint."""
         return self._watch.state()
 
     def restore(self, state):

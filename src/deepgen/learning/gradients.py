@@ -76,7 +76,10 @@ def learns_precision(parameters, layer):
 
 @dataclass
 class LayerGradients:
-    """Gradients by bias and log precision, and the differences that the weights need."""
+    """By layer: gradients by bias and by log precision (None where it is not learned), float64.
+
+    `difference` is ``mean(x+) - mean(x-)``, float32, which gradients by weights are centred with.
+    """
 
     bias: list
     log_precision: list

@@ -45,7 +45,7 @@ def require_machine(trainer, who):
 
 
 def callbacks_for(callbacks, trainer):
-    """Return those of the callbacks of a stack that take part in this run of it."""
+    """Return the callbacks, of those given to a whole stack, that take part in this run of it."""
     return [c for c in callbacks if not hasattr(c, "is_for") or c.is_for(trainer)]
 
 
@@ -99,15 +99,15 @@ class Hooks:
         for method in self._methods("end"):
             try:
                 method(trainer, error)
-            except BaseException as own:
-                raised.append(own)
+            except BaseException as error_of_callback:
+                raised.append(error_of_callback)
         for later in raised[1:]:
             logger.error("another callback could not end either: %r", later)
         if raised:
             raise raised[0]
 
     def _named(self):
-        """Yield (name, callback): the type and which one of its type."""
+        """Yield (name, callback): the name is its type and a count, as in "Checkpoint 1"."""
         seen = Counter()
         for callback in self.callbacks:
             name = type(callback).__name__
@@ -115,7 +115,7 @@ class Hooks:
             yield f"{name} {seen[name]}", callback
 
     def states(self):
-        """Return what the callbacks remember, by name."""
+        """Return the memory of each callback that has one, by name, as a tree."""
         return {
             name: plain(callback.state())
             for name, callback in self._named()

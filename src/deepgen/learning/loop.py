@@ -19,7 +19,7 @@ from deepgen.errors import DivergedError
 from deepgen.io.trees import check_structure, plain
 from deepgen.learning.hooks import Hooks
 from deepgen.rows.sources import refuse_rows
-from deepgen.runtime.progress import STANDARD_NAMES, ProgressBar
+from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import Governor
 from deepgen.runtime.work import Work
@@ -27,12 +27,15 @@ from deepgen.runtime.work import Work
 # Updates between two copies of the last good parameters.
 SNAPSHOT_EVERY = 100
 
+# Names that every line of a history has; the others are labels, and numbers of callbacks.
+EPOCH_NUMBERS = ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
+
 logger = logging.getLogger("deepgen")
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What a callback gets after each epoch.
+    """The argument of callbacks: an epoch that is over, and the run.
 
     Attributes
     ----------
@@ -67,7 +70,7 @@ class EpochReport:
 class Interrupts:
     """Ctrl-C in a run: the first one waits for :meth:`check`, the second one only for an update.
 
-    Who presses it twice waits for something that hangs: an iterable, a callback.
+    A user who presses it twice has an iterable or a callback that hangs between two checks.
     """
 
     def __init__(self):
@@ -162,7 +165,9 @@ class TrainingLoop(ABC):
         self.frame, self.labels, self.reads_data = {}, {}, True
         self._n_rows, self._seconds = 0, 0.0  # of the epoch that has begun
         self._good = self.parameters.snapshot()
-        self._before = None  # what the reports of an epoch may change, as it was before them
+        # between the end of an epoch and the last of its reports: callbacks' states and the rate
+        # scale as they were before, so that a checkpoint can begin the reports again
+        self._before = None
         self._callback_states = {}  # from a checkpoint, until there are callbacks
         self._begin_process()
 
@@ -180,7 +185,7 @@ class TrainingLoop(ABC):
         self.__dict__.update(state)
         self._begin_process()
 
-    # --- what the kinds of runs do ------------------------------------------------------------
+    # --- what each type of run says -------------------------------------------------------------
 
     @abstractmethod
     def model(self):
@@ -218,12 +223,12 @@ class TrainingLoop(ABC):
         """Begin anew what may hold numbers that are not finite, after a divergence."""
 
     @abstractmethod
-    def _own_state(self):
-        """Return what a run of this kind keeps beside what all runs keep."""
+    def _further_state(self):
+        """Return the entries of :meth:`state` that runs of this type alone have, as a tree."""
 
     @abstractmethod
     def _take_over(self, state):
-        """Take over a state whose form is right; ValueError before anything is changed."""
+        """Take parameters and further entries of a checked state; ValueError before any change."""
 
     def _start_optimizer(self):
         return self.optimizer.start(self.parameters)
@@ -232,7 +237,7 @@ class TrainingLoop(ABC):
         """Look at the run at the end of an epoch; return numbers for its history."""
         return {}
 
-    # --- one update ---------------------------------------------------------------------------
+    # --- one update -----------------------------------------------------------------------------
 
     def step(self, batch, progress):
         """Make one update; a run of each kind says what that is in `_update`.
@@ -292,18 +297,18 @@ class TrainingLoop(ABC):
     # --- going on after a stop ----------------------------------------------------------------
 
     def keep(self):
-        """Return copies of what :meth:`model` is made of, as a tree."""
+        """Return copies of the arrays that :meth:`model` is made of, as a tree."""
         average = self.optimizer_state["average"]["arrays"]
         arrays = self.parameters.learned() if average is None else average
         return {"parameters": {name: array.copy() for name, array in arrays.items()}}
 
-    def put_back(self, kept):
+    def put_back(self, copies):
         """Go back to what :meth:`keep` returned; the optimizer begins anew."""
-        self.parameters.restore(kept["parameters"])
+        self.parameters.restore(copies["parameters"])
         self.optimizer_state = self._start_optimizer()
 
     def state(self):
-        """Return all that decides how the run goes on, and its history.
+        """Return all that decides how the run goes on, and its history, as a tree.
 
         A tree of plain data and arrays (:mod:`deepgen.io.trees`). Callbacks of an epoch that
         one of them broke off are as they were before it: they will be called again. Some arrays
@@ -325,7 +330,7 @@ class TrainingLoop(ABC):
             "optimizer": self.optimizer_state,
             "history": self.history,
             "callbacks": before["callbacks"],
-            **self._own_state(),
+            **self._further_state(),
         })  # fmt: skip
 
     def restore(self, state):
@@ -366,9 +371,7 @@ class TrainingLoop(ABC):
         if (
             not isinstance(state["callbacks"], dict)
             or not isinstance(history, list)
-            or not all(
-                isinstance(entry, dict) and set(STANDARD_NAMES) <= set(entry) for entry in history
-            )
+            or not all(isinstance(e, dict) and set(EPOCH_NUMBERS) <= set(e) for e in history)
             or any(value < 0 for value in place.values())
             or (not place["reported"] and not history)
         ):
@@ -428,7 +431,7 @@ class TrainingLoop(ABC):
                 while self.epoch < n_epochs and not self.stopped:
                     self._epoch(rows, n_rows, total, interrupts, bar)
                     self._report()
-                    bar.report(self.history[-1])
+                    bar.report(self._numbers_of_callbacks())
                 self._hooks.finish(self)
                 self.finished = True
             except BaseException as error:
@@ -479,10 +482,13 @@ class TrainingLoop(ABC):
         self._before = {"callbacks": self._hooks.states(), "rate_scale": self.rate_scale}
         logger.info("epoch %(epoch)d: learning rate %(learning_rate).4g, %(seconds).2f s", entry)
 
+    def _numbers_of_callbacks(self):
+        return {n: x for n, x in self.history[-1].items() if n not in EPOCH_NUMBERS}
+
     def _report(self):
         entry = self.history[-1]
-        standard = {name: entry[name] for name in STANDARD_NAMES}
-        report = EpochReport(**standard, trainer=self, entry=entry)
+        numbers = {name: entry[name] for name in EPOCH_NUMBERS}
+        report = EpochReport(**numbers, trainer=self, entry=entry)
         self.stopped = self._hooks.report(report)
         self._before = None
         self._hooks.between_updates(self)

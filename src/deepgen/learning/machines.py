@@ -82,8 +82,8 @@ class Trainer(TrainingLoop):
         Its particles and offsets of centring are None where there were none, or are not known.
         """
         self.n_updates, self.history = n_updates, list(history)
-        own = self.rule_state.particles
-        if own is not None and particles is not None and len(own) == len(particles):
+        fresh = self.rule_state.particles
+        if fresh is not None and particles is not None and len(fresh) == len(particles):
             self.rule_state.particles = particles
         if self.rule_state.offsets is not None and offsets is not None:
             self.rule_state.offsets = [offset.copy() for offset in offsets]
@@ -93,18 +93,18 @@ class Trainer(TrainingLoop):
         return self.parameters.to_model(self.optimizer_state["average"]["arrays"])
 
     def keep(self):
-        """Return copies of what :meth:`model` is made of, and the particles, as a tree."""
+        """Return copies of the arrays that :meth:`model` is made of, and the particles."""
         particles = self.rule_state.particles
-        copies = particles and [array.copy() for array in particles.states]
-        return {**super().keep(), "particles": copies}
+        states = particles and [array.copy() for array in particles.states]
+        return {**super().keep(), "particles": states}
 
-    def put_back(self, kept):
+    def put_back(self, copies):
         """Go back to what :meth:`keep` returned; the optimizer begins anew."""
-        super().put_back(kept)
-        if kept["particles"]:
-            self.rule_state.particles = Particles([array.copy() for array in kept["particles"]])
+        super().put_back(copies)
+        if copies["particles"]:
+            self.rule_state.particles = Particles([array.copy() for array in copies["particles"]])
 
-    def _own_state(self):
+    def _further_state(self):
         start = [layer.parameters() for layer in self.parameters.layers]
         return {"start": start, "rule": self.rule_state.tree()}
 

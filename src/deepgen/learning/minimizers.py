@@ -10,7 +10,7 @@ from deepgen.checks import check_integer, has_role
 
 @runtime_checkable
 class Minimizer(Protocol):
-    """What makes a function of one vector small by line searches, batch by batch."""
+    """A method that makes a function of one vector small by line searches, batch by batch."""
 
     def minimize(self, function, start):
         """Return a better vector than `start`; see :meth:`ConjugateGradient.minimize`."""

@@ -29,7 +29,7 @@ logger = logging.getLogger("deepgen")
 
 @dataclass
 class Statistics:
-    """What the M-step needs: sums over rows, weighted by responsibilities.
+    """Sums over rows, weighted by responsibilities: all that the M-step reads of the data.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
     """
     workspace, governor = workspace or engine.Workspace(), governor or Governor()
     shape = (model.n_features, model.n_components)
-    found = Statistics(np.zeros(model.n_components), np.zeros(shape))
+    statistics = Statistics(np.zeros(model.n_components), np.zeros(shape))
     responsibilities = np.empty((CHUNK, model.n_components), np.float32)
     for states in rows.chunks(CHUNK):
         if check is not None:
@@ -119,11 +119,11 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
         np.multiply(means, means >= NEGLIGIBLE, out=means)
         sums = products(states, means, work=work)
         governor.done()
-        found.counts += means.sum(axis=0, dtype=np.float64)
-        found.sums += sums
-        found.log_likelihood += float(log_p.sum())
-        found.n_rows += n_rows
-    return found
+        statistics.counts += means.sum(axis=0, dtype=np.float64)
+        statistics.sums += sums
+        statistics.log_likelihood += float(log_p.sum())
+        statistics.n_rows += n_rows
+    return statistics
 
 
 def maximization(statistics, prior):
@@ -195,18 +195,20 @@ def run_em(run, rows, prior, *, max_iter, tol, n_rows=None, n_threads=None, chec
     n_rows = rows.n_rows if n_rows is None else n_rows
     for iteration in range(1, max_iter + 1):
         began, before = time.perf_counter(), run.log_posterior
-        found = expectation(run.model, rows, workspace=workspace, governor=governor, check=check)
-        if n_rows is not None and found.n_rows != n_rows:
-            refuse_rows(n_rows, found.n_rows, f"iteration {iteration}")
-        density = found.log_likelihood + prior.log_density(run.model)
+        statistics = expectation(
+            run.model, rows, workspace=workspace, governor=governor, check=check
+        )
+        if n_rows is not None and statistics.n_rows != n_rows:
+            refuse_rows(n_rows, statistics.n_rows, f"iteration {iteration}")
+        density = statistics.log_likelihood + prior.log_density(run.model)
         entry = {
             "iteration": iteration,
-            "log_likelihood": found.log_likelihood / found.n_rows,
-            "log_posterior": density / found.n_rows,
+            "log_likelihood": statistics.log_likelihood / statistics.n_rows,
+            "log_posterior": density / statistics.n_rows,
         }
         run.converged = entry["log_posterior"] - before < tol
         if not run.converged:
-            run.model = maximization(found, prior)
+            run.model = maximization(statistics, prior)
         entry["seconds"] = time.perf_counter() - began
         run.history.append(entry)
         logger.info("iteration %(iteration)d: %(log_posterior).4f, %(seconds).2f s", entry)

@@ -1,4 +1,4 @@
-"""Callbacks that watch a run: what they find goes into its history."""
+"""Callbacks that watch a run: they write numbers into its history."""
 
 
 from deepgen.checks import check_integer
@@ -105,7 +105,7 @@ class LikelihoodMonitor:
         self._trajectory = self._known = None
 
     def state(self):
-        """Return what a checkpoint keeps: the chains and where they are."""
+        """Return the chains and the model that they are at, for a checkpoint."""
         return self._known if self._trajectory is None else self._trajectory.state()
 
     def restore(self, state):

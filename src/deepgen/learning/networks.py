@@ -1,7 +1,5 @@
 """Runs of networks: what is made small, and an update of it."""
 
-import functools
-
 import numpy as np
 
 from deepgen.checks import check_instance, check_integer
@@ -90,7 +88,7 @@ class NetworkTrainer(TrainingLoop):
         """Return the network that this run stands for: averaged where averaging has begun."""
         return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
 
-    def _own_state(self):
+    def _further_state(self):
         return {"total": float(self._total)}
 
     def _take_over(self, state):
@@ -104,9 +102,16 @@ class NetworkTrainer(TrainingLoop):
         return batch
 
     def _update(self, batch, site, progress, work):
-        objective = self._objective_of(batch, site, work)
+        states, target = batch
+        first = self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
+
+        def objective():
+            return self.objective.evaluate(
+                self.parameters, states, target, stream=site, first=first, work=work
+            )
+
         if self._minimizes:
-            value = self._minimize(objective)
+            value = self._minimize(objective, self.parameters.learned(first))
             return not np.isfinite(value), value
         value, gradients = objective()
         overflow = self.optimizer.descend(
@@ -115,21 +120,11 @@ class NetworkTrainer(TrainingLoop):
         )  # fmt: skip
         return overflow or not np.isfinite(value), value
 
-    def _first_moving(self):
-        """Return the number of the lowest layer whose parameters move now."""
-        return self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
+    def _minimize(self, objective, arrays):
+        """Take a few line searches on a batch; `arrays`, which move, form one vector.
 
-    def _objective_of(self, batch, site, work):
-        """Return the function without arguments that gives value and gradients of a batch."""
-        states, target = batch
-        return functools.partial(
-            self.objective.evaluate, self.parameters, states, target,
-            stream=site, first=self._first_moving(), work=work,
-        )  # fmt: skip
-
-    def _minimize(self, objective):
-        """Take a few line searches on a batch; the parameters that move form one vector."""
-        arrays = self.parameters.learned(self._first_moving())
+        `objective` takes no arguments and gives the value and the gradients by name.
+        """
         cuts = np.cumsum([array.size for array in arrays.values()])[:-1]
         values = []
 

@@ -30,7 +30,7 @@ from deepgen.runtime.work import ANY_WORK
 
 @runtime_checkable
 class Rule(Protocol):
-    """What turns a batch into two phases; immutable, so that one serves many runs.
+    """A recipe that turns a batch into two phases; immutable, so that one serves many runs.
 
     ``takes_context``, where a rule has it, says whether it can hold entries of single rows.
     """
@@ -92,7 +92,7 @@ class Sparsity:
 
 @dataclass
 class RuleState:
-    """What a rule needs from one update to the next.
+    """The memory of a rule from one update to the next; the run keeps it.
 
     Attributes
     ----------
@@ -134,6 +134,12 @@ def _check_two_layers(rule, model):
 
 
 def _start(model, rule, particles, rows):
+    """Return the first state of a rule.
+
+    Offsets are the means by layer of `rows`, or else of the biases: of the visible layer alone,
+    and of each layer above for the offset below, ``mu_(l+1) = E[x | field b + mu_l W]``. Gains are
+    the precisions of Gaussian layers, and running means start at their targets.
+    """
     offsets = None
     if rule.centring and rows is not None:
         means = infer(model, rows, FixedPoint())
@@ -159,7 +165,11 @@ def _start(model, rule, particles, rows):
 
 
 def _finish(rule, model, state, positive, negative):
-    """Make the phases; move the offsets and running means with the positive phase."""
+    """Make the phases of an update; then move the state with the positive phase x+.
+
+    Running means ``a <- d a + (1 - d) mean(x+)``, which give the bias terms ``strength (target -
+    a)`` of this update; offsets ``mu <- mu + rate (mean(x+) - mu)``, from the next one on.
+    """
     terms, n_rows = {}, positive[0].shape[0]
     if state.activity is not None:
         for l, target in enumerate(_targets(rule, len(positive))):

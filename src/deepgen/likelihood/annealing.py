@@ -1,6 +1,6 @@
 """Annealed importance sampling: log Z of models too large to enumerate.
 
-Temperatures that estimate log Z live here; those that draw samples live in `sampling`.
+Temperatures that estimate log Z live here, samplers in `deepgen.inference.gibbs`.
 """
 
 import math
@@ -85,8 +85,8 @@ def annealed_layers(model, base):
     return layers, log_base
 
 
-def first_kept(model, summed_out=None):
-    """Return 0 where annealing keeps states of the even layers, 1 where of the odd ones.
+def parity_of_states(model, summed_out=None):
+    """Return 0 where the chains of annealing are states of the even layers, 1 where of the odd.
 
     Parameters
     ----------
@@ -102,10 +102,14 @@ def first_kept(model, summed_out=None):
     return 1 if summed_out == "even" else 0
 
 
-def _slope(model, base, states, kept):
-    """d log p*_beta / d beta that kept layers add by themselves, by row."""
+def _slope(model, base, states, parity):
+    """Derivative by beta of the log weight of the layers of a parity by themselves, by row.
+
+    Sum of ``x . (b - b_base) - x^2 . (p - p_base) / 2`` over the layers, with biases b and
+    precisions p of the model and of the base.
+    """
     total = np.zeros(states[0].shape[0])
-    for l in range(kept, model.n_layers, 2):
+    for l in range(parity, model.n_layers, 2):
         x = states[l].astype(np.float32)
         total += (x * (model.layers[l].bias - base[l].bias)).sum(axis=1, dtype=np.float64)
         if model.layers[l].precision is not None:
@@ -114,25 +118,25 @@ def _slope(model, base, states, kept):
     return total
 
 
-def anneal(model, base, states, betas, site, n_threads, kept=0):
+def anneal(model, base, states, betas, site, n_threads, parity=0):
     """Move states along `betas`; return the log weights by row, and the states.
 
-    The weights are those of layers `kept`, `kept` + 2, and so on. The others are summed out; they
-    are drawn from the fields of that same pass.
+    A step from beta to beta' adds ``log p*_beta'(x) - log p*_beta(x)`` of the states x of layers
+    `parity`, `parity` + 2, and so on, the layers between them summed out; those are drawn from the
+    fields of the same pass. Then the layers of `parity` are drawn at beta'.
     """
     n = states[0].shape[0]
     log_weights = np.zeros(n)
-    stream, kind, first_row = site
     workspace, governor = engine.Workspace(), Governor(n_threads)
     states = list(states)
     for step in range(1, len(betas)):
         work = Work(workspace, governor.next())
         old, new = np.float32(betas[step - 1]), np.float32(betas[step])
-        log_weights += (float(new) - float(old)) * _slope(model, base, states, kept)
+        log_weights += (float(new) - float(old)) * _slope(model, base, states, parity)
         context = Context(beta=np.full(n, new), base=base)
-        here = Site(stream.advanced(step), kind, first_row)
+        here = site._replace(stream=site.stream.advanced(step))
         before = np.full(n, old)
-        for l in range(1 - kept, model.n_layers, 2):
+        for l in range(1 - parity, model.n_layers, 2):
             draws = np.empty((n, model.layers[l].size), model.layers[l].state_dtype)
             conditional_pass(
                 model.chain, l, states, Outputs(None, draws, log_weights, before),
@@ -140,7 +144,7 @@ def anneal(model, base, states, betas, site, n_threads, kept=0):
             )  # fmt: skip
             states[l] = draws
         if step < len(betas) - 1:
-            for l in range(kept, model.n_layers, 2):
+            for l in range(parity, model.n_layers, 2):
                 _, states[l] = update_layer(model, l, states, context=context, site=here, work=work)
         governor.done()
     return log_weights, states
@@ -237,20 +241,20 @@ def ais(
 
 def forward_chains(model, n_chains, betas, base, stream, n_threads, summed_out=None):
     """Anneal from independent units to the model: log weights, log Z at beta = 0, last states."""
-    kept = first_kept(model, summed_out)
+    parity = parity_of_states(model, summed_out)
     layers, log_base = annealed_layers(model, base)
     start = start_particles(_Independent(layers), n_chains, stream.child("start"))
-    site = (stream.child("ais"), ANNEAL, 0)
-    log_weights, states = anneal(model, layers, start.states, betas, site, n_threads, kept)
+    site = Site(stream.child("ais"), ANNEAL)
+    log_weights, states = anneal(model, layers, start.states, betas, site, n_threads, parity)
     return log_weights, log_base, Particles(states)
 
 
 def reverse_chains(model, particles, betas, base, stream, n_threads, summed_out=None):
     """Anneal samples of the model back to independent units: log weights, log Z at beta = 0."""
-    kept = first_kept(model, summed_out)
+    parity = parity_of_states(model, summed_out)
     layers, log_base = annealed_layers(model, base)
-    site = (stream.child("reverse"), REVERSE, 0)
-    log_weights, _ = anneal(model, layers, particles.states, betas[::-1], site, n_threads, kept)
+    site = Site(stream.child("reverse"), REVERSE)
+    log_weights, _ = anneal(model, layers, particles.states, betas[::-1], site, n_threads, parity)
     return log_weights, log_base
 
 
@@ -285,7 +289,7 @@ def reverse_ais(
     if not len(particles):
         raise ValueError("particles must hold at least one chain, got none")
     annealed_layers(model, base)  # refuses a base and a parity before the sweeps
-    first_kept(model, summed_out)
+    parity_of_states(model, summed_out)
     stream = Stream.from_random_state(random_state)
     particles = gibbs(
         model, particles, n_sweeps, random_state=stream.child("start"), n_threads=n_threads

@@ -24,7 +24,7 @@ class Posterior(Protocol):
     """
 
     def terms(self, v):
-        """Return what all draws of these rows share."""
+        """Return the numbers of these rows that all their draws share."""
 
     def log_weights(self, terms, rows, first_draw, n_draws):
         """Return ``log p*(v, x) - log q(x | v)`` of draws x, (n of these rows, n_draws)."""

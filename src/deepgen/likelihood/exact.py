@@ -1,4 +1,4 @@
-"""Free energies, exact log Z by enumeration, and exact likelihoods."""
+"""Exact log Z by enumeration, and exact likelihoods."""
 
 import math
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ class _Enumeration:
             fields_at[l] = slice(n_fields, n_fields + layers[l].size)
             n_fields += layers[l].size
         self._segments = [layers[l].kernel_segment() for l in self._others]
-        self._radix, self._shift, self._own = [], [], []
+        self._radix, self._shift, self._sites = [], [], []
         for l in mine:
             rows = np.zeros((layers[l].size, n_fields))
             if l > 0:
@@ -111,13 +111,15 @@ class _Enumeration:
                 measure = [math.log(math.comb(layer.n_copies, int(x))) for x in states]
             self._radix.append(len(states))
             self._shift.append(shift)
-            self._own.append((l, columns, states, measure))
+            self._sites.append((l, columns, states, measure))
 
     def log_sum(self, biases, n_threads=None):
         """Return log Z with these biases, float64 vectors by layer."""
-        own = [states * biases[l][columns] + measure for l, columns, states, measure in self._own]
+        terms = [
+            states * biases[l][columns] + measure for l, columns, states, measure in self._sites
+        ]
         bias = np.concatenate([biases[l] for l in self._others])
-        return _enumerate(self._radix, self._shift, own, bias, self._segments, n_threads)
+        return _enumerate(self._radix, self._shift, terms, bias, self._segments, n_threads)
 
 
 def is_enumerable(model, bits=MAX_BITS):
@@ -183,7 +185,13 @@ def _products_per_fold(shift, bias, segments):
     return int(690.0 / np.logaddexp(0.0, reach.max()))
 
 
-def _enumerate(radix, shift, own, bias, segments, n_threads):
+def _enumerate(radix, shift, terms, bias, segments, n_threads):
+    """Return log sum over joint states s of all sites of exp(terms(s) + A(bias + shifts(s))).
+
+    Site i has ``radix[i]`` states; state s of it adds ``terms[i][s]`` to the log weight and
+    ``shift[i][s]``, a row of (n_fields,), to the fields of the other layers, whose log normalizer
+    is A.
+    """
     per_fold = _products_per_fold(shift, bias, segments)
     if per_fold:
         padding = np.zeros(-len(bias) % engine.PRODUCT_LANES)
@@ -195,11 +203,11 @@ def _enumerate(radix, shift, own, bias, segments, n_threads):
         n_low *= radix[n_low_sites]
         n_low_sites += 1
 
-    def pack(part):
-        counts = np.array(radix[part], np.int64)
+    def pack(sites):
+        counts = np.array(radix[sites], np.int64)
         offsets = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-        shifts = np.concatenate([np.zeros((0, len(bias))), *shift[part]])
-        return counts, offsets, shifts, np.concatenate([np.zeros(0), *own[part]])
+        shifts = np.concatenate([np.zeros((0, len(bias))), *shift[sites]])
+        return counts, offsets, shifts, np.concatenate([np.zeros(0), *terms[sites]])
 
     high, low = pack(slice(n_low_sites, None)), pack(slice(None, n_low_sites))
     n_high = math.prod(radix[n_low_sites:])
@@ -263,5 +271,5 @@ def exact_log_likelihood(model, X, *, log_partition=None):
         if hidden is None:
             out[piece] += segments_log_normalizer(segments, field)
         else:
-            out[piece] += [hidden.log_sum([own, *biases[1:]]) for own in field]
+            out[piece] += [hidden.log_sum([bias, *biases[1:]]) for bias in field]
     return out - log_partition

@@ -74,12 +74,13 @@ def pseudo_log_likelihood(model, X, *, n_sites=1, random_state=None, n_threads=N
         energy = free_energy(model, changed.reshape(-1, visible.size), n_threads=n_threads)
         log_p = -energy.reshape(-1, sites.shape[1], alternatives)
         log_p -= np.logaddexp.reduce(log_p, axis=2, keepdims=True)
-        own = _own_state(rows[piece], sites[piece], visible)
-        out[piece] = np.take_along_axis(log_p, own[:, :, None], axis=2)[:, :, 0].mean(axis=1)
+        numbers = _state_numbers(rows[piece], sites[piece], visible)
+        out[piece] = np.take_along_axis(log_p, numbers[:, :, None], axis=2)[:, :, 0].mean(axis=1)
     return out * n_all
 
 
-def _own_state(rows, sites, visible):
+def _state_numbers(rows, sites, visible):
+    """Return the number of the state that each site has, int64 of shape (n_rows, n_sites)."""
     if visible.kind == KIND_SOFTMAX:
         states = rows.reshape(len(rows), -1, visible.group).argmax(axis=2)
         return np.take_along_axis(states, sites.astype(np.int64), axis=1)

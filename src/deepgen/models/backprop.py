@@ -16,14 +16,14 @@ _SERIAL = Work(n_threads=1)
 
 @dataclass
 class Activities:
-    """What a forward pass keeps for the backward pass; layer 0 is the input.
+    """States of a network's layers for some rows, which the backward pass needs; 0 is the input.
 
     Attributes
     ----------
     outputs : list of ndarray
         By layer, (n_rows, n_units), the last layer left out.
-    inputs : list
-        What each layer read: the outputs below it, after dropout.
+    inputs : list of ndarray
+        By layer: the outputs below it, after dropout, which its weights multiplied.
     masks : list of ndarray or None
         Factors of dropout by layer, which turned `outputs` into `inputs`.
     field : ndarray of shape (n_rows, n_outputs)
@@ -78,7 +78,10 @@ class Dropout:
 
 
 def forward(network, X, *, dropout=None, work=ANY_WORK):
-    """Run rows through a network and keep what the backward pass needs.
+    """Run rows through a network and return the states of all its layers.
+
+    ``output_l = activation_l(input_l W_l + bias_l)``, ``input_l = mask_l o output_(l-1)``, row by
+    row; of the last layer the field, not the output.
 
     Parameters
     ----------
@@ -92,26 +95,27 @@ def forward(network, X, *, dropout=None, work=ANY_WORK):
     -------
     Activities
     """
-    kept, last = Activities([X]), network.n_layers - 1
+    activities, last = Activities([X]), network.n_layers - 1
     for l in range(network.n_layers):
-        below = kept.outputs[-1]
+        below = activities.outputs[-1]
         mask = None if dropout is None else dropout.mask(l, below.shape)
         if mask is not None:
             below = dense(below) * mask
-        kept.inputs.append(below)
-        kept.masks.append(mask)
+        activities.inputs.append(below)
+        activities.masks.append(mask)
         if l == last:
-            kept.field = _run(network.field_chain, network, l, below, work)
+            activities.field = _layer_output(network.field_chain, network, l, below, work)
         else:
-            kept.outputs.append(_run(network.chains[l], network, l, below, work))
-    return kept
+            activities.outputs.append(_layer_output(network.chains[l], network, l, below, work))
+    return activities
 
 
-def _run(pair, network, l, below, work):
-    chain, place = pair
+def _layer_output(pair, network, l, below, work):
+    """Return the mean of layer l given rows below it, by its (chain, position in the chain)."""
+    chain, position = pair
     out = np.empty((below.shape[0], network.layers[l].size), np.float32)
-    states = [below, None] if place else [None, dense(below)]
-    conditional_pass(chain, place, states, Outputs(mean=out), work=work)
+    states = [below, None] if position else [None, dense(below)]
+    conditional_pass(chain, position, states, Outputs(out), work=work)
     return out
 
 
@@ -132,7 +136,7 @@ def outputs(network, X, *, first=0, until=None, work=ANY_WORK):
     """
     rows = as_states(X)
     for l in range(first, network.n_layers if until is None else until):
-        rows = _run(network.chains[l], network, l, rows, work)
+        rows = _layer_output(network.chains[l], network, l, rows, work)
     return rows
 
 
@@ -176,17 +180,22 @@ def field_gradient(layer, output, gradient):
     return gradient
 
 
-def backward(network, kept, gradient, *, first=0, l1=0.0, by_input=False, work=ANY_WORK):
+def backward(network, activities, gradient, *, first=0, l1=0.0, by_input=False, work=ANY_WORK):
     """Return the gradient of a sum over rows by the parameters.
+
+    With ``d_l`` the gradient by the field of layer l, (n_rows, n_units)::
+
+        by weights l:  input_l^T d_l            by bias l:  sum over rows of d_l
+        d_(l-1) = (d_l W_l^T o mask_l) o activation'(field_(l-1))
 
     Parameters
     ----------
     network : Network or NetworkParameters
-    kept : Activities
+    activities : Activities
         Of the forward pass of the same parameters.
     gradient : ndarray of shape (n_rows, n_outputs), float32
-        By the field of the last layer; see :func:`field_gradient` for one by the output. Not
-        kept: it may be changed.
+        By the field of the last layer; see :func:`field_gradient` for one by the output. It
+        may be changed.
     first : int, default 0
         The parameters of layers below it get no gradient.
     l1 : float, default 0.0
@@ -205,15 +214,15 @@ def backward(network, kept, gradient, *, first=0, l1=0.0, by_input=False, work=A
     end = 0 if by_input else first
     for l in range(network.n_layers - 1, end - 1, -1):
         if l >= first:
-            _add_sums(gradients, network.layers[l], l, first, kept.inputs[l], gradient, work)
+            _add_sums(gradients, network.layers[l], l, first, activities.inputs[l], gradient, work)
         if l > end or by_input:
             gradient = _downwards(network, l, gradient, work)
-            if kept.masks[l] is not None:
-                gradient *= kept.masks[l]
+            if activities.masks[l] is not None:
+                gradient *= activities.masks[l]
         if l > end:
             if l1:
-                gradient += np.float32(l1) * np.sign(kept.outputs[l])
-            gradient = field_gradient(network.layers[l - 1], kept.outputs[l], gradient)
+                gradient += np.float32(l1) * np.sign(activities.outputs[l])
+            gradient = field_gradient(network.layers[l - 1], activities.outputs[l], gradient)
     return (gradients, gradient) if by_input else gradients
 
 
@@ -235,8 +244,8 @@ def _add_sums(gradients, layer, l, first, inputs, gradient, work):
 
 def _downwards(network, l, gradient, work):
     """Gradient by the input of a layer: gradient by its field times the transposed weights."""
-    chain, place = network.chains[l]
+    chain, position = network.chains[l]
     out = np.empty((len(gradient), network.sizes[l]), np.float32)
-    states = [None, gradient] if place else [gradient, None]
-    conditional_pass(chain, 1 - place, states, Outputs(mean=out), work=work)
+    states = [None, gradient] if position else [gradient, None]
+    conditional_pass(chain, 1 - position, states, Outputs(out), work=work)
     return out

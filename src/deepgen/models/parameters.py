@@ -102,8 +102,8 @@ class Parameters(WritableArrays):
         arrays = {f"weights[{l}]": w for l, w in enumerate(self.weights)}
         arrays |= {f"layers[{l}].bias": b for l, b in enumerate(self.biases)}
         for l, layer in enumerate(self.layers):
-            # Those of hidden units stay: with free weights their scale is one with the weights',
-            # so that a change of it would be no new model.
+            # Of the lowest layer alone: hidden units of another precision, their weights scaled
+            # with it, are the same model of the rows.
             if l == 0 and getattr(layer, "learn_precision", False):
                 arrays[f"layers[{l}].log_precision"] = self.log_precisions[l]
         return arrays

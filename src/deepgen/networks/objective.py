@@ -1,4 +1,4 @@
-"""What the training of a network makes small: a loss, penalties, noise in the inputs."""
+"""Objectives of networks: a loss, penalties, and noise in the inputs."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ PASS_ROWS = 2_048
 
 @dataclass(frozen=True)
 class Objective:
-    """What training makes small: a loss, penalties, and what is left out at random.
+    """The function that training makes small: a loss, penalties, and random omissions.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Objective:
 
     @property
     def is_random(self):
-        """Whether anything is left out at random; moves of `smoothness` do not count."""
+        """Whether units or inputs are left out at random; moves of `smoothness` do not count."""
         return bool(self.dropout or self.input_dropout or self.masking)
 
     def evaluate(self, network, X, target, *, stream=None, first=0, work=ANY_WORK):
@@ -87,12 +87,13 @@ class Objective:
         dropout = None
         if stream is not None and self.is_random:
             dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
-        kept = backprop.forward(network, X, dropout=dropout, work=work)
-        value, gradient = self.loss(network.layers[-1], kept.field, target)
-        l1 = self.l1 / max(len(kept.field), 1)
+        activities = backprop.forward(network, X, dropout=dropout, work=work)
+        value, gradient = self.loss(network.layers[-1], activities.field, target)
+        l1 = self.l1 / max(len(activities.field), 1)
         if l1:
-            value += l1 * sum(float(np.abs(h).sum(dtype=np.float64)) for h in kept.outputs[1:])
-        gradients = backprop.backward(network, kept, gradient, first=first, l1=l1, work=work)
+            hidden = activities.outputs[1:]
+            value += l1 * sum(float(np.abs(h).sum(dtype=np.float64)) for h in hidden)
+        gradients = backprop.backward(network, activities, gradient, first=first, l1=l1, work=work)
         if self.l2:
             arrays = network.learned(first)
             for name, array in arrays.items():
@@ -100,7 +101,7 @@ class Objective:
                     value += 0.5 * self.l2 * float(np.square(array).sum(dtype=np.float64))
                     gradients[name] += np.float32(self.l2) * array
         if self.smoothness is not None and stream is not None:
-            field = kept.field
+            field = activities.field
             if dropout is not None:
                 field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(

@@ -30,8 +30,9 @@ class VirtualAdversarial:
         Length of `r` in the units of the inputs, all columns together. Too large a one is worse
         than none. On digits 0.5 for 64 pixels in [0, 1], 2 for 784 pixels beside 1,000 means.
     weight : float, default 1.0
-        The mean of the loss that it stands beside is over all rows of a batch, of which those
-        without a target cost nothing: where a fifth has one, 1 here is 5 by the paper's count.
+        Factor of the penalty. Both it and the loss are means over all rows of a batch, but rows
+        without a target add nothing to the loss: where a fifth of the rows has one, weight 1 here
+        is weight 5 in the paper, whose loss is a mean over the rows with a target.
     step : float, default 0.1
         Length of the trial move whose gradient tells the direction.
     """
@@ -74,17 +75,17 @@ class VirtualAdversarial:
         X, last = dense(X), network.layers[-1]
         mean, normalizer = distribution(last, field)
         drawn = stream.child("smoothness").uniform(*X.shape, DROPOUT) - np.float32(0.5)
-        kept = backprop.forward(network, X + scaled(drawn, self.step), work=work)
-        slope = backprop.mean_of_field(last, kept.field)[0] - mean
+        activities = backprop.forward(network, X + scaled(drawn, self.step), work=work)
+        slope = backprop.mean_of_field(last, activities.field)[0] - mean
         _, worst = backprop.backward(
-            network, kept, slope, first=network.n_layers, by_input=True, work=work
+            network, activities, slope, first=network.n_layers, by_input=True, work=work
         )
-        kept = backprop.forward(network, X + scaled(worst, self.radius), work=work)
-        moved, moved_normalizer = distribution(last, kept.field)
-        away = (mean * (kept.field - field)).sum(axis=1, dtype=np.float64)
+        activities = backprop.forward(network, X + scaled(worst, self.radius), work=work)
+        moved, moved_normalizer = distribution(last, activities.field)
+        away = (mean * (activities.field - field)).sum(axis=1, dtype=np.float64)
         by_row = np.maximum(moved_normalizer - normalizer - away, 0.0)  # it is, but for rounding
         slope = (moved - mean) * np.float32(self.weight / max(len(X), 1))
-        gradients = backprop.backward(network, kept, slope, first=first, work=work)
+        gradients = backprop.backward(network, activities, slope, first=first, work=work)
         return self.weight * float(by_row.mean()) if len(X) else 0.0, gradients
 
 

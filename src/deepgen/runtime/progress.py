@@ -2,9 +2,6 @@
 
 import time
 
-# Names that every line of a history has; other names are numbers that callbacks added.
-STANDARD_NAMES = ("epoch", "n_updates", "learning_rate", "seconds", "n_rows", "weight_max")
-
 
 class ProgressBar:
     """Updates done and left, rows a second, and the newest numbers of callbacks.
@@ -43,13 +40,13 @@ class ProgressBar:
         self._bar.set_postfix_str(f"{speed:,.0f} rows/s{self._numbers}", refresh=False)
         self._bar.update()
 
-    def report(self, entry):
-        """Show beside the bar what callbacks measured: an epoch's `entry` of the history."""
+    def report(self, numbers):
+        """Show numbers by name, those of an epoch's callbacks say, from now on."""
         if self._bar is None:
             return
-        numbers = (
+        shown = (
             f", {name}={value:.5g}"
-            for name, value in entry.items()
-            if name not in STANDARD_NAMES and isinstance(value, int | float)
+            for name, value in numbers.items()
+            if isinstance(value, int | float)
         )
-        self._numbers = "".join(numbers)
+        self._numbers = "".join(shown)

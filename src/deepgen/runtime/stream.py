@@ -29,6 +29,7 @@ REVERSE = 8  # and reverse
 START = 9  # first states of particles and chains
 FLIP = 10  # units whose conditional probability is asked for
 DROPOUT = 11  # units of a network that are left out: (row of the batch, update), by layer
+# 12 and 13 were never given out; a number stays for good, or the draws of a seed would change
 RECOGNIZE = 14  # draws of a recognition model: (number of the draw of a row, or row of the data)
 
 

@@ -32,8 +32,8 @@ class FeatureRows:
         self.n_rows, self.n_columns = rows.n_rows, machine.layers[1].size
 
     def _features(self, states, stream, first_row):
-        # The place of a row in an epoch's order is a function of the row and the epoch: a draw
-        # depends on neither the cut into batches nor on what was drawn before.
+        # Draws are named by the row's number in the order of the epoch, so that they depend neither
+        # on how the rows are cut into batches nor on earlier draws.
         site = Site(stream.child(f"features {self.level}"), DATA, first_row) if self.drawn else None
         means, draws = update_layer(
             self.machine, 1, [states, None], mean=not self.drawn, site=site,

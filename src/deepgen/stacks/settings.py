@@ -100,8 +100,8 @@ def settings_by_layer(settings, n_machines):
 def is_greedy(settings):
     """Tell whether these are settings of a greedy pretraining: one, or a sequence by layer."""
     several = isinstance(settings, list | tuple) and bool(settings)
-    parts = settings if several else [settings]
-    return all(isinstance(part, Pretraining) for part in parts)
+    each = settings if several else [settings]
+    return all(isinstance(one, Pretraining) for one in each)
 
 
 def check_layers(layers, settings, *, tied=False):

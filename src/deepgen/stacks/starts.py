@@ -19,10 +19,10 @@ def state_turned_over(rule, usual, model, stream, below):
     PCD would first unlearn what the start has (docs/decisions.md).
     """
     state = rule.start(model.replace(layers=[usual.layers[0], model.layers[1]]), stream)
-    own = state.particles
-    if own is not None and below is not None:
-        chosen = np.arange(len(own)) % len(below)
-        further = own[1][:, below[0].shape[1] :]
+    fresh = state.particles
+    if fresh is not None and below is not None:
+        chosen = np.arange(len(fresh)) % len(below)
+        further = fresh[1][:, below[0].shape[1] :]  # units that the machine below has not
         columns = np.concatenate([below[0][chosen], further], axis=1)
         state.particles = Particles([below[1][chosen], columns])
     return state

@@ -119,7 +119,10 @@ class StackTrainer:
             for l, machine in enumerate(machines)
         )
         if not fitting:
-            raise ValueError("the finished machines are none of this stack")
+            raise ValueError(
+                "the finished machines are none of this stack: their layers have other units, "
+                "sizes or copies; resume with the settings of the run that wrote the checkpoint"
+            )
         data = self._rows
         for l in range(len(machines)):
             data = self._features(data, machines[l], l)
@@ -200,9 +203,9 @@ def pretrain(
     -------
     list of BoltzmannMachine
     """
-    run = StackTrainer(
+    trainer = StackTrainer(
         rows, layers, settings, random_state=random_state, tied=tied, n_threads=n_threads
     )
-    run.attach(callbacks)
-    run.fit()
-    return run.stack()
+    trainer.attach(callbacks)
+    trainer.fit()
+    return trainer.stack()

@@ -186,6 +186,6 @@ def random_layers(sizes, activations, stream):
     stream : Stream
     """
     return [
-        random_layer(kind, sizes[l], sizes[l + 1], stream.generator(f"layer {l}"))
-        for l, kind in enumerate(activations)
+        random_layer(activation, sizes[l], sizes[l + 1], stream.generator(f"layer {l}"))
+        for l, activation in enumerate(activations)
     ]
