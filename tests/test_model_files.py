@@ -118,6 +118,18 @@ def test_loading_takes_about_twice_the_file(tmp_path):
     assert peak < 2.6 * n_bytes
 
 
+def test_an_estimator_of_a_users_own_class_comes_back_as_what_it_is_derived_from(tmp_path):
+    """Would catch a file that names a class which nobody can load, or the wrong one of two
+    estimators around models of one kind."""
+
+    class Mine(dg.DBM):
+        """A deep Boltzmann machine of somebody's own."""
+
+    X = dg.datasets.sample_bars_and_stripes(60, 2, random_state=0)
+    Mine(3, n_epochs=1, random_state=0).fit(X).save(tmp_path / "mine")
+    assert type(dg.load(tmp_path / "mine")) is dg.DBM
+
+
 # --------------------------------------------------------------------------------- golden files
 
 # The golden files of format version 1 in ``tests/data`` were written by this script, once; a

@@ -157,16 +157,6 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         """The visible units, as far as checks of values need them."""
         return as_units(_visible_of(self.model_)).sized(self.model_.sizes[0])
 
-    def save(self, path):
-        """Write the network to one file, atomically; :func:`deepgen.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            By custom ending in ``.safetensors``.
-        """
-        self._save(path)
-
     @property
     def _n_features_out(self):
         return self.model_.layers[self._n_code_layers - 1].size
@@ -226,6 +216,8 @@ class Autoencoder(_Autoencoder):
     >>> dg.Autoencoder(4, n_epochs=2, random_state=0).fit(X).transform(X).shape
     (200, 4)
     """
+
+    _saved_as = "Autoencoder"
 
     def __init__(
         self, n_hidden=64, *, visible="binary", hidden="logistic", loss=None, tied=True, l1=0.0,
@@ -349,6 +341,8 @@ class DeepAutoencoder(_Autoencoder):
         One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
     n_features_in_, n_updates_ : int
     """
+
+    _saved_as = "DeepAutoencoder"
 
     def __init__(
         self, n_hidden=(1000, 500, 250, 30), *, pretrained=None, visible="binary", code="linear",

@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import shown
 from deepgen.estimators.common.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
@@ -24,7 +23,6 @@ from deepgen.estimators.dbm_settings import (
     rule_of,
     start_of,
 )
-from deepgen.io import model_files
 from deepgen.layers.binary import Binary
 from deepgen.layers.softmax import Softmax
 from deepgen.models import BoltzmannMachine
@@ -106,6 +104,8 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     >>> dbm.transform(X).shape
     (200, 4)
     """
+
+    _saved_as = "DBM"
 
     def __init__(
         self, n_hidden=(500, 1000), *, visible="binary", label_units=False, unlabelled=-1,
@@ -251,21 +251,9 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
 
     # --- files --------------------------------------------------------------------------------
 
-    def save(self, path):
-        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
-
-        See :meth:`RBM.save`.
-
-        Parameters
-        ----------
-        path : str or path-like
-            By custom ending in ``.safetensors``.
-        """
-        check_is_fitted(self)
-        extra = {"estimator": "DBM", "score_seed": self._fitted.score_seed}
-        if has_label_units(self):
-            extra["classes"] = self.classes_.tolist()
-        model_files.save(self.model_, path, extra=extra)
+    def _beside_model(self):
+        classes = {"classes": self.classes_.tolist()} if has_label_units(self) else {}
+        return {**super()._beside_model(), **classes}
 
     @classmethod
     def from_model(cls, model, classes=None):

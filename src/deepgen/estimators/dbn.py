@@ -22,7 +22,7 @@ from deepgen.estimators.common.streams import (
     require_same_layers,
 )
 from deepgen.estimators.common.validation import rows_to_learn
-from deepgen.io import checkpoints, model_files
+from deepgen.io import checkpoints
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units
 from deepgen.learning.belief_networks import UpDown
@@ -103,6 +103,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     >>> dbn.transform(X).shape
     (200, 4)
     """
+
+    _saved_as = "DBN"
 
     def __init__(
         self, n_hidden=(500, 2000), *, visible="binary", rule="pcd", learning_rate=None,
@@ -259,20 +261,6 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         )  # fmt: skip
 
     # --- files --------------------------------------------------------------------------------
-
-    def save(self, path):
-        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
-
-        See :meth:`RBM.save`.
-
-        Parameters
-        ----------
-        path : str or path-like
-            By custom ending in ``.safetensors``.
-        """
-        check_is_fitted(self)
-        extra = {"estimator": "DBN", "score_seed": self._fitted.score_seed}
-        model_files.save(self.model_, path, extra=extra)
 
     @classmethod
     def from_model(cls, model):

@@ -24,7 +24,6 @@ from deepgen.inference.mixtures import (
     responsibilities,
     sample_mixture,
 )
-from deepgen.io import model_files
 from deepgen.layers.binary import Binary
 from deepgen.learning.loop import interrupt_between_steps
 from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
@@ -91,6 +90,8 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     >>> mixture.transform(X).shape
     (200, 3)
     """
+
+    _saved_as = "MixtureOfBernoullis"
 
     def __init__(
         self, n_components=500, *, max_iter=100, tol=1e-3, n_init=1, smoothing=1.0,
@@ -307,17 +308,6 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         return (completed, deviation) if return_std else completed
 
     # --- files --------------------------------------------------------------------------------
-
-    def save(self, path):
-        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            By custom ending in ``.safetensors``.
-        """
-        check_is_fitted(self)
-        model_files.save(self.model_, path, extra={"estimator": "MixtureOfBernoullis"})
 
     @classmethod
     def from_model(cls, model):

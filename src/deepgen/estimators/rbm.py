@@ -16,7 +16,6 @@ from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
 from deepgen.inference.gibbs import update_layer
-from deepgen.io import model_files
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
@@ -81,6 +80,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     >>> rbm.transform(X).shape
     (200, 8)
     """
+
+    _saved_as = "RBM"
 
     def __init__(
         self, n_hidden=256, *, visible="binary", hidden="binary", rule="pcd", learning_rate=None,
@@ -264,21 +265,6 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         return -self.free_energy(X) - bracket.value
 
     # --- files --------------------------------------------------------------------------------
-
-    def save(self, path):
-        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
-
-        The file holds the model and what likelihoods are estimated with; hyper-parameters and
-        history are not kept, nor are particles: samples of a loaded model start from its biases.
-
-        Parameters
-        ----------
-        path : str or path-like
-            By custom ending in ``.safetensors``.
-        """
-        check_is_fitted(self)
-        extra = {"estimator": "RBM", "score_seed": self._fitted.score_seed}
-        model_files.save(self.model_, path, extra=extra)
 
     @classmethod
     def from_model(cls, model):

@@ -218,6 +218,8 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     n_features_in_, n_updates_ : int
     """
 
+    _saved_as = "DeepClassifier"
+
     def __init__(
         self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
         l2=0.0, dropout=0.0, input_dropout=0.0, smoothness=None, top_epochs=0,
@@ -334,15 +336,8 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         chosen = self._outputs(X).argmax(axis=1)
         return self.classes_[chosen]
 
-    def save(self, path):
-        """Write network and classes to one file, atomically; :func:`deepgen.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-        """
-        check_is_fitted(self)
-        self._save(path, classes=self.classes_.tolist())
+    def _beside_model(self):
+        return {"classes": self.classes_.tolist()}
 
     @classmethod
     def from_model(cls, model, classes=None):
@@ -388,6 +383,8 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
     history_ : list of dict
     n_features_in_, n_updates_ : int
     """
+
+    _saved_as = "DeepRegressor"
 
     def __init__(
         self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
@@ -483,15 +480,8 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         tags.target_tags.multi_output = True
         return tags
 
-    def save(self, path):
-        """Write the network to one file, atomically; :func:`deepgen.load` reads it.
-
-        Parameters
-        ----------
-        path : str or path-like
-        """
-        check_is_fitted(self)
-        self._save(path, one_target=self._one_target)
+    def _beside_model(self):
+        return {"one_target": self._one_target}
 
     @classmethod
     def from_model(cls, model, one_target=None):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.rows.states import ByteMeans, CompressedRows, kernel_form
+from deepgen.rows.states import ByteMeans, CompressedRows, kernel_states
 from deepgen.runtime.stream import Stream, purpose
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
@@ -68,13 +68,13 @@ def row_pieces(n_rows, multiply_adds, fewest=FEWEST_ROWS):
 
 def _rows(x, piece):
     if x is None or piece.stop - piece.start == x.shape[0]:
-        return None if x is None else kernel_form(x)
+        return None if x is None else kernel_states(x)
     if isinstance(x, CompressedRows):
         starts = x.starts[piece.start : piece.stop + 1]
         whole = slice(starts[0], starts[-1])
         return x.values[whole], x.indices[whole], starts - starts[0]
     if isinstance(x, ByteMeans):
-        return kernel_form(ByteMeans(x.steps[piece], x.unit))
+        return kernel_states(ByteMeans(x.steps[piece], x.unit))
     return x[piece]
 
 
@@ -129,7 +129,7 @@ def conditional_pass(chain, layer, states, outputs, context=None, site=None, wor
     workspace = work.workspace or engine.Workspace()
     n_rows, multiply_adds = outputs.n_rows, chain.multiply_adds(layer)
     if 0 < n_rows * multiply_adds <= CALL_WORK:
-        calls = [(0, n_rows, [kernel_form(x) for x in states], context, outputs)]
+        calls = [(0, n_rows, [kernel_states(x) for x in states], context, outputs)]
     else:
         calls = _calls(states, context, outputs, row_pieces(n_rows, multiply_adds))
     together = engine.panel_rows(chain, layer)
@@ -173,7 +173,7 @@ def gibbs_sweeps(chain, free_layers, states, contexts, n_sweeps, site, work):
     multiply_adds = sum(chain.multiply_adds(l) for l in layers if free_layers[l]) // chain.n_layers
     multiply_adds *= min(n_rows, max(engine.panel_rows(chain, l) for l in layers))
     engine.gibbs(
-        chain, np.asarray(free_layers, np.uint8), [kernel_form(x) for x in states], contexts,
+        chain, np.asarray(free_layers, np.uint8), [kernel_states(x) for x in states], contexts,
         stream.key, stream.position, purpose(site.kind, 0, site.temperature), site.first_row,
         n_sweeps, n_rows, work.workspace or engine.Workspace(),
         effective_threads(work.n_threads, multiply_adds),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.rows.states import CompressedRows, dense, kernel_form
+from deepgen.rows.states import CompressedRows, dense, kernel_states
 from deepgen.rows.sums import row_dots, weighted_mean
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
@@ -61,7 +61,7 @@ def _phase_means(states, offsets, squares, n_threads):
     # scratch of the kernel: the products u . mu of each row, by layer
     dots = None if offsets is None else np.empty((len(states), n_rows))
     threads = effective_threads(n_threads, n_rows * max(sizes) * 8)
-    rows = [kernel_form(x) for x in states]
+    rows = [kernel_states(x) for x in states]
     engine.phase_sums(rows, sizes, offsets, squares, dots, means, threads)
     means /= max(n_rows, 1)
     return means
@@ -194,8 +194,8 @@ def _visit_weights(parameters, phases, layer, differences, step, gradient, work)
     rows = phases.positive[layer].shape[0] + phases.negative[layer].shape[0]
     weights = parameters.weights[layer]
     return engine.update_weights(
-        (kernel_form(lower), _expanded(upper)),
-        (kernel_form(below), _expanded(above)),
+        (kernel_states(lower), _expanded(upper)),
+        (kernel_states(below), _expanded(above)),
         None if phases.offsets is None else phases.offsets[pair],
         differences[pair],
         None if phases.gains is None else phases.gains[pair],
@@ -209,7 +209,7 @@ def _visit_weights(parameters, phases, layer, differences, step, gradient, work)
 
 def _expanded(upper):
     """Return upper states as kernels read them, never sparse: only lower ones of a pair may be."""
-    return dense(upper) if isinstance(upper, CompressedRows) else kernel_form(upper)
+    return dense(upper) if isinstance(upper, CompressedRows) else kernel_states(upper)
 
 
 def weight_gradient(parameters, phases, layer, differences, *, weight_decay=0.0, work=ANY_WORK):

@@ -150,7 +150,7 @@ def checked_csr(X, name="X"):
     return X.tocsr()
 
 
-def kernel_form(states):
+def kernel_states(states):
     """Return states as plain arrays for a kernel (``fill_rows`` in ``_kernels/arrays.pxi``).
 
     Returns

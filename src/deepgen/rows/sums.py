@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.rows.states import CompressedRows, dense, kernel_form
+from deepgen.rows.states import CompressedRows, dense, kernel_states
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
 
@@ -12,7 +12,7 @@ def row_dots(x, offset, n_threads=None):
     """Return ``x @ offset``, float64 of shape (n_rows,), for states x (n_rows, n_units)."""
     out = np.empty(x.shape[0])
     threads = effective_threads(n_threads, x.shape[0] * x.shape[1] * 4)
-    engine.row_dot(kernel_form(x), offset, out, threads)
+    engine.row_dot(kernel_states(x), offset, out, threads)
     return out
 
 
@@ -25,7 +25,7 @@ def column_moments(x, n_threads=None):
     """Return mean and mean square of each column of states, float64 of shape (n_columns,)."""
     total, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     threads = _layer_threads(x, n_threads)
-    engine.layer_sums(kernel_form(x), None, total, square, None, threads)
+    engine.layer_sums(kernel_states(x), None, total, square, None, threads)
     n_rows = max(x.shape[0], 1)
     return total / n_rows, square / n_rows
 
@@ -34,7 +34,7 @@ def column_sums(states, n_threads=None):
     """Return the sum of each column of states, float64 of shape (n_columns,)."""
     total = np.zeros(states.shape[1])
     threads = _layer_threads(states, n_threads)
-    engine.layer_sums(kernel_form(states), None, total, None, None, threads)
+    engine.layer_sums(kernel_states(states), None, total, None, None, threads)
     return total
 
 
@@ -42,7 +42,7 @@ def weighted_mean(x, factor, n_threads):
     """Return ``mean_r factor[r] x[r, :]``, float64 of shape (n_columns,)."""
     total, weighted = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     threads = _layer_threads(x, n_threads)
-    engine.layer_sums(kernel_form(x), factor.astype(np.float64), total, None, weighted, threads)
+    engine.layer_sums(kernel_states(x), factor.astype(np.float64), total, None, weighted, threads)
     return weighted / max(x.shape[0], 1)
 
 
@@ -60,7 +60,7 @@ def weight_sums(lower, upper, *, work=ANY_WORK):
     out = np.empty((lower.shape[1], upper.shape[1]), np.float32)
     threads = effective_threads(work.n_threads, (lower.shape[0] + 4) * out.size)
     workspace = work.workspace or engine.Workspace()
-    engine.weight_sums(kernel_form(lower), dense(upper), out, workspace, threads)
+    engine.weight_sums(kernel_states(lower), dense(upper), out, workspace, threads)
     return out
 
 

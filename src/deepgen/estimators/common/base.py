@@ -1,13 +1,50 @@
-"""What estimators around a core model are to scikit-learn."""
+"""What estimators around a core model are to users and to scikit-learn."""
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen.io import model_files
 
 
-class FeatureEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Mix-in: `model_` once it is fitted; `transform` turns rows, sparse too, into float32."""
+class ModelEstimator:
+    """Mix-in: `model_` once it is fitted, and a file for it."""
+
+    # The name in the file, by which `load` finds the estimator; a class derived from it keeps it.
+    _saved_as = None
+
+    def save(self, path):
+        """Write the model to one file, atomically; :func:`deepgen.load` reads it.
+
+        The file holds the model and what its answers need: classes of labels, the seed that
+        likelihoods are estimated with. Hyper-parameters and history are not kept, nor are
+        particles: samples of a loaded model start from its biases.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom ending in ``.safetensors``.
+
+        Raises
+        ------
+        NotFittedError
+            If there is no model yet.
+        OSError
+            If the file cannot be written; an existing file is unharmed.
+        """
+        check_is_fitted(self)
+        extra = {"estimator": self._saved_as or type(self).__name__, **self._beside_model()}
+        model_files.save(self.model_, path, extra=extra)
+
+    def _beside_model(self):
+        """Return what a file holds beside the model, as plain data by name."""
+        return {}
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "model_")
+
+
+class FeatureEstimator(ModelEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Mix-in: `transform` turns rows, sparse too, into features, float32."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -93,6 +93,9 @@ class DensityEstimator(FeatureEstimator):
     def _machine(self):
         return self.model_
 
+    def _beside_model(self):
+        return {"score_seed": self._fitted.score_seed}
+
     def log_partition(self, *, n_chains=100, n_betas=3000):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepgen.errors import ModelFileError
+from deepgen.estimators.common.base import ModelEstimator
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.resuming import (
     StoppedRun,
@@ -163,7 +164,7 @@ class Problem(ABC):
         estimator._fitted = Fitted(score_seed)
 
 
-class FittingEstimator(ABC):
+class FittingEstimator(ModelEstimator, ABC):
     """Mix-in: the skeleton of `fit`.
 
     Who takes it has the hyper-parameters ``random_state``, ``n_threads``, ``callbacks`` and
@@ -199,9 +200,6 @@ class FittingEstimator(ABC):
             return self._problem(rows, targets, seed)
 
         return solve(self, problem_of, resume)
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "model_")
 
 
 def solve(estimator, problem_of, resume):

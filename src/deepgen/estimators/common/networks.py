@@ -16,7 +16,6 @@ from deepgen.estimators.common.hyperparameters import (
 )
 from deepgen.estimators.common.plain_settings import plain_settings
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
-from deepgen.io import model_files
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.units import Units
 from deepgen.learning.callbacks import EarlyStopping
@@ -260,10 +259,6 @@ class NetworkEstimator(FittingEstimator):
     def _units(self):
         """What values of X are checked by: any real numbers."""
         return Gaussian(self.model_.sizes[0])
-
-    def _save(self, path, **extra):
-        check_is_fitted(self)
-        model_files.save(self.model_, path, extra={"estimator": type(self).__name__, **extra})
 
     def _take(self, network):
         """Become a fitted estimator around a network."""
