@@ -18,7 +18,18 @@ TILE_ROWS = 128  # that mean field works on together, between two barriers
 
 
 class Site(NamedTuple):
-    """Who asks for random numbers."""
+    """The place of a draw: all that its random numbers are a function of, but layer and column.
+
+    Attributes
+    ----------
+    stream : Stream
+        Its key, and its position as the step.
+    kind : int
+        One of the sorts of draws of :mod:`deepgen.runtime.stream`.
+    first_row : int
+        Number of row 0 in the whole, so that pieces are drawn as the whole is.
+    temperature : int
+    """
 
     stream: Stream
     kind: int
@@ -67,6 +78,7 @@ def row_pieces(n_rows, multiply_adds, fewest=FEWEST_ROWS):
 
 
 def _rows(x, piece):
+    """Return a slice of the rows of states, or of any array by row, as kernels read them."""
     if x is None or piece.stop - piece.start == x.shape[0]:
         return None if x is None else kernel_states(x)
     if isinstance(x, CompressedRows):
@@ -79,7 +91,7 @@ def _rows(x, piece):
 
 
 class Outputs(NamedTuple):
-    """Arrays that a pass writes to, C-contiguous; None: not wanted. One of them must be.
+    """Arrays that a pass writes to, C-contiguous; None: not wanted. At least one is.
 
     Attributes
     ----------

@@ -143,6 +143,8 @@ class UpDown:
 class UpDownTrainer(TrainingLoop):
     """A run of the up-down algorithm: contrastive wake-sleep.
 
+    A batch of :meth:`step` is rows of the visible layer, array-like or states.
+
     Parameters
     ----------
     network : BeliefNetwork

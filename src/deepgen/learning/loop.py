@@ -1,7 +1,8 @@
-"""The training loop: epochs, batches, callbacks, Ctrl-C, and what a checkpoint keeps of a run.
+"""The training loop: updates, epochs, callbacks, Ctrl-C, and the state that a run goes on from.
 
-What an update is, the runs say: :class:`~deepgen.learning.machines.Trainer` for Boltzmann machines,
-:class:`~deepgen.learning.networks.NetworkTrainer` for networks.
+Each type of run says how one batch changes its parameters: `Trainer` of
+:mod:`deepgen.learning.machines`, `NetworkTrainer` of :mod:`deepgen.learning.networks`,
+`UpDownTrainer` of :mod:`deepgen.learning.belief_networks`.
 """
 
 import contextlib
@@ -240,12 +241,12 @@ class TrainingLoop(ABC):
     # --- one update -----------------------------------------------------------------------------
 
     def step(self, batch, progress):
-        """Make one update; a run of each kind says what that is in `_update`.
+        """Make one update of the parameters.
 
         Parameters
         ----------
         batch
-            Rows, and what belongs to them, as the run takes them.
+            Rows, and what belongs to them; the class of the run says in which form.
         progress : float or None
             In [0, 1], for schedules and averaging. None: a stream, which has no end.
 

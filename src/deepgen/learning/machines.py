@@ -16,6 +16,10 @@ RUNAWAY = 1e6
 class Trainer(TrainingLoop):
     """A run of learning: parameters, rule state, optimizer state, stream and place.
 
+    A batch of :meth:`step` is rows of the first layer, array-like or states. Where the model
+    observes its last layer too, it is a tuple of rows of both, or rows of the first alone: the last
+    one is inferred then.
+
     Parameters
     ----------
     model : BoltzmannMachine
@@ -132,11 +136,7 @@ class Trainer(TrainingLoop):
         return overflow, None
 
     def _checked(self, batch):
-        """Return a batch as states that kernels read, after a check.
-
-        It is rows of the first layer; where the model observes its last layer too, a tuple of
-        rows of both, or those of the first alone: the last one is inferred then.
-        """
+        """Return a batch as states that kernels read, after a check."""
         layers, observed = self.parameters.layers, self.parameters.model.observed
         if not isinstance(batch, tuple):
             return layers[0].states_of(batch, "batch")

@@ -1,4 +1,4 @@
-"""Runs of networks: what is made small, and an update of it."""
+"""Runs of networks: an objective is made small, batch by batch."""
 
 import numpy as np
 
@@ -33,6 +33,9 @@ def check_objective(objective, activation, optimizer):
 
 class NetworkTrainer(TrainingLoop):
     """A run of fine-tuning: parameters, optimizer state, stream and place.
+
+    A batch of :meth:`step` is a pair: states of shape (n_rows, n_inputs), and targets as the loss
+    takes them. It returns the objective before the update.
 
     Parameters
     ----------
