@@ -152,13 +152,13 @@ def test_training_goes_on_where_the_disk_is_full(tmp_path, monkeypatch):
 
 
 KILLED_WHILE_SAVING = """
-import os, sys, threading
+import os, sys
 import numpy as np
-from deepgen.io import trees as state_files, model_files as storage
+from deepgen.io import atomic, trees as files
 
-# a thread of its own kills the process at a random moment of the saves
+# the process kills itself before a random one of its system calls
 path, seed = sys.argv[1], int(sys.argv[2])
-storage.CHUNK = 50_000
+atomic.CHUNK = 50_000  # many writes a file
 rng = np.random.default_rng(seed)
 trees = [{"x": np.full(100_000, float(i))} for i in range(2)]
 after, count = int(rng.integers(1, 60)), 0
@@ -173,7 +173,7 @@ for name in names:
     setattr(os, name, wrapped)
 while True:
     for tree in trees:
-        state_files.save(tree, path)
+        files.save(tree, path)
 """
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import assert_same_bits
 
-from deepgen.datasets import coil20, files, load_coil20
+from deepgen.datasets import coil20, fetching, load_coil20
 
 
 def test_grey_values_are_exact(tmp_path, monkeypatch):
@@ -15,7 +15,7 @@ def test_grey_values_are_exact(tmp_path, monkeypatch):
     path.parent.mkdir()
     grey = np.array([0, 1, 17, 4080], np.uint16).reshape(1, 2, 2)
     np.savez(path, images_x16=grey, object=np.array([19], np.uint8), view=np.array([71], np.uint8))
-    file = files.DataFile(path.name, path.stat().st_size, files._sha256(path))
+    file = fetching.DataFile(path.name, path.stat().st_size, fetching._sha256(path))
     monkeypatch.setattr(coil20, "_FILE", file)
     found = load_coil20(tmp_path)
     assert_same_bits(found.images, np.array([[[0, 0.0625], [1.0625, 255]]], np.float32))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepgen.datasets.files import DataFile, find
+from deepgen.datasets.fetching import DataFile, find
 
 _FILE = DataFile(
     "coil20.npz", 1581778,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepgen.datasets.files import DataFile, find
+from deepgen.datasets.fetching import DataFile, find
 
 _URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _FILES = {

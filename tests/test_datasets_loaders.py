@@ -13,7 +13,7 @@ import pytest
 from conftest import FIVE_SIGMA
 from scipy.io import savemat
 
-from deepgen.datasets import binarize, files, load_mnist, load_olivetti, mnist, olivetti
+from deepgen.datasets import binarize, fetching, load_mnist, load_olivetti, mnist, olivetti
 from deepgen.runtime.stream import Stream
 
 needs_data = pytest.mark.skipif(
@@ -23,7 +23,7 @@ needs_data = pytest.mark.skipif(
 
 def known(path):
     """Return the description of a file as it stands."""
-    return files.DataFile(path.name, path.stat().st_size, files._sha256(path))
+    return fetching.DataFile(path.name, path.stat().st_size, fetching._sha256(path))
 
 
 @pytest.fixture
