@@ -62,7 +62,7 @@ def run(arguments):
 
 
 def _measure_for(model, arguments):
-    """Return the function that scores this model; raise where labels lack, or say nothing."""
+    """Return the function that scores this model; raise where labels lack, or are of no use."""
     density = hasattr(model, "score_samples")
     # a mixture predicts components, which no label is compared with
     predicts = hasattr(model, "predict") and not isinstance(model, MixtureOfBernoullis)
@@ -86,7 +86,7 @@ def _measure_for(model, arguments):
 
 
 def _likelihood(model, rows, arguments):
-    """Return the bracket of :meth:`deepgen.RBM.log_partition`, or a point."""
+    """Return the mean log-likelihood between the ends of the bracket of log Z, or an exact one."""
     model.transform(rows)  # checks them before the long part
     if not all(map(model.model_.visible.is_state, ArrayRows(rows).pieces())):
         raise ValueError("it has values between states, which have no likelihood; binarize it")

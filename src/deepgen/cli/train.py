@@ -166,7 +166,7 @@ def _settings(arguments, config):
 
 
 def _labels(kind, estimator, X, settings):
-    """Return what the model learns beside the rows, or None; tell it which labels are none."""
+    """Return labels or targets, or None; set `unlabelled` of the estimator."""
     if "labels" not in settings:
         return None
     source, n_rows = settings["labels"], X.shape[0]
@@ -181,21 +181,21 @@ def _labels(kind, estimator, X, settings):
 def _fit(kind, estimator, X, y, resume):
     """Call `fit` with what the model takes."""
     learned = (X,) if y is None else (X, y)
-    if kind.has("callbacks"):  # whoever calls them in a run can go on with it
+    if kind.has("callbacks"):  # an estimator with callbacks has checkpoints, and `resume`
         estimator.fit(*learned, resume=resume)
     else:
         estimator.fit(*learned)
 
 
 def _length(estimator):
-    """Return how many updates there were, of all layers, or iterations; and which of them."""
+    """Return the number of updates, of all layers, or of iterations; and the word for it."""
     if isinstance(estimator, MixtureOfBernoullis):
         return estimator.n_iter_, "iterations"
     return int(np.sum(estimator.n_updates_)), "updates"
 
 
 def _keep(estimator, out, history):
-    """Write the model and the history of a run, whole or not; say so in words."""
+    """Write model and history, also of a run that was broken off; return a message about it."""
     if not hasattr(estimator, "model_"):
         return "there is no model yet, and nothing is written"
     estimator.save(out)

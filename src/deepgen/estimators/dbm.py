@@ -350,7 +350,7 @@ class _DBMProblem(MachineProblem):
         return optimizer_of(self.estimator, len(model.weights))
 
     def resolved(self, schedule):
-        """Return what stands in place of hyper-parameters; what rows are labelled with."""
+        """Return values that replace hyper-parameters in the settings, and classes of labels."""
         dbm = self.estimator
         resolved = {
             "n_hidden": list(check_sizes(dbm.n_hidden)), "pretrained": start_of(dbm),

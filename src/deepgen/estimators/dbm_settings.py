@@ -26,7 +26,7 @@ from deepgen.stacks.settings import Pretraining, check_layers, is_greedy, settin
 # Weights above the first hidden layer move at this share of the rate: what they read is noise in
 # the beginning. From random weights it makes no difference; see docs/decisions.md.
 UPPER_RATE = 0.25
-# `pretrained` that leaves the start to the number of layers, and to how rows come.
+# The `pretrained` whose meaning depends on the number of layers, and on `fit` or `partial_fit`.
 AUTO = "auto"
 
 
@@ -52,7 +52,7 @@ def check_settings(dbm):
 
 
 def _check_entries(dbm, n_weights):
-    """Raise ValueError unless what comes by layer has an entry for each, labels included."""
+    """Raise ValueError unless `rates` and `sparsity` have an entry for each weight matrix."""
     for name, holder, entries in (
         ("rates", "optimizer", getattr(dbm.optimizer, "rates", None)),
         ("sparsity", "rule", getattr(dbm.rule, "sparsity", None)),

@@ -85,8 +85,8 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
     def _examples(self, X, targets, strata, seed):
         """Return the examples of rows with targets, some of them held back for early stopping.
 
-        `strata` are numbers by row: as large a share of each is held back; of -1, which stands
-        for rows without a target, none.
+        `strata` is a number for each row, such as its class. The same share of the rows of each
+        number is held back. Rows of -1 have no target, and none of them is held back.
         """
         known = None if (strata >= 0).all() else strata >= 0
         rows, held = PairedRows(X, targets, known), None

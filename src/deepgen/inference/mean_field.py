@@ -49,7 +49,7 @@ class MeanField:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """When mean field has arrived.
+    """How far mean field goes: when the sweeps over a row stop.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class FixedPoint:
 
 
 class _Stretch(NamedTuple):
-    """Layers `first` to ``stop - 1``, neighbours, that are not known; what lies around them is.
+    """Layers `first` to ``stop - 1``: unknown neighbours, between layers that are known.
 
     ``contexts[l - first]`` is what layer l gets from outside: bias rows, with what a known
     neighbour sends, and held entries. `in_steps` says whether the layers read each other's means
@@ -176,8 +176,9 @@ def infer(model, batch, until, *, work=ANY_WORK):
     ----------
     model : BoltzmannMachine or Parameters
     batch : states of the first layer, or tuple of (first layer, last layer)
-        A missing group of the last layer is inferred. Where one is missing in any row, all labels
-        of the batch enter as held entries: the same equations, from another start.
+        The last layer holds labels; a group of zeros is a label that is missing, and is inferred.
+        Where any row lacks its label, the layer counts as unknown and the labels that are there
+        as held entries. Their rows have the same fixed point, but another start of the sweeps.
     until : FixedPoint
     work : Work
 

@@ -125,7 +125,8 @@ class Recognition:
         ----------
         v : states of the visible layer
         ratios : bool
-            True for ratios of weights of one row: leaves `constants` at zero and `digests` out.
+            True where weights of one row are only compared with each other: what they share,
+            `constants`, stays at zero then, and `digests` are left out.
         """
         if not self.model.layers:
             free = free_energy(self.model.top, v, n_threads=self.n_threads)

@@ -73,7 +73,8 @@ def write_atomically(path, data):
     Raises
     ------
     OSError
-        If it cannot be written, or if something is there that is no regular file. It names `path`.
+        If it cannot be written, or if something is there that is no regular file. The error names
+        `path`, not the temporary file.
     """
     path = target_of(path)
     _sweep(path)

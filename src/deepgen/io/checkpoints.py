@@ -1,6 +1,6 @@
 """Checkpoints of a run: writing and reading them, and whether one fits the run that goes on.
 
-When they are written, the callback decides: ``dg.Checkpoint``, in ``learning/callbacks.py``.
+A callback decides when they are written: ``dg.Checkpoint``, in ``learning/callbacks.py``.
 
 A checkpoint is the tree ``{"frame": ..., "trainer": ...}``: the trainer's state, and what the maker
 of the run put around it (``Trainer.frame``): the settings that decide bits, and what else it needs

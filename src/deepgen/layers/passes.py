@@ -91,7 +91,9 @@ def _rows(x, piece):
 
 
 class Outputs(NamedTuple):
-    """Arrays that a pass writes to, C-contiguous; None: not wanted. At least one is.
+    """Arrays that a pass writes to, C-contiguous; None where an output is not wanted.
+
+    One of the first three is wanted.
 
     Attributes
     ----------
@@ -99,9 +101,10 @@ class Outputs(NamedTuple):
     sample : ndarray of shape (n_rows, n_units)
         Of the layer's state type.
     log_normalizer : ndarray of shape (n_rows,), float64
-        Is added to.
+        The log normalizers are added to what it holds.
     beta_from : ndarray of shape (n_rows,), float32
-        Not written: the log normalizer at this inverse temperature is subtracted.
+        An input, no output: the log normalizer at this inverse temperature is subtracted from
+        that at the ``beta`` of the context, as annealing weights need it.
     """
 
     mean: np.ndarray | None = None

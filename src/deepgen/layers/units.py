@@ -75,9 +75,9 @@ class LayerForm(NamedTuple):
 
 
 def lone_chain(units):
-    """Return a layer without neighbours and without its bias, as the kernels read it.
+    """Return a layer alone, as the kernels read it: no neighbours, bias zero.
 
-    Its field comes as bias rows.
+    So the bias rows of a pass are its whole field.
     """
     layer = units.kernel_layer()
     return engine.Chain([(*layer[:3], np.zeros_like(units.bias), layer[4])], [])
@@ -168,7 +168,7 @@ class Units(ABC):
             raise ValueError(f"{name} must have shape (n_rows, {self.size}), got {shape}")
 
     def states_of(self, X, name="X"):
-        """Return rows as states that kernels read, checked: their form, width and values."""
+        """Return rows as states that kernels read, after a check of their width and values."""
         states = as_states(X, name)
         self.check_width(states, name)
         self.check(states, name)

@@ -5,13 +5,13 @@ run. It may also have some of these methods:
 
 ======================================  ==========================================================
 ``begin(trainer)``                      before the first update; the place to raise errors
-``between_updates(trainer)``            after each update and after the reports of each epoch: the
-                                        run is whole, and ``trainer.state()`` is what goes on
+``between_updates(trainer)``            after each update and after the reports of each epoch, when
+                                        ``trainer.state()`` is whole and can be written
 ``finish(trainer)``                     after the last epoch; may change the parameters
 ``end(trainer, error)``                 at last, and after an error too (None: there was none)
-``is_for(trainer)``                     in a stack, whose layers are runs of their own and whose
-                                        fine-tuning is another one: whether to take part in this
-                                        run (``trainer.labels`` says ``layer``); without it: in all
+``is_for(trainer)``                     whether to take part in this run; without the method: in
+                                        all. In a stack each layer is a run of its own, whose number
+                                        is ``trainer.labels["layer"]``; the fine-tuning is another
 ``state()``, ``restore(state)``         plain data and arrays that a checkpoint keeps; changed by
                                         replacing them, never in place
 ======================================  ==========================================================

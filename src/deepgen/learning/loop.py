@@ -104,7 +104,7 @@ class Interrupts:
 def interrupt_between_steps():
     """Hold Ctrl-C back until an update is whole; yields :class:`Interrupts`.
 
-    What arrives late is raised at the end.
+    A Ctrl-C that no check has raised is raised when the block ends.
     """
     interrupts = Interrupts()
     ours = threading.current_thread() is threading.main_thread()
@@ -120,7 +120,7 @@ def interrupt_between_steps():
 
 
 class TrainingLoop(ABC):
-    """A run of learning: what all runs have, whatever they learn.
+    """A trainer: the object that makes one run of learning. Its subclasses say what an update is.
 
     Parameters
     ----------
@@ -152,7 +152,8 @@ class TrainingLoop(ABC):
     labels : dict
         Plain data that each line of the history gets: in a stack the number of the layer.
     reads_data : bool
-        Whether rows of the data are what the run reads; callbacks that watch some ask for it.
+        Whether the run reads the rows of the data, not features of them or rows times two. A
+        callback that watches rows of the data takes part in such a run only.
     """
 
     def __init__(self, parameters, optimizer, schedule, *, stream, batch_size, n_threads):

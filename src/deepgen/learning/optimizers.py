@@ -16,7 +16,7 @@ from deepgen.runtime.work import ANY_WORK
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """A recipe that changes parameters, and never itself: the run keeps the state it returns."""
+    """A recipe that changes parameters. It never changes itself: the run keeps its state."""
 
     def start(self, parameters):
         """Return the state before the first update: plain data and arrays."""

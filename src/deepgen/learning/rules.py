@@ -32,7 +32,9 @@ from deepgen.runtime.work import ANY_WORK
 class Rule(Protocol):
     """A recipe that turns a batch into two phases; immutable, so that one serves many runs.
 
-    ``takes_context``, where a rule has it, says whether it can hold entries of single rows.
+    Its state is a :class:`RuleState` or an object like one: with `particles` and `offsets`, which
+    may be None, with ``tree()``, and ``from_tree`` of its class. ``takes_context``, where a rule
+    has it, says whether it can hold entries of single rows.
     """
 
     def start(self, model, stream):
@@ -380,9 +382,9 @@ class MeanFieldPCD:
     n_particles : int, default 100
         More particles make a cleaner gradient.
     inference : FixedPoint
-        How far mean field goes for each batch. Default: 3 sweeps at most, which is far less than
-        an answer takes. Beside fixed-point weights layers read each other's means in steps of
-        1 / 255 here (docs/math.md, "Fixed-point weights").
+        How far mean field goes for each batch. Default: 3 sweeps at most, where bounds and
+        answers of a trained machine go up to 100. Beside fixed-point weights layers read each
+        other's means in steps of 1 / 255 here (docs/math.md, "Fixed-point weights").
     centring, sparsity, offset_rate
         See :class:`CD`. Centring is what lets deep machines learn without pretraining (Montavon
         & Müller 2012).

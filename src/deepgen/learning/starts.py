@@ -41,8 +41,8 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
 def initial_deep_model(layers, mean, variance, n_rows, stream, *, observed=(0,)):
     """Return the deep model that joint training starts from: every layer as :func:`initial_model`.
 
-    Hidden fields start at the hidden biases where the rows are at their mean, and all other
-    neighbours at the means that their biases alone give.
+    Biases are such that a hidden layer whose neighbours are at their means has the field that
+    its units start from; of hidden neighbours these are the means that their biases alone give.
 
     Parameters
     ----------
@@ -62,7 +62,8 @@ def initial_deep_model(layers, mean, variance, n_rows, stream, *, observed=(0,))
 def with_top(model, top, stream):
     """Return a model with one more layer on small random weights, which data can be given for.
 
-    Fields start where they were, for neighbours at the means that their biases alone give.
+    Biases of the two layers that the weights join are shifted, so that neither field changes
+    where the other layer is at the mean that its bias alone gives.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ TOGETHER = 1_024
 
 
 class Posterior(Protocol):
-    """An approximate posterior q(x | v) of the hidden layers x, as these bounds ask for it.
+    """What these bounds ask of an approximate posterior q(x | v) of the hidden layers x.
 
-    Made of (model, stream, n_threads).
+    Its constructor takes (model, stream, n_threads).
     """
 
     def terms(self, v):
@@ -32,7 +32,7 @@ class Posterior(Protocol):
 
 @runtime_checkable
 class PosteriorInClosedForm(Posterior, Protocol):
-    """One whose variational bound needs no draws."""
+    """A posterior under which the variational bound can be computed without draws."""
 
     def bound(self, v):
         """Return ``E_q[log p*(v, x) - log q(x | v)]`` by row."""

@@ -149,7 +149,7 @@ def _join(forward, reverse, clusters, log_base):
     lower, upper = value - ERRORS * error, value + ERRORS * error
     is_open = not math.isfinite(error)
     alone = mean_weight(forward)
-    # an error from a handful of effective chains is no error: Markov's bound serves below
+    # of a handful of effective chains no standard error can be had: `alone` has Markov's bound then
     alone_error = (alone.upper - alone.lower) / (2.0 * ERRORS)
     for other, own_error in [*bridges[1:], (alone.value, alone_error)]:
         apart = ERRORS * math.hypot(error, own_error)
@@ -158,9 +158,10 @@ def _join(forward, reverse, clusters, log_base):
             is_open = True
     spread = float(forward.std())
     back = -np.concatenate(reverse)
-    few = alone.ess < FEWEST  # normal theory has nothing to stand on
-    # where weights are near normal, reverse chains lie half a variance above the value; further
-    # than that by all fluctuation, and by the log of the number of forward chains
+    few = alone.ess < FEWEST  # too few for the normal approximation below
+    # If the log weights are near normal, reverse ones lie around value + spread^2 / 2. One that
+    # lies higher than 4 deviations and the log of the number of forward chains above that is in
+    # a mode where no forward chain would come.
     if few or back.max() > value + 0.5 * spread**2 + 4.0 * spread + math.log(len(forward)):
         upper, is_open = max(upper, float(back.max())), True
     if is_open:

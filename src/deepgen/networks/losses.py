@@ -89,7 +89,7 @@ class SoftmaxCrossEntropy(Loss):
         if np.ndim(target) == 2:
             groups = (len(field), layer.size // layer.group, layer.group)
             missing = ~target.reshape(groups).any(axis=2)
-            if missing.any():  # its field is as good as any: one that has a log normalizer of 0
+            if missing.any():  # any field will do: here one whose log normalizer is 0
                 absent = missing.repeat(layer.group, axis=1)
                 field = np.where(absent, np.float32(-np.log(layer.group)), field)
         gradient, normalizer = mean_of_field(layer, field, normalizer=True)

@@ -54,7 +54,7 @@ class VirtualAdversarial:
             )
 
     def evaluate(self, network, X, field, *, stream, first=0, work=ANY_WORK):
-        """Return the penalty and its gradient by name; p(x) and r count as constants.
+        """Return the penalty and its gradient by name; p(x) and r are not differentiated.
 
         Parameters
         ----------
@@ -90,9 +90,9 @@ class VirtualAdversarial:
 
 
 def distribution(layer, field):
-    """Return mean and log normalizer of what the outputs of a layer stand for.
+    """Return mean and log normalizer of the distribution whose means the outputs of a layer are.
 
-    Those of linear units are means of a normal distribution of variance 1.
+    Of linear units it is a normal distribution of variance 1.
     """
     if layer.activation == "linear":
         return field, 0.5 * np.square(field).sum(axis=1, dtype=np.float64)

@@ -33,8 +33,9 @@ class CompressedRows:
 class ByteMeans:
     """Means as whole numbers of steps, a byte each: ``means = unit * steps``.
 
-    While a model learns with fixed-point weights, neighbours read means so, and an update sums
-    them so: sums of whole numbers are exact (docs/math.md, "Fixed-point weights").
+    While a model learns with fixed-point weights, neighbours read the means of a layer in this
+    form, and an update sums over it: sums of whole numbers are exact (docs/math.md, "Fixed-point
+    weights").
 
     Attributes
     ----------

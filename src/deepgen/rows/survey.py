@@ -16,8 +16,8 @@ def survey(rows, units, name="X", n_threads=None, also=None):
         What messages call the rows.
     n_threads : int or None
     also : callable or None
-        Called with each piece of checked states, for what else this pass shall measure
-        (:meth:`RowOrder.add`).
+        Called with each piece of checked states: another measurement in the same pass, such as
+        :meth:`RowOrder.add`.
 
     Returns
     -------

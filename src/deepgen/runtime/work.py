@@ -26,5 +26,5 @@ class Work(NamedTuple):
         return self if self.workspace is not None else Work(engine.Workspace(), self.n_threads)
 
 
-# Of a call that nobody has told anything.
+# For a call whose caller chooses neither: its own scratch memory, the usual number of threads.
 ANY_WORK = Work()

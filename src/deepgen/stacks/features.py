@@ -68,7 +68,7 @@ def _are_features(rows):
 
 
 def _can_be_kept(rows):
-    """Tell whether features are the same, and shuffled in the same order, if they are kept."""
+    """Tell whether features held in memory give the same run as features made for each batch."""
     if isinstance(rows, DoubledRows):
         return _can_be_kept(rows.rows)
     if isinstance(rows, FeatureRows):

@@ -69,7 +69,7 @@ class Pretraining:
         return Linear(factor * default_schedule(layers, self.batch_size).start, 0.0)
 
     def stream_schedule(self, layers, n_rows):
-        """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
+        """Return the learning rate of an update of `n_rows` rows in a stream, which has no end."""
         if self.learning_rate is not None:
             return as_schedule(self.learning_rate)
         return default_stream_schedule(layers, n_rows)

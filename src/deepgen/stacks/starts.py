@@ -14,15 +14,17 @@ RATE_TURNED_OVER = 0.25
 def state_turned_over(rule, usual, model, stream, below):
     """Return the state of a rule for a machine that starts as the one below it, upside down.
 
-    Offsets are those of the data: the visible biases no longer tell their mean, so the usual start
-    does. Particles of the lower machine are samples of that distribution: from independent units
-    PCD would first unlearn what the start has (docs/decisions.md).
+    Offsets of centring are means of the data. `rule.start` takes them from the visible biases,
+    which in a machine turned over do not tell these means; so it gets the visible layer of
+    `usual`, the start of any other machine, whose biases do. Particles are those of the lower
+    machine, samples of the same distribution: from independent units PCD would first unlearn what
+    the start has (docs/decisions.md).
     """
     state = rule.start(model.replace(layers=[usual.layers[0], model.layers[1]]), stream)
     fresh = state.particles
     if fresh is not None and below is not None:
         chosen = np.arange(len(fresh)) % len(below)
-        further = fresh[1][:, below[0].shape[1] :]  # units that the machine below has not
+        further = fresh[1][:, below[0].shape[1] :]  # of units that the machine below does not have
         columns = np.concatenate([below[0][chosen], further], axis=1)
         state.particles = Particles([below[1][chosen], columns])
     return state

@@ -118,8 +118,9 @@ def posterior_layers(machine, averages=None):
     """Return the layers of a network that reads rows and the posterior of the second hidden layer.
 
     For rows v beside their posterior means q2 the first layer gives q1, and for a machine of two
-    hidden layers the second one q2, as mean field does. A layer that has another one above it in
-    the machine, beside which it gets no input, has in its bias what that one sends on average.
+    hidden layers the second one q2, as mean field does. In the machine a layer hears the one above
+    it, too; in the network it does not. What the layer above sends on average over the rows is
+    added to the bias instead.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ LINE_SEARCHES = {"conjugate-gradient": ConjugateGradient, "lbfgs": LBFGS}
 
 @dataclass(frozen=True)
 class Request:
-    """What parts of an estimator may depend on beside their own settings.
+    """What the functions of `_PARTS` may read beside the settings of their own parameter.
 
     Attributes
     ----------
@@ -244,7 +244,8 @@ def _smoothness(given, request):
     return VirtualAdversarial(given["smoothness"], given.get("smoothness_weight", 1.0))
 
 
-# Parameters that are more than the value of the one setting of their name.
+# Parameters that are made of several settings, or of a value that has to be turned into an object;
+# any other parameter is the value of the setting of its name.
 _PARTS = {
     "random_state": _seed,
     "n_hidden": _sizes,

@@ -3,7 +3,7 @@
 from deepgen.cli.common.errors import CommandError
 from deepgen.estimators.loading import load
 
-# Commands by the method that they call, and what one says of an estimator without it.
+# By command: the method of estimators that it calls, and what it says of those without the method.
 METHODS = {
     "score": ("score", "has no score"),
     "sample": ("sample", "is no distribution that rows can be drawn from"),
@@ -14,7 +14,7 @@ METHODS = {
 
 
 def is_exact(estimator):
-    """Tell whether an estimator knows its likelihoods without a bracket, and draws at once."""
+    """Tell whether an estimator has exact likelihoods and independent samples, as a mixture has."""
     return not hasattr(estimator, "log_partition")
 
 

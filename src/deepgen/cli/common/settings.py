@@ -40,9 +40,10 @@ class Setting:
     part_of : str or None
         The estimator's parameter that it is a part of; None: that of its own name.
     models : tuple of str or None
-        Who has it, where the estimators' parameters do not tell.
+        Names of the models that have it. None: those whose estimators have the parameter.
     needs : tuple of str or None
-        Name of another setting without which it says nothing, and what that one is.
+        Another setting without which this one has no effect, and what to call it in the message:
+        ("checkpoint", "the file").
     otherwise : str
         What a user of another model can do instead.
     """
@@ -122,7 +123,7 @@ def _count_or_config(text):
 
 
 class _Several(argparse.Action):
-    """Take numbers; a CONFIG that stands behind them, as it may behind other flags, is no size."""
+    """Take sizes, and the CONFIG that may stand behind them: ``--n-hidden 64 32 run.toml``."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         *sizes, last = values

@@ -23,7 +23,7 @@ def bracket_of(estimator, machine, n_chains, n_betas):
     Parameters
     ----------
     estimator : BaseEstimator
-        Keeps it in ``_fitted``, which each fit makes anew, with the numbers it was asked for.
+        Its ``_fitted`` keeps the bracket beside `n_chains` and `n_betas`; each fit makes it anew.
     machine : BoltzmannMachine
     n_chains, n_betas
         See :func:`deepgen.log_partition_bracket`.
@@ -83,8 +83,9 @@ def first_states(estimator, machine, n_samples, stream, first_row):
 class DensityEstimator(FeatureEstimator):
     """Mix-in: scores with log Z in a bracket, and completions.
 
-    Who takes it has `score_samples`, ``_machine``, whose log Z is bracketed, and ``_fitted``, a
-    :class:`~deepgen.estimators.common.fitting.Fitted`, made anew by each change of the model.
+    A class with it writes `score_samples`, and ``_machine`` where the machine whose log Z is
+    bracketed is not `model_`. Each change of the model makes its ``_fitted`` anew, a
+    :class:`~deepgen.estimators.common.fitting.Fitted`, which keeps the bracket.
     """
 
     _complete = staticmethod(impute)
@@ -121,9 +122,10 @@ class DensityEstimator(FeatureEstimator):
         return bracket_of(self, self._machine, n_chains, n_betas)
 
     def score(self, X, y=None):
-        """Return the mean of `score_samples` at the lower end of the bracket of log Z.
+        """Return the mean of `score_samples` with log Z at the upper end of its bracket.
 
-        So no search is misled by what AIS fails on.
+        That is the lower end of the likelihood: a search by `score` never prefers a model because
+        annealing failed on it.
 
         Parameters
         ----------

@@ -61,7 +61,7 @@ class Fitted:
 
 @dataclass
 class Beginning:
-    """What a run of `fit` begins with.
+    """What `fit` knows when a run begins: measured rows, what checkpoints keep, a stopped run.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Beginning:
     frame : dict
         What checkpoints keep around the run; see :attr:`deepgen.NetworkTrainer.frame`.
     stopped : StoppedRun or None
-        The run that this one goes on from. None: a new run, or one that has taken over its state.
+        The run to go on from. None: there is none, or its state has been taken over already.
     """
 
     survey: Survey
@@ -83,7 +83,7 @@ class Beginning:
         return self.frame["seed"]
 
     def take_over(self, run):
-        """Let a run at its first update go on where the stopped one was, if there is one."""
+        """Put the state of the stopped run, if there is one, into a run at its first update."""
         if self.stopped is not None:
             checkpoints.restore(run, self.stopped.state, self.stopped.path)
             self.stopped = None
@@ -101,7 +101,8 @@ class Problem(ABC):
     Attributes
     ----------
     rule : rule or None
-        That reads these rows, where one does: some cannot leave out missing variables.
+        The rule that reads these rows. PCD, for example, cannot leave out variables that are
+        missing, and such rows are refused before the run. None: no rule reads the rows.
     """
 
     rule = None
@@ -123,7 +124,10 @@ class Problem(ABC):
         """
 
     def accept(self, stopped, settings):
-        """Change the settings of this call where a stopped run may go on with others."""
+        """Allow a stopped run other settings than those of this call, by a change of `settings`.
+
+        Called before `settings` are compared with the checkpoint's. As a rule nothing is allowed.
+        """
 
     @abstractmethod
     def run(self, beginning):
@@ -132,7 +136,7 @@ class Problem(ABC):
         Parameters
         ----------
         beginning : Beginning
-            Its frame is to become the run's; ``beginning.take_over(run)`` goes on.
+            Its frame becomes the run's, and ``beginning.take_over(run)`` lets a stopped run go on.
 
         Returns
         -------
@@ -157,7 +161,7 @@ class Problem(ABC):
         run.fit(rows, settings["n_epochs"], n_rows, verbose=self.estimator.verbose)
 
     def keep(self, run, score_seed):
-        """Set what is fitted; called after a run that was broken off, too."""
+        """Set `model_` and the other fitted attributes; also after a run that was broken off."""
         estimator = self.estimator
         estimator.model_ = run.model()
         estimator.history_, estimator.n_updates_ = run.history, run.n_updates
@@ -167,7 +171,7 @@ class Problem(ABC):
 class FittingEstimator(ModelEstimator, ABC):
     """Mix-in: the skeleton of `fit`.
 
-    Who takes it has the hyper-parameters ``random_state``, ``n_threads``, ``callbacks`` and
+    A class with it has the hyper-parameters ``random_state``, ``n_threads``, ``callbacks`` and
     ``verbose``, and writes ``_check_settings`` and ``_problem``.
     """
 
@@ -239,10 +243,12 @@ def solve(estimator, problem_of, resume):
 
 
 def greedy_start(problem, beginning, layers, settings, *, made_of, tied=False):
-    """Return what the machines of a greedy pretraining make, and the history of their training.
+    """Pretrain machines greedily; return what `made_of` makes of them, and their history.
 
-    They are trained here, on the rows of the problem; or they come from the checkpoint of a run
-    that is past them, and so does its history. The frame of the run keeps them as ``"stack"``.
+    A network or a deep machine, for example, is made of them. The machines are trained here, on
+    the rows of the problem. If the run goes on from a checkpoint that was written after their
+    training, they come from the checkpoint, and the history is empty: the run has it. The frame
+    of the run keeps them as ``"stack"``.
 
     Parameters
     ----------

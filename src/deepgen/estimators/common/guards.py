@@ -1,12 +1,10 @@
-"""One run of an estimator at a time, and none that changes it on bad input."""
+"""One run of an estimator at a time; and an estimator that bad input leaves as it was."""
 
 import contextlib
 import os
 import threading
 
-# --- one run at a time, and none on bad input -------------------------------------------------
-
-_busy, _lock = set(), threading.RLock()  # a signal handler may come to it again
+_busy, _lock = set(), threading.RLock()  # a signal handler may take it once more
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ def sized(units, size, name, needed_by):
 
 
 def check_common(estimator):
-    """Raise ValueError where what every estimator has is not valid."""
+    """Raise ValueError where a hyper-parameter that every estimator has is not valid."""
     check_threads(estimator.n_threads)
     check_random_state(estimator.random_state)
     if not isinstance(estimator.verbose, bool):
@@ -27,7 +27,7 @@ def check_common(estimator):
 
 
 def check_objects(estimator, names):
-    """Raise ValueError where a class stands for an object of it."""
+    """Raise ValueError where a hyper-parameter is a class, not an object: dg.SGD, not dg.SGD()."""
     for name in names:
         _refuse_class(name, getattr(estimator, name))
 

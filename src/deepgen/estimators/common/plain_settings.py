@@ -12,21 +12,22 @@ from deepgen.learning.schedules import SCHEDULE_PLACES
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.stacks.settings import Pretraining
 
-# Hyper-parameters that decide no bit of a run; the seed is looked at apart.
+# Hyper-parameters that decide no bit of a run; and the seed, which is compared elsewhere.
 FREE = ("random_state", "n_threads", "callbacks", "verbose")
 
 
 def plain_settings(estimator, resolved, *, without=()):
     """Return the hyper-parameters that decide the bits of a run, as plain data by name.
 
-    A new hyper-parameter is among them by itself.
+    They are all hyper-parameters but those in `FREE`: a new one is kept and compared unless it is
+    named there.
 
     Parameters
     ----------
     estimator : BaseEstimator
     resolved : dict
-        What stands in place of a hyper-parameter, such as the rule that ``"pcd"`` means; and what
-        else decides bits.
+        Values by name that replace hyper-parameters, such as the rule that ``"pcd"`` means, or
+        that are added to them, such as the classes of labels.
     without : sequence of str
         Names that do not count: a stream has no ``"n_epochs"``.
     """

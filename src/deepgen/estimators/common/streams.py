@@ -96,8 +96,8 @@ def require_same_layers(layers, wanted, names):
 class StreamEstimator(FittingEstimator):
     """Mix-in: the skeleton of `partial_fit`, and checkpoints of streams.
 
-    Who takes it has the hyper-parameter ``batch_size`` too. Its problems are
-    :class:`StreamProblem`, and where `_problem` reads labels it writes `_problem_of_state`.
+    A class with it has the hyper-parameter ``batch_size`` too. Its problems are
+    :class:`StreamProblem`; if `_problem` reads labels, it also writes `_problem_of_state`.
     """
 
     def _partial_fit(self, X, problem_of):
@@ -206,8 +206,8 @@ def _run_of_call(estimator, problem):
     """Return the run that a call of `partial_fit` belongs to, and the rows it should learn.
 
     The model starts from the moments of its first rows, and so do the offsets of centring and the
-    scale of real-valued units: one row has no variance. So short calls are put together, and each
-    starts anew with all that came before it, until there is a batch.
+    scale of real-valued units: one row has no variance. So until `batch_size` rows have come, each
+    call begins a new run, with its own rows behind those of the calls before.
     """
     X = problem.stream_rows()
     if not hasattr(estimator, "model_"):
@@ -247,9 +247,9 @@ def _framed(problem, run, seed):
 
 
 def _take_settings(problem, run):
-    """Put the settings of now into the frame of a stream that goes on with them.
+    """Put the present settings into the frame of a stream that goes on.
 
-    ValueError names one that has changed and cannot within a stream.
+    ValueError names a setting that was changed and must not change within a stream.
     """
     before, now = run.frame["settings"], problem.stream_settings()
     for name in sorted(now):
