@@ -89,7 +89,7 @@ class _Completion:
         self.model, self.stream, self.first_row = model, stream, first_row
         self._work, units = Work(n_threads=n_threads), model.visible
         self._recognition = Recognition(model, stream.child("up"), n_threads)
-        absent = units.missing(X)  # of variables that are to stay out: they are no evidence
+        absent = units.missing(X)  # groups of zeros: no evidence, and not to be completed
         missing = missing if absent is None else missing | absent
         self.context = Context(held={0: ~missing})
         observed = observed_states(units, X, stream, first_row)

@@ -195,9 +195,10 @@ class Recognition:
         ----------
         x : states of the first hidden layer, (n_rows, n_1)
         streams : list of Stream
-            Of equal parts of the rows of `x`, in their order.
+            The rows of `x` are cut into as many parts of equal length, and each part draws from
+            its own stream.
         first_row : int
-            Of each part.
+            Number of the first row of each part.
 
         Returns
         -------

@@ -263,8 +263,8 @@ class CSVLog:
     """Callback that writes the history to a CSV file, one line an epoch.
 
     The file is written anew after each epoch, so it is whole at all times and has no epoch twice
-    after a stop. Put it behind the callbacks whose numbers it should hold at once; at the end it
-    holds all of them. A full disk gives a warning and stops nothing.
+    after a stop. Numbers that callbacks behind it write come into the file one epoch later, and
+    those of the last epoch at the end. A full disk gives a warning and stops nothing.
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ class NetworkTrainer(TrainingLoop):
         return overflow or not np.isfinite(value), value
 
     def _minimize(self, objective, arrays):
-        """Take a few line searches on a batch; `arrays`, which move, form one vector.
+        """Take a few line searches on a batch; the arrays to change are joined to one vector.
 
         `objective` takes no arguments and gives the value and the gradients by name.
         """

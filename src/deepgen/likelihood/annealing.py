@@ -163,22 +163,25 @@ def _log_mean_exp(log_weights):
 
 
 def _interval(value, error):
-    """3 standard errors; below never worse than Markov's inequality at the same level, which
-    needs no error estimate: an unbiased positive estimate exceeds 1 / 0.00135 times its mean with
-    probability 0.00135 at the most."""
+    """Return the ends of an interval of 3 standard errors around a log of a mean.
+
+    The lower end is never below that of Markov's inequality, which needs no standard error: an
+    unbiased positive estimate exceeds 1 / 0.00135 times its mean with probability 0.00135 at the
+    most, which is as rare as 3 standard errors.
+    """
     low = value + math.log1p(-3.0 * error) if 3.0 * error < 1.0 else -math.inf
     return max(low, value + math.log(0.00135)), value + math.log1p(3.0 * error)
 
 
 def mean_weight(log_weights, log_base=0.0):
-    """Return the estimate of log Z that the mean of forward weights is."""
+    """Estimate log Z by the mean of forward weights."""
     value, error, ess = _log_mean_exp(log_weights)
     low, high = _interval(value, error)
     return LogPartition(log_base + value, log_base + low, log_base + high, log_weights, ess, "ais")
 
 
 def mean_reverse_weight(log_weights, log_base):
-    """Return the estimate of log Z that the mean of reverse weights is."""
+    """Estimate log Z by the mean of reverse weights, which estimates Z_base / Z."""
     value, error, ess = _log_mean_exp(log_weights)
     low, high = _interval(value, error)
     return LogPartition(

@@ -29,7 +29,7 @@ def bridge(forward, reverse, *, clusters=None):
     ----------
     Bennett (1976), equations 12 and 13; Meng & Wong (1996), the optimal bridge.
     """
-    from scipy.optimize import brentq  # not needed by those who estimate nothing
+    from scipy.optimize import brentq  # slow to import, and needed here alone
 
     back, shift = -reverse, math.log(len(forward) / len(reverse))
 

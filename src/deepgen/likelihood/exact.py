@@ -65,7 +65,7 @@ def _enumerated_parity(layers):
 
 
 class _Enumeration:
-    """Log Z of a chain of layers, for any biases: one parity enumerated, the other closed form.
+    """Log Z of a chain of layers, for any biases: one parity enumerated, the other summed out.
 
     Parameters
     ----------

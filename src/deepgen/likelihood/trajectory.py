@@ -1,4 +1,4 @@
-"""Log Z along a path of models: annealing through what training passes anyway."""
+"""Log Z along a path of models: annealing from each model of a training to the next."""
 
 import itertools
 import math

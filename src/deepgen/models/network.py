@@ -292,7 +292,7 @@ class NetworkParameters(WritableArrays):
         By layer; None where it is tied.
     biases : list of ndarray
     chains, field_chain
-        See :class:`Network`; they read the arrays above, so they are always up to date.
+        See :class:`Network`. They point into the arrays above, so they are always up to date.
     """
 
     def __init__(self, network):

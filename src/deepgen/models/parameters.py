@@ -42,12 +42,12 @@ class Parameters(WritableArrays):
     Attributes
     ----------
     layers : tuple of Units
-        Kinds and options; their parameters are the starting values.
+        Unit types and options; their parameters are the starting values.
     weights, biases : list of ndarray, float32
     log_precisions, precisions : list of ndarray or None
         By layer; None where a layer has none.
     chain : Chain
-        Reads the arrays above, so it is always up to date.
+        Points into the arrays above, so it is always up to date.
     """
 
     def __init__(self, model, *, packed=False):

@@ -1,4 +1,4 @@
-"""Which weights whole-number states meet, 16-bit or float32: no other module decides it.
+"""Whether whole-number states meet weights of 16 bits or of float32: decided here alone.
 
 Binary and softmax states meet 16-bit fixed-point weights (docs/kernels.md), unless the setting
 says float32. A finished model never changes for that: its matrix is packed only where its weights

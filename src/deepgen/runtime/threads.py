@@ -1,4 +1,4 @@
-"""How many threads a kernel uses: no other module decides it. No result depends on it."""
+"""How many threads a kernel uses: decided here alone. No result depends on it."""
 
 import os
 import time

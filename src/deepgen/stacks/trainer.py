@@ -30,16 +30,17 @@ class StackTrainer:
     settings : Pretraining or sequence of Pretraining
         One for all machines, or one for each.
     moments : tuple of (n_rows, mean, variance) or None
-        Of the rows; None: measured here.
+        Those of the rows. None: they are measured here.
     random_state : int, RandomState, Generator or None
     frame : dict or None
         What checkpoints keep around the run (:attr:`deepgen.learning.loop.TrainingLoop.frame`); the
         finished machines are added to it as ``"stack"``.
     tied : bool, default False
         Train machines that :func:`deepgen.compose` makes a deep Boltzmann machine of, with tied
-        copies (:func:`deepgen.stacks.composition.tied_copies`). `layers` are those of that model,
-        `rows` and `moments` its data; what a layer of two copies reads is doubled here, and
-        features are of one copy. Default rates are divided by the numbers of copies.
+        copies (:func:`deepgen.stacks.composition.tied_copies`). `layers`, `rows` and `moments` are
+        of that model and its data, as without copies: where a visible layer has two copies, its
+        rows are doubled here. Features are those of one copy. Default learning rates are divided
+        by the numbers of copies.
     n_threads : int or None
 
     Attributes
@@ -47,7 +48,7 @@ class StackTrainer:
     machines : list of BoltzmannMachine
         Finished ones below the one that learns, bottom first.
     trainer : Trainer
-        Of the machine that learns; in the end of the topmost one.
+        That of the machine that learns; after `fit`, that of the topmost one.
     """
 
     def __init__(

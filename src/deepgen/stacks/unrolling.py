@@ -31,7 +31,7 @@ def checked_stack(stack):
     Parameters
     ----------
     stack : BoltzmannMachine, sequence of BoltzmannMachine, or BeliefNetwork
-        Of the last, its recognition side.
+        Of a belief network the recognition side is taken.
 
     Raises
     ------

@@ -70,7 +70,7 @@ def read_targets(source, n_rows, data):
 
 
 def unlabelled_in(labels, settings):
-    """Return what stands for no label among these, of their own type; None: each is a class.
+    """Return the label that means "no label", in the type of these labels; None: all are classes.
 
     Parameters
     ----------

@@ -38,11 +38,11 @@ class Fitted:
     Attributes
     ----------
     score_seed : int
-        What its likelihoods are estimated with.
+        Seed of the draws that estimate its likelihoods.
     particles : Particles or None
-        Of the machine whose log Z is bracketed: where chains of samples start.
+        Training particles of the machine whose log Z is bracketed: chains of samples start there.
     offsets : list of ndarray or None
-        Centring by layer, for a stream that goes on after `fit`.
+        Offsets of centring by layer, for a stream that goes on after `fit`.
     bracket : tuple or None
         The last bracket of log Z, and the numbers that it was asked for with.
     stream : Trainer, StackStream or None

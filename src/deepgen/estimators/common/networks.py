@@ -217,7 +217,7 @@ class NetworkProblem(Problem):
 class NetworkEstimator(FittingEstimator):
     """Mix-in: an estimator whose `model_` is a network.
 
-    Who takes it writes `_problem`, which returns a :class:`NetworkProblem`, and `_network`.
+    A class with it writes `_problem`, which returns a :class:`NetworkProblem`, and `_network`.
     """
 
     # Epochs at the start in which only the last layer moves.

@@ -34,9 +34,10 @@ CHANGING = ("learning_rate", "batch_size")
 
 
 class StreamProblem(Problem):
-    """What a stream of `partial_fit` is to learn, beside what `fit` is.
+    """The problem of an estimator that has `fit` and `partial_fit`.
 
-    Its rows are those of one call; None where a checkpoint is read, which brings none.
+    In `partial_fit` its rows are those of one call; None where a checkpoint is read, which brings
+    none.
     """
 
     @abstractmethod
@@ -127,9 +128,13 @@ class StreamEstimator(FittingEstimator):
         return self
 
     def _problem_of_state(self, settings):
-        """Return the problem of a checkpoint with these settings; None: of the present stream.
+        """Return the problem of a stream's checkpoint, or of the stream that is under way.
 
-        What only the settings of a checkpoint tell, such as the classes of labels, is taken over.
+        Parameters
+        ----------
+        settings : dict or None
+            Those of the checkpoint. Where only they tell something, such as the classes of labels,
+            the estimator takes it over. None: the stream is under way.
         """
         return self._problem(None, None, None)
 

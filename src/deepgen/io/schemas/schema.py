@@ -52,9 +52,10 @@ class Schema(ABC):
 
     @abstractmethod
     def is_usable(self, model):
-        """Tell whether no field of a model can leave float32, and no draw the range of its units.
+        """Tell whether all fields of a model stay within float32, and its draws in their range.
 
-        No training makes another one; a file that somebody else has made may hold it.
+        Every model that was trained does. One that does not can only come from a file that was
+        made by hand, and is refused.
         """
 
 
