@@ -25,7 +25,7 @@ class Site(NamedTuple):
     stream : Stream
         Its key, and its position as the step.
     kind : int
-        One of the sorts of draws of :mod:`deepgen.runtime.stream`.
+        One of the kinds of draws of :mod:`deepgen.runtime.stream`.
     first_row : int
         Number of row 0 in the whole, so that pieces are drawn as the whole is.
     temperature : int
