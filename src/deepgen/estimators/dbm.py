@@ -398,11 +398,10 @@ class _DBMProblem(MachineProblem):
         return run
 
     def _joint(self, start, moments, stream):
-        model = first_model(self.layers, start, moments, self.targets, stream)
-        return self.trainer(model, self.schedule(), stream)
+        return self.trainer(self.first_model(moments, stream, start), self.schedule(), stream)
 
     def first_model(self, moments, stream, start=None):
-        """Return the model that a stream starts from."""
+        """Return the model that joint training or a stream starts from."""
         return first_model(self.layers, start, moments, self.targets, stream)
 
     # --- streams ------------------------------------------------------------------------------
