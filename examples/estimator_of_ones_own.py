@@ -55,13 +55,13 @@ class Groups(StreamEstimator, ClusterMixin, BaseEstimator):
 
     def partial_fit(self, X, y=None):
         """Learn from more rows; ``save_checkpoint`` and ``load_checkpoint`` come along."""
-        return self._partial_fit(X, lambda rows, first: self._problem(rows, y, None))
+        return self._partial_fit(X, lambda rows, first: self._problem(rows, y))
 
     def _check_settings(self):
         check_integer(self.n_groups, "n_groups", 2)
         check_machine_settings(self)
 
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         visible = visible_units(self, self.n_features_in_)
         return MachineProblem(self, [visible, dg.Softmax(self.n_groups, self.n_groups)], rows)
 

@@ -430,7 +430,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(name, folder, capsys, monkeypa
     assert lines[1].endswith("go on by the same command with --resume")
     has_model = model == "dbn" or place["layer"] is None
     assert (folder / "m").exists() == has_model
-    assert ("is in m" if has_model else "no model yet") in lines[1]
+    assert ("is in m" if has_model else "no model to write yet") in lines[1]
     code, _, lines = call(capsys, *argv, "--json")
     assert (code, lines) == (0, [])
     assert (folder / "m").read_bytes() == whole

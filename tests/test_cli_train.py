@@ -12,7 +12,7 @@ from cli_runs import call, fails, working_folder
 from scipy import sparse
 
 import deepgen as dg
-from deepgen.cli import train
+from deepgen.cli import main, train
 from deepgen.cli.common.rows import read_rows
 from deepgen.cli.common.settings import FILES, HYPER_PARAMETERS
 
@@ -143,7 +143,19 @@ def test_grey_rows_get_a_gap_and_no_likelihood(folder, capsys):
         (["--data", "train.npy", "--out", "m", "--visible", "poisson"], "softmax:K"),
         (["--data", "train.npy", "--out", "m", "--rule", "cd", "--n-particles", "5"], "pcd"),
         (["--data", "train.npy", "--out", "m", "--optimizer", "adam", "--momentum", "0"], "sgd"),
+        (["--data", "train.npy", "--out", "m", "--visible", "softmax:1"], "K of visible must"),
         (["--data", "train.npy", "--out", "m", "--sparsity-strength", "1"], "sparsity"),
+        (["--data", "train.npy", "--out", "m", "--sparsity", "2"], ": sparsity must"),
+        (["--data", "train.npy", "--out", "m", "--sparsity", "0.1", "--sparsity-strength", "0"],
+         "sparsity_strength must"),
+        (["--data", "train.npy", "--out", "m", "--learning-rate", "1", "--learning-rate-end", "-1"],
+         "learning_rate_end must"),
+        (["--model", "autoencoder", "--data", "train.npy", "--out", "m", "--optimizer", "lbfgs",
+          "--line-searches", "0"], ": line_searches must"),
+        (["--model", "dbm", "--data", "train.npy", "--out", "m", "--pretrain-epochs", "1",
+          "--pretrain-batch-size", "0"], "pretrain_batch_size must"),
+        (["--model", "classifier", "--labels", "train.npy", "--data", "train.npy", "--out", "m",
+          "--smoothness", "0"], ": smoothness must"),
         (["--data", "train.npy", "--out", "m", "--history", "h.txt"], ".csv or .json"),
         (["--data", "train.txt", "--out", "m"], ".npy"),
         (["--data", "train.npy", "--out", "m", "--resume"], "resume needs checkpoint"),
@@ -203,12 +215,31 @@ def test_data_that_cannot_be_used_are_code_1(folder, capsys):
         assert not (folder / "m").exists()
 
 
+@pytest.mark.parametrize("name", ["out", "history", "pretrained", "data"])
+def test_an_empty_name_is_no_file(name, folder, capsys):
+    """Catches a traceback, or ".", which Python takes an empty path for, as the file's name."""
+    argv = ["train", "--model", "dbm", "--data", "train.npy", "--out", "m"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*argv, f"--{name}", ""])
+    assert stopped.value.code == 2
+    assert f"--{name}: must name a file" in capsys.readouterr().err
+    (folder / "run.toml").write_text(f"{name} = ''")
+    line = fails(capsys, 2, "train", "run.toml", "--model", "dbm")
+    assert f"run.toml: {name} must name a file" in line
+
+
 def test_files_that_cannot_be_written_fail_first(folder, capsys, monkeypatch):
     """Catches a missing folder that is noticed after an hour of training."""
     monkeypatch.setattr(dg.RBM, "fit", lambda *_, **__: pytest.fail("it trained"))
     common = ["train", "--data", "train.npy"]
     assert "no such folder" in fails(capsys, 1, *common, "--out", "no/m")
     assert "folder" in fails(capsys, 1, *common, "--out", folder)
+    assert "is a device" in fails(capsys, 1, *common, "--out", os.devnull)
+    for name in ("--out", "--history", "--checkpoint"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "access", lambda *_: False)
+            line = fails(capsys, 1, *common, "--out", "m.csv", name, "h.csv")
+        assert "no permission to write there" in line
     assert "no such" in fails(capsys, 1, *common, "--out", "m", "--history", "no/h.csv")
     np.save("narrow.npy", np.zeros((5, 8), np.uint8))
     line = fails(capsys, 1, *common, "--out", "m", "--valid", "narrow.npy")
@@ -381,7 +412,8 @@ def test_a_checkpoint_of_another_run_is_wrong_usage(folder, capsys):
     assert line.endswith("or begin a new run")
     assert "train.npy" not in line
     (folder / "c").write_text("no checkpoint")
-    assert "c" in fails(capsys, 1, *argv, "--n-hidden", "4", "--resume")
+    line = fails(capsys, 1, *argv, "--n-hidden", "4", "--resume")
+    assert line.startswith("deepgen: c: ")  # and not that the rows are no model file
 
 
 def test_ctrl_c_before_training_writes_nothing(folder, capsys, monkeypatch):
@@ -391,7 +423,7 @@ def test_ctrl_c_before_training_writes_nothing(folder, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dg.RBM, "fit", interrupted)
-    assert "nothing" in fails(capsys, 130, "train", "--data", "train.npy", "--out", "m")
+    assert "no model to write" in fails(capsys, 130, "train", "--data", "train.npy", "--out", "m")
     assert not (folder / "m").exists()
 
 

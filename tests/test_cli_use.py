@@ -180,7 +180,8 @@ def test_flags_of_score_out_of_range_are_code_2(flags, model, capsys):
 @pytest.mark.parametrize("flags", [["--n", 10**12], ["--sweeps", 10**12], ["--n-threads", 10**12]])
 def test_flags_of_sample_out_of_range_are_code_2(flags, model, capsys):
     """Catches the library's ValueError as a traceback."""
-    fails(capsys, 2, "sample", model, "--n", "1", "--sweeps", "1", *flags)
+    line = fails(capsys, 2, "sample", model, "--n", "1", "--sweeps", "1", *flags)
+    assert line.startswith(f"deepgen: {flags[0].lstrip('-').replace('-', '_')} must")
 
 
 def test_sample_does_not_overwrite_its_model(model, folder, capsys):

@@ -427,6 +427,23 @@ def test_a_stream_that_begins_after_a_greedy_fit_can_be_kept(rows, y, tmp_path):
     assert_same_dbm(again.partial_fit(rows, names), straight_on)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("label_units", [False, True])
+def test_a_stream_is_not_kept_with_label_units_that_its_model_has_not(
+    label_units, streamed, rows, y, tmp_path
+):
+    """Would catch a file that no estimator can read, or an error about a missing attribute."""
+    dbm = dg.DBM(**TINY, pretrained=None, label_units=label_units)
+    if streamed:
+        dbm.partial_fit(rows, y, classes=[0, 1, 2])
+    else:
+        dbm.fit(rows, y)
+    dbm.set_params(label_units=not label_units)
+    with pytest.raises(ValueError, match=f"label_units is {not label_units}, but partial_fit"):
+        dbm.save_checkpoint(tmp_path / "stream")
+    assert not (tmp_path / "stream").exists()
+
+
 def test_a_kept_stream_of_something_else_is_refused_by_name(rows, y, tmp_path):
     """Would catch a stream read with other layers or classes, which fails deep inside."""
     path = tmp_path / "stream"

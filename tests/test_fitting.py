@@ -1,5 +1,6 @@
-"""The one way to fit, by an estimator that the library does not know: that of the examples."""
+"""The one way to fit: by all that take it, and by an estimator that the library does not know."""
 
+import copy
 import runpy
 import threading
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparisons import assert_same_model, without_seconds
+from sklearn.base import clone
 from stops import At, Stop, fail
 
 import deepgen as dg
@@ -103,3 +105,32 @@ def test_one_thread_at_a_time_fits_an_estimator(groups):
     assert len(errors) == 1
     assert "is being fitted already" in errors[0]
     assert estimator.n_updates_ == 4 * 7
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        dg.RBM(3), dg.DBN((3, 2)), dg.DBM((3, 2)), dg.Autoencoder(3), dg.DeepAutoencoder((3, 2)),
+        dg.DeepClassifier((3,), early_stopping=1), dg.DeepRegressor((3,)),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)  # fmt: skip
+def test_bad_rows_leave_a_random_state_where_it_was(estimator):
+    """Would catch a seed that is drawn before the rows are known to be good: the next fit would
+    have other bits than without the mistake."""
+    random_state, untouched = np.random.RandomState(3), np.random.RandomState(3)
+    with pytest.raises(ValueError, match="X must be finite"):
+        clone(estimator).set_params(random_state=random_state).fit(np.nan * X, np.arange(130) % 2)
+    assert random_state.randint(1 << 30) == untouched.randint(1 << 30)
+
+
+def test_a_copy_remembers_for_itself(tmp_path):
+    """Would catch a stream that copies have in common: what one of them learns would change the
+    other."""
+    one = dg.RBM(5, n_epochs=1, random_state=3).fit(X)
+    other, alone = copy.copy(one), copy.deepcopy(one)
+    one.save_checkpoint(tmp_path / "stream")
+    for each in (other, one, alone):
+        each.partial_fit(X[:100])
+    assert_same(other, alone)
+    assert_same(one, alone)

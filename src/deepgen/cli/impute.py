@@ -13,6 +13,7 @@ from deepgen.cli.common.arguments import (
     check_numbers,
     check_out,
     count,
+    file_name,
     positive,
 )
 from deepgen.cli.common.errors import CommandError
@@ -32,15 +33,17 @@ def add_to(commands):
     )
     add_rows(parser)
     parser.add_argument(
-        "--missing", metavar="FILE", help="a matrix of the shape of DATA: 1 where it is missing"
-    )
+        "--missing", type=file_name, metavar="FILE",
+        help="a matrix of the shape of DATA: 1 where it is missing",
+    )  # fmt: skip
     parser.add_argument(
         "--method", choices=("mean", "draw"), default="mean",
         help="means of what is missing, or one joint draw of it (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--std", metavar="FILE", help="write the standard deviation of each missing entry too"
-    )
+        "--std", type=file_name, metavar="FILE",
+        help="write the standard deviation of each missing entry too",
+    )  # fmt: skip
     parser.add_argument(
         "--n-chains", type=positive, default=20, metavar="N", help="chains a row (%(default)s)"
     )

@@ -4,12 +4,12 @@ from deepgen.cli.common.arguments import (
     add_out,
     add_seed,
     add_threads,
+    check_numbers,
     check_out,
     count,
     file_name,
     positive,
 )
-from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.models import is_exact, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import write_rows
@@ -39,13 +39,11 @@ def add_to(commands):
 def run(arguments):
     """Draw the rows and write them."""
     check_out(arguments, {"MODEL": arguments.model})
+    check_numbers(arguments)
     model = load_able(arguments.model, "sample")
     model.set_params(n_threads=arguments.n_threads)
     chains = {} if is_exact(model) else {"n_sweeps": arguments.sweeps}
-    try:
-        rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
-    except ValueError as error:  # there is no input but the flags
-        raise UsageError(error) from error
+    rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
     write_rows(arguments.out, rows)
     return {
         **about_array(arguments.out, rows),

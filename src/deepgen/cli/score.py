@@ -3,7 +3,13 @@
 import math
 
 from deepgen.checks import check_integer
-from deepgen.cli.common.arguments import add_rows, add_threads, check_numbers, positive
+from deepgen.cli.common.arguments import (
+    add_rows,
+    add_threads,
+    check_numbers,
+    file_name,
+    positive,
+)
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.measures import accuracy, mean_with_error, r_squared
 from deepgen.cli.common.models import in_words, is_exact, load_able
@@ -28,8 +34,9 @@ def add_to(commands):
     )
     add_rows(parser)
     parser.add_argument(
-        "--labels", metavar="FILE", help="a label or a target for each row: .npy, .npz or .csv"
-    )
+        "--labels", type=file_name, metavar="FILE",
+        help="a label or a target for each row: .npy, .npz or .csv",
+    )  # fmt: skip
     parser.add_argument(
         "--unlabelled", metavar="LABEL",
         help="label of rows that have none, which are left out (-1, where it is no class)",

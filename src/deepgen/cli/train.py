@@ -15,7 +15,7 @@ from deepgen.cli.common.output import as_json, print_fields
 from deepgen.cli.common.rows import check_apart, check_target, read_rows
 from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_together, read_config
 from deepgen.cli.common.watching import monitors_for
-from deepgen.errors import DivergedError
+from deepgen.errors import DivergedError, ModelFileError
 from deepgen.estimators import MixtureOfBernoullis
 from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
@@ -74,6 +74,8 @@ def run(arguments):
         raise CommandError(f"{error} ({_keep(estimator, out, history)})") from error
     except OtherRunError as error:
         raise UsageError(error) from error
+    except ModelFileError:  # a checkpoint that is damaged or none
+        raise
     except ValueError as error:
         about_labels = str(error).startswith("y ") and y is not None
         source = settings["labels" if about_labels else "data"]
@@ -197,7 +199,7 @@ def _length(estimator):
 def _keep(estimator, out, history):
     """Write model and history, also of a run that was broken off; return a message about it."""
     if not hasattr(estimator, "model_"):
-        return "there is no model yet, and nothing is written"
+        return "there is no model to write yet"
     estimator.save(out)
     if history is not None:
         lines = estimator.history_

@@ -66,7 +66,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         X = validated(self, X, reset=True, accept_sparse="csr", ensure_all_finite=False)
         return ArrayRows(X), None
 
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         visible = self._first_units(rows.n_columns)
         if visible.n_copies != 1:
             raise ValueError("visible must not have tied copies, got n_copies > 1")
@@ -74,7 +74,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         loss = LOSSES[name]()
         loss.check(activation_of(visible))
         examples = Examples(PairedRows(rows.X), self._objective(loss), visible)
-        return NetworkProblem(self, rows, examples, seed)
+        return NetworkProblem(self, rows, examples)
 
     def _first_units(self, n_columns):
         return as_units(self.visible, "visible").sized(n_columns)

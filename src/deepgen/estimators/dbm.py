@@ -200,11 +200,13 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     def _check_settings(self):
         check_settings(self)
 
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         return _DBMProblem(self, rows, self._targets(y, rows))
 
     def _problem_of_state(self, settings):
-        if settings is not None and self.label_units:
+        if settings is None:
+            self._check_label_units()
+        elif self.label_units:
             # of a stream without labels: any will do, because the settings are compared next
             self.classes_ = as_classes(settings.get("classes", [0, 1]))
         return _DBMProblem(self)
@@ -213,11 +215,8 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
 
     def _take_classes(self, classes, first):
         """Take over the classes of a stream; refuse a change of them, or of label units."""
-        if not first and bool(self.label_units) != has_label_units(self):
-            raise ValueError(
-                f"label_units is {self.label_units}, but partial_fit goes on with a model that has "
-                f"{'none' if self.label_units else 'some'}; call fit, or set it back"
-            )
+        if not first:
+            self._check_label_units()
         if not self.label_units:
             return
         if first and classes is None:
@@ -235,6 +234,14 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             raise ValueError(
                 f"classes must stay {shown(self.classes_.tolist())} within a stream, got "
                 f"{shown(classes)}"
+            )
+
+    def _check_label_units(self):
+        """Raise ValueError unless the fitted model has label units where they are asked for."""
+        if bool(self.label_units) != has_label_units(self):
+            raise ValueError(
+                f"label_units is {self.label_units}, but partial_fit goes on with a model that has "
+                f"{'none' if self.label_units else 'some'}; call fit, or set it back"
             )
 
     def _targets(self, y, rows, *, stream=False):
@@ -375,7 +382,7 @@ class _DBMProblem(MachineProblem):
         stream = Stream.from_random_state(child_seed(beginning.seed, "joint"))
         if is_greedy(start):
             # callbacks that the joint training refuses are refused now, not after hours of it
-            self._joint(None, moments, stream).attach(self.callbacks(None))
+            self._joint(None, moments, stream).attach(self.estimator.callbacks or ())
             settings = settings_by_layer(start, len(self.layers) - 1)
             if self.binarize:
                 settings = [replace(each, binarize=True) for each in settings]
@@ -391,11 +398,10 @@ class _DBMProblem(MachineProblem):
         return run
 
     def _joint(self, start, moments, stream):
-        model = first_model(self.layers, start, moments, self.targets, stream)
-        return self.trainer(model, self.schedule(), stream)
+        return self.trainer(self.first_model(moments, stream, start), self.schedule(), stream)
 
     def first_model(self, moments, stream, start=None):
-        """Return the model that a stream starts from."""
+        """Return the model that joint training or a stream starts from."""
         return first_model(self.layers, start, moments, self.targets, stream)
 
     # --- streams ------------------------------------------------------------------------------

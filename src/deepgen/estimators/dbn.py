@@ -177,7 +177,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         DBN
             This estimator.
         """
-        return self._partial_fit(X, lambda rows, first: self._problem(rows, y, None))
+        return self._partial_fit(X, lambda rows, first: self._problem(rows, y))
 
     def refine(
         self, X, n_epochs=10, *, rule=None, learning_rate=None, optimizer=None, resume=None
@@ -221,16 +221,16 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
             SGD() if optimizer is None else optimizer,
         )  # fmt: skip
 
-        def problem_of(seed):
+        def make_problem():
             rows = rows_to_learn(self, X, reset=False)
             return _Refinement(self, rows, settings, n_epochs)
 
-        return solve(self, problem_of, resume)
+        return solve(self, make_problem, resume)
 
     def _check_settings(self):
         self._settings()
 
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         return _StackProblem(self, self._settings(), rows)
 
     def _settings(self):

@@ -22,7 +22,7 @@ from deepgen.models import (
 
 
 @dataclass(frozen=True)
-class Row:
+class Saved:
     """How an estimator comes back from a file.
 
     Attributes
@@ -40,18 +40,18 @@ class Row:
     entries: tuple = ()
 
 
-# A new estimator is one row.
+# A new estimator is one line.
 ESTIMATORS = {
-    row.estimator.__name__: row
-    for row in (
-        Row(RBM, (BoltzmannMachine,)),
-        Row(DBM, (BoltzmannMachine,), ("classes",)),
-        Row(DBN, (BeliefNetwork,)),
-        Row(MixtureOfBernoullis, (BernoulliMixture,)),
-        Row(Autoencoder, (Network,)),
-        Row(DeepAutoencoder, (Network,)),
-        Row(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
-        Row(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
+    saved.estimator.__name__: saved
+    for saved in (
+        Saved(RBM, (BoltzmannMachine,)),
+        Saved(DBM, (BoltzmannMachine,), ("classes",)),
+        Saved(DBN, (BeliefNetwork,)),
+        Saved(MixtureOfBernoullis, (BernoulliMixture,)),
+        Saved(Autoencoder, (Network,)),
+        Saved(DeepAutoencoder, (Network,)),
+        Saved(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
+        Saved(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
     )
 }
 
@@ -81,13 +81,13 @@ def load(path):
             f"{path}: parameters so large that fields overflow, or that samples lie beyond "
             f"+-{LARGEST_VALUE:g}; no training makes such a model"
         )
-    row = _row_for(model, extra.get("estimator"))
-    if row is None:
+    saved = _saved_by(model, extra.get("estimator"))
+    if saved is None:
         raise model_files.ModelFileError(
             f"{path}: no estimator named {extra.get('estimator')!r} for a {type(model).__name__}"
         )
     try:
-        estimator = row.estimator.from_model(model, *(extra.get(name) for name in row.entries))
+        estimator = saved.estimator.from_model(model, *(extra.get(name) for name in saved.entries))
     except ValueError as error:
         raise model_files.ModelFileError(f"{path}: no estimator for this model ({error})") from None
     seed = extra.get("score_seed", 0)
@@ -96,11 +96,11 @@ def load(path):
     return estimator
 
 
-def _row_for(model, name):
-    """Return the row of an estimator's name; of core models, saved without one, the usual row."""
-    row = ESTIMATORS.get(name) if isinstance(name, str) else None
-    if row is not None and isinstance(model, row.models):
-        return row
+def _saved_by(model, name):
+    """Return what an estimator's name stands for; without one, the usual one for the model."""
+    saved = ESTIMATORS.get(name) if isinstance(name, str) else None
+    if saved is not None and isinstance(model, saved.models):
+        return saved
     if isinstance(model, BoltzmannMachine):
         return ESTIMATORS["RBM" if model.n_layers == 2 else "DBM"]
     usual = {BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis"}

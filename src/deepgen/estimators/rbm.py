@@ -158,7 +158,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         RBM
             This estimator.
         """
-        return self._partial_fit(X, lambda rows, first: self._problem(rows, y, None))
+        return self._partial_fit(X, lambda rows, first: self._problem(rows, y))
 
     def _check_settings(self):
         for name in ("n_hidden", "batch_size"):
@@ -175,7 +175,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         if self.binarize and not (isinstance(visible, Binary) and visible.n_copies == 1):
             raise ValueError(f"binarize needs visible='binary', got visible={self.visible!r}")
 
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         return _RBMProblem(self, self._layers(), rows, binarize=self.binarize)
 
     def _layers(self):

@@ -17,7 +17,6 @@ from deepgen.estimators.common.networks import (
     check_network_settings,
     check_width,
     core_models,
-    held_back,
     pretrained_stack,
 )
 from deepgen.estimators.common.validation import by_pieces, rows_to_read, validated_pair
@@ -38,7 +37,6 @@ from deepgen.networks.objective import Objective
 from deepgen.networks.posterior_rows import PosteriorRows, posterior_outputs
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import ArrayRows, select
-from deepgen.runtime.stream import Stream
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import encoder, posterior_layers, random_layer, random_layers
 
@@ -82,21 +80,17 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
     def _top_epochs(self):
         return self.top_epochs
 
-    def _examples(self, X, targets, strata, seed):
-        """Return the examples of rows with targets, some of them held back for early stopping.
+    def _examples(self, X, targets, strata):
+        """Return the examples of rows with targets.
 
-        `strata` is a number for each row, such as its class. The same share of the rows of each
-        number is held back. Rows of -1 have no target, and none of them is held back.
+        `strata` is a number for each row, such as its class: early stopping holds back the same
+        share of the rows of each number. Rows of -1 have no target, and none of them is held back.
         """
         known = None if (strata >= 0).all() else strata >= 0
-        rows, held = PairedRows(X, targets, known), None
-        if self.early_stopping is not None:
-            mask = held_back(strata, self.validation_fraction, Stream.from_random_state(seed))
-            if mask.any():
-                held = PairedRows(select(X, mask), targets[mask])
-                known = None if known is None else known[~mask]
-                rows = PairedRows(select(X, ~mask), targets[~mask], known)
-        return Examples(rows, self._objective(), self._visible(X.shape[1]), held)
+        return Examples(
+            PairedRows(X, targets, known), self._objective(), self._visible(X.shape[1]),
+            strata=None if self.early_stopping is None else strata,
+        )  # fmt: skip
 
     def _pretrained_layers(self, problem, survey):
         if self.pretrained is None:
@@ -293,7 +287,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         X, checked = validated_pair(self, X, y)
         return ArrayRows(X), checked if hasattr(y, "dtype") else y
 
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         known, labels = split_labels(y, rows.n_rows, self.unlabelled)
         self.classes_ = classes_in(labels, self.unlabelled)
         X, targets = rows.X, np.searchsorted(self.classes_, labels)
@@ -304,7 +298,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
             strata = np.full(len(known), -1)
             strata[known] = targets
             targets = (strata[:, None] == np.arange(len(self.classes_))).astype(np.float32)
-        return NetworkProblem(self, rows, self._examples(X, targets, strata, seed), seed)
+        return NetworkProblem(self, rows, self._examples(X, targets, strata))
 
     def _top(self, examples):
         return "softmax", len(self.classes_)
@@ -440,7 +434,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         X, y = validated_pair(self, X, y, multi_output=True, y_numeric=True)
         return ArrayRows(X), real_array(y, "y").astype(np.float64)
 
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         if not (np.abs(y) < LARGEST_VALUE).all():
             raise ValueError(f"y must have values within +-{LARGEST_VALUE:g}; standardize it")
         self._one_target = y.ndim == 1
@@ -449,7 +443,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         scale[scale == 0] = 1.0
         self._scale = mean, scale
         targets, strata = ((y - mean) / scale).astype(np.float32), np.zeros(len(y), np.int64)
-        return NetworkProblem(self, rows, self._examples(rows.X, targets, strata, seed), seed)
+        return NetworkProblem(self, rows, self._examples(rows.X, targets, strata))
 
     def _top(self, examples):
         return "linear", examples.rows.targets.shape[1]

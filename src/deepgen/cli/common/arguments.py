@@ -48,14 +48,14 @@ def add_threads(parser):
 def add_rows(parser):
     """Add MODEL, DATA and ``--packed-columns``: what most commands read."""
     parser.add_argument("model", type=file_name, metavar="MODEL")
-    parser.add_argument("data", metavar="DATA", help=READS)
+    parser.add_argument("data", type=file_name, metavar="DATA", help=READS)
     parser.add_argument("--packed-columns", type=positive, metavar="N", help=PACKED)
 
 
 def add_out(parser):
     """Add ``--out``, by default the output."""
     parser.add_argument(
-        "--out", default="-", metavar="FILE",
+        "--out", type=file_name, default="-", metavar="FILE",
         help=f"{', '.join(WRITES)}, or - for CSV on the output (%(default)s)",
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ def check_numbers(arguments):
     """Raise UsageError where a number of a flag is beyond what the library takes."""
     given = vars(arguments)
     try:
-        for name in ("n_chains", "sweeps"):
+        for name in ("n", "n_chains", "sweeps"):
             if given.get(name) is not None:
                 check_integer(given[name], name, 0, MOST)
         check_random_state(given.get("seed"))

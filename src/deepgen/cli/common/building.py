@@ -1,5 +1,6 @@
 """From settings to the estimator that they ask for."""
 
+import contextlib
 from dataclasses import dataclass
 
 from deepgen.checks import check_integer
@@ -91,6 +92,24 @@ def estimator_for(settings):
     return estimator
 
 
+@contextlib.contextmanager
+def _told_as(settings):
+    """Let messages name the setting where the library names a parameter of one of its parts.
+
+    Parameters
+    ----------
+    settings : dict of {str: str}
+        Names of settings by those of parameters.
+    """
+    try:
+        yield
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        if name not in settings:
+            raise
+        raise UsageError(f"{settings[name]} {rest}") from error
+
+
 def _take(given, *names):
     return {name: given.pop(name) for name in names if name in given}
 
@@ -141,7 +160,8 @@ def _units(text, name):
     if kind == "softmax":
         if not size.isdecimal():
             raise UsageError(f"{name} must say how many columns a variable has, as softmax:5")
-        return Softmax(int(size))
+        with _told_as({"n_categories": f"K of {name}"}):
+            return Softmax(int(size))
     if colon or kind not in ("binary", "gaussian"):
         raise UsageError(f"{name} must be binary, gaussian or softmax:K, got {text!r}")
     return kind
@@ -153,7 +173,8 @@ def _rule(given, request):
     if name != "pcd" and "n_particles" in options:
         raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
     if "sparsity" in given:
-        options["sparsity"] = Sparsity(given["sparsity"], given.get("sparsity_strength", 0.1))
+        with _told_as({"target": "sparsity", "strength": "sparsity_strength"}):
+            options["sparsity"] = Sparsity(given["sparsity"], given.get("sparsity_strength", 0.1))
     return (MeanFieldPCD if request.kind.name == "dbm" else RULES[name])(**options)
 
 
@@ -165,7 +186,8 @@ def _learning_rate(given, request):
         )
     if "learning_rate_end" not in given:
         return given["learning_rate"]
-    return Linear(given["learning_rate"], given["learning_rate_end"])
+    with _told_as({"start": "learning_rate", "end": "learning_rate_end"}):
+        return Linear(given["learning_rate"], given["learning_rate_end"])
 
 
 def _optimizer(given, request):
@@ -183,7 +205,8 @@ def _optimizer(given, request):
                 f"{option} belongs to the optimizer {' or '.join(owners)}, got optimizer {name}"
             )
     if name in LINE_SEARCHES:
-        return LINE_SEARCHES[name](given.get("line_searches", 3))
+        with _told_as({"n_line_searches": "line_searches"}):
+            return LINE_SEARCHES[name](given.get("line_searches", 3))
     if request.kind.is_network:
         given.setdefault("weight_decay", 0.0)
     if request.kind.name == "dbm" and name == "sgd":
@@ -200,7 +223,8 @@ def _pretraining(given, request):
     if request.kind.name == "dbm":
         usual = request.settings.get("batch_size", usual)
     batch_size = given.get("pretrain_batch_size", usual)
-    return Pretraining(given["pretrain_epochs"], batch_size=batch_size)
+    with _told_as({"n_epochs": "pretrain_epochs", "batch_size": "pretrain_batch_size"}):
+        return Pretraining(given["pretrain_epochs"], batch_size=batch_size)
 
 
 def _start(settings, kind):
@@ -241,7 +265,8 @@ def _of_start(request):
 
 
 def _smoothness(given, request):
-    return VirtualAdversarial(given["smoothness"], given.get("smoothness_weight", 1.0))
+    with _told_as({"radius": "smoothness", "weight": "smoothness_weight"}):
+        return VirtualAdversarial(given["smoothness"], given.get("smoothness_weight", 1.0))
 
 
 # Parameters that are made of several settings, or of a value that has to be turned into an object;

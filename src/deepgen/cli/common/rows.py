@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import sys
 import tokenize
 import warnings
@@ -220,6 +221,11 @@ def check_target(path, endings=None):
         raise CommandError(f"{path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise CommandError(f"{path.parent}: no such folder; make it first")
+    if path.exists() and not path.is_file():
+        raise CommandError(f"{path} is a device, pipe or socket; name another file")
+    folder = Path(os.path.realpath(path)).parent  # where a link leads to
+    if not os.access(folder, os.W_OK):
+        raise CommandError(f"{folder}: no permission to write there; name another folder")
 
 
 def write_rows(path, rows):

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deepgen.cli.common.arguments import count
+from deepgen.cli.common.arguments import count, file_name
 from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.rows import PACKED
 
 MODEL = "rbm"  # where --model is not given
+
+
+class File(str):
+    """Kind of a setting that is the name of a file."""
 
 
 class Label(str):
@@ -31,7 +35,7 @@ class Setting:
     ----------
     name : str
     kind : type
-        int, float, bool, str or Label.
+        int, float, bool, str, File or Label.
     help : str
     choices : tuple of str or None
     metavar : str or None
@@ -87,8 +91,9 @@ class Setting:
             return
         if self.several:
             options |= {"nargs": "+", "action": _Several}
-        kind = _count_or_config if self.several else count if self.kind is int else self.kind
-        metavar = self.metavar or {int: "N", float: "X"}.get(self.kind)
+        kind = {int: count, File: file_name}.get(self.kind, self.kind)
+        kind = _count_or_config if self.several else kind
+        metavar = self.metavar or {int: "N", float: "X", File: "FILE"}.get(self.kind)
         parser.add_argument(self.flag, type=kind, metavar=metavar, choices=self.choices, **options)
 
     def check(self, value, source):
@@ -99,13 +104,17 @@ class Setting:
         return _one_or_all(value) if several else value
 
     def _check_one(self, value, whole, source):
-        kinds = {float: (int, float), Label: (str, int, float)}.get(self.kind, (self.kind,))
+        kinds = {float: (int, float), File: (str,), Label: (str, int, float)}.get(
+            self.kind, (self.kind,)
+        )
         if type(value) not in kinds or (self.kind is int and value < 0):
             expected = {
                 int: "an integer of at least 0", float: "a number", bool: "true or false",
-                str: "a string", Label: "a string or a number",
+                str: "a string", File: "the name of a file", Label: "a string or a number",
             }[self.kind] + (", or a list of them" if self.several else "")  # fmt: skip
             raise UsageError(f"{source}: {self.name} must be {expected}, got {whole!r}")
+        if self.kind is File and not value:
+            raise UsageError(f"{source}: {self.name} must name a file, got an empty name")
         if isinstance(value, str) and "\0" in value:
             raise UsageError(f"{source}: {self.name} must not hold null characters")
         if self.choices and value not in self.choices:
@@ -145,22 +154,22 @@ SCORE_LATER = "run deepgen score on the model file instead"
 NO_CHECKPOINT = "a mixture learns in one go"
 
 FILES = (
-    Setting("data", str, "rows to learn from: .npy, .npz, FILE.npz:NAME or .csv", metavar="FILE",
+    Setting("data", File, "rows to learn from: .npy, .npz, FILE.npz:NAME or .csv",
             models=ALL),
-    Setting("labels", str, "a label or a target for each row: .npy, .npz or .csv; a label may be "
-            "text; a dbm gets units for them", metavar="FILE", models=LABELLED),
-    Setting("valid", str, "held-out rows; what is watched of them goes into the history: "
+    Setting("labels", File, "a label or a target for each row: .npy, .npz or .csv; a label may be "
+            "text; a dbm gets units for them", models=LABELLED),
+    Setting("valid", File, "held-out rows; what is watched of them goes into the history: "
             "likelihood and free-energy gap (rbm, lowest layer of a dbn), squared error "
-            "(autoencoders), accuracy or R2 with --valid-labels", metavar="FILE",
+            "(autoencoders), accuracy or R2 with --valid-labels",
             models=tuple(name for name in NOT_MIXTURE if name != "dbm"), otherwise=SCORE_LATER),
-    Setting("valid_labels", str, "labels or targets of the held-out rows", metavar="FILE",
+    Setting("valid_labels", File, "labels or targets of the held-out rows",
             models=SUPERVISED, needs=("valid", "the rows")),
     Setting("packed_columns", int, PACKED, models=ALL),
-    Setting("out", str, "the model file to write, by custom .safetensors", metavar="FILE",
+    Setting("out", File, "the model file to write, by custom .safetensors",
             models=ALL),
-    Setting("history", str, "write a line an epoch to a .csv or .json file", metavar="FILE",
+    Setting("history", File, "write a line an epoch to a .csv or .json file",
             models=ALL),
-    Setting("checkpoint", str, "a file to go on from after a stop", metavar="FILE",
+    Setting("checkpoint", File, "a file to go on from after a stop",
             models=NOT_MIXTURE, otherwise=NO_CHECKPOINT),
     Setting("checkpoint_minutes", float, "how often it is written (10)", models=NOT_MIXTURE,
             needs=("checkpoint", "the file"), otherwise=NO_CHECKPOINT),
@@ -192,7 +201,8 @@ HYPER_PARAMETERS = (
     Setting("n_epochs", int, "of each layer, for a dbn (enough for 5,000 updates)",
             otherwise="a mixture has max_iter"),
     Setting("rule", str, "persistent or plain contrastive divergence (pcd)", ("pcd", "cd"),
-            models=("rbm", "dbn"), otherwise="a dbm always learns by pcd and mean field"),
+            models=("rbm", "dbn"),
+            otherwise="choose one of these by --model; a dbm learns by pcd and mean field"),
     Setting("k", int, "sweeps of the rule for each update (1)", part_of="rule"),
     Setting("n_particles", int, "persistent chains of pcd (100)", part_of="rule"),
     Setting("centring", bool, "centre the gradient (yes)", part_of="rule"),
@@ -205,8 +215,7 @@ HYPER_PARAMETERS = (
     Setting("features", str, "what a layer reads of the one below: states or their means (samples)",
             ("samples", "means")),
     Setting("transposed", bool, "start each layer from the one below, turned over (no)"),
-    Setting("pretrained", str, "start from a model file of rbm, dbn or dbm, whose layers count",
-            metavar="FILE"),
+    Setting("pretrained", File, "start from a model file of rbm, dbn or dbm, whose layers count"),
     Setting("pretrain_epochs", int, "epochs of a greedy pretraining of each layer (dbm: n_epochs; "
             "others 0, none)", part_of="pretrained"),
     Setting("pretrain_batch_size", int, "rows of an update of it (dbm: batch_size; others 100)",

@@ -1,14 +1,14 @@
 """The one way to fit: an estimator says what its problem is, and everything else stands here.
 
 An estimator of one's own is a class with hyper-parameters and two methods: ``_check_settings()``,
-and ``_problem(rows, y, seed)``, which returns a :class:`Problem`. What it gets for it: one thread
-at a time, nothing changed by bad input, a survey of the rows, callbacks, Ctrl-C, checkpoints that
+and ``_problem(rows, y)``, which returns a :class:`Problem`. What it gets for it: one thread at a
+time, nothing changed by bad input, a survey of the rows, callbacks, Ctrl-C, checkpoints that
 :class:`deepgen.Checkpoint` writes and `resume` reads, and the last good model whatever happens.
 ``examples/estimator_of_ones_own.py`` is one. Streams of `partial_fit`: ``streams.py``.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deepgen.errors import ModelFileError
@@ -115,6 +115,14 @@ class Problem(ABC):
     def units(self):
         """The units that values of the rows are checked by."""
 
+    def check_missing(self):
+        """Raise ValueError where rows have missing variables that the rule cannot leave out."""
+        if self.rule is not None:
+            check_missing_variables(self.rows, self.units, self.rule)
+
+    def draw(self, seed):
+        """Draw what the settings depend on, by the seed of the run, once the rows are good."""
+
     @abstractmethod
     def settings(self, n_rows):
         """Return the settings that decide the bits of the run, as plain data.
@@ -179,12 +187,19 @@ class FittingEstimator(ModelEstimator, ABC):
     def _check_settings(self):
         """Raise ValueError where a hyper-parameter is not valid, before any work."""
 
+    def __getstate__(self):
+        """A copy remembers for itself: its stream and its brackets are not those of this one."""
+        state = dict(super().__getstate__())
+        if "_fitted" in state:
+            state["_fitted"] = replace(state["_fitted"])
+        return state
+
     def _read(self, X, y):
         """Return rows to learn from and what goes with them, by scikit-learn's rules."""
         return rows_to_learn(self, X, reset=True), y
 
     @abstractmethod
-    def _problem(self, rows, y, seed):
+    def _problem(self, rows, y):
         """Return the :class:`Problem` of these rows, and of what `_read` returned with them."""
 
     def _fit(self, X, y, resume):
@@ -199,35 +214,35 @@ class FittingEstimator(ModelEstimator, ABC):
         """
         self._check_settings()
 
-        def problem_of(seed):
+        def make_problem():
             rows, targets = self._read(X, y)
-            return self._problem(rows, targets, seed)
+            return self._problem(rows, targets)
 
-        return solve(self, problem_of, resume)
+        return solve(self, make_problem, resume)
 
 
-def solve(estimator, problem_of, resume):
+def solve(estimator, make_problem, resume):
     """Solve a problem of an estimator, whose hyper-parameters are checked; return the estimator.
 
-    Until the run begins, whatever is raised leaves the estimator as it was. From then on it keeps
-    what the run has learned, whatever is raised.
+    Until the run begins, whatever is raised leaves the estimator as it was; bad rows also leave a
+    RandomState where it was. From then on it keeps what the run has learned, whatever is raised.
 
     Parameters
     ----------
     estimator : FittingEstimator
-    problem_of : callable
-        From the seed of the run to the :class:`Problem`.
+    make_problem : callable
+        Reads rows and returns the :class:`Problem`.
     resume : str, path-like or None
     """
     path = None if resume is None else checkpoint_path(resume, "resume", "dg.Checkpoint")
     with alone(estimator):
         with unchanged_on_error(estimator):
             stopped = None if path is None else read_run(estimator, path)
-            seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
-            problem = problem_of(seed)
+            problem = make_problem()
             survey = surveyed(problem.rows, problem.units, estimator.n_threads)
-            if problem.rule is not None:
-                check_missing_variables(problem.rows, problem.units, problem.rule)
+            problem.check_missing()
+            seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
+            problem.draw(seed)
             settings = problem.settings(survey.n_rows)
             if stopped is not None:
                 problem.accept(stopped, settings)

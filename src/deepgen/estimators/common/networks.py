@@ -28,6 +28,7 @@ from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.models.backprop import outputs
 from deepgen.networks.objective import Objective
 from deepgen.rows.paired import PairedRows
+from deepgen.rows.sources import select
 from deepgen.runtime.stream import SHUFFLE, Stream
 from deepgen.runtime.work import Work
 from deepgen.stacks.settings import is_greedy
@@ -120,14 +121,32 @@ class Examples:
     objective : Objective
     units : Units
         What values of all rows are checked by.
+    strata : ndarray of shape (n_rows,) or None
+        Numbers of groups, of each of which early stopping holds back as large a share; -1: rows
+        of none, which have no target. None: nothing is held back.
     held : PairedRows or None
-        Rows that early stopping judges by.
+        Rows that are held back.
     """
 
     rows: PairedRows
     objective: Objective
     units: Units
+    strata: np.ndarray | None = None
     held: PairedRows | None = None
+
+    def hold_back(self, fraction, stream):
+        """Take rows out that early stopping judges by: a share of each stratum.
+
+        Parameters
+        ----------
+        fraction : float
+        stream : Stream
+        """
+        rows, mask = self.rows, held_back(self.strata, fraction, stream)
+        if mask.any():
+            known = None if rows.known is None else rows.known[~mask]
+            self.held = PairedRows(select(rows.X, mask), rows.targets[mask])
+            self.rows = PairedRows(select(rows.X, ~mask), rows.targets[~mask], known)
 
 
 class NetworkProblem(Problem):
@@ -139,13 +158,11 @@ class NetworkProblem(Problem):
     rows : ArrayRows
         All of them: a greedy pretraining learns from those without a target too.
     examples : Examples
-    seed : int
-        Of the run.
     """
 
-    def __init__(self, estimator, rows, examples, seed):
+    def __init__(self, estimator, rows, examples):
         super().__init__(estimator, rows)
-        self.examples, self.stream = examples, Stream.from_random_state(seed)
+        self.examples = examples
 
     @property
     def units(self):
@@ -156,6 +173,12 @@ class NetworkProblem(Problem):
     def learned_rows(self):
         """Rows with targets."""
         return self.examples.rows
+
+    def draw(self, seed):
+        """Draw the rows that early stopping holds back, where it is asked for."""
+        self.stream = Stream.from_random_state(seed)
+        if self.examples.strata is not None:
+            self.examples.hold_back(self.estimator.validation_fraction, self.stream)
 
     def settings(self, n_rows):
         """Return the settings that decide the bits of a run, as plain data."""

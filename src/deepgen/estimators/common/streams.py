@@ -19,7 +19,6 @@ from deepgen.estimators.common.resuming import (
 from deepgen.estimators.common.validation import refuse_iterable, rows_to_learn
 from deepgen.io import atomic, checkpoints
 from deepgen.learning.loop import interrupt_between_steps
-from deepgen.learning.rules import check_missing_variables
 from deepgen.rows.sources import join
 from deepgen.rows.states import CompressedRows, as_states
 from deepgen.rows.survey import survey
@@ -119,7 +118,7 @@ class StreamEstimator(FittingEstimator):
                 rows = rows_to_learn(self, X, reset=first)
                 problem = problem_of(rows, first)
                 survey(rows, problem.units, n_threads=self.n_threads)
-                check_missing_variables(rows, problem.units, problem.rule)
+                problem.check_missing()
                 run, X = _run_of_call(self, problem)
             try:
                 _learn(problem, run, X)
@@ -136,7 +135,7 @@ class StreamEstimator(FittingEstimator):
             Those of the checkpoint. Where only they tell something, such as the classes of labels,
             the estimator takes it over. None: the stream is under way.
         """
-        return self._problem(None, None, None)
+        return self._problem(None, None)
 
     def save_checkpoint(self, path):
         """Write all that `partial_fit` needs to go on with the same bits, atomically.
