@@ -1,7 +1,5 @@
 """Unit types by name, as users pass them."""
 
-
-
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.units import Units

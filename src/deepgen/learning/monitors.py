@@ -1,6 +1,5 @@
 """Callbacks that watch a run: they write numbers into its history."""
 
-
 from deepgen.checks import check_integer
 from deepgen.learning.hooks import reads_data, require_machine
 from deepgen.likelihood import free_energy

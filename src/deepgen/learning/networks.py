@@ -146,10 +146,8 @@ class NetworkTrainer(TrainingLoop):
         put(self.optimizer.minimize(function, start.astype(np.float64)))
         return values[0]
 
-    def _learn(self, batch, progress):
-        n_rows, value = super()._learn(batch, progress)
+    def _add_value(self, value, n_rows):
         self._total += value * n_rows
-        return n_rows, value
 
     def _close_epoch(self):
         loss, self._total = self._total / max(self._n_rows, 1), 0.0
