@@ -385,6 +385,19 @@ def test_a_run_that_diverges_says_so_and_keeps_the_last_good_model(rule, optimiz
     assert trainer.parameters.first_non_finite() is None
 
 
+def test_fields_of_mean_field_beyond_float32_are_a_divergence():
+    """Would catch an error about an argument that nobody has given, out of the middle of an
+    update."""
+    model = random_model(("gaussian", "binary", "binary"), 0)
+    trainer = Trainer(
+        model, dg.MeanFieldPCD(n_particles=5), dg.SGD(), dg.Constant(0.1), stream=dg.Stream(0)
+    )
+    trainer.parameters.weights[0][...] = 3e38
+    with pytest.raises(dg.DivergedError):
+        trainer.step(np.full((4, model.layers[0].size), 2.0, np.float32), 0.0)
+    assert trainer.parameters.first_non_finite() is None
+
+
 def test_the_last_good_model_is_a_recent_one():
     """Catches a run that diverges late and falls back to its random start."""
     X = bars_and_stripes(3)

@@ -97,9 +97,9 @@ def test_a_file_says_what_it_is(tmp_path):
         "layers.0.bias": [4], "layers.1.bias": [3], "weights.0": [4, 3],
     }  # fmt: skip
     assert len(data) == 4 * (4 + 3 + 12)
-    read, shapes = model_files.read_header(path)
-    assert read == config
-    assert shapes["weights.0"] == ("F32", (4, 3))
+    with model_files.opened(path) as file:
+        assert file.config == config
+        assert file.shapes["weights.0"] == ("F32", (4, 3))
 
 
 def test_loading_takes_about_twice_the_file(tmp_path):

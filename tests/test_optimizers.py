@@ -14,6 +14,7 @@ from conftest import (
 )
 
 import deepgen as dg
+from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.gradients import Phases, layer_gradients
 from deepgen.learning.schedules import as_schedule
 from deepgen.models import Parameters
@@ -288,6 +289,66 @@ def test_centred_steps_do_not_see_flipped_bits(optimizer):
     np.testing.assert_allclose(other.layers[0].bias, -one.layers[0].bias, **STEPS)
     expected = one.layers[1].bias + one.weights[0].sum(axis=0)
     np.testing.assert_allclose(other.layers[1].bias, expected, **STEPS)
+
+
+# ---------------------------------------------------------------------------- one's own
+
+
+class OfMachines:
+    """An optimizer of one's own that knows two phases, and nothing of networks."""
+
+    def start(self, parameters):
+        return dg.SGD().start(parameters)
+
+    def step(self, *arguments, work):
+        return dg.SGD().step(*arguments, work=work)
+
+
+class OfNetworks:
+    """An optimizer of one's own that knows gradients by name, and nothing of machines."""
+
+    def start(self, parameters):
+        return dg.SGD().start(parameters)
+
+    def descend(self, *arguments, work):
+        return dg.SGD().descend(*arguments, work=work)
+
+
+def test_an_optimizer_has_what_its_run_asks_of_it():
+    """Would catch a run that wants a method which it never calls, or one that misses a method in
+    the middle of its first update."""
+    X = np.random.default_rng(0).integers(0, 2, (20, 6)).astype(np.uint8)
+    options = {"n_epochs": 1, "batch_size": 10, "random_state": 0}
+    own = dg.RBM(3, optimizer=OfMachines(), **options).fit(X)
+    assert_same_bits(own.model_.weights[0], dg.RBM(3, **options).fit(X).model_.weights[0])
+    own, usual = (
+        dg.Autoencoder(3, optimizer=optimizer, **options).fit(X)
+        for optimizer in (OfNetworks(), dg.SGD())
+    )
+    assert_same_bits(own.model_.layers[0].weights, usual.model_.layers[0].weights)
+    for wrong in (
+        lambda: dg.RBM(3, optimizer=OfNetworks()).fit(X),
+        lambda: dg.Pretraining(optimizer=OfNetworks()),
+        lambda: dg.Autoencoder(3, optimizer=OfMachines()).fit(X),
+        lambda: UpDown(optimizer=OfMachines()),
+        lambda: UpDown(optimizer=dg.SGD),
+    ):
+        with pytest.raises(ValueError, match=r"optimizer must be .*dg\.SGD\("):
+            wrong()
+
+
+@pytest.mark.parametrize("optimizer", [dg.SGD(averaging=0), dg.Adam(averaging=0)], ids=str)
+def test_the_type_of_a_rate_does_not_count_where_gradients_come_by_name(optimizer):
+    """Would catch bits that change where a schedule returns numpy's float32."""
+    X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+    weights = [
+        dg.Autoencoder(
+            3, optimizer=optimizer, learning_rate=lambda p, of=of: of(np.float32(0.1 / (1.0 + p))),
+            n_epochs=3, batch_size=10, random_state=0,
+        ).fit(X).model_.layers[0].weights
+        for of in (np.float32, float)
+    ]  # fmt: skip
+    assert_same_bits(*weights)
 
 
 # --------------------------------------------------------------------------------- extremes

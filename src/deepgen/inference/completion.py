@@ -4,9 +4,7 @@ import numpy as np
 
 from deepgen.inference.gibbs import gibbs, start_particles, update_layer
 from deepgen.layers.context import Context
-from deepgen.layers.passes import (
-    Site,
-)
+from deepgen.layers.passes import Site
 from deepgen.rows.states import as_states, dense
 from deepgen.runtime.stream import IMPUTE, Stream
 from deepgen.runtime.work import Work

@@ -34,8 +34,8 @@ class _Correction:
     the transpose of the lower one.
     """
 
-    def __init__(self, layer, above, n_threads):
-        self.n_threads, self.layer = n_threads, layer
+    def __init__(self, layer, above, work):
+        self.layer, self._work = layer, work
         bias, precision = above.bias - layer.upper.bias, None
         kind = KIND_BINARY  # one copy, which is linear in the state
         if above.precision is not None:
@@ -54,19 +54,19 @@ class _Correction:
         """Return x (G - R) by row, or None where both are equal."""
         if self.slopes_chain is None:
             return None
-        return _field(self.slopes_chain, self.layer, x, self.n_threads)
+        return _field(self.slopes_chain, self.layer, x, self._work)
 
     def at(self, y, slopes):
         """Return the correction of states by row, float64."""
         if self.is_zero:
             return np.zeros(len(y))
         context = LayerContext(bias_rows=slopes)
-        return layer_log_weight(self.y_chain, 0, y, context, n_threads=self.n_threads)
+        return layer_log_weight(self.y_chain, 0, y, context, n_threads=self._work.n_threads)
 
 
-def _field(chain, layer, x, n_threads):
+def _field(chain, layer, x, work):
     out = np.empty((x.shape[0], layer.upper.size), np.float32)
-    conditional_pass(chain, 1, [x, None], Outputs(out), work=Work(n_threads=n_threads))
+    conditional_pass(chain, 1, [x, None], Outputs(out), work=work)
     return out
 
 
@@ -106,13 +106,13 @@ class Recognition:
     """
 
     def __init__(self, model, stream, n_threads=None):
-        self.model, self.stream, self.n_threads = model, stream, n_threads
+        self.model, self.stream = model, stream
+        self._work = Work(n_threads=n_threads).reusing()
         above = [*(layer.lower for layer in model.layers), model.top.layers[0]][1:]
         self._corrections = [
-            _Correction(layer, units, n_threads)
+            _Correction(layer, units, self._work)
             for layer, units in zip(model.layers, above, strict=True)
         ]
-        self._work = Work(n_threads=n_threads).reusing()
         if model.layers:
             first = model.layers[0]
             self._fields_chain = _linear_upward(first, first.upper.bias, first.recognition)
@@ -129,13 +129,13 @@ class Recognition:
             `constants`, stays at zero then, and `digests` are left out.
         """
         if not self.model.layers:
-            free = free_energy(self.model.top, v, n_threads=self.n_threads)
+            free = free_energy(self.model.top, v, n_threads=self._work.n_threads)
             return RecognitionTerms(-free, None, None, [])
         layer, n_rows = self.model.layers[0], v.shape[0]
-        fields = _field(self._fields_chain, layer, v, self.n_threads)
+        fields = _field(self._fields_chain, layer, v, self._work)
         slopes, total = self._corrections[0].slopes(v), np.zeros(n_rows)
         if n_rows and not ratios:
-            total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self.n_threads)
+            total = layer_log_weight(layer.downward.chain, 0, v, n_threads=self._work.n_threads)
             conditional_pass(
                 self._first, 0, [None], Outputs(log_normalizer=total),
                 LayerContext(bias_rows=fields), work=self._work,

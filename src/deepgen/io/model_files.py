@@ -140,15 +140,6 @@ def opened(path):
         yield ModelFile(path, handle, size, config, shapes)
 
 
-def read_header(path):
-    """Return (configuration, tensor shapes by name) of a model file, without its tensors.
-
-    Raises what :func:`opened` does.
-    """
-    with opened(path) as file:
-        return file.config, file.shapes
-
-
 def _parse_header(path, prefix, start, size):
     """Return (configuration, tensor shapes by name) from the first bytes of a file.
 

@@ -1,11 +1,8 @@
 """Binary units: zeros and ones, or counts of tied copies."""
 
-
 import numpy as np
 
-from deepgen.checks import (
-    check_integer,
-)
+from deepgen.checks import check_integer
 from deepgen.layers.units import KIND_BINARY, Units, check_finite, value_range
 
 

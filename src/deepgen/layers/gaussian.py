@@ -1,11 +1,8 @@
 """Gaussian units: real values with a precision each."""
 
-
 import numpy as np
 
-from deepgen.checks import (
-    check_flag,
-)
+from deepgen.checks import check_flag
 from deepgen.layers.units import (
     KIND_GAUSSIAN,
     LARGEST_VALUE,

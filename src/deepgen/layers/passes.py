@@ -70,26 +70,6 @@ class LayerContext(NamedTuple):
         )
 
 
-def row_pieces(n_rows, multiply_adds, fewest=FEWEST_ROWS):
-    """Yield slices of rows that are one kernel call each; `multiply_adds` are those of a row."""
-    size = max(fewest, CALL_WORK // max(multiply_adds, 1) // fewest * fewest)
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
-
-
-def _rows(x, piece):
-    """Return a slice of the rows of states, or of any array by row, as kernels read them."""
-    if x is None or piece.stop - piece.start == x.shape[0]:
-        return None if x is None else kernel_states(x)
-    if isinstance(x, CompressedRows):
-        starts = x.starts[piece.start : piece.stop + 1]
-        whole = slice(starts[0], starts[-1])
-        return x.values[whole], x.indices[whole], starts - starts[0]
-    if isinstance(x, ByteMeans):
-        return kernel_states(ByteMeans(x.steps[piece], x.unit))
-    return x[piece]
-
-
 class Outputs(NamedTuple):
     """Arrays that a pass writes to, C-contiguous; None where an output is not wanted.
 
@@ -119,6 +99,26 @@ class Outputs(NamedTuple):
             if array is not None:
                 return len(array)
         raise ValueError("a pass must have an output, got none")
+
+
+def row_pieces(n_rows, multiply_adds, fewest=FEWEST_ROWS):
+    """Yield slices of rows that are one kernel call each; `multiply_adds` are those of a row."""
+    size = max(fewest, CALL_WORK // max(multiply_adds, 1) // fewest * fewest)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def _rows(x, piece):
+    """Return a slice of the rows of states, or of any array by row, as kernels read them."""
+    if x is None or piece.stop - piece.start == x.shape[0]:
+        return None if x is None else kernel_states(x)
+    if isinstance(x, CompressedRows):
+        starts = x.starts[piece.start : piece.stop + 1]
+        whole = slice(starts[0], starts[-1])
+        return x.values[whole], x.indices[whole], starts - starts[0]
+    if isinstance(x, ByteMeans):
+        return kernel_states(ByteMeans(x.steps[piece], x.unit))
+    return x[piece]
 
 
 def conditional_pass(chain, layer, states, outputs, context=None, site=None, work=ANY_WORK):

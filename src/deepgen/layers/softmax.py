@@ -1,11 +1,8 @@
 """Softmax units: categorical variables, one column for each category."""
 
-
 import numpy as np
 
-from deepgen.checks import (
-    check_integer,
-)
+from deepgen.checks import check_integer
 from deepgen.layers.units import KIND_SOFTMAX, Units, check_finite, value_range
 from deepgen.rows.states import dense
 

@@ -35,6 +35,7 @@ KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX = 0, 1, 2
 
 
 def as_vector(value, size, name):
+    """Return parameters of `size` units (None: of as many as there are), finite and read-only."""
     value = np.array(float32_array(value, name), ndmin=1)
     if value.ndim != 1 or (size is not None and len(value) != size):
         expected = "a vector" if size is None else f"shape ({size},)"
@@ -46,6 +47,7 @@ def as_vector(value, size, name):
 
 
 def check_finite(low, high, name):
+    """Raise ValueError where the smallest or the largest value of states is not finite."""
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(
             f"{name} must be finite, but contains NaN, inf or values beyond float32; remove such "
@@ -54,7 +56,7 @@ def check_finite(low, high, name):
 
 
 def value_range(states):
-    """Smallest and largest value, counting the zeros that a sparse matrix leaves out."""
+    """Return the smallest and the largest value, with the zeros that a sparse matrix leaves out."""
     if isinstance(states, CompressedRows):
         values = states.values
         if len(values) < states.shape[0] * states.shape[1]:

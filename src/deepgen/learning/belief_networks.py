@@ -14,7 +14,7 @@ from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import layer_gradients, weight_gradient
 from deepgen.learning.loop import TrainingLoop
-from deepgen.learning.optimizers import SGD, check_optimizer
+from deepgen.learning.optimizers import SGD, GradientOptimizer, check_optimizer
 from deepgen.learning.rules import CD, as_rule
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
@@ -123,7 +123,7 @@ class UpDown:
 
     def __post_init__(self):
         as_rule(self.rule)
-        check_optimizer(self.optimizer)
+        check_optimizer(self.optimizer, GradientOptimizer)
         if self.learning_rate is not None:
             as_schedule(self.learning_rate)
 
@@ -180,7 +180,7 @@ class UpDownTrainer(TrainingLoop):
         check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
         check_integer(batch_size, "batch_size")
         check_threads(n_threads)
-        check_optimizer(optimizer)
+        check_optimizer(optimizer, GradientOptimizer)
         self.rule, schedule = as_rule(rule), as_schedule(schedule)
         self.rule_state = self.rule.start(network.top, stream.child("rule"))
         super().__init__(
@@ -239,10 +239,11 @@ class UpDownTrainer(TrainingLoop):
 
     def _update(self, batch, site, progress, work):
         gradients = self._gradients(batch, site, work)
+        # a schedule may return a float32, to which Adam would round what it makes of the rate
+        rate = float(self._rate(progress))
         overflow = self.optimizer.descend(
-            self.parameters, gradients, self.optimizer_state, self._rate(progress), progress,
-            work=work,
-        )  # fmt: skip
+            self.parameters, gradients, self.optimizer_state, rate, progress, work=work
+        )
         return overflow, None
 
     def _gradients(self, batch, stream, work):

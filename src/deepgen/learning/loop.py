@@ -235,8 +235,11 @@ class TrainingLoop(ABC):
     def _start_optimizer(self):
         return self.optimizer.start(self.parameters)
 
+    def _add_value(self, value, n_rows):
+        """Take what :meth:`step` returned for a batch of an epoch, for :meth:`_close_epoch`."""
+
     def _close_epoch(self):
-        """Look at the run at the end of an epoch; return numbers for its history."""
+        """Return numbers of the epoch that ends here for its line of the history."""
         return {}
 
     # --- one update -----------------------------------------------------------------------------
@@ -450,7 +453,9 @@ class TrainingLoop(ABC):
             if self._n_rows >= expected:
                 refuse_rows(expected, f"more than {expected}", f"epoch {self.epoch + 1}")
             with interrupts.held():  # a state between these lines would repeat the batch
-                n_rows = self._learn(batch, (self.n_updates + 1) / total)[0]
+                value = self.step(batch, (self.n_updates + 1) / total)
+                n_rows = (batch[0] if isinstance(batch, tuple) else batch).shape[0]
+                self._add_value(value, n_rows)
                 self.batch += 1
                 self._n_rows += n_rows
                 self._seconds = time.perf_counter() - began
@@ -460,11 +465,6 @@ class TrainingLoop(ABC):
             refuse_rows(expected, self._n_rows, f"epoch {self.epoch + 1}")
         with interrupts.held():
             self._end_epoch(began)
-
-    def _learn(self, batch, progress):
-        """Make one update of a batch of the rows; return its number of rows, and its value."""
-        rows = batch[0] if isinstance(batch, tuple) else batch
-        return rows.shape[0], self.step(batch, progress)
 
     def _end_epoch(self, began):
         self._check_particles()

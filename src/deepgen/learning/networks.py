@@ -5,7 +5,7 @@ import numpy as np
 from deepgen.checks import check_instance, check_integer
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.minimizers import is_minimizer
-from deepgen.learning.optimizers import check_optimizer, no_average
+from deepgen.learning.optimizers import GradientOptimizer, check_optimizer, no_average
 from deepgen.learning.schedules import as_schedule
 from deepgen.models import Network, NetworkParameters
 from deepgen.networks.objective import Objective, loss_by_row
@@ -16,9 +16,8 @@ from deepgen.runtime.threads import check_threads
 def check_descent(value):
     """Raise ValueError unless `value` can make the objective of a network small."""
     if not is_minimizer(value):
-        check_optimizer(
-            value, "dg.SGD(...), dg.Adam(...), dg.ConjugateGradient() or dg.LBFGS()"
-        )
+        expected = "dg.SGD(...), dg.Adam(...), dg.ConjugateGradient() or dg.LBFGS()"
+        check_optimizer(value, GradientOptimizer, expected)
 
 
 def check_objective(objective, activation, optimizer):
@@ -117,10 +116,11 @@ class NetworkTrainer(TrainingLoop):
             value = self._minimize(objective, self.parameters.learned(first))
             return not np.isfinite(value), value
         value, gradients = objective()
+        # a schedule may return a float32, to which Adam would round what it makes of the rate
+        rate = float(self._rate(progress))
         overflow = self.optimizer.descend(
-            self.parameters, gradients, self.optimizer_state, self._rate(progress), progress,
-            work=work,
-        )  # fmt: skip
+            self.parameters, gradients, self.optimizer_state, rate, progress, work=work
+        )
         return overflow or not np.isfinite(value), value
 
     def _minimize(self, objective, arrays):
@@ -146,10 +146,8 @@ class NetworkTrainer(TrainingLoop):
         put(self.optimizer.minimize(function, start.astype(np.float64)))
         return values[0]
 
-    def _learn(self, batch, progress):
-        n_rows, value = super()._learn(batch, progress)
+    def _add_value(self, value, n_rows):
         self._total += value * n_rows
-        return n_rows, value
 
     def _close_epoch(self):
         loss, self._total = self._total / max(self._n_rows, 1), 0.0

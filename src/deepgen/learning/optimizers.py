@@ -15,8 +15,9 @@ from deepgen.runtime.work import ANY_WORK
 
 
 @runtime_checkable
-class Optimizer(Protocol):
-    """A recipe that changes parameters. It never changes itself: the run keeps its state."""
+class PhaseOptimizer(Protocol):
+    """A recipe that changes parameters of machines. It never changes itself: the run keeps its
+    state."""
 
     def start(self, parameters):
         """Return the state before the first update: plain data and arrays."""
@@ -24,13 +25,21 @@ class Optimizer(Protocol):
     def step(self, parameters, phases, state, rate, progress, *, work):
         """Go up the likelihood's gradient of two phases; True where a parameter overflowed."""
 
+
+@runtime_checkable
+class GradientOptimizer(Protocol):
+    """What changes parameters by gradients that come by name: of networks, in up-down."""
+
+    def start(self, parameters):
+        """Return the state before the first update: plain data and arrays."""
+
     def descend(self, parameters, gradients, state, rate, progress, *, work):
         """Go down gradients by name; True where a parameter overflowed."""
 
 
-def check_optimizer(value, expected="dg.SGD(...) or dg.Adam(...)"):
-    """Raise ValueError unless `value` is an :class:`Optimizer`."""
-    if not has_role(value, Optimizer):
+def check_optimizer(value, role=PhaseOptimizer, expected="dg.SGD(...) or dg.Adam(...)"):
+    """Raise ValueError unless `value` has the role that a run asks of its optimizer."""
+    if not has_role(value, role):
         raise ValueError(f"optimizer must be {expected}, got {shown(value)}")
 
 

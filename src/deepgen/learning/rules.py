@@ -38,7 +38,11 @@ class Rule(Protocol):
     """
 
     def start(self, model, stream):
-        """Return the state before the first update, which the run keeps and checkpoints."""
+        """Return the state before the first update, which the run keeps and checkpoints.
+
+        A run that begins from a trained model (a DBM after its greedy start, up-down) also passes
+        ``rows=``: states of the first layer, whose means centring can start from.
+        """
 
     def phases(self, model, batch, state, stream, *, context, work):
         """Return the :class:`Phases` of an update; change the state in place."""

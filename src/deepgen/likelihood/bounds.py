@@ -16,7 +16,6 @@ from deepgen.runtime.threads import check_threads
 TOGETHER = 1_024
 
 
-
 class Posterior(Protocol):
     """What these bounds ask of an approximate posterior q(x | v) of the hidden layers x.
 

@@ -1,5 +1,4 @@
-"""Features of rows by the machines of a stack: as rows to learn from, and as an answer."""
-
+"""What the machines of a stack read: features by those below, and rows of two tied copies."""
 
 import numpy as np
 
@@ -9,6 +8,30 @@ from deepgen.rows.sources import KEEP_BYTES, ArrayRows
 from deepgen.rows.states import doubled
 from deepgen.runtime.stream import DATA, Stream
 from deepgen.runtime.work import Work
+
+
+class DoubledRows:
+    """Rows times two, batch by batch: the data of a layer of two tied copies.
+
+    Parameters
+    ----------
+    rows : ArrayRows, IterableRows or FeatureRows
+    """
+
+    def __init__(self, rows):
+        self.rows, self.n_rows, self.n_columns = rows, rows.n_rows, rows.n_columns
+
+    def pieces(self, *stream):
+        """Yield the rows in order; `stream` is for rows that are drawn."""
+        return map(doubled, self.rows.pieces(*stream))
+
+    def chunks(self, size):
+        """Yield the rows in order, `size` at a time."""
+        return map(doubled, self.rows.chunks(size))
+
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield one epoch in the order that the rows themselves would have."""
+        return map(doubled, self.rows.batches(batch_size, stream, skip=skip))
 
 
 class FeatureRows:
@@ -104,27 +127,3 @@ def stack_features(stack, states, *, n_threads=None):
     for machine in stack:
         states = update_layer(machine, 1, [states, None], mean=True, work=work)[0]
     return states
-
-
-class DoubledRows:
-    """Rows times two, batch by batch: the data of a layer of two tied copies.
-
-    Parameters
-    ----------
-    rows : ArrayRows, IterableRows or FeatureRows
-    """
-
-    def __init__(self, rows):
-        self.rows, self.n_rows, self.n_columns = rows, rows.n_rows, rows.n_columns
-
-    def pieces(self, *stream):
-        """Yield the rows in order; `stream` is for rows that are drawn."""
-        return map(doubled, self.rows.pieces(*stream))
-
-    def chunks(self, size):
-        """Yield the rows in order, `size` at a time."""
-        return map(doubled, self.rows.chunks(size))
-
-    def batches(self, batch_size, stream, *, skip=0):
-        """Yield one epoch in the order that the rows themselves would have."""
-        return map(doubled, self.rows.batches(batch_size, stream, skip=skip))

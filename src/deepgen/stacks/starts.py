@@ -11,23 +11,12 @@ from deepgen.rows.particles import Particles
 RATE_TURNED_OVER = 0.25
 
 
-def state_turned_over(rule, usual, model, stream, below):
-    """Return the state of a rule for a machine that starts as the one below it, upside down.
-
-    Offsets of centring are means of the data. `rule.start` takes them from the visible biases,
-    which in a machine turned over do not tell these means; so it gets the visible layer of
-    `usual`, the start of any other machine, whose biases do. Particles are those of the lower
-    machine, samples of the same distribution: from independent units PCD would first unlearn what
-    the start has (docs/decisions.md).
-    """
-    state = rule.start(model.replace(layers=[usual.layers[0], model.layers[1]]), stream)
-    fresh = state.particles
-    if fresh is not None and below is not None:
-        chosen = np.arange(len(fresh)) % len(below)
-        further = fresh[1][:, below[0].shape[1] :]  # of units that the machine below does not have
-        columns = np.concatenate([below[0][chosen], further], axis=1)
-        state.particles = Particles([below[1][chosen], columns])
-    return state
+def first_machine(visible, hidden, moments, stream):
+    """Return the machine that a layer starts from, as an RBM of the same units would."""
+    if isinstance(hidden, Binary):
+        hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
+    n_rows, mean, variance = moments
+    return initial_model(visible, hidden, mean, variance, n_rows, stream)
 
 
 def turned_over(model, below):
@@ -52,9 +41,20 @@ def turned_over(model, below):
     return BoltzmannMachine(layers, [weights])
 
 
-def first_machine(visible, hidden, moments, stream):
-    """Return the machine that a layer starts from, as an RBM of the same units would."""
-    if isinstance(hidden, Binary):
-        hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
-    n_rows, mean, variance = moments
-    return initial_model(visible, hidden, mean, variance, n_rows, stream)
+def state_turned_over(rule, usual, model, stream, below):
+    """Return the state of a rule for a machine that starts as the one below it, upside down.
+
+    Offsets of centring are means of the data. `rule.start` takes them from the visible biases,
+    which in a machine turned over do not tell these means; so it gets the visible layer of
+    `usual`, the start of any other machine, whose biases do. Particles are those of the lower
+    machine, samples of the same distribution: from independent units PCD would first unlearn what
+    the start has (docs/decisions.md).
+    """
+    state = rule.start(model.replace(layers=[usual.layers[0], model.layers[1]]), stream)
+    fresh = state.particles
+    if fresh is not None and below is not None:
+        chosen = np.arange(len(fresh)) % len(below)
+        further = fresh[1][:, below[0].shape[1] :]  # units that the machine below has not
+        columns = np.concatenate([below[0][chosen], further], axis=1)
+        state.particles = Particles([below[1][chosen], columns])
+    return state

@@ -78,7 +78,7 @@ def check_machine_settings(estimator):
     if estimator.learning_rate is not None:
         as_schedule(estimator.learning_rate)
     if estimator.optimizer is not None:
-        check_optimizer(estimator.optimizer, "None, dg.SGD(...) or dg.Adam(...)")
+        check_optimizer(estimator.optimizer, expected="None, dg.SGD(...) or dg.Adam(...)")
     check_callbacks(estimator.callbacks)
 
 
