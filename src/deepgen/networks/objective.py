@@ -77,8 +77,8 @@ class Objective:
         target : ndarray
             See :class:`~deepgen.networks.losses.Loss`.
         loss_parameters : dict of {str: ndarray} or None
-            What the loss has learned (:meth:`deepgen.NetworkTrainer.loss_parameters`). None: where it
-            starts from.
+            What the loss has learned, see :meth:`deepgen.NetworkTrainer.loss_parameters`. None:
+            where it starts from.
         stream : Stream or None
             At the position of the update; None: nothing is left out, no input moves.
         first : int, default 0
