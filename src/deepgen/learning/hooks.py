@@ -11,7 +11,9 @@ run. It may also have some of these methods:
 ``end(trainer, error)``                 at last, and after an error too (None: there was none)
 ``is_for(trainer)``                     in a stack, whose layers are runs of their own and whose
                                         fine-tuning is another one: whether to take part in this
-                                        run (``trainer.labels`` says ``layer``); without it: in all
+                                        run (``trainer.labels`` says ``layer``, and
+                                        ``trainer.watchable`` what there is to watch); without it:
+                                        in all
 ``state()``, ``restore(state)``         plain data and arrays that a checkpoint keeps; changed by
                                         replacing them, never in place
 ======================================  ==========================================================
@@ -21,7 +23,6 @@ import logging
 from collections import Counter
 
 from deepgen.io.trees import plain
-from deepgen.models import Parameters
 
 logger = logging.getLogger("deepgen")
 
@@ -31,12 +32,12 @@ def require_machine(trainer, who):
 
     TypeError for a network, ValueError for a machine of more than two layers.
     """
-    if not isinstance(trainer.parameters, Parameters):
+    if "machine" not in trainer.watchable:
         raise TypeError(
             f"{who} needs a run of a Boltzmann machine, got a {type(trainer).__name__}; of "
             "networks watch 'loss' or 'validation_loss', or a function of the network"
         )
-    if trainer.parameters.n_layers > 2:
+    if "free_energy" not in trainer.watchable:
         raise ValueError(
             f"{who} needs a machine of two layers, whose hidden units can be summed out, got "
             f"{trainer.parameters.n_layers}; watch a function of the model, such as the mean of "
@@ -47,11 +48,6 @@ def require_machine(trainer, who):
 def callbacks_for(callbacks, trainer):
     """Return the callbacks, of those given to a whole stack, that take part in this run of it."""
     return [c for c in callbacks if not hasattr(c, "is_for") or c.is_for(trainer)]
-
-
-def reads_data(trainer):
-    """Tell whether a run is that of a machine whose visible units are the data's columns."""
-    return isinstance(trainer.parameters, Parameters) and trainer.reads_data
 
 
 class Hooks:

@@ -152,7 +152,7 @@ class TrainingLoop(ABC):
     labels : dict
         Plain data that each line of the history gets: in a stack the number of the layer.
     reads_data : bool
-        Whether rows of the data are what the run reads; callbacks that watch some ask for it.
+        Whether rows of the data are what the run reads, not features of a machine below.
     """
 
     def __init__(self, parameters, optimizer, schedule, *, stream, batch_size, n_threads):
@@ -191,6 +191,15 @@ class TrainingLoop(ABC):
     @abstractmethod
     def model(self):
         """Return the model that this run stands for: averaged where averaging has begun."""
+
+    @property
+    def watchable(self):
+        """What callbacks may watch in this run beside functions of its model, a frozenset of str.
+
+        Names of numbers in its history that runs of other types do not have; a run that does not
+        write one of them says so once it is watched. Runs of machines have others.
+        """
+        return frozenset({"loss", "validation_loss"})
 
     @abstractmethod
     def _checked(self, batch):
