@@ -651,8 +651,16 @@ def network_outputs(layers, arrays, X, masks=None):
 
 
 def network_objective(layers, arrays, X, target, loss, l2=0.0, l1=0.0):
-    """Mean loss by row + l1 mean sum |hidden| + l2 / 2 sum W^2."""
+    """Mean loss by row + l1 mean sum |hidden| + l2 / 2 sum W^2.
+
+    `loss` is the name of one, or a function of field and target that is no mean over rows.
+    """
     outputs, field = network_outputs(layers, arrays, X), network_fields(layers, arrays, X)[-1]
+    sparse_part = sum(np.abs(h).sum(axis=1).mean() for h in outputs[:-1])
+    squares = sum((w**2).sum() for name, w in arrays.items() if name.startswith("weights"))
+    penalties = l1 * sparse_part + l2 / 2.0 * squares
+    if callable(loss):
+        return loss(field, target) + penalties
     if np.ndim(target) == 1:
         target = np.eye(field.shape[1])[target]
     target = float64(target)
@@ -664,9 +672,7 @@ def network_objective(layers, arrays, X, target, loss, l2=0.0, l1=0.0):
         by_row = -(grouped(target, group) * log_p).sum(axis=(1, 2))
     else:
         by_row = ((outputs[-1] - target) ** 2).sum(axis=1)
-    sparse_part = sum(np.abs(h).sum(axis=1).mean() for h in outputs[:-1])
-    squares = sum((w**2).sum() for name, w in arrays.items() if name.startswith("weights"))
-    return by_row.mean() + l1 * sparse_part + l2 / 2.0 * squares
+    return by_row.mean() + penalties
 
 
 def network_divergence(layers, arrays, X, output):

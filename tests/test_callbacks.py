@@ -8,6 +8,7 @@ import pytest
 from conftest import assert_same_bits, bars_and_stripes
 
 import deepgen as dg
+from deepgen.learning.machines import Trainer
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -131,6 +132,73 @@ def test_rows_that_cannot_be_watched_are_refused_before_any_work():
         fit(dg.EarlyStopping(X), visible="gaussian")
     with pytest.raises(ValueError, match="put the callback that writes it first"):
         fit(dg.EarlyStopping("log_likelihood"))
+
+
+def runs():
+    """A run of each type: of an RBM, of one whose rows are features, of a DBM, of networks."""
+    rng = np.random.default_rng(0)
+    layers = [dg.Binary(9), dg.Binary(4), dg.Binary(3)]
+    weights = [rng.normal(size=(9, 4)), rng.normal(size=(4, 3))]
+    settings = {"stream": dg.Stream(0), "batch_size": 20}
+
+    def of_machine(n_layers, rule):
+        model = dg.BoltzmannMachine(layers[:n_layers], weights[: n_layers - 1])
+        return Trainer(model, rule, dg.SGD(), dg.Constant(0.1), **settings)
+
+    upper = of_machine(2, dg.CD())
+    upper.reads_data = False
+    network = dg.Network([dg.NetworkLayer("linear", np.zeros(2), rng.normal(size=(9, 2)))])
+    belief = dg.BeliefNetwork.from_stack([dg.BoltzmannMachine(layers[:2], weights[:1])])
+    return {
+        "rbm": of_machine(2, dg.CD()), "upper": upper, "dbm": of_machine(3, dg.MeanFieldPCD()),
+        "network": dg.NetworkTrainer(
+            network, dg.Objective(dg.SquaredError()), dg.SGD(), dg.Constant(0.1), **settings
+        ),
+        "belief": dg.UpDownTrainer(belief, dg.CD(), dg.SGD(), dg.Constant(0.1), **settings),
+    }  # fmt: skip
+
+
+def test_each_run_tells_what_can_be_watched_in_it():
+    """Catches a monitor of rows in a run that reads features, a loss that is looked for in the run
+    of a machine, and a name of a user's own that is kept from any run.
+    """
+    rows, losses = {"rbm", "dbm"}, {"network", "belief"}
+    wanted = {
+        "rows": (dg.EarlyStopping(X), rows),
+        "gap": (dg.FreeEnergyGap(X, X), rows),
+        "likelihood": (dg.LikelihoodMonitor(X), rows),
+        "loss": (dg.EarlyStopping("loss"), losses),
+        "validation_loss": (dg.ReduceLearningRate("validation_loss"), losses),
+        "function": (dg.EarlyStopping(lambda model: 0.0), rows | losses | {"upper"}),
+        "own": (dg.EarlyStopping("their_number"), rows | losses | {"upper"}),
+    }
+    for number in (
+        "pseudo_log_likelihood", "log_likelihood", "log_partition", "log_partition_error",
+        "free_energy_train", "free_energy_valid", "free_energy_gap",
+    ):  # fmt: skip
+        wanted[number] = (dg.EarlyStopping(number), rows)
+    for name, (callback, where) in wanted.items():
+        assert {run for run, trainer in runs().items() if callback.is_for(trainer)} == where, name
+    for callback in (dg.FreeEnergyGap(X, X), dg.LikelihoodMonitor(X), dg.EarlyStopping(X)):
+        callback.begin(runs()["rbm"])
+        with pytest.raises(ValueError, match=r"needs a machine of two layers.*got 3"):
+            callback.begin(runs()["dbm"])
+        for run, name in (("network", "NetworkTrainer"), ("belief", "UpDownTrainer")):
+            with pytest.raises(TypeError, match=f"a run of a Boltzmann machine, got a {name}"):
+                callback.begin(runs()[run])
+
+
+def test_a_run_of_another_type_needs_no_line_in_the_callbacks():
+    """Catches a list of types that a new trainer would have to be taught to."""
+
+    class Silent(dg.NetworkTrainer):
+        watchable = frozenset({"validation_loss"})
+
+    network = dg.Network([dg.NetworkLayer("linear", np.zeros(2), np.ones((9, 2)))])
+    run = Silent(network, dg.Objective(dg.SquaredError()), dg.SGD(), dg.Constant(0.1),
+                 stream=dg.Stream(0))  # fmt: skip
+    assert not dg.EarlyStopping("loss").is_for(run)
+    assert dg.EarlyStopping("validation_loss").is_for(run)
 
 
 # --- the learning rate ------------------------------------------------------------------------

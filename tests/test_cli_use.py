@@ -246,6 +246,21 @@ def test_features_are_those_of_the_library(model, folder, capsys):
     assert np.array_equal(np.loadtxt(out.splitlines(), delimiter=",", dtype=np.float32), wanted)
 
 
+def test_fields_where_there_are_some(model, folder, capsys):
+    """Catches a quantity that is not used, and one that a model without hidden units ignores."""
+    X = np.load("valid.npy")
+    for quantity in ("mean", "field"):
+        argv = ["transform", model, "valid.npy", "--quantity", quantity, "--out", "f.npy"]
+        assert call(capsys, *argv)[0] == 0
+        assert np.array_equal(np.load("f.npy"), dg.load(model).transform(X, quantity=quantity))
+    dg.MixtureOfBernoullis(3, max_iter=2, random_state=0).fit(X).save("x")
+    dg.Autoencoder(2, n_epochs=1, random_state=0).fit(X).save("a")
+    for name, words in (("x", "a MixtureOfBernoullis"), ("a", "an Autoencoder")):
+        line = fails(capsys, 1, "transform", name, "valid.npy", "--quantity", "mean")
+        assert f"{name} holds {words}" in line
+        assert "--quantity is for rbm, dbn and dbm" in line
+
+
 def test_completions_are_those_of_the_library(model, folder, capsys):
     """Catches a seed, a method, chains or a mask that are not used, NaN and a mask that exclude
     each other, and an empty entry of a .csv file that is refused: so gaps mostly come."""

@@ -2,9 +2,13 @@
 
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
-from deepgen.cli.common.models import load_able
+from deepgen.cli.common.models import in_words, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, write_rows
+from deepgen.estimators import DBM, DBN, RBM
+
+# Estimators whose features are means of units, so that there are fields behind them.
+HAVE_FIELDS = (RBM, DBN, DBM)
 
 
 def add_to(commands):
@@ -16,6 +20,11 @@ def add_to(commands):
         "(rbm, dbn, dbm), probabilities of the components (mixture), codes (autoencoders).",
     )
     add_rows(parser)
+    parser.add_argument(
+        "--quantity", choices=("mean", "field"),
+        help="of rbm, dbn and dbm: means of the hidden units, or their fields (total inputs), "
+        "which tell rows apart where means are near 0 and 1 (mean)",
+    )  # fmt: skip
     add_threads(parser)
     add_out(parser)
     return parser
@@ -27,9 +36,17 @@ def run(arguments):
     check_numbers(arguments)
     model = load_able(arguments.model, "transform")
     model.set_params(n_threads=arguments.n_threads)
+    options = {}
+    if arguments.quantity is not None:
+        if not isinstance(model, HAVE_FIELDS):
+            raise CommandError(
+                f"{arguments.model} holds {in_words(model)}, whose features are no means of hidden "
+                "units; --quantity is for rbm, dbn and dbm: leave it out"
+            )
+        options = {"quantity": arguments.quantity}
     rows = read_rows(arguments.data, arguments.packed_columns)
     try:
-        features = model.transform(rows)
+        features = model.transform(rows, **options)
     except ValueError as error:
         raise CommandError(f"{arguments.data}: {error}") from error
     write_rows(arguments.out, features)

@@ -134,7 +134,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
 
         def errors(states):
             field = forward(network, states, work=Work(n_threads=self.n_threads)).field
-            return loss.by_row(network.layers[-1], field, dense(states))
+            return loss.by_row(network.layers[-1], field, dense(states))[0]
 
         return by_pieces(X, self._units, errors)
 

@@ -15,7 +15,7 @@ from deepgen.estimators.common.hyperparameters import (
 from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
-from deepgen.inference.gibbs import update_layer
+from deepgen.inference.gibbs import layer_field, update_layer
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
@@ -192,22 +192,31 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
 
     # --- using --------------------------------------------------------------------------------
 
-    def transform(self, X):
-        """Return E[h | v], the features of each row.
+    def transform(self, X, *, quantity="mean"):
+        """Return E[h | v], the features of each row, or the fields behind them.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+        quantity : {"mean", "field"}, default "mean"
+            The field is ``c + W^T v``. Means of binary units are its logistic, those of softmax
+            units its softmax by group, those of Gaussian units the field divided by the
+            precision. Means near 0 and 1 round to them: where rows are compared by distances,
+            as with a few examples of a new class, fields tell more.
 
         Returns
         -------
         ndarray of shape (n_samples, n_hidden), float32
         """
+        density.check_quantity(quantity)
         X, model, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
-        return by_pieces(
-            X, model.layers[0],
-            lambda v: update_layer(model, 1, [v, None], mean=True, work=work)[0],
-        )  # fmt: skip
+
+        def of_hidden(v):
+            if quantity == "field":
+                return layer_field(model, 1, [v, None], work=work)
+            return update_layer(model, 1, [v, None], mean=True, work=work)[0]
+
+        return by_pieces(X, model.layers[0], of_hidden)
 
     def inverse_transform(self, X):
         """Return E[v | h] for features in [0, 1] (or real, for Gaussian hidden units).

@@ -15,6 +15,7 @@ from deepgen.layers.passes import (
     row_pieces,
 )
 from deepgen.models import are_layers, check_model
+from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import SAMPLE, START, Stream
@@ -67,6 +68,38 @@ def update_layer(model, layer, states, *, context=None, mean=False, site=None, w
     if n_rows:
         conditional_pass(model.chain, layer, states, Outputs(means, draws), around, site, work)
     return means, draws
+
+
+def layer_field(model, layer, states, *, work=ANY_WORK):
+    """Compute the field of a layer: ``bias + x_below W + x_above W^T``, float32.
+
+    Where its mean rounds to 0 or 1, the field still tells rows apart.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    layer : int
+    states : sequence
+        States by layer; the neighbours are read.
+    work : Work
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_units), float32
+    """
+    first, stop = max(layer - 1, 0), min(layer + 2, model.n_layers)
+    units, inputs = model.layers[layer], states[first:stop]
+    layers = [neighbour.kernel_layer() for neighbour in model.layers[first:stop]]
+    layers[layer - first] = (ACTIVATIONS["linear"], 1, 1, units.bias, None)  # its mean is the field
+    weights, packed = model.kernel_weights(slice(first, stop - 1))
+    if units.group > 1:  # packed in tiles of whole groups, which a linear layer does not have
+        packed = [None] * len(packed)
+    neighbour = inputs[0] if layer > first else inputs[-1]
+    out = np.empty((neighbour.shape[0], units.size), np.float32)
+    if len(out):
+        chain = engine.Chain(layers, weights, packed)
+        conditional_pass(chain, layer - first, inputs, Outputs(out), work=work)
+    return out
 
 
 def start_particles(model, n_particles, stream, *, first_row=0):

@@ -10,22 +10,22 @@ import warnings
 from deepgen.checks import as_path, check_integer, check_number
 from deepgen.io import atomic, checkpoints, trees
 from deepgen.layers.gaussian import Gaussian
-from deepgen.learning.hooks import reads_data, require_machine
-from deepgen.learning.monitors import check_watched
+from deepgen.learning.hooks import require_machine
+from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor, check_watched
 from deepgen.likelihood import pseudo_log_likelihood
-from deepgen.models import Parameters
 from deepgen.rows.states import as_states
 
 logger = logging.getLogger("deepgen")
 
 # A stack is trained in several runs, one for each machine and perhaps one for the network made of
-# them. Numbers of the history that runs of networks write, and those that our monitors write in the
-# run of the machine that reads the data. Other names, a user's callback's, may be in any run.
-_OF_NETWORKS = ("loss", "validation_loss")
-_OF_DATA = (
-    "pseudo_log_likelihood", "log_likelihood", "log_partition", "log_partition_error",
-    "free_energy_train", "free_energy_valid", "free_energy_gap",
-)  # fmt: skip
+# them. By number of the history, what a run must have to be watched for it (`watchable`): our
+# monitors write in the run that reads the data. Other names, a user's callback's, may be in any.
+_NEEDED = {
+    "loss": "loss", "validation_loss": "validation_loss",
+    **dict.fromkeys(
+        ("pseudo_log_likelihood", *LikelihoodMonitor.numbers, *FreeEnergyGap.numbers), "rows"
+    ),
+}  # fmt: skip
 
 
 class _Watch:
@@ -48,11 +48,8 @@ class _Watch:
     def is_for(self, trainer):
         """Tell whether a run of a stack has what is watched; a function of the model sees all."""
         if isinstance(self._of, str):
-            of_network = not isinstance(trainer.parameters, Parameters)
-            if self._of in (*_OF_NETWORKS, *_OF_DATA):
-                return of_network if self._of in _OF_NETWORKS else reads_data(trainer)
-            return True
-        return callable(self._of) or reads_data(trainer)
+            return self._of not in _NEEDED or _NEEDED[self._of] in trainer.watchable
+        return callable(self._of) or "rows" in trainer.watchable
 
     def check(self, trainer):
         """Raise ValueError where the rows are none of the model's."""

@@ -11,7 +11,8 @@ run. It may also have some of these methods:
 ``end(trainer, error)``                 at last, and after an error too (None: there was none)
 ``is_for(trainer)``                     whether to take part in this run; without the method: in
                                         all. In a stack each layer is a run of its own, whose number
-                                        is ``trainer.labels["layer"]``; the fine-tuning is another
+                                        is ``trainer.labels["layer"]``; the fine-tuning is another.
+                                        ``trainer.watchable`` says what there is to watch
 ``state()``, ``restore(state)``         plain data and arrays that a checkpoint keeps; changed by
                                         replacing them, never in place
 ======================================  ==========================================================
@@ -21,7 +22,6 @@ import logging
 from collections import Counter
 
 from deepgen.io.trees import plain
-from deepgen.models import Parameters
 
 logger = logging.getLogger("deepgen")
 
@@ -31,12 +31,12 @@ def require_machine(trainer, who):
 
     TypeError for a network, ValueError for a machine of more than two layers.
     """
-    if not isinstance(trainer.parameters, Parameters):
+    if "machine" not in trainer.watchable:
         raise TypeError(
             f"{who} needs a run of a Boltzmann machine, got a {type(trainer).__name__}; of "
             "networks watch 'loss' or 'validation_loss', or a function of the network"
         )
-    if trainer.parameters.n_layers > 2:
+    if "free_energy" not in trainer.watchable:
         raise ValueError(
             f"{who} needs a machine of two layers, whose hidden units can be summed out, got "
             f"{trainer.parameters.n_layers}; watch a function of the model, such as the mean of "
@@ -47,11 +47,6 @@ def require_machine(trainer, who):
 def callbacks_for(callbacks, trainer):
     """Return the callbacks, of those given to a whole stack, that take part in this run of it."""
     return [c for c in callbacks if not hasattr(c, "is_for") or c.is_for(trainer)]
-
-
-def reads_data(trainer):
-    """Tell whether a run is that of a machine whose visible units are the data's columns."""
-    return isinstance(trainer.parameters, Parameters) and trainer.reads_data
 
 
 class Hooks:

@@ -193,6 +193,15 @@ class TrainingLoop(ABC):
     def model(self):
         """Return the model that this run stands for: averaged where averaging has begun."""
 
+    @property
+    def watchable(self):
+        """What callbacks may watch in this run beside functions of its model, a frozenset of str.
+
+        Names of numbers in its history that runs of other types do not have; a run that does not
+        write one of them says so once it is watched. Runs of machines have others.
+        """
+        return frozenset({"loss", "validation_loss"})
+
     @abstractmethod
     def _checked(self, batch):
         """Return a batch as states that kernels read; ValueError where it does not fit."""

@@ -108,6 +108,21 @@ class Trainer(TrainingLoop):
         if copies["particles"]:
             self.rule_state.particles = Particles([array.copy() for array in copies["particles"]])
 
+    @property
+    def watchable(self):
+        """What callbacks may watch in this run beside functions of its model, a frozenset of str.
+
+        "machine": layers of units. "rows": their visible ones are the columns of the data, so
+        held-out rows can be watched. "free_energy": there are two layers, so hidden units can be
+        summed out.
+        """
+        told = {"machine"}
+        if self.reads_data:
+            told.add("rows")
+        if self.parameters.n_layers == 2:
+            told.add("free_energy")
+        return frozenset(told)
+
     def _further_state(self):
         start = [layer.parameters() for layer in self.parameters.layers]
         return {"start": start, "rule": self.rule_state.tree()}

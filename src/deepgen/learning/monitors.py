@@ -1,7 +1,7 @@
 """Callbacks that watch a run: they write numbers into its history."""
 
 from deepgen.checks import check_integer
-from deepgen.learning.hooks import reads_data, require_machine
+from deepgen.learning.hooks import require_machine
 from deepgen.likelihood import free_energy
 from deepgen.likelihood.trajectory import Trajectory
 from deepgen.models import BoltzmannMachine
@@ -80,6 +80,9 @@ class LikelihoodMonitor:
     ['log_likelihood', 'log_partition']
     """
 
+    # what it writes into the history
+    numbers = ("log_partition", "log_partition_error", "log_likelihood")
+
     def __init__(self, X=None, *, n_chains=100, n_steps=20, random_state=0, n_threads=None):
         check_integer(n_chains, "n_chains")
         check_integer(n_steps, "n_steps")
@@ -94,7 +97,7 @@ class LikelihoodMonitor:
 
     def is_for(self, trainer):
         """In a stack, tell whether this run is that of the lowest machine."""
-        return reads_data(trainer)
+        return "rows" in trainer.watchable
 
     def begin(self, trainer):
         """Look at the rows before any work; forget earlier runs."""
@@ -152,6 +155,9 @@ class FreeEnergyGap:
     n_threads : int or None
     """
 
+    # what it writes into the history
+    numbers = ("free_energy_train", "free_energy_valid", "free_energy_gap")
+
     def __init__(self, X_train, X_valid, *, n_threads=None):
         self.X_train, self.X_valid = (
             as_states(X_train, "X_train"), as_states(X_valid, "X_valid"),
@@ -160,7 +166,7 @@ class FreeEnergyGap:
 
     def is_for(self, trainer):
         """In a stack, tell whether this run is that of the lowest machine."""
-        return reads_data(trainer)
+        return "rows" in trainer.watchable
 
     def begin(self, trainer):
         """Look at the rows before any work."""

@@ -8,6 +8,7 @@ from deepgen.learning.minimizers import is_minimizer
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer, no_average
 from deepgen.learning.schedules import as_schedule
 from deepgen.models import Network, NetworkParameters
+from deepgen.networks.losses import check_row_loss, starting_parameters
 from deepgen.networks.objective import Objective, loss_by_row
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
@@ -47,8 +48,8 @@ class NetworkTrainer(TrainingLoop):
     stream : Stream
     batch_size : int
     top_epochs : int, default 0
-        Epochs at the start in which only the last layer moves: a new top would otherwise spoil
-        the features below it before it has learned anything.
+        Epochs at the start in which only the last layer moves, and what the loss learns: a new
+        top would otherwise spoil the features below it before it has learned anything.
     n_threads : int or None
 
     Attributes
@@ -76,9 +77,10 @@ class NetworkTrainer(TrainingLoop):
         self.objective, self.top_epochs = objective, top_epochs
         self._minimizes = is_minimizer(optimizer)
         self._total = 0.0  # loss times rows, of the epoch that has begun
+        parameters = NetworkParameters(network, starting_parameters(objective.loss))
         super().__init__(
-            NetworkParameters(network), optimizer, as_schedule(schedule), stream=stream,
-            batch_size=batch_size, n_threads=n_threads,
+            parameters, optimizer, as_schedule(schedule), stream=stream, batch_size=batch_size,
+            n_threads=n_threads,
         )  # fmt: skip
 
     def _start_optimizer(self):
@@ -89,6 +91,17 @@ class NetworkTrainer(TrainingLoop):
     def model(self):
         """Return the network that this run stands for: averaged where averaging has begun."""
         return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
+
+    def loss_parameters(self):
+        """Return what the loss has learned by name, averaged where averaging has begun.
+
+        Copies. The file of a network does not have them: who makes the run keeps them.
+        """
+        average = self.optimizer_state["average"]["arrays"] or {}
+        return {
+            name: average.get(f"loss.{name}", array).copy()
+            for name, array in self.parameters.loss.items()
+        }
 
     def _further_state(self):
         return {"total": float(self._total)}
@@ -109,8 +122,9 @@ class NetworkTrainer(TrainingLoop):
 
         def objective():
             return self.objective.evaluate(
-                self.parameters, states, target, stream=site, first=first, work=work
-            )
+                self.parameters, states, target, loss_parameters=self.parameters.loss,
+                stream=site, first=first, work=work,
+            )  # fmt: skip
 
         if self._minimizes:
             value = self._minimize(objective, self.parameters.learned(first))
@@ -159,13 +173,15 @@ class HeldBackLoss:
 
     Parameters
     ----------
-    loss : Loss
+    loss : RowLoss
+        Means over rows alone can tell the loss of rows held back.
     rows : PairedRows
     name : str, default "validation_loss"
         Of the number in the history.
     """
 
     def __init__(self, loss, rows, name="validation_loss"):
+        check_row_loss(loss, f"{name!r}, the loss of rows held back,")
         self.loss, self.rows, self.name = loss, rows, name
 
     def __call__(self, report):

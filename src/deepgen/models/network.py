@@ -283,9 +283,13 @@ class NetworkParameters(WritableArrays):
     Parameters
     ----------
     network : Network
+    loss : dict of {str: ndarray, float32} or None
+        What the loss of the run learns, by name: it moves with the network and is no part of it.
 
     Attributes
     ----------
+    loss : dict of {str: ndarray}
+        Copies of these arrays; :meth:`learned` calls them ``"loss.<name>"``.
     layers : tuple of NetworkLayer
         Activations and ties; their arrays are the starting values.
     weights : list of ndarray or None
@@ -295,17 +299,18 @@ class NetworkParameters(WritableArrays):
         See :class:`Network`. They point into the arrays above, so they are always up to date.
     """
 
-    def __init__(self, network):
+    def __init__(self, network, loss=None):
         self.layers, self.sizes = network.layers, network.sizes
+        self.loss = {name: np.array(array) for name, array in (loss or {}).items()}
         self.weights = [None if l.weights is None else np.array(l.weights) for l in self.layers]
         self.biases = [np.array(layer.bias) for layer in self.layers]
         *self.chains, self.field_chain = _build_chains(self.layers, self.weights, self.biases)
 
     def __getstate__(self):
-        return self.to_network()
+        return self.to_network(), self.loss
 
-    def __setstate__(self, network):
-        self.__init__(network)
+    def __setstate__(self, state):
+        self.__init__(*state)
 
     @property
     def n_layers(self):
@@ -313,13 +318,13 @@ class NetworkParameters(WritableArrays):
         return len(self.layers)
 
     def learned(self, first=0):
-        """Return the arrays of the layers from `first` on, by name."""
+        """Return the arrays of the layers from `first` on, and those of the loss, by name."""
         arrays = {}
         for l in range(first, self.n_layers):
             if self.weights[l] is not None:
                 arrays[f"weights[{l}]"] = self.weights[l]
             arrays[f"layers[{l}].bias"] = self.biases[l]
-        return arrays
+        return arrays | {f"loss.{name}": array for name, array in self.loss.items()}
 
     def to_network(self, arrays=None):
         """Return a network with these parameters, or with `arrays` in their place."""

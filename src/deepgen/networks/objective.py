@@ -6,7 +6,7 @@ import numpy as np
 
 from deepgen.checks import check_instance, check_number, shown
 from deepgen.models import backprop
-from deepgen.networks.losses import Loss
+from deepgen.networks.losses import Loss, check_row_loss, starting_parameters
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.runtime.work import ANY_WORK, Work
 
@@ -65,7 +65,9 @@ class Objective:
         """Whether units or inputs are left out at random; moves of `smoothness` do not count."""
         return bool(self.dropout or self.input_dropout or self.masking)
 
-    def evaluate(self, network, X, target, *, stream=None, first=0, work=ANY_WORK):
+    def evaluate(
+        self, network, X, target, *, loss_parameters=None, stream=None, first=0, work=ANY_WORK
+    ):
         """Return the value and its gradient by name.
 
         Parameters
@@ -74,6 +76,9 @@ class Objective:
         X : states of shape (n_rows, n_inputs)
         target : ndarray
             See :class:`~deepgen.networks.losses.Loss`.
+        loss_parameters : dict of {str: ndarray} or None
+            What the loss has learned, see :meth:`deepgen.NetworkTrainer.loss_parameters`. None:
+            where it starts from.
         stream : Stream or None
             At the position of the update; None: nothing is left out, no input moves.
         first : int, default 0
@@ -83,12 +88,19 @@ class Objective:
         Returns
         -------
         tuple of (float, dict of {str: ndarray})
+            Gradients by what the loss learns are named ``"loss.<name>"``.
         """
+        if loss_parameters is None:
+            loss_parameters = starting_parameters(self.loss)
         dropout = None
         if stream is not None and self.is_random:
             dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
         activities = backprop.forward(network, X, dropout=dropout, work=work)
-        value, gradient = self.loss(network.layers[-1], activities.field, target)
+        value, gradient, of_loss = self.loss.evaluate(
+            network.layers[-1], activities.field, target, loss_parameters
+        )
+        of_loss = self._checked(of_loss, loss_parameters)
+        gradient = np.ascontiguousarray(gradient, np.float32)
         l1 = self.l1 / max(len(activities.field), 1)
         if l1:
             hidden = activities.outputs[1:]
@@ -110,7 +122,25 @@ class Objective:
             value += more
             for name, slope in slopes.items():
                 gradients[name] += slope
-        return value, gradients
+        return value, gradients | of_loss
+
+    def _checked(self, gradients, parameters):
+        """Return the gradients by what the loss learns as kernels read them, after a check."""
+        if gradients.keys() != parameters.keys():
+            raise ValueError(
+                f"{self.loss!r} must return gradients by what it learns, {sorted(parameters)}, "
+                f"got {sorted(gradients)}"
+            )
+        checked = {}
+        for name, gradient in gradients.items():
+            array = np.array(gradient, np.float32, ndmin=1)
+            if array.shape != parameters[name].shape:
+                raise ValueError(
+                    f"the gradient of {self.loss!r} by {name} must have shape "
+                    f"{parameters[name].shape}, got {array.shape}"
+                )
+            checked[f"loss.{name}"] = array
+        return checked
 
 
 def loss_by_row(network, loss, rows, *, n_threads=None):
@@ -119,12 +149,18 @@ def loss_by_row(network, loss, rows, *, n_threads=None):
     Parameters
     ----------
     network : Network or NetworkParameters
-    loss : Loss
+    loss : RowLoss
     rows : PairedRows
+
+    Raises
+    ------
+    ValueError
+        If the loss is no mean over rows.
     """
-    work = Work(n_threads=n_threads).reusing()
+    check_row_loss(loss, "the loss of each row")
+    work, last = Work(n_threads=n_threads).reusing(), network.layers[-1]
     by_row = [
-        loss.by_row(network.layers[-1], backprop.forward(network, states, work=work).field, target)
+        loss.by_row(last, backprop.forward(network, states, work=work).field, target)[0]
         for states, target in rows.pairs(PASS_ROWS)
     ]
     return np.concatenate(by_row) if by_row else np.empty(0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepgen.inference.gibbs import update_layer
+from deepgen.inference.gibbs import layer_field, update_layer
 from deepgen.layers.passes import Site
 from deepgen.rows.sources import KEEP_BYTES, ArrayRows
 from deepgen.rows.states import doubled
@@ -110,20 +110,26 @@ def kept_in_memory(rows, n_rows):
     return ArrayRows(whole)
 
 
-def stack_features(stack, states, *, n_threads=None):
-    """Return the mean activities of a stack's uppermost units.
+def stack_features(stack, states, *, field=False, n_threads=None):
+    """Return the mean activities of a stack's uppermost units, or their fields.
+
+    Each machine reads the means of the one below.
 
     Parameters
     ----------
     stack : sequence of BoltzmannMachine
         Two layers each, bottom first.
     states : states of the visible layer
+    field : bool, default False
+        Whether the fields of the uppermost units are wanted, before their nonlinearity.
 
     Returns
     -------
     ndarray of shape (n_rows, n_hidden of the last machine), float32
     """
-    work = Work(n_threads=n_threads)
-    for machine in stack:
+    work, last = Work(n_threads=n_threads), len(stack) - 1
+    for l, machine in enumerate(stack):
+        if field and l == last:
+            return layer_field(machine, 1, [states, None], work=work)
         states = update_layer(machine, 1, [states, None], mean=True, work=work)[0]
     return states

@@ -9,7 +9,6 @@ from deepgen.cli.common.rows import read_rows
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
-from deepgen.learning.networks import NetworkTrainer
 from deepgen.models import BoltzmannMachine, PosteriorNetwork
 from deepgen.rows.states import as_states
 
@@ -34,7 +33,7 @@ class NetworkMonitor:
 
     def is_for(self, trainer):
         """Take part in the fine-tuning only."""
-        return isinstance(trainer, NetworkTrainer)
+        return "loss" in trainer.watchable
 
     def __call__(self, report):
         """Add this epoch's number."""

@@ -25,21 +25,26 @@ class BeliefEstimator(density.DensityEstimator):
     def _machine(self):
         return self.model_.top
 
-    def transform(self, X):
+    def transform(self, X, *, quantity="mean"):
         """Return the mean activities of the uppermost layer, by the recognition weights.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+        quantity : {"mean", "field"}, default "mean"
+            ``"field"``: the total input ``c + W^T x`` of the uppermost layer, `x` the means of
+            the layer below; means are its logistic. See :meth:`deepgen.RBM.transform`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_hidden[-1]), float32
         """
-        X, stack = rows_to_read(self, X), self.model_.stack
+        density.check_quantity(quantity)
+        X, stack, field = rows_to_read(self, X), self.model_.stack, quantity == "field"
         return by_pieces(
-            X, self.model_.visible, lambda v: stack_features(stack, v, n_threads=self.n_threads)
-        )
+            X, self.model_.visible,
+            lambda v: stack_features(stack, v, field=field, n_threads=self.n_threads),
+        )  # fmt: skip
 
     def score_samples(self, X, *, n_draws=100):
         """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.

@@ -8,6 +8,7 @@ from deepgen.checks import check_integer
 from deepgen.estimators.common import density
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.factorial import BOUND_FIXED_POINT
+from deepgen.inference.gibbs import layer_field
 from deepgen.inference.mean_field import infer
 from deepgen.likelihood import importance_weighted_bound, variational_bound
 from deepgen.runtime.work import Work
@@ -49,19 +50,34 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         together = by_pieces(X, self.model_.visible, self._inferred)
         return [np.ascontiguousarray(x) for x in np.split(together, np.cumsum(sizes)[:-1], axis=1)]
 
-    def transform(self, X):
-        """Return the mean-field means of the uppermost hidden layer.
+    def transform(self, X, *, quantity="mean"):
+        """Return the mean-field means of the uppermost hidden layer, or the fields behind them.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+        quantity : {"mean", "field"}, default "mean"
+            ``"field"``: the total input ``b + W^T x + U y`` of the layer at the fixed point, `x`
+            the means of the layer below and `y` those of the label units, if any. Means are its
+            logistic, exactly where the layer's number (from 1) is even, and to the tolerance of
+            mean field, 1e-4, where it is odd: a sweep ends with the even layers. See
+            :meth:`deepgen.RBM.transform`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_hidden[-1]), float32
         """
+        density.check_quantity(quantity)
         X, place = rows_to_read(self, X), self._top_hidden
-        return by_pieces(X, self.model_.visible, lambda v: self._means(v)[place])
+
+        def of_top(v):
+            means = self._means(v)
+            if quantity == "field":
+                work = Work(n_threads=self.n_threads)
+                return layer_field(self.model_, place, means, work=work)
+            return means[place]
+
+        return by_pieces(X, self.model_.visible, of_top)
 
     def _means(self, v):
         return infer(self.model_, v, BOUND_FIXED_POINT, work=Work(n_threads=self.n_threads))

@@ -16,6 +16,9 @@ from deepgen.rows.particles import Particles
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream
 
+# What `transform` gives of hidden units: their means, or the fields that these are means of.
+QUANTITIES = ("mean", "field")
+
 
 def bracket_of(estimator, machine, n_chains, n_betas):
     """Return the bracket of a machine's log Z, computed once for a fitted model and these numbers.
@@ -69,6 +72,13 @@ def check_sampling(n_samples, n_sweeps, first_row):
     check_integer(n_samples, "n_samples", 0)
     check_integer(n_sweeps, "n_sweeps", 0)
     check_integer(first_row, "first_row", 0, MOST_ROWS)
+
+
+def check_quantity(quantity):
+    """Raise ValueError unless `quantity` says what `transform` gives of hidden units."""
+    if not isinstance(quantity, str) or quantity not in QUANTITIES:
+        expected = " or ".join(repr(known) for known in QUANTITIES)
+        raise ValueError(f"quantity must be {expected}, got {shown(quantity)}")
 
 
 def first_states(estimator, machine, n_samples, stream, first_row):
