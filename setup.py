@@ -25,7 +25,8 @@ FLAGS = [
     "-Werror=switch",
 ]  # fmt: skip
 DEBUG_FLAGS = [
-    "-O1", "-g", "-std=gnu11", "-Werror=switch", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-O1", "-g", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-Werror=switch",
     # CPython's -fwrapv would hide signed overflow from the sanitizer
     "-fno-wrapv", "-fsanitize=address,undefined", "-fno-omit-frame-pointer",
 ]  # fmt: skip

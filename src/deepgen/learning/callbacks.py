@@ -61,8 +61,8 @@ class _Watch:
         visible = trainer.parameters.layers[0]
         if math.isinf(visible.n_states):
             raise ValueError(
-                f"rows of {type(visible).__name__} units have no pseudo-likelihood to watch; pass a "
-                "function of the model, or 'log_likelihood' after dg.LikelihoodMonitor(X_valid)"
+                f"rows of {type(visible).__name__} units have no pseudo-likelihood to watch; pass "
+                "a function of the model, or 'log_likelihood' after dg.LikelihoodMonitor(X_valid)"
             )
         check_watched(trainer, self._of, "the rows to watch", states=True)
 

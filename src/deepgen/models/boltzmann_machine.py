@@ -73,8 +73,9 @@ class BoltzmannMachine:
         # of learning keeps W small
         for number, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
             if not (lower.is_bounded or upper.is_bounded):
+                are = both_in_words(lower, upper)
                 raise ValueError(
-                    f"layers[{number}] and layers[{number + 1}] are {both_in_words(lower, upper)}; such "
+                    f"layers[{number}] and layers[{number + 1}] are {are}; such "
                     "a model need not be normalizable: make one of them binary"
                 )
         self._packed, self._chain = {}, {}  # by setting of the precision, made when asked for

@@ -172,6 +172,8 @@ class StackTrainer:
         )  # fmt: skip
         stream = Stream.from_random_state(child_seed(self.seed, l))
         model = usual = first_machine(visible, hidden, moments, stream)
+        if l + 1 < len(self.settings):  # refuses units that no file has, before any work
+            registry.describe(model)
         turned = l > 0 and settings.transposed
         if turned:
             model = turned_over(usual, machines[-1])
