@@ -84,7 +84,7 @@ class _Enumeration:
             n_fields += layers[l].size
         self._segments = [layers[l].kernel_segment() for l in self._others]
         self._takes_products = _takes_products([layers[l] for l in self._others])
-        self._radix, self._shift, self._sites = [], [], []
+        self._radix, self._shift, self._tables = [], [], []
         for l in mine:
             rows = np.zeros((layers[l].size, n_fields))
             if l > 0:
@@ -94,25 +94,49 @@ class _Enumeration:
             self._add_sites(l, layers[l], rows)
 
     def _add_sites(self, l, layer, rows):
-        """Add a layer's sites: shifts of fields by state; columns, states, log base measures."""
+        """Add a layer's sites: how many states each has, and their shifts of the fields.
+
+        Parameters
+        ----------
+        l : int
+        layer : Units
+        rows : ndarray of shape (size, n_fields)
+            What a 1 of each column adds to the fields of the other layers.
+        """
         states, log_measure = layer.alternatives()
         states = states.astype(np.float64)
-        for first in range(0, layer.size, layer.group):
-            columns = slice(first, first + layer.group)
-            self._radix.append(states.shape[0])
-            self._shift.append(states @ rows[columns])
-            self._sites.append((l, columns, states, log_measure))
+        self._radix += [layer.n_states] * layer.n_sites
+        self._shift += [*_by_site(states, rows)]
+        self._tables.append((l, states, log_measure))
 
     def log_sum(self, biases, n_threads=None):
         """Return log Z with these biases, float64 vectors by layer."""
-        terms = [
-            states @ biases[l][columns] + measure for l, columns, states, measure in self._sites
-        ]
+        terms = []
+        for l, states, log_measure in self._tables:
+            terms += [*(_by_site(states, biases[l][:, None])[:, :, 0] + log_measure)]
         bias = np.concatenate([biases[l] for l in self._others])
         per_fold = _products_per_fold(self._shift, bias) if self._takes_products else 0
         return _enumerate(
             self._radix, self._shift, terms, bias, self._segments, per_fold, n_threads
         )
+
+
+def _by_site(states, columns):
+    """Return the products of the states of a site with the numbers of its columns.
+
+    Parameters
+    ----------
+    states : csr_array of shape (n_states, group)
+    columns : ndarray of shape (n_sites * group, n)
+
+    Returns
+    -------
+    ndarray of shape (n_sites, n_states, n)
+    """
+    n_states, group = states.shape
+    n = columns.shape[1]
+    side_by_side = columns.reshape(-1, group, n).swapaxes(0, 1).reshape(group, -1)
+    return (states @ side_by_side).reshape(n_states, -1, n).swapaxes(0, 1)
 
 
 def is_enumerable(model, bits=MAX_BITS):
