@@ -470,6 +470,13 @@ def test_what_needs_bernoulli_units_refuses_the_others():
         dg.DBM.from_model(machine)
     with pytest.raises(ValueError, match="must be Binary units of one copy"):
         dg.DeepClassifier(pretrained=machine).fit(rows, [0, 1] * 10)
+    for shared in (Votes(4), dg.Softmax(2, size=4)):  # by the upper machine, which hears two copies
+        machines_of = [
+            dg.BoltzmannMachine(layers, [np.zeros((layers[0].size, layers[1].size))])
+            for layers in ([dg.Binary(3, n_copies=2), dg.Binary(4)], [shared, dg.Binary(2)])
+        ]
+        with pytest.raises(ValueError, match=r"machines\[1\] of 2 must have binary visible units"):
+            dg.compose(machines_of)
     labelled = dg.BoltzmannMachine(
         [dg.Binary(3), dg.Binary(4), Choice(3)], [np.zeros((3, 4)), np.zeros((4, 3))],
         observed=(0, 2),

@@ -169,7 +169,7 @@ def _check_copies(machines, copies):
             where = f"machines[{l}] of {len(machines)}"
             name = ("visible", "hidden")[side]
             inner = 0 < l + side < len(machines)
-            if inner and not units.untied(n_copies).is_bernoulli:
+            if inner and not (units.can_tie and units.untied(n_copies).is_bernoulli):
                 raise ValueError(
                     f"{where} must have binary {name} units, because two machines share them, got "
                     f"{units!r}"
