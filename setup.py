@@ -19,9 +19,14 @@ DEBUG = os.environ.get("DEEPGEN_DEBUG") == "1"
 
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else, which is
 # what makes every instruction set give the same bits. Never -ffast-math, never -march=native.
-FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+# -Werror=switch: a new kind of units that a kernel has no case for is an error, not another kind.
+FLAGS = [
+    "-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-Werror=switch",
+]  # fmt: skip
 DEBUG_FLAGS = [
     "-O1", "-g", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-Werror=switch",
     # CPython's -fwrapv would hide signed overflow from the sanitizer
     "-fno-wrapv", "-fsanitize=address,undefined", "-fno-omit-frame-pointer",
 ]  # fmt: skip

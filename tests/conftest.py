@@ -122,6 +122,7 @@ def random_states(units, n_rows, rng, *, missing=True):
         chosen = rng.integers(0, units.group + missing, (n_rows, units.size // units.group))
         one_hot = np.eye(units.group + 1, units.group, dtype=np.uint8)[chosen]
         return one_hot.reshape(n_rows, units.size)
+    assert isinstance(units, dg.Binary), f"no random states of {units!r} yet"
     return rng.integers(0, units.n_copies + 1, (n_rows, units.size)).astype(np.uint8)
 
 
@@ -138,6 +139,7 @@ def twin_layer(units):
         return reference.Layer("gaussian", bias, log_precision=log_precision)
     if isinstance(units, dg.Softmax):
         return reference.Layer("softmax", bias, group=units.group)
+    assert isinstance(units, dg.Binary), f"no twin of {units!r} yet"
     return reference.Layer("binary", bias, n_copies=units.n_copies)
 
 

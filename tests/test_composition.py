@@ -18,7 +18,7 @@ from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import dense
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import BINARIZE, Stream
-from deepgen.stacks.composition import one_copy, tied_copies
+from deepgen.stacks.composition import tied_copies
 from deepgen.stacks.features import DoubledRows, FeatureRows, stack_features
 from deepgen.stacks.settings import Pretraining
 from deepgen.stacks.starts import first_machine
@@ -318,7 +318,7 @@ def test_grey_pixels_are_drawn_once_for_both_copies_and_not_for_upper_machines(r
     assert not run.trainer.binarize
     lower, middle = run.machines
     grey = stack_features([lower], 2 * X)
-    up = middle.replace(layers=[middle.layers[0], one_copy(middle.layers[1], 2)])
+    up = middle.replace(layers=[middle.layers[0], middle.layers[1].untied(2)])
     assert_same_bits(np.concatenate(list(run._data.pieces())), stack_features([up], 2 * grey))
 
 

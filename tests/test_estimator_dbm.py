@@ -16,7 +16,7 @@ from deepgen.estimators.dbm import SETTLE
 from deepgen.estimators.dbm_settings import UPPER_RATE
 from deepgen.layers.binary import Binary
 from deepgen.learning.machines import Trainer
-from deepgen.learning.starts import HIDDEN_BIAS, initial_deep_model
+from deepgen.learning.starts import first_hidden, initial_deep_model
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import Stream
@@ -88,7 +88,7 @@ def test_fit_equals_the_core_by_hand(rows):
     dbm = dg.DBM(**TINY, pretrained=None).fit(rows)
     n_rows, mean, variance = survey(ArrayRows(rows), dg.Binary(12))
     stream = Stream.from_random_state(dg.child_seed(3, "joint"))
-    layers = [dg.Binary(12), *(Binary(bias=np.full(n, HIDDEN_BIAS)) for n in (8, 5))]
+    layers = [dg.Binary(12), *(first_hidden(Binary(n)) for n in (8, 5))]
     model = initial_deep_model(layers, mean, variance, n_rows, stream)
     run = Trainer(
         model, dg.MeanFieldPCD(), dg.SGD(rates=(1.0, UPPER_RATE)), dg.Linear(0.1, 0.0),

@@ -381,7 +381,7 @@ def test_every_unit_type_of_the_library_has_a_tag_in_the_file_format():
     """Would catch a unit type that trains and cannot be saved."""
     from deepgen.io.schemas import machines
 
-    known = set(machines._UNITS.values())
+    known = {schema.unit_class for schema in machines.UNITS.values()}
     for kind in Units.__subclasses__():
         if kind.__module__.startswith("deepgen."):
             assert kind in known

@@ -95,10 +95,24 @@ cdef int fill_context(context *out, object layer_context) except -1:
     return 0
 
 
+# The numbers of unit types and activations, `enum dg_kind`.
+KINDS = {
+    "binary": DG_BINARY, "gaussian": DG_GAUSSIAN, "softmax": DG_SOFTMAX, "linear": DG_LINEAR,
+    "rectified": DG_RECTIFIED,
+}
+
+
+cdef dg_kind kind_of(object kind) except *:
+    """A number of `KINDS`; ValueError for another, which no kernel would do anything with."""
+    if kind not in KINDS.values():
+        raise ValueError(f"the kernels have no kind {kind!r} of units, only {KINDS}")
+    return <dg_kind> <int> kind
+
+
 cdef int fill_layer(layer *out, object kernel_layer) except -1:
     """(kind, n_copies, group, bias, precision or None), as `Units.kernel_layer` tells it."""
     kind, n_copies, group, bias, precision = kernel_layer
-    out.kind = kind
+    out.kind = kind_of(kind)
     out.n_copies = n_copies
     out.group = group
     out.size = bias.shape[0]

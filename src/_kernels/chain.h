@@ -12,14 +12,16 @@
 
 #define DG_MAX_LAYERS 64
 
-/* The last two are activations of a feed-forward net: they have a mean and nothing else. */
+/* What a layer's units are. The last two are activations of a feed-forward net: they have a mean and
+ * nothing else. Python reads the numbers from here (`KINDS` in engine.pyx). A switch over them has
+ * no default: the compiler refuses one that a new kind is missing in (-Werror=switch). */
 enum dg_kind { DG_BINARY = 0, DG_GAUSSIAN = 1, DG_SOFTMAX = 2, DG_LINEAR = 3, DG_RECTIFIED = 4 };
 
 struct layer {
-    int kind;
-    int n_copies;           /* binary: tied copies, states 0..n_copies */
+    enum dg_kind kind;
+    int n_copies;           /* largest state: binary, of so many tied copies; else 1 */
     ptrdiff_t size;         /* columns */
-    ptrdiff_t group;        /* softmax: columns of one group, else 1 */
+    ptrdiff_t group;        /* columns that belong together: of a softmax group, else 1 */
     const float *bias;      /* (size,) */
     const float *precision; /* gaussian: (size,), else NULL */
 };

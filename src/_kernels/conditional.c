@@ -495,8 +495,17 @@ static double unit_log_weight(const struct layer *layer, const struct context *c
     if (context->base_bias)
         field += (1.0 - beta) * (double)context->base_bias[j];
     weight = field * x;
-    if (layer->kind == DG_BINARY && layer->n_copies > 1)
-        weight += log_binomial(layer->n_copies, (int)x);
+    switch (layer->kind) {
+    case DG_BINARY:
+        if (layer->n_copies > 1)
+            weight += log_binomial(layer->n_copies, (int)x);
+        break;
+    case DG_GAUSSIAN:  /* that of its precision, below */
+    case DG_SOFTMAX:   /* none */
+    case DG_LINEAR:    /* none: log ratios of layers whose base measures cancel */
+    case DG_RECTIFIED: /* never weighed */
+        break;
+    }
     if (layer->precision) {
         double precision = beta * (double)layer->precision[j];
         if (context->base_precision)

@@ -347,7 +347,7 @@ cdef int fill_sites(dg_sites *out, object sites, Py_ssize_t n_fields) except -1:
 cdef int fill_segments(dg_segment *out, object segments) except -1:
     cdef int s
     for s, (kind, n_copies, size, group, precision) in enumerate(segments):
-        out[s].kind, out[s].n_copies = kind, n_copies
+        out[s].kind, out[s].n_copies = kind_of(kind), n_copies
         out[s].size, out[s].group = size, group
         out[s].precision = doubles_of(precision)
     return 0

@@ -15,18 +15,27 @@ double dg_segments_log_normalizer(const struct dg_segment *segments, int n_segme
         const struct dg_segment *segment = &segments[s];
         for (ptrdiff_t j = 0; j < segment->size; j += segment->group) {
             const double *f = field + j;
-            if (segment->kind == DG_BINARY) {
+            switch (segment->kind) {
+            case DG_BINARY:
                 sum += (double)segment->n_copies * dg_softplus64(f[0]);
-            } else if (segment->kind == DG_GAUSSIAN) {
+                break;
+            case DG_GAUSSIAN: {
                 double p = segment->precision[j];
                 sum += 0.5 * (f[0] * f[0] / p + DG_LOG_2PI - log(p));
-            } else {
+                break;
+            }
+            case DG_SOFTMAX: {
                 double top = f[0], total = 0.0;
                 for (ptrdiff_t k = 1; k < segment->group; k++)
                     top = f[k] > top ? f[k] : top;
                 for (ptrdiff_t k = 0; k < segment->group; k++)
                     total += exp(f[k] - top);
                 sum += top + log(total);
+                break;
+            }
+            case DG_LINEAR:
+            case DG_RECTIFIED:
+                break; /* activations: no distribution to normalize */
             }
         }
         field += segment->size;

@@ -18,7 +18,8 @@ struct dg_sites {
 
 /* The side summed out: unit kinds by field, in segments of one layer each. */
 struct dg_segment {
-    int kind, n_copies;
+    enum dg_kind kind;
+    int n_copies;
     ptrdiff_t size, group;
     const double *precision; /* gaussian */
 };

@@ -20,8 +20,14 @@ cdef extern from "chain.h":
     int DG_BYTES
     int DG_FLOATS
     int DG_SPARSE
+    enum dg_kind:
+        DG_BINARY
+        DG_GAUSSIAN
+        DG_SOFTMAX
+        DG_LINEAR
+        DG_RECTIFIED
     struct layer:
-        int kind
+        dg_kind kind
         int n_copies
         Py_ssize_t size
         Py_ssize_t group
@@ -168,7 +174,7 @@ cdef extern from "enumerate.h":
         const double *shift
         const double *own
     struct dg_segment:
-        int kind
+        dg_kind kind
         int n_copies
         Py_ssize_t size
         Py_ssize_t group

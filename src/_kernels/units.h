@@ -1,6 +1,7 @@
 /* What a unit does with its field, kind by kind: `width` columns of one row of a layer.
  *
- * The only place that knows unit kinds; the kind is switched on once for a row of a tile.
+ * With the base measures of conditional.c and the float64 twins of enumerate.c the only place that
+ * knows unit kinds; the kind is switched on once for a row of a tile.
  * Elementwise kinds compute whole tiles (fixed trip counts vectorize best); arrays have room, and
  * what lies beyond `width` is never stored.
  * `field` and `precision` are already tempered. Formulas: docs/math.md, section "Units".
@@ -15,10 +16,10 @@
 #define DG_TILE 32
 #define DG_LOG_2PI 1.8378770664093453
 
-/* Columns of one task: 32, or whole softmax groups. */
+/* Columns of one task: 32, or whole groups. */
 static inline ptrdiff_t dg_block_width(const struct layer *layer)
 {
-    if (layer->kind != DG_SOFTMAX)
+    if (layer->group == 1)
         return DG_TILE;
     return layer->group >= DG_TILE ? layer->group : DG_TILE / layer->group * layer->group;
 }
@@ -139,6 +140,9 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
             sample[g + chosen] = 1.0f;
         }
         break;
+    case DG_LINEAR:
+    case DG_RECTIFIED:
+        break; /* activations: never drawn */
     }
 }
 
@@ -194,6 +198,9 @@ DG_INLINE double dg_units_log_normalizer(const struct layer *layer, ptrdiff_t wi
             lanes[0] += (double)top + log(total);
         }
         break;
+    case DG_LINEAR:
+    case DG_RECTIFIED:
+        break; /* activations: no distribution to normalize */
     }
     return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
            ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));

@@ -18,8 +18,7 @@ from deepgen.estimators.common.networks import (
 from deepgen.estimators.common.validation import by_pieces, features, rows_to_read, validated
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
-from deepgen.layers.named import as_units
-from deepgen.layers.softmax import Softmax
+from deepgen.layers.named import as_units, real_columns, visible_of
 from deepgen.models import Network, NetworkLayer
 from deepgen.models.backprop import forward, outputs
 from deepgen.networks.losses import LOSSES, SquaredError
@@ -31,16 +30,16 @@ from deepgen.runtime.work import Work
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import activation_of, random_layer, random_layers, unrolled
 
-_LOSS_OF = {Binary: "cross_entropy", Gaussian: "squared_error", Softmax: "softmax_cross_entropy"}
-_BACK = {"logistic": "binary", "linear": "gaussian"}
+# Minus the log-likelihood of the units whose means are the outputs, but for scale and constant.
+_LOSS_OF = {
+    "logistic": "cross_entropy", "linear": "squared_error", "softmax": "softmax_cross_entropy"
+}  # fmt: skip
 
 
 def _visible_of(network):
     """Return the visible units that a network's last layer stands for, or None."""
     last = network.layers[-1]
-    if last.activation == "softmax":
-        return Softmax(last.group)
-    return _BACK.get(last.activation)
+    return visible_of(last.activation, last.group)
 
 
 def _is_mirrored(network):
@@ -70,9 +69,9 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         visible = self._first_units(rows.n_columns)
         if visible.n_copies != 1:
             raise ValueError("visible must not have tied copies, got n_copies > 1")
-        name = _LOSS_OF[type(visible)] if self.loss is None else self.loss
-        loss = LOSSES[name]()
-        loss.check(activation_of(visible))
+        activation, _ = activation_of(visible, "visible")
+        loss = LOSSES[_LOSS_OF[activation] if self.loss is None else self.loss]()
+        loss.check(activation)
         examples = Examples(PairedRows(rows.X), self._objective(loss), visible)
         return NetworkProblem(self, rows, examples)
 
@@ -83,6 +82,13 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         """Return the visible units fitted to the data."""
         visible = self._first_units(len(survey.mean))
         return visible.fitted_to(survey.mean, survey.variance, survey.n_rows)
+
+    def _last_layer(self, visible, mean):
+        """Return (activation, options) of the last layer, whose output starts at the mean row."""
+        activation, group = activation_of(visible, "visible")
+        # the field of units with a precision is that of a network times the precision
+        bias = visible.bias if visible.precision is None else mean
+        return activation, {"bias": bias, "group": group}
 
     def _objective(self, loss):
         return Objective(loss, l2=self.l2, l1=self.l1, masking=self.masking)
@@ -114,7 +120,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         """
         check_is_fitted(self)
         codes = features(self, X, self._n_features_out, "the code")
-        codes = Gaussian(self._n_features_out).states_of(codes)
+        codes = real_columns(self._n_features_out).states_of(codes)
         return outputs(
             self.model_, codes, first=self._n_code_layers, work=Work(n_threads=self.n_threads)
         )
@@ -283,15 +289,11 @@ class Autoencoder(_Autoencoder):
         up = random_layer(self.hidden, visible.size, size, stream.generator("encoder"))
         bias = np.zeros(size) if self.hidden == "rectified" else -(mean @ up.weights)
         up = NetworkLayer(self.hidden, bias, up.weights)  # codes start around the mean row
-        bias = visible.bias if visible.precision is None else mean
-        group = visible.group if isinstance(visible, Softmax) else None
-        kind = activation_of(visible)
+        activation, options = self._last_layer(visible, mean)
         if self.tied:
-            return Network([up, NetworkLayer(kind, bias, tied_to=0, group=group)])
+            return Network([up, NetworkLayer(activation, tied_to=0, **options)])
         down = stream.generator("decoder")
-        return Network(
-            [up, random_layer(kind, size, visible.size, down, bias=bias, group=group)]
-        )
+        return Network([up, random_layer(activation, size, visible.size, down, **options)])
 
     @classmethod
     def from_model(cls, model):
@@ -402,7 +404,7 @@ class DeepAutoencoder(_Autoencoder):
         return unrolled(stack)
 
     def _check_code(self, stack):
-        topmost = activation_of(stack[-1].layers[1])
+        topmost = stack[-1].layers[1].activation
         if topmost != self.code:
             raise ValueError(
                 f"code is {self.code!r}, but pretrained ends in {topmost} units; pass "
@@ -414,12 +416,9 @@ class DeepAutoencoder(_Autoencoder):
         kinds = ["logistic"] * (len(sizes) - 1) + [self.code]
         kinds += ["logistic"] * (len(sizes) - 1)
         around = [visible.size, *sizes, *reversed(sizes[:-1])]
-        group = visible.group if isinstance(visible, Softmax) else None
-        bias = visible.bias if visible.precision is None else mean
-        last = random_layer(
-            activation_of(visible), around[-1], visible.size, stream.generator("last"), bias=bias,
-            group=group,
-        )  # fmt: skip
+        activation, options = self._last_layer(visible, mean)
+        generator = stream.generator("last")
+        last = random_layer(activation, around[-1], visible.size, generator, **options)
         return Network([*random_layers(around, kinds, stream), last])
 
     @classmethod

@@ -12,7 +12,13 @@ from deepgen.checks import shown
 from deepgen.estimators.common.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
 from deepgen.estimators.common.fitting import Fitted, greedy_start
 from deepgen.estimators.common.hyperparameters import check_sizes
-from deepgen.estimators.common.labels import as_classes, classes_in, one_hot, split_labels
+from deepgen.estimators.common.labels import (
+    are_label_units,
+    as_classes,
+    classes_in,
+    one_hot,
+    split_labels,
+)
 from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator, require_same_layers
 from deepgen.estimators.dbm_settings import (
@@ -23,8 +29,6 @@ from deepgen.estimators.dbm_settings import (
     rule_of,
     start_of,
 )
-from deepgen.layers.binary import Binary
-from deepgen.layers.softmax import Softmax
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import ArrayRows
@@ -289,7 +293,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             )
         labelled = len(model.observed) == 2
         hidden = model.layers[1 : top if labelled else top + 1]
-        if not hidden or not all(isinstance(u, Binary) and u.n_copies == 1 for u in hidden):
+        if not hidden or not all(units.is_bernoulli for units in hidden):
             raise ValueError(f"model must have binary hidden layers, got {list(model.layers)!r}")
         visible = model.visible
         dbm = cls(
@@ -298,7 +302,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         )  # fmt: skip
         if labelled:
             units = model.layers[top]
-            if not isinstance(units, Softmax) or units.group != units.size:
+            if not are_label_units(units):
                 raise ValueError(f"model must have one softmax group on top, got {units!r}")
             classes = np.arange(units.size) if classes is None else classes
             dbm.classes_ = as_classes(classes, units.size)

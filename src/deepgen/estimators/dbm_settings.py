@@ -1,7 +1,5 @@
 """What the hyper-parameters of a DBM stand for: start, rule, optimizer, layers, first model."""
 
-import numpy as np
-
 from deepgen.checks import check_flag, has_role, shown
 from deepgen.estimators.common.hyperparameters import (
     check_machine_settings,
@@ -9,14 +7,13 @@ from deepgen.estimators.common.hyperparameters import (
     check_sizes,
     visible_units,
 )
-from deepgen.estimators.common.labels import label_units
+from deepgen.estimators.common.labels import label_units, units_for_labels
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units
-from deepgen.layers.softmax import Softmax
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Rule
 from deepgen.learning.starts import (
-    HIDDEN_BIAS,
+    first_hidden,
     initial_deep_model,
     with_top,
 )
@@ -40,7 +37,7 @@ def check_settings(dbm):
     visible = as_units(dbm.visible, "visible")
     if visible.n_copies != 1:
         raise ValueError("visible must not have tied copies, got n_copies > 1")
-    if dbm.binarize and not isinstance(visible, Binary):
+    if dbm.binarize and not visible.is_bernoulli:
         raise ValueError(f"binarize needs visible='binary', got visible={dbm.visible!r}")
     if not has_role(rule_of(dbm), Rule) or isinstance(rule_of(dbm), CD | PCD):
         two = ", which is for two layers" if isinstance(dbm.rule, CD | PCD) else ""
@@ -108,7 +105,7 @@ def optimizer_of(dbm, n_weights):
 def layers_of(dbm, n_columns):
     """Return visible and hidden layers, without label units."""
     start = start_of(dbm)
-    hidden = [Binary(bias=np.full(n, HIDDEN_BIAS)) for n in check_sizes(dbm.n_hidden)]
+    hidden = [first_hidden(Binary(size)) for size in check_sizes(dbm.n_hidden)]
     layers = [visible_units(dbm, n_columns), *hidden]
     if is_greedy(start):
         settings = settings_by_layer(start, len(hidden))
@@ -122,8 +119,8 @@ def _check_layers_of_start(dbm, layers):
     """Raise ValueError unless a model has these layers, and label units at most where asked."""
     start, expected, observed = dbm.pretrained, layers, (0,)
     if dbm.label_units and start.n_layers > len(layers):
-        size = len(dbm.classes_)
-        expected, observed = [*layers, Softmax(size, size=size)], (0, len(layers))
+        top = units_for_labels(len(dbm.classes_))
+        expected, observed = [*layers, top], (0, len(layers))
     same = [units.form for units in start.layers] == [units.form for units in expected]
     if not same or start.observed != observed:
         raise ValueError(

@@ -1,6 +1,5 @@
 """The restricted Boltzmann machine as a scikit-learn estimator."""
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,11 +15,9 @@ from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
 from deepgen.inference.gibbs import layer_field, update_layer
-from deepgen.layers.binary import Binary
-from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units
 from deepgen.learning.rules import as_rule
-from deepgen.learning.starts import HIDDEN_BIAS
+from deepgen.learning.starts import first_hidden
 from deepgen.likelihood import exact_log_likelihood, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.runtime.work import Work
@@ -166,13 +163,15 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         check_machine_settings(self)
         as_rule(self.rule)
         visible, hidden = as_units(self.visible, "visible"), as_units(self.hidden, "hidden")
-        if isinstance(visible, Gaussian) and isinstance(hidden, Gaussian):
+        if not (visible.is_bounded or hidden.is_bounded):
+            names = [type(units).__name__ for units in (hidden, visible)]
+            is_too = "" if names[0] == names[1] else f" {names[1]}"
             raise ValueError(
-                "hidden must not be Gaussian where visible is: such a model need not be "
+                f"hidden must not be {names[0]} where visible is{is_too}: such a model need not be "
                 "normalizable; make one of them 'binary'"
             )
         check_flag(self.binarize, "binarize")
-        if self.binarize and not (isinstance(visible, Binary) and visible.n_copies == 1):
+        if self.binarize and not visible.is_bernoulli:
             raise ValueError(f"binarize needs visible='binary', got visible={self.visible!r}")
 
     def _problem(self, rows, y):
@@ -180,15 +179,13 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
 
     def _layers(self):
         """Return the visible and hidden layers that the hyper-parameters ask for, sized."""
-        hidden = as_units(self.hidden, "hidden")
-        if isinstance(hidden, Gaussian):
-            hidden = hidden.replace(learn_precision=False)  # its scale is the weights' scale
-        elif isinstance(hidden, Binary) and hidden.size is None:
-            hidden = Binary(bias=np.full(self.n_hidden, HIDDEN_BIAS), n_copies=hidden.n_copies)
-        return (
-            visible_units(self, self.n_features_in_),
-            sized(hidden, self.n_hidden, "hidden", f"n_hidden={self.n_hidden}"),
-        )
+        asked = as_units(self.hidden, "hidden")
+        hidden = sized(asked, self.n_hidden, "hidden", f"n_hidden={self.n_hidden}")
+        if asked.size is None:
+            hidden = first_hidden(hidden)
+        # a scale of hidden units is the weights' scale
+        hidden = hidden.with_learned_scale(False)
+        return visible_units(self, self.n_features_in_), hidden
 
     # --- using --------------------------------------------------------------------------------
 

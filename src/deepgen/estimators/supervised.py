@@ -21,8 +21,7 @@ from deepgen.estimators.common.networks import (
 )
 from deepgen.estimators.common.validation import by_pieces, rows_to_read, validated_pair
 from deepgen.layers.binary import Binary
-from deepgen.layers.gaussian import Gaussian
-from deepgen.layers.named import as_units
+from deepgen.layers.named import as_units, real_columns
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.learning.networks import check_objective
 from deepgen.models import (
@@ -63,7 +62,7 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
     def _visible(self, n_columns):
         """Return the units that the values of X are checked by when they are learned."""
         if self.pretrained is None:
-            return Gaussian(n_columns)
+            return real_columns(n_columns)
         if is_greedy(self.pretrained):
             return as_units(self.visible, "visible").sized(n_columns)
         return self._pretrained_models(n_columns)[0].layers[0]

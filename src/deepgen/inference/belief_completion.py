@@ -132,7 +132,7 @@ class _Completion:
         units = self.model.layers[0].upper
         stream = self.stream.child("share").advanced(step)
         uniform = stream.uniform(
-            len(self.v), units.size // units.group, RECOGNIZE, first_row=self.first_row
+            len(self.v), units.n_sites, RECOGNIZE, first_row=self.first_row
         )
         return np.repeat(uniform < SHARE_OFFERED, units.group, axis=1)
 

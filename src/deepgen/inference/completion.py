@@ -62,7 +62,9 @@ def observed_states(units, X, stream, first_row):
     if units.is_state(X):
         return X
     observed = units.sample(units.field_of(X), stream.child("grey"), first_row=first_row)
-    observed[X == 0] = 0  # also the columns of a missing softmax group
+    if units.state_dtype == np.uint8:
+        # no state is smaller, so a mean of 0 is certain; also all columns of a missing group
+        observed[X == 0] = 0
     return observed
 
 
@@ -90,7 +92,7 @@ def summary_of_chains(X, missing, units, chains):
     for means, draws in chains:
         first = draws if first is None else first
         total = total + means.astype(np.float64)
-        square = square + means.astype(np.float64) ** 2 + conditional_variance(units, means)
+        square = square + means.astype(np.float64) ** 2 + units.variance(means)
         n_chains += 1
     mean = total / n_chains
     deviation = np.sqrt(np.maximum(square / n_chains - mean**2, 0.0))
@@ -99,11 +101,3 @@ def summary_of_chains(X, missing, units, chains):
         np.where(missing, mean, X).astype(np.float32),
         np.where(missing, deviation, 0.0).astype(np.float32),
     )
-
-
-def conditional_variance(units, means):
-    """Variance of each unit given its field, from its mean."""
-    if units.precision is not None:
-        return 1.0 / units.precision.astype(np.float64)
-    means = means.astype(np.float64)
-    return means * (1.0 - means / units.n_copies)

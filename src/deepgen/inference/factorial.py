@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepgen._kernels import engine
 from deepgen.inference.mean_field import FixedPoint, field_from, infer_layers
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
-from deepgen.layers.units import KIND_BINARY, lone_chain
+from deepgen.layers.units import log_ratio_chain, lone_chain
 from deepgen.rows.fingerprint import row_digests
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import RECOGNIZE
@@ -119,7 +118,7 @@ class FactorialPosterior:
                     Site(stream.child(f"layer {l}"), RECOGNIZE, first_draw), self._work,
                 )  # fmt: skip
             # base measure and precision are those of q too
-            linear = engine.Chain([(KIND_BINARY, 1, 1, np.zeros_like(units.bias), None)], [])
+            linear = log_ratio_chain(np.zeros_like(units.bias))
             slopes = np.repeat(terms.slopes[l][rows], n_draws, axis=0)
             total += layer_log_weight(
                 linear, 0, states[l], LayerContext(slopes), n_threads=self._work.n_threads

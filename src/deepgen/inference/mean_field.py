@@ -14,7 +14,6 @@ from deepgen.checks import as_list, check_instance, check_integer, check_number
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.context import Context
 from deepgen.layers.passes import LayerContext, Outputs, conditional_pass, fixed_point
-from deepgen.layers.softmax import Softmax
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.states import ByteMeans, dense, doubled
@@ -276,7 +275,7 @@ def field_from(model, sender, receiver, x, work=ANY_WORK):
     units = model.layers[sender].kernel_layer()
     lower = min(sender, receiver)
     weights, packed = model.kernel_weights(slice(lower, lower + 1))
-    if isinstance(model.layers[receiver], Softmax):
+    if model.layers[receiver].group > 1:
         packed = [None]  # in tiles of whole groups, which a linear layer does not have
     pair = [units, linear] if receiver > sender else [linear, units]
     out = np.empty((x.shape[0], size), np.float32)
@@ -315,7 +314,7 @@ def _first_means(model, states, start, stretch, work):
             if l > stretch.first:
                 below = means[-1]
                 if stretch.in_steps:
-                    below = ByteMeans.of(below, model.layers[l - 1].n_copies)
+                    below = ByteMeans.of(below, model.layers[l - 1].largest_state)
                 if l + 1 < stretch.stop:  # the layer above, not known yet, is taken to say the same
                     below = doubled(below)
             elif l > 0:  # once more: the bias rows have it already

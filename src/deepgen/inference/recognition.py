@@ -11,7 +11,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.inference.free_energy import free_energy
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
-from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN, lone_chain
+from deepgen.layers.units import log_ratio_chain, lone_chain
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.fingerprint import row_digests
 from deepgen.runtime.stream import RECOGNIZE
@@ -37,9 +37,8 @@ class _Correction:
     def __init__(self, layer, above, work):
         self.layer, self._work = layer, work
         bias, precision = above.bias - layer.upper.bias, None
-        kind = KIND_BINARY  # one copy, which is linear in the state
         if above.precision is not None:
-            kind, precision = KIND_GAUSSIAN, above.precision - layer.upper.precision
+            precision = above.precision - layer.upper.precision
         self.slopes_chain = None
         if not np.array_equal(layer.generative, layer.recognition):
             self.slopes_chain = _linear_upward(
@@ -48,7 +47,7 @@ class _Correction:
         self.is_zero = self.slopes_chain is None and not (
             bias.any() or (precision is not None and precision.any())
         )
-        self.y_chain = engine.Chain([(kind, 1, 1, bias, precision)], [])
+        self.y_chain = log_ratio_chain(bias, precision)
 
     def slopes(self, x):
         """Return x (G - R) by row, or None where both are equal."""

@@ -1,9 +1,13 @@
 """Binary units: zeros and ones, or counts of tied copies."""
 
-import numpy as np
+import math
 
+import numpy as np
+from scipy import sparse
+
+from deepgen._kernels import engine
 from deepgen.checks import check_integer
-from deepgen.layers.units import KIND_BINARY, Units, check_finite, value_range
+from deepgen.layers.units import Alternatives, Units, check_finite, value_range
 
 
 class Binary(Units):
@@ -20,16 +24,59 @@ class Binary(Units):
         with a layer of two copies (Salakhutdinov & Hinton 2009, section 3.3).
     """
 
-    kind = KIND_BINARY
+    kind = engine.KINDS["binary"]
+    state_dtype = np.uint8
+    usual_rate = 0.2
+    hidden_bias = -2.0  # rare: better likelihoods and features than from 0 (docs/decisions.md)
+    can_tie = True
 
     def __init__(self, size=None, *, bias=None, n_copies=1):
         super().__init__(size, bias=bias)
         check_integer(n_copies, "n_copies", most=8)
         self.n_copies = int(n_copies)
 
+    @property
+    def n_states(self):
+        """How many states a unit can take: 0..n_copies."""
+        return self.n_copies + 1
+
+    @property
+    def largest_state(self):
+        """Largest value of a state."""
+        return self.n_copies
+
+    @property
+    def is_bernoulli(self):
+        """Whether a state is 0 or 1: that of one copy."""
+        return self.n_copies == 1
+
+    @property
+    def activation(self):
+        """That of one copy; none has the mean of a sum of copies as its output."""
+        return "logistic" if self.n_copies == 1 else None
+
+    def alternatives(self):
+        """Return the states 0..n_copies; the base measure is a binomial coefficient."""
+        states = np.arange(self.n_states, dtype=np.uint8)[:, None]
+        measure = [math.log(math.comb(self.n_copies, x)) for x in range(self.n_states)]
+        return Alternatives(sparse.csr_array(states), np.array(measure))
+
+    def tied(self, n_copies):
+        """Return the layer of so many copies of a unit, whatever this one has."""
+        return self.replace(n_copies=n_copies)
+
+    def untied(self, n_copies):
+        """Return the layer of one copy."""
+        return self.replace(n_copies=1)
+
     def options(self):
         """Return the settings that are not parameters."""
         return {} if self.n_copies == 1 else {"n_copies": self.n_copies}
+
+    def variance(self, mean):
+        """Return that of a binomial distribution."""
+        mean = np.asarray(mean).astype(np.float64)
+        return mean * (1.0 - mean / self.n_copies)
 
     def field_of(self, mean):
         """Return log odds, within +-80."""

@@ -1,10 +1,12 @@
 """Gaussian units: real values with a precision each."""
 
+import math
+
 import numpy as np
 
+from deepgen._kernels import engine
 from deepgen.checks import check_flag
 from deepgen.layers.units import (
-    KIND_GAUSSIAN,
     LARGEST_VALUE,
     Units,
     as_vector,
@@ -33,8 +35,12 @@ class Gaussian(Units):
         Whether training changes `log_precision`.
     """
 
-    kind = KIND_GAUSSIAN
+    kind = engine.KINDS["gaussian"]
     state_dtype = np.float32
+    n_states = largest_state = math.inf
+    usual_rate = 0.05
+    activation = "linear"
+    can_tie = True
 
     def __init__(self, size=None, *, bias=None, log_precision=None, learn_precision=True):
         if size is None and bias is None and log_precision is not None:
@@ -57,6 +63,27 @@ class Gaussian(Units):
         self.precision = np.exp(self.log_precision)
         self.precision.flags.writeable = False
 
+    def with_learned_scale(self, learned):
+        """Return these units with a precision that training changes, or leaves."""
+        return self.replace(learn_precision=learned)
+
+    def tied(self, n_copies):
+        """Return the layer of the sum of copies: so many times the mean and the variance of one.
+
+        The copies of a row are equal, not independent: rows would ask for the square of that many
+        times the variance, so it must not be learned.
+        """
+        if n_copies == 1:
+            return self
+        log_precision = self.log_precision - math.log(n_copies)
+        return self.replace(log_precision=log_precision, learn_precision=False)
+
+    def untied(self, n_copies):
+        """Return the layer of one copy; whether its precision is learned stays as it is."""
+        if n_copies == 1:
+            return self
+        return self.replace(log_precision=self.log_precision + math.log(n_copies))
+
     def options(self):
         """Return the settings that are not parameters."""
         return {} if self.learn_precision else {"learn_precision": False}
@@ -69,6 +96,10 @@ class Gaussian(Units):
         """Return the derivatives by bias, x, and by log_precision, -precision x**2 / 2."""
         square = (dense(self.states_of(x, "x")).astype(np.float64) ** 2).mean(axis=0)
         return {**super().moments(x), "log_precision": -0.5 * self.precision * square}
+
+    def variance(self, mean):
+        """Return one by the precision, whatever the mean."""
+        return 1.0 / self.precision.astype(np.float64)
 
     def field_of(self, mean):
         """Return precision times mean."""

@@ -1,18 +1,38 @@
-"""Unit types by name, as users pass them."""
+"""Unit types by name, as users pass them, and by what they stand for in a network."""
 
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
+
+NAMED = {"binary": Binary, "gaussian": Gaussian}
+_OF_ACTIVATIONS = {"logistic": "binary", "linear": "gaussian"}
 
 
 def as_units(value, name="units"):
     """Turn ``"binary"``, ``"gaussian"`` or a Units object into Units."""
     if isinstance(value, Units):
         return value
-    named = {"binary": Binary, "gaussian": Gaussian}
-    if not isinstance(value, str) or value not in named:
+    if not isinstance(value, str) or value not in NAMED:
         raise ValueError(
             f"{name} must be 'binary', 'gaussian' or a Units object such as dg.Softmax(5), got "
             f"{value!r}"
         )
-    return named[value]()
+    return NAMED[value]()
+
+
+def visible_of(activation, group=None):
+    """Return the visible units, as users pass them, whose mean an activation's output is, or None.
+
+    Parameters
+    ----------
+    activation : str
+    group : int or None
+        Of a softmax: columns of one distribution.
+    """
+    return Softmax(group) if activation == "softmax" else _OF_ACTIVATIONS.get(activation)
+
+
+def real_columns(size=None):
+    """Return units that take any real numbers: what columns of a network are checked by."""
+    return Gaussian(size)

@@ -1,9 +1,11 @@
 """Softmax units: categorical variables, one column for each category."""
 
 import numpy as np
+from scipy import sparse
 
+from deepgen._kernels import engine
 from deepgen.checks import check_integer
-from deepgen.layers.units import KIND_SOFTMAX, Units, check_finite, value_range
+from deepgen.layers.units import Alternatives, Units, check_finite, value_range
 from deepgen.rows.states import dense
 
 
@@ -20,7 +22,11 @@ class Softmax(Units):
         See :class:`Units`; the size is a multiple of `n_categories`.
     """
 
-    kind = KIND_SOFTMAX
+    kind = engine.KINDS["softmax"]
+    state_dtype = np.uint8
+    largest_state = 1
+    usual_rate = 0.2
+    activation = "softmax"
     can_be_missing = True
 
     def __init__(self, n_categories, size=None, *, bias=None):
@@ -33,6 +39,21 @@ class Softmax(Units):
                 f"columns, got {self.size}; encode each variable as {self.group} one-hot columns"
             )
 
+    @property
+    def n_states(self):
+        """How many categories a variable can take; missing is no state."""
+        return self.group
+
+    def alternatives(self):
+        """Return the one-hot states of a group."""
+        states = sparse.eye_array(self.group, format="csr", dtype=np.uint8)
+        return Alternatives(states, np.zeros(self.group))
+
+    def variance(self, mean):
+        """Return that of each column by itself."""
+        mean = np.asarray(mean).astype(np.float64)
+        return mean * (1.0 - mean)
+
     def options(self):
         """Return the settings that are not parameters."""
         return {"n_categories": self.group}
@@ -40,7 +61,7 @@ class Softmax(Units):
     def missing(self, states):
         """Return the mask of the columns of all-zero groups, or None."""
         rows = dense(states)
-        absent = ~rows.reshape(len(rows), self.size // self.group, self.group).any(axis=2)
+        absent = ~rows.reshape(len(rows), self.n_sites, self.group).any(axis=2)
         return np.repeat(absent, self.group, axis=1) if absent.any() else None
 
     def field_of(self, mean):

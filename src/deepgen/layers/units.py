@@ -1,13 +1,16 @@
 """Unit types: what a layer means.
 
-A layer is an exponential family in its field (docs/math.md, section "Units"). CONTRIBUTING, "Add
-a unit type", says what a new one touches.
+A layer is an exponential family in its field (docs/math.md, section "Units"). Nobody asks which
+type it is: a type answers what others want to know of it, and `tests/test_units_answer.py` lists
+the files that name one. CONTRIBUTING, "Add a unit type", says what a new one touches.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from deepgen._kernels import engine
 from deepgen.checks import (
@@ -30,8 +33,6 @@ from deepgen.runtime.stream import DATA, Stream
 
 # Real values beyond this are refused: they were never standardized.
 LARGEST_VALUE = 1e12
-
-KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX = 0, 1, 2
 
 
 def as_vector(value, size, name):
@@ -76,6 +77,27 @@ class LayerForm(NamedTuple):
     group: int
 
 
+class Alternatives(NamedTuple):
+    """The states that a site can take: a unit by itself, or a group of columns.
+
+    Attributes
+    ----------
+    states : csr_array of shape (n_states, group)
+        A row for each state, of the layer's state type.
+    log_measure : ndarray of shape (n_states,), float64
+        Logs of the base measure.
+    """
+
+    states: sparse.csr_array
+    log_measure: np.ndarray
+
+
+def both_in_words(one, other):
+    """Return "both Gaussian" of two layers of one type, "Gaussian and Poisson" of two."""
+    names = [type(units).__name__ for units in (one, other)]
+    return f"both {names[0]}" if names[0] == names[1] else " and ".join(names)
+
+
 def lone_chain(units):
     """Return a layer alone, as the kernels read it: no neighbours, bias zero.
 
@@ -85,11 +107,26 @@ def lone_chain(units):
     return engine.Chain([(*layer[:3], np.zeros_like(units.bias), layer[4])], [])
 
 
+def log_ratio_chain(bias, precision=None):
+    """Return a layer for the kernels whose log weight is ``bias x - precision x^2 / 2``.
+
+    That is the log ratio of two layers of one form, from the differences of their natural
+    parameters: their base measures are the same, and cancel.
+    """
+    return engine.Chain([(engine.KINDS["linear"], 1, 1, bias, precision)], [])
+
+
 class Units(ABC):
     """A layer: its size, its bias and its own parameters; knows nothing of its neighbours.
 
     Without a size or a bias it is a description ("binary units, as many as there are
     columns"); :meth:`sized` makes the layer.
+
+    A site is what takes its state by itself: a unit, or a group of columns of which one state
+    says all. What other files need to know of a type they ask here. A new type must answer
+    `kind`, `state_dtype`, `n_states`, `largest_state`, `usual_rate`, :meth:`variance`,
+    :meth:`fitted_to`, :meth:`field_of` and :meth:`check`; the other answers have a default that
+    is right, or an error, for a type that says nothing.
 
     Parameters
     ----------
@@ -102,15 +139,78 @@ class Units(ABC):
     ----------
     size : int or None
     bias : ndarray of shape (size,), float32, read-only
+    kind : int
+        Number of the kernels' case, one of ``engine.KINDS``.
+    state_dtype : type
+        ``np.uint8`` for whole numbers from 0 on, which kernels read as bytes and multiply with
+        fixed-point weights; ``np.float32`` for any others.
+    n_states : int or float
+        How many states a site can take; ``math.inf`` where they cannot be counted: such a layer
+        has no :meth:`alternatives`, so no enumeration and no pseudo-likelihood.
+    largest_state : int or float
+        Largest absolute value of a state; ``math.inf`` where there is no bound.
+    usual_rate : float
+        Learning rate of a machine that works untuned (docs/decisions.md); the lowest one of its
+        layers counts.
+    group : int
+        Columns of a site. Their means belong together; all of them are missing or none.
+    n_copies : int
+        Tied copies of each unit whose sum a state is.
+    precision : ndarray of shape (size,), float32, or None
+        The second natural parameter, of ``-x^2 / 2``, where a type has one; ``log_precision``
+        is then one of its :meth:`parameters`.
+    learn_precision : bool
+        Whether training changes it in the lowest layer of a machine.
+    activation : str or None
+        Activation of a network layer whose output is the mean, given the field (divided by the
+        precision where there is one). None: no network stands for such units.
+    is_bernoulli : bool
+        Whether each unit is 0 or 1 by itself. A value in between is then the probability of a 1:
+        grey values can be drawn as bits, means can be rows of a machine above, and hidden units
+        can change places with visible ones.
+    hidden_bias : float or None
+        Bias that hidden units start from. None: zero, or as they were given.
+    can_tie : bool
+        Whether the sum of several copies is a layer of this type too; see :meth:`tied`.
+    can_be_missing : bool
+        Whether a state says that a variable is missing; see :meth:`missing`.
     """
 
-    state_dtype = np.uint8
-    can_be_missing = False  # whether a state says so, see `missing`
-    n_copies = 1
-    group = 1
+    group = n_copies = 1
     precision = None
+    learn_precision = False
+    activation = None
+    is_bernoulli = False
+    hidden_bias = None
+    can_tie = False
+    can_be_missing = False
 
     size = bias = None  # until the constructor has checked them
+
+    @property
+    @abstractmethod
+    def kind(self):
+        """Number of the kernels' case; a class attribute will do, of this and the next ones."""
+
+    @property
+    @abstractmethod
+    def state_dtype(self):
+        """Type of the states, ``np.uint8`` or ``np.float32``."""
+
+    @property
+    @abstractmethod
+    def n_states(self):
+        """How many states a site can take."""
+
+    @property
+    @abstractmethod
+    def largest_state(self):
+        """Largest absolute value of a state."""
+
+    @property
+    @abstractmethod
+    def usual_rate(self):
+        """Learning rate of a machine that works untuned."""
 
     def __init__(self, size=None, *, bias=None):
         if size is not None:
@@ -138,6 +238,20 @@ class Units(ABC):
         """Type, size, tied copies and columns of a group, to compare layers by."""
         return LayerForm(type(self), self.size, self.n_copies, self.group)
 
+    @property
+    def n_sites(self):
+        """How many sites the layer has."""
+        return self.size // self.group
+
+    @property
+    def is_bounded(self):
+        """Whether states lie between two numbers.
+
+        Weights between two layers without bounds need not leave a model normalizable, and states
+        without bounds can run away while a model learns.
+        """
+        return math.isfinite(self.largest_state)
+
     def options(self):
         """Return the settings that are not parameters, as plain data."""
         return {}
@@ -157,9 +271,37 @@ class Units(ABC):
             raise ValueError(f"{self!r} has {self.size} units, but {size} are needed")
         return self if self.size is not None else type(self)(size=size, **self.options())
 
+    def with_learned_scale(self, learned):
+        """Return these units with a scale of their own that training changes, or leaves.
+
+        Units that have none are the same in both cases.
+        """
+        return self
+
+    def tied(self, n_copies):
+        """Return the layer whose state is the sum of so many copies of this one, given one field.
+
+        Raises
+        ------
+        ValueError
+            If a sum of copies is no layer of this type (`can_tie`).
+        """
+        if n_copies == 1:
+            return self
+        raise ValueError(f"{self!r} cannot have {n_copies} tied copies: no units are their sum")
+
+    def untied(self, n_copies):
+        """Return the layer that :meth:`tied` made this one of."""
+        return self.tied(n_copies)  # one copy is the layer itself; else there is none
+
     def kernel_layer(self):
-        """Return (kind, n_copies, group, bias, precision) for ``Chain``."""
-        return self.kind, self.n_copies, self.group, self.bias, self.precision
+        """Return (kind, largest state, group, bias, precision) for ``Chain``."""
+        return self.kind, self._kernel_copies, self.group, self.bias, self.precision
+
+    @property
+    def _kernel_copies(self):
+        """What the kernels call copies: the largest state, 1 where there is no bound."""
+        return int(self.largest_state) if self.is_bounded else 1
 
     def check_width(self, x, name="X"):
         """Raise ValueError unless `x` is (n_rows, size)."""
@@ -219,9 +361,23 @@ class Units(ABC):
         return segments_log_normalizer([self.kernel_segment()], field)
 
     def kernel_segment(self):
-        """Return (kind, n_copies, size, group, float64 precision) for exact kernels."""
+        """Return (kind, largest state, size, group, float64 precision) for exact kernels."""
         precision = None if self.precision is None else self.precision.astype(np.float64)
-        return self.kind, self.n_copies, self.size, self.group, precision
+        return self.kind, self._kernel_copies, self.size, self.group, precision
+
+    def alternatives(self):
+        """Return the states that a site can take, where they can be counted.
+
+        Returns
+        -------
+        Alternatives
+
+        Raises
+        ------
+        ValueError
+            If `n_states` is infinite.
+        """
+        raise ValueError(f"the states of {self!r} cannot be listed")
 
     def energy(self, x):
         """Return minus the log weight of states `x` under this layer alone.
@@ -240,6 +396,20 @@ class Units(ABC):
     def moments(self, x):
         """Return minus the derivative of the energy by each own parameter, averaged over rows."""
         return {"bias": dense(self.states_of(x, "x")).astype(np.float64).mean(axis=0)}
+
+    @abstractmethod
+    def variance(self, mean):
+        """Return the variance of each unit given its field, from its mean.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_rows, size)
+
+        Returns
+        -------
+        ndarray, float64
+            Of the shape of `mean`, or (size,) where it is the same for all rows.
+        """
 
     @abstractmethod
     def fitted_to(self, mean, variance, n_rows):

@@ -10,7 +10,6 @@ import numpy as np
 
 from deepgen.checks import check_instance, check_integer, real_array
 from deepgen.inference.gibbs import update_layer
-from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import layer_gradients, weight_gradient
 from deepgen.learning.loop import TrainingLoop
@@ -29,7 +28,7 @@ from deepgen.runtime.threads import check_threads
 class BeliefParameters(WritableArrays):
     """Writable copies of a belief network's arrays while it is trained.
 
-    Precisions of Gaussian layers stay as they are.
+    Parameters of a layer beside its bias, such as precisions, stay as they are.
 
     Parameters
     ----------
@@ -73,15 +72,14 @@ class BeliefParameters(WritableArrays):
         return arrays | {f"top.layers[{l}].bias": b for l, b in enumerate(self.top.biases)}
 
     def fixed(self):
-        """Return the log precisions, which stay, by name."""
+        """Return the parameters of layers that stay, such as log precisions, by name."""
         network, arrays = self.network, {}
         units = {}
         for l, layer in enumerate(network.layers):
             units |= {f"layers[{l}].lower": layer.lower, f"layers[{l}].upper": layer.upper}
         units |= {f"top.layers[{l}]": layer for l, layer in enumerate(network.top.layers)}
         for name, layer in units.items():
-            if layer.precision is not None:
-                arrays[f"{name}.log_precision"] = layer.log_precision
+            arrays |= {f"{name}.{p}": x for p, x in layer.parameters().items() if p != "bias"}
         return arrays
 
     def to_network(self, arrays=None):
@@ -113,7 +111,8 @@ class UpDown:
     rule : CD or PCD, default CD(3)
         Of the top machine.
     learning_rate : float, schedule or None
-        None: 0.1, or 0.01 where a layer is Gaussian, decaying to zero.
+        None: 0.1, or 0.01 where the states of a layer have no bounds, as Gaussian ones;
+        decaying to zero.
     optimizer : SGD or Adam
     """
 
@@ -132,8 +131,8 @@ class UpDown:
         schedule = self.learning_rate
         if schedule is None:
             units = [*(u for each in network.layers for u in (each.lower, each.upper))]
-            real = any(isinstance(u, Gaussian) for u in (*units, *network.top.layers))
-            schedule = Linear(0.01 if real else 0.1, 0.0)
+            bounded = all(u.is_bounded for u in (*units, *network.top.layers))
+            schedule = Linear(0.1 if bounded else 0.01, 0.0)
         return UpDownTrainer(
             network, self.rule, self.optimizer, schedule, stream=stream, batch_size=batch_size,
             n_threads=n_threads,

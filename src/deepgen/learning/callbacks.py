@@ -9,7 +9,6 @@ import warnings
 
 from deepgen.checks import as_path, check_integer, check_number
 from deepgen.io import atomic, checkpoints, trees
-from deepgen.layers.gaussian import Gaussian
 from deepgen.learning.hooks import require_machine
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor, check_watched
 from deepgen.likelihood import pseudo_log_likelihood
@@ -56,10 +55,11 @@ class _Watch:
         if isinstance(self._of, str) or callable(self._of):
             return
         require_machine(trainer, "a callback that watches rows")
-        if isinstance(trainer.parameters.layers[0], Gaussian):
+        visible = trainer.parameters.layers[0]
+        if math.isinf(visible.n_states):
             raise ValueError(
-                "rows of Gaussian units have no pseudo-likelihood to watch; pass a function of the "
-                "model, or 'log_likelihood' after dg.LikelihoodMonitor(X_valid)"
+                f"rows of {type(visible).__name__} units have no pseudo-likelihood to watch; pass "
+                "a function of the model, or 'log_likelihood' after dg.LikelihoodMonitor(X_valid)"
             )
         check_watched(trainer, self._of, "the rows to watch", states=True)
 

@@ -171,12 +171,13 @@ class Trainer(TrainingLoop):
         return batch
 
     def _check_particles(self):
-        """Real-valued particles can run away long before a weight does."""
+        """Particles without bounds can run away long before a weight does."""
         particles = self.rule_state.particles
         for l, layer in enumerate(self.parameters.layers):
-            if particles is not None and layer.precision is not None:
-                away = np.abs(particles[l] - layer.bias / layer.precision)
-                if not (away * np.sqrt(layer.precision) < RUNAWAY).all():
+            if particles is not None and not layer.is_bounded:
+                mean = layer.mean(layer.bias[None])
+                away = np.abs(particles[l] - mean)
+                if not (away < RUNAWAY * np.sqrt(layer.variance(mean))).all():
                     self._diverged(f"particles[{l}]")
 
     def _forget(self):

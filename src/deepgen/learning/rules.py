@@ -18,7 +18,6 @@ from deepgen.checks import (
 )
 from deepgen.inference.gibbs import start_particles, update_layer
 from deepgen.inference.mean_field import FixedPoint, infer
-from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
@@ -198,13 +197,14 @@ def _finish(rule, model, state, positive, negative):
 
 
 def _in_bytes(model, states):
-    """Return the states of a phase, means of binary layers at fixed-point weights as bytes.
+    """Return the states of a phase, means of layers at fixed-point weights as bytes.
 
-    Rows of the data stay as they are.
+    Rows of the data stay as they are, and so do the means of groups, which in steps would not add
+    up to one.
     """
     return [
-        ByteMeans.of(x, units.n_copies)
-        if l and isinstance(units, Binary) and x.dtype == np.float32 and model.is_packed(l)
+        ByteMeans.of(x, units.largest_state)
+        if l and units.group == 1 and x.dtype == np.float32 and model.is_packed(l)
         else x
         for l, (units, x) in enumerate(zip(model.layers, states, strict=True))
     ]

@@ -2,15 +2,25 @@
 
 import numpy as np
 
-from deepgen.layers.gaussian import Gaussian
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.models import BoltzmannMachine
 
 DEFAULT_UPDATES = 5_000
-# Hidden units start rare: better likelihoods and features than from 0 (docs/decisions.md).
-HIDDEN_BIAS = -2.0
 # Rows of an update from which on the default learning rate is used in full (docs/decisions.md).
 ROWS_OF_FULL_RATE = 10
+
+
+def first_hidden(units):
+    """Return hidden units at the bias that their type starts from, the others as they are.
+
+    Parameters
+    ----------
+    units : Units
+        Sized.
+    """
+    if units.hidden_bias is None:
+        return units
+    return units.replace(bias=np.full(units.size, units.hidden_bias))
 
 
 def initial_model(visible, hidden, mean, variance, n_rows, stream):
@@ -95,7 +105,7 @@ def default_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
     n_rows : int
         Rows of an update.
     """
-    rate = 0.05 if any(isinstance(layer, Gaussian) for layer in layers) else 0.2
+    rate = min(layer.usual_rate for layer in layers)
     return Linear(rate * min(1.0, n_rows / ROWS_OF_FULL_RATE), 0.0)
 
 

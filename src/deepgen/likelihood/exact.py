@@ -8,7 +8,6 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import check_number
 from deepgen.layers.passes import layer_log_weight, segments_log_normalizer
-from deepgen.layers.units import KIND_BINARY, KIND_GAUSSIAN, KIND_SOFTMAX
 from deepgen.models import check_model
 from deepgen.rows.states import dense
 from deepgen.runtime.threads import check_threads, effective_threads
@@ -51,13 +50,8 @@ class LogPartition:
 
 
 def _count_states(layers):
-    total = 0.0
-    for layer in layers:
-        if layer.kind == KIND_GAUSSIAN:
-            return math.inf
-        states = layer.n_copies + 1 if layer.kind == KIND_BINARY else layer.group
-        total += layer.size / layer.group * math.log2(states)
-    return total
+    """Return log2 of the number of joint states of layers, infinite where it cannot be counted."""
+    return sum((layer.n_sites * math.log2(layer.n_states) for layer in layers), 0.0)
 
 
 def _enumerated_parity(layers):
@@ -89,7 +83,8 @@ class _Enumeration:
             fields_at[l] = slice(n_fields, n_fields + layers[l].size)
             n_fields += layers[l].size
         self._segments = [layers[l].kernel_segment() for l in self._others]
-        self._radix, self._shift, self._sites = [], [], []
+        self._takes_products = _takes_products([layers[l] for l in self._others])
+        self._radix, self._shift, self._tables = [], [], []
         for l in mine:
             rows = np.zeros((layers[l].size, n_fields))
             if l > 0:
@@ -99,27 +94,49 @@ class _Enumeration:
             self._add_sites(l, layers[l], rows)
 
     def _add_sites(self, l, layer, rows):
-        """Add a layer's sites: shifts of fields by state; columns, states, log base measures."""
-        group = layer.group
-        for first in range(0, layer.size, group):
-            columns = slice(first, first + group)
-            if layer.kind == KIND_SOFTMAX:
-                shift, states, measure = rows[columns], np.ones(group), np.zeros(group)
-            else:
-                states = np.arange(layer.n_copies + 1.0)
-                shift = states[:, None] * rows[first]
-                measure = [math.log(math.comb(layer.n_copies, int(x))) for x in states]
-            self._radix.append(len(states))
-            self._shift.append(shift)
-            self._sites.append((l, columns, states, measure))
+        """Add a layer's sites: how many states each has, and their shifts of the fields.
+
+        Parameters
+        ----------
+        l : int
+        layer : Units
+        rows : ndarray of shape (size, n_fields)
+            What a 1 of each column adds to the fields of the other layers.
+        """
+        states, log_measure = layer.alternatives()
+        states = states.astype(np.float64)
+        self._radix += [layer.n_states] * layer.n_sites
+        self._shift += [*_by_site(states, rows)]
+        self._tables.append((l, states, log_measure))
 
     def log_sum(self, biases, n_threads=None):
         """Return log Z with these biases, float64 vectors by layer."""
-        terms = [
-            states * biases[l][columns] + measure for l, columns, states, measure in self._sites
-        ]
+        terms = []
+        for l, states, log_measure in self._tables:
+            terms += [*(_by_site(states, biases[l][:, None])[:, :, 0] + log_measure)]
         bias = np.concatenate([biases[l] for l in self._others])
-        return _enumerate(self._radix, self._shift, terms, bias, self._segments, n_threads)
+        per_fold = _products_per_fold(self._shift, bias) if self._takes_products else 0
+        return _enumerate(
+            self._radix, self._shift, terms, bias, self._segments, per_fold, n_threads
+        )
+
+
+def _by_site(states, columns):
+    """Return the products of the states of a site with the numbers of its columns.
+
+    Parameters
+    ----------
+    states : csr_array of shape (n_states, group)
+    columns : ndarray of shape (n_sites * group, n)
+
+    Returns
+    -------
+    ndarray of shape (n_sites, n_states, n)
+    """
+    n_states, group = states.shape
+    n = columns.shape[1]
+    side_by_side = columns.reshape(-1, group, n).swapaxes(0, 1).reshape(group, -1)
+    return (states @ side_by_side).reshape(n_states, -1, n).swapaxes(0, 1)
 
 
 def is_enumerable(model, bits=MAX_BITS):
@@ -133,9 +150,8 @@ def is_cheap(model):
     others = model.layers[1 - parity :: 2]
     bits = _count_states(model.layers[parity::2])
     work = 2.0 ** min(bits, 64.0) * sum(layer.size for layer in others)
-    # a product a unit where the others are one layer of binary units, else logarithms
-    single = len(others) == 1 and others[0].kernel_segment()[:2] == (KIND_BINARY, 1)
-    return bits <= MAX_BITS and work * (1 if single else 16) <= CHEAP_WORK
+    # a product a unit, or else logarithms
+    return bits <= MAX_BITS and work * (1 if _takes_products(others) else 16) <= CHEAP_WORK
 
 
 def exact_log_partition(model, *, n_threads=None):
@@ -175,24 +191,27 @@ def _biases(model):
     return [layer.bias.astype(np.float64) for layer in model.layers]
 
 
-def _products_per_fold(shift, bias, segments):
-    """Count the factors 1 + exp(field) whose product is safe; 0 where products do not apply."""
-    if len(segments) != 1 or segments[0][:2] != (KIND_BINARY, 1):
-        return 0
+def _takes_products(layers):
+    """Tell whether what is summed out is a product of 1 + exp(field): one layer of 0 and 1."""
+    return len(layers) == 1 and layers[0].is_bernoulli
+
+
+def _products_per_fold(shift, bias):
+    """Count the factors 1 + exp(field) whose product is safe; 0 where not even one is."""
     reach = np.abs(bias) + sum(np.abs(rows).max(axis=0) for rows in shift)
     if not reach.max() < 350.0:
         return 0
     return int(690.0 / np.logaddexp(0.0, reach.max()))
 
 
-def _enumerate(radix, shift, terms, bias, segments, n_threads):
+def _enumerate(radix, shift, terms, bias, segments, per_fold, n_threads):
     """Return log sum over joint states s of all sites of exp(terms(s) + A(bias + shifts(s))).
 
     Site i has ``radix[i]`` states; state s of it adds ``terms[i][s]`` to the log weight and
     ``shift[i][s]``, a row of (n_fields,), to the fields of the other layers, whose log normalizer
-    is A.
+    is A. Where A is a sum of log(1 + exp(field)), `per_fold` factors are multiplied before each
+    logarithm; 0: none are.
     """
-    per_fold = _products_per_fold(shift, bias, segments)
     if per_fold:
         padding = np.zeros(-len(bias) % engine.PRODUCT_LANES)
         bias = np.concatenate([np.exp(bias), padding])

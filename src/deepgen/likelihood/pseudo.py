@@ -1,10 +1,11 @@
 """Pseudo-likelihood: each unit given all the others. No log Z is needed."""
 
+import math
+
 import numpy as np
 
 from deepgen.checks import MOST, is_integer, shown
 from deepgen.inference.free_energy import free_energy
-from deepgen.layers.units import KIND_GAUSSIAN, KIND_SOFTMAX
 from deepgen.models import check_model
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import FLIP, Stream
@@ -39,7 +40,8 @@ def pseudo_log_likelihood(model, X, *, n_sites=1, random_state=None, n_threads=N
     Raises
     ------
     ValueError
-        If the visible units are Gaussian, X holds values between states or missing variables,
+        If the states of a visible unit cannot be counted, as those of Gaussian ones, X holds
+        values between states or missing variables,
         or the model has more than two layers.
 
     References
@@ -48,54 +50,54 @@ def pseudo_log_likelihood(model, X, *, n_sites=1, random_state=None, n_threads=N
     """
     check_model(model, 2)
     visible = model.layers[0]
-    if visible.kind == KIND_GAUSSIAN:
+    if math.isinf(visible.n_states):
         raise ValueError(
-            "the pseudo-likelihood needs binary or softmax visible units, got Gaussian ones; use "
-            "dg.ais and dg.free_energy for their likelihood"
+            "the pseudo-likelihood needs visible units whose states can be counted, such as binary "
+            f"or softmax ones, got {type(visible).__name__} ones; use dg.ais and dg.free_energy "
+            "for their likelihood"
         )
     if n_sites is not None and not (is_integer(n_sites) and 1 <= n_sites <= MOST):
         raise ValueError(f"n_sites must be None or a positive integer, got {shown(n_sites)}")
     states = visible.states_of(X)
     if not visible.is_state(states) or visible.missing(states) is not None:
         raise ValueError("X must hold whole states: binarize grey values, impute missing variables")
-    rows = dense(states).astype(np.uint8)
-    n_all = visible.size // visible.group
+    rows = dense(states).astype(visible.state_dtype)
+    n_all = visible.n_sites
     if n_sites is None:
         sites = np.broadcast_to(np.arange(n_all), (len(rows), n_all))
     else:
         words = Stream.from_random_state(random_state).words(len(rows), n_sites, FLIP)
         sites = words % np.uint32(n_all)
-    alternatives = visible.group if visible.kind == KIND_SOFTMAX else visible.n_copies + 1
+    alternatives = visible.alternatives().states.toarray()
     out = np.empty(len(rows))
-    step = max(1, CHUNK // (sites.shape[1] * alternatives))
+    step = max(1, CHUNK // (sites.shape[1] * len(alternatives)))
     for first in range(0, len(rows), step):
         piece = slice(first, first + step)
-        changed = _alternatives(rows[piece], sites[piece], visible, alternatives)
+        changed = _changed(rows[piece], sites[piece], alternatives)
         energy = free_energy(model, changed.reshape(-1, visible.size), n_threads=n_threads)
-        log_p = -energy.reshape(-1, sites.shape[1], alternatives)
+        log_p = -energy.reshape(-1, sites.shape[1], len(alternatives))
         log_p -= np.logaddexp.reduce(log_p, axis=2, keepdims=True)
-        numbers = _state_numbers(rows[piece], sites[piece], visible)
+        numbers = _state_numbers(rows[piece], sites[piece], alternatives)
         out[piece] = np.take_along_axis(log_p, numbers[:, :, None], axis=2)[:, :, 0].mean(axis=1)
     return out * n_all
 
 
-def _state_numbers(rows, sites, visible):
-    """Return the number of the state that each site has, int64 of shape (n_rows, n_sites)."""
-    if visible.kind == KIND_SOFTMAX:
-        states = rows.reshape(len(rows), -1, visible.group).argmax(axis=2)
-        return np.take_along_axis(states, sites.astype(np.int64), axis=1)
-    return np.take_along_axis(rows, sites.astype(np.int64), axis=1).astype(np.int64)
+def _state_numbers(rows, sites, alternatives):
+    """Return the number of the state that each site has, int64 of shape (n_rows, n_sites).
+
+    `alternatives` are the states of a site, (n_states, group).
+    """
+    by_site = rows.reshape(len(rows), -1, alternatives.shape[1])
+    chosen = by_site[np.arange(len(rows))[:, None], sites]  # (n_rows, n_sites, group)
+    return (chosen[:, :, None] == alternatives).all(axis=3).argmax(axis=2)
 
 
-def _alternatives(rows, sites, visible, alternatives):
+def _changed(rows, sites, alternatives):
     """Copies of each row, one for each site and each state that the site could have."""
-    n, n_sites = sites.shape
-    changed = np.repeat(rows, n_sites * alternatives, axis=0)
-    changed = changed.reshape(n, n_sites, alternatives, -1, visible.group)
-    who = np.arange(n)[:, None], np.arange(n_sites)[None, :]
-    for state in range(alternatives):
-        if visible.kind == KIND_SOFTMAX:
-            changed[who[0], who[1], state, sites] = np.eye(visible.group, dtype=np.uint8)[state]
-        else:
-            changed[who[0], who[1], state, sites] = state
+    (n, n_sites), (n_states, group) = sites.shape, alternatives.shape
+    changed = np.repeat(rows, n_sites * n_states, axis=0)
+    changed = changed.reshape(n, n_sites, n_states, -1, group)
+    row, number = np.arange(n)[:, None], np.arange(n_sites)[None, :]
+    for state, values in enumerate(alternatives):
+        changed[row, number, state, sites] = values
     return changed

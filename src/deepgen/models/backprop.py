@@ -172,11 +172,13 @@ def field_gradient(layer, output, gradient):
     elif layer.activation == "logistic":
         gradient *= output
         gradient -= gradient * output
-    else:
+    elif layer.activation == "softmax":
         groups = (len(output), layer.size // layer.group, layer.group)
         mean = (gradient * output).reshape(groups).sum(axis=2, keepdims=True)
         gradient = (gradient.reshape(groups) - mean).reshape(output.shape)
         gradient *= output
+    else:
+        raise ValueError(f"the derivative of {layer.activation} units is not known")
     return gradient
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen.checks import as_list, check_instance, float32_array, model_remedy, shown
-from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.units import Units
 from deepgen.models.boltzmann_machine import BoltzmannMachine, check_model, next_version
 
@@ -36,7 +35,7 @@ class BeliefLayer:
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not finite, or both layers are Gaussian.
+        If shapes do not fit, a value is not finite, or the states of neither layer have bounds.
     """
 
     lower: Units
@@ -49,9 +48,10 @@ class BeliefLayer:
             units = getattr(self, name)
             if not isinstance(units, Units) or units.size is None:
                 raise ValueError(f"{name} must be Units with a size, got {shown(units)}")
-        if isinstance(self.lower, Gaussian) and isinstance(self.upper, Gaussian):
+        if not (self.lower.is_bounded or self.upper.is_bounded):
+            names = " or ".join(sorted({type(self.lower).__name__, type(self.upper).__name__}))
             raise ValueError(
-                f"lower and upper must not both be Gaussian, got {self.lower!r} and "
+                f"lower and upper must not both be {names}, got {self.lower!r} and "
                 f"{self.upper!r}; make one of them binary"
             )
         # the same array for both, as in a fresh stack: one machine serves both directions, and its

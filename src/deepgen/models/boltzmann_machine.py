@@ -6,8 +6,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, float32_array, is_integer, model_remedy, shown
-from deepgen.layers.gaussian import Gaussian
-from deepgen.layers.units import Units
+from deepgen.layers.units import Units, both_in_words
 from deepgen.runtime.precision import pack_exactly, precision
 
 _versions = itertools.count(1)
@@ -43,8 +42,9 @@ class BoltzmannMachine:
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not finite, or two Gaussian layers are neighbours
-        (such a model need not have a finite partition function).
+        If shapes do not fit, a value is not finite, or the states of two neighbours have no
+        bounds, as those of Gaussian units (such a model need not have a finite partition
+        function).
     """
 
     def __init__(self, layers, weights, *, observed=(0,)):
@@ -72,10 +72,11 @@ class BoltzmannMachine:
         # exp(x^T W y - p x^2 / 2 - q y^2 / 2) has a finite integral for small W only, and no rule
         # of learning keeps W small
         for number, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
-            if isinstance(lower, Gaussian) and isinstance(upper, Gaussian):
+            if not (lower.is_bounded or upper.is_bounded):
+                are = both_in_words(lower, upper)
                 raise ValueError(
-                    f"layers[{number}] and layers[{number + 1}] are both Gaussian; such a model "
-                    "need not be normalizable: make one of them binary"
+                    f"layers[{number}] and layers[{number + 1}] are {are}; such "
+                    "a model need not be normalizable: make one of them binary"
                 )
         self._packed, self._chain = {}, {}  # by setting of the precision, made when asked for
 

@@ -6,8 +6,9 @@ from scipy.special import expit, logsumexp
 from deepgen._kernels import engine
 from deepgen.checks import float32_array, real_array, shown
 from deepgen.layers.binary import Binary
-from deepgen.layers.units import KIND_GAUSSIAN, KIND_SOFTMAX
 
+# A component is one softmax group, even of a single column, which `Softmax` would refuse.
+_COMPONENT, _REAL = engine.KINDS["softmax"], engine.KINDS["gaussian"]
 # Log odds are kept within +-80, so probabilities end 2e-35 from 0 and 1: nearer ones would change
 # no likelihood that float32 can show.
 MAX_LOGIT = 80.0
@@ -169,8 +170,8 @@ class BernoulliMixture:
             ones, zeros = (f(self.n_features, np.float32) for f in (np.ones, np.zeros))
             nothing = np.zeros(self.n_components, np.float32)
             layers = [
-                (KIND_SOFTMAX, 1, self.n_components, nothing, None),
-                (KIND_GAUSSIAN, 1, 1, zeros, ones),
+                (_COMPONENT, 1, self.n_components, nothing, None),
+                (_REAL, 1, 1, zeros, ones),
             ]
             self._chains["means"] = engine.Chain(layers, [self.means])
         return self._chains["means"]
@@ -180,7 +181,7 @@ class BernoulliMixture:
         if name not in self._chains:  # two threads may both build it: the chains are equal
             columns = self.visible.kernel_layer()
             bias = np.ascontiguousarray(bias, np.float32)
-            layers = [columns, (KIND_SOFTMAX, 1, self.n_components, bias, None), columns]
+            layers = [columns, (_COMPONENT, 1, self.n_components, bias, None), columns]
             weights = [np.ascontiguousarray(w, np.float32) for w in weights]
             self._chains[name] = engine.Chain(layers[: len(weights) + 1], weights)
         return self._chains[name]

@@ -9,14 +9,17 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_integer, float32_array, shown
-from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import real_columns
 from deepgen.models import backprop
 from deepgen.models.boltzmann_machine import next_version
 from deepgen.models.parameters import WritableArrays
 from deepgen.runtime.work import Work
 
-# Names in files and messages, and the kernels' kinds (src/_kernels/chain.h).
-ACTIVATIONS = {"logistic": 0, "softmax": 2, "linear": 3, "rectified": 4}
+# Names in files and messages, and the kernels' kinds.
+ACTIVATIONS = {
+    "logistic": engine.KINDS["binary"], "softmax": engine.KINDS["softmax"],
+    "linear": engine.KINDS["linear"], "rectified": engine.KINDS["rectified"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +212,7 @@ class Network:
         ValueError
             If X has another width than the network, or a value that is not finite.
         """
-        rows = Gaussian(self.sizes[0]).states_of(X)  # finite, and as wide as the network
+        rows = real_columns(self.sizes[0]).states_of(X)  # finite, and as wide as the network
         if not keep:
             return backprop.outputs(self, rows, work=Work(n_threads=n_threads))
         activities = backprop.forward(self, rows, work=Work(n_threads=n_threads))

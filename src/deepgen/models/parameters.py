@@ -104,7 +104,7 @@ class Parameters(WritableArrays):
         for l, layer in enumerate(self.layers):
             # Of the lowest layer alone: hidden units of another precision, their weights scaled
             # with it, are the same model of the rows.
-            if l == 0 and getattr(layer, "learn_precision", False):
+            if l == 0 and layer.learn_precision:
                 arrays[f"layers[{l}].log_precision"] = self.log_precisions[l]
         return arrays
 

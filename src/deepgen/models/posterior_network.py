@@ -1,7 +1,6 @@
 """Networks that read rows beside the posterior means that a deep Boltzmann machine gives them."""
 
 from deepgen.checks import check_instance, shown
-from deepgen.layers.binary import Binary
 from deepgen.models.boltzmann_machine import BoltzmannMachine, next_version
 from deepgen.models.network import Network
 
@@ -105,7 +104,7 @@ def n_hidden_layers(machine, name="machine"):
             f"{name} must not have tied copies of its visible units, got {machine.layers[0]!r}"
         )
     for l, units in enumerate(machine.layers[1 : 1 + count], start=1):
-        if not isinstance(units, Binary) or units.n_copies != 1:
+        if not units.is_bernoulli:
             raise ValueError(
                 f"layers[{l}] of {name} must be Binary units of one copy, whose means a logistic "
                 f"layer gives, got {shown(units)}; label units belong on top, with "

@@ -48,16 +48,16 @@ class ByteMeans:
     unit: float
 
     @classmethod
-    def of(cls, means, n_copies=1):
+    def of(cls, means, largest=1):
         """Round means, float32 of shape (n_rows, n_units), to the nearest of 255 steps.
 
-        An array with a value outside [0, n_copies], such as the not-a-number of a run that
+        An array with a value outside [0, largest], such as the not-a-number of a run that
         diverges, is returned as it is.
         """
         steps = np.empty(means.shape, np.uint8)
-        if engine.to_bytes(means, 255.0 / n_copies, steps):
+        if engine.to_bytes(means, 255.0 / largest, steps):
             return means
-        return cls(steps, n_copies / 255.0)
+        return cls(steps, largest / 255.0)
 
     @property
     def shape(self):

@@ -60,7 +60,7 @@ def precision():
 def _takes(lower, upper):
     """Tell whether both layers have whole-number states whose sums stay in int32."""
     return all(
-        layer.state_dtype == np.uint8 and layer.size * layer.n_copies <= MOST_STATES
+        layer.state_dtype == np.uint8 and layer.size * layer.largest_state <= MOST_STATES
         for layer in (lower, upper)
     )
 

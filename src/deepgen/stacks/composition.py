@@ -6,19 +6,13 @@ layer that it hears (docs/math.md, "Deep Boltzmann machines").
 """
 
 import itertools
-import math
 
 import numpy as np
 
 from deepgen.checks import as_list, check_instance
-from deepgen.layers.binary import Binary
-from deepgen.layers.gaussian import Gaussian
-from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 from deepgen.models import BoltzmannMachine
 from deepgen.models.boltzmann_machine import check_model
-
-LOG_2 = math.log(2.0)
 
 
 def copies_in(layers):
@@ -34,13 +28,13 @@ def copies_in(layers):
     list of tuple of int
         (lower, upper) for each pair of neighbours, from the bottom. A layer stands twice where its
         neighbour has another one on its far side. A softmax layer never does: the sum of two
-        one-hot groups is no state of a softmax layer.
+        one-hot groups is no state of a softmax layer (`Units.can_tie`).
     """
     top = len(layers) - 2
     return [
         (
-            2 if l < top and not isinstance(layers[l], Softmax) else 1,
-            2 if l > 0 and not isinstance(layers[l + 1], Softmax) else 1,
+            2 if l < top and layers[l].can_tie else 1,
+            2 if l > 0 and layers[l + 1].can_tie else 1,
         )
         for l in range(top + 1)
     ]
@@ -49,7 +43,7 @@ def copies_in(layers):
 def check_inner(layers):
     """Raise ValueError unless the layers between the ends are binary, of one copy."""
     for l, units in enumerate(layers[1:-1], 1):
-        if not isinstance(units, Binary) or units.n_copies != 1:
+        if not (units.is_bernoulli and units.can_tie):
             raise ValueError(
                 f"layers[{l}] must be dg.Binary of one copy, as every layer between the ends of a "
                 f"deep Boltzmann machine, got {units!r}; other units can be its lowest or its "
@@ -88,7 +82,7 @@ def tied_copies(layers):
                 "layers of the model, copies are made here"
             )
     return [
-        (_copied(layers[l], lower), _copied(layers[l + 1], upper))
+        (layers[l].tied(lower), layers[l + 1].tied(upper))
         for l, (lower, upper) in enumerate(copies_in(layers))
     ]
 
@@ -98,26 +92,6 @@ def _units(layers):
     for l, units in enumerate(layers):
         check_instance(units, f"layers[{l}]", Units, "Units, such as dg.Binary(100)")
     return layers
-
-
-def _copied(units, n_copies):
-    """The layer whose state is the sum of so many copies of a layer, given one field."""
-    if n_copies == 1:
-        return units
-    if isinstance(units, Gaussian):
-        # Twice the mean and twice the variance of one copy. The two copies of a row are equal, not
-        # independent: rows would ask for four times the variance, so it must not be learned.
-        return units.replace(log_precision=units.log_precision - LOG_2, learn_precision=False)
-    return units.replace(n_copies=n_copies)
-
-
-def one_copy(units, n_copies):
-    """Return the layer of which `units` are the sum of `n_copies`."""
-    if n_copies == 1:
-        return units
-    if isinstance(units, Gaussian):
-        return units.replace(log_precision=units.log_precision + LOG_2)
-    return units.replace(n_copies=1)
 
 
 def compose(machines, *, layers=None, observed=(0,)):
@@ -195,13 +169,13 @@ def _check_copies(machines, copies):
             where = f"machines[{l}] of {len(machines)}"
             name = ("visible", "hidden")[side]
             inner = 0 < l + side < len(machines)
-            if inner and not isinstance(units, Binary):
+            if inner and not (units.can_tie and units.untied(n_copies).is_bernoulli):
                 raise ValueError(
                     f"{where} must have binary {name} units, because two machines share them, got "
                     f"{units!r}"
                 )
-            if isinstance(units, Binary) and units.n_copies != n_copies:
-                remedy = f"dg.Binary({units.size}, n_copies={n_copies})"
+            if units.tied(n_copies).form != units.form:  # it says how many copies it has
+                remedy = f"dg.{type(units).__name__}({units.size}, n_copies={n_copies})"
                 if side == 0 and n_copies == 2:
                     remedy += " and rows times two"
                 raise ValueError(
@@ -213,11 +187,14 @@ def _check_copies(machines, copies):
 def _composed(machines, copies):
     """Return layers and weights of the model."""
     ends = machines[0].layers[0], machines[-1].layers[1]
-    layers = [one_copy(ends[0], copies[0][0])]
-    if len(machines) > 1 and isinstance(ends[0], Gaussian):
-        layers[0] = layers[0].replace(learn_precision=True)
-    for below, above in itertools.pairwise(machines):
+    layers = [ends[0].untied(copies[0][0])]
+    if len(machines) > 1:
+        layers[0] = layers[0].with_learned_scale(True)
+    for (below, above), (_, n_copies) in zip(
+        itertools.pairwise(machines), copies[:-1], strict=True
+    ):
         biases = [below.layers[1].bias, above.layers[0].bias]
-        layers.append(Binary(bias=np.mean(biases, axis=0, dtype=np.float64)))
-    layers.append(one_copy(ends[1], copies[-1][1]))
+        shared = below.layers[1].untied(n_copies)
+        layers.append(shared.replace(bias=np.mean(biases, axis=0, dtype=np.float64)))
+    layers.append(ends[1].untied(copies[-1][1]))
     return layers, [machine.weights[0] for machine in machines]

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from deepgen.checks import check_flag, check_integer, shown
-from deepgen.layers.binary import Binary
 from deepgen.learning.optimizers import SGD, check_optimizer
 from deepgen.learning.rules import CD, check_rule
 from deepgen.learning.schedules import Linear, as_schedule
@@ -116,8 +115,7 @@ def check_layers(layers, settings, *, tied=False):
     tied : bool, default False
         Whether machines have tied copies.
     """
-    binary = isinstance(layers[0], Binary) and layers[0].n_copies == 1
-    if settings[0].binarize and not binary:
+    if settings[0].binarize and not layers[0].is_bernoulli:
         raise ValueError(
             f"binarize needs binary visible units, which grey values can be bits of, got "
             f"{layers[0]!r}; leave binarize out"
@@ -132,7 +130,7 @@ def check_layers(layers, settings, *, tied=False):
             continue
         lowest, hidden = layers[l - 1], layers[l + 1]
         for number, units in ((l - 1, lowest), (l, layers[l]), (l + 1, hidden)):
-            if not isinstance(units, Binary) or units.n_copies != 1:
+            if not units.is_bernoulli:
                 raise ValueError(
                     f"transposed needs binary units in layers {l - 1} to {l + 1}, which change "
                     f"places, got {units!r} in layer {number}; leave transposed out"

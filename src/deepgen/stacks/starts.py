@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from deepgen.layers.binary import Binary
-from deepgen.learning.starts import HIDDEN_BIAS, initial_model
+from deepgen.learning.starts import first_hidden, initial_model
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.particles import Particles
 
@@ -13,10 +12,8 @@ RATE_TURNED_OVER = 0.25
 
 def first_machine(visible, hidden, moments, stream):
     """Return the machine that a layer starts from, as an RBM of the same units would."""
-    if isinstance(hidden, Binary):
-        hidden = hidden.replace(bias=np.full(hidden.size, HIDDEN_BIAS))
     n_rows, mean, variance = moments
-    return initial_model(visible, hidden, mean, variance, n_rows, stream)
+    return initial_model(visible, first_hidden(hidden), mean, variance, n_rows, stream)
 
 
 def turned_over(model, below):

@@ -9,7 +9,7 @@ from deepgen.learning.machines import Trainer
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import Stream, child_seed, seed_of
-from deepgen.stacks.composition import copies_in, one_copy, tied_copies
+from deepgen.stacks.composition import copies_in, tied_copies
 from deepgen.stacks.features import DoubledRows, FeatureRows, kept_in_memory
 from deepgen.stacks.settings import check_layers, settings_by_layer
 from deepgen.stacks.starts import RATE_TURNED_OVER, first_machine, state_turned_over, turned_over
@@ -63,7 +63,7 @@ class StackTrainer:
         if tied:
             self._copies, self._pairs = copies_in(self.layers), tied_copies(self.layers)
         self._moments = moments or survey(rows, self.layers[0], n_threads=n_threads)
-        if tied:  # the precision that one copy of Gaussian units has is known with the data
+        if tied:  # the precision that one copy has, if it has one, is known with the data
             n_rows, mean, variance = self._moments
             fitted = self.layers[0].fitted_to(mean, variance, n_rows)
             self._pairs = tied_copies([fitted, *self.layers[1:]])
@@ -147,7 +147,7 @@ class StackTrainer:
         """Return the rows that machine `l + 1` learns from: features by machine `l` of `data`."""
         drawn = self.settings[l + 1].features == "samples"
         visible, hidden = machine.layers
-        of_one_copy = machine.replace(layers=[visible, one_copy(hidden, self._copies[l][1])])
+        of_one_copy = machine.replace(layers=[visible, hidden.untied(self._copies[l][1])])
         rows = FeatureRows(data, of_one_copy, l, drawn=drawn, n_threads=self.n_threads)
         return self._read_by(l + 1, kept_in_memory(rows, self.n_rows))
 
@@ -173,6 +173,8 @@ class StackTrainer:
         )  # fmt: skip
         stream = Stream.from_random_state(child_seed(self.seed, l))
         model = usual = first_machine(visible, hidden, moments, stream)
+        if l + 1 < len(self.settings):  # refuses units that no file has, before any work
+            registry.describe(model)
         turned = l > 0 and settings.transposed
         if turned:
             model = turned_over(usual, machines[-1])

@@ -6,9 +6,6 @@ A stack is a sequence of two-layer machines, bottom first, each the data's model
 import numpy as np
 
 from deepgen.checks import as_list, model_remedy, shown
-from deepgen.layers.binary import Binary
-from deepgen.layers.gaussian import Gaussian
-from deepgen.layers.softmax import Softmax
 from deepgen.models import (
     BeliefNetwork,
     BoltzmannMachine,
@@ -17,12 +14,27 @@ from deepgen.models import (
     n_hidden_layers,
 )
 
-_ACTIVATIONS = {Binary: "logistic", Gaussian: "linear", Softmax: "softmax"}
 
+def activation_of(units, name):
+    """Return (activation, columns of a group or None) of the layer whose output is their mean.
 
-def activation_of(units):
-    """Return the activation whose output is the mean of these units."""
-    return _ACTIVATIONS[type(units)]
+    Parameters
+    ----------
+    units : Units
+    name : str
+        What the message calls them.
+
+    Raises
+    ------
+    ValueError
+        If no activation has their mean as its output.
+    """
+    if units.activation is None:
+        raise ValueError(
+            f"{name} must be units whose mean an activation of a network is, such as binary, "
+            f"Gaussian or softmax ones, got {units!r}"
+        )
+    return units.activation, units.group if units.activation == "softmax" else None
 
 
 def checked_stack(stack):
@@ -61,6 +73,8 @@ def checked_stack(stack):
                 f"machine {l} has tied copies, whose sums no activation stands for; take its "
                 "layers as Binary units of one copy with the weights that belong to them"
             )
+        for side, units in enumerate(machine.layers):
+            activation_of(units, f"layer {side} of machine {l}")
         if l and machine.layers[0].size != stack[l - 1].layers[1].size:
             raise ValueError(
                 f"machine {l} has {machine.layers[0].size} visible units, but the one below has "
@@ -74,8 +88,8 @@ def _layer(units, weights):
     bias, precision = units.bias, units.precision
     if precision is not None and (precision != 1).any():
         weights, bias = weights / precision, bias / precision
-    group = units.group if isinstance(units, Softmax) else None
-    return NetworkLayer(activation_of(units), bias, weights, group=group)
+    activation, group = activation_of(units, "layers of a stack")
+    return NetworkLayer(activation, bias, weights, group=group)
 
 
 def encoder(stack):

@@ -11,7 +11,7 @@ from deepgen.cli.common.settings import HYPER_PARAMETERS, MODEL, check_together
 from deepgen.estimators import DBN
 from deepgen.estimators.dbm_settings import UPPER_RATE
 from deepgen.estimators.loading import load
-from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import NAMED
 from deepgen.layers.softmax import Softmax
 from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.optimizers import SGD, Adam
@@ -162,7 +162,7 @@ def _units(text, name):
             raise UsageError(f"{name} must say how many columns a variable has, as softmax:5")
         with _told_as({"n_categories": f"K of {name}"}):
             return Softmax(int(size))
-    if colon or kind not in ("binary", "gaussian"):
+    if colon or kind not in NAMED:
         raise UsageError(f"{name} must be binary, gaussian or softmax:K, got {text!r}")
     return kind
 
@@ -260,7 +260,7 @@ def _of_start(request):
     values = {"n_hidden": start.n_hidden, "visible": start.visible}
     if request.kind.has("code") and "code" not in settings:
         top = start.model_.top if isinstance(start, DBN) else start.model_
-        values["code"] = "linear" if isinstance(top.layers[-1], Gaussian) else "logistic"
+        values["code"] = top.layers[-1].activation
     return values
 
 

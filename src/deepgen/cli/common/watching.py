@@ -6,8 +6,7 @@ from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.labels import read_labels, read_targets
 from deepgen.cli.common.measures import r_squared_of
 from deepgen.cli.common.rows import read_rows
-from deepgen.layers.gaussian import Gaussian
-from deepgen.layers.named import as_units
+from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.models import BoltzmannMachine, PosteriorNetwork
 from deepgen.rows.states import as_states
@@ -66,7 +65,7 @@ def monitors_for(kind, estimator, data, settings):
         raise CommandError(
             f"{source} has {valid.shape[1]} columns, but {settings['data']} has {X.shape[1]}"
         )
-    units = Gaussian() if kind.learns_labels else as_units(estimator.visible)
+    units = real_columns() if kind.learns_labels else as_units(estimator.visible)
     try:
         units = units.sized(X.shape[1])
         states = as_states(valid)

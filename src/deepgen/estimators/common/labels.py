@@ -119,8 +119,18 @@ def one_hot(known, labels, classes):
     return rows
 
 
+def units_for_labels(n_classes):
+    """Return one softmax group, a unit for each class."""
+    return Softmax(n_classes, size=n_classes)
+
+
+def are_label_units(units):
+    """Tell whether units are one softmax group."""
+    return units.size > 1 and units.form == units_for_labels(units.size).form
+
+
 def label_units(one_hot_rows):
     """Return one softmax group, a unit for each class, at the frequencies of the labels."""
     n_labels, size = int(one_hot_rows.sum()), one_hot_rows.shape[1]
     mean = one_hot_rows.sum(axis=0) / max(n_labels, 1)
-    return Softmax(size, size=size).fitted_to(mean, None, max(n_labels, 1))
+    return units_for_labels(size).fitted_to(mean, None, max(n_labels, 1))

@@ -16,7 +16,7 @@ from deepgen.estimators.common.hyperparameters import (
 )
 from deepgen.estimators.common.plain_settings import plain_settings
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
-from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import real_columns
 from deepgen.layers.units import Units
 from deepgen.learning.callbacks import EarlyStopping
 from deepgen.learning.hooks import callbacks_for
@@ -281,7 +281,7 @@ class NetworkEstimator(FittingEstimator):
     @property
     def _units(self):
         """What values of X are checked by: any real numbers."""
-        return Gaussian(self.model_.sizes[0])
+        return real_columns(self.model_.sizes[0])
 
     def _take(self, network):
         """Become a fitted estimator around a network."""

@@ -86,7 +86,7 @@ class StreamProblem(Problem):
 def require_same_layers(layers, wanted, names):
     """Raise ValueError where a stream's layers are not those that the settings ask for."""
     for layer, want, name in zip(layers, wanted, names, strict=True):
-        if (type(layer), layer.size) != (type(want), want.size):
+        if layer.form != want.form:
             raise ValueError(
                 f"{name} asks for {want!r}, but partial_fit goes on with {layer!r}; call fit, or "
                 "set the parameters back"

@@ -239,7 +239,7 @@ def rows_with_gaps(estimator, X, missing, units):
         raise ValueError("X must be finite where it is observed; mark other entries as missing")
     group = units.group
     if group > 1 and not np.isin(missing.reshape(-1, group).sum(axis=1), (0, group)).all():
-        raise ValueError(f"missing must hold all {group} columns of a softmax variable or none")
+        raise ValueError(f"missing must hold all {group} columns of a variable or none")
     return values, units.states_of(np.where(missing, 0, values)), missing
 
 

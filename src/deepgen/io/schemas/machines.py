@@ -1,6 +1,7 @@
 """Boltzmann machines, and layers of units, in files."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,18 +14,38 @@ from deepgen.models import BoltzmannMachine
 
 # --- layers of units: a tag, a size, options; and vectors, which are tensors -------------------
 
-_UNITS = {"binary": Binary, "gaussian": Gaussian, "softmax": Softmax}
-_UNIT_OPTIONS = {
-    "binary": {"n_copies": int},
-    "gaussian": {"learn_precision": bool},
-    "softmax": {"n_categories": int},
+
+class UnitSchema(NamedTuple):
+    """How units of one type stand in a file.
+
+    Attributes
+    ----------
+    unit_class : type
+    options : dict of {str: type}
+        Settings that an entry may have, and the type of their values.
+    vectors : tuple of str
+        Parameters by name, each of the size of the layer.
+    groups : str or None
+        The option that says how many columns a group has, which an entry must have.
+    """
+
+    unit_class: type
+    options: dict
+    vectors: tuple = ("bias",)
+    groups: str | None = None
+
+
+# By tag. A new unit type is one row.
+UNITS = {
+    "binary": UnitSchema(Binary, {"n_copies": int}),
+    "gaussian": UnitSchema(Gaussian, {"learn_precision": bool}, ("bias", "log_precision")),
+    "softmax": UnitSchema(Softmax, {"n_categories": int}, groups="n_categories"),
 }
-_VECTORS = {"binary": ("bias",), "gaussian": ("bias", "log_precision"), "softmax": ("bias",)}
 
 
 def describe_units(units, name):
     """Return (entry, tensors) of a layer of units; ``name.`` begins the names of its tensors."""
-    tags = {unit_class: tag for tag, unit_class in _UNITS.items()}
+    tags = {schema.unit_class: tag for tag, schema in UNITS.items()}
     if type(units) not in tags:
         in_python = re.sub(r"[.]([0-9]+)", r"[\1]", name)  # layers.0 in a file is layers[0] here
         raise ValueError(
@@ -38,26 +59,28 @@ def describe_units(units, name):
 def check_units(layer):
     """Raise ValueError unless an entry, whose size is checked, describes a layer of units."""
     tag = layer.get("units")
-    require(isinstance(tag, str) and tag in _UNITS, f"unknown units {tag!r}")
+    require(isinstance(tag, str) and tag in UNITS, f"unknown units {tag!r}")
+    schema = UNITS[tag]
     for name, value in layer.items():
-        option = _UNIT_OPTIONS[tag].get(name)  # the type of its values; True is no integer here
+        option = schema.options.get(name)  # the type of its values; True is no integer here
         known = name in ("units", "size") or (option is not None and type(value) is option)
         require(known, f"unknown or invalid layer option {name!r}")
-    if tag == "softmax":
-        count = layer.get("n_categories")
-        require(is_count(count, layer["size"]), "softmax has no valid n_categories")
+    if schema.groups is not None:
+        count = layer.get(schema.groups)
+        require(is_count(count, layer["size"]), f"{tag} has no valid {schema.groups}")
 
 
 def shapes_of_units(layer, name):
     """Return the shapes of the tensors of a layer of units, by name."""
-    return {f"{name}.{vector}": (layer["size"],) for vector in _VECTORS[layer["units"]]}
+    return {f"{name}.{vector}": (layer["size"],) for vector in UNITS[layer["units"]].vectors}
 
 
 def build_units(layer, name, tensors):
     """Return the units of a checked entry, with their tensors under a name."""
-    options = {option: layer[option] for option in _UNIT_OPTIONS[layer["units"]] if option in layer}
-    vectors = {vector: tensors[f"{name}.{vector}"] for vector in _VECTORS[layer["units"]]}
-    return _UNITS[layer["units"]](**options, **vectors)
+    schema = UNITS[layer["units"]]
+    options = {option: layer[option] for option in schema.options if option in layer}
+    vectors = {vector: tensors[f"{name}.{vector}"] for vector in schema.vectors}
+    return schema.unit_class(**options, **vectors)
 
 
 # --- machines of layers -----------------------------------------------------------------------
@@ -107,9 +130,7 @@ class MachineSchema(Schema):
 
     def is_usable(self, model):
         # largest absolute value of a state, by layer, and from it the largest input of a unit
-        reach = [
-            layer.n_copies if layer.precision is None else LARGEST_VALUE for layer in model.layers
-        ]
+        reach = [min(layer.largest_state, LARGEST_VALUE) for layer in model.layers]
         inputs = [np.zeros(layer.size) for layer in model.layers]
         for l, matrix in enumerate(model.weights):
             by_row, by_column = absolute_sums(matrix)
@@ -119,9 +140,9 @@ class MachineSchema(Schema):
             field = np.abs(layer.bias) + most
             if not field.max() < np.finfo(np.float32).max:
                 return False
-            if layer.precision is not None and layer is model.layers[0]:
-                precision = layer.precision.astype(np.float64)
-                if not (field / precision + 6.0 / np.sqrt(precision)).max() < LARGEST_VALUE:
+            if not layer.is_bounded and layer is model.layers[0]:  # draws are rows: six deviations
+                mean = layer.mean(field[None])
+                if not (mean + 6.0 * np.sqrt(layer.variance(mean))).max() < LARGEST_VALUE:
                     return False
         return True
 
