@@ -104,11 +104,14 @@ PLAIN = (DISCRETE[1], DISCRETE[7], GAUSSIAN[0], GAUSSIAN[5])
 
 def ways(cases):
     """Models, samplers and numbers of sweeps."""
-    for case, name, n_sweeps in product(cases, SAMPLERS, SWEEPS):
+
+    def way(case, name, n_sweeps):
         plain = name == "gibbs" or (case in PLAIN and n_sweeps == 4)
         marks = () if plain else pytest.mark.slow
-        yield pytest.param(case, name, n_sweeps, id=f"{name_of(case)} {name} {n_sweeps}",
-                           marks=marks)  # fmt: skip
+        return pytest.param(case, name, n_sweeps, id=f"{name_of(case)} {name} {n_sweeps}",
+                            marks=marks)  # fmt: skip
+
+    return [way(*each) for each in product(cases, SAMPLERS, SWEEPS)]
 
 
 @pytest.mark.parametrize(("case", "name", "n_sweeps"), ways(DISCRETE))
