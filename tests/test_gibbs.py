@@ -1,6 +1,7 @@
 """Samplers: chains that start at the target stay there, each row at its own."""
 
 import signal
+from itertools import product
 
 import exact
 import numpy as np
@@ -22,6 +23,7 @@ from conftest import (
     with_slow,
 )
 from deepgen._kernels import engine
+from samplers_of_ones_own import SAMPLERS, WITH_CONTEXT
 from scipy import special, stats
 
 import deepgen as dg
@@ -31,7 +33,8 @@ from deepgen.inference.gibbs import start_particles, update_layer, visible_mean
 from deepgen.layers import passes
 from deepgen.layers.passes import Site
 from deepgen.rows.states import as_states
-from deepgen.runtime.stream import DATA
+from deepgen.runtime.stream import DATA, IMPUTE, SAMPLE
+from deepgen.runtime.work import Work
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -70,6 +73,17 @@ def particles_of(states):
     return dg.Particles([x.astype(np.float32) for x in states])
 
 
+def moved(name, model, particles, n_sweeps, seed, context=None, first_row=0):
+    """Where a sampler of the list takes chains that begin at particles."""
+    sampler, means = SAMPLERS[name]
+    site = Site(dg.Stream.from_random_state(seed), SAMPLE, first_row)
+    chains = sampler.start(model, particles, site)
+    sampler.move(
+        model, chains, site, n_sweeps=n_sweeps, means=means, context=context, work=Work()
+    )
+    return chains.at_model()
+
+
 def assert_distributed(layers, states, p, missing=None):
     """Fail where the frequencies of joint states are not those of independent draws from p.
 
@@ -85,27 +99,40 @@ def assert_distributed(layers, states, p, missing=None):
 # --------------------------------------------------------------------------- stationarity
 
 
-@pytest.mark.parametrize("n_sweeps", SWEEPS)
-@pytest.mark.parametrize("case", DISCRETE, ids=name_of)
-def test_chains_that_start_at_the_target_stay_there(case, n_sweeps):
+# The contract of all samplers. In the plain run Gibbs sampling meets every model, the others some.
+PLAIN = (DISCRETE[1], DISCRETE[7], GAUSSIAN[0], GAUSSIAN[5])
+
+def ways(cases):
+    """Models, samplers and numbers of sweeps."""
+
+    def way(case, name, n_sweeps):
+        plain = name == "gibbs" or (case in PLAIN and n_sweeps == 4)
+        marks = () if plain else pytest.mark.slow
+        return pytest.param(case, name, n_sweeps, id=f"{name_of(case)} {name} {n_sweeps}",
+                            marks=marks)  # fmt: skip
+
+    return [way(*each) for each in product(cases, SAMPLERS, SWEEPS)]
+
+
+@pytest.mark.parametrize(("case", "name", "n_sweeps"), ways(DISCRETE))
+def test_chains_that_start_at_the_target_stay_there(case, name, n_sweeps):
     """Catches a conditional that is not the model's: any wrong one moves the distribution."""
     model = random_model(case[0], 1, case[1])
     layers, weights = twin(model)
     p = exact.enumerate_states(layers, weights).probabilities
     start = exact.sample(layers, weights, N_CHAINS, np.random.default_rng(1))
-    found = dg.gibbs(model, particles_of(start), n_sweeps, random_state=2)
+    found = moved(name, model, particles_of(start), n_sweeps, 2)
     assert_distributed(layers, found.states, p)
 
 
-@pytest.mark.parametrize("n_sweeps", SWEEPS)
-@pytest.mark.parametrize("case", GAUSSIAN, ids=name_of)
-def test_gaussian_chains_that_start_at_the_target_stay_there(case, n_sweeps):
+@pytest.mark.parametrize(("case", "name", "n_sweeps"), ways(GAUSSIAN))
+def test_gaussian_chains_that_start_at_the_target_stay_there(case, name, n_sweeps):
     """Catches a wrong variance or mean of real-valued units, visible, hidden or in the middle."""
     model = random_model(case[0], 3, case[1])
     layers, weights = twin(model)
     found = exact.enumerate_states(layers, weights)
     start = exact.sample(layers, weights, N_CHAINS, np.random.default_rng(3))
-    drawn = dg.gibbs(model, particles_of(start), n_sweeps, random_state=4)
+    drawn = moved(name, model, particles_of(start), n_sweeps, 4)
     x = np.concatenate([state.astype(np.float64) for state in drawn.states], axis=1)
     centre, variance = (np.concatenate(parts, axis=1) for parts in (found.states, found.variances))
     p = found.probabilities
@@ -143,9 +170,10 @@ def test_clamped_layers_condition_the_others(clamp):
     assert_distributed(layers, found.states, target)
 
 
+@pytest.mark.parametrize("name", WITH_CONTEXT)
 @pytest.mark.parametrize("kinds", [("binary", "copies"), ("copies", "softmax"),
                                    ("softmax", "binary")])  # fmt: skip
-def test_held_entries_condition_the_others(kinds):
+def test_held_entries_condition_the_others(kinds, name):
     """Catches a completion that forgets what was observed, or observes the wrong entries."""
     model = random_model(kinds, 7)
     layers, weights = twin(model)
@@ -156,7 +184,7 @@ def test_held_entries_condition_the_others(kinds):
     start = exact.sample(layers, weights, N_CHAINS, rng, clamped={0: row})
     held = np.tile(~np.isnan(row), (N_CHAINS, 1))
     context = dg.Context(held={0: held})
-    found = dg.gibbs(model, particles_of(start), 4, context=context, random_state=8)
+    found = moved(name, model, particles_of(start), 4, 8, context)
     np.testing.assert_array_equal(found[0][held], start[0][held])
     p = exact.enumerate_states(layers, weights, clamped={0: row})
     target = np.zeros(np.prod([len(exact.layer_states(layer)) for layer in layers]))
@@ -203,10 +231,11 @@ def assert_rows_follow_their_own(model, states, own):
     assert_mean(products, 0.0, rounding=1e-6)
 
 
+@pytest.mark.parametrize("name", with_slow(WITH_CONTEXT, ["gibbs with means", "random order"]))
 @pytest.mark.parametrize("start", with_slow(["at the target", "anywhere"], ["at the target"]))
 @pytest.mark.parametrize("kinds", [("softmax", "binary"), ("softmax", "binary", "copies"),
                                    ("gaussian", "binary")])  # fmt: skip
-def test_every_row_has_a_model_of_its_own(kinds, start):
+def test_every_row_has_a_model_of_its_own(kinds, start, name):
     """Catches a row that gets a neighbour's bias row, temperature or missing group.
 
     Documents of any length, ratings with holes, tempering and time series are all rows of an
@@ -222,7 +251,7 @@ def test_every_row_has_a_model_of_its_own(kinds, start):
         particles, n_sweeps = start_particles(model, n_rows, dg.Stream(9)), 100
         for l, held in context.held.items():
             particles[l][held != 0] = 0
-    found = dg.gibbs(model, particles, n_sweeps, context=context, random_state=10)
+    found = moved(name, model, particles, n_sweeps, 10, context)
     for l, held in context.held.items():
         np.testing.assert_array_equal(found[l][held != 0], 0)
     assert_rows_follow_their_own(model, found.states, own)
@@ -265,6 +294,11 @@ def chain_case(n_rows=70):
     context, _ = own_models(model, n_rows, rng)
     particles = dg.Particles([random_states(layer, n_rows, rng) for layer in model.layers])
     return model, particles, context
+
+
+def impute_site(seed):
+    """Where a completion draws."""
+    return Site(dg.Stream.from_random_state(seed), IMPUTE)
 
 
 def assert_same_particles(one, other):
@@ -446,7 +480,7 @@ def test_impute_means_and_deviations_are_the_exact_ones(kinds):
     X = np.where(missing, np.nan, row)
     X, missing = np.repeat(X, n_rows, axis=0), np.repeat(missing, n_rows, axis=0)
     draws, means, deviations = impute(
-        model, X, missing, n_chains=n_chains, n_sweeps=30, random_state=16
+        model, X, missing, impute_site(16), n_chains=n_chains, n_sweeps=30
     )
     for values in (draws, means):
         np.testing.assert_array_equal(values[~missing], X[~missing].astype(np.float32))
@@ -470,7 +504,7 @@ def test_impute_takes_grey_values_as_means():
     model = model.replace(layers=[dg.Binary(bias=[-4.0, -4.0]), dg.Binary(bias=[-8.0])])
     X = np.repeat(np.array([[0.7, np.nan]]), 500, axis=0)
     missing = np.isnan(X)
-    draws, means, _ = impute(model, X, missing, n_chains=20, n_sweeps=30, random_state=0)
+    draws, means, _ = impute(model, X, missing, impute_site(0), n_chains=20, n_sweeps=30)
     np.testing.assert_array_equal(draws[:, 0], np.float32(0.7))
     p = exact.conditional(*twin(model), 0, {0: [1.0, np.nan]})[1].reshape(2, 2)[1, 1]
     q = exact.conditional(*twin(model), 0, {0: [0.0, np.nan]})[1].reshape(2, 2)[0, 1]

@@ -20,7 +20,8 @@ from deepgen.inference.belief_completion import impute_belief
 from deepgen.inference.belief_networks import sample_belief, upward_pass
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import update_layer
-from deepgen.runtime.stream import Stream
+from deepgen.layers.passes import Site
+from deepgen.runtime.stream import IMPUTE, Stream
 
 DEEP = ("softmax", "binary", "copies", "binary")
 
@@ -168,9 +169,10 @@ def test_a_tied_network_completes_as_its_machine(kinds):
     assert_mean(means[:, missing], expected[missing], 1e-6)
     assert_same_bits(draws[:, ~missing], X[:, ~missing].astype(np.float32))
     # all chains of a row together: mean and deviation
-    few = {"n_chains": 100, "n_sweeps": 10, "random_state": 1}
-    _, mean, deviation = impute_belief(network, X[:2], holes[:2], **few)
-    _, machine_mean, machine_deviation = impute(machine, X[:2], holes[:2], **few)
+    few = {"n_chains": 100, "n_sweeps": 10}
+    _, mean, deviation = impute_belief(network, X[:2], holes[:2], random_state=1, **few)
+    site = Site(dg.Stream.from_random_state(1), IMPUTE)
+    _, machine_mean, machine_deviation = impute(machine, X[:2], holes[:2], site, **few)
     np.testing.assert_allclose(mean, machine_mean, atol=0.25)
     np.testing.assert_allclose(deviation, machine_deviation, atol=0.2)
 

@@ -14,6 +14,7 @@ from deepgen._version import __version__
 from deepgen.errors import DivergedError, ModelFileError
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
+from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
 from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
@@ -109,6 +110,7 @@ __all__ = [
     "Binary",
     "BoltzmannMachine",
     "CSVLog",
+    "Chains",
     "Checkpoint",
     "ConjugateGradient",
     "Constant",
@@ -122,6 +124,7 @@ __all__ = [
     "FixedPoint",
     "FreeEnergyGap",
     "Gaussian",
+    "Gibbs",
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
@@ -129,6 +132,7 @@ __all__ = [
     "MeanFieldPCD",
     "MixtureOfBernoullis",
     "ModelFileError",
+    "MoveInfo",
     "Network",
     "NetworkLayer",
     "NetworkTrainer",
@@ -138,6 +142,7 @@ __all__ = [
     "PosteriorNetwork",
     "Pretraining",
     "ReduceLearningRate",
+    "Sampler",
     "Softmax",
     "SoftmaxCrossEntropy",
     "Sparsity",

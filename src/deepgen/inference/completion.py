@@ -1,19 +1,20 @@
-"""Missing entries of rows, filled in by Gibbs chains around what is observed."""
+"""Missing entries of rows, filled in by chains around what is observed."""
 
 import numpy as np
 
-from deepgen.inference.gibbs import gibbs, start_particles, update_layer
+from deepgen.inference.gibbs import start_particles, update_layer
+from deepgen.inference.samplers import moved_particles
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.rows.states import as_states, dense
-from deepgen.runtime.stream import IMPUTE, Stream
-from deepgen.runtime.work import Work
+from deepgen.runtime.stream import SAMPLE
+from deepgen.runtime.work import ANY_WORK
 
 
 def impute(
-    model, X, missing, *, n_chains=20, n_sweeps=100, random_state=None, first_row=0, n_threads=None
+    model, X, missing, site, *, n_chains=20, n_sweeps=100, sampler=None, work=ANY_WORK
 ):
-    """Complete rows: Gibbs chains with the observed entries held.
+    """Complete rows: chains with the observed entries held.
 
     Parameters
     ----------
@@ -21,10 +22,15 @@ def impute(
     X : array-like of shape (n_samples, n_visible)
         Values at missing entries are ignored.
     missing : bool array of shape (n_samples, n_visible)
+    site : Site
+        Of the last draws; each chain has a child stream.
     n_chains : int
         Independent chains a row.
     n_sweeps : int
         Sweeps of each chain.
+    sampler : Sampler or None
+        None: :class:`~deepgen.inference.samplers.Gibbs`.
+    work : Work
 
     Returns
     -------
@@ -33,26 +39,23 @@ def impute(
         sweep; and the standard deviation of the missing values, from the conditional means'
         spread over chains plus the conditional variance. float32, shape of X.
     """
-    units = model.layers[0]
-    stream = Stream.from_random_state(random_state)
+    units, first_row = model.layers[0], site.first_row
     X = np.where(missing, 0, dense(as_states(X)))
     context = Context(held={0: ~missing})
 
     def chain(number):
-        source = stream.child(number)
+        source = site.stream.child(number)
         particles = start_particles(model, len(X), source, first_row=first_row)
         observed = observed_states(units, X, source, first_row)
         particles.states[0] = np.where(missing, particles[0], observed).astype(units.state_dtype)
-        if n_sweeps:
-            particles = gibbs(
-                model, particles, n_sweeps, context=context, random_state=source,
-                first_row=first_row, n_threads=n_threads,
-            )  # fmt: skip
-        last = Site(source.advanced(n_sweeps), IMPUTE, first_row)
-        return update_layer(
-            model, 0, particles.states, context=context, mean=True, site=last,
-            work=Work(n_threads=n_threads),
+        particles = moved_particles(
+            model, particles, Site(source, SAMPLE, first_row), n_sweeps=n_sweeps, sampler=sampler,
+            context=context, work=work,
         )  # fmt: skip
+        last = site._replace(stream=source.advanced(n_sweeps))
+        return update_layer(
+            model, 0, particles.states, context=context, mean=True, site=last, work=work
+        )
 
     return summary_of_chains(X, missing, units, map(chain, range(n_chains)))
 

@@ -191,15 +191,40 @@ def gibbs(
         stream = random_state
     else:
         stream = Stream.from_random_state(random_state)
-    n_rows = len(particles)
+    free = [l not in clamp for l in range(model.n_layers)]
+    site = Site(stream, SAMPLE, first_row)
+    return sweep(model, particles, n_sweeps, site, free=free, context=context, n_threads=n_threads)
+
+
+def sweep(model, particles, n_sweeps, site, *, free=None, context=_NO_CONTEXT, n_threads=None):
+    """Run the sweeps of :func:`gibbs`, of arguments that are known to fit.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    particles : Particles
+        First states; not changed.
+    n_sweeps : int
+    site : Site
+        Of the first sweep; the others take the next positions of its stream.
+    free : sequence of bool or None
+        By layer: whether it moves. None: all do.
+    context : Context
+    n_threads : int or None
+
+    Returns
+    -------
+    Particles
+    """
+    n_rows, layers = len(particles), range(model.n_layers)
     states = [
         np.array(dense(x), layer.state_dtype, order="C")
         for layer, x in zip(model.layers, particles.states, strict=True)
     ]
-    contexts = [context.of_layer(l) for l in range(model.n_layers)]
-    free = [l not in clamp for l in range(model.n_layers)]
+    contexts = [context.of_layer(l) for l in layers]
+    free = [True] * model.n_layers if free is None else free
     chain = model.chain
-    multiply_adds = sum(chain.multiply_adds(l) for l in range(model.n_layers) if free[l])
+    multiply_adds = sum(chain.multiply_adds(l) for l in layers if free[l])
     workspace, governor = engine.Workspace(), Governor(n_threads)
     for rows in row_pieces(n_rows, multiply_adds):
         count = rows.stop - rows.start
@@ -207,9 +232,11 @@ def gibbs(
         around = [c.of_rows(rows) for c in contexts]
         at_once = max(1, CALL_WORK // max(multiply_adds * count, 1))
         for done in range(0, n_sweeps, at_once):
-            site = Site(stream.advanced(done), SAMPLE, first_row + rows.start)
+            here = site._replace(
+                stream=site.stream.advanced(done), first_row=site.first_row + rows.start
+            )
             gibbs_sweeps(
-                chain, free, some, around, min(at_once, n_sweeps - done), site,
+                chain, free, some, around, min(at_once, n_sweeps - done), here,
                 Work(workspace, governor.next()),
             )  # fmt: skip
             governor.done()

@@ -6,7 +6,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.rows.states import ByteMeans, CompressedRows, kernel_states
-from deepgen.runtime.stream import Stream, purpose
+from deepgen.runtime.stream import DATA, PARTICLES, Stream, purpose
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
 
@@ -35,6 +35,19 @@ class Site(NamedTuple):
     kind: int
     first_row: int = 0
     temperature: int = 0
+
+    @property
+    def counts_sweeps(self):
+        """Whether a position of the stream is one sweep, as for chains on request.
+
+        In a run of learning it is one update, and the sweeps of an update are child streams.
+        """
+        return self.kind not in (PARTICLES, DATA)
+
+    def of_sweep(self, number):
+        """Return the site of a later sweep of the same move; the first one has number 0."""
+        later = self.stream.advanced if self.counts_sweeps else self.stream.child
+        return Site(later(number), self.kind, self.first_row, self.temperature)
 
 
 _NO_SITE = Site(Stream(0), 0)  # of a pass that draws nothing

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from deepgen.inference.gibbs import gibbs
+from deepgen.inference.samplers import moved_particles
+from deepgen.layers.passes import Site
 from deepgen.learning.loop import TrainingLoop
 from deepgen.models import Parameters
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
-from deepgen.runtime.stream import BINARIZE, Stream
+from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
+from deepgen.runtime.work import Work
 
 # Particles this many of the data's standard deviations away will not come back.
 RUNAWAY = 1e6
@@ -75,9 +77,10 @@ class Trainer(TrainingLoop):
         self._some_rows = model.layers[0].states_of(rows, "rows")
         self.rule_state = self._start_rule(model, self.stream.child("rule"))
         if self.rule_state.particles is not None:
-            self.rule_state.particles = gibbs(
-                model, self.rule_state.particles, n_sweeps,
-                random_state=self.stream.child("settle"), n_threads=self.n_threads,
+            self.rule_state.particles = moved_particles(
+                model, self.rule_state.particles, Site(self.stream.child("settle"), SAMPLE),
+                n_sweeps=n_sweeps, sampler=getattr(self.rule, "sampler", None),
+                work=Work(n_threads=self.n_threads),
             )  # fmt: skip
 
     def go_on(self, n_updates, history, particles, offsets):

@@ -3,7 +3,7 @@
 A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,12 +18,18 @@ from deepgen.checks import (
 )
 from deepgen.inference.gibbs import start_particles, update_layer
 from deepgen.inference.mean_field import FixedPoint, infer
+from deepgen.inference.samplers import (
+    Chains,
+    Gibbs,
+    Sampler,
+    check_sampler,
+    description_of,
+)
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
-from deepgen.rows.particles import Particles
 from deepgen.rows.states import ByteMeans, dense
-from deepgen.runtime.stream import DATA, PARTICLES
+from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
 
 
@@ -33,7 +39,7 @@ class Rule(Protocol):
 
     Its state is a :class:`RuleState` or an object like one: with `particles` and `offsets`, which
     may be None, with ``tree()``, and ``from_tree`` of its class. ``takes_context``, where a rule
-    has it, says whether it can hold entries of single rows.
+    has it, says whether it can hold entries of single rows; ``sampler`` what moves its particles.
     """
 
     def start(self, model, stream):
@@ -101,33 +107,44 @@ class RuleState:
 
     Attributes
     ----------
-    particles : Particles or None
+    chains : Chains or None
+        Of the negative phase, with all that their sampler keeps.
     offsets, gains : list of ndarray or None
         Centring and standardization by layer.
     activity : list of ndarray or None
         Running means for sparsity targets, by layer.
     """
 
-    particles: Particles | None
+    chains: Chains | None
     offsets: list | None
     gains: list | None
     activity: list | None
 
+    @property
+    def particles(self):
+        """The chains' particles at the model, or None; what is set goes on in their place."""
+        return None if self.chains is None else self.chains.at_model()
+
+    @particles.setter
+    def particles(self, particles):
+        self.chains.put_at_model(particles)
+
     def tree(self):
         """Return the state as plain data and arrays."""
-        particles = None if self.particles is None else list(self.particles.states)
-        return {**vars(self), "particles": particles}
+        return {
+            "particles": None if self.chains is None else self.chains.tree(),
+            "offsets": self.offsets, "gains": self.gains, "activity": self.activity,
+        }  # fmt: skip
 
     @classmethod
     def from_tree(cls, tree):
         """Return the state that :meth:`tree` was called on; the arrays are copied."""
-        copies = {
-            name: None if arrays is None else [np.array(array) for array in arrays]
-            for name, arrays in tree.items()
-        }
-        if copies["particles"] is not None:
-            copies["particles"] = Particles(copies["particles"])
-        return cls(**copies)
+        chains = tree["particles"]
+        by_layer = (
+            None if tree[name] is None else [np.array(array) for array in tree[name]]
+            for name in ("offsets", "gains", "activity")
+        )
+        return cls(None if chains is None else Chains.from_tree(chains), *by_layer)
 
 
 def _check_two_layers(rule, model):
@@ -138,7 +155,7 @@ def _check_two_layers(rule, model):
         )
 
 
-def _start(model, rule, particles, rows):
+def _start(model, rule, chains, rows):
     """Return the first state of a rule.
 
     Offsets are the means by layer of `rows`, or else of the biases: of the visible layer alone,
@@ -166,7 +183,7 @@ def _start(model, rule, particles, rows):
             np.full(layer.size, target.target if target else 0.0)
             for layer, target in zip(model.layers, targets, strict=True)
         ]
-    return RuleState(particles, offsets, gains, activity)
+    return RuleState(chains, offsets, gains, activity)
 
 
 def _finish(rule, model, state, positive, negative):
@@ -294,8 +311,91 @@ class CD:
         return _finish(self, model, state, positive, [v, means])
 
 
-@dataclass(frozen=True)
-class PCD:
+class _Persistent:
+    """What rules with persistent chains share: all but the posterior of the positive phase.
+
+    A rule of this kind has ``k``, ``n_particles``, ``sampler`` and the settings of :class:`CD`.
+    """
+
+    takes_context: ClassVar[bool] = False
+
+    def __post_init__(self):
+        _check_common(self)
+        check_integer(self.n_particles, "n_particles")
+        check_sampler(self.sampler)
+
+    def __repr__(self):
+        # checkpoints compare it: those from before samplers could be chosen have had the default
+        settings = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in fields(self)
+            if each.name != "sampler"
+        ]
+        if self.sampler != Gibbs():
+            settings.append(f"sampler={description_of(self.sampler)}")
+        return f"{type(self).__qualname__}({', '.join(settings)})"
+
+    def start(self, model, stream, *, rows=None):
+        """Return the state before the first update; see :meth:`CD.start`.
+
+        Particles start from the biases.
+        """
+        self._check_model(model)
+        particles = start_particles(model, self.n_particles, stream.child("particles"))
+        chains = self.sampler.start(model, particles, Site(stream.child("chains"), START))
+        return _start(model, self, chains, rows)
+
+    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
+        """Return the phases of one update; see :meth:`CD.phases`.
+
+        Parameters
+        ----------
+        batch : states of the first layer, or tuple of (first layer, last layer)
+            Two layers only with mean field. Rows of the last layer with a missing group are
+            inferred too.
+
+        Raises
+        ------
+        ValueError
+            If a context is given: particles belong to no row of the data. Use CD.
+        """
+        if context is not None:
+            raise ValueError(
+                f"{type(self).__name__} cannot use a context by row, because its particles belong "
+                "to no row of the data; use CD, which is for two layers"
+            )
+        positive = self._posterior(model, batch, work)
+        negative = self._moved(model, state.chains, stream, work)
+        return _finish(self, model, state, positive, negative)
+
+    def _check_model(self, model):
+        """Raise ValueError where the rule cannot learn a model."""
+
+    def _posterior(self, model, batch, work):
+        """Return a batch and the means of the layers that are not known, by layer."""
+        raise NotImplementedError
+
+    def _moved(self, model, chains, stream, work):
+        """Move the chains; return states of the even layers at the model, means of the odd ones.
+
+        Odd layers' means are those given the even layers' states: of every pair of neighbours one
+        side is a mean given the other, which takes noise out of the statistics.
+        """
+        info = self.sampler.move(
+            model, chains, Site(stream, PARTICLES), n_sweeps=self.k, means=True, context=None,
+            work=work,
+        )  # fmt: skip
+        states = chains.at_model().states
+        negative = list(states)
+        for l in range(1, model.n_layers, 2):
+            negative[l] = info.means.get(l)
+            if negative[l] is None:
+                negative[l], _ = update_layer(model, l, states, mean=True, work=work)
+        return negative
+
+
+@dataclass(frozen=True, repr=False)
+class PCD(_Persistent):
     """Persistent contrastive divergence (Tieleman 2008; stochastic maximum likelihood).
 
     Parameters
@@ -305,6 +405,8 @@ class PCD:
     n_particles : int, default 100
     centring, sparsity, offset_rate
         See :class:`CD`.
+    sampler : Sampler, default Gibbs()
+        What moves the particles; see :class:`Sampler`.
     """
 
     k: int = 1
@@ -312,66 +414,17 @@ class PCD:
     centring: bool = True
     sparsity: Sparsity | None = None
     offset_rate: float = 0.01
+    sampler: Sampler = field(default=Gibbs(), kw_only=True)
 
-    takes_context: ClassVar[bool] = False
-
-    def __post_init__(self):
-        _check_common(self)
-        check_integer(self.n_particles, "n_particles")
-
-    def start(self, model, stream, *, rows=None):
-        """Return the state before the first update; see :meth:`CD.start`.
-
-        Particles start from the biases.
-        """
+    def _check_model(self, model):
         _check_two_layers(self, model)
-        particles = start_particles(model, self.n_particles, stream.child("particles"))
-        return _start(model, self, particles, rows)
 
-    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
-        """Return the phases of one update; see :meth:`CD.phases`.
-
-        Raises
-        ------
-        ValueError
-            If a context is given: particles belong to no row of the data. Use CD.
-        """
-        _refuse_context(self, context, "; use CD")
-        means, _ = update_layer(model, 1, [batch, None], mean=True, work=work)
-        negative = _move_particles(self, model, state, stream, work)
-        return _finish(self, model, state, [batch, means], negative)
+    def _posterior(self, model, batch, work):
+        return [batch, update_layer(model, 1, [batch, None], mean=True, work=work)[0]]
 
 
-def _refuse_context(rule, context, remedy=""):
-    if context is not None:
-        raise ValueError(
-            f"{type(rule).__name__} cannot use a context by row, because its particles belong to "
-            f"no row of the data{remedy}"
-        )
-
-
-def _move_particles(rule, model, state, stream, work):
-    """Sweep over the particles; return states of the even layers, means of the odd ones.
-
-    In the last sweep the odd layers' means are those given the even layers' states: of every pair
-    of neighbours one side is a mean given the other, which takes noise out of the statistics.
-    """
-    states = list(state.particles.states)
-    for sweep in range(rule.k):
-        site, last = Site(stream.child(sweep), PARTICLES), sweep == rule.k - 1
-        for l in range(0, model.n_layers, 2):
-            _, states[l] = update_layer(model, l, states, site=site, work=work)
-        negative = list(states)
-        for l in range(1, model.n_layers, 2):
-            negative[l], states[l] = update_layer(
-                model, l, states, mean=last, site=site, work=work
-            )
-    state.particles = Particles(states)
-    return negative
-
-
-@dataclass(frozen=True)
-class MeanFieldPCD:
+@dataclass(frozen=True, repr=False)
+class MeanFieldPCD(_Persistent):
     """Stochastic approximation of a deep Boltzmann machine (Salakhutdinov & Hinton 2009).
 
     Positive phase: the mean-field posterior of the hidden layers given the data. Negative phase:
@@ -392,6 +445,8 @@ class MeanFieldPCD:
     centring, sparsity, offset_rate
         See :class:`CD`. Centring is what lets deep machines learn without pretraining (Montavon
         & Müller 2012).
+    sampler : Sampler, default Gibbs()
+        See :class:`PCD`.
     """
 
     k: int = 1
@@ -400,38 +455,16 @@ class MeanFieldPCD:
     centring: bool = True
     sparsity: Sparsity | tuple | None = None
     offset_rate: float = 0.01
-
-    takes_context: ClassVar[bool] = False
+    sampler: Sampler = field(default=Gibbs(), kw_only=True)
 
     def __post_init__(self):
-        _check_common(self)
-        check_integer(self.n_particles, "n_particles")
+        super().__post_init__()
         check_instance(
             self.inference, "inference", FixedPoint, "dg.FixedPoint(max_sweeps, tol)"
         )
 
-    def start(self, model, stream, *, rows=None):
-        """Return the state before the first update; see :meth:`PCD.start`."""
-        particles = start_particles(model, self.n_particles, stream.child("particles"))
-        return _start(model, self, particles, rows)
-
-    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
-        """Return the phases of one update; see :meth:`CD.phases`.
-
-        Parameters
-        ----------
-        batch : states of the first layer, or tuple of (first layer, last layer)
-            Rows of the last layer with a missing group are inferred too.
-
-        Raises
-        ------
-        ValueError
-            If a context is given; see :meth:`PCD.phases`.
-        """
-        _refuse_context(self, context)
-        positive = infer(model, batch, self.inference, work=work)
-        negative = _move_particles(self, model, state, stream, work)
-        return _finish(self, model, state, positive, negative)
+    def _posterior(self, model, batch, work):
+        return infer(model, batch, self.inference, work=work)
 
 
 def as_rule(value):

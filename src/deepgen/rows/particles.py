@@ -43,3 +43,15 @@ class Particles:
     def copy(self):
         """Return particles with arrays of their own."""
         return Particles([x.copy() for x in self.states])
+
+
+def unchecked_particles(states):
+    """Return particles of states that kernels have drawn: an update has no time to look again.
+
+    Parameters
+    ----------
+    states : list of ndarray of shape (n_particles, n_units of the layer)
+    """
+    particles = Particles.__new__(Particles)
+    particles.states = states
+    return particles

@@ -8,8 +8,11 @@ from deepgen.estimators.common import density
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.belief_completion import impute_belief
 from deepgen.inference.belief_networks import sample_belief
+from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
+from deepgen.layers.passes import Site
 from deepgen.likelihood import importance_weighted_bound, variational_bound
-from deepgen.runtime.stream import Stream, seed_of
+from deepgen.runtime.stream import SAMPLE, Stream, seed_of
+from deepgen.runtime.work import Work
 from deepgen.stacks.features import stack_features
 
 
@@ -18,8 +21,6 @@ class BeliefEstimator(density.DensityEstimator):
 
     The particles in ``_fitted`` are those of the top machine.
     """
-
-    _complete = staticmethod(impute_belief)
 
     @property
     def _machine(self):
@@ -89,8 +90,10 @@ class BeliefEstimator(density.DensityEstimator):
             random_state=self._fitted.score_seed, n_threads=self.n_threads,
         )  # fmt: skip
 
-    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
-        """Draw rows: Gibbs sampling in the top machine, then one pass down.
+    def sample(
+        self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0, sampler=None
+    ):
+        """Draw rows: chains of the top machine, then one pass down.
 
         Parameters
         ----------
@@ -101,6 +104,8 @@ class BeliefEstimator(density.DensityEstimator):
         random_state : int, RandomState, Generator or None
         first_row : int, default 0
             Pieces drawn with the right `first_row` equal the whole.
+        sampler : Sampler or None
+            What moves the chains. None: :class:`deepgen.Gibbs`.
 
         Returns
         -------
@@ -109,16 +114,60 @@ class BeliefEstimator(density.DensityEstimator):
         """
         check_is_fitted(self)
         density.check_sampling(n_samples, n_sweeps, first_row)
+        sampler = Gibbs() if sampler is None else sampler
+        check_sampler(sampler)
         if n_samples == 0:
             return np.empty((0, self.n_features_in_), self.model_.visible.state_dtype)
-        seed = seed_of(random_state)
-        particles = density.first_states(
-            self, self.model_.top, n_samples, Stream.from_random_state(seed), first_row
-        )
+        seed, top = seed_of(random_state), self.model_.top
+        stream = Stream.from_random_state(seed)
+        particles = moved_particles(
+            top, density.first_states(self, top, n_samples, stream, first_row),
+            Site(stream.child("sample"), SAMPLE, first_row), n_sweeps=n_sweeps, sampler=sampler,
+            work=Work(n_threads=self.n_threads),
+        )  # fmt: skip
         return sample_belief(
-            self.model_, n_samples, particles=particles, n_sweeps=n_sweeps, random_state=seed,
+            self.model_, n_samples, particles=particles, n_sweeps=0, random_state=seed,
             first_row=first_row, n_threads=self.n_threads,
         )  # fmt: skip
+
+    def impute(
+        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
+        random_state=None, first_row=0,
+    ):  # fmt: skip
+        """Complete rows; observed entries come back untouched.
+
+        A sweep offers hidden layers, accepts them by their weights, and draws the missing entries
+        (:func:`deepgen.inference.belief_completion.impute_belief`).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        missing : bool array of shape (n_samples, n_features) or None
+            None: where X is NaN.
+        method : {"mean", "draw"}, default "mean"
+            Mean over chains of the missing entries' means, or one joint draw.
+        return_std : bool, default False
+            Also return the standard deviation of each missing entry (0 where observed).
+        n_chains, n_sweeps : int
+            Chains a row, and sweeps of each.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        ndarray, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32.
+        """
+        check_is_fitted(self)
+        density.check_completing(n_chains, n_sweeps, first_row)
+
+        def complete(states, missing):
+            return impute_belief(
+                self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
+                random_state=random_state, first_row=first_row, n_threads=self.n_threads,
+            )  # fmt: skip
+
+        return self._completed(X, missing, method, return_std, complete)
 
     @property
     def _n_features_out(self):

@@ -10,11 +10,14 @@ from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.validation import in_type_of, rows_with_gaps, warn_of_grey_rows
 from deepgen.inference.completion import impute
-from deepgen.inference.gibbs import gibbs, start_particles
+from deepgen.inference.gibbs import start_particles
+from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
+from deepgen.layers.passes import Site
 from deepgen.likelihood import log_partition_bracket
 from deepgen.rows.particles import Particles
 from deepgen.rows.sources import ArrayRows
-from deepgen.runtime.stream import Stream
+from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
+from deepgen.runtime.work import Work
 
 # What `transform` gives of hidden units: their means, or the fields that these are means of.
 QUANTITIES = ("mean", "field")
@@ -81,6 +84,13 @@ def check_quantity(quantity):
         raise ValueError(f"quantity must be {expected}, got {shown(quantity)}")
 
 
+def check_completing(n_chains, n_sweeps, first_row):
+    """Raise ValueError unless these are numbers of chains, sweeps and a row."""
+    check_integer(n_chains, "n_chains")
+    check_integer(n_sweeps, "n_sweeps", 0)
+    check_integer(first_row, "first_row", 0, MOST_ROWS)
+
+
 def first_states(estimator, machine, n_samples, stream, first_row):
     """Return where chains start: the training particles where there are any."""
     particles = estimator._fitted.particles
@@ -91,14 +101,12 @@ def first_states(estimator, machine, n_samples, stream, first_row):
 
 
 class DensityEstimator(FeatureEstimator):
-    """Mix-in: scores with log Z in a bracket, and completions.
+    """Mix-in: scores with log Z in a bracket, and the frame of completions.
 
     A class with it writes `score_samples`, and ``_machine`` where the machine whose log Z is
     bracketed is not `model_`. Each change of the model makes its ``_fitted`` anew, a
     :class:`~deepgen.estimators.common.fitting.Fitted`, which keeps the bracket.
     """
-
-    _complete = staticmethod(impute)
 
     @property
     def _machine(self):
@@ -150,15 +158,70 @@ class DensityEstimator(FeatureEstimator):
         at_value, bracket = self.score_samples(X), last_bracket(self)
         return float(np.mean(at_value) - (bracket.upper - bracket.value))
 
+    def _completed(self, X, missing, method, return_std, complete):
+        """Return rows whose missing entries `complete` has filled in: what `impute` returns.
+
+        Parameters
+        ----------
+        X, missing, method, return_std
+            As `impute` gets them.
+        complete : callable
+            From states and a mask to draws, means and deviations.
+        """
+        if method not in ("mean", "draw"):
+            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
+        check_flag(return_std, "return_std")
+        values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
+        draws, means, deviation = complete(states, missing)
+        completed = in_type_of(values, missing, draws if method == "draw" else means)
+        return (completed, deviation) if return_std else completed
+
+
+class MachineEstimator(DensityEstimator):
+    """Mix-in around `model_`, a BoltzmannMachine: samples and completions by chains."""
+
+    def sample(
+        self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0, sampler=None
+    ):
+        """Draw rows, each from a Markov chain of its own.
+
+        Parameters
+        ----------
+        n_samples : int
+        n_sweeps : int, default 1000
+            Sweeps of each chain. Chains start from the training particles where there are any.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+            Pieces drawn with the right `first_row` equal the whole.
+        sampler : Sampler or None
+            What moves the chains. None: :class:`deepgen.Gibbs`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            uint8, or float32 for Gaussian units.
+        """
+        check_is_fitted(self)
+        check_sampling(n_samples, n_sweeps, first_row)
+        sampler = Gibbs() if sampler is None else sampler
+        check_sampler(sampler)
+        stream = Stream.from_random_state(random_state)
+        if n_samples == 0:
+            return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
+        particles = first_states(self, self.model_, n_samples, stream, first_row)
+        site = Site(stream.child("sample"), SAMPLE, first_row)
+        return moved_particles(
+            self.model_, particles, site, n_sweeps=n_sweeps, sampler=sampler,
+            work=Work(n_threads=self.n_threads),
+        )[0]  # fmt: skip
+
     def impute(
         self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
         random_state=None, first_row=0,
     ):  # fmt: skip
-        """Complete rows; observed entries come back untouched.
+        """Complete rows by Gibbs chains with the observed entries held; those come back untouched.
 
-        By Gibbs chains with the observed entries held; in a belief network a sweep offers hidden
-        layers and accepts them by their weights
-        (:func:`deepgen.inference.belief_completion.impute_belief`).
+        With another sampler: :func:`deepgen.inference.completion.impute`.
 
         Parameters
         ----------
@@ -180,52 +243,16 @@ class DensityEstimator(FeatureEstimator):
             Of the dtype of X where that is floating, else float32.
         """
         check_is_fitted(self)
-        if method not in ("mean", "draw"):
-            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
-        check_flag(return_std, "return_std")
-        check_integer(n_chains, "n_chains")
-        check_integer(n_sweeps, "n_sweeps", 0)
-        check_integer(first_row, "first_row", 0, MOST_ROWS)
-        values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
-        draws, means, deviation = self._complete(
-            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
-            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
-        )  # fmt: skip
-        completed = in_type_of(values, missing, draws if method == "draw" else means)
-        return (completed, deviation) if return_std else completed
+        check_completing(n_chains, n_sweeps, first_row)
 
+        def complete(states, missing):
+            site = Site(Stream.from_random_state(random_state), IMPUTE, first_row)
+            return impute(
+                self.model_, states, missing, site, n_chains=n_chains, n_sweeps=n_sweeps,
+                work=Work(n_threads=self.n_threads),
+            )  # fmt: skip
 
-class MachineEstimator(DensityEstimator):
-    """Mix-in around `model_`, a BoltzmannMachine: chains."""
-
-    def sample(self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0):
-        """Draw rows by Gibbs sampling, each from a chain of its own.
-
-        Parameters
-        ----------
-        n_samples : int
-        n_sweeps : int, default 1000
-            Sweeps of each chain. Chains start from the training particles where there are any.
-        random_state : int, RandomState, Generator or None
-        first_row : int, default 0
-            Pieces drawn with the right `first_row` equal the whole.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            uint8, or float32 for Gaussian units.
-        """
-        check_is_fitted(self)
-        check_sampling(n_samples, n_sweeps, first_row)
-        stream = Stream.from_random_state(random_state)
-        if n_samples == 0:
-            return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
-        particles = first_states(self, self.model_, n_samples, stream, first_row)
-        particles = gibbs(
-            self.model_, particles, n_sweeps, random_state=stream.child("sample"),
-            first_row=first_row, n_threads=self.n_threads,
-        )  # fmt: skip
-        return particles[0]
+        return self._completed(X, missing, method, return_std, complete)
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.
