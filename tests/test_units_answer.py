@@ -20,6 +20,7 @@ from scipy import sparse
 import deepgen as dg
 from deepgen.inference.completion import impute
 from deepgen.io.schemas import machines
+from deepgen.layers.passes import Site
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Alternatives, Units, check_finite, value_range
 from deepgen.learning.belief_networks import UpDown
@@ -27,6 +28,7 @@ from deepgen.learning.machines import Trainer
 from deepgen.learning.starts import default_schedule
 from deepgen.models import Parameters
 from deepgen.rows.sources import ArrayRows
+from deepgen.runtime.stream import IMPUTE
 from deepgen.stacks.settings import Pretraining
 from deepgen.stacks.trainer import StackTrainer
 from deepgen.stacks.unrolling import activation_of
@@ -54,7 +56,8 @@ NAMED_IN = {
     "cli/common/building.py": "makes softmax units of an option's text",
 }
 
-OF_OTHERS = {"cli/common/settings.py"}  # the kind of a setting is the type of its value
+# Files whose kinds are other things: the type of a setting's value; the sort of a draw (`Site`).
+OF_OTHERS = {"cli/common/settings.py", "layers/passes.py"}
 
 
 # ---------------------------------------------------------------------------- reading the source
@@ -312,7 +315,7 @@ def test_made_up_types_have_the_answers_of_the_kernels_case(types):
     grey = rows if types[0] is Level else rows * np.float32(0.9)
     for given in (rows, grey):
         completed = [
-            impute(model, given, missing, n_chains=2, n_sweeps=3, random_state=0)
+            impute(model, given, missing, Site(dg.Stream(0), IMPUTE), n_chains=2, n_sweeps=3)
             for model in (made_up, real)
         ]
         for one, other in zip(*completed, strict=True):

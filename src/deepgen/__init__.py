@@ -52,7 +52,13 @@ from deepgen.models import (
     PosteriorNetwork,
     conditional_model,
 )
-from deepgen.networks.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
+from deepgen.networks.losses import (
+    CrossEntropy,
+    Loss,
+    RowLoss,
+    SoftmaxCrossEntropy,
+    SquaredError,
+)
 from deepgen.networks.objective import Objective
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.packed_bits import PackedBits
@@ -128,6 +134,7 @@ __all__ = [
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
+    "Loss",
     "MeanField",
     "MeanFieldPCD",
     "MixtureOfBernoullis",
@@ -142,6 +149,7 @@ __all__ = [
     "PosteriorNetwork",
     "Pretraining",
     "ReduceLearningRate",
+    "RowLoss",
     "Sampler",
     "Softmax",
     "SoftmaxCrossEntropy",
