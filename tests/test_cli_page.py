@@ -4,11 +4,13 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from cli_runs import call
 
 PAGE = Path(__file__).parents[1] / "docs" / "guide" / "command_line.md"
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys, serial):
     """Catches an example that a renamed flag or a refused setting has left behind. One folder for
     all: later commands read what earlier ones wrote. The demo has tests of its own."""

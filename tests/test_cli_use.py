@@ -216,6 +216,7 @@ def test_score_of_rows_that_have_none_is_code_1(model, folder, capsys):
 # --------------------------------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_traceback(model):
     """Catches `deepgen sample ... | head` ending in a BrokenPipeError."""
     read, write = os.pipe()

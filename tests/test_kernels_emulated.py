@@ -53,6 +53,7 @@ def test_emulated_instruction_sets_equal_plain_c(compiler, tmp_path):
     assert int(done.stdout.split()[0]) > 10 * N_CASES
 
 
+@pytest.mark.slow
 def test_the_real_instructions_are_compiled(compiler, tmp_path):
     """Catches an intrinsic that exists in the emulation alone, or has other arguments there."""
     for name, macro in (("vnni", "avx512vnni"), ("amx", "amx-int8")):

@@ -134,6 +134,7 @@ print(json.dumps([before, state()]))
 """
 
 
+@pytest.mark.slow
 def test_settings_of_the_process_stay():
     """Would catch omp_set_num_threads or threadpool_limits, which other libraries would feel."""
     before, after = run(SETTINGS)
