@@ -3,6 +3,7 @@
 A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -311,7 +312,7 @@ class CD:
         return _finish(self, model, state, positive, [v, means])
 
 
-class _Persistent:
+class _Persistent(ABC):
     """What rules with persistent chains share: all but the posterior of the positive phase.
 
     A rule of this kind has ``k``, ``n_particles``, ``sampler`` and the settings of :class:`CD`.
@@ -371,9 +372,9 @@ class _Persistent:
     def _check_model(self, model):
         """Raise ValueError where the rule cannot learn a model."""
 
+    @abstractmethod
     def _posterior(self, model, batch, work):
         """Return a batch and the means of the layers that are not known, by layer."""
-        raise NotImplementedError
 
     def _moved(self, model, chains, stream, work):
         """Move the chains; return states of the even layers at the model, means of the odd ones.

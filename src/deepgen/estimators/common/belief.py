@@ -130,44 +130,11 @@ class BeliefEstimator(density.DensityEstimator):
             first_row=first_row, n_threads=self.n_threads,
         )  # fmt: skip
 
-    def impute(
-        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
-        random_state=None, first_row=0,
-    ):  # fmt: skip
-        """Complete rows; observed entries come back untouched.
-
-        A sweep offers hidden layers, accepts them by their weights, and draws the missing entries
-        (:func:`deepgen.inference.belief_completion.impute_belief`).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        missing : bool array of shape (n_samples, n_features) or None
-            None: where X is NaN.
-        method : {"mean", "draw"}, default "mean"
-            Mean over chains of the missing entries' means, or one joint draw.
-        return_std : bool, default False
-            Also return the standard deviation of each missing entry (0 where observed).
-        n_chains, n_sweeps : int
-            Chains a row, and sweeps of each.
-        random_state : int, RandomState, Generator or None
-        first_row : int, default 0
-
-        Returns
-        -------
-        ndarray, or tuple of two, of shape (n_samples, n_features)
-            Of the dtype of X where that is floating, else float32.
-        """
-        check_is_fitted(self)
-        density.check_completing(n_chains, n_sweeps, first_row)
-
-        def complete(states, missing):
-            return impute_belief(
-                self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
-                random_state=random_state, first_row=first_row, n_threads=self.n_threads,
-            )  # fmt: skip
-
-        return self._completed(X, missing, method, return_std, complete)
+    def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
+        return impute_belief(
+            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
+            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
+        )  # fmt: skip
 
     @property
     def _n_features_out(self):

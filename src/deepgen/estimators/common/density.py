@@ -2,6 +2,7 @@
 
 import os
 import threading
+from abc import abstractmethod
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -84,13 +85,6 @@ def check_quantity(quantity):
         raise ValueError(f"quantity must be {expected}, got {shown(quantity)}")
 
 
-def check_completing(n_chains, n_sweeps, first_row):
-    """Raise ValueError unless these are numbers of chains, sweeps and a row."""
-    check_integer(n_chains, "n_chains")
-    check_integer(n_sweeps, "n_sweeps", 0)
-    check_integer(first_row, "first_row", 0, MOST_ROWS)
-
-
 def first_states(estimator, machine, n_samples, stream, first_row):
     """Return where chains start: the training particles where there are any."""
     particles = estimator._fitted.particles
@@ -101,7 +95,7 @@ def first_states(estimator, machine, n_samples, stream, first_row):
 
 
 class DensityEstimator(FeatureEstimator):
-    """Mix-in: scores with log Z in a bracket, and the frame of completions.
+    """Mix-in: scores with log Z in a bracket, and completions.
 
     A class with it writes `score_samples`, and ``_machine`` where the machine whose log Z is
     bracketed is not `model_`. Each change of the model makes its ``_fitted`` anew, a
@@ -158,23 +152,54 @@ class DensityEstimator(FeatureEstimator):
         at_value, bracket = self.score_samples(X), last_bracket(self)
         return float(np.mean(at_value) - (bracket.upper - bracket.value))
 
-    def _completed(self, X, missing, method, return_std, complete):
-        """Return rows whose missing entries `complete` has filled in: what `impute` returns.
+    def impute(
+        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
+        random_state=None, first_row=0,
+    ):  # fmt: skip
+        """Complete rows; observed entries come back untouched.
+
+        By Gibbs chains with the observed entries held; in a belief network a sweep offers hidden
+        layers and accepts them by their weights
+        (:func:`deepgen.inference.belief_completion.impute_belief`). With another sampler:
+        :func:`deepgen.inference.completion.impute`.
 
         Parameters
         ----------
-        X, missing, method, return_std
-            As `impute` gets them.
-        complete : callable
-            From states and a mask to draws, means and deviations.
+        X : array-like of shape (n_samples, n_features)
+        missing : bool array of shape (n_samples, n_features) or None
+            None: where X is NaN.
+        method : {"mean", "draw"}, default "mean"
+            Mean over chains of the missing entries' means, or one joint draw.
+        return_std : bool, default False
+            Also return the standard deviation of each missing entry (0 where observed).
+        n_chains, n_sweeps : int
+            Chains a row, and sweeps of each.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        ndarray, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32.
         """
+        check_is_fitted(self)
         if method not in ("mean", "draw"):
             raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
         check_flag(return_std, "return_std")
+        check_integer(n_chains, "n_chains")
+        check_integer(n_sweeps, "n_sweeps", 0)
+        check_integer(first_row, "first_row", 0, MOST_ROWS)
         values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
-        draws, means, deviation = complete(states, missing)
+        draws, means, deviation = self._complete(
+            states, missing, n_chains=n_chains, n_sweeps=n_sweeps, random_state=random_state,
+            first_row=first_row,
+        )  # fmt: skip
         completed = in_type_of(values, missing, draws if method == "draw" else means)
         return (completed, deviation) if return_std else completed
+
+    @abstractmethod
+    def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
+        """Return (draws, means, deviations) of missing entries, by chains; see :meth:`impute`."""
 
 
 class MachineEstimator(DensityEstimator):
@@ -215,44 +240,12 @@ class MachineEstimator(DensityEstimator):
             work=Work(n_threads=self.n_threads),
         )[0]  # fmt: skip
 
-    def impute(
-        self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
-        random_state=None, first_row=0,
-    ):  # fmt: skip
-        """Complete rows by Gibbs chains with the observed entries held; those come back untouched.
-
-        With another sampler: :func:`deepgen.inference.completion.impute`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        missing : bool array of shape (n_samples, n_features) or None
-            None: where X is NaN.
-        method : {"mean", "draw"}, default "mean"
-            Mean over chains of the missing entries' means, or one joint draw.
-        return_std : bool, default False
-            Also return the standard deviation of each missing entry (0 where observed).
-        n_chains, n_sweeps : int
-            Chains a row, and sweeps of each.
-        random_state : int, RandomState, Generator or None
-        first_row : int, default 0
-
-        Returns
-        -------
-        ndarray, or tuple of two, of shape (n_samples, n_features)
-            Of the dtype of X where that is floating, else float32.
-        """
-        check_is_fitted(self)
-        check_completing(n_chains, n_sweeps, first_row)
-
-        def complete(states, missing):
-            site = Site(Stream.from_random_state(random_state), IMPUTE, first_row)
-            return impute(
-                self.model_, states, missing, site, n_chains=n_chains, n_sweeps=n_sweeps,
-                work=Work(n_threads=self.n_threads),
-            )  # fmt: skip
-
-        return self._completed(X, missing, method, return_std, complete)
+    def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
+        return impute(
+            self.model_, states, missing,
+            Site(Stream.from_random_state(random_state), IMPUTE, first_row), n_chains=n_chains,
+            n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
+        )  # fmt: skip
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.
