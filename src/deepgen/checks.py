@@ -69,7 +69,7 @@ def check_instance(value, name, expected_type, expected):
 
 @runtime_checkable
 class _Estimator(Protocol):
-    """What learns a model and holds it as ``model_``; functions of the core take the model."""
+    """An estimator: it learns a model and holds it as ``model_``, which functions of the core take."""
 
     def fit(self, X): ...
 

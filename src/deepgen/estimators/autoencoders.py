@@ -48,7 +48,7 @@ def _is_mirrored(network):
 
 
 class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
-    """What both autoencoders do once they have a network."""
+    """Codes, reconstructions and errors of a network that rebuilds its inputs."""
 
     @property
     def _n_code_layers(self):

@@ -357,7 +357,7 @@ class _DBMProblem(MachineProblem):
         return usual if asked else replace(usual, value=0.5 * usual.value)
 
     def optimizer(self, model):
-        """Return what moves the parameters of a model; see :func:`optimizer_of`."""
+        """Return the optimizer for a model; see :func:`optimizer_of`."""
         return optimizer_of(self.estimator, len(model.weights))
 
     def resolved(self, schedule):

@@ -75,7 +75,7 @@ def _check_start(start):
 
 
 def start_of(dbm, *, stream=False):
-    """Return what `pretrained` stands for: settings of a greedy start, a model, or None.
+    """Resolve `pretrained`: settings of a greedy start, a model, or None.
 
     ``"auto"`` is a greedy start where there is something to stack, in `fit`, with the epochs and
     the batches of the joint training for each layer: fewer updates leave the second layer idle

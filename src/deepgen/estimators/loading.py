@@ -97,7 +97,7 @@ def load(path):
 
 
 def _saved_by(model, name):
-    """Return what an estimator's name stands for; without one, the usual one for the model."""
+    """Look an estimator's name up; a file without one is that of the usual one for its model."""
     saved = ESTIMATORS.get(name) if isinstance(name, str) else None
     if saved is not None and isinstance(model, saved.models):
         return saved

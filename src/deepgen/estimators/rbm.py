@@ -306,6 +306,6 @@ class _RBMProblem(MachineProblem):
     """The layers of an RBM, as its settings ask for them."""
 
     def resolved(self, schedule):
-        """Return what stands in place of hyper-parameters."""
+        """Resolve hyper-parameters: names of unit types too."""
         units = {name: as_units(getattr(self.estimator, name), name) for name in self.names}
         return {**super().resolved(schedule), **units}

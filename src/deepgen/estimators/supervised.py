@@ -41,7 +41,7 @@ from deepgen.stacks.unrolling import encoder, posterior_layers, random_layer, ra
 
 
 class _DeepSupervised(NetworkEstimator, BaseEstimator):
-    """What classifier and regressor share."""
+    """The common half of classifier and regressor: settings, examples, the first network."""
 
     def _check_settings(self):
         check_network_settings(self)

@@ -111,7 +111,7 @@ class Chains:
 
 @dataclass(slots=True)
 class MoveInfo:
-    """What a move tells, beside where the chains are now.
+    """Results of a move beside the new places of the chains: means, numbers of swaps.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class MoveInfo:
 
 @runtime_checkable
 class Sampler(Protocol):
-    """What moves chains so that the model's distribution is left as it is; immutable.
+    """A recipe that moves chains and leaves the model's distribution as it is; immutable.
 
     Of each chain one row is at the model, ``beta`` = 1, after each move; those rows stay in the
     order of the chains. ``takes_context``, where a sampler has it, says whether it can read

@@ -198,5 +198,5 @@ def check_structure(tree, expected, name):
 
 
 def _names(value):
-    """What a message says of a value that should be a dictionary or a list."""
+    """Say in a few words what a value is that should be a dictionary or a list."""
     return sorted(value) if isinstance(value, dict) else type(value).__name__

@@ -300,7 +300,7 @@ class Units(ABC):
 
     @property
     def _kernel_copies(self):
-        """What the kernels call copies: the largest state, 1 where there is no bound."""
+        """The number that kernels call copies: the largest state, 1 where there is no bound."""
         return int(self.largest_state) if self.is_bounded else 1
 
     def check_width(self, x, name="X"):

@@ -195,7 +195,7 @@ class TrainingLoop(ABC):
 
     @property
     def watchable(self):
-        """What callbacks may watch in this run beside functions of its model, a frozenset of str.
+        """Names that callbacks may watch in this run beside functions of its model, a frozenset.
 
         Names of numbers in its history that runs of other types do not have; a run that does not
         write one of them says so once it is watched. Runs of machines have others.

@@ -113,7 +113,7 @@ class Trainer(TrainingLoop):
 
     @property
     def watchable(self):
-        """What callbacks may watch in this run beside functions of its model, a frozenset of str.
+        """Names that callbacks may watch in this run beside functions of its model, a frozenset.
 
         "machine": layers of units. "rows": their visible ones are the columns of the data, so
         held-out rows can be watched. "free_energy": there are two layers, so hidden units can be

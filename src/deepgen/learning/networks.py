@@ -93,7 +93,7 @@ class NetworkTrainer(TrainingLoop):
         return self.parameters.to_network(self.optimizer_state["average"]["arrays"])
 
     def loss_parameters(self):
-        """Return what the loss has learned by name, averaged where averaging has begun.
+        """Return the loss's own parameters by name, averaged where averaging has begun.
 
         Copies. The file of a network does not have them: who makes the run keeps them.
         """

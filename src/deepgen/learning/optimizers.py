@@ -28,7 +28,7 @@ class PhaseOptimizer(Protocol):
 
 @runtime_checkable
 class GradientOptimizer(Protocol):
-    """What changes parameters by gradients that come by name: of networks, in up-down."""
+    """A recipe that changes parameters by gradients that come by name: of networks, in up-down."""
 
     def start(self, parameters):
         """Return the state before the first update: plain data and arrays."""

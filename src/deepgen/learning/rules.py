@@ -313,7 +313,7 @@ class CD:
 
 
 class _Persistent(ABC):
-    """What rules with persistent chains share: all but the posterior of the positive phase.
+    """A rule with persistent chains; its subclasses give the posterior of the positive phase.
 
     A rule of this kind has ``k``, ``n_particles``, ``sampler`` and the settings of :class:`CD`.
     """

@@ -17,7 +17,7 @@ TOGETHER = 1_024
 
 
 class Posterior(Protocol):
-    """What these bounds ask of an approximate posterior q(x | v) of the hidden layers x.
+    """An approximate posterior q(x | v) of the hidden layers x, as these bounds need it.
 
     Its constructor takes (model, stream, n_threads).
     """

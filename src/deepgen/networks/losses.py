@@ -33,7 +33,7 @@ class Loss(ABC):
         return f"{type(self).__name__}()"
 
     def learned(self):
-        """Return what this loss learns, by name: arrays with the values that a run starts from.
+        """Return the parameters of this loss by name: arrays of the values that a run starts from.
 
         An optimizer moves them by the rate of the network's weights, without weight decay. Name
         what may take any real value, such as the logarithm of a length; what should move ten times

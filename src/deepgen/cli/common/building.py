@@ -27,7 +27,7 @@ LINE_SEARCHES = {"conjugate-gradient": ConjugateGradient, "lbfgs": LBFGS}
 
 @dataclass(frozen=True)
 class Request:
-    """What the functions of `_PARTS` may read beside the settings of their own parameter.
+    """Facts of the whole command that the functions of `_PARTS` may read beside their own settings.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ def print_fields(title, fields):
 
 
 def about_array(path, array):
-    """Return what commands say of an array that they have written, as plain data."""
+    """Describe an array that a command has written: name of the file, shape, type."""
     return {"file": path, "shape": list(array.shape), "dtype": str(array.dtype)}
 
 

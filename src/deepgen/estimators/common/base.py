@@ -36,7 +36,7 @@ class ModelEstimator:
         model_files.save(self.model_, path, extra=extra)
 
     def _beside_model(self):
-        """Return what a file holds beside the model, as plain data by name."""
+        """Return further entries of the model's file, such as classes: plain data by name."""
         return {}
 
     def __sklearn_is_fitted__(self):

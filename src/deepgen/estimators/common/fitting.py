@@ -33,7 +33,7 @@ from deepgen.stacks.trainer import StackTrainer
 
 @dataclass
 class Fitted:
-    """What a fitted estimator remembers beside its public attributes, as ``_fitted``.
+    """The memory of a fitted estimator beside its public attributes; it is its ``_fitted``.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Fitted:
 
 @dataclass
 class Beginning:
-    """What `fit` knows when a run begins: measured rows, what checkpoints keep, a stopped run.
+    """All that is known when a run of `fit` begins: measured rows, frame, a stopped run.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Beginning:
 
 
 class Problem(ABC):
-    """What one call of `fit` is to solve: rows, the settings that decide bits, and the run.
+    """The task of one call of `fit`: its rows, the settings that decide bits, and its run.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class Problem(ABC):
 
     @property
     def learned_rows(self):
-        """What the run reads: the rows, or those with targets beside them."""
+        """The rows that the run reads: all of them, or those that have targets beside them."""
         return self.rows
 
     def callbacks(self, run):

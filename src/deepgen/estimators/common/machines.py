@@ -72,11 +72,11 @@ class MachineProblem(StreamProblem):
         return default_stream_schedule(self.layers, n_rows)
 
     def optimizer(self, model):
-        """Return what moves the parameters of a model: that asked for, else plain steps."""
+        """Return the optimizer for a model: that of the estimator, else plain steps."""
         return SGD() if self.estimator.optimizer is None else self.estimator.optimizer
 
     def resolved(self, schedule):
-        """Return what stands in place of hyper-parameters in the settings, by name.
+        """Resolve hyper-parameters for the settings, such as the rule that ``"pcd"`` means, by name.
 
         Parameters
         ----------

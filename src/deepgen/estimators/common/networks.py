@@ -112,7 +112,7 @@ def check_width(machine, n_columns):
 
 @dataclass
 class Examples:
-    """What a network learns from.
+    """Rows with targets, and how a network learns from them.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ class NetworkProblem(Problem):
 
     @property
     def units(self):
-        """What values of the rows are checked by."""
+        """The units that values of the rows are checked by."""
         return self.examples.units
 
     @property
@@ -280,7 +280,7 @@ class NetworkEstimator(FittingEstimator):
 
     @property
     def _units(self):
-        """What values of X are checked by: any real numbers."""
+        """The units that values of X are checked by: any real numbers."""
         return real_columns(self.model_.sizes[0])
 
     def _take(self, network):

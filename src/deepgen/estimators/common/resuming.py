@@ -20,7 +20,7 @@ FIRST_ROWS = "first_rows"
 
 @dataclass(frozen=True)
 class StoppedRun:
-    """What a checkpoint holds, once it is known to be of this kind, seed and arithmetic.
+    """The content of a checkpoint, once it is known to be of this kind, seed and arithmetic.
 
     Attributes
     ----------
@@ -50,12 +50,12 @@ def checkpoint_path(path, name, writer):
 
 
 def origin_of(seed):
-    """Return what a frame keeps of a run's origin: seed, seed of its likelihoods, arithmetic."""
+    """Return entries of a frame about a run's origin: seed, seed of likelihoods, arithmetic."""
     return {"seed": seed, "score_seed": child_seed(seed, "score"), "precision": precision()}
 
 
 def marks_of(survey):
-    """Return what a frame keeps of the rows, to know them again."""
+    """Return entries of a frame by which the rows are known again: their mean, their order."""
     return {"mean": np.asarray(survey.mean), "order": survey.order}
 
 

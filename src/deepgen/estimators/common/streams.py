@@ -74,7 +74,7 @@ class StreamProblem(Problem):
         """Let the run make one update of rows in the form of :meth:`stream_rows`, as states."""
 
     def stream_rows(self):
-        """Return what the stream keeps of a call and cuts into batches: the rows."""
+        """Return the rows of a call as the stream keeps them and cuts them into batches."""
         return self.rows.X
 
     def check_first_rows(self, states):
@@ -294,7 +294,7 @@ def _plain_rows(X):
 
 
 def _rows_of(plain_rows):
-    """Return what :func:`_plain_rows` was given, in a form that new rows can be joined to."""
+    """Undo :func:`_plain_rows`: return an array or a CSR matrix that new rows can be joined to."""
     if isinstance(plain_rows, np.ndarray):
         return plain_rows
     starts, n_columns = plain_rows["starts"], plain_rows["n_columns"]

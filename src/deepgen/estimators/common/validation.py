@@ -24,7 +24,7 @@ from deepgen.rows.survey import survey
 
 @dataclass(frozen=True)
 class Survey:
-    """What was measured of the rows of a fit.
+    """Measurements of the rows of a fit.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ def refuse_iterable(X):
 
 
 def rows_to_learn(estimator, X, *, reset):
-    """Return what `fit` and `partial_fit` read: rows of an array, or of batches.
+    """Wrap X as the rows that `fit` and `partial_fit` read: of an array, or of batches.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def by_pieces(rows, units, compute):
 
 
 def features(estimator, X, size, what):
-    """Return what `inverse_transform` takes: an array or CSR matrix of `size` columns.
+    """Check the argument of `inverse_transform`: an array or CSR matrix of `size` columns.
 
     `what` says what the columns are, for the message.
     """
@@ -214,7 +214,7 @@ def features(estimator, X, size, what):
 
 
 def rows_with_gaps(estimator, X, missing, units):
-    """Return what `impute` is to complete.
+    """Check rows that `impute` is to complete, and find their gaps.
 
     Returns
     -------
