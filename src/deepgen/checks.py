@@ -69,7 +69,7 @@ def check_instance(value, name, expected_type, expected):
 
 @runtime_checkable
 class _Estimator(Protocol):
-    """An estimator: it learns a model and holds it as ``model_``, which functions of the core take."""
+    """An estimator: it learns a model and holds it as ``model_``, which the core takes."""
 
     def fit(self, X): ...
 

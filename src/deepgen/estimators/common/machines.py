@@ -76,7 +76,7 @@ class MachineProblem(StreamProblem):
         return SGD() if self.estimator.optimizer is None else self.estimator.optimizer
 
     def resolved(self, schedule):
-        """Resolve hyper-parameters for the settings, such as the rule that ``"pcd"`` means, by name.
+        """Resolve hyper-parameters, such as the rule that ``"pcd"`` means, for the settings.
 
         Parameters
         ----------
