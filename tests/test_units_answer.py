@@ -33,7 +33,7 @@ from deepgen.stacks.settings import Pretraining
 from deepgen.stacks.trainer import StackTrainer
 from deepgen.stacks.unrolling import activation_of
 
-PACKAGE, KERNELS = Path(dg.__file__).parent, Path(engine.__file__).parent
+PACKAGE, KERNELS = Path(dg.__file__).parent, Path(__file__).parents[1] / "src" / "_kernels"
 TYPES = {"Binary", "Gaussian", "Softmax"}
 
 # The files that name a unit type, or the kernels' numbers of them, and why they may. None asks.
@@ -144,6 +144,8 @@ def test_a_question_is_seen(source):
 
 def test_kernels_have_a_case_of_each_kind():
     """Would catch a switch whose default does with a new kind what another one asks for."""
+    if not KERNELS.exists():
+        pytest.skip("the text of the kernels is not here")
     enumerators = {f"DG_{name.upper()}" for name in engine.KINDS}
     switches = 0
     for path in [*KERNELS.glob("*.h"), *KERNELS.glob("*.c")]:
