@@ -69,6 +69,11 @@ def assert_float32_close(found, exact, terms, n_terms, slope=1.0, n_roundings=8)
     assert_within_errors(found, exact, 0.0, allowed + np.finfo(np.float32).tiny)
 
 
+def rows_of(batches):
+    """Yield the states of the first layer of each batch."""
+    return (batch.states[0] for batch in batches)
+
+
 def assert_same_bits(one, other):
     """Fail unless two arrays have the same type, shape and bits."""
     assert one.dtype == other.dtype
@@ -188,16 +193,6 @@ class Batches:
 
     def __iter__(self):
         return iter(self.batches)
-
-
-def rows_of(context, rows):
-    """The context of some rows."""
-    return dg.Context(
-        bias_rows={l: value[rows] for l, value in context.bias_rows.items()},
-        held={l: value[rows] for l, value in context.held.items()},
-        beta=None if context.beta is None else context.beta[rows],
-        base=context.base,
-    )
 
 
 def bars_and_stripes(side=3):

@@ -8,6 +8,7 @@ import pytest
 
 import deepgen as dg
 from deepgen.learning.machines import Trainer
+from deepgen.rows.batch import Batch
 
 report = pytest.importorskip("bench.results.report", reason="bench/ is not beside the tests")
 store = pytest.importorskip("bench.results.store")
@@ -65,7 +66,7 @@ def test_checkpoints_come_back(runs):
     first, other = trainer(), trainer()
     runs.resume("run", other)
     assert other.n_updates == 0
-    first.step(np.eye(4, dtype=np.uint8), 0.0)
+    first.step(Batch((np.eye(4, dtype=np.uint8),)), 0.0)
     runs.keep("run", first)
     runs.resume("run", other)
     assert other.n_updates == 1

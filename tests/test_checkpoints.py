@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import Batches, assert_same_bits, with_slow
+from conftest import Batches, assert_same_bits, rows_of, with_slow
 from scipy import sparse
 from stopped_runs import (
     N_COLUMNS,
@@ -119,9 +119,9 @@ def test_rows_before_the_place_are_not_read_again(tmp_path):
     X = rows_for({})
     rows = dg.rows.sources.ArrayRows(X)
     stream = dg.Stream(1)
-    whole = list(rows.batches(20, stream))
+    whole = list(rows_of(rows.batches(20, stream)))
     for skip in range(9):
-        found = list(rows.batches(20, stream, skip=skip))
+        found = list(rows_of(rows.batches(20, stream, skip=skip)))
         assert len(found) == max(0, 7 - skip)
         for one, other in zip(found, whole[skip:], strict=True):
             assert_same_bits(one, other)
@@ -134,7 +134,7 @@ def test_rows_before_the_place_are_not_read_again(tmp_path):
             return X[rows]
 
     rows.X = Guarded()
-    order = list(rows._orders(20, stream))
+    order = list(rows.orders(20, stream))
     allowed = set(np.concatenate(order[5:]).tolist())
     assert len(list(rows.batches(20, stream, skip=5))) == 2
 

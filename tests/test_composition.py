@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 from comparisons import assert_same_models, assert_same_parameters
-from conftest import assert_float32_close, assert_same_bits, bars_and_stripes, twin
+from conftest import assert_float32_close, assert_same_bits, bars_and_stripes, rows_of, twin
 from scipy import sparse
 from stops import At, Stop, fail
 
@@ -14,6 +14,7 @@ import deepgen as dg
 from deepgen.inference.gibbs import update_layer
 from deepgen.io import checkpoints
 from deepgen.learning.machines import Trainer
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import dense
 from deepgen.rows.survey import survey
@@ -194,10 +195,10 @@ def test_doubled_rows_are_twice_the_rows_in_their_form(form, rows):
     twice = DoubledRows(plain)
     assert (twice.n_columns, twice.n_rows) == (12, plain.n_rows)
     for one, other in (
-        (plain.pieces(), twice.pieces()), (plain.chunks(40), twice.chunks(40)),
+        (plain.pieces(), twice.pieces()),
         (plain.batches(50, Stream(1), skip=1), twice.batches(50, Stream(1), skip=1)),
     ):  # fmt: skip
-        for x, y in zip(one, other, strict=True):
+        for x, y in zip(rows_of(one), rows_of(other), strict=True):
             assert type(x) is type(y)
             assert dense(x).dtype == dense(y).dtype
             np.testing.assert_array_equal(2.0 * dense(x), dense(y))
@@ -205,7 +206,8 @@ def test_doubled_rows_are_twice_the_rows_in_their_form(form, rows):
 
 def test_bytes_that_no_unit_takes_do_not_become_states():
     """Would catch 128 + 128 = 0."""
-    (piece,) = DoubledRows(ArrayRows(np.array([[128, 255, 1]], np.uint8))).pieces()
+    rows = DoubledRows(ArrayRows(np.array([[128, 255, 1]], np.uint8)))
+    (piece,) = rows_of(rows.pieces())
     with pytest.raises(ValueError, match=r"values in \[0, 2\]"):
         dg.Binary(3, n_copies=2).check(piece)
 
@@ -241,7 +243,7 @@ def test_a_stack_with_tied_copies_equals_its_machines_trained_by_hand(features, 
         up = own.replace(layers=[own.layers[0], dg.Binary(bias=own.layers[1].bias)])
         features_up = FeatureRows(data, up, l, drawn=features == "samples")
         if features == "means":
-            features_up = ArrayRows(np.concatenate(list(features_up.pieces())))
+            features_up = ArrayRows(np.concatenate(list(rows_of(features_up.pieces()))))
         data = DoubledRows(features_up) if l == 0 else features_up
 
 
@@ -252,8 +254,8 @@ def test_drawn_features_are_states_of_one_copy(rows):
         random_state=0, tied=True,
     )  # fmt: skip
     run.fit()
-    assert set(np.unique(np.concatenate(list(run._data.pieces())))) == {0, 1}
-    assert set(np.unique(np.concatenate(list(run._data.rows.pieces())))) == {0, 2}
+    assert set(np.unique(np.concatenate(list(rows_of(run._data.pieces()))))) == {0, 1}
+    assert set(np.unique(np.concatenate(list(rows_of(run._data.rows.pieces()))))) == {0, 2}
 
 
 @pytest.mark.parametrize("batches", [False, True])
@@ -306,20 +308,23 @@ def test_grey_pixels_are_drawn_once_for_both_copies_and_not_for_upper_machines(r
     settings = Pretraining(n_epochs=1, batch_size=130, binarize=True)
     run = StackTrainer(ArrayRows(X), own_layers(*SIZES), settings, random_state=0, tied=True)
     trainer = run.trainer
-    drawn = trainer._binarized(2 * X)
+
+    def drawn_at(update):
+        return trainer._binarized(Batch((2 * X,)), Stream(0, update)).states[0]
+
+    drawn = drawn_at(0)
     assert drawn.dtype == np.uint8
     assert set(np.unique(drawn)) == {0, 2}
     uniforms = Stream(trainer.stream.child("binarize").key, 0).uniform(130, 12, BINARIZE)
     np.testing.assert_array_equal(drawn, 2 * (uniforms < X))
-    trainer.n_updates = 1
-    assert (trainer._binarized(2 * X) != drawn).any()
-    trainer.n_updates = 0
+    assert (drawn_at(1) != drawn).any()
     run.fit()
     assert not run.trainer.binarize
     lower, middle = run.machines
     grey = stack_features([lower], 2 * X)
     up = middle.replace(layers=[middle.layers[0], middle.layers[1].untied(2)])
-    assert_same_bits(np.concatenate(list(run._data.pieces())), stack_features([up], 2 * grey))
+    found = np.concatenate(list(rows_of(run._data.pieces())))
+    assert_same_bits(found, stack_features([up], 2 * grey))
 
 
 @pytest.mark.parametrize("tied", [False, True])

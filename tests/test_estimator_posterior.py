@@ -99,7 +99,7 @@ def test_labels_are_inferred_never_read(digits, labelled):
     )
     assert_same_bits(one.layers[2].bias, other.layers[2].bias)
     rows = PosteriorRows(PairedRows(X[:50], y[:50]), labelled)
-    assert_same_bits(next(rows.pairs(50))[0][:, 64:], posterior(labelled, X[:50])[2])
+    assert_same_bits(next(rows.in_order(50)).states[0][:, 64:], posterior(labelled, X[:50])[2])
 
 
 # --------------------------------------------------------------------------------- the training

@@ -196,7 +196,7 @@ class Watched(dg.CD):
     batches: list
 
     def phases(self, model, batch, state, stream, **options):
-        watched.append(np.array(batch))
+        watched.append(np.array(batch.states[0]))
         return super().phases(model, batch, state, stream, **options)
 
 

@@ -6,6 +6,7 @@ import memory_of_fits
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import rows_of
 from scipy import sparse
 
 import deepgen as dg
@@ -34,7 +35,7 @@ def test_memory_of_a_fit_from_a_file_does_not_grow_with_the_rows(dtype, tmp_path
 def batches_of(X, n_batches=3):
     """The first batches of an epoch, as an estimator would read them."""
     rows = ArrayRows(X)
-    batches = rows.batches(100, dg.Stream(1))
+    batches = rows_of(rows.batches(100, dg.Stream(1)))
     return rows, [next(batches) for _ in range(n_batches)]
 
 
@@ -47,7 +48,7 @@ def test_views_of_more_than_2_31_elements_are_read_by_pieces(dtype):
     rows, batches = batches_of(X)
     assert (rows.n_rows, rows.n_columns) == (2**33 + 5, 4)
     assert all(np.array_equal(batch, np.tile(row, (100, 1))) for batch in batches)
-    assert np.array_equal(next(ArrayRows(X[::-1, ::-1]).pieces())[0], row[::-1])
+    assert np.array_equal(next(ArrayRows(X[::-1, ::-1]).pieces()).states[0][0], row[::-1])
 
 
 def test_files_of_more_than_2_31_elements_are_read_at_their_end(tmp_path, monkeypatch):
@@ -59,7 +60,7 @@ def test_files_of_more_than_2_31_elements_are_read_at_their_end(tmp_path, monkey
     # two blocks: the holes, the end
     monkeypatch.setattr("deepgen.rows.sources.BLOCK", n_rows - 4000)
     stream = next(s for s in map(dg.Stream, range(99)) if s.permutation(2, SHUFFLE)[0] == 1)
-    batches = ArrayRows(X).batches(1000, stream)
+    batches = rows_of(ArrayRows(X).batches(1000, stream))
     assert [int(next(batches).sum()) for _ in range(4)] == [784_000] * 4
 
 
@@ -68,7 +69,7 @@ def test_sparse_rows_with_wide_indices_keep_their_meaning():
     X = (np.random.default_rng(0).random((50, 7)) < 0.4).astype(np.float32)
     wide = sparse.csr_array(X)
     wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
-    batch = next(ArrayRows(wide).pieces())
+    batch = next(ArrayRows(wide).pieces()).states[0]
     assert isinstance(batch, CompressedRows)
     assert np.array_equal(batch.to_dense(), X)
     tall = sparse.csr_array((np.ones(1, np.float32), [3], [0, 1]), shape=(1, 2**31 - 1))

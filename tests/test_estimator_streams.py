@@ -8,6 +8,7 @@ import deepgen as dg
 from deepgen.estimators.common.machines import MachineProblem
 from deepgen.io import checkpoints, trees
 from deepgen.learning.starts import ROWS_OF_FULL_RATE
+from deepgen.rows.batch import Batch
 from deepgen.runtime.precision import rounded
 
 PATTERNS = dg.datasets.bars_and_stripes(3, unique=False)
@@ -105,7 +106,7 @@ def test_single_rows_do_not_run_away():
     problem = MachineProblem(rbm, trainer.parameters.layers)
     trainer.schedule = problem.stream_schedule(1)
     for row in range(5_000):  # what partial_fit does, without its checks of each row
-        trainer.step(ROWS[row : row + 1], None)
+        trainer.step(Batch((ROWS[row : row + 1],)), None)
     problem.keep(trainer, 0)
     tens = fed(ROWS_OF_FULL_RATE, 5_000)
     assert likelihood(rbm) > INDEPENDENT - 0.1

@@ -28,6 +28,7 @@ from deepgen.inference.gibbs import update_layer
 from deepgen.layers.passes import Outputs, Site, conditional_pass
 from deepgen.learning.machines import Trainer
 from deepgen.models.parameters import Parameters
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import as_states
 from deepgen.runtime.precision import pack, pack_exactly, rounded
@@ -350,7 +351,7 @@ def test_packed_weights_are_those_of_the_last_step(
     trainer = trainer_for(model, optimizer, rule, rate=rate, n_threads=2)
     scales, start = [trainer.parameters.packed[0].scale], trainer.parameters.snapshot()
     for update in range(6):
-        trainer.step(X, (update + 1) / 6)
+        trainer.step(Batch((X,)), (update + 1) / 6)
         scales.append(trainer.parameters.packed[0].scale)
         assert_packed_is_new(trainer.parameters)
     assert min(scales) < scales[0] if rate == 1.0 else max(scales) > scales[0]
@@ -361,7 +362,7 @@ def test_packed_weights_are_those_of_the_last_step(
     resumed = trainer_for(model, optimizer, rule, rate=rate)
     resumed.restore(kept)
     assert_packed_is_new(resumed.parameters)
-    resumed.step(X, 1.0)
+    resumed.step(Batch((X,)), 1.0)
     assert_packed_is_new(resumed.parameters)
 
 
@@ -381,12 +382,12 @@ def test_training_ends_on_the_grid(optimizer):
     trainer = trainer_for(model, optimizer, rate=0.1)
     assert not is_packed(model)
     for update in range(5):
-        trainer.step(bars_and_stripes(3), (update + 1) / 5)
+        trainer.step(Batch((bars_and_stripes(3),)), (update + 1) / 5)
         assert is_packed(trainer.model())
     dg.set_precision("float32")
     assert engine.round_weights(trainer.model().weights[0].copy(), 1) == 0  # it began on the grid
     floats = trainer_for(model, optimizer, rate=0.1)
-    floats.step(bars_and_stripes(3), 0.2)
+    floats.step(Batch((bars_and_stripes(3),)), 0.2)
     assert engine.round_weights(floats.model().weights[0].copy(), 1) > 0
 
 

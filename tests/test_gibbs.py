@@ -18,7 +18,6 @@ from conftest import (
     in_form,
     random_model,
     random_states,
-    rows_of,
     twin,
     with_slow,
 )
@@ -328,7 +327,7 @@ def test_pieces_drawn_with_first_row_equal_the_whole():
         rows = slice(start, stop)
         piece = dg.gibbs(
             model, dg.Particles([x[rows] for x in particles.states]), 3, random_state=1,
-            context=rows_of(context, rows), first_row=start,
+            context=context.of_rows(rows), first_row=start,
         )  # fmt: skip
         assert_same_particles(piece, dg.Particles([x[rows] for x in whole.states]))
 
@@ -434,7 +433,7 @@ def test_no_rows():
     model, particles, context = chain_case()
     none = slice(0, 0)
     found = dg.gibbs(model, dg.Particles([x[none] for x in particles.states]), 2,
-                     context=rows_of(context, none), random_state=0)  # fmt: skip
+                     context=context.of_rows(none), random_state=0)  # fmt: skip
     assert [x.shape for x in found.states] == [(0, 33), (0, 40), (0, 35)]
 
 

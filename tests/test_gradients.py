@@ -47,7 +47,7 @@ def random_offsets(parameters, rng):
 
 def gradients_of(parameters, phases, n_threads=None):
     """All gradients: (weights, biases, log precisions)."""
-    found = layer_gradients(parameters, phases, n_threads)
+    found = layer_gradients(parameters, phases, Work(n_threads=n_threads))
     weights = [weight_gradient(parameters, phases, l, found.difference,
                                work=Work(n_threads=n_threads))
                for l in range(len(parameters.weights))]

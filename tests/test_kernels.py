@@ -16,7 +16,6 @@ from conftest import (
     random_model,
     random_states,
     random_units,
-    rows_of,
     twin,
 )
 from deepgen._kernels import engine
@@ -346,7 +345,7 @@ def test_same_bits_for_rows_one_by_one_or_together(shape, backend):
     for width, starts in ((1, (0, 1, 99, 255, 256, 299)), (7, (0, 126)), (8, (250,)), (129, (3,))):
         for start in starts:
             rows = slice(start, min(start + width, N_ROWS))
-            piece = run_pass(model, [x[rows] for x in states], rows_of(context, rows),
+            piece = run_pass(model, [x[rows] for x in states], context.of_rows(rows),
                              site=SITE._replace(first_row=SITE.first_row + start))
             for one, other in zip(piece, whole, strict=True):
                 assert_same_bits(one, other[rows])

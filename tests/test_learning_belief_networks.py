@@ -18,6 +18,7 @@ import deepgen as dg
 from deepgen.io import model_files
 from deepgen.learning.belief_networks import UpDown, UpDownTrainer
 from deepgen.learning.machines import Trainer
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream
 from deepgen.stacks.settings import Pretraining
@@ -85,7 +86,7 @@ def test_an_update_is_the_gradient_of_what_each_phase_climbs(kinds, sizes):
     rule = dg.PCD(k=40, n_particles=n, centring=False)
     trainer = UpDownTrainer(network, rule, PLAIN, 1.0, stream=Stream(1), batch_size=n)
     before = trainer.parameters.snapshot()
-    trainer.step(rows, 0.0)
+    trainer.step(Batch((rows,)), 0.0)
     model = twin_belief(network)
     for name, start in before.items():
         def climbed(array, name=name, shape=start.shape):
@@ -188,7 +189,7 @@ def test_missing_variables_teach_nothing():
     X[:, 1] = 1
     trainer = UpDownTrainer(network, dg.CD(), PLAIN, 0.5, stream=Stream(3), batch_size=40)
     before = trainer.parameters.snapshot()
-    trainer.step(X, 0.0)
+    trainer.step(Batch((X,)), 0.0)
     for name in ("weights.generative[0]", "layers[0].lower.bias"):
         moved = trainer.parameters.learned()[name] != before[name]
         assert moved[:3].any()
@@ -229,11 +230,11 @@ def test_a_bad_batch_is_refused_and_leaves_the_run_whole():
             ([["a"] * width], "batch must hold real numbers"),
         ):
             with pytest.raises(ValueError, match=message):
-                trainer.step(batch, 0.0)
+                trainer.step(Batch((batch,)), 0.0)
         assert trainer.whole
         for name, array in trainer.parameters.learned().items():
             assert_same_bits(array, before[name])
-        trainer.step([[0] * width, [1] * width], 0.0)
+        trainer.step(Batch(([[0] * width, [1] * width],)), 0.0)
         assert trainer.n_updates == 1
     for X, message in (
         (np.zeros((2, size + 1)), "X must have shape"), (np.full((2, size), np.nan), "finite"),

@@ -28,6 +28,7 @@ from deepgen.learning import loop
 from deepgen.learning.machines import Trainer
 from deepgen.learning.starts import DEFAULT_UPDATES, default_schedule, initial_model
 from deepgen.rows import sources
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import survey
 from deepgen.runtime.precision import rounded
@@ -61,7 +62,7 @@ class Spy:
         return self.rule.start(model, stream)
 
     def phases(self, model, batch, state, stream, **options):
-        self.batches.append(batch)
+        self.batches.append(batch.states[0])
         return self.rule.phases(model, batch, state, stream, **options)
 
 
@@ -265,10 +266,10 @@ def test_a_resumed_run_gives_the_same_bits(units, rule, optimizer):
     for update, piece in enumerate(pieces * 2):
         if update == 4:
             kept = pickle.dumps(trainer)
-        trainer.step(piece, (update + 1) / 6)
+        trainer.step(Batch((piece,)), (update + 1) / 6)
     resumed = pickle.loads(kept)
     for update, piece in enumerate((pieces * 2)[4:], start=4):
-        resumed.step(piece, (update + 1) / 6)
+        resumed.step(Batch((piece,)), (update + 1) / 6)
     assert_same_model(resumed.model(), trainer.model())
     assert resumed.n_updates == trainer.n_updates == 6
 
@@ -293,7 +294,7 @@ def test_the_model_is_the_average_once_averaging_has_begun():
     trainer = trainer_for(X, optimizer=dg.SGD(averaging=0.35), schedule=dg.Constant(0.1))
     path = []
     for update in range(10):
-        trainer.step(X, (update + 1) / 10)
+        trainer.step(Batch((X,)), (update + 1) / 10)
         path.append(trainer.parameters.snapshot())
         if update < 6:
             last = rounded(*trainer.parameters.layers, path[-1]["weights[0]"])
@@ -381,7 +382,7 @@ def test_a_run_that_diverges_says_so_and_keeps_the_last_good_model(rule, optimiz
     if trainer.n_updates < loop.SNAPSHOT_EVERY:
         assert_same_model(model, start)
     trainer.schedule = dg.Constant(1e-3)
-    trainer.step(X, 0.0)
+    trainer.step(Batch((X,)), 0.0)
     assert trainer.parameters.first_non_finite() is None
 
 
@@ -394,7 +395,7 @@ def test_fields_of_mean_field_beyond_float32_are_a_divergence():
     )
     trainer.parameters.weights[0][...] = 3e38
     with pytest.raises(dg.DivergedError):
-        trainer.step(np.full((4, model.layers[0].size), 2.0, np.float32), 0.0)
+        trainer.step(Batch((np.full((4, model.layers[0].size), 2.0, np.float32),)), 0.0)
     assert trainer.parameters.first_non_finite() is None
 
 
@@ -406,8 +407,8 @@ def test_the_last_good_model_is_a_recent_one():
     for update in range(n_updates):
         if update == loop.SNAPSHOT_EVERY:
             good = trainer.model()
-        trainer.step(X, 0.0)
+        trainer.step(Batch((X,)), 0.0)
     trainer.parameters.weights[0][0, 0] = np.nan
     with pytest.raises(dg.DivergedError, match=r"weights\[0\]"):
-        trainer.step(X, 0.0)
+        trainer.step(Batch((X,)), 0.0)
     assert_same_model(trainer.model(), good)

@@ -14,6 +14,7 @@ from deepgen.learning.networks import NetworkTrainer
 from deepgen.models import Network, NetworkLayer, NetworkParameters
 from deepgen.networks.losses import CrossEntropy, SquaredError
 from deepgen.networks.objective import Objective, loss_by_row
+from deepgen.rows.batch import Batch
 from deepgen.rows.paired import PairedRows
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.work import Work
@@ -73,7 +74,7 @@ def test_sgd_goes_down_as_the_reference_does(momentum):
     X, target = data(20)
     velocity = dict.fromkeys(arrays, 0.0)
     for update in range(4):
-        run.step((X, target), update / 10)
+        run.step(Batch((X,), target=target), update / 10)
         rate = dg.Linear(0.02, 0.0)(update / 10)
         for name, slope in slopes_of(layers, arrays, X, target).items():
             decay = 0.1 if name.startswith("weights") else 0.0
@@ -91,7 +92,7 @@ def test_adam_goes_down_as_the_reference_does():
     X, target = data(20)
     moments = dict.fromkeys(arrays, (0.0, 0.0))
     for update in range(3):
-        run.step((X, target), 0.0)
+        run.step(Batch((X,), target=target), 0.0)
         for name, slope in slopes_of(layers, arrays, X, target).items():
             arrays[name], *moments[name] = reference.adam_step(
                 arrays[name], *moments[name], -slope, update + 1, 0.02, epsilon=1e-3

@@ -19,6 +19,7 @@ from deepgen.learning.networks import HeldBackLoss, NetworkTrainer
 from deepgen.models import Network, NetworkLayer, NetworkParameters
 from deepgen.networks.losses import Loss, RowLoss
 from deepgen.networks.objective import Objective, loss_by_row
+from deepgen.rows.batch import Batch
 from deepgen.rows.paired import PairedRows
 from deepgen.runtime.stream import Stream
 
@@ -311,8 +312,10 @@ def test_gradients_that_do_not_fit_are_refused(gradients, message):
         def evaluate(self, layer, field, target, parameters):
             return (*super().evaluate(layer, field, target, parameters)[:2], gradients)
 
+    X, target = data(20)
+    batch = Batch((X,), target=target)
     with pytest.raises(ValueError, match=message):
-        trainer(dg.SGD(), Careless()).step(data(20), 0.0)
+        trainer(dg.SGD(), Careless()).step(batch, 0.0)
 
 
 @pytest.mark.parametrize(("learned", "message"), [
@@ -336,4 +339,4 @@ def test_a_loss_of_rows_learns_nothing_itself():
     """Would catch a parameter of such a loss that never moves, and nobody says so."""
     X, _ = data(20)
     with pytest.raises(ValueError, match=r"gradients by what it learns, \['noise'\], got \[\]"):
-        trainer(dg.SGD(), Counted()).step((X, X[:, :2]), 0.0)
+        trainer(dg.SGD(), Counted()).step(Batch((X,), target=X[:, :2]), 0.0)

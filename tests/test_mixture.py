@@ -333,7 +333,7 @@ def test_forms_and_batches_of_the_same_rows_give_the_same_bits(monkeypatch):
     for other in found[1:]:
         assert_same_bits(found[0], other)
     for rows in (ArrayRows(x), IterableRows(batches)):
-        assert [len(piece) for piece in rows.chunks(64)] == [64, 64, 64, 8]
+        assert [batch.n_rows for batch in rows.in_order(64)] == [64, 64, 64, 8]
 
 
 # ------------------------------------------------------------------------ samples, completions

@@ -281,7 +281,7 @@ def test_the_order_of_a_file_is_that_of_bytes(block, tmp_path, monkeypatch):
     for skip in (0, 2):
         pairs = zip(packed.batches(40, stream, skip=skip),
                     ArrayRows(X).batches(40, stream, skip=skip), strict=True)  # fmt: skip
-        assert all(np.array_equal(one, other) for one, other in pairs)
+        assert all(np.array_equal(one.states[0], other.states[0]) for one, other in pairs)
     for one, other in zip(survey(packed, dg.Binary(37)), survey(ArrayRows(X), dg.Binary(37)),
                           strict=True):  # fmt: skip
         assert np.array_equal(one, other)

@@ -21,6 +21,7 @@ from deepgen.learning.gradients import Phases
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, PCD
 from deepgen.models import Parameters
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream
 
@@ -86,7 +87,7 @@ class Watched(CD):
     """CD that keeps the batches it is shown."""
 
     def phases(self, model, batch, state, stream, **options):
-        watched.append(np.array(batch))
+        watched.append(np.array(batch.states[0]))
         return super().phases(model, batch, state, stream, **options)
 
 
@@ -190,7 +191,7 @@ def test_06_14_phases_pair_each_row_with_its_own_hidden_means(rule, grey):
     stream = Stream.from_random_state(0)
     state = rule.start(model, stream)
     for update in range(3):
-        phases = rule.phases(Parameters(model), batch, state, stream.advanced(update))
+        phases = rule.phases(Parameters(model), Batch((batch,)), state, stream.advanced(update))
         for side in (phases.positive, phases.negative):
             visible = np.asarray(side[0], np.float64)
             field = visible @ model.weights[0].astype(np.float64) + model.layers[1].bias
@@ -391,5 +392,7 @@ def test_shuffled_epochs_are_permutations_of_large_data():
     """Would catch rows lost at the seams between blocks of 65,536."""
     n = 65_536 + 37
     rows = ArrayRows(np.arange(n, dtype=np.float32)[:, None])
-    order = np.concatenate([b[:, 0] for b in rows.batches(1000, Stream.from_random_state(0))])
+    order = np.concatenate([
+        batch.states[0][:, 0] for batch in rows.batches(1000, Stream.from_random_state(0))
+    ])
     assert np.array_equal(np.sort(order), np.arange(n, dtype=np.float32))

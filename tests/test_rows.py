@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from conftest import rows_of
 from scipy import sparse
 
 import deepgen as dg
@@ -28,7 +29,7 @@ def numbered(n_rows, dtype=np.float64):
 
 def order_of(rows, batch_size, stream=STREAM):
     """Row numbers in the order of one epoch, and the sizes of its batches."""
-    batches = [dense(batch)[:, 0] for batch in rows.batches(batch_size, stream)]
+    batches = [dense(x)[:, 0] for x in rows_of(rows.batches(batch_size, stream))]
     return np.concatenate(batches).astype(int), [len(batch) for batch in batches]
 
 
@@ -79,7 +80,7 @@ def test_a_fifth_of_an_epoch_has_a_target(n_known, batch_size):
     known = np.zeros(137, np.bool_)
     known[5 : 5 + n_known] = True
     rows = PairedRows(numbered(137), np.arange(137), known)
-    targets = [target for _, target in rows.batches(batch_size, STREAM)]
+    targets = [batch.target for batch in rows.batches(batch_size, STREAM)]
     assert {len(part) for part in targets[:-1]} <= {batch_size}
     order = np.concatenate(targets)
     assert len(order) == 137
@@ -88,7 +89,7 @@ def test_a_fifth_of_an_epoch_has_a_target(n_known, batch_size):
     assert counts[known].sum() == share
     assert np.ptp(counts[known]) <= 1
     assert counts[~known].max() <= 1
-    assert [part.tolist() for _, part in rows.batches(batch_size, STREAM, skip=1)] == [
+    assert [batch.target.tolist() for batch in rows.batches(batch_size, STREAM, skip=1)] == [
         part.tolist() for part in targets[1:]
     ]
 
@@ -123,14 +124,15 @@ def test_batches_keep_the_form_of_the_rows():
     """Would catch bytes turned into floats, or a CSR matrix made dense."""
     for dtype, expected in ((np.uint8, np.uint8), (bool, np.uint8), (np.float32, np.float32),
                             (np.float64, np.float32)):  # fmt: skip
-        for batch in ArrayRows(ROWS.astype(dtype)).batches(50, STREAM):
+        for batch in rows_of(ArrayRows(ROWS.astype(dtype)).batches(50, STREAM)):
             assert batch.dtype == expected
             assert batch.flags.c_contiguous
     for kind in (sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix, sparse.coo_matrix):
         rows = ArrayRows(kind(ROWS.astype(float)))
         assert rows.n_rows, rows.n_columns == ROWS.shape
-        assert all(isinstance(batch, CompressedRows) for batch in rows.batches(50, STREAM))
-        pairs = zip(rows.batches(50, STREAM), ArrayRows(ROWS).batches(50, STREAM), strict=True)
+        assert all(isinstance(x, CompressedRows) for x in rows_of(rows.batches(50, STREAM)))
+        dense_rows = rows_of(ArrayRows(ROWS).batches(50, STREAM))
+        pairs = zip(rows_of(rows.batches(50, STREAM)), dense_rows, strict=True)
         assert all(np.array_equal(dense(one), other) for one, other in pairs)
 
 
@@ -177,7 +179,7 @@ def test_batches_of_an_iterable_are_cut_and_joined(cuts, batch_size):
     for form in (np.asarray, sparse.csr_matrix, sparse.csr_array, np.asfortranarray):
         parts = [form(part) for part in np.split(ROWS, np.cumsum(cuts)[:-1])]
         rows = IterableRows(Again(parts))
-        batches = list(rows.batches(batch_size, STREAM))
+        batches = list(rows_of(rows.batches(batch_size, STREAM)))
         sizes = [batch.shape[0] for batch in batches]
         assert sizes[:-1] == [batch_size] * (137 // batch_size - (137 % batch_size == 0))
         assert sum(sizes) == 137
@@ -193,7 +195,7 @@ def test_mixed_forms_are_joined_by_value():
     expected = ROWS[:51].astype(np.float32)
     expected[40:45] *= 0.5
     for batch_size in (1, 7, 33, 60):
-        batches = IterableRows(Again(parts)).batches(batch_size, STREAM)
+        batches = rows_of(IterableRows(Again(parts)).batches(batch_size, STREAM))
         assert np.array_equal(np.concatenate([dense(batch) for batch in batches]), expected)
 
 
@@ -207,7 +209,7 @@ def test_a_source_may_fill_one_buffer_again_and_again():
                 buffer[...] = ROWS[first : first + 10]
                 yield buffer
 
-    batches = [np.array(b) for b in IterableRows(OneBuffer()).batches(32, STREAM)]
+    batches = [np.array(x) for x in rows_of(IterableRows(OneBuffer()).batches(32, STREAM))]
     assert np.array_equal(np.concatenate(batches), ROWS[:130])
 
 

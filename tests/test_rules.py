@@ -25,6 +25,7 @@ from deepgen.inference.gibbs import start_particles, update_layer
 from deepgen.learning.gradients import Phases, layer_gradients, weight_gradient
 from deepgen.learning.rules import as_rule
 from deepgen.models import Parameters
+from deepgen.rows.batch import Batch
 from deepgen.rows.states import ByteMeans
 from deepgen.runtime.work import Work
 
@@ -73,7 +74,7 @@ def test_means_come_in_bytes_where_weights_are_packed(rule, n_copies):
     for packed in (False, True):
         state = rule.start(model, dg.Stream(6))
         parameters = Parameters(model, packed=packed)
-        found[packed] = rule.phases(parameters, batch, state, dg.Stream(7))
+        found[packed] = rule.phases(parameters, Batch((batch,)), state, dg.Stream(7))
     plain, packed = found[False], found[True]
     assert [type(x) for x in (*plain.positive, *plain.negative)] == [np.ndarray] * 4
     assert packed.positive[0].dtype == packed.negative[0].dtype == np.uint8
@@ -89,7 +90,7 @@ def test_means_stay_floats_beside_real_values():
     model = random_model(("gaussian", "binary"), 5, (9, 8))
     state = dg.CD(1).start(model, dg.Stream(6))
     phases = dg.CD(1).phases(
-        Parameters(model, packed=True), random_batch(model, 5), state, dg.Stream(7)
+        Parameters(model, packed=True), Batch((random_batch(model, 5),)), state, dg.Stream(7)
     )
     assert phases.positive[1].dtype == np.float32
 
@@ -106,7 +107,7 @@ def test_pcd_at_the_target_expects_the_exact_gradient(kinds):
     state = rule.start(model, dg.Stream(1))
     state.particles = exact_particles(model, N_PARTICLES, 1)
     parameters = Parameters(model)
-    phases = rule.phases(parameters, batch, state, dg.Stream(2))
+    phases = rule.phases(parameters, Batch((batch,)), state, dg.Stream(2))
     assert_expected(model, phases, batch)
 
     found = layer_gradients(parameters, phases)
@@ -135,7 +136,8 @@ def test_cd_of_many_sweeps_expects_the_exact_gradient(kinds):
     rows = random_batch(model, 3)[:4]
     batch = np.repeat(rows, N_PARTICLES // 4, axis=0)
     rule = dg.CD(40, centring=False)
-    phases = rule.phases(Parameters(model), batch, rule.start(model, dg.Stream(3)), dg.Stream(4))
+    state = rule.start(model, dg.Stream(3))
+    phases = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(4))
     assert_expected(model, phases, rows)
 
 
@@ -154,7 +156,7 @@ def test_cd_with_a_context_expects_each_rows_own_gradient():
     context = dg.Context(bias_rows={1: bias_rows[kind]}, held={0: absent}, beta=beta[kind])
     rule = dg.CD(30, centring=False)
     phases = rule.phases(
-        Parameters(model), batch, rule.start(model, dg.Stream(5)), dg.Stream(6), context=context
+        Parameters(model), Batch((batch,), context), rule.start(model, dg.Stream(5)), dg.Stream(6)
     )
     np.testing.assert_array_equal(phases.negative[0][absent], 0)
     layers, weights = twin(model)
@@ -177,7 +179,8 @@ def test_cd_leaves_missing_ratings_out_of_each_rows_model():
     patterns = np.array([[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 1, 0]], np.uint8)
     batch = patterns[np.random.default_rng(6).integers(0, 3, N_PARTICLES)]
     rule = dg.CD(30, centring=False)
-    phases = rule.phases(Parameters(model), batch, rule.start(model, dg.Stream(6)), dg.Stream(7))
+    state = rule.start(model, dg.Stream(6))
+    phases = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(7))
     for pattern in patterns:
         rows = (batch == pattern).all(axis=1)
         missing = [reference.missing_groups(layers[0], pattern[None])[0], None]
@@ -197,7 +200,7 @@ def test_centring_is_an_affine_change_of_the_expected_gradient(kinds):
     state = rule.start(model, dg.Stream(7))
     state.particles = exact_particles(model, N_PARTICLES, 7)
     batch = exact_particles(model, N_PARTICLES, 8)[0]
-    phases = rule.phases(parameters, batch, state, dg.Stream(9))
+    phases = rule.phases(parameters, Batch((batch,)), state, dg.Stream(9))
     found = layer_gradients(parameters, phases)
     weights = weight_gradient(parameters, phases, 0, found.difference)
     gains = [np.ones(layer.size) for layer in model.layers]
@@ -231,7 +234,7 @@ def test_rows_of_one_phase_belong_together(rule):
     batch = random_states(model.layers[0], 30, np.random.default_rng(10))
     state = rule.start(model, dg.Stream(10))
     for update in range(3):
-        phases = rule.phases(parameters, batch, state, dg.Stream(11, update))
+        phases = rule.phases(parameters, Batch((batch,)), state, dg.Stream(11, update))
         for v, h in (phases.positive, phases.negative):
             expected, _ = update_layer(model, 1, [v, None], mean=True)
             assert_same_bits(h, expected)
@@ -253,7 +256,7 @@ def test_each_phase_is_divided_by_its_own_number_of_rows():
     state = rule.start(model, dg.Stream(12))
     state.particles = exact_particles(model, 7, 13)
     for update in range(n_updates):
-        phases = rule.phases(Parameters(model), batch, state, dg.Stream(14, update))
+        phases = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(14, update))
         total = total + layer_gradients(Parameters(model), phases).bias[0]
     # particles of neighbouring updates are alike: count a tenth of them as independent
     error = 0.5 * np.sqrt(1.0 / 700 + 10.0 / (7 * n_updates))
@@ -267,14 +270,15 @@ def test_particles_move_on_and_cd_starts_afresh():
     rule = dg.PCD(1, n_particles=9)
     state = rule.start(model, dg.Stream(15))
     start = state.particles.copy()
-    one = rule.phases(Parameters(model), batch, state, dg.Stream(16, 0)).negative[0]
+    one = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(16, 0)).negative[0]
     assert state.particles[0] is one
-    two = rule.phases(Parameters(model), batch, state, dg.Stream(16, 1)).negative[0]
+    two = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(16, 1)).negative[0]
     assert (one != start[0]).any()
     assert (one != two).any()
     assert not np.array_equal(one ^ start[0], two ^ one)
     rule = dg.CD(1)
     state = rule.start(model, dg.Stream(15))
+    batch = Batch((batch,))
     runs = [rule.phases(Parameters(model), batch, state, dg.Stream(16, update)).negative[0]
             for update in (0, 0, 1)]
     assert_same_bits(runs[0], runs[1])
@@ -308,7 +312,7 @@ def test_offsets_follow_the_positive_phase():
     for found, expected in zip(state.offsets, first, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
     first = list(state.offsets)
-    phases = rule.phases(Parameters(model), batch, state, dg.Stream(19))
+    phases = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(19))
     np.testing.assert_array_equal(phases.offsets[1], first[1])
     np.testing.assert_array_equal(state.offsets[0], first[0])
     mean = phases.positive[1].mean(axis=0)
@@ -333,7 +337,7 @@ def test_sparsity_pulls_the_running_mean_to_its_target():
     state = rule.start(model, dg.Stream(21))
     activity = np.full(3, 0.1)
     for update in range(2):
-        phases = rule.phases(Parameters(model), batch, state, dg.Stream(22, update))
+        phases = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(22, update))
         mean = phases.positive[1].mean(axis=0, dtype=np.float64)
         activity = 0.5 * activity + 0.5 * mean
         assert list(phases.bias_terms) == [1]
@@ -351,7 +355,7 @@ def test_same_bits_for_any_number_of_threads(rule, threaded):
     runs = []
     for n_threads in THREADS:
         state = rule.start(model, dg.Stream(23))
-        phases = [rule.phases(Parameters(model), batch, state, dg.Stream(24, update),
+        phases = [rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(24, update),
                               work=Work(n_threads=n_threads)) for update in range(2)]  # fmt: skip
         runs.append([x for one in phases for x in (*one.positive, *one.negative)])
     for one, other in pairwise(runs):
@@ -365,7 +369,7 @@ def test_grey_rows_count_as_means(rule):
     model = random_model(("binary", "binary"), 25)
     batch = np.full((4, 3), 0.25, np.float32)
     state = rule.start(model, dg.Stream(25))
-    phases = rule.phases(Parameters(model), batch, state, dg.Stream(26))
+    phases = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(26))
     np.testing.assert_array_equal(phases.positive[0], 0.25)
     assert phases.negative[0].dtype == np.uint8
     plain = Phases(phases.positive, phases.negative)
@@ -409,7 +413,7 @@ def test_pcd_refuses_a_context():
     state = rule.start(model, dg.Stream(27))
     batch = np.zeros((2, 3), np.uint8)
     with pytest.raises(ValueError, match="use CD"):
-        rule.phases(Parameters(model), batch, state, dg.Stream(28), context=dg.Context())
+        rule.phases(Parameters(model), Batch((batch,), dg.Context()), state, dg.Stream(28))
 
 
 def test_cd_refuses_a_context_of_other_rows():
@@ -418,6 +422,6 @@ def test_cd_refuses_a_context_of_other_rows():
     context = dg.Context(bias_rows={1: np.zeros((1, 3))})
     rule = dg.CD()
     state = rule.start(model, dg.Stream(29))
+    batch = Batch((np.zeros((2, 3), np.uint8),), context)
     with pytest.raises(ValueError, match=r"bias_rows\[1\] must have shape \(2, 3\)"):
-        rule.phases(Parameters(model), np.zeros((2, 3), np.uint8), state, dg.Stream(30),
-                    context=context)  # fmt: skip
+        rule.phases(Parameters(model), batch, state, dg.Stream(30))

@@ -27,6 +27,7 @@ from deepgen.learning.gradients import Phases, layer_gradients, weight_gradient
 from deepgen.learning.machines import Trainer
 from deepgen.learning.starts import default_schedule, initial_model
 from deepgen.models import Parameters
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import survey
 
@@ -87,7 +88,7 @@ def phases_at_the_target(model, batch, *, centring, seed=1):
     state = rule.start(model, dg.Stream(seed))
     state.particles = exact_particles(model, N_PARTICLES, seed)
     parameters = Parameters(model)
-    return parameters, rule.phases(parameters, batch, state, dg.Stream(seed + 1))
+    return parameters, rule.phases(parameters, Batch((batch,)), state, dg.Stream(seed + 1))
 
 
 # --------------------------------------- the expected update is the gradient of the bound
@@ -165,7 +166,8 @@ def test_with_two_layers_it_is_pcd(kinds, k):
     for rule in rules:
         state, phases = rule.start(model, dg.Stream(3)), []
         for update in range(3):
-            phases.append(rule.phases(Parameters(model), batch, state, dg.Stream(4, update)))
+            site = dg.Stream(4, update)
+            phases.append(rule.phases(Parameters(model), Batch((batch,)), state, site))
         runs.append((phases, state))
     (one, own), (other, its) = runs
     for p, q in zip(one, other, strict=True):
@@ -189,7 +191,7 @@ def test_particles_stay_at_the_models_distribution(kinds, n_updates):
     state.particles = exact_particles(model, N_PARTICLES, 5)
     batch = exact_particles(model, 2, 6)[0]
     for update in range(n_updates):
-        rule.phases(Parameters(model), batch, state, dg.Stream(6, update))
+        rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(6, update))
     index = exact.joint_index(layers, state.particles.states)
     distance = exact.total_variation(exact.frequencies(index, len(p)), p)
     floor = exact.monte_carlo_floor(p, len(index))
@@ -208,7 +210,7 @@ def test_each_layer_has_its_own_sparsity_target():
     state = rule.start(model, dg.Stream(1))
     activity = {2: np.full(2, 0.1), 3: np.full(2, 0.4)}
     for update in range(2):
-        phases = rule.phases(Parameters(model), batch, state, dg.Stream(2, update))
+        phases = rule.phases(Parameters(model), Batch((batch,)), state, dg.Stream(2, update))
         assert sorted(phases.bias_terms) == [2, 3]
         for l, target in ((2, targets[1]), (3, targets[2])):
             mean = phases.positive[l].mean(axis=0, dtype=np.float64)
@@ -219,7 +221,8 @@ def test_each_layer_has_its_own_sparsity_target():
     for x, y in zip(again.activity, state.activity, strict=True):
         assert_same_bits(x, y)
     alike = dg.MeanFieldPCD(sparsity=dg.Sparsity(0.1))
-    phases = alike.phases(Parameters(model), batch, alike.start(model, dg.Stream(1)), dg.Stream(2))
+    state = alike.start(model, dg.Stream(1))
+    phases = alike.phases(Parameters(model), Batch((batch,)), state, dg.Stream(2))
     assert sorted(phases.bias_terms) == [1, 2, 3]
 
 
@@ -278,7 +281,7 @@ def test_a_rate_of_zero_keeps_a_matrix_and_ones_change_nothing():
         trainer = Trainer(model, dg.MeanFieldPCD(), dg.SGD(rates=rates), dg.Constant(0.1),
                           stream=dg.Stream(1))  # fmt: skip
         for _ in range(3):
-            trainer.step(batch, 0.0)
+            trainer.step(Batch((batch,)), 0.0)
         found[rates] = trainer.parameters.snapshot()
     for name, array in found[None].items():
         assert_same_bits(found[1.0, 1.0][name], array)
@@ -379,7 +382,7 @@ def test_labels_are_learned_where_they_are_known(form):
     state = rule.start(model, dg.Stream(1))
     given = model.layers[2].states_of(in_form(labels, form))
     parameters = Parameters(model)
-    phases = rule.phases(parameters, (rows, given), state, dg.Stream(2))
+    phases = rule.phases(parameters, Batch((rows, given)), state, dg.Stream(2))
     for x, y in zip(phases.positive, infer(model, (rows, labels), ARRIVED), strict=True):
         np.testing.assert_array_equal(x, y)
     np.testing.assert_array_equal(phases.positive[2][known], labels[known])
@@ -437,6 +440,6 @@ def test_a_context_is_refused():
     rule = dg.MeanFieldPCD(n_particles=2)
     state, batch = rule.start(model, dg.Stream(1)), np.zeros((2, 2), np.uint8)
     with pytest.raises(ValueError, match="cannot use a context by row"):
-        rule.phases(Parameters(model), batch, state, dg.Stream(2), context=dg.Context())
+        rule.phases(Parameters(model), Batch((batch,), dg.Context()), state, dg.Stream(2))
     with pytest.raises(ValueError, match=r"one number of rows for all layers, got \[1, 2\]"):
-        rule.phases(Parameters(model), (batch, batch[:1]), state, dg.Stream(2))
+        rule.phases(Parameters(model), Batch((batch, batch[:1])), state, dg.Stream(2))

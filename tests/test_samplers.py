@@ -14,7 +14,6 @@ from conftest import (
     random_belief_network,
     random_model,
     random_states,
-    rows_of,
     with_slow,
 )
 from samplers_of_ones_own import SAMPLERS, WITH_CONTEXT, Offers, RandomOrder, Rungs
@@ -29,6 +28,7 @@ from deepgen.io import checkpoints
 from deepgen.layers.passes import Site
 from deepgen.learning.rules import RuleState
 from deepgen.models import Parameters
+from deepgen.rows.batch import Batch
 from deepgen.runtime.stream import IMPUTE, PARTICLES, SAMPLE
 from deepgen.runtime.work import Work
 
@@ -99,7 +99,7 @@ def test_rows_alone_and_together_are_the_same(name, kind):
         rows = slice(start, stop)
         piece, about = move(
             name, model, dg.Particles([x[rows] for x in particles.states]),
-            context and rows_of(context, rows), kind=kind, first_row=start,
+            context and context.of_rows(rows), kind=kind, first_row=start,
         )  # fmt: skip
         expected = whole.at_model()
         assert_same_particles(piece.at_model(), dg.Particles([x[rows] for x in expected.states]))
@@ -273,7 +273,7 @@ def test_means_that_a_sampler_does_not_give_are_computed(sampler):
     model = random_model(("binary", "binary", "binary"), 4, (6, 5, 4))
     rule = dg.MeanFieldPCD(n_particles=11, sampler=sampler)
     state = rule.start(model, dg.Stream(0))
-    phases = rule.phases(Parameters(model), X[:4, :6], state, dg.Stream(1))
+    phases = rule.phases(Parameters(model), Batch((X[:4, :6],)), state, dg.Stream(1))
     v, h, top = phases.negative
     assert [len(x) for x in (v, h, top)] == [11] * 3
     field = model.layers[1].bias + v @ model.weights[0] + top @ model.weights[1].T

@@ -5,11 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 from comparisons import assert_same_models, without_seconds
-from conftest import assert_same_bits, bars_and_stripes, random_model
+from conftest import assert_same_bits, bars_and_stripes, random_model, rows_of
 from stops import At, Stop, fail
 
 import deepgen as dg
 from deepgen.io import checkpoints
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.runtime.stream import Stream
 from deepgen.stacks.features import FeatureRows, stack_features
@@ -66,10 +67,11 @@ def test_batches_of_features_can_begin_anywhere(drawn, rows):
     machines = [random_model(("binary", "binary"), l, (12, 12)) for l in range(2)]
     features = FeatureRows(ArrayRows(rows), machines[0], 0, drawn=drawn)
     features = FeatureRows(features, machines[1], 1, drawn=drawn)
-    batches = list(features.batches(20, Stream(3, 5)))
-    for one, other in zip(features.batches(20, Stream(3, 5), skip=4), batches[4:], strict=True):
+    batches = list(rows_of(features.batches(20, Stream(3, 5))))
+    later = rows_of(features.batches(20, Stream(3, 5), skip=4))
+    for one, other in zip(later, batches[4:], strict=True):
         assert_same_bits(one, other)
-    joined = np.concatenate(list(features.batches(65, Stream(3, 5))))
+    joined = np.concatenate(list(rows_of(features.batches(65, Stream(3, 5)))))
     assert_same_bits(np.concatenate(batches), joined)
 
 
@@ -81,10 +83,11 @@ def test_drawn_features_are_states_fresh_in_each_epoch_and_right_on_average(rows
     # epochs of one row order: batches of a sorted copy would hide the keys
     epochs = []
     for epoch in range(2_000):
-        order = np.concatenate(list(ArrayRows(np.arange(10)[:, None]).batches(4, Stream(9, epoch))))
+        numbers = ArrayRows(np.arange(10)[:, None])
+        order = np.concatenate(list(rows_of(numbers.batches(4, Stream(9, epoch)))))
         drawn = np.empty((10, 12), np.uint8)
         drawn[order[:, 0].astype(int)] = np.concatenate(
-            list(features.batches(4, Stream(9, epoch)))
+            list(rows_of(features.batches(4, Stream(9, epoch))))
         )
         epochs.append(drawn)
     epochs = np.array(epochs)
@@ -95,8 +98,8 @@ def test_drawn_features_are_states_fresh_in_each_epoch_and_right_on_average(rows
     error = np.sqrt(mean * (1 - mean) / len(epochs))
     assert (np.abs(epochs.mean(axis=0) - mean) < 5.0 * error + 1e-6).all()
     above = FeatureRows(ArrayRows(rows[:10]), machine, 1, drawn=True)
-    other = np.concatenate(list(above.batches(4, Stream(9))))
-    assert (other != np.concatenate(list(features.batches(4, Stream(9))))).any()
+    other = np.concatenate(list(rows_of(above.batches(4, Stream(9)))))
+    assert (other != np.concatenate(list(rows_of(features.batches(4, Stream(9)))))).any()
 
 
 def test_sampled_features_keep_the_bits_for_any_number_of_threads(rows):
@@ -316,14 +319,14 @@ def test_a_stream_trains_each_layer_on_the_present_features_below(features, rows
     settings = [Pretraining(batch_size=50, features=features)] * 2
     run = StackStream.begin(ArrayRows(rows[:50]), LAYERS[:3], settings, random_state=0)
     twin = StackStream.begin(ArrayRows(rows[:50]), LAYERS[:3], settings, random_state=0)
-    run.step(rows[:50])
+    run.step(Batch((rows[:50],)))
     lower, upper = twin.trainers
     lower.schedule = settings[0].stream_schedule(LAYERS[:2], 50)
     upper.schedule = settings[1].stream_schedule(LAYERS[1:3], 50)
-    lower.step(rows[:50], None)
+    lower.step(Batch((rows[:50],)), None)
     below = lower.parameters.to_model()
     means = stack_features([below], rows[:50])
-    upper.step(means, None)
+    upper.step(Batch((means,)), None)
     assert_same_models(run.stack()[:1], twin.stack()[:1])
     same = (run.stack()[1].weights[0] == twin.stack()[1].weights[0]).all()
     assert same == (features == "means")

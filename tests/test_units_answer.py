@@ -27,6 +27,7 @@ from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.machines import Trainer
 from deepgen.learning.starts import default_schedule
 from deepgen.models import Parameters
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import IMPUTE
 from deepgen.stacks.settings import Pretraining
@@ -343,7 +344,7 @@ def test_made_up_types_learn_as_the_kernels_case(types, rule):
     for model in models:
         trainer = Trainer(model, rule, dg.SGD(), lambda progress: 0.05, stream=dg.Stream(0))
         for _ in range(3):
-            trainer.step(rows, None)
+            trainer.step(Batch((rows,)), None)
         learned.append(Parameters(trainer.model()).learned())
     assert learned[0].keys() == learned[1].keys()
     for name, array in learned[0].items():
@@ -367,7 +368,7 @@ def test_a_belief_network_of_made_up_types_learns_and_answers():
         )
         run = UpDown().run(network, stream=dg.Stream(0))
         assert run.schedule(0.0) == 0.01  # Level has no bounds
-        run.step(rows, None)
+        run.step(Batch((rows,)), None)
         refined.append(run.parameters.learned())
     assert_same_bits(*bounds)
     for name, array in refined[0].items():

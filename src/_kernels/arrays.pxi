@@ -88,6 +88,7 @@ cdef int fill_context(context *out, object layer_context) except -1:
     if layer_context is None:
         return 0
     out.bias_rows = floats_of(layer_context.bias_rows)
+    out.bias_scale = floats_of(layer_context.bias_scale)
     out.held = bytes_of(layer_context.held)
     out.beta = floats_of(layer_context.beta)
     out.base_bias = floats_of(layer_context.base_bias)

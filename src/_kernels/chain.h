@@ -50,6 +50,7 @@ struct rows {
 /* What varies from row to row around a layer; NULL where nothing does. */
 struct context {
     const float *bias_rows;      /* (n_rows, size): added to the bias */
+    const float *bias_scale;     /* (n_rows,): multiplies the bias, before that */
     const uint8_t *held;         /* (n_rows, size): non-zero entries keep their value */
     const float *beta;           /* (n_rows,): inverse temperature */
     const float *base_bias;      /* (size,): natural parameters at beta = 0 ... */

@@ -1,6 +1,6 @@
 /* One layer given its neighbours (docs/kernels.md, "A conditional pass").
  *
- *     field[r, :] = bias + bias_rows[r, :] + x_below[r, :] W_below + x_above[r, :] W_above^T
+ *     field[r, :] = scale[r] bias + bias_rows[r, :] + x_below[r, :] W_below + x_above[r, :] W_above^T
  *
  * and from it, row by row: log normalizer, mean, draw. For each panel of rows:
  *
@@ -243,7 +243,7 @@ static void add_whole(const struct dg_backend *backend, const struct side *side,
  *                                     tempered fields, precisions, means and draws of one row
  *     sums    (ROW_TILE, DG_TILE)     whole-number sums of a tile
  *
- *     pass 1  field = bias + bias_rows, zero beyond the block's columns
+ *     pass 1  field = scale bias + bias_rows, zero beyond the block's columns
  *     pass 2  for each tile of DG_TILE columns, += what the layer below sends, then the one above:
  *             rows of whole numbers from the packed weights, the others from the floats. A row is
  *             one or the other and is zero in the form that it is not.
@@ -265,8 +265,9 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
     for (ptrdiff_t i = 0; i < n_rows; i++) {
         const float *extra = context->bias_rows
             ? context->bias_rows + (first_row + offset + i) * layer->size + first : NULL;
+        float scale = context->bias_scale ? context->bias_scale[first_row + offset + i] : 1.0f;
         for (ptrdiff_t j = 0; j < width; j++)
-            field[i * stride + j] = layer->bias[first + j] + (extra ? extra[j] : 0.0f);
+            field[i * stride + j] = scale * layer->bias[first + j] + (extra ? extra[j] : 0.0f);
         for (ptrdiff_t j = width; j < stride; j++)
             field[i * stride + j] = 0.0f;
     }
@@ -480,7 +481,7 @@ static double log_binomial(int n, int k)
 
 /* Log weight of the state x of unit j in a row, its neighbours left out:
  *
- *     (beta (bias + bias_row) + (1 - beta) base_bias) x  +  log base measure,
+ *     (beta (scale bias + bias_row) + (1 - beta) base_bias) x  +  log base measure,
  *
  * where the base measure is the binomial coefficient (n_copies over x) of tied copies, and
  * exp(-precision x^2 / 2) of a Gaussian unit, with a precision that is tempered like the bias. */
@@ -489,6 +490,8 @@ static double unit_log_weight(const struct layer *layer, const struct context *c
 {
     double beta = context->beta ? (double)context->beta[row] : 1.0, weight;
     double field = layer->bias[j];
+    if (context->bias_scale)
+        field *= (double)context->bias_scale[row];
     if (context->bias_rows)
         field += (double)context->bias_rows[row * layer->size + j];
     field *= beta;

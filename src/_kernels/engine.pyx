@@ -131,6 +131,32 @@ def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] cha
 
 # --- phases -----------------------------------------------------------------------------------
 
+cdef int fill_update(dg_update *update, offsets, differences, gains, float learning_rate,
+                     float momentum, float weight_decay, float averaging) except -1:
+    """All but the numbers of rows."""
+    memset(update, 0, sizeof(dg_update))
+    update.learning_rate = learning_rate
+    update.momentum = momentum
+    update.weight_decay = weight_decay
+    update.averaging = averaging
+    if offsets is not None:
+        update.offset_lower, update.offset_upper = floats_of(offsets[0]), floats_of(offsets[1])
+        update.difference_lower = floats_of(differences[0])
+        update.difference_upper = floats_of(differences[1])
+    if gains is not None:
+        update.gain_lower, update.gain_upper = floats_of(gains[0]), floats_of(gains[1])
+    return 0
+
+
+cdef dg_repack *fill_repack(dg_repack *repack, Packed packed):
+    """What is packed anew after an update; NULL where `packed` is None."""
+    if packed is None:
+        return NULL
+    repack.packed = &packed.form
+    repack.lower, repack.upper = &packed.lower, &packed.upper
+    return repack
+
+
 def update_weights(positive, negative, offsets, differences, gains, gradient, weights, velocity,
                    average, Packed packed, float learning_rate, float momentum,
                    float weight_decay, float averaging, Workspace workspace, int n_threads):
@@ -143,7 +169,7 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     cdef dg_phase phases[2]
     cdef dg_update update
     cdef dg_repack repack
-    cdef dg_repack *follow = NULL
+    cdef dg_repack *follow = fill_repack(&repack, packed)
     cdef Py_ssize_t n_lower = weights.shape[0], n_upper = weights.shape[1]
     cdef float *gradient_out = floats_into(gradient)
     cdef float *weights_out = floats_into(weights)
@@ -151,32 +177,44 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     cdef float *average_out = floats_into(average)
     cdef char *scratch
     cdef int overflow
-    memset(&update, 0, sizeof(update))
+    fill_update(&update, offsets, differences, gains, learning_rate, momentum, weight_decay,
+                averaging)
     for side, phase in enumerate((positive, negative)):
         fill_rows(&phases[<int> side].lower, phase[0])
         fill_rows(&phases[<int> side].upper, phase[1])
     update.scale_positive = 1.0 / max(phases[0].lower.n_rows, 1)
     update.scale_negative = 1.0 / max(phases[1].lower.n_rows, 1)
-    update.learning_rate = learning_rate
-    update.momentum = momentum
-    update.weight_decay = weight_decay
-    update.averaging = averaging
-    if offsets is not None:
-        update.offset_lower, update.offset_upper = floats_of(offsets[0]), floats_of(offsets[1])
-        update.difference_lower = floats_of(differences[0])
-        update.difference_upper = floats_of(differences[1])
-    if gains is not None:
-        update.gain_lower, update.gain_upper = floats_of(gains[0]), floats_of(gains[1])
-    if packed is not None:
-        repack.packed = &packed.form
-        repack.lower, repack.upper = &packed.lower, &packed.upper
-        follow = &repack
     scratch = workspace.reserve(dg_update_bytes(phases[0].lower.n_rows, phases[1].lower.n_rows,
                                                 n_lower, n_upper, n_threads))
     with nogil:
         overflow = dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update,
                                      gradient_out, weights_out, velocity_out, average_out, follow,
                                      scratch, n_threads)
+    return bool(overflow)
+
+
+def update_from_sums(float[:, ::1] positive, float[:, ::1] negative, double n_positive,
+                     double n_negative, offsets, differences, gains, gradient, weights, velocity,
+                     average, Packed packed, float learning_rate, float momentum,
+                     float weight_decay, float averaging, int n_threads):
+    """The update of :func:`update_weights` from x^T y of each phase, summed over so many rows."""
+    cdef dg_update update
+    cdef dg_repack repack
+    cdef dg_repack *follow = fill_repack(&repack, packed)
+    cdef Py_ssize_t n_lower = weights.shape[0], n_upper = weights.shape[1]
+    cdef float *gradient_out = floats_into(gradient)
+    cdef float *weights_out = floats_into(weights)
+    cdef float *velocity_out = floats_into(velocity)
+    cdef float *average_out = floats_into(average)
+    cdef int overflow
+    fill_update(&update, offsets, differences, gains, learning_rate, momentum, weight_decay,
+                averaging)
+    update.scale_positive = 1.0 / max(n_positive, 1.0)
+    update.scale_negative = 1.0 / max(n_negative, 1.0)
+    with nogil:
+        overflow = dg_update_from_sums(&positive[0, 0], &negative[0, 0], n_lower, n_upper, &update,
+                                       gradient_out, weights_out, velocity_out, average_out,
+                                       follow, n_threads)
     return bool(overflow)
 
 

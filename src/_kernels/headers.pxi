@@ -48,6 +48,7 @@ cdef extern from "chain.h":
         const int32_t *index
     struct context:
         const float *bias_rows
+        const float *bias_scale
         const uint8_t *held
         const float *beta
         const float *base_bias
@@ -134,6 +135,10 @@ cdef extern from "phases.h":
                           Py_ssize_t n_lower, Py_ssize_t n_upper, const dg_update *update,
                           float *gradient, float *weights, float *velocity, float *average,
                           dg_repack *repack, void *scratch, int n_threads) noexcept nogil
+    int dg_update_from_sums(const float *positive, const float *negative, Py_ssize_t n_lower,
+                            Py_ssize_t n_upper, const dg_update *update, float *gradient,
+                            float *weights, float *velocity, float *average,
+                            dg_repack *repack, int n_threads) noexcept nogil
     size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_lower,
                            Py_ssize_t n_upper, int n_threads) noexcept nogil
     Py_ssize_t dg_update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper,

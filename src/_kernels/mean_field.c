@@ -23,6 +23,7 @@ struct tile {
     ptrdiff_t row[TILE]; /* the row of the call that each of them is */
     float change[TILE];  /* largest change of a mean in this sweep, before damping */
     float *mean[DG_MAX_LAYERS], *bias_rows[DG_MAX_LAYERS]; /* (rows, size of the layer) */
+    float *bias_scale[DG_MAX_LAYERS];                      /* (rows,) */
     float *fresh;                                          /* (rows, widest): of one layer */
     uint8_t *held[DG_MAX_LAYERS];
     uint8_t *steps[DG_MAX_LAYERS]; /* the means as bytes; NULL: neighbours read the floats */
@@ -44,10 +45,13 @@ static void make_tile(struct tile *tile, struct dg_arena *arena, const struct ch
         tile->mean[l] = dg_take(arena, rows * size * sizeof(float));
         /* room for what a context may have: the size is asked for before there is one */
         tile->bias_rows[l] = dg_take(arena, rows * size * sizeof(float));
+        tile->bias_scale[l] = dg_take(arena, rows * sizeof(float));
         tile->held[l] = dg_take(arena, rows * size);
         memset(&tile->contexts[l], 0, sizeof tile->contexts[l]);
         if (contexts && contexts[l].bias_rows)
             tile->contexts[l].bias_rows = tile->bias_rows[l];
+        if (contexts && contexts[l].bias_scale)
+            tile->contexts[l].bias_scale = tile->bias_scale[l];
         if (contexts && contexts[l].held)
             tile->contexts[l].held = tile->held[l];
         tile->states[l] = (struct rows){DG_FLOATS, 1.0f, (ptrdiff_t)rows, (ptrdiff_t)size,
@@ -95,6 +99,9 @@ static void fill(struct tile *tile, const struct chain *chain, const struct rows
         memcpy(tile->mean[l], (const float *)means[l].data + at, count * sizeof(float));
         if (contexts[l].bias_rows)
             memcpy(tile->bias_rows[l], contexts[l].bias_rows + at, count * sizeof(float));
+        if (contexts[l].bias_scale)
+            memcpy(tile->bias_scale[l], contexts[l].bias_scale + first,
+                   (size_t)n_rows * sizeof(float));
         if (contexts[l].held)
             memcpy(tile->held[l], contexts[l].held + at, count);
         for (ptrdiff_t r = 0; r < n_rows; r++)
@@ -165,6 +172,8 @@ static void let_go(struct tile *tile, const struct chain *chain, struct rows *me
                 if (tile->contexts[l].bias_rows)
                     memcpy(tile->bias_rows[l] + (size_t)n_left * size,
                            tile->bias_rows[l] + (size_t)r * size, bytes);
+                if (tile->contexts[l].bias_scale)
+                    tile->bias_scale[l][n_left] = tile->bias_scale[l][r];
                 if (tile->contexts[l].held)
                     memcpy(tile->held[l] + (size_t)n_left * size,
                            tile->held[l] + (size_t)r * size, size);

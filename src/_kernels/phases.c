@@ -436,3 +436,25 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
         dg_pack(repack->packed, repack->lower, repack->upper, weights, n_threads);
     return overflow;
 }
+
+int dg_update_from_sums(const float *positive, const float *negative, ptrdiff_t n_lower,
+                        ptrdiff_t n_upper, const struct dg_update *update, float *gradient,
+                        float *weights, float *velocity, float *average,
+                        struct dg_repack *repack, int n_threads)
+{
+    const struct dg_backend *backend = dg_backend();
+    int overflow = 0;
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
+           reduction(| : overflow))
+    for (ptrdiff_t i = 0; i < n_lower; i++) {
+        ptrdiff_t at = i * n_upper;
+        float most = backend->update_row(
+            update, i, 0, n_upper, positive + at, negative + at,
+            gradient ? gradient + at : NULL, weights ? weights + at : NULL,
+            velocity ? velocity + at : NULL, average ? average + at : NULL);
+        overflow |= !isfinite(most);
+    }
+    if (repack)
+        dg_pack(repack->packed, repack->lower, repack->upper, weights, n_threads);
+    return overflow;
+}

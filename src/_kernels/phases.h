@@ -29,6 +29,13 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                       float *gradient, float *weights, float *velocity, float *average,
                       struct dg_repack *repack, void *scratch, int n_threads);
 
+/* The same update from sums that are there: positive and negative hold x^T y of each phase, float32
+ * (n_lower, n_upper). The rows that update->scale_... count may have been those of many processes. */
+int dg_update_from_sums(const float *positive, const float *negative, ptrdiff_t n_lower,
+                        ptrdiff_t n_upper, const struct dg_update *update, float *gradient,
+                        float *weights, float *velocity, float *average,
+                        struct dg_repack *repack, int n_threads);
+
 /* Scratch of an update of this shape; also of `x^T y` alone (0 rows in the negative phase). */
 size_t dg_update_bytes(ptrdiff_t n_positive, ptrdiff_t n_negative, ptrdiff_t n_lower,
                        ptrdiff_t n_upper, int n_threads);

@@ -61,6 +61,7 @@ from deepgen.networks.losses import (
 )
 from deepgen.networks.objective import Objective
 from deepgen.networks.smoothness import VirtualAdversarial
+from deepgen.rows.batch import Batch
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
 from deepgen.runtime.config import show_config
@@ -110,6 +111,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Autoencoder",
+    "Batch",
     "BeliefLayer",
     "BeliefNetwork",
     "BernoulliMixture",

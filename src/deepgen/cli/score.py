@@ -95,7 +95,7 @@ def _measure_for(model, arguments):
 def _likelihood(model, rows, arguments):
     """Return the mean log-likelihood between the ends of the bracket of log Z, or an exact one."""
     model.transform(rows)  # checks them before the long part
-    if not all(map(model.model_.visible.is_state, ArrayRows(rows).pieces())):
+    if not all(model.model_.visible.is_state(b.states[0]) for b in ArrayRows(rows).pieces()):
         raise ValueError("it has values between states, which have no likelihood; binarize it")
     log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
     if not is_exact(model):

@@ -30,7 +30,8 @@ from deepgen.estimators.dbm_settings import (
     start_of,
 )
 from deepgen.models import BoltzmannMachine
-from deepgen.rows.paired import PairedRows
+from deepgen.rows.batch import Batch
+from deepgen.rows.paired import LabelledRows
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import as_states, dense
 from deepgen.rows.survey import survey
@@ -340,7 +341,7 @@ class _DBMProblem(MachineProblem):
     @property
     def learned_rows(self):
         """The rows, with their labels where there are label units."""
-        return self.rows if self.targets is None else PairedRows(self.rows.X, self.targets)
+        return self.rows if self.targets is None else LabelledRows(self.rows.X, self.targets)
 
     # --- settings -----------------------------------------------------------------------------
 
@@ -396,7 +397,7 @@ class _DBMProblem(MachineProblem):
             )  # fmt: skip
         run = self._joint(start, moments, stream)
         if start is not None:
-            run.begin_trained(next(iter(self.rows.chunks(SOME_ROWS))), SETTLE)
+            run.begin_trained(next(iter(self.rows.in_order(SOME_ROWS))).states[0], SETTLE)
         run.frame, run.history = beginning.frame, list(history)
         beginning.take_over(run)
         return run
@@ -448,7 +449,8 @@ class _DBMProblem(MachineProblem):
         """Let the run make one update of rows, and of labels beside them."""
         run.schedule = self.stream_schedule(batch.shape[0])
         rows, labels = self._cut(batch)
-        run.step(rows if labels is None else (as_states(rows), labels), None)
+        states = as_states(rows)
+        run.step(Batch((states,) if labels is None else (states, labels)), None)
 
     def check_first_rows(self, states):
         """Raise ValueError unless these can be the first rows of the stream, labels beside them."""

@@ -30,6 +30,7 @@ from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule
 from deepgen.models import BeliefNetwork
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream, child_seed
 from deepgen.stacks.settings import Pretraining, check_layers
@@ -419,7 +420,7 @@ class _StackProblem(StreamProblem):
     def step(self, run, batch):
         """Let every machine make one update."""
         run.settings = self.layer_settings  # the rate may have changed between two calls
-        run.step(batch)
+        run.step(Batch((batch,)))
 
 
 class _Refinement(Problem):

@@ -229,7 +229,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         X, model = rows_to_read(self, X), self.model_
         visible = model.visible
         scores = by_pieces(X, visible, lambda x: log_likelihood(model, x, n_threads=self.n_threads))
-        if not all(visible.is_state(states) for states in ArrayRows(X).pieces()):
+        if not all(visible.is_state(batch.states[0]) for batch in ArrayRows(X).pieces()):
             warn_of_grey_rows()
         return scores
 

@@ -51,7 +51,7 @@ def update_layer(model, layer, states, *, context=None, mean=False, site=None, w
     held, around = False, None
     if context is not None:
         context.check(model.layers, n_rows)
-        held, around = layer in context.held, context.of_layer(layer)
+        held, around = context.holds(layer), context.of_layer(layer)
     for m in (layer - 1, layer + 1):
         if 0 <= m < model.n_layers:
             model.layers[m].check_width(states[m], f"states[{m}]")

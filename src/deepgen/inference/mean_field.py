@@ -13,7 +13,7 @@ from deepgen._kernels import engine
 from deepgen.checks import as_list, check_instance, check_integer, check_number
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.context import Context
-from deepgen.layers.passes import LayerContext, Outputs, conditional_pass, fixed_point
+from deepgen.layers.passes import Outputs, conditional_pass, fixed_point
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
 from deepgen.rows.states import ByteMeans, dense, doubled
@@ -148,7 +148,7 @@ def infer_layers(model, states, *, context=None, until, start=None, work=ANY_WOR
     states = _checked(model, states, context)
     n_rows = next(x.shape[0] for x in states if x is not None)
     start = _checked_start(model, start, n_rows)
-    unknown = [x is None or l in context.held for l, x in enumerate(states)]
+    unknown = [x is None or context.holds(l) for l, x in enumerate(states)]
     means = [None if u else x for x, u in zip(states, unknown, strict=True)]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
     for first, stop in _stretches(unknown):
@@ -220,8 +220,8 @@ def _checked(model, states, context):
     context.check(model.layers, *counts)
     if context.beta is not None or context.base is not None:
         raise ValueError("context must have no beta and no base for mean field; scale the model")
-    for l in context.held:
-        if states[l] is None:
+    for l in range(model.n_layers):
+        if context.holds(l) and states[l] is None:
             raise ValueError(f"held[{l}] needs the states that layer {l} keeps, got None")
     return states
 
@@ -294,7 +294,7 @@ def _stretch(model, states, context, first, stop, work):
             sent = field_from(model, outside, inside, states[outside], work)
             bias_rows[inside] = bias_rows[inside] + sent if inside in bias_rows else sent
     contexts = [
-        LayerContext(bias_rows=bias_rows.get(l), held=context.held.get(l))
+        context.of_layer(l)._replace(bias_rows=bias_rows.get(l))
         for l in range(first, stop)
     ]
     return _Stretch(first, stop, contexts, _reads_steps(model, first, stop))
@@ -321,7 +321,7 @@ def _first_means(model, states, start, stretch, work):
                 below = states[l - 1]
             conditional_pass(
                 model.part(l if below is None else l - 1, l + 1), 0 if below is None else 1,
-                [below, None], Outputs(mean=mean), LayerContext(around.bias_rows), work=work,
+                [below, None], Outputs(mean=mean), around._replace(held=None), work=work,
             )  # fmt: skip
         if around.held is not None:
             mean = np.where(around.held, dense(states[l]), mean).astype(np.float32)

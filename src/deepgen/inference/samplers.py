@@ -35,6 +35,9 @@ class Chains:
     ----------
     particles, beta, further
         A sampler's `move` puts others in their place, and leaves the old arrays as they are.
+    first_row : int
+        Number of the first row in the whole, where these are the chains of one process of several:
+        draws for a chain do not depend on how they were shared out. 0 unless it is set.
     """
 
     def __init__(self, particles, beta=None, further=None):
@@ -42,7 +45,7 @@ class Chains:
         check_instance({} if further is None else further, "further", dict, "a dict of arrays")
         self.particles = particles
         self.beta = None if beta is None else float32_array(beta, "beta")
-        self.further = {} if further is None else further
+        self.further, self.first_row = {} if further is None else further, 0
         if self.beta is not None and self.beta.shape != (len(particles),):
             raise ValueError(f"beta must have shape ({len(particles)},), got {self.beta.shape}")
 

@@ -1,12 +1,14 @@
-"""Contexts: biases, held entries and temperatures that differ from row to row."""
+"""Contexts: what differs from row to row around the layers of a model."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy import sparse
 
-from deepgen.checks import as_list, float32_array, is_integer, real_array, shown
+from deepgen.checks import MOST, as_list, float32_array, is_integer, real_array, shown
 from deepgen.layers.passes import LayerContext
 from deepgen.layers.units import Units
+from deepgen.rows.states import checked_csr
 
 
 def _finite(value, name):
@@ -25,6 +27,31 @@ def _mask(value, name):
     return np.ascontiguousarray(array, np.uint8)
 
 
+def _counts(value, name):
+    array = real_array(value, name)
+    if not ((array >= 0) & (array == np.floor(array)) & (array <= MOST)).all():
+        raise ValueError(f"{name} must be whole numbers from 0 to {MOST}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _pattern(value, name):
+    if not sparse.issparse(value):
+        raise TypeError(
+            f"{name} must be a sparse matrix whose stored entries are there, got {shown(value)}"
+        )
+    return sparse.csr_array(checked_csr(value, name))
+
+
+# What a dict by layer holds: how it is converted, and its shape for n_rows rows of a layer.
+_BY_LAYER = {
+    "bias_rows": (_finite, lambda n_rows, layer: (n_rows, layer.size)),
+    "held": (_mask, lambda n_rows, layer: (n_rows, layer.size)),
+    "bias_scale": (_finite, lambda n_rows, layer: (n_rows,)),
+    "trials": (_counts, lambda n_rows, layer: (n_rows,)),
+    "pattern": (_pattern, lambda n_rows, layer: (n_rows, layer.size)),
+}
+
+
 @dataclass(frozen=True)
 class Context:
     """Per-row settings of a pass, a sweep or a rule.
@@ -32,11 +59,19 @@ class Context:
     Attributes
     ----------
     bias_rows : dict of int to ndarray of shape (n_rows, n_units)
-        Added to the bias of that layer: hidden biases times the length of a document, biases
-        from the past frames of a time series.
+        Added to the bias of that layer: biases from the past frames of a time series.
     held : dict of int to bool ndarray of shape (n_rows, n_units)
-        Entries of that layer that keep their value: observed pixels in a completion, or
-        ratings that a user never gave (held at zero they are no part of that row's model).
+        Entries of that layer that keep their value: observed pixels in a completion.
+    bias_scale : dict of int to ndarray of shape (n_rows,)
+        Multiplies the bias of that layer, not `bias_rows`: hidden biases times the length of a
+        document.
+    trials : dict of int to ndarray of shape (n_rows,), whole numbers
+        How many draws a row's units of that layer share, such as the words of a document; for
+        units that have a number of trials (``Units.takes_trials``).
+    pattern : dict of int to sparse matrix of shape (n_rows, n_units)
+        Stored entries are those that a row has, such as the films that a user has rated, whatever
+        their values. The others are held, and must be zero: so they are no part of the row's model
+        (Salakhutdinov, Mnih & Hinton 2007, section 2).
     beta : ndarray of shape (n_rows,) or None
         Inverse temperature of each row; scales all natural parameters. None: 1.
     base : sequence of Units or None
@@ -48,9 +83,12 @@ class Context:
     held: dict = field(default_factory=dict)
     beta: np.ndarray | None = None
     base: tuple | None = None
+    bias_scale: dict = field(default_factory=dict, kw_only=True)
+    trials: dict = field(default_factory=dict, kw_only=True)
+    pattern: dict = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self):
-        for name, converted in (("bias_rows", _finite), ("held", _mask)):
+        for name, (converted, _) in _BY_LAYER.items():
             rows = getattr(self, name)
             if not isinstance(rows, dict) or not all(is_integer(layer) for layer in rows):
                 raise TypeError(
@@ -68,17 +106,22 @@ class Context:
 
     def check(self, layers, n_rows):
         """Raise ValueError where a shape does not fit `layers` and `n_rows`."""
-        for name in ("bias_rows", "held"):
+        for name, (_, shape_of) in _BY_LAYER.items():
             for layer, value in getattr(self, name).items():
                 if not 0 <= layer < len(layers):
                     raise ValueError(
                         f"{name} names layer {layer}, but the model has {len(layers)} layers"
                     )
-                expected = (n_rows, layers[layer].size)
+                expected = shape_of(n_rows, layers[layer])
                 if value.shape != expected:
                     raise ValueError(
                         f"{name}[{layer}] must have shape {expected}, got {value.shape}"
                     )
+        for layer in self.trials:
+            if not layers[layer].takes_trials:
+                raise ValueError(
+                    f"trials names layer {layer}, but {layers[layer]!r} has no number of trials"
+                )
         if self.beta is not None and self.beta.shape != (n_rows,):
             raise ValueError(f"beta must have shape ({n_rows},), got {self.beta.shape}")
         if self.base is not None and len(self.base) != len(layers):
@@ -89,13 +132,38 @@ class Context:
                     f"base[{number}] must have {layers[number].size} units, got {units!r}"
                 )
 
+    def of_rows(self, chosen):
+        """Return the context of some rows, by a slice or an array of their numbers."""
+        taken = {
+            name: {layer: value[chosen] for layer, value in getattr(self, name).items()}
+            for name in _BY_LAYER
+        }
+        return replace(self, beta=None if self.beta is None else self.beta[chosen], **taken)
+
+    def holds(self, layer):
+        """Tell whether entries of a layer keep their value: held, or not in its pattern."""
+        return layer in self.held or layer in self.pattern
+
     def of_layer(self, layer):
         """Return the context of one layer."""
         base = None if self.base is None else self.base[layer]
+        held, pattern = self.held.get(layer), self.pattern.get(layer)
+        if pattern is not None:
+            held = _absent(pattern) if held is None else held | _absent(pattern)
         return LayerContext(
             self.bias_rows.get(layer),
-            self.held.get(layer),
+            held,
             self.beta,
             None if base is None else base.bias,
             None if base is None else base.precision,
+            self.bias_scale.get(layer),
+            self.trials.get(layer),
+            pattern,
         )
+
+
+def _absent(pattern):
+    """Return 1 where a pattern has no entry, uint8 of its shape."""
+    absent = np.ones(pattern.shape, np.uint8)
+    absent[np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr)), pattern.indices] = 0
+    return absent

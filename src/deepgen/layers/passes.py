@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from deepgen._kernels import engine
-from deepgen.rows.states import ByteMeans, CompressedRows, kernel_states
+from deepgen.rows.states import kernel_states, row_slice
 from deepgen.runtime.stream import DATA, PARTICLES, Stream, purpose
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
@@ -66,6 +67,12 @@ class LayerContext(NamedTuple):
         Inverse temperature of each row.
     base_bias, base_precision : ndarray of shape (n_units,), float32
         Of the independent units at ``beta`` = 0; the same for all rows.
+    bias_scale : ndarray of shape (n_rows,), float32
+        Multiplies the layer's bias.
+    trials : ndarray of shape (n_rows,), int64
+        How many draws a row's units share; of unit types that have a number of trials.
+    pattern : scipy CSR array of shape (n_rows, n_units)
+        The entries that a row has. `held` has all others, for kernels that go through whole rows.
     """
 
     bias_rows: np.ndarray | None = None
@@ -73,6 +80,9 @@ class LayerContext(NamedTuple):
     beta: np.ndarray | None = None
     base_bias: np.ndarray | None = None
     base_precision: np.ndarray | None = None
+    bias_scale: np.ndarray | None = None
+    trials: np.ndarray | None = None
+    pattern: sparse.csr_array | None = None
 
     def of_rows(self, piece):
         """Return the context of a slice of the rows."""
@@ -80,6 +90,9 @@ class LayerContext(NamedTuple):
             bias_rows=_rows(self.bias_rows, piece),
             held=_rows(self.held, piece),
             beta=_rows(self.beta, piece),
+            bias_scale=_rows(self.bias_scale, piece),
+            trials=_rows(self.trials, piece),
+            pattern=None if self.pattern is None else self.pattern[piece],
         )
 
 
@@ -125,13 +138,7 @@ def _rows(x, piece):
     """Return a slice of the rows of states, or of any array by row, as kernels read them."""
     if x is None or piece.stop - piece.start == x.shape[0]:
         return None if x is None else kernel_states(x)
-    if isinstance(x, CompressedRows):
-        starts = x.starts[piece.start : piece.stop + 1]
-        whole = slice(starts[0], starts[-1])
-        return x.values[whole], x.indices[whole], starts - starts[0]
-    if isinstance(x, ByteMeans):
-        return kernel_states(ByteMeans(x.steps[piece], x.unit))
-    return x[piece]
+    return kernel_states(row_slice(x, piece.start, piece.stop))
 
 
 def conditional_pass(chain, layer, states, outputs, context=None, site=None, work=ANY_WORK):

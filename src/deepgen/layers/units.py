@@ -174,6 +174,9 @@ class Units(ABC):
         Whether the sum of several copies is a layer of this type too; see :meth:`tied`.
     can_be_missing : bool
         Whether a state says that a variable is missing; see :meth:`missing`.
+    takes_trials : bool
+        Whether each row has a number of draws that its units share (``Context.trials``), such as
+        the words of a document.
     """
 
     group = n_copies = 1
@@ -183,7 +186,7 @@ class Units(ABC):
     is_bernoulli = False
     hidden_bias = None
     can_tie = False
-    can_be_missing = False
+    can_be_missing = takes_trials = False
 
     size = bias = None  # until the constructor has checked them
 

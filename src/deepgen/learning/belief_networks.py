@@ -11,13 +11,14 @@ import numpy as np
 from deepgen.checks import check_instance, check_integer, real_array
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.passes import Site
-from deepgen.learning.gradients import layer_gradients, weight_gradient
+from deepgen.learning.gradients import named_gradients
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import SGD, GradientOptimizer, check_optimizer
 from deepgen.learning.rules import CD, as_rule
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
 from deepgen.models.parameters import WritableArrays
+from deepgen.rows.batch import Batch, check_batch
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import column_sums, weight_sums
@@ -142,7 +143,7 @@ class UpDown:
 class UpDownTrainer(TrainingLoop):
     """A run of the up-down algorithm: contrastive wake-sleep.
 
-    A batch of :meth:`step` is rows of the visible layer, array-like or states.
+    States of a batch are rows of the visible layer, array-like or states.
 
     Parameters
     ----------
@@ -228,24 +229,32 @@ class UpDownTrainer(TrainingLoop):
         X = X if hasattr(X, "dtype") else real_array(X, "X")
         visible.check_width(X, "X")
         rows = ArrayRows(X)
-        for v in rows.pieces():
-            visible.check(v, "X")
+        for batch in rows.pieces():
+            visible.check(batch.states[0], "X")
         return rows
 
     def _checked(self, batch):
-        """Return rows of the visible layer as states that kernels read, after a check."""
-        return self.parameters.network.visible.states_of(batch, "batch")
+        check_batch(batch)
+        plain = batch.context is None and batch.weights is None and not batch.is_part
+        if not plain or len(batch.states) != 1:
+            raise ValueError(
+                "a batch of the up-down algorithm must be whole and have states of the visible "
+                "layer alone, no context and no weights"
+            )
+        visible = self.parameters.network.visible
+        return batch.with_states(visible.states_of(batch.states[0], "batch"))
 
-    def _update(self, batch, site, progress, work):
-        gradients = self._gradients(batch, site, work)
-        # a schedule may return a float32, to which Adam would round what it makes of the rate
-        rate = float(self._rate(progress))
-        overflow = self.optimizer.descend(
-            self.parameters, gradients, self.optimizer_state, rate, progress, work=work
-        )
-        return overflow, None
+    def _updates(self, updates, work):
+        for batch, site, progress in updates:
+            gradients = self._gradients(batch.states[0], site, work)
+            # a schedule may return a float32, to which Adam would round what it makes of the rate
+            rate = float(self._rate(progress))
+            overflow = self.optimizer.descend(
+                self.parameters, gradients, self.optimizer_state, rate, progress, work=work
+            )
+            yield overflow, None
 
-    def _gradients(self, batch, stream, work):
+    def _gradients(self, rows, stream, work):
         """Return gradients by name, that parameters go down: wake, top, sleep.
 
         Of two layers x (lower) and y (upper), drawn upwards in the wake phase and downwards in the
@@ -255,7 +264,7 @@ class UpDownTrainer(TrainingLoop):
             sleep:  e = E[y | x] - y,   recognition weights x^T e / n,   upper bias  mean of e
         """
         parameters, gradients = self.parameters, {}
-        x = batch
+        x = rows
         for l, (down, up) in enumerate(zip(parameters.downward, parameters.upward, strict=True)):
             site = Site(stream.child(f"wake {l}"), DATA)
             above = update_layer(up, 1, [x, None], site=site, work=work)[1]
@@ -267,7 +276,7 @@ class UpDownTrainer(TrainingLoop):
         if self.n_updates == 0:
             self._centre_on(x)
         phases = self.rule.phases(
-            parameters.top, x, self.rule_state, stream.child("top"), context=None, work=work
+            parameters.top, Batch((x,)), self.rule_state, stream.child("top"), work=work
         )
         gradients |= _of_top(parameters.top, phases, work)
         x = phases.negative[0]
@@ -318,8 +327,8 @@ def _mean(error, work):
 
 def _of_top(top, phases, work):
     """Gradients of the top machine, downwards."""
-    by_layer = layer_gradients(top, phases, work.n_threads)
-    gradients = {"weights.top": -weight_gradient(top, phases, 0, by_layer.difference, work=work)}
-    for l, bias in enumerate(by_layer.bias):
-        gradients[f"top.layers[{l}].bias"] = -bias.astype(np.float32)
+    upwards = named_gradients(top, phases, work=work)
+    gradients = {"weights.top": -upwards["weights[0]"]}
+    for l in range(top.n_layers):
+        gradients[f"top.layers[{l}].bias"] = -upwards[f"layers[{l}].bias"]
     return gradients

@@ -6,8 +6,9 @@ affine changes of that gradient; models and files always hold plain parameters.
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,6 +34,15 @@ class Phases:
         Standardization by layer: the precision that Gaussian units started from, 1 elsewhere.
     bias_terms : dict of int to ndarray
         Added to the gradient of a layer's bias: sparsity targets.
+    weights : tuple of two ndarrays of shape (n_rows,), float64, or None
+        How much each row of the two phases counts. None: 1. The second may be None alone, of chains
+        that belong to no row: they share the total of the first.
+    bias_scale : dict of int to ndarray of shape (n_rows,)
+        By layer: what the bias was multiplied by, row by row, in both phases (`Context`).
+    follow : callable or None
+        Of a part of a batch: what the rule still has to do. Called once with ``mean(x+)`` by
+        layer, float64, over the rows of all parts; moves the state of the rule and returns
+        `bias_terms`.
     """
 
     positive: list
@@ -40,21 +50,108 @@ class Phases:
     offsets: list | None = None
     gains: list | None = None
     bias_terms: dict = field(default_factory=dict)
+    weights: tuple | None = None
+    bias_scale: dict = field(default_factory=dict)
+    follow: Callable | None = None
+
+    @property
+    def has_equal_rows(self):
+        """Whether every row counts alike, so that sums and step can be one visit of the weights."""
+        return self.weights is None and not self.bias_scale
+
+    def mean_changes(self, scaled, squares, work):
+        """Return means over the positive phase minus those over the negative one.
+
+        See :class:`Statistics`.
+        """
+        self._require_equal_rows()
+        change = _phase_means(self.positive, scaled, squares, work.n_threads)
+        change -= _phase_means(self.negative, scaled, squares, work.n_threads)
+        return change
+
+    def visit_weights(self, parameters, layer, differences, step, gradient, work):
+        """Write the gradient by a matrix, or take the step; see :class:`Statistics`."""
+        self._require_equal_rows()
+        pair = slice(layer, layer + 2)
+        (lower, upper), (below, above) = self.positive[pair], self.negative[pair]
+        rows = self.positive[layer].shape[0] + self.negative[layer].shape[0]
+        weights = parameters.weights[layer]
+        return engine.update_weights(
+            (kernel_states(lower), _expanded(upper)),
+            (kernel_states(below), _expanded(above)),
+            None if self.offsets is None else self.offsets[pair],
+            differences[pair],
+            None if self.gains is None else self.gains[pair],
+            gradient, weights, step.velocity, step.average,
+            None if gradient is not None else parameters.packed[layer],
+            step.learning_rate, step.momentum, step.weight_decay, step.averaging,
+            work.workspace or engine.Workspace(),
+            effective_threads(work.n_threads, (rows + 4) * weights.size),
+        )  # fmt: skip
+
+    def _require_equal_rows(self):
+        if not self.has_equal_rows:
+            raise ValueError(
+                "phases whose rows count differently must be summed first: "
+                "phase_sums(parameters, phases)"
+            )
+
+
+class Statistics(Protocol):
+    """What a gradient is made of: :class:`Phases`, or their :class:`~deepgen.learning.sums.Sums`.
+
+    Attributes
+    ----------
+    offsets, gains, bias_terms
+        See :class:`Phases`.
+    """
+
+    def mean_changes(self, scaled, squares, work):
+        """Return means over the positive phase minus those over the negative one.
+
+        Parameters
+        ----------
+        scaled : list of ndarray or None
+            Gain times offset by layer, ``mu`` below; None without centring.
+        squares : list of bool
+            By layer: whether means of x^2 are wanted.
+        work : Work
+
+        Returns
+        -------
+        ndarray of shape (4, n_units of all layers), float64
+            With x of a unit, and ``u``, ``w`` the states of the layers below and above:
+
+            0. mean of x
+            1. mean of x^2, where `squares` says so for the layer
+            2. mean of x (u . mu_below)
+            3. mean of x (w . mu_above)
+
+            Row 0 alone where neither squares nor offsets are given.
+        """
+
+    def visit_weights(self, parameters, layer, differences, step, gradient, work):
+        """Write the gradient by ``weights[layer]`` to `gradient`, or where that is None step.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        layer : int
+        differences : list of ndarray, float32
+            By layer: row 0 of :meth:`mean_changes`.
+        step : Step
+        gradient : ndarray or None
+        work : Work
+
+        Returns
+        -------
+        bool
+            True where a weight became non-finite.
+        """
 
 
 def _phase_means(states, offsets, squares, n_threads):
-    """Return means over the rows of a phase, float64; columns are the units of all layers.
-
-    Four rows. With x of a unit, ``mu`` the `offsets`, and ``u``, ``w`` the states of the layers
-    below and above:
-
-    0. mean of x
-    1. mean of x^2, where `squares` says so for the layer
-    2. mean of x (u . mu_below)
-    3. mean of x (w . mu_above)
-
-    Row 0 alone where neither squares nor offsets are given.
-    """
+    """Return means over the rows of one phase, see :meth:`Statistics.mean_changes`."""
     sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
     plain = offsets is None and not any(squares)
     means = np.zeros((1 if plain else 4, sum(sizes)))
@@ -87,7 +184,7 @@ class LayerGradients:
 
 
 def layer_gradients(
-    parameters, phases, n_threads=None, *, weight_decay=0.0, rates=None, centred=False
+    parameters, statistics, work=ANY_WORK, *, weight_decay=0.0, rates=None, centred=False
 ):
     """Return the gradient of every bias and log precision, up the likelihood.
 
@@ -101,7 +198,8 @@ def layer_gradients(
     Parameters
     ----------
     parameters : Parameters
-    phases : Phases
+    statistics : Phases or Sums
+    work : Work
     weight_decay : float
         Of the weights. Real-valued units far from zero need their neighbours' biases to follow
         the decay too, or it would move every field.
@@ -119,14 +217,13 @@ def layer_gradients(
         ``log_precision[l]`` are float64. The latter is taken at a fixed mean: who changes a log
         precision moves the bias along by ``precision * offset * change``.
     """
-    n_layers, offsets, gains = parameters.n_layers, phases.offsets, phases.gains
+    n_layers, offsets, gains = parameters.n_layers, statistics.offsets, statistics.gains
     scaled = None  # gain o offset, by layer
     if offsets is not None and not centred:
         scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
     learns = [learns_precision(parameters, l) for l in range(n_layers)]
     # every mean of the positive phase minus that of the negative one, cut into layers
-    change = _phase_means(phases.positive, scaled, learns, n_threads)
-    change -= _phase_means(phases.negative, scaled, learns, n_threads)
+    change = statistics.mean_changes(scaled, learns, work)
     stops = list(itertools.accumulate(layer.size for layer in parameters.layers))
     changes = [change[:, start:stop] for start, stop in itertools.pairwise([0, *stops])]
     difference = [rows[0] for rows in changes]  # dx_l
@@ -146,8 +243,8 @@ def layer_gradients(
             gradient -= follow if rates is None else rates[min(l, m)] * follow
         if gains is not None:
             gradient *= gains[l]
-        if l in phases.bias_terms:
-            gradient += phases.bias_terms[l]
+        if l in statistics.bias_terms:
+            gradient += statistics.bias_terms[l]
         bias.append(gradient)
         by_log_precision = None
         if learns[l]:
@@ -161,8 +258,8 @@ def layer_gradients(
         # the decay would move the field of the mean row.
         for l, weights in enumerate(parameters.weights):
             decay = weight_decay if rates is None else rates[l] * weight_decay
-            bias[l] += decay * row_dots(weights, offsets[l + 1], n_threads)
-            bias[l + 1] += decay * len(weights) * weighted_mean(weights, offsets[l], n_threads)
+            bias[l] += decay * row_dots(weights, offsets[l + 1], work.n_threads)
+            bias[l + 1] += decay * len(weights) * weighted_mean(weights, offsets[l], work.n_threads)
     return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
 
 
@@ -187,40 +284,20 @@ class Step(NamedTuple):
     average: np.ndarray | None = None
 
 
-def _visit_weights(parameters, phases, layer, differences, step, gradient, work):
-    """Write the gradient to `gradient`, or where that is None take the step."""
-    pair = slice(layer, layer + 2)
-    (lower, upper), (below, above) = phases.positive[pair], phases.negative[pair]
-    rows = phases.positive[layer].shape[0] + phases.negative[layer].shape[0]
-    weights = parameters.weights[layer]
-    return engine.update_weights(
-        (kernel_states(lower), _expanded(upper)),
-        (kernel_states(below), _expanded(above)),
-        None if phases.offsets is None else phases.offsets[pair],
-        differences[pair],
-        None if phases.gains is None else phases.gains[pair],
-        gradient, weights, step.velocity, step.average,
-        None if gradient is not None else parameters.packed[layer],
-        step.learning_rate, step.momentum, step.weight_decay, step.averaging,
-        work.workspace or engine.Workspace(),
-        effective_threads(work.n_threads, (rows + 4) * weights.size),
-    )  # fmt: skip
-
-
 def _expanded(upper):
     """Return upper states as kernels read them, never sparse: only lower ones of a pair may be."""
     return dense(upper) if isinstance(upper, CompressedRows) else kernel_states(upper)
 
 
-def weight_gradient(parameters, phases, layer, differences, *, weight_decay=0.0, work=ANY_WORK):
+def weight_gradient(parameters, statistics, layer, differences, *, weight_decay=0.0, work=ANY_WORK):
     """Return the gradient by weights[layer], float32 of shape (n_lower, n_upper)."""
     out = np.empty_like(parameters.weights[layer])
     step = Step(0.0, weight_decay=weight_decay)
-    _visit_weights(parameters, phases, layer, differences, step, out, work)
+    statistics.visit_weights(parameters, layer, differences, step, out, work)
     return out
 
 
-def step_weights(parameters, phases, layer, differences, step, *, work=ANY_WORK):
+def step_weights(parameters, statistics, layer, differences, step, *, work=ANY_WORK):
     """Change weights[layer], its velocity, its average and its packed form tile by tile.
 
     Returns
@@ -228,4 +305,108 @@ def step_weights(parameters, phases, layer, differences, step, *, work=ANY_WORK)
     bool
         True where a weight became non-finite.
     """
-    return _visit_weights(parameters, phases, layer, differences, step, None, work)
+    return statistics.visit_weights(parameters, layer, differences, step, None, work)
+
+
+def named_gradients(parameters, statistics, *, work=ANY_WORK):
+    """Return the gradient by every array that training changes, up the likelihood.
+
+    Without centring it is the plain gradient; with it, that of docs/math.md, "One update".
+
+    Parameters
+    ----------
+    parameters : Parameters
+    statistics : Phases or Sums
+    work : Work
+
+    Returns
+    -------
+    dict of {str: ndarray, float32}
+        By the names of ``parameters.learned()``.
+    """
+    by_layer = layer_gradients(parameters, statistics, work)
+    gradients = {
+        f"weights[{l}]": weight_gradient(
+            parameters, statistics, l, by_layer.difference, work=work
+        )
+        for l in range(len(parameters.weights))
+    }  # fmt: skip
+    for l, bias in enumerate(by_layer.bias):
+        gradients[f"layers[{l}].bias"] = bias.astype(np.float32)
+        if by_layer.log_precision[l] is not None:
+            by_log_precision = by_layer.log_precision[l].astype(np.float32)
+            gradients[f"layers[{l}].log_precision"] = by_log_precision
+    return gradients
+
+
+def row_differences(phases, layer):
+    """Return the gradient by the bias rows of a layer, up the likelihood of each row.
+
+    ``x+ - x-``, where the rows of both phases belong together, as those of CD do: what gives the
+    biases, such as past frames of a time series, is learned through it.
+
+    Parameters
+    ----------
+    phases : Phases
+    layer : int
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_units), float32
+        At ``beta`` = 1, and before any weights by row.
+
+    Raises
+    ------
+    ValueError
+        If the phases have different numbers of rows: those of persistent chains belong to no row.
+    """
+    positive, negative = phases.positive[layer], phases.negative[layer]
+    if positive.shape != negative.shape:
+        raise ValueError(
+            "phases must have the same rows for a gradient by bias rows, got "
+            f"{positive.shape[0]} positive and {negative.shape[0]} negative ones; use CD"
+        )
+    return dense(positive).astype(np.float32) - dense(negative)
+
+
+@dataclass
+class RowGradients:
+    """Gradients by name in place of phases: of a rule that back-propagates through its answers.
+
+    Such as the prediction of ratings that are held back from the visible layer.
+
+    Attributes
+    ----------
+    sums : dict of {str: ndarray}
+        Gradients of what is made small, summed over `n_rows` rows, by the names of
+        ``parameters.learned()``. Parameters without one stay.
+    n_rows : float
+        The number of rows, or the sum of their weights, that the sums are divided by.
+    value : float or None
+        What is made small, summed over the same rows; None where the rule has no such number.
+    """
+
+    sums: dict
+    n_rows: float
+    value: float | None = None
+
+    def add_up(self, collective):
+        """Add the sums of all processes, in place."""
+        names = sorted(self.sums)
+        parts = [np.ravel(self.sums[name]) for name in names]
+        value = 0.0 if self.value is None else self.value
+        flat = np.concatenate([*parts, [self.n_rows, value]], dtype=np.float64)
+        collective.sum(flat)
+        cuts = np.cumsum([part.size for part in parts])
+        for name, piece in zip(names, np.split(flat[:-2], cuts[:-1]), strict=True):
+            self.sums[name] = piece.reshape(self.sums[name].shape)
+        self.n_rows = float(flat[-2])
+        self.value = None if self.value is None else float(flat[-1])
+
+    def by_name(self):
+        """Return the gradients, ``sums / n_rows``, float32."""
+        n_rows = max(self.n_rows, 1e-300)
+        return {
+            name: np.ascontiguousarray(total / n_rows, np.float32)
+            for name, total in self.sums.items()
+        }

@@ -12,6 +12,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +21,9 @@ from deepgen._kernels import engine
 from deepgen.errors import DivergedError
 from deepgen.io.trees import check_structure, plain
 from deepgen.learning.hooks import Hooks
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import refuse_rows
+from deepgen.runtime.collective import Alone
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import Governor
@@ -66,6 +70,24 @@ class EpochReport:
     weight_max: float
     trainer: "TrainingLoop"
     entry: dict = field(default_factory=dict)
+
+
+class Update(NamedTuple):
+    """What a trainer makes one update from.
+
+    Attributes
+    ----------
+    batch : Batch
+        Checked.
+    site : Stream
+        Of this update alone: its random numbers are those of no other update.
+    progress : float or None
+        See :meth:`TrainingLoop.step`.
+    """
+
+    batch: Batch
+    site: Stream
+    progress: float | None
 
 
 class Interrupts:
@@ -154,6 +176,8 @@ class TrainingLoop(ABC):
     reads_data : bool
         Whether the run reads the rows of the data, not features of them or rows times two. A
         callback that watches rows of the data takes part in such a run only.
+    collective : Collective
+        The processes that share the run, where batches are parts. Set it before :meth:`fit`.
     """
 
     def __init__(self, parameters, optimizer, schedule, *, stream, batch_size, n_threads):
@@ -178,9 +202,10 @@ class TrainingLoop(ABC):
         self._hooks = Hooks()
         self._workspace = engine.Workspace()
         self._governor = Governor(self.n_threads)
+        self.collective = Alone()
 
     def __getstate__(self):
-        of_process = ("_workspace", "_governor", "_hooks")
+        of_process = ("_workspace", "_governor", "_hooks", "collective")
         return {name: value for name, value in vars(self).items() if name not in of_process}
 
     def __setstate__(self, state):
@@ -202,29 +227,29 @@ class TrainingLoop(ABC):
         """
         return frozenset({"loss", "validation_loss"})
 
-    @abstractmethod
-    def _checked(self, batch):
-        """Return a batch as states that kernels read; ValueError where it does not fit."""
+    # Updates that `_updates` is asked for at a time: more than one where a trainer makes several in
+    # one call of a kernel, some 5 ms of them, because Ctrl-C and callbacks wait so long.
+    updates_at_once = 1
 
     @abstractmethod
-    def _update(self, batch, site, progress, work):
-        """Change the parameters by one batch.
+    def _checked(self, batch):
+        """Return a batch in states that kernels read; ValueError where it does not fit."""
+
+    @abstractmethod
+    def _updates(self, updates, work):
+        """Change the parameters by one batch after the other.
 
         Parameters
         ----------
-        batch
-            From :meth:`_checked`.
-        site : Stream
-            Of this update alone: its random numbers are those of no other update.
-        progress : float or None
-            See :meth:`step`.
+        updates : list of Update
         work : Work
 
-        Returns
-        -------
+        Yields
+        ------
         tuple of (bool, float or None)
-            Whether a parameter or the value is no longer finite; and the value of what is made
-            small, before the update, or None where a run has no such number.
+            For each update: whether a parameter or the value is no longer finite; and the value of
+            what is made small, before the update, or None where a run has no such number. None
+            comes after the first that is not finite.
         """
 
     def _check_particles(self):
@@ -258,8 +283,8 @@ class TrainingLoop(ABC):
 
         Parameters
         ----------
-        batch
-            Rows, and what belongs to them; the class of the run says in which form.
+        batch : Batch
+            The class of the run says what its states are.
         progress : float or None
             In [0, 1], for schedules and averaging. None: a stream, which has no end.
 
@@ -275,25 +300,52 @@ class TrainingLoop(ABC):
         DivergedError
             If a parameter is no longer finite; the last good parameters are put back.
         """
-        batch = self._checked(batch)
+        return self.steps([batch], [progress])[0]
+
+    def steps(self, batches, progress):
+        """Make an update for each of some batches, as :meth:`step` does one after the other.
+
+        Parameters
+        ----------
+        batches : list of Batch
+        progress : list of float or None
+            By batch.
+
+        Returns
+        -------
+        list of float or None
+            By batch.
+        """
+        key, first = self.stream.child("updates").key, self.n_updates
+        # positions of different updates never meet, however many draws an update takes
+        updates = [
+            Update(self._checked(batch), Stream(key, first + number), share)
+            for number, (batch, share) in enumerate(zip(batches, progress, strict=True))
+        ]
+        values = []
+        while len(values) < len(updates):  # up to the next copy of the good parameters
+            start = len(values)
+            stop = start + SNAPSHOT_EVERY - self.n_updates % SNAPSHOT_EVERY
+            self._make(updates[start:stop], values)
+        return values
+
+    def _make(self, updates, values):
+        """Make updates, all before the next snapshot, and add their values to a list."""
         self.whole = False
         if self.n_updates % SNAPSHOT_EVERY == 0:
             self._check_particles()
             self._good = self.parameters.snapshot()
         work = Work(self._workspace, self._governor.next())
-        # positions of different updates never meet, however many draws an update takes
-        site = Stream(self.stream.child("updates").key, self.n_updates)
         with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
-            overflow, value = self._update(batch, site, progress, work)
+            for overflow, value in self._updates(updates, work):
+                if overflow:
+                    # where every parameter is finite, the value of the objective is not
+                    name = self.parameters.first_non_finite()
+                    self._diverged(name or ("parameters" if value is None else "loss"))
+                self.n_updates += 1
+                values.append(value)
         self._governor.done()
-        if overflow:
-            # where every parameter is finite, the value of the objective is not
-            self._diverged(
-                self.parameters.first_non_finite() or ("parameters" if value is None else "loss")
-            )
-        self.n_updates += 1
         self.whole = True
-        return value
 
     def _rate(self, progress):
         """Return the learning rate of this update, and note it for the history."""
@@ -411,7 +463,7 @@ class TrainingLoop(ABC):
 
         Parameters
         ----------
-        rows : ArrayRows, IterableRows or PairedRows
+        rows : Rows
         n_epochs : int
         n_rows : int or None
             Rows of an epoch. None: ``rows.n_rows``.
@@ -457,18 +509,20 @@ class TrainingLoop(ABC):
         """Make the updates of an epoch that are not made yet, and its line of the history."""
         began = time.perf_counter() - self._seconds
         order = Stream(self.stream.child("order").key, self.epoch)
-        for batch in rows.batches(self.batch_size, order, skip=self.batch):
+        coming = iter(rows.batches(self.batch_size, order, skip=self.batch))
+        while batches := list(islice(coming, self.updates_at_once)):
             interrupts.check()
-            if self._n_rows >= expected:
+            n_rows = [batch.n_whole or batch.n_rows for batch in batches]
+            if self._n_rows + sum(n_rows) - n_rows[-1] >= expected:
                 refuse_rows(expected, f"more than {expected}", f"epoch {self.epoch + 1}")
-            with interrupts.held():  # a state between these lines would repeat the batch
-                value = self.step(batch, (self.n_updates + 1) / total)
-                n_rows = (batch[0] if isinstance(batch, tuple) else batch).shape[0]
-                self._add_value(value, n_rows)
-                self.batch += 1
-                self._n_rows += n_rows
+            progress = [(self.n_updates + 1 + i) / total for i in range(len(batches))]
+            with interrupts.held():  # a state between these lines would repeat the batches
+                for value, count in zip(self.steps(batches, progress), n_rows, strict=True):
+                    self._add_value(value, count)
+                self.batch += len(batches)
+                self._n_rows += sum(n_rows)
                 self._seconds = time.perf_counter() - began
-            bar.update(n_rows)
+            bar.update(sum(n_rows))
             self._hooks.between_updates(self)
         if self._n_rows != expected:
             refuse_rows(expected, self._n_rows, f"epoch {self.epoch + 1}")

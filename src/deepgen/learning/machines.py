@@ -4,8 +4,12 @@ import numpy as np
 
 from deepgen.inference.samplers import moved_particles
 from deepgen.layers.passes import Site
+from deepgen.learning.gradients import RowGradients
 from deepgen.learning.loop import TrainingLoop
+from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
+from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
+from deepgen.rows.batch import check_batch
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
@@ -18,9 +22,8 @@ RUNAWAY = 1e6
 class Trainer(TrainingLoop):
     """A run of learning: parameters, rule state, optimizer state, stream and place.
 
-    A batch of :meth:`step` is rows of the first layer, array-like or states. Where the model
-    observes its last layer too, it is a tuple of rows of both, or rows of the first alone: the last
-    one is inferred then.
+    States of a batch are rows of the first layer, array-like or states. Where the model observes
+    its last layer too, they are rows of both, or of the first alone: the last one is inferred then.
 
     Parameters
     ----------
@@ -51,6 +54,7 @@ class Trainer(TrainingLoop):
         n_threads=None,
     ):  # fmt: skip
         self.rule, self.binarize, self._some_rows = rule, binarize, None
+        self._descends = False  # until the rule gives gradients by name, which the optimizer takes
         self.rule_state = self._start_rule(model, stream.child("rule"))
         super().__init__(
             Parameters(model, packed=True), optimizer, schedule, stream=stream,
@@ -142,36 +146,70 @@ class Trainer(TrainingLoop):
 
     # --- learning -----------------------------------------------------------------------------
 
-    def _update(self, batch, site, progress, work):
-        if self.binarize:
-            batch = self._binarized(batch)
-        phases = self.rule.phases(
-            self.parameters, batch, self.rule_state, site, context=None, work=work
-        )
-        overflow = self.optimizer.step(
-            self.parameters, phases, self.optimizer_state, self._rate(progress), progress, work=work
-        )
-        return overflow, None
+    def _updates(self, updates, work):
+        for batch, site, progress in updates:
+            if self.binarize:
+                batch = self._binarized(batch, site)
+            result = self.rule.phases(self.parameters, batch, self.rule_state, site, work=work)
+            rate = self._rate(progress)
+            if isinstance(result, RowGradients):
+                yield self._descend(result, batch, rate, progress, work)
+                continue
+            statistics = result
+            if batch.is_part or not result.has_equal_rows:
+                statistics = self._summed(result, batch, work)
+            overflow = self.optimizer.step(
+                self.parameters, statistics, self.optimizer_state, rate, progress, work=work
+            )
+            yield overflow, None
+
+    def _summed(self, phases, batch, work):
+        """Return the sums of an update's phases, over all processes where the batch is a part."""
+        sums = phase_sums(self.parameters, phases, work=work)
+        if batch.is_part:
+            self.collective.sum(sums.buffer)
+            if phases.follow is not None:
+                sums.bias_terms = phases.follow(sums.positive_means())
+        return sums
+
+    def _descend(self, gradients, batch, rate, progress, work):
+        """Make an update from a rule's gradients by name."""
+        if not self._descends:
+            check_optimizer(self.optimizer, GradientOptimizer)
+            self._descends = True
+        if batch.is_part:
+            gradients.add_up(self.collective)
+        # a schedule may return a float32, to which Adam would round what it makes of the rate
+        overflow = self.optimizer.descend(
+            self.parameters, gradients.by_name(), self.optimizer_state, float(rate), progress,
+            work=work,
+        )  # fmt: skip
+        self.parameters.refresh(work.n_threads)
+        if gradients.value is None:
+            return overflow, None
+        value = gradients.value / max(gradients.n_rows, 1e-300)
+        return overflow or not np.isfinite(value), value
 
     def _checked(self, batch):
-        """Return a batch as states that kernels read, after a check."""
         layers, observed = self.parameters.layers, self.parameters.model.observed
-        if not isinstance(batch, tuple):
-            return layers[0].states_of(batch, "batch")
-        if observed != (0, len(layers) - 1) or len(batch) != 2:
+        check_batch(batch)
+        states = batch.states
+        if len(states) == 1 or (len(states) == 2 and states[1] is None):
+            return batch.with_states(layers[0].states_of(states[0], "batch"))
+        if observed != (0, len(layers) - 1) or len(states) != 2:
             raise ValueError(
-                "batch must be rows of the first layer, or a tuple of those and of the last layer "
-                f"where the model observes both; got {len(batch)} parts, and the model observes "
+                "states of a batch must be rows of the first layer, or of that and the last layer "
+                f"where the model observes both; got {len(states)} parts, and the model observes "
                 f"layers {observed}"
             )
-        batch = tuple(
-            layers[l].states_of(x, f"batch[{number}]")
-            for number, (l, x) in enumerate(zip(observed, batch, strict=True))
-        )
-        counts = [x.shape[0] for x in batch]
+        states = [
+            layers[l].states_of(x, f"states[{number}]")
+            for number, (l, x) in enumerate(zip(observed, states, strict=True))
+        ]
+        counts = [x.shape[0] for x in states]
         if len(set(counts)) != 1:
-            raise ValueError(f"batch must have one number of rows for all layers, got {counts}")
-        return batch
+            raise ValueError(f"states must have one number of rows for all layers, got {counts}")
+        return batch.with_states(*states)
 
     def _check_particles(self):
         """Particles without bounds can run away long before a weight does."""
@@ -188,11 +226,10 @@ class Trainer(TrainingLoop):
         good = self.parameters.to_model()
         self.rule_state = self._start_rule(good, self.stream.child("diverged"))
 
-    def _binarized(self, batch):
-        if isinstance(batch, tuple):
-            return self._binarized(batch[0]), *batch[1:]
+    def _binarized(self, batch, site):
+        """Return a batch with states drawn from its grey values."""
         n_copies = self.parameters.layers[0].n_copies
-        grey = dense(batch) / n_copies
-        stream = Stream(self.stream.child("binarize").key, self.n_updates)
-        drawn = stream.uniform(*grey.shape, BINARIZE) < grey
-        return n_copies * drawn.astype(np.uint8)
+        grey = dense(batch.states[0]) / n_copies
+        stream = Stream(self.stream.child("binarize").key, site.position)
+        drawn = stream.uniform(*grey.shape, BINARIZE, first_row=batch.first_row) < grey
+        return batch.with_states(n_copies * drawn.astype(np.uint8), *batch.states[1:])

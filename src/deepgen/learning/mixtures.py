@@ -78,7 +78,7 @@ def starting_mixture(rows, n_rows, n_components, prior, stream):
     order = [stream.permutation(n_rows, START, row=row) for row in range(repeats)]
     chosen = np.concatenate(order)[:n_components]
     means, first = np.empty((n_components, len(prior.mean))), 0
-    for states in rows.chunks(CHUNK):
+    for states in (batch.states[0] for batch in rows.in_order(CHUNK)):
         inside = np.flatnonzero((chosen >= first) & (chosen < first + states.shape[0]))
         if len(inside):
             means[inside] = dense(states)[chosen[inside] - first]
@@ -108,7 +108,7 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
     shape = (model.n_features, model.n_components)
     statistics = Statistics(np.zeros(model.n_components), np.zeros(shape))
     responsibilities = np.empty((CHUNK, model.n_components), np.float32)
-    for states in rows.chunks(CHUNK):
+    for states in (batch.states[0] for batch in rows.in_order(CHUNK)):
         if check is not None:
             check()
         n_rows, work = states.shape[0], Work(workspace, governor.next())

@@ -1,5 +1,7 @@
 """Runs of networks: an objective is made small, batch by batch."""
 
+from functools import partial
+
 import numpy as np
 
 from deepgen.checks import check_instance, check_integer
@@ -10,6 +12,7 @@ from deepgen.learning.schedules import as_schedule
 from deepgen.models import Network, NetworkParameters
 from deepgen.networks.losses import check_row_loss, starting_parameters
 from deepgen.networks.objective import Objective, loss_by_row
+from deepgen.rows.batch import check_batch
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
 
@@ -34,8 +37,8 @@ def check_objective(objective, activation, optimizer):
 class NetworkTrainer(TrainingLoop):
     """A run of fine-tuning: parameters, optimizer state, stream and place.
 
-    A batch of :meth:`step` is a pair: states of shape (n_rows, n_inputs), and targets as the loss
-    takes them. It returns the objective before the update.
+    A batch has states of shape (n_rows, n_inputs), and a target as the loss takes it; weights by
+    row need a loss that is a mean over rows. :meth:`step` returns the objective before the update.
 
     Parameters
     ----------
@@ -113,29 +116,33 @@ class NetworkTrainer(TrainingLoop):
     # --- learning -----------------------------------------------------------------------------
 
     def _checked(self, batch):
-        """Return the pair (states, target), which rows with targets have checked already."""
-        return batch
+        check_batch(batch)
+        if batch.context is not None or batch.is_part or len(batch.states) != 1:
+            raise ValueError(
+                "a batch of a network must be whole and have states of its inputs alone, and no "
+                "context"
+            )
+        return batch  # rows with targets have checked the states already
 
-    def _update(self, batch, site, progress, work):
-        states, target = batch
-        first = self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
-
-        def objective():
-            return self.objective.evaluate(
-                self.parameters, states, target, loss_parameters=self.parameters.loss,
-                stream=site, first=first, work=work,
+    def _updates(self, updates, work):
+        for batch, site, progress in updates:
+            first = self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
+            objective = partial(
+                self.objective.evaluate, self.parameters, batch.states[0], batch.target,
+                loss_parameters=self.parameters.loss, weights=batch.weights, stream=site,
+                first=first, work=work,
             )  # fmt: skip
-
-        if self._minimizes:
-            value = self._minimize(objective, self.parameters.learned(first))
-            return not np.isfinite(value), value
-        value, gradients = objective()
-        # a schedule may return a float32, to which Adam would round what it makes of the rate
-        rate = float(self._rate(progress))
-        overflow = self.optimizer.descend(
-            self.parameters, gradients, self.optimizer_state, rate, progress, work=work
-        )
-        return overflow or not np.isfinite(value), value
+            if self._minimizes:
+                value = self._minimize(objective, self.parameters.learned(first))
+                yield not np.isfinite(value), value
+                continue
+            value, gradients = objective()
+            # a schedule may return a float32, to which Adam would round what it makes of the rate
+            rate = float(self._rate(progress))
+            overflow = self.optimizer.descend(
+                self.parameters, gradients, self.optimizer_state, rate, progress, work=work
+            )
+            yield overflow or not np.isfinite(value), value
 
     def _minimize(self, objective, arrays):
         """Take a few line searches on a batch; the arrays to change are joined to one vector.

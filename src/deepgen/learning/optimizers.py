@@ -1,4 +1,4 @@
-"""Optimizers: from two phases of states, or gradients by name, to a change of the parameters."""
+"""Optimizers: from statistics of two statistics, or gradients by name, to changed parameters."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -22,8 +22,11 @@ class PhaseOptimizer(Protocol):
     def start(self, parameters):
         """Return the state before the first update: plain data and arrays."""
 
-    def step(self, parameters, phases, state, rate, progress, *, work):
-        """Go up the likelihood's gradient of two phases; True where a parameter overflowed."""
+    def step(self, parameters, statistics, state, rate, progress, *, work):
+        """Go up the gradient of the statistics of two phases; True where a parameter overflowed.
+
+        Statistics are :class:`~deepgen.learning.gradients.Phases` or their sums.
+        """
 
 
 @runtime_checkable
@@ -51,7 +54,7 @@ def _check_share(value, name):
     check_number(value, name, 0.0, 1.0, closed=True)
 
 
-def _change_log_precision(parameters, phases, layer, change):
+def _change_log_precision(parameters, statistics, layer, change):
     """Add a change to a log precision, with care, and move the bias along."""
     # It has a fifth of the rate, because its gradient is the noisiest; the precision moves by at
     # most 10 % an update and by a factor e^7 from the data's: where a unit explains nothing,
@@ -60,9 +63,9 @@ def _change_log_precision(parameters, phases, layer, change):
     log_precision, start = parameters.log_precisions[layer], parameters.layers[layer].log_precision
     moved = log_precision + np.clip(0.2 * change, -0.1, 0.1)
     moved = np.clip(moved, start - 7.0, start + 7.0).astype(np.float32)
-    if phases.offsets is not None:
+    if statistics.offsets is not None:
         change = np.expm1(moved - log_precision)
-        shift = parameters.precisions[layer] * change * phases.offsets[layer]
+        shift = parameters.precisions[layer] * change * statistics.offsets[layer]
         parameters.biases[layer] += shift
     log_precision[...] = moved
 
@@ -144,7 +147,7 @@ class SGD:
             velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
         return {"velocity": velocity, "average": no_average()}
 
-    def step(self, parameters, phases, state, rate, progress, *, work=ANY_WORK):
+    def step(self, parameters, statistics, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place.
 
         Returns
@@ -159,7 +162,7 @@ class SGD:
         averages = tail["arrays"] or {}
         rates = self.rates or (1.0,) * len(parameters.weights)
         gradients = layer_gradients(
-            parameters, phases, work.n_threads, weight_decay=self.weight_decay, rates=self.rates
+            parameters, statistics, work, weight_decay=self.weight_decay, rates=self.rates
         )
         overflow = False
         for l in range(len(parameters.weights)):
@@ -168,7 +171,9 @@ class SGD:
                 rates[l] * rate, self.momentum, self.weight_decay, weight,
                 velocity and velocity[name], averages.get(name),
             )  # fmt: skip
-            overflow |= step_weights(parameters, phases, l, gradients.difference, step, work=work)
+            overflow |= step_weights(
+                parameters, statistics, l, gradients.difference, step, work=work
+            )
         vectors = (  # log precisions first: they move their biases along
             ("log_precision", parameters.log_precisions, gradients.log_precision),
             ("bias", parameters.biases, gradients.bias),
@@ -185,7 +190,7 @@ class SGD:
                 if parameter == "bias":
                     arrays[l] += rate * change
                 else:
-                    _change_log_precision(parameters, phases, l, rate * change)
+                    _change_log_precision(parameters, statistics, l, rate * change)
                 if name in averages:
                     averages[name] += np.float32(weight) * (arrays[l] - averages[name])
                 overflow |= not np.isfinite(arrays[l]).all()
@@ -197,7 +202,7 @@ class SGD:
 
         Parameters
         ----------
-        parameters : NetworkParameters
+        parameters : NetworkParameters, Parameters or BeliefParameters
         gradients : dict of {str: ndarray, float32}
             Of what is to become small. Parameters without one stay. Not kept: the arrays are
             used for the changes.
@@ -210,11 +215,13 @@ class SGD:
             True where a parameter became non-finite.
         """
         velocity = state["velocity"]
+        factors = {f"weights[{l}]": factor for l, factor in enumerate(self.rates or ())}
 
         def move(name, array, gradient, average, weight):
             return engine.descend_sgd(
                 array, gradient, velocity and velocity[name], average,
-                _decay_of(name, self.weight_decay), rate, self.momentum, weight,
+                _decay_of(name, self.weight_decay), factors.get(name, 1.0) * rate,
+                self.momentum, weight,
                 effective_threads(work.n_threads, STEP_WORK * array.size),
             )  # fmt: skip
 
@@ -254,7 +261,7 @@ class Adam:
         ]
         return {"moments": moments, "steps": 0, "average": no_average()}
 
-    def step(self, parameters, phases, state, rate, progress, *, work=ANY_WORK):
+    def step(self, parameters, statistics, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place; see :meth:`SGD.step`."""
         tail = state["average"]
         weight = _tail_weight(tail, self.averaging, progress)
@@ -263,11 +270,11 @@ class Adam:
         # The step divides element by element, which is no linear map: it is taken in centred and
         # standardized coordinates, where the gradient D of a bias is g dx alone, and its changes
         # are brought back to the plain ones (docs/math.md, "One update").
-        gradients = layer_gradients(parameters, phases, work.n_threads, centred=True)
+        gradients = layer_gradients(parameters, statistics, work, centred=True)
         changes = {}  # by name: first gradients, then changes, in place
         for l in range(len(parameters.weights)):
             changes[f"weights[{l}]"] = weight_gradient(
-                parameters, phases, l, gradients.difference, weight_decay=self.weight_decay,
+                parameters, statistics, l, gradients.difference, weight_decay=self.weight_decay,
                 work=work,
             )  # fmt: skip
         for l in range(parameters.n_layers):
@@ -277,19 +284,19 @@ class Adam:
                 changes[f"layers[{l}].log_precision"] = by_log_precision
         arrays = parameters.learned()
         self._to_changes(changes, state, rate, work.n_threads)
-        _unscale(changes, phases)
+        _unscale(changes, statistics)
         for l, matrix in enumerate(parameters.weights):
             change = changes[f"weights[{l}]"]
             matrix += change
-            if phases.offsets is not None:
+            if statistics.offsets is not None:
                 # b_l -= (change of W) lambda,  b_(l+1) -= (change of W)^T mu
-                lower, upper = phases.offsets[l], phases.offsets[l + 1]
+                lower, upper = statistics.offsets[l], statistics.offsets[l + 1]
                 changes[f"layers[{l}].bias"] -= (change * upper).sum(axis=1)
                 changes[f"layers[{l + 1}].bias"] -= (change * lower[:, None]).sum(axis=0)
         for l in range(parameters.n_layers):
             if f"layers[{l}].log_precision" in changes:  # first: it moves the bias along
                 change = changes[f"layers[{l}].log_precision"]
-                _change_log_precision(parameters, phases, l, change)
+                _change_log_precision(parameters, statistics, l, change)
             parameters.biases[l] += changes[f"layers[{l}].bias"]
         overflow = False
         for name, array in arrays.items():
@@ -358,15 +365,15 @@ def _go_down(parameters, gradients, state, share, progress, move):
     return overflow
 
 
-def _unscale(changes, phases):
+def _unscale(changes, statistics):
     """Turn changes of standardized parameters into changes of the plain ones, in place.
 
     With gains c below and d above, that of ``W_ij`` is multiplied by ``sqrt(c_i d_j)``, that of
     a bias by the root of its gain.
     """
-    if phases.gains is None:
+    if statistics.gains is None:
         return
-    scales = [np.sqrt(gain) for gain in phases.gains]
+    scales = [np.sqrt(gain) for gain in statistics.gains]
     for l in range(len(scales) - 1):
         changes[f"weights[{l}]"] *= scales[l][:, None] * scales[l + 1]
     for l, scale in enumerate(scales):

@@ -1,10 +1,11 @@
-"""Learning rules: immutable recipes that turn a batch into two phases of states.
+"""Learning rules: immutable recipes that turn a batch into two phases of states, or gradients.
 
 A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,7 +37,7 @@ from deepgen.runtime.work import ANY_WORK
 
 @runtime_checkable
 class Rule(Protocol):
-    """A recipe that turns a batch into two phases; immutable, so that one serves many runs.
+    """A recipe that turns a batch into statistics; immutable, so that one serves many runs.
 
     Its state is a :class:`RuleState` or an object like one: with `particles` and `offsets`, which
     may be None, with ``tree()``, and ``from_tree`` of its class. ``takes_context``, where a rule
@@ -50,8 +51,20 @@ class Rule(Protocol):
         ``rows=``: states of the first layer, whose means centring can start from.
         """
 
-    def phases(self, model, batch, state, stream, *, context, work):
-        """Return the :class:`Phases` of an update; change the state in place."""
+    def phases(self, model, batch, state, stream, *, work):
+        """Return the :class:`Phases` of an update, or :class:`RowGradients` in place of them.
+
+        Parameters
+        ----------
+        model : Parameters
+        batch : Batch
+            With the context and the weights of its rows.
+        state : RuleState or an object like one
+            Changed in place. Of a part of a batch it moves when ``Phases.follow`` is called.
+        stream : Stream
+            At this update's position.
+        work : Work
+        """
 
 
 def _check_common(rule):
@@ -187,31 +200,70 @@ def _start(model, rule, chains, rows):
     return RuleState(chains, offsets, gains, activity)
 
 
-def _finish(rule, model, state, positive, negative):
-    """Make the phases of an update; then move the state with the positive phase x+.
+def _finish(rule, model, batch, state, positive, negative):
+    """Make the phases of an update, and let the state follow the positive phase x+.
+
+    Of a part of a batch the state follows later, when the means over all parts are there.
+    """
+    weights = None
+    if batch.weights is not None:  # chains that persist belong to no row: they count alike
+        weights = (batch.weights, batch.weights if state.chains is None else None)
+    phases = Phases(
+        _in_bytes(model, positive), _in_bytes(model, negative), state.offsets, state.gains,
+        weights=weights,
+        bias_scale={} if batch.context is None else batch.context.bias_scale,
+    )  # fmt: skip
+    if batch.is_part:
+        phases.follow = partial(_follow, rule, state)
+        return phases
+    means = running = None
+    if state.offsets is not None:
+        means = [x.sum(axis=0) / batch.n_rows if l else None for l, x in enumerate(positive)]
+    if state.activity is not None:
+        running = [x.mean(axis=0, dtype=np.float64) if l else None for l, x in enumerate(positive)]
+    if batch.weights is not None:
+        total = batch.weights.sum() or 1.0
+        means = running = [
+            (batch.weights[:, None] * x).sum(axis=0) / total if l else None
+            for l, x in enumerate(positive)
+        ]
+    phases.bias_terms = _follow(rule, state, means, running)
+    return phases
+
+
+def _follow(rule, state, means, running=None):
+    """Move the state of a rule by the means ``mean(x+)`` of the layers above the first.
 
     Running means ``a <- d a + (1 - d) mean(x+)``, which give the bias terms ``strength (target -
     a)`` of this update; offsets ``mu <- mu + rate (mean(x+) - mu)``, from the next one on.
+
+    Parameters
+    ----------
+    means : list of ndarray
+        By layer, for offsets; and for running means where there are no others.
+    running : list of ndarray or None
+
+    Returns
+    -------
+    dict of int to ndarray
+        Bias terms by layer.
     """
-    terms, n_rows = {}, positive[0].shape[0]
+    terms = {}
     if state.activity is not None:
-        for l, target in enumerate(_targets(rule, len(positive))):
+        running = means if running is None else running
+        for l, target in enumerate(_targets(rule, len(running))):
             if target is None:
                 continue
-            mean = positive[l].mean(axis=0, dtype=np.float64)
-            state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * mean
+            state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * running[l]
             terms[l] = target.strength * (target.target - state.activity[l])
-    phases = Phases(
-        _in_bytes(model, positive), _in_bytes(model, negative), state.offsets, state.gains, terms
-    )
     if state.offsets is not None:
         # the first layer's offset is the data's mean already, by way of its initial bias
         moved = [
-            o if l == 0 else o + rule.offset_rate * (positive[l].sum(axis=0) / n_rows - o)
+            o if l == 0 else o + rule.offset_rate * (means[l] - o)
             for l, o in enumerate(state.offsets)
         ]
         state.offsets = [np.ascontiguousarray(o, np.float32) for o in moved]
-    return phases
+    return terms
 
 
 def _in_bytes(model, states):
@@ -228,10 +280,10 @@ def _in_bytes(model, states):
     ]
 
 
-def _without_missing(model, batch, context):
-    """Hold what is missing at zero: it is no part of that row's model (Salakhutdinov, Mnih &
-    Hinton 2007, section 2)."""
-    missing = model.layers[0].missing(batch)
+def _context_of(model, batch):
+    """Return the context of a batch, with what is missing held at zero: it is no part of that
+    row's model (Salakhutdinov, Mnih & Hinton 2007, section 2)."""
+    missing, context = model.layers[0].missing(batch.states[0]), batch.context
     if missing is None:
         return context
     context = Context() if context is None else context
@@ -280,36 +332,33 @@ class CD:
         _check_two_layers(self, model)
         return _start(model, self, None, rows)
 
-    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
+    def phases(self, model, batch, state, stream, *, work=ANY_WORK):
         """Return the phases of one update.
 
         Parameters
         ----------
         model : Parameters
             Two layers.
-        batch : states of the first layer
+        batch : Batch
+            Of states of the first layer. Bias rows, held entries and inverse temperatures of its
+            context are those of each row's own chain.
         state : RuleState
             Changed in place.
         stream : Stream
             At this update's position.
-        context : Context or None
-            Bias rows, held entries and inverse temperatures of the batch's rows.
         """
-        context = _without_missing(model, batch, context)
-        options = {"context": context, "work": work}
-        means, draws = update_layer(
-            model, 1, [batch, None], mean=True, site=Site(stream.child("data"), DATA), **options
-        )
-        positive = [batch, means]
-        v = batch
+        v, options = batch.states[0], {"context": _context_of(model, batch), "work": work}
+        site = Site(stream.child("data"), DATA, batch.first_row)
+        means, draws = update_layer(model, 1, [v, None], mean=True, site=site, **options)
+        positive = [v, means]
         for sweep in range(self.k):
-            site = Site(stream.child(sweep), DATA)
+            site = Site(stream.child(sweep), DATA, batch.first_row)
             _, v = update_layer(model, 0, [v, draws], site=site, **options)
             last = sweep == self.k - 1
             means, draws = update_layer(
                 model, 1, [v, draws], mean=last, site=None if last else site, **options
             )
-        return _finish(self, model, state, positive, [v, means])
+        return _finish(self, model, batch, state, positive, [v, means])
 
 
 class _Persistent(ABC):
@@ -346,35 +395,35 @@ class _Persistent(ABC):
         chains = self.sampler.start(model, particles, Site(stream.child("chains"), START))
         return _start(model, self, chains, rows)
 
-    def phases(self, model, batch, state, stream, *, context=None, work=ANY_WORK):
+    def phases(self, model, batch, state, stream, *, work=ANY_WORK):
         """Return the phases of one update; see :meth:`CD.phases`.
 
         Parameters
         ----------
-        batch : states of the first layer, or tuple of (first layer, last layer)
-            Two layers only with mean field. Rows of the last layer with a missing group are
-            inferred too.
+        batch : Batch
+            Of states of the first layer, and with mean field of the last one too. Rows of that
+            with a missing group are inferred.
 
         Raises
         ------
         ValueError
-            If a context is given: particles belong to no row of the data. Use CD.
+            If the batch has a context: particles belong to no row of the data. Use CD.
         """
-        if context is not None:
+        if batch.context is not None:
             raise ValueError(
                 f"{type(self).__name__} cannot use a context by row, because its particles belong "
                 "to no row of the data; use CD, which is for two layers"
             )
-        positive = self._posterior(model, batch, work)
+        positive = self._posterior(model, batch.states, work)
         negative = self._moved(model, state.chains, stream, work)
-        return _finish(self, model, state, positive, negative)
+        return _finish(self, model, batch, state, positive, negative)
 
     def _check_model(self, model):
         """Raise ValueError where the rule cannot learn a model."""
 
     @abstractmethod
-    def _posterior(self, model, batch, work):
-        """Return a batch and the means of the layers that are not known, by layer."""
+    def _posterior(self, model, observed, work):
+        """Return the states of the observed layers and the means of all others, by layer."""
 
     def _moved(self, model, chains, stream, work):
         """Move the chains; return states of the even layers at the model, means of the odd ones.
@@ -383,8 +432,8 @@ class _Persistent(ABC):
         side is a mean given the other, which takes noise out of the statistics.
         """
         info = self.sampler.move(
-            model, chains, Site(stream, PARTICLES), n_sweeps=self.k, means=True, context=None,
-            work=work,
+            model, chains, Site(stream, PARTICLES, chains.first_row), n_sweeps=self.k, means=True,
+            context=None, work=work,
         )  # fmt: skip
         states = chains.at_model().states
         negative = list(states)
@@ -420,8 +469,9 @@ class PCD(_Persistent):
     def _check_model(self, model):
         _check_two_layers(self, model)
 
-    def _posterior(self, model, batch, work):
-        return [batch, update_layer(model, 1, [batch, None], mean=True, work=work)[0]]
+    def _posterior(self, model, observed, work):
+        v = observed[0]
+        return [v, update_layer(model, 1, [v, None], mean=True, work=work)[0]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -464,7 +514,8 @@ class MeanFieldPCD(_Persistent):
             self.inference, "inference", FixedPoint, "dg.FixedPoint(max_sweeps, tol)"
         )
 
-    def _posterior(self, model, batch, work):
+    def _posterior(self, model, observed, work):
+        batch = observed[0] if len(observed) == 1 or observed[1] is None else observed
         return infer(model, batch, self.inference, work=work)
 
 
@@ -486,7 +537,7 @@ def check_missing_variables(rows, units, rule):
     """Raise ValueError where rows have missing variables that a rule cannot leave out."""
     if getattr(rule, "takes_context", False) or not units.can_be_missing:
         return
-    if any(units.missing(states) is not None for states in rows.pieces()):
+    if any(units.missing(batch.states[0]) is not None for batch in rows.pieces()):
         raise ValueError(
             "X has missing variables (all-zero groups), which PCD cannot leave out of the model "
             "row by row; use rule='cd'"

@@ -167,9 +167,11 @@ def _bound(model, X, average, log_partition, n_draws, random_state, n_threads):
     stream, rows = Stream.from_random_state(random_state), _checked_rows(model, X)
     posterior = _POSTERIORS[type(model)](model, stream, n_threads)
     if average is _Mean and isinstance(posterior, PosteriorInClosedForm):
-        out = [posterior.bound(v) for v in rows.pieces()]
+        out = [posterior.bound(batch.states[0]) for batch in rows.pieces()]
     else:
-        out = [_of_piece(posterior, v, average, n_draws) for v in rows.pieces()]
+        out = [
+            _of_piece(posterior, batch.states[0], average, n_draws) for batch in rows.pieces()
+        ]
     return np.concatenate([np.zeros(0), *out]) - log_partition
 
 
@@ -179,7 +181,7 @@ def _checked_rows(model, X):
         X = real_array(X, "X")
     visible.check_width(X, "X")
     rows = ArrayRows(X)
-    for v in rows.pieces():
+    for v in (batch.states[0] for batch in rows.pieces()):
         visible.check(v, "X")
         if visible.missing(v) is not None:
             raise ValueError(

@@ -84,6 +84,20 @@ class RowLoss(Loss):
         gradient *= np.float32(1.0 / max(len(field), 1))
         return float(by_row.mean()) if len(field) else 0.0, gradient, {}
 
+    def weighted(self, layer, field, target, weights):
+        """Return ``sum_r weights[r] loss[r] / n_rows`` and its gradient by the field.
+
+        Parameters
+        ----------
+        layer, field, target
+            See :meth:`Loss.evaluate`.
+        weights : ndarray of shape (n_rows,)
+        """
+        by_row, gradient = self.by_row(layer, field, target)
+        share = weights / max(len(field), 1)
+        gradient *= np.float32(share)[:, None]
+        return float((share * by_row).sum()), gradient
+
     @abstractmethod
     def by_row(self, layer, field, target):
         """Return the loss of each row, and the gradient of each by its field.

@@ -66,8 +66,9 @@ class Objective:
         return bool(self.dropout or self.input_dropout or self.masking)
 
     def evaluate(
-        self, network, X, target, *, loss_parameters=None, stream=None, first=0, work=ANY_WORK
-    ):
+        self, network, X, target, *, loss_parameters=None, weights=None, stream=None, first=0,
+        work=ANY_WORK,
+    ):  # fmt: skip
         """Return the value and its gradient by name.
 
         Parameters
@@ -79,6 +80,9 @@ class Objective:
         loss_parameters : dict of {str: ndarray} or None
             What the loss has learned, see :meth:`deepgen.NetworkTrainer.loss_parameters`. None:
             where it starts from.
+        weights : ndarray of shape (n_rows,) or None
+            How much each row counts in the loss, which must be a :class:`RowLoss`; None: 1. Other
+            terms count every row alike.
         stream : Stream or None
             At the position of the update; None: nothing is left out, no input moves.
         first : int, default 0
@@ -96,9 +100,12 @@ class Objective:
         if stream is not None and self.is_random:
             dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
         activities = backprop.forward(network, X, dropout=dropout, work=work)
-        value, gradient, of_loss = self.loss.evaluate(
-            network.layers[-1], activities.field, target, loss_parameters
-        )
+        about = (network.layers[-1], activities.field, target)
+        if weights is None:
+            value, gradient, of_loss = self.loss.evaluate(*about, loss_parameters)
+        else:
+            check_row_loss(self.loss, "weights by row")
+            (value, gradient), of_loss = self.loss.weighted(*about, weights), {}
         of_loss = self._checked(of_loss, loss_parameters)
         gradient = np.ascontiguousarray(gradient, np.float32)
         l1 = self.l1 / max(len(activities.field), 1)
@@ -161,6 +168,6 @@ def loss_by_row(network, loss, rows, *, n_threads=None):
     work, last = Work(n_threads=n_threads).reusing(), network.layers[-1]
     by_row = [
         loss.by_row(last, backprop.forward(network, states, work=work).field, target)[0]
-        for states, target in rows.pairs(PASS_ROWS)
+        for states, target in ((b.states[0], b.target) for b in rows.in_order(PASS_ROWS))
     ]
     return np.concatenate(by_row) if by_row else np.empty(0)

@@ -50,7 +50,7 @@ class PosteriorRows(PairedRows):
     """
 
     def __init__(self, rows, machine, *, n_threads=None):
-        super().__init__(rows.X, rows.targets, rows.known)
+        super().__init__(rows.X, rows.targets, rows.known, weights=rows.weights)
         self.machine, self.n_threads = machine, n_threads
         size = machine.layers[LAYER].size
         self.n_columns += size

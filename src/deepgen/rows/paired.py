@@ -1,6 +1,6 @@
-"""Rows with a target each: labels, rows to be rebuilt, or none for some."""
+"""Rows with something beside them: a target, or the states of a machine's last layer."""
 
-from itertools import islice
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ TARGET_SHARE = 0.2
 
 
 class PairedRows(ArrayRows):
-    """Rows with a target each; batches are pairs of states and targets.
+    """Rows with a target each: labels, rows to be rebuilt, or none for some.
 
     Parameters
     ----------
@@ -26,18 +26,20 @@ class PairedRows(ArrayRows):
         `n_rows` rows, a fifth of them with a target: of 1,000 rows with 50 targets each of the 50
         comes four times, beside 800 of the other 950, drawn anew in each epoch. The order then
         takes memory for every row, and files on disk are read in a random order.
+    weights : array-like of shape (n_rows,) or None
+        See :class:`ArrayRows`.
     """
 
-    def __init__(self, X, targets=None, known=None):
-        super().__init__(X)
+    def __init__(self, X, targets=None, known=None, *, weights=None):
+        super().__init__(X, weights=weights)
         if targets is not None and len(targets) != self.n_rows:
             raise ValueError(f"targets must have {self.n_rows} rows, got {len(targets)}")
         self.targets, self.known = targets, known
 
-    def _orders(self, batch_size, stream):
+    def orders(self, batch_size, stream):
         """Yield the numbers of the rows of each batch; see `known`."""
         if self.known is None or self.known.mean() >= TARGET_SHARE:
-            yield from super()._orders(batch_size, stream)
+            yield from super().orders(batch_size, stream)
             return
         known, others = np.flatnonzero(self.known), np.flatnonzero(~self.known)
         n_known = max(1, round(TARGET_SHARE * self.n_rows))
@@ -55,15 +57,32 @@ class PairedRows(ArrayRows):
         for first in range(0, self.n_rows, batch_size):
             yield rows[first : first + batch_size]
 
-    def batches(self, batch_size, stream, *, skip=0):
-        """Yield one epoch of pairs; see :meth:`ArrayRows.batches`."""
-        for chosen in islice(self._orders(batch_size, stream), skip, None):
-            states = self.states(chosen)
-            yield states, dense(states) if self.targets is None else self.targets[chosen]
+    def batch(self, chosen):
+        """Return some rows and their targets; see :meth:`ArrayRows.batch`."""
+        batch = super().batch(chosen)
+        target = dense(batch.states[0]) if self.targets is None else self.targets[chosen]
+        return replace(batch, target=target)
 
-    def pairs(self, size):
-        """Yield the rows in order, as pairs of at most `size` rows."""
-        for start in range(0, self.n_rows, size):
-            states = self.states(slice(start, start + size))
-            targets = self.targets
-            yield states, dense(states) if targets is None else targets[start : start + size]
+
+class LabelledRows(ArrayRows):
+    """Rows of a machine that observes its last layer too: each has the states of that.
+
+    Parameters
+    ----------
+    X : ndarray, PackedBits or sparse matrix of shape (n_rows, n_columns)
+    labels : ndarray of shape (n_rows, n_units)
+        States of the last layer: one-hot labels, all zero where a row has none.
+    weights : array-like of shape (n_rows,) or None
+        See :class:`ArrayRows`.
+    """
+
+    def __init__(self, X, labels, *, weights=None):
+        super().__init__(X, weights=weights)
+        if len(labels) != self.n_rows:
+            raise ValueError(f"labels must have {self.n_rows} rows, got {len(labels)}")
+        self.labels = labels
+
+    def batch(self, chosen):
+        """Return some rows and their labels; see :meth:`ArrayRows.batch`."""
+        batch = super().batch(chosen)
+        return batch.with_states(*batch.states, self.labels[chosen])

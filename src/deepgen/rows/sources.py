@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from deepgen.checks import real_array, shown
+from deepgen.rows.batch import Batch, check_weights
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.states import as_states, checked_csr
 from deepgen.runtime.stream import SHUFFLE
@@ -26,15 +27,27 @@ class ArrayRows:
     Parameters
     ----------
     X : ndarray, PackedBits or sparse matrix of shape (n_rows, n_columns)
+    context : Context or None
+        With a row for each row of `X`: each batch gets its own.
+    weights : array-like of shape (n_rows,) or None
+        How much each row counts; divided by their mean, so that learning rates keep their meaning.
     """
 
-    def __init__(self, X):
+    is_fixed = True
+
+    def __init__(self, X, *, context=None, weights=None):
         self.X = checked_csr(X) if sparse.issparse(X) else X
         self.n_rows, self.n_columns = self.X.shape
+        self.context, self.weights = context, None
+        if weights is not None:
+            weights = check_weights(weights, self.n_rows)
+            if not weights.any():
+                raise ValueError("weights must be positive for at least one row, got zeros alone")
+            self.weights = weights / weights.mean()
 
-    def pieces(self):
-        """Yield the rows in order, as states of at most 8,192 rows."""
-        return self.chunks(CHECK_ROWS)
+    def pieces(self, stream=None):
+        """Yield the rows in order, as batches of at most 8,192 rows."""
+        return self.in_order(CHECK_ROWS)
 
     def states(self, chosen):
         """Return some rows, by a slice or an array of their numbers (no mask), as states."""
@@ -42,20 +55,28 @@ class ArrayRows:
             return as_states(self.X[chosen])
         return as_states(self.X.take(chosen, axis=0))  # twice as fast as an index
 
-    def chunks(self, size):
-        """Yield the rows in order, as states of `size` rows; the last ones may be fewer."""
+    def batch(self, chosen):
+        """Return some rows, by a slice or an array of their numbers (no mask), as a batch."""
+        return Batch(
+            (self.states(chosen),),
+            None if self.context is None else self.context.of_rows(chosen),
+            None,
+            None if self.weights is None else self.weights[chosen],
+        )
+
+    def in_order(self, size):
+        """Yield the rows in order, as batches of `size` rows; the last one may have fewer."""
         for start in range(0, self.n_rows, size):
-            yield self.states(slice(start, start + size))
+            yield self.batch(slice(start, min(start + size, self.n_rows)))
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch of batches in the keyed pseudo-random order of `stream`.
 
         The first `skip` batches are left out, and their rows are not read.
         """
-        for chosen in islice(self._orders(batch_size, stream), skip, None):
-            yield self.states(chosen)
+        return map(self.batch, islice(self.orders(batch_size, stream), skip, None))
 
-    def _orders(self, batch_size, stream):
+    def orders(self, batch_size, stream):
         """Yield the numbers of the rows of each batch.
 
         Blocks come in a random order, the rows of each in one too. A batch may reach from one
@@ -105,7 +126,7 @@ class IterableRows:
         If it can be read only once, or has no batch to begin with.
     """
 
-    n_rows = None
+    n_rows, is_fixed = None, False
 
     def __init__(self, batches):
         iterator = iter(batches)
@@ -147,20 +168,20 @@ class IterableRows:
             )
         return matrix
 
-    def pieces(self):
+    def pieces(self, stream=None):
         """Yield the batches as they come."""
         for number, batch in enumerate(self.source):
-            yield as_states(self._matrix(number, batch))
+            yield Batch((as_states(self._matrix(number, batch)),))
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch without its first `skip` batches; the order is the iterable's."""
         for pieces in islice(self._cut(batch_size), skip, None):
-            yield as_states(join(pieces))
+            yield Batch((as_states(join(pieces)),))
 
-    def chunks(self, size):
+    def in_order(self, size):
         """Yield the rows in order, `size` at a time, however the iterable cuts them."""
         for pieces in self._cut(size):
-            yield as_states(join(pieces))
+            yield Batch((as_states(join(pieces)),))
 
     def _cut(self, size):
         """Yield lists of pieces of batches that hold `size` rows together, the last ones fewer."""

@@ -59,6 +59,22 @@ class ByteMeans:
             return means
         return cls(steps, largest / 255.0)
 
+    @classmethod
+    def of_groups(cls, means, group):
+        """Round means of groups that add up to one, so that their steps add up to 255.
+
+        What is left after rounding down goes to the units that lost most, the first ones of equals.
+        Means that are not finite are returned as they are.
+        """
+        if not np.isfinite(means).all():
+            return means
+        share = 255.0 * means.reshape(len(means), -1, group).astype(np.float64)
+        steps = np.floor(share)
+        left = 255 - steps.sum(axis=2, keepdims=True)
+        rank = np.argsort(np.argsort(steps - share, axis=2, kind="stable"), axis=2, kind="stable")
+        steps += rank < left
+        return cls(np.ascontiguousarray(steps.reshape(means.shape), np.uint8), 1.0 / 255.0)
+
     @property
     def shape(self):
         """(n_rows, n_units)."""
@@ -163,6 +179,17 @@ def kernel_states(states):
     if isinstance(states, ByteMeans):
         return states.steps, states.unit
     return states
+
+
+def row_slice(states, start, stop):
+    """Return the rows from `start` up to `stop` of states, stored as they are."""
+    if isinstance(states, CompressedRows):
+        starts = states.starts[start : stop + 1]
+        values, indices = (x[starts[0] : starts[-1]] for x in (states.values, states.indices))
+        return CompressedRows(values, indices, starts - starts[0], states.n_columns)
+    if isinstance(states, ByteMeans):
+        return ByteMeans(states.steps[start:stop], states.unit)
+    return states[start:stop]
 
 
 def dense(states):

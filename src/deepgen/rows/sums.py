@@ -38,12 +38,18 @@ def column_sums(states, n_threads=None):
     return total
 
 
-def weighted_mean(x, factor, n_threads):
-    """Return ``mean_r factor[r] x[r, :]``, float64 of shape (n_columns,)."""
+def weighted_sums(x, factor, n_threads=None):
+    """Return ``sum_r factor[r] x[r, :]``, float64 of shape (n_columns,)."""
     total, weighted = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     threads = _layer_threads(x, n_threads)
-    engine.layer_sums(kernel_states(x), factor.astype(np.float64), total, None, weighted, threads)
-    return weighted / max(x.shape[0], 1)
+    factor = np.ascontiguousarray(factor, np.float64)
+    engine.layer_sums(kernel_states(x), factor, total, None, weighted, threads)
+    return weighted
+
+
+def weighted_mean(x, factor, n_threads):
+    """Return ``mean_r factor[r] x[r, :]``, float64 of shape (n_columns,)."""
+    return weighted_sums(x, factor, n_threads) / max(x.shape[0], 1)
 
 
 def weight_sums(lower, upper, *, work=ANY_WORK):

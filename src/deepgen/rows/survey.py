@@ -10,7 +10,7 @@ def survey(rows, units, name="X", n_threads=None, also=None):
 
     Parameters
     ----------
-    rows : ArrayRows or IterableRows
+    rows : Rows
     units : Units
     name : str
         What messages call the rows.
@@ -31,7 +31,8 @@ def survey(rows, units, name="X", n_threads=None, also=None):
         If the units cannot take a value.
     """
     n_rows, total, square = 0, 0.0, 0.0
-    for states in rows.pieces():
+    for batch in rows.pieces():
+        states = batch.states[0]
         units.check(states, name)
         mean, mean_square = column_moments(states, n_threads)
         if also is not None:

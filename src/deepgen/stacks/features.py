@@ -1,5 +1,7 @@
 """What the machines of a stack read: features by those below, and rows of two tied copies."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from deepgen.inference.gibbs import layer_field, update_layer
@@ -15,31 +17,34 @@ class DoubledRows:
 
     Parameters
     ----------
-    rows : ArrayRows, IterableRows or FeatureRows
+    rows : Rows
     """
 
     def __init__(self, rows):
         self.rows, self.n_rows, self.n_columns = rows, rows.n_rows, rows.n_columns
+        self.is_fixed = rows.is_fixed
 
-    def pieces(self, *stream):
+    def pieces(self, stream=None):
         """Yield the rows in order; `stream` is for rows that are drawn."""
-        return map(doubled, self.rows.pieces(*stream))
-
-    def chunks(self, size):
-        """Yield the rows in order, `size` at a time."""
-        return map(doubled, self.rows.chunks(size))
+        return map(_doubled, self.rows.pieces(stream))
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch in the order that the rows themselves would have."""
-        return map(doubled, self.rows.batches(batch_size, stream, skip=skip))
+        return map(_doubled, self.rows.batches(batch_size, stream, skip=skip))
+
+
+def _doubled(batch):
+    return batch.with_states(doubled(batch.states[0]))
 
 
 class FeatureRows:
     """The features of rows by one machine, made batch by batch.
 
+    A context of the rows is read here: what comes out belongs to another layer, without it.
+
     Parameters
     ----------
-    rows : ArrayRows, IterableRows, DoubledRows or FeatureRows
+    rows : Rows
         What the machine reads.
     machine : BoltzmannMachine
     level : int, default 0
@@ -53,16 +58,18 @@ class FeatureRows:
         self.rows, self.machine, self.level = rows, machine, level
         self.drawn, self.n_threads = drawn, n_threads
         self.n_rows, self.n_columns = rows.n_rows, machine.layers[1].size
+        self.is_fixed = rows.is_fixed and not drawn
 
-    def _features(self, states, stream, first_row):
+    def _features(self, batch, stream, first_row):
+        """Return the features of a batch; `first_row` is the number of its row 0 in the epoch."""
         # Draws are named by the row's number in the order of the epoch, so that they depend neither
         # on how the rows are cut into batches nor on earlier draws.
         site = Site(stream.child(f"features {self.level}"), DATA, first_row) if self.drawn else None
         means, draws = update_layer(
-            self.machine, 1, [states, None], mean=not self.drawn, site=site,
-            work=Work(n_threads=self.n_threads),
+            self.machine, 1, [batch.states[0], None], context=batch.context, mean=not self.drawn,
+            site=site, work=Work(n_threads=self.n_threads),
         )  # fmt: skip
-        return draws if self.drawn else means
+        return replace(batch, states=(draws if self.drawn else means,), context=None)
 
     def pieces(self, stream=None):
         """Yield the features in order.
@@ -73,41 +80,29 @@ class FeatureRows:
             None: one of these rows' own; draws are the same each time.
         """
         stream, first_row = stream or Stream.from_random_state(0), 0
-        below = (stream,) if _are_features(self.rows) else ()
-        for states in self.rows.pieces(*below):
-            yield self._features(states, stream, first_row)
-            first_row += states.shape[0]
+        for batch in self.rows.pieces(stream):
+            yield self._features(batch, stream, first_row)
+            first_row += batch.n_rows
 
     def batches(self, batch_size, stream, *, skip=0):
         """Yield one epoch in the order that the rows themselves would have."""
         first_row = skip * batch_size
-        for states in self.rows.batches(batch_size, stream, skip=skip):
-            yield self._features(states, stream, first_row)
-            first_row += states.shape[0]
-
-
-def _are_features(rows):
-    return isinstance(rows.rows if isinstance(rows, DoubledRows) else rows, FeatureRows)
-
-
-def _can_be_kept(rows):
-    """Tell whether features held in memory give the same run as features made for each batch."""
-    if isinstance(rows, DoubledRows):
-        return _can_be_kept(rows.rows)
-    if isinstance(rows, FeatureRows):
-        return not rows.drawn and _can_be_kept(rows.rows)
-    return isinstance(rows, ArrayRows)
+        for batch in self.rows.batches(batch_size, stream, skip=skip):
+            yield self._features(batch, stream, first_row + batch.first_row)
+            first_row += batch_size
 
 
 def kept_in_memory(rows, n_rows):
     """Return feature rows as an array where it is small enough, else as they are."""
-    if not _can_be_kept(rows) or 4 * n_rows * rows.n_columns > KEEP_BYTES:
+    if not rows.is_fixed or 4 * n_rows * rows.n_columns > KEEP_BYTES:
         return rows
-    whole, first = np.empty((n_rows, rows.n_columns), np.float32), 0
+    whole, first, weights = np.empty((n_rows, rows.n_columns), np.float32), 0, []
     for piece in rows.pieces():
-        whole[first : first + len(piece)] = piece
-        first += len(piece)
-    return ArrayRows(whole)
+        whole[first : first + piece.n_rows] = piece.states[0]
+        first += piece.n_rows
+        weights.append(piece.weights)
+    weighted = weights and weights[0] is not None
+    return ArrayRows(whole, weights=np.concatenate(weights) if weighted else None)
 
 
 def stack_features(stack, states, *, field=False, n_threads=None):

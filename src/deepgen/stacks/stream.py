@@ -128,13 +128,14 @@ class StackStream:
 
         Parameters
         ----------
-        batch : states of the visible layer
+        batch : Batch
+            Of states of the visible layer.
         """
         for l, trainer in enumerate(self.trainers):
             each = self.settings[l]
             if l:
                 batch = self._features(l, batch)
-            trainer.schedule = each.stream_schedule(trainer.parameters.layers, batch.shape[0])
+            trainer.schedule = each.stream_schedule(trainer.parameters.layers, batch.n_rows)
             trainer.step(batch, None)
 
     def _features(self, l, batch):
@@ -145,7 +146,7 @@ class StackStream:
         if drawn:
             site = Site(Stream(trainer.stream.child("features").key, trainer.n_updates), DATA)
         means, draws = update_layer(
-            below.parameters, 1, [batch, None], mean=not drawn, site=site,
+            below.parameters, 1, [batch.states[0], None], mean=not drawn, site=site,
             work=Work(n_threads=self.n_threads),
         )  # fmt: skip
-        return draws if drawn else means
+        return batch.with_states(draws if drawn else means)

@@ -59,7 +59,7 @@ def last_bracket(estimator):
 def check_whole_rows(X, visible):
     """Raise ValueError unless rows can have a likelihood; warn where values are between states."""
     grey = False
-    for states in ArrayRows(X).pieces():
+    for states in (batch.states[0] for batch in ArrayRows(X).pieces()):
         visible.check(states)
         grey = grey or not visible.is_state(states)
         if visible.missing(states) is not None:

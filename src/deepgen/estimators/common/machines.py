@@ -15,6 +15,7 @@ from deepgen.learning.starts import (
     default_stream_schedule,
     initial_model,
 )
+from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import Stream
@@ -163,7 +164,7 @@ class MachineProblem(StreamProblem):
     def step(self, run, batch):
         """Let the run make one update."""
         run.schedule = self.stream_schedule(batch.shape[0])
-        run.step(batch, None)
+        run.step(Batch((batch,)), None)
 
     def keep(self, run, score_seed):
         """Set what is fitted."""

@@ -184,7 +184,7 @@ def by_pieces(rows, units, compute):
     if n_rows <= CHECK_ROWS:
         return compute(units.states_of(rows))
     out, start = None, 0
-    for states in ArrayRows(rows).pieces():
+    for states in (batch.states[0] for batch in ArrayRows(rows).pieces()):
         units.check(states)
         piece = compute(states)
         if out is None:

@@ -1,0 +1,243 @@
+"""Sums over the rows of two phases, which add before anything is divided (docs/math.md, "Sums").
+
+One process that makes a whole update alone forms them while it visits the weights
+(:class:`~deepgen.learning.gradients.Phases`). Here they are arrays: several processes add theirs,
+and rows may count differently.
+"""
+
+import itertools
+
+import numpy as np
+
+from deepgen._kernels import engine
+from deepgen.learning.gradients import learns_precision
+from deepgen.rows.states import ByteMeans, dense, row_slice
+from deepgen.rows.sums import column_sums, weight_sums, weighted_sums
+from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.work import ANY_WORK
+
+# A product of states and means in steps is a sum of whole numbers that float32 holds exactly up to
+# here; more rows are summed in pieces.
+EXACT = 2**24
+SIDES = ("positive", "negative")
+
+
+class Sums:
+    """What an update reads of its rows: sums of states and of products of neighbouring layers.
+
+    With states x of a layer and y of the one above, a row's weight w and its bias scale s, summed
+    over the rows of each phase::
+
+        states[l] = sum w x      scaled[l] = sum w s x       where the layer has a bias scale
+        squares[l] = sum w x^2   products[l] = sum w x^T y   weight = sum w
+
+    The positive phase is divided by its number of rows n, the negative one by its weight times
+    n / weight of the positive one.
+
+    States and means in bytes are counted in steps of their unit, so these are whole numbers: they
+    add to the same bits in any order and over any number of processes.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units of each layer.
+    squares, scaled : sequence of bool
+        By layer: whether these are summed.
+
+    Attributes
+    ----------
+    buffer : ndarray, float64
+        All sums, and the number of rows of the positive phase: what processes add.
+    n_rows : ndarray of shape (1,)
+        View of that number.
+    weight, states, scaled, squares, products : dict
+        Views of the others, by phase ("positive", "negative") and layer.
+    units : dict of tuple (phase, layer) to float
+        What a step stands for; the same in all processes.
+    offsets, gains, bias_terms
+        See :class:`~deepgen.learning.gradients.Phases`.
+    """
+
+    def __init__(self, sizes, squares, scaled):
+        shapes = {"n_rows": (1,)}
+        for side in SIDES:
+            shapes[side, "weight"] = (1,)
+            for l, size in enumerate(sizes):
+                shapes[side, "states", l] = (size,)
+                if scaled[l]:
+                    shapes[side, "scaled", l] = (size,)
+                if squares[l]:
+                    shapes[side, "squares", l] = (size,)
+            for l, pair in enumerate(itertools.pairwise(sizes)):
+                shapes[side, "products", l] = pair
+        counts = [int(np.prod(shape)) for shape in shapes.values()]
+        self.buffer = np.zeros(sum(counts))
+        pieces = np.split(self.buffer, np.cumsum(counts)[:-1])
+        views = {
+            key: piece.reshape(shape)
+            for (key, shape), piece in zip(shapes.items(), pieces, strict=True)
+        }
+        self.n_rows = views.pop("n_rows")
+        self.weight = {side: views.pop((side, "weight")) for side in SIDES}
+        self.states, self.scaled, self.squares, self.products = (
+            {(side, l): view for (side, kind, l), view in views.items() if kind == wanted}
+            for wanted in ("states", "scaled", "squares", "products")
+        )
+        self.sizes, self.units = list(sizes), {}
+        self.offsets, self.gains, self.bias_terms = None, None, {}
+
+    def positive_means(self):
+        """Return the weighted mean of x over the positive phase by layer, float64."""
+        total = float(self.weight["positive"][0]) or 1.0
+        return [
+            self.states["positive", l] * self.units["positive", l] / total
+            for l in range(len(self.sizes))
+        ]
+
+    def _divisor(self, side):
+        """Return what the sums of a phase are divided by."""
+        n_rows, weight = max(float(self.n_rows[0]), 1.0), float(self.weight["positive"][0])
+        if side == "positive":
+            return n_rows
+        return float(self.weight[side][0]) * (n_rows / weight) if weight else np.inf
+
+    def mean_changes(self, scaled, squares, work):
+        """Return means of the positive phase minus those of the negative one.
+
+        See :meth:`deepgen.learning.gradients.Statistics.mean_changes`. Its rows 2 and 3 are the
+        products of the sums with the offsets here, ``(sum x u^T) mu_below / n``.
+        """
+        plain = scaled is None and not any(squares)
+        change = np.zeros((1 if plain else 4, sum(self.sizes)))
+        stops = list(itertools.accumulate(self.sizes))
+        for sign, side in ((1.0, "positive"), (-1.0, "negative")):
+            means, divisor = np.zeros_like(change), self._divisor(side)
+            for l, (start, stop) in enumerate(itertools.pairwise([0, *stops])):
+                total = self.scaled.get((side, l), self.states[side, l])
+                means[0, start:stop] = total * self.units[side, l] / divisor
+                if squares[l]:
+                    means[1, start:stop] = self.squares[side, l] / divisor
+            if scaled is not None:
+                self._add_products(means, side, scaled, [0, *stops])
+            change += sign * means
+        return change
+
+    def _add_products(self, means, side, scaled, stops):
+        """Set rows 2 and 3 of the means of one phase."""
+        for l in range(len(self.sizes) - 1):
+            lower, upper = slice(stops[l], stops[l + 1]), slice(stops[l + 1], stops[l + 2])
+            sums = self.products[side, l]
+            unit = self.units[side, l] * self.units[side, l + 1] / self._divisor(side)
+            # sums over an axis and no BLAS: the same bits on every machine
+            means[2, upper] = unit * (sums * np.float64(scaled[l])[:, None]).sum(axis=0)
+            means[3, lower] = unit * (sums * np.float64(scaled[l + 1])).sum(axis=1)
+
+    def visit_weights(self, parameters, layer, differences, step, gradient, work):
+        """Write the gradient by a matrix, or take the step.
+
+        See :meth:`deepgen.learning.gradients.Statistics.visit_weights`.
+        """
+        pair, weights = slice(layer, layer + 2), parameters.weights[layer]
+        sums = []
+        for side in SIDES:
+            unit = np.float32(self.units[side, layer]) * np.float32(self.units[side, layer + 1])
+            sums.append(unit * self.products[side, layer].astype(np.float32))
+        return engine.update_from_sums(
+            *sums, *(self._divisor(side) for side in SIDES),
+            None if self.offsets is None else self.offsets[pair],
+            differences[pair],
+            None if self.gains is None else self.gains[pair],
+            gradient, weights, step.velocity, step.average,
+            None if gradient is not None else parameters.packed[layer],
+            step.learning_rate, step.momentum, step.weight_decay, step.averaging,
+            effective_threads(work.n_threads, 8 * weights.size),
+        )  # fmt: skip
+
+
+def phase_sums(parameters, phases, *, work=ANY_WORK):
+    """Return the sums of the two phases of an update, or of the part of it that is here.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    phases : Phases
+    work : Work
+
+    Returns
+    -------
+    Sums
+        Rows that count differently are multiplied by ``phases.weights``; their number stays the
+        number of rows.
+    """
+    learns = [learns_precision(parameters, l) for l in range(parameters.n_layers)]
+    scaled = [l in phases.bias_scale for l in range(parameters.n_layers)]
+    sums = Sums([layer.size for layer in parameters.layers], learns, scaled)
+    sums.offsets, sums.gains = phases.offsets, phases.gains
+    sums.bias_terms = phases.bias_terms
+    work = work.reusing()
+    for number, side in enumerate(SIDES):
+        weights = None if phases.weights is None else phases.weights[number]
+        states = [
+            _in_steps(x, units, is_data=l == 0)
+            for l, (x, units) in enumerate(
+                zip(getattr(phases, side), parameters.layers, strict=True)
+            )
+        ]
+        n_rows = states[0].shape[0]
+        if side == "positive":
+            sums.n_rows[0] = n_rows
+        sums.weight[side][0] = n_rows if weights is None else weights.sum()
+        plain = [x.steps if isinstance(x, ByteMeans) else x for x in states]
+        for l, x in enumerate(states):
+            unit = x.unit if isinstance(x, ByteMeans) else 1.0
+            sums.units[side, l] = float(np.float32(unit))  # as kernels read it
+            sums.states[side, l][:] = _state_sums(plain[l], weights, work)
+            if scaled[l]:
+                scale = phases.bias_scale[l]
+                factor = scale if weights is None else weights * scale
+                sums.scaled[side, l][:] = _state_sums(plain[l], factor, work)
+            if learns[l]:
+                sums.squares[side, l][:] = _square_sums(dense(x), weights)
+        for l in range(len(plain) - 1):
+            _add_products(plain[l], plain[l + 1], weights, sums.products[side, l], work)
+    return sums
+
+
+def _in_steps(x, units, *, is_data):
+    """Return means of groups as bytes, which add up to one in each group; other states as they are.
+
+    So they are whole numbers, as the means of binary units are already.
+    """
+    if is_data or units.group == 1 or getattr(x, "dtype", None) != np.float32:
+        return x
+    return ByteMeans.of_groups(x, units.group)
+
+
+def _state_sums(x, factor, work):
+    """Return sums over rows of ``factor x``, float64 of shape (n_units,)."""
+    if factor is None:
+        return column_sums(x, work.n_threads)
+    return weighted_sums(x, factor, work.n_threads)
+
+
+def _square_sums(x, weights):
+    squares = np.square(x, dtype=np.float64)
+    return (squares if weights is None else weights[:, None] * squares).sum(axis=0)
+
+
+def _add_products(lower, upper, weights, total, work):
+    """total += lower^T (weights upper), float64 of shape (n_lower, n_upper)."""
+    if weights is not None:
+        upper = np.float32(weights)[:, None] * np.asarray(dense(upper), np.float32)
+    n_rows = lower.shape[0]
+    size = max(EXACT // (_largest(lower) * _largest(upper)), 1)
+    for start in range(0, n_rows, size):
+        stop = min(start + size, n_rows)
+        total += weight_sums(
+            row_slice(lower, start, stop), row_slice(upper, start, stop), work=work
+        )
+
+
+def _largest(x):
+    """Return the largest whole number that states may be; 1 where they are no bytes."""
+    return max(int(x.max(initial=1)), 1) if getattr(x, "dtype", None) == np.uint8 else 1

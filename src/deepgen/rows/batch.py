@@ -1,0 +1,119 @@
+"""A batch: the rows that one update reads, and what belongs to each; and what gives batches."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from deepgen.checks import real_array, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that one update reads, and what belongs to each of them.
+
+    Attributes
+    ----------
+    states : tuple
+        By observed layer, arrays or states of shape (n_rows, n_units): the visible layer of a
+        machine and, where it observes its last layer too, that (one-hot labels); the inputs of a
+        network. Without its last entry, or with None there, the last layer is inferred.
+    context : Context or None
+        What varies from row to row around the layers: biases, held entries.
+    target : ndarray of shape (n_rows, ...) or None
+        What a network should answer.
+    weights : ndarray of shape (n_rows,), float64, or None
+        How much each row counts in a gradient, ``sum_r weights[r] gradient[r] / n_rows``. None: 1.
+    first_row : int, default 0
+        Number of the first row in the whole batch, where this is a part of it: draws for a row do
+        not depend on how a batch was cut.
+    n_whole : int or None
+        Number of rows of the whole batch, where other processes have the others: sums over rows are
+        then added to theirs before anything is divided or moves. None: these are all.
+    """
+
+    states: tuple
+    context: object | None = None
+    target: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    first_row: int = 0
+    n_whole: int | None = None
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return np.shape(self.states[0])[0]
+
+    @property
+    def is_part(self):
+        """Whether other processes have other rows of the batch."""
+        return self.n_whole is not None
+
+    def with_states(self, *states):
+        """Return the batch with other states, and all that belongs to its rows."""
+        return replace(self, states=states)
+
+
+def check_batch(batch):
+    """Raise ValueError unless `batch` is a :class:`Batch` whose weights fit its rows."""
+    if not isinstance(batch, Batch) or not isinstance(batch.states, tuple) or not batch.states:
+        raise ValueError(
+            "batch must be a dg.Batch of a tuple of states, as dg.Batch((rows,)), got "
+            f"{shown(batch)}"
+        )
+    if batch.weights is not None:
+        check_weights(batch.weights, np.shape(batch.states[0])[0])
+
+
+def check_weights(weights, n_rows, name="weights"):
+    """Return weights by row as float64 of shape (n_rows,); ValueError where they are none."""
+    weights = np.ascontiguousarray(real_array(weights, name), np.float64)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"{name} must have shape ({n_rows},), one for each row, got {weights.shape}"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0.0)))
+    if len(wrong):
+        raise ValueError(
+            f"{name} must be finite and not negative, got {weights[wrong[0]]} in row {wrong[0]}"
+        )
+    return weights
+
+
+class Rows(Protocol):
+    """What a run of learning reads its rows from, again in each epoch.
+
+    Attributes
+    ----------
+    n_rows : int or None
+        None: not known before all have been read.
+    n_columns : int
+    is_fixed : bool
+        Whether the rows of all epochs are the same ones, so that what is made of them may be kept.
+        Not so where they are drawn anew, or where an iterable gives them.
+    """
+
+    def pieces(self, stream=None):
+        """Yield all rows in order, as batches of any size, for a check or a measurement.
+
+        Parameters
+        ----------
+        stream : Stream or None
+            For rows that are drawn. None: one of their own, the same each time.
+        """
+
+    def batches(self, batch_size, stream, *, skip=0):
+        """Yield the batches of an epoch, in the keyed random order of `stream`.
+
+        All have `batch_size` rows but the last one. The first `skip` are left out.
+        """
+
+
+class NumberedRows(Rows, Protocol):
+    """Rows that can be asked for by their numbers: nothing is read before :meth:`batch`."""
+
+    def orders(self, batch_size, stream):
+        """Yield the numbers of the rows of each batch of an epoch, int64 arrays."""
+
+    def batch(self, chosen):
+        """Return some rows, by a slice or an array of their numbers (no mask)."""
