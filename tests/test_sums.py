@@ -21,8 +21,8 @@ from deepgen.learning.machines import Trainer
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import Batch, check_batch
-from deepgen.rows.particles import unchecked_particles
 from deepgen.rows.paired import LabelledRows
+from deepgen.rows.particles import unchecked_particles
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import ByteMeans
 
@@ -309,7 +309,7 @@ def test_rows_with_contexts_and_weights_learn_the_exact_gradient(kind, centring)
 
 
 def test_persistent_chains_take_the_total_weight_of_a_batch():
-    """Would catch a negative phase that counts more or less than the rows that it stands against."""
+    """Would catch a negative phase that counts more or less than the rows against it."""
     model = random_model(("binary", "binary"), 9, (4, 3))
     weights = np.array([2.0, 0.5, 0.0, 4.0])
     X, n_particles = np.repeat(PATTERNS, 50, axis=0), 20_000
@@ -403,8 +403,9 @@ class Squares:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("optimizer", [dg.SGD(averaging=0.5), dg.Adam(averaging=0.5),
-                                       dg.SGD(rates=(2.0,))], ids=["sgd", "adam", "rates"])  # fmt: skip
+@pytest.mark.parametrize("optimizer", [
+    dg.SGD(averaging=0.5), dg.Adam(averaging=0.5), dg.SGD(rates=(2.0,)),
+], ids=["sgd", "adam", "rates"])  # fmt: skip
 def test_a_rule_may_give_gradients_by_name(optimizer):
     """Would catch packed weights that are not made anew, and rates of matrices that are lost."""
     model = random_model(("binary", "binary"), 3, (9, 6), 0.5)

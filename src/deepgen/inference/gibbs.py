@@ -54,7 +54,9 @@ def update_layer(model, layer, states, *, context=None, mean=False, site=None, w
         held, around = context.holds(layer), context.of_layer(layer)
     for m in (layer - 1, layer + 1):
         if 0 <= m < model.n_layers:
-            model.layers[m].check_width(states[m], f"states[{m}]")
+            x, its = states[m], model.layers[m]
+            if x is None or len(x.shape) != 2 or x.shape[1] != its.size:
+                its.check_width(x, f"states[{m}]")
     if held and states[layer] is None:
         raise ValueError(f"held[{layer}] needs the states that layer {layer} keeps, got None")
     shape = (n_rows, units.size)

@@ -16,11 +16,13 @@ from deepgen.layers.context import Context
 from deepgen.layers.passes import Outputs, conditional_pass, fixed_point
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
-from deepgen.rows.states import ByteMeans, dense, doubled
+from deepgen.rows.states import ByteMeans, are_states, dense, doubled
 from deepgen.runtime.threads import check_threads
 from deepgen.runtime.work import ANY_WORK, Work
 
 _LINEAR = ACTIVATIONS["linear"]
+
+_NO_CONTEXT = Context()
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,15 @@ def infer_layers(model, states, *, context=None, until, start=None, work=ANY_WOR
     Between the known layers lie stretches of unknown ones that do not touch each other: each
     converges alone, and a stretch of one layer is exact after one pass.
     """
-    context, work = Context() if context is None else context, work.reusing()
+    context = _NO_CONTEXT if context is None else context
     states = _checked(model, states, context)
-    n_rows = next(x.shape[0] for x in states if x is not None)
-    start = _checked_start(model, start, n_rows)
+    start = _checked_start(model, start, _n_rows(states))
+    return _inferred(model, states, context, until, start, work)
+
+
+def _inferred(model, states, context, until, start, work):
+    """Infer the layers that are not known, from states that have been checked."""
+    work, n_rows = work.reusing(), _n_rows(states)
     unknown = [x is None or context.holds(l) for l, x in enumerate(states)]
     means = [None if u else x for x, u in zip(states, unknown, strict=True)]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)
@@ -186,7 +193,7 @@ def infer(model, batch, until, *, work=ANY_WORK):
     list
         See :class:`MeanField`.
     """
-    rows, context = batch, None
+    rows, context = batch, _NO_CONTEXT
     states = [None] * model.n_layers
     if isinstance(batch, tuple):
         rows, top = batch
@@ -195,7 +202,19 @@ def infer(model, batch, until, *, work=ANY_WORK):
         if missing is not None:
             context = Context(held={model.n_layers - 1: ~missing})
     states[0] = rows
+    n_rows = _n_rows(states)
+    fitting = all(
+        x is None or (are_states(x) and x.shape == (n_rows, units.size))
+        for x, units in zip(states, model.layers, strict=True)
+    )
+    if isinstance(model, Parameters) and fitting:  # a run of learning has checked the values
+        start = [None] * model.n_layers
+        return _inferred(model, states, context, until, start, work).means
     return infer_layers(model, states, context=context, until=until, work=work).means
+
+
+def _n_rows(states):
+    return next(x.shape[0] for x in states if x is not None)
 
 
 def _checked(model, states, context):

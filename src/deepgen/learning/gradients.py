@@ -64,14 +64,17 @@ class Phases:
 
         See :class:`Statistics`.
         """
-        self._require_equal_rows()
+        if self.weights is not None or self.bias_scale:
+            raise ValueError(
+                "phases whose rows count differently must be summed first: "
+                "phase_sums(parameters, phases)"
+            )
         change = _phase_means(self.positive, scaled, squares, work.n_threads)
         change -= _phase_means(self.negative, scaled, squares, work.n_threads)
         return change
 
     def visit_weights(self, parameters, layer, differences, step, gradient, work):
         """Write the gradient by a matrix, or take the step; see :class:`Statistics`."""
-        self._require_equal_rows()
         pair = slice(layer, layer + 2)
         (lower, upper), (below, above) = self.positive[pair], self.negative[pair]
         rows = self.positive[layer].shape[0] + self.negative[layer].shape[0]
@@ -88,13 +91,6 @@ class Phases:
             work.workspace or engine.Workspace(),
             effective_threads(work.n_threads, (rows + 4) * weights.size),
         )  # fmt: skip
-
-    def _require_equal_rows(self):
-        if not self.has_equal_rows:
-            raise ValueError(
-                "phases whose rows count differently must be summed first: "
-                "phase_sums(parameters, phases)"
-            )
 
 
 class Statistics(Protocol):
@@ -164,13 +160,6 @@ def _phase_means(states, offsets, squares, n_threads):
     return means
 
 
-def learns_precision(parameters, layer):
-    """Tell whether training changes the log precision of a layer."""
-    if parameters.log_precisions[layer] is None:
-        return False
-    return f"layers[{layer}].log_precision" in parameters.learned()
-
-
 @dataclass
 class LayerGradients:
     """By layer: gradients by bias and by log precision (None where it is not learned), float64.
@@ -221,7 +210,7 @@ def layer_gradients(
     scaled = None  # gain o offset, by layer
     if offsets is not None and not centred:
         scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
-    learns = [learns_precision(parameters, l) for l in range(n_layers)]
+    learns = parameters.learns_precision
     # every mean of the positive phase minus that of the negative one, cut into layers
     change = statistics.mean_changes(scaled, learns, work)
     stops = list(itertools.accumulate(layer.size for layer in parameters.layers))

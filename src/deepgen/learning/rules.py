@@ -209,8 +209,8 @@ def _finish(rule, model, batch, state, positive, negative):
     if batch.weights is not None:  # chains that persist belong to no row: they count alike
         weights = (batch.weights, batch.weights if state.chains is None else None)
     phases = Phases(
-        _in_bytes(model, positive), _in_bytes(model, negative), state.offsets, state.gains,
-        weights=weights,
+        _in_bytes(model, list(positive)), _in_bytes(model, list(negative)), state.offsets,
+        state.gains, weights=weights,
         bias_scale={} if batch.context is None else batch.context.bias_scale,
     )  # fmt: skip
     if batch.is_part:
@@ -269,15 +269,13 @@ def _follow(rule, state, means, running=None):
 def _in_bytes(model, states):
     """Return the states of a phase, means of layers at fixed-point weights as bytes.
 
-    Rows of the data stay as they are, and so do the means of groups, which in steps would not add
-    up to one.
+    Rows of the data stay as they are.
     """
-    return [
-        ByteMeans.of(x, units.largest_state)
-        if l and units.group == 1 and x.dtype == np.float32 and model.is_packed(l)
-        else x
-        for l, (units, x) in enumerate(zip(model.layers, states, strict=True))
-    ]
+    for l in range(1, len(states)):
+        largest = model.means_in_bytes[l]
+        if largest is not None and states[l].dtype == np.float32:
+            states[l] = ByteMeans.of(states[l], largest)
+    return states
 
 
 def _context_of(model, batch):

@@ -10,7 +10,6 @@ import itertools
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.learning.gradients import learns_precision
 from deepgen.rows.states import ByteMeans, dense, row_slice
 from deepgen.rows.sums import column_sums, weight_sums, weighted_sums
 from deepgen.runtime.threads import effective_threads
@@ -169,7 +168,7 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
         Rows that count differently are multiplied by ``phases.weights``; their number stays the
         number of rows.
     """
-    learns = [learns_precision(parameters, l) for l in range(parameters.n_layers)]
+    learns = parameters.learns_precision
     scaled = [l in phases.bias_scale for l in range(parameters.n_layers)]
     sums = Sums([layer.size for layer in parameters.layers], learns, scaled)
     sums.offsets, sums.gains = phases.offsets, phases.gains

@@ -46,6 +46,13 @@ class Parameters(WritableArrays):
     weights, biases : list of ndarray, float32
     log_precisions, precisions : list of ndarray or None
         By layer; None where a layer has none.
+    n_layers : int
+    learns_precision : list of bool
+        By layer: whether training changes its log precision.
+    means_in_bytes : list of float or None
+        By layer: the largest mean, where means are kept in steps of 1 / 255 of it, because a matrix
+        of the layer has a packed form. None: they stay floats. Those of groups do, which in steps
+        would not add up to one.
     chain : Chain
         Points into the arrays above, so it is always up to date.
     """
@@ -66,6 +73,13 @@ class Parameters(WritableArrays):
         if packed:
             pairs = itertools.pairwise(self.layers)
             self.packed = [pack(*pair, w) for pair, w in zip(pairs, self.weights, strict=True)]
+        self.n_layers = len(self.layers)
+        self.learns_precision = [
+            layer.precision is not None and f"layers[{l}].log_precision" in self.learned()
+            for l, layer in enumerate(self.layers)
+        ]
+        self.means_in_bytes = [self._largest_mean(l) for l in range(self.n_layers)]
+        self._parts = {}  # chains that have been asked for: they point into the arrays above
         self.chain = self.part(0, self.n_layers)
 
     def __getstate__(self):
@@ -76,22 +90,23 @@ class Parameters(WritableArrays):
         self.__init__(model, packed=packed)
         self.restore(arrays)
 
-    @property
-    def n_layers(self):
-        """Number of layers."""
-        return len(self.layers)
-
-    def is_packed(self, layer):
-        """Tell whether a weight matrix of a layer has a packed form."""
-        return any(p is not None for p in self.packed[max(layer - 1, 0) : layer + 1])
+    def _largest_mean(self, layer):
+        """Return an entry of `means_in_bytes`."""
+        units, around = self.layers[layer], self.packed[max(layer - 1, 0) : layer + 1]
+        if units.group > 1 or all(form is None for form in around):
+            return None
+        return units.largest_state
 
     def part(self, start, stop):
         """Return the layers `start` to `stop - 1` alone, as the kernels read them."""
-        arrays = list(zip(self.layers, self.biases, self.precisions, strict=True))[start:stop]
-        layers = [
-            (*layer.kernel_layer()[:3], bias, precision) for layer, bias, precision in arrays
-        ]
-        return engine.Chain(layers, *self.kernel_weights(slice(start, stop - 1)))
+        if (start, stop) not in self._parts:
+            arrays = list(zip(self.layers, self.biases, self.precisions, strict=True))[start:stop]
+            layers = [
+                (*layer.kernel_layer()[:3], bias, precision) for layer, bias, precision in arrays
+            ]
+            chain = engine.Chain(layers, *self.kernel_weights(slice(start, stop - 1)))
+            self._parts[start, stop] = chain
+        return self._parts[start, stop]
 
     def kernel_weights(self, chosen):
         """Return (matrices, packed forms or None) of a slice, as the kernels read them."""

@@ -1,6 +1,6 @@
 """A batch: the rows that one update reads, and what belongs to each; and what gives batches."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -51,7 +51,9 @@ class Batch:
 
     def with_states(self, *states):
         """Return the batch with other states, and all that belongs to its rows."""
-        return replace(self, states=states)
+        return Batch(
+            states, self.context, self.target, self.weights, self.first_row, self.n_whole
+        )
 
 
 def check_batch(batch):

@@ -181,6 +181,13 @@ def kernel_states(states):
     return states
 
 
+def are_states(x):
+    """Tell whether `x` is rows as kernels read them, see :func:`as_states`."""
+    return isinstance(x, CompressedRows | ByteMeans) or (
+        isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype in (np.uint8, np.float32)
+    )
+
+
 def row_slice(states, start, stop):
     """Return the rows from `start` up to `stop` of states, stored as they are."""
     if isinstance(states, CompressedRows):

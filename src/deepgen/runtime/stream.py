@@ -132,11 +132,19 @@ class Stream:
 
     def child(self, name):
         """Return an independent stream for a part, at the same position."""
-        return Stream(_child_key(self.key, _named(name)), self.position)
+        return self._with(_child_key(self.key, _named(name)), self.position)
 
     def advanced(self, steps):
         """Return the stream `steps` further on."""
         return Stream(self.key, self.position + steps)
+
+    @classmethod
+    def _with(cls, key, position):
+        """Return a stream of a key and a position that have been checked."""
+        stream = object.__new__(cls)
+        object.__setattr__(stream, "key", key)
+        object.__setattr__(stream, "position", position)
+        return stream
 
     def generator(self, name):
         """Return a NumPy Generator for initial values, seeded by this stream and a name."""

@@ -88,7 +88,8 @@ def effective_threads(n_threads=None, work=None):
     -------
     int
     """
-    check_threads(n_threads)
+    if not (type(n_threads) is int and 1 <= n_threads <= MOST_THREADS):  # an update asks often
+        check_threads(n_threads)
     if _in_forked_child or not engine.has_openmp():
         return 1
     if work is not None and work < SERIAL_WORK:
