@@ -13,6 +13,8 @@ SERIAL_WORK = 4_000_000
 # libgomp ends the process where the system refuses a thread: a slip must not get there.
 MOST_THREADS = 1024
 
+_HAS_OPENMP = engine.has_openmp()
+
 _limit = None
 _in_forked_child = False
 
@@ -90,9 +92,9 @@ def effective_threads(n_threads=None, work=None):
     """
     if not (type(n_threads) is int and 1 <= n_threads <= MOST_THREADS):  # an update asks often
         check_threads(n_threads)
-    if _in_forked_child or not engine.has_openmp():
-        return 1
     if work is not None and work < SERIAL_WORK:
+        return 1
+    if _in_forked_child or not _HAS_OPENMP:
         return 1
     if n_threads is not None:
         return int(n_threads)
