@@ -316,17 +316,15 @@ class TrainingLoop(ABC):
         list of float or None
             By batch.
         """
-        key, first = self.stream.child("updates").key, self.n_updates
         # positions of different updates never meet, however many draws an update takes
-        updates = [
-            Update(self._checked(batch), Stream(key, first + number), share)
-            for number, (batch, share) in enumerate(zip(batches, progress, strict=True))
-        ]
-        values = []
-        while len(values) < len(updates):  # up to the next copy of the good parameters
-            start = len(values)
-            stop = start + SNAPSHOT_EVERY - self.n_updates % SNAPSHOT_EVERY
-            self._make(updates[start:stop], values)
+        stream, number, updates, values = self.stream.child("updates"), self.n_updates, [], []
+        for batch, share in zip(batches, progress, strict=True):
+            updates.append(Update(self._checked(batch), stream.at(number), share))
+            number += 1
+        while updates:  # up to the next copy of the good parameters
+            n_left = SNAPSHOT_EVERY - self.n_updates % SNAPSHOT_EVERY
+            self._make(updates[:n_left], values)
+            del updates[:n_left]
         return values
 
     def _make(self, updates, values):

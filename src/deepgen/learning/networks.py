@@ -117,7 +117,7 @@ class NetworkTrainer(TrainingLoop):
 
     def _checked(self, batch):
         check_batch(batch)
-        if batch.context is not None or batch.is_part or len(batch.states) != 1:
+        if batch.context is not None or batch.n_whole is not None or len(batch.states) != 1:
             raise ValueError(
                 "a batch of a network must be whole and have states of its inputs alone, and no "
                 "context"

@@ -138,6 +138,10 @@ class Stream:
         """Return the stream `steps` further on."""
         return Stream(self.key, self.position + steps)
 
+    def at(self, position):
+        """Return the stream at another position, a number of updates or sweeps."""
+        return self._with(self.key, position)
+
     @classmethod
     def _with(cls, key, position):
         """Return a stream of a key and a position that have been checked."""
