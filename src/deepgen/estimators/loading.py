@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.common.fitting import FittingEstimator
+from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
@@ -87,6 +88,7 @@ def load(path):
             f"{path}: no estimator named {extra.get('estimator')!r} for a {type(model).__name__}"
         )
     try:
+        extra = {**extra, "classes": classes_of_plain(extra.get("classes"))}
         estimator = saved.estimator.from_model(model, *(extra.get(name) for name in saved.entries))
     except ValueError as error:
         raise model_files.ModelFileError(f"{path}: no estimator for this model ({error})") from None

@@ -21,6 +21,7 @@ from deepgen.models.parameters import WritableArrays
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import column_sums, weight_sums
+from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.stream import DATA, Stream
 from deepgen.runtime.threads import check_threads
 
@@ -228,8 +229,8 @@ class UpDownTrainer(TrainingLoop):
         X = X if hasattr(X, "dtype") else real_array(X, "X")
         visible.check_width(X, "X")
         rows = ArrayRows(X)
-        for v in rows.pieces():
-            visible.check(v, "X")
+        for _ in checked_pieces(rows, visible):
+            pass
         return rows
 
     def _checked(self, batch):
