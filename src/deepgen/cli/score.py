@@ -39,7 +39,7 @@ def add_to(commands):
     )  # fmt: skip
     parser.add_argument(
         "--unlabelled", metavar="LABEL",
-        help="label of rows that have none, which are left out (-1, where it is no class)",
+        help="label of rows that have none, which are left out (every row counts)",
     )  # fmt: skip
     parser.add_argument(
         "--n-chains", type=positive, default=100, metavar="N", help="AIS chains (%(default)s)"
