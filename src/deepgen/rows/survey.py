@@ -3,6 +3,7 @@
 import numpy as np
 
 from deepgen.checks import RefusedValue
+from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.sums import column_moments
 
 
@@ -11,7 +12,7 @@ def checked_pieces(rows, units, name="X"):
 
     Parameters
     ----------
-    rows : ArrayRows or IterableRows
+    rows : ArrayRows, IterableRows, or features of them
     units : Units
     name : str
         What messages call the rows.
@@ -26,7 +27,9 @@ def checked_pieces(rows, units, name="X"):
         try:
             units.check(states, name)
         except RefusedValue as error:
-            raise error.at(first + error.row, rows.value_at) from None
+            if isinstance(rows, ArrayRows | IterableRows):  # others were given by nobody
+                raise error.at(first + error.row, rows.value_at) from None
+            raise
         yield units.clipped(states)
         first += states.shape[0]
 

@@ -22,6 +22,9 @@ from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterabl
 from deepgen.rows.states import checked_csr
 from deepgen.rows.survey import checked_pieces, survey
 
+# An array that a message of scikit-learn's prints.
+_PRINTED = re.compile(r"(?s)(?<=Complex data not supported)\n.*|\s+array=.*?(?=\nReshape)")
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -121,7 +124,8 @@ def validated(estimator, X, *, reset, **options):
         if not place:
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"{error}; {place}") from None
+        reason = str(error).removeprefix("X cannot be used: ")
+        raise kind(f"X cannot be used: {place} ({reason})") from None
     if packed is not None:
         return packed
     return X if sparse.issparse(X) else real_array(X, "X")
@@ -150,7 +154,7 @@ def _refuse_other_forms(X):
 
 
 def _place_of_no_number(X, names):
-    """Return words about the first entry of X that is no number; "" where there is none.
+    """Return words about the first entry of X that is no number, "" where there is none.
 
     `names` are those of a frame's columns, or None.
     """
@@ -162,7 +166,7 @@ def _place_of_no_number(X, names):
         if values.ndim == 2 and not sparse.issparse(X):
             real_array(values, "X")
     except RefusedValue as error:
-        return str(error.named(names))
+        return f"it {str(error.named(names)).removeprefix('X ')}"
     return ""
 
 
@@ -374,7 +378,9 @@ def _named(check, *arguments, what="X", **options):
     try:
         return check(*arguments, **options)
     except (ValueError, TypeError) as error:
-        if re.search(r"\b[Xy]\b", str(error)):
+        # without the array itself, which some messages print
+        message = _PRINTED.sub("", str(error))
+        if re.search(r"\b[Xy]\b", message) and message == str(error):
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"{what} cannot be used: {error}") from None
+        raise kind(f"{what} cannot be used: {message}") from None
