@@ -231,3 +231,15 @@ def test_squared_errors_of_an_autoencoder(folder, capsys):
     assert found == {**mean_with_error(errors), "per_value": errors.mean() / 9}
     assert np.isclose(found["standard_error"], errors.std() / np.sqrt(60))
     assert f"{errors.mean():.4f} a row" in call(capsys, "score", "m", "valid.npy")[1]
+
+
+def test_a_model_of_dates_can_be_asked(folder, capsys):
+    """Catches dates, which JSON does not have, and a list of classes that is not shown."""
+    days = np.array(["2020-01-01", "2021-02-03"], "M8[D]")
+    X = np.load("train.npy")
+    dg.DeepClassifier((3,), n_epochs=1, random_state=0).fit(X, days[X[:, 0]]).save("m")
+    for command in (["info", "m"], ["predict", "m", "train.npy", "--out", "p.npy"]):
+        out = call(capsys, *command, "--json")[1]
+        assert json.loads(out)["classes"] == ["2020-01-01", "2021-02-03"]
+    assert set(np.load("p.npy").tolist()) <= set(days.tolist())
+    assert "2021-02-03" in call(capsys, "info", "m")[1]

@@ -5,6 +5,8 @@ import json
 import numpy as np
 
 from deepgen.cli.common.arguments import file_name
+from deepgen.cli.common.labels import json_classes
+from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.io import model_files
 
 # Entries beside layers that models other than Boltzmann machines have.
@@ -95,6 +97,11 @@ def describe_file(path):
     config, tensors = model_files.describe(model)
     config |= config.get("network", {})
     classes, names = extra.get("classes"), extra.get("feature_names")
+    if isinstance(classes, dict):  # dates, as they stand in files
+        try:
+            classes = json_classes(classes_of_plain(classes))
+        except ValueError as error:
+            raise model_files.ModelFileError(f"{path}: {error}") from None
     return {
         "file": str(path),
         "format_version": file.config["format_version"],
