@@ -338,7 +338,7 @@ def rows_with_gaps(estimator, X, missing, units):
         )  # fmt: skip
     group = units.group
     if group > 1:
-        gaps = missing.reshape(len(missing), -1, group).sum(axis=2)
+        gaps = missing.reshape(len(missing), units.n_sites, group).sum(axis=2)
         if not np.isin(gaps, (0, group)).all():
             row, variable = first_place(~np.isin(gaps, (0, group)))
             first = variable * group
