@@ -17,7 +17,7 @@ import deepgen as dg
 X, y = load_digits(return_X_y=True)
 X = (X / 16.0).astype(np.float32)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=600, stratify=y, random_state=0)
-settings = {"n_epochs": 150, "learning_rate": dg.Linear(0.01, 0.0)}
+settings = {"n_epochs": 150, "learning_rate": dg.Linear(0.01, 0.0), "unlabelled": -1}
 # 12 updates an epoch are few: momentum makes more of them
 pretraining = dg.Pretraining(
     40, learning_rate=dg.Linear(0.1, 0.0), optimizer=dg.SGD(momentum=0.9)

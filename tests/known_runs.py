@@ -101,11 +101,11 @@ RUNS = {
     "dbm": lambda: _dbm(),
     "dbm without greedy start": lambda: _dbm(pretrained=None),
     "dbm settings": lambda: _dbm(GREY, pretrained=GREEDY, binarize=True),
-    "dbm labels": lambda: _dbm(y=FEW_LABELS, label_units=True),
+    "dbm labels": lambda: _dbm(y=FEW_LABELS, label_units=True, unlabelled=-1),
     "dbm from model": lambda: dg.DBM((6, 4), pretrained=_machine(), **COMMON).fit(BITS),
     "dbm stream": lambda: _streamed(dg.DBM((7, 5), **COMMON)),
     "dbm stream labels": lambda: _streamed(
-        dg.DBM((7, 5), label_units=True, **COMMON), y=FEW_LABELS, classes=[0, 1, 2]
+        dg.DBM((7, 5), label_units=True, unlabelled=-1, **COMMON), y=FEW_LABELS, classes=[0, 1, 2]
     ),
     "dbm stream after fit": lambda: _streamed(_dbm()),
     "mixture": lambda: dg.MixtureOfBernoullis(
@@ -123,7 +123,7 @@ RUNS = {
     "classifier": lambda: _classifier(activation="rectified", dropout=0.2, l2=0.01),
     "classifier greedy": lambda: _classifier(pretrained=GREEDY, early_stopping=2, top_epochs=1),
     "classifier smoothness": lambda: _classifier(
-        FEW_LABELS, smoothness=dg.VirtualAdversarial(0.5)
+        FEW_LABELS, smoothness=dg.VirtualAdversarial(0.5), unlabelled=-1
     ),
     "classifier beside a machine": lambda: _classifier(pretrained=_machine()),
     "regressor": lambda: dg.DeepRegressor((7, 5), pretrained=GREEDY, **COMMON).fit(BITS, TARGETS),

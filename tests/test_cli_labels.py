@@ -72,13 +72,13 @@ def test_labels_in_arrays(folder):
 @pytest.mark.parametrize(
     ("labels", "settings", "wanted"),
     [
-        ([0, 1], {}, -1),
-        (["a", "b"], {}, "-1"),
+        ([0, 1], {}, None),
+        (["a", "b"], {}, None),
+        ([0, 1], {"unlabelled": "-1"}, -1),
+        (["a", "b"], {"unlabelled": -1}, "-1"),
         (["a", "b"], {"unlabelled": "?"}, "?"),
         ([0, 1], {"unlabelled": "9"}, 9),
         ([0.0, 1.0], {"unlabelled": 9}, 9),
-        ([0, 1], {"all_labelled": True}, None),
-        ([0, 1], {"all_labelled": False, "unlabelled": "1"}, 1),
     ],
 )
 def test_what_stands_for_no_label_is_of_the_labels_type(labels, settings, wanted):
@@ -95,9 +95,8 @@ def test_labels_that_are_none(folder, capsys):
         "short.npy": (rng.integers(0, 2, 299), "299 entries, but train.npy has 300 rows"),
         "matrix.npy": (rng.integers(0, 2, (300, 2)), "one label a row"),
         "real.npy": (rng.random(300), "regressor"),
-        "nan.npy": (np.full(300, np.nan), "rows without a label have -1"),
+        "nan.npy": (np.full(300, np.nan), "--unlabelled -1"),
         "one.npy": (np.zeros(300, int), "at least 2 classes"),
-        "signs.npy": (np.where(rng.random(300) < 0.5, -1, 1), "--all-labelled"),
         "empty.npy": (np.zeros(0), "entry for each row"),
         "dates.npy": (np.zeros(300, "datetime64[s]"), "numbers or texts"),
         "gap.npy": (np.array(["a", "b", ""] * 100), "empty label, the first in row 2"),
@@ -129,12 +128,14 @@ def test_rows_without_a_label_are_none_of_a_class(model, folder, capsys):
     (folder / "y.csv").write_text("\n".join(y))
     assert call(capsys, *train("--unlabelled", "?", model=model))[0] == 0
     assert dg.load("m").classes_.tolist() == ["a", "b"]
-    assert call(capsys, *train("--all-labelled", model=model))[0] == 0
+    assert call(capsys, *train(model=model))[0] == 0
     assert dg.load("m").classes_.tolist() == ["?", "a", "b"]
     signs = np.load("train.npy")[:, 0].astype(int) * 2 - 1
     np.save("signs.npy", signs)
-    assert call(capsys, *train("--all-labelled", model=model, labels="signs.npy"))[0] == 0
+    assert call(capsys, *train(model=model, labels="signs.npy"))[0] == 0
     assert dg.load("m").classes_.tolist() == [-1, 1]
+    line = fails(capsys, 1, *train("--unlabelled", "-1", model=model, labels="signs.npy"))
+    assert "is a class without --unlabelled" in line
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -147,26 +148,26 @@ def test_accuracy_is_of_the_rows_that_have_a_label(folder, capsys):
     (folder / "y.csv").write_text("\n".join(y))
     assert call(capsys, *train("--n-epochs", "30"))[0] == 0
     some = y.astype("U2")
-    some[:100] = "-1"
+    some[:100] = "no"
     (folder / "some.csv").write_text("\n".join(some))
-    out = call(capsys, "score", "m", "train.npy", "--labels", "some.csv", "--json")[1]
+    argv = ["score", "m", "train.npy", "--labels", "some.csv"]
+    out = call(capsys, *argv, "--unlabelled", "no", "--json")[1]
     found = json.loads(out)["accuracy"]
     p = (dg.load("m").predict(X) == y)[100:].mean()
     assert found["n_labelled"] == 200
     assert np.isclose(found["value"], p)
     assert np.isclose(found["standard_error"], np.sqrt(p * (1 - p) / 200))
-    words = call(capsys, "score", "m", "train.npy", "--labels", "some.csv")[1]
+    words = call(capsys, *argv, "--unlabelled", "no")[1]
     assert f"{p:.4f} of 200 labels" in words
     some[:100] = "?"
     (folder / "some.csv").write_text("\n".join(some))
-    argv = ["score", "m", "train.npy", "--labels", "some.csv"]
     assert call(capsys, *argv, "--unlabelled", "?")[1] == words
     code, out, lines = call(capsys, *argv)
     assert code == 0
     assert "of 300 labels" in out
     assert lines == [
         "deepgen: warning: 100 rows of some.csv have labels that the model does not know, '?'; "
-        "they count as wrong"
+        "they count as wrong (--unlabelled LABEL leaves them out)"
     ]
 
 
@@ -230,3 +231,15 @@ def test_squared_errors_of_an_autoencoder(folder, capsys):
     assert found == {**mean_with_error(errors), "per_value": errors.mean() / 9}
     assert np.isclose(found["standard_error"], errors.std() / np.sqrt(60))
     assert f"{errors.mean():.4f} a row" in call(capsys, "score", "m", "valid.npy")[1]
+
+
+def test_a_model_of_dates_can_be_asked(folder, capsys):
+    """Catches dates, which JSON does not have, and a list of classes that is not shown."""
+    days = np.array(["2020-01-01", "2021-02-03"], "M8[D]")
+    X = np.load("train.npy")
+    dg.DeepClassifier((3,), n_epochs=1, random_state=0).fit(X, days[X[:, 0]]).save("m")
+    for command in (["info", "m"], ["predict", "m", "train.npy", "--out", "p.npy"]):
+        out = call(capsys, *command, "--json")[1]
+        assert json.loads(out)["classes"] == ["2020-01-01", "2021-02-03"]
+    assert set(np.load("p.npy").tolist()) <= set(days.tolist())
+    assert "2021-02-03" in call(capsys, "info", "m")[1]

@@ -23,7 +23,7 @@ RUNS = {
     "dbn": (["--n-hidden", 5, 4, *SHORT], lambda: dg.DBN((5, 4), **EPOCHS)),
     "dbm": (
         ["--n-hidden", 5, 4, "--labels", "labels.csv", *SHORT],
-        lambda: dg.DBM((5, 4), label_units=True, unlabelled="-1", **EPOCHS),
+        lambda: dg.DBM((5, 4), label_units=True, **EPOCHS),
     ),
     "mixture": (
         ["--n-components", 3, "--max-iter", 4],
@@ -36,7 +36,7 @@ RUNS = {
     ),
     "classifier": (
         ["--n-hidden", 5, "--labels", "labels.csv", *SHORT],
-        lambda: dg.DeepClassifier(5, unlabelled="-1", **EPOCHS),
+        lambda: dg.DeepClassifier(5, **EPOCHS),
     ),
     "regressor": (
         ["--n-hidden", 5, "--labels", "targets.npy", *SHORT],
@@ -108,7 +108,7 @@ BESIDE = {
     "pretrain_batch_size": {"pretrain_epochs": 1}, "validation_fraction": {"early_stopping": 3},
     "smoothness_weight": {"smoothness": 0.1},
 }  # fmt: skip
-ELSEWHERE = {"model", "unlabelled", "all_labelled", "pretrained"}  # tests of their own
+ELSEWHERE = {"model", "unlabelled", "pretrained"}  # tests of their own
 
 
 def value_for(setting, kind):
@@ -318,7 +318,7 @@ def test_starts_from_a_file_are_those_of_the_library(folder, capsys):
     y = CLASSES[label_numbers(X)]
     assert call(capsys, *common, "--model", "classifier", "--labels", "labels.csv",
                 "--pretrained", "dbn")[0] == 0  # fmt: skip
-    start = dg.DeepClassifier((5, 4), pretrained=dbn, unlabelled="-1", **EPOCHS)
+    start = dg.DeepClassifier((5, 4), pretrained=dbn, **EPOCHS)
     start.fit(X, y).save("w")
     assert (folder / "m").read_bytes() == (folder / "w").read_bytes()
 
@@ -370,7 +370,6 @@ def test_files_that_none_can_start_from(folder, capsys):
         ("classifier --labels labels.csv --validation-fraction 0.2", "needs early_stopping"),
         ("classifier --labels labels.csv --smoothness-weight 1", "needs smoothness"),
         ("classifier --labels labels.csv --smoothness 1 --optimizer lbfgs", "smoothness needs"),
-        ("classifier --labels labels.csv --all-labelled --unlabelled x", "give one of them"),
         ("classifier --labels labels.txt", "labels must be a .npy"),
         ("dbm --unlabelled 3", "needs labels"),
         ("dbm --pretrain-batch-size 3", "needs pretrain_epochs"),

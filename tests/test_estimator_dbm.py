@@ -29,9 +29,9 @@ TINY = {"n_hidden": (8, 5), "n_epochs": 2, "batch_size": 50, "random_state": 3}
 GREEDY = [dg.Pretraining(2, batch_size=50), dg.Pretraining(1, batch_size=50)]
 KINDS = {
     "plain": {"pretrained": None},
-    "labels": {"pretrained": None, "label_units": True},
+    "labels": {"pretrained": None, "label_units": True, "unlabelled": -1},
     "greedy": {"pretrained": GREEDY},
-    "greedy labels": {"pretrained": GREEDY, "label_units": True},
+    "greedy labels": {"pretrained": GREEDY, "label_units": True, "unlabelled": -1},
 }
 
 
@@ -199,7 +199,7 @@ def test_batches_and_other_visible_units(rows, y):
     dbm = dg.DBM(**TINY, pretrained=GREEDY).fit(batches)
     assert dbm.n_updates_ == 6
     with pytest.raises(ValueError, match="X must be an array or a sparse matrix where label_units"):
-        dg.DBM(**TINY, label_units=True).fit(batches, y)
+        dg.DBM(**TINY, label_units=True, unlabelled=-1).fit(batches, y)
     real = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     for start in (None, dg.Pretraining(1)):
         dbm = dg.DBM((5, 3), visible="gaussian", n_epochs=1, random_state=0, pretrained=start)
@@ -281,15 +281,16 @@ def test_labels_of_any_type(labels, unlabelled, classes, rows, tmp_path):
         (None, "y must hold a label for each row where label_units is True, got None"),
         (np.full(130, -1), r"got none: \[\]; -1 stands for rows without a label"),
         (np.zeros(130, int), r"at least 2 classes, got 1 class: \[0\]"),
-        (np.zeros((130, 1), int), r"y must have shape \(130,\), got \(130, 1\)"),
+        (np.zeros((130, 2), int), r"y must have shape \(130,\), got \(130, 2\)"),
         (np.arange(5), r"y must have shape \(130,\), got \(5,\)"),
         (np.linspace(0, 1, 130), "y cannot be used: Unknown label type: continuous"),
-        (np.full(130, np.nan), "y must be finite, got nan; rows without a label have"),
+        (np.full(130, np.nan), r"y must hold a label.*got NaN in row 0.*unlabelled=float\('nan'\)"),
+        (np.full(130, np.inf), "y must be finite, got inf in row 0"),
     ],
 )  # fmt: skip
 def test_bad_labels_are_named_before_any_work(labels, message, rows):
     """Would catch a message without a remedy; the estimator stays as it was."""
-    dbm = dg.DBM(**TINY, label_units=True)
+    dbm = dg.DBM(**TINY, label_units=True, unlabelled=-1)
     before = dict(vars(dbm))
     with pytest.raises(ValueError, match=message):
         dbm.fit(rows, labels)
@@ -299,7 +300,7 @@ def test_bad_labels_are_named_before_any_work(labels, message, rows):
 def test_label_units_are_those_of_the_fitted_model(rows, y, tmp_path):
     """Would catch features of the label units where a hyper-parameter was changed after fit, a
     file without their classes, and classes that outlive them."""
-    dbm = dg.DBM(**TINY, label_units=True).fit(rows, np.where(y > 0, "b", "a"))
+    dbm = dg.DBM(**TINY, label_units=True, unlabelled=-1).fit(rows, np.where(y > 0, "b", "a"))
     features = dbm.transform(rows)
     dbm.set_params(label_units=False)
     assert_same_bits(dbm.transform(rows), features)
@@ -322,7 +323,7 @@ def test_label_units_are_those_of_the_fitted_model(rows, y, tmp_path):
 def test_partial_fit_gives_the_same_bits_however_the_calls_are_cut(label_units, form, rows, y):
     """Would catch first rows, labels or counters that depend on the calls; one row at a time
     until there is a batch, too."""
-    settings = {**TINY, "batch_size": 20, "label_units": label_units}
+    settings = {**TINY, "batch_size": 20, "label_units": label_units, "unlabelled": -1}
     options = {"classes": [0, 1, 2]} if label_units else {}
 
     def learn(*cuts):
@@ -343,7 +344,7 @@ def test_partial_fit_gives_the_same_bits_however_the_calls_are_cut(label_units, 
 
 def test_a_stream_needs_its_classes_first_and_keeps_them(rows, y):
     """Would catch classes that grow in silence, or labels that get the place of another one."""
-    dbm = dg.DBM(**TINY, label_units=True)
+    dbm = dg.DBM(**TINY, label_units=True, unlabelled=-1)
     with pytest.raises(ValueError, match="classes must hold all labels in the first call"):
         dbm.partial_fit(rows, y)
     for classes, message in (
@@ -433,7 +434,7 @@ def test_a_stream_is_not_kept_with_label_units_that_its_model_has_not(
     label_units, streamed, rows, y, tmp_path
 ):
     """Would catch a file that no estimator can read, or an error about a missing attribute."""
-    dbm = dg.DBM(**TINY, pretrained=None, label_units=label_units)
+    dbm = dg.DBM(**TINY, pretrained=None, label_units=label_units, unlabelled=-1)
     if streamed:
         dbm.partial_fit(rows, y, classes=[0, 1, 2])
     else:
@@ -455,7 +456,7 @@ def test_a_kept_stream_of_something_else_is_refused_by_name(rows, y, tmp_path):
         with pytest.raises(ValueError, match=message):
             dg.DBM(**{**TINY, **settings}).load_checkpoint(path)
     with pytest.raises(ValueError, match="label_units is True here and False there"):
-        dg.DBM(**TINY, label_units=True).load_checkpoint(path)
+        dg.DBM(**TINY, label_units=True, unlabelled=-1).load_checkpoint(path)
     dg.RBM(8, random_state=3).partial_fit(rows).save_checkpoint(path)
     with pytest.raises(ValueError, match="estimator is"):
         dg.DBM(**TINY).load_checkpoint(path)
@@ -579,7 +580,7 @@ def machine(*sizes, top=None, observed=(0,), copies=1):
 )  # fmt: skip
 def test_bad_settings_are_named_before_any_work(settings, message, rows, y):
     """Would catch a message that does not name the parameter; nothing may be left behind."""
-    dbm = dg.DBM(**{"n_hidden": (4, 3), **settings})
+    dbm = dg.DBM(**{"n_hidden": (4, 3), "unlabelled": -1, **settings})
     before = dict(vars(dbm))
     options = {"classes": [0, 1, 2]} if settings.get("label_units") is True else {}
     for learn in (dbm.fit, lambda rows, y: dbm.partial_fit(rows, y, **options)):

@@ -35,7 +35,8 @@ def everything(X, y, stack):
         "deep": dg.DeepAutoencoder(pretrained=stack, code="logistic", **QUICK).fit(X),
         "greedy": dg.DeepAutoencoder((12, 3), pretrained=dg.Pretraining(1), **QUICK).fit(X),
         "classifier": dg.DeepClassifier(pretrained=stack, dropout=0.1, **QUICK).fit(X, y),
-        "smooth": dg.DeepClassifier((5,), smoothness=dg.VirtualAdversarial(0.5), **QUICK).fit(
+        "smooth": dg.DeepClassifier((5,), smoothness=dg.VirtualAdversarial(0.5), unlabelled=-1,
+                                    **QUICK).fit(
             X, np.where(np.arange(len(y)) % 9, -1, y)
         ),
         "regressor": dg.DeepRegressor((7,), input_dropout=0.1, **QUICK).fit(X, 100.0 + y),
@@ -171,7 +172,7 @@ def test_unlabelled_rows_serve_the_pretraining(digits):
     """Would catch rows of -1 that become a class, or are thrown away before the pretraining."""
     X, y = digits
     few = np.where(np.arange(len(y)) < 100, y, -1)
-    settings = {"pretrained": dg.Pretraining(1), **QUICK}
+    settings = {"pretrained": dg.Pretraining(1), "unlabelled": -1, **QUICK}
     semi = dg.DeepClassifier((20,), **settings).fit(X, few)
     assert set(semi.classes_) == set(y[:100])
     alone = dg.DeepClassifier((20,), **settings).fit(X[:100], y[:100])
@@ -179,7 +180,7 @@ def test_unlabelled_rows_serve_the_pretraining(digits):
     assert_same_bits(semi.stack_[0].weights[0], every.stack_[0].weights[0])
     assert (semi.stack_[0].weights[0] != alone.stack_[0].weights[0]).any()
     with pytest.raises(ValueError, match="unlabelled=None"):
-        dg.DeepClassifier((3,), **QUICK).fit(X[:10], np.where(y[:10] > 4, 1, -1))
+        dg.DeepClassifier((3,), unlabelled=-1, **QUICK).fit(X[:10], np.where(y[:10] > 4, 1, -1))
 
 
 def test_unlabelled_rows_teach_a_smooth_classifier(digits):
@@ -190,7 +191,7 @@ def test_unlabelled_rows_teach_a_smooth_classifier(digits):
     few = np.where(np.arange(len(y)) < 60, y, -1)
     settings = {
         "n_hidden": (30,), "learning_rate": dg.Linear(0.01, 0.0), "random_state": 0,
-        "smoothness": dg.VirtualAdversarial(0.5),
+        "smoothness": dg.VirtualAdversarial(0.5), "unlabelled": -1,
     }  # fmt: skip
     semi = dg.DeepClassifier(n_epochs=40, **settings).fit(X[:1400], few[:1400])
     assert semi.history_[0]["n_rows"] == 1400
@@ -297,7 +298,7 @@ RESUMED = {
         (12,), pretrained=dg.Pretraining(1), dropout=0.1, early_stopping=5, **o
     ),
     "smooth": lambda stack, **o: dg.DeepClassifier(
-        (12,), smoothness=dg.VirtualAdversarial(0.5), **o
+        (12,), smoothness=dg.VirtualAdversarial(0.5), unlabelled=-1, **o
     ),
     "regressor": lambda stack, **o: dg.DeepRegressor((7,), optimizer=dg.SGD(momentum=0.9), **o),
 }

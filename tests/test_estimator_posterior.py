@@ -194,7 +194,8 @@ def test_it_learns_few_labels_better_than_a_random_start(digits, serial):
     upper = dg.RBM(40, hidden=dg.Binary(n_copies=2), **how).fit(lower.transform(2 * X[train]))
     machine = dg.compose([lower.model_, upper.model_])
     settings = {
-        "n_epochs": 40, "batch_size": 10, "learning_rate": dg.Linear(0.01, 0.0), "random_state": 0
+        "n_epochs": 40, "batch_size": 10, "learning_rate": dg.Linear(0.01, 0.0), "random_state": 0,
+        "unlabelled": -1,
     }  # fmt: skip
     scores = []
     for draw in range(2):

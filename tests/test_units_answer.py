@@ -22,7 +22,7 @@ from deepgen.inference.completion import impute
 from deepgen.io.schemas import machines
 from deepgen.layers.passes import Site
 from deepgen.layers.softmax import Softmax
-from deepgen.layers.units import Alternatives, Units, check_finite, value_range
+from deepgen.layers.units import Alternatives, Units, check_range
 from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.machines import Trainer
 from deepgen.learning.starts import default_schedule
@@ -185,10 +185,7 @@ class Votes(Units):
         return np.log(share / (1.0 - share)).astype(np.float32)
 
     def check(self, states, name="X"):
-        low, high = value_range(states)
-        check_finite(low, high, name)
-        if low < 0 or high > 3:
-            raise ValueError(f"{name} must be counts of votes, 0 to 3")
+        check_range(states, name, 0, 3, expected="be counts of votes, 0 to 3")
 
 
 class Choice(Units):
@@ -215,7 +212,7 @@ class Choice(Units):
         return np.log(np.maximum(mean, np.exp(-80.0))).astype(np.float32)
 
     def check(self, states, name="X"):
-        check_finite(*value_range(states), name)
+        check_range(states, name)
 
 
 class Level(Units):
@@ -249,7 +246,7 @@ class Level(Units):
         return np.asarray(mean, np.float32) * self.precision
 
     def check(self, states, name="X"):
-        check_finite(*value_range(states), name)
+        check_range(states, name)
 
     def is_state(self, states):
         return True

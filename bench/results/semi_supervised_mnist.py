@@ -164,7 +164,7 @@ def smooth(store, digits, machine, n_labels, draw, quick):
         store, key,
         dg.DeepClassifier(
             pretrained=machine, n_epochs=4 if quick else SMOOTH_EPOCHS, learning_rate=DBM_RATE,
-            smoothness=dg.VirtualAdversarial(2.0), random_state=draw,
+            smoothness=dg.VirtualAdversarial(2.0), unlabelled=-1, random_state=draw,
         ), digits.X_train, labels,
     )  # fmt: skip
     return judged(store, digits, key, classifier, seconds)

@@ -105,6 +105,79 @@ def as_list(value, name, of):
     return list(value)
 
 
+class RefusedValue(ValueError):
+    """One value of an argument is refused: which, where it stands, and what to do.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    expected : str
+        Behind "must", for example ``"be finite"``.
+    value : object
+        As it was given: a float64 with all of its digits.
+    row : int
+        Counted from 0.
+    column : int or None
+        None: there is one value for each row.
+    remedy : str
+    column_name : str or None
+        What a data frame calls the column.
+    """
+
+    def __init__(self, name, expected, value, row, column=None, remedy="", column_name=None):
+        super().__init__(name, expected, value, row, column, remedy, column_name)
+        self.name, self.expected, self.value = name, expected, value
+        self.row, self.column = row, column
+        self.remedy, self.column_name = remedy, column_name
+
+    def __str__(self):
+        place = f"row {self.row}"
+        if self.column is not None:
+            place += f", column {self.column}"
+        if self.column_name is not None:
+            place += f" ({self.column_name!r})"
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.name} must {self.expected}, got {in_words(self.value)} in {place}{remedy}"
+
+    def at(self, row, value_of):
+        """Return the error where its rows are a part of others, in which it stands in `row`.
+
+        `value_of(row, column)` is the value as it was given, before it became a state.
+        """
+        value = self.value if self.column is None else value_of(row, self.column)
+        return RefusedValue(self.name, self.expected, value, row, self.column, self.remedy)
+
+    def named(self, names):
+        """Return the error with the name of its column; `names` of all columns, or None."""
+        if names is None or self.column is None:
+            return self
+        return RefusedValue(*self.args[:-1], str(names[self.column]))
+
+
+def in_words(value):
+    """Return one value for a message: a number with all of its digits, "NaN", or shortened."""
+    if isinstance(value, numbers.Real) and value != value:
+        return "NaN"
+    return str(value) if isinstance(value, np.number | np.bool_) else shown(value)
+
+
+def first_place(bad):
+    """Return (row, column) of the first True of a bool array of two dimensions."""
+    row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    return int(row), int(column)
+
+
+def _first_no_number(objects):
+    """Return (place, value) of the first object that is no real number; None: all are."""
+    for place, value in np.ndenumerate(objects):
+        try:
+            np.asarray(value, dtype=object).astype(np.float64)
+        except (ValueError, TypeError, OverflowError):
+            return place, value
+    return None
+
+
 def real_array(value, name):
     """Return an array of real numbers of the dtype that it has; an array is not copied.
 
@@ -127,7 +200,13 @@ def real_array(value, name):
         try:
             value = value.astype(np.float64)
         except (ValueError, TypeError, OverflowError) as error:
-            raise ValueError(f"{name} must hold real numbers, got objects: {error}") from None
+            found = _first_no_number(value)
+            if found is None or not 1 <= len(found[0]) <= 2:
+                raise ValueError(f"{name} must hold real numbers, got objects: {error}") from None
+            remedy = "encode it as numbers first, texts as categories in one-hot columns"
+            raise RefusedValue(
+                name, "hold real numbers", found[1], *found[0], remedy=remedy
+            ) from None
     if value.dtype.kind == "c":
         raise ValueError(
             f"{name} must be real, got complex values; take their real part or their magnitude"

@@ -5,6 +5,8 @@ import json
 import numpy as np
 
 from deepgen.cli.common.arguments import file_name
+from deepgen.cli.common.labels import json_classes
+from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.io import model_files
 
 # Entries beside layers that models other than Boltzmann machines have.
@@ -42,6 +44,8 @@ def tell(about):
         print(f"  {label:<18}{' -> '.join(_in_words(units) for units in sides)}")
     if about["classes"] is not None:
         print(f"  {'classes':<18}{_some(about['classes'])}")
+    if about["feature_names"] is not None:
+        print(f"  {'columns':<18}{_some(about['feature_names'])}")
     if "top" in about:
         print(f"  {'top':<18}{' - '.join(_in_words(units) for units in about['top']['layers'])}")
     print(f"  parameters        {about['n_parameters']:,}")
@@ -79,7 +83,7 @@ def describe_file(path):
         and ``machine`` with its own), ``n_features`` and ``n_components`` of a mixture,
         ``n_inputs`` of a network, ``n_parameters``, ``tensors`` (shapes by name),
         ``largest_weight`` (of a mixture: of the log odds), ``classes`` (labels in the order of
-        the units that stand for them, or None).
+        the units that stand for them, or None), ``feature_names`` (of the columns, or None).
 
     Raises
     ------
@@ -92,7 +96,12 @@ def describe_file(path):
         model, extra = model_files.read_model(file)
     config, tensors = model_files.describe(model)
     config |= config.get("network", {})
-    classes = extra.get("classes")
+    classes, names = extra.get("classes"), extra.get("feature_names")
+    if isinstance(classes, dict):  # dates, as they stand in files
+        try:
+            classes = json_classes(classes_of_plain(classes))
+        except ValueError as error:
+            raise model_files.ModelFileError(f"{path}: {error}") from None
     return {
         "file": str(path),
         "format_version": file.config["format_version"],
@@ -100,6 +109,7 @@ def describe_file(path):
         "estimator": extra.get("estimator"),
         "layers": config.get("layers", []),
         "classes": classes if isinstance(classes, list) else None,
+        "feature_names": names if isinstance(names, list) else None,
         **{name: config[name] for name in ("top", "machine", *SIZES) if name in config},
         "n_parameters": sum(tensor.size for tensor in tensors.values()),
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},

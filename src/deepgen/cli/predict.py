@@ -2,6 +2,7 @@
 
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.labels import json_classes
 from deepgen.cli.common.models import in_words, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, write_rows
@@ -50,7 +51,7 @@ def run(arguments):
         **about_array(arguments.out, predicted),
         "model": arguments.model,
         "data": arguments.data,
-        "classes": model.classes_.tolist() if hasattr(model, "classes_") else None,
+        "classes": json_classes(model.classes_) if hasattr(model, "classes_") else None,
     }
 
 

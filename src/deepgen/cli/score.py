@@ -28,7 +28,7 @@ def add_to(commands):
         help="say how well a model file fits rows: likelihood, accuracy or error",
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
         "is cheap, else by annealed importance sampling both ways. Of deep belief networks and "
-        "deep Boltzmann machines it is a bound from below. Of autoencoders it is the squared error "
+        "deep Boltzmann machines it is low on average. Of autoencoders it is the squared error "
         "of reconstructions; with --labels the accuracy of a classifier or of a dbm with label "
         "units, or the R2 of a regressor.",
     )
@@ -39,7 +39,7 @@ def add_to(commands):
     )  # fmt: skip
     parser.add_argument(
         "--unlabelled", metavar="LABEL",
-        help="label of rows that have none, which are left out (-1, where it is no class)",
+        help="label of rows that have none, which are left out (every row counts)",
     )  # fmt: skip
     parser.add_argument(
         "--n-chains", type=positive, default=100, metavar="N", help="AIS chains (%(default)s)"

@@ -16,7 +16,10 @@ from deepgen.estimators.common.labels import (
     are_label_units,
     as_classes,
     classes_in,
+    classes_of_plain,
+    has_label,
     one_hot,
+    plain_classes,
     split_labels,
 )
 from deepgen.estimators.common.machines import MachineProblem
@@ -61,8 +64,10 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     label_units : bool, default False
         Put a group of softmax units on top, one for each class of `y`, so that the model is one of
         rows and labels together, and can :meth:`predict`.
-    unlabelled : label or None, default -1
-        Stands in `y` for rows without a label: theirs is inferred. None: each row has one.
+    unlabelled : label, NaN or None, default None
+        Stands in `y` for rows without a label: theirs is inferred. None: each row has one, and -1
+        is a class like any other. -1: as in scikit-learn's semi-supervised estimators. NaN:
+        missing values, which are NaN, None and ``pandas.NA``.
     pretrained : "auto", Pretraining, sequence of it, BoltzmannMachine or None; default "auto"
         None: all layers start from small random weights, which centring makes possible. Settings:
         a greedy start, a layer at a time, with tied copies (:func:`deepgen.compose`). A model of
@@ -113,7 +118,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     _saved_as = "DBM"
 
     def __init__(
-        self, n_hidden=(500, 1000), *, visible="binary", label_units=False, unlabelled=-1,
+        self, n_hidden=(500, 1000), *, visible="binary", label_units=False, unlabelled=None,
         pretrained="auto", rule=None, learning_rate=None, optimizer=None, batch_size=100,
         n_epochs=None, binarize=False, random_state=None, n_threads=None, callbacks=None,
         verbose=0,
@@ -213,7 +218,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             self._check_label_units()
         elif self.label_units:
             # of a stream without labels: any will do, because the settings are compared next
-            self.classes_ = as_classes(settings.get("classes", [0, 1]))
+            self.classes_ = as_classes(classes_of_plain(settings.get("classes", [0, 1])))
         return _DBMProblem(self)
 
     # --- labels -------------------------------------------------------------------------------
@@ -228,7 +233,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             raise ValueError("classes must hold all labels in the first call of partial_fit")
         if first:
             self.classes_ = np.sort(as_classes(classes))
-            if self.unlabelled is not None and self.unlabelled in self.classes_.tolist():
+            if not has_label(self.classes_, self.unlabelled).all():
                 raise ValueError(
                     f"classes must not hold {self.unlabelled!r}, which stands for rows without a "
                     "label; pass unlabelled=None if it is a class"
@@ -256,6 +261,10 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             return None
         if not isinstance(rows, ArrayRows):
             raise ValueError("X must be an array or a sparse matrix where label_units is True")
+        if y is None:
+            raise ValueError(
+                "y must hold a label for each row where label_units is True, got None"
+            )
         known, labels = split_labels(y, rows.n_rows, self.unlabelled)
         if not stream:
             self.classes_ = classes_in(labels, self.unlabelled)
@@ -264,7 +273,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     # --- files --------------------------------------------------------------------------------
 
     def _beside_model(self):
-        classes = {"classes": self.classes_.tolist()} if has_label_units(self) else {}
+        classes = {"classes": plain_classes(self.classes_)} if has_label_units(self) else {}
         return {**super()._beside_model(), **classes}
 
     @classmethod
@@ -369,7 +378,7 @@ class _DBMProblem(MachineProblem):
             "rule": self.rule,
         }  # fmt: skip
         if dbm.label_units:
-            resolved["classes"] = np.asarray(dbm.classes_).tolist()
+            resolved["classes"] = plain_classes(dbm.classes_)
         return resolved
 
     def settings(self, n_rows):

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.common.fitting import FittingEstimator
+from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
@@ -67,6 +70,8 @@ def load(path):
     -------
     RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or
     DeepRegressor
+        It knows the names of the columns that it was fitted on, and refuses a data frame with
+        others, or in another order.
 
     Raises
     ------
@@ -87,9 +92,18 @@ def load(path):
             f"{path}: no estimator named {extra.get('estimator')!r} for a {type(model).__name__}"
         )
     try:
+        extra = {**extra, "classes": classes_of_plain(extra.get("classes"))}
         estimator = saved.estimator.from_model(model, *(extra.get(name) for name in saved.entries))
     except ValueError as error:
         raise model_files.ModelFileError(f"{path}: no estimator for this model ({error})") from None
+    names = extra.get("feature_names")
+    if names is not None:
+        whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not whole or len(names) != estimator.n_features_in_:
+            raise model_files.ModelFileError(
+                f"{path}: feature_names must name {estimator.n_features_in_} columns"
+            )
+        estimator.feature_names_in_ = np.array(names, dtype=object)
     seed = extra.get("score_seed", 0)
     if isinstance(estimator, FittingEstimator) and isinstance(seed, int) and 0 <= seed < 2**64:
         estimator._fitted.score_seed = seed

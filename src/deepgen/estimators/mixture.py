@@ -29,7 +29,7 @@ from deepgen.learning.loop import interrupt_between_steps
 from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
 from deepgen.rows.sources import ArrayRows
-from deepgen.rows.survey import survey
+from deepgen.rows.survey import checked_pieces, survey
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
 
@@ -229,7 +229,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         X, model = rows_to_read(self, X), self.model_
         visible = model.visible
         scores = by_pieces(X, visible, lambda x: log_likelihood(model, x, n_threads=self.n_threads))
-        if not all(visible.is_state(batch.states[0]) for batch in ArrayRows(X).pieces()):
+        if not all(map(visible.is_state, checked_pieces(ArrayRows(X), visible))):
             warn_of_grey_rows()
         return scores
 

@@ -204,6 +204,10 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_hidden), float32
+
+        Notes
+        -----
+        Put a ``StandardScaler`` between the means and a linear model.
         """
         density.check_quantity(quantity)
         X, model, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)

@@ -6,9 +6,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen.checks import check_integer, check_number, real_array, shown
+from deepgen.checks import check_integer, check_number, shown
 from deepgen.estimators.common.hyperparameters import check_sizes
-from deepgen.estimators.common.labels import classes_in, split_labels
+from deepgen.estimators.common.labels import (
+    as_classes,
+    classes_in,
+    plain_classes,
+    split_labels,
+)
 from deepgen.estimators.common.networks import (
     Examples,
     NetworkEstimator,
@@ -19,7 +24,12 @@ from deepgen.estimators.common.networks import (
     core_models,
     pretrained_stack,
 )
-from deepgen.estimators.common.validation import by_pieces, rows_to_read, validated_pair
+from deepgen.estimators.common.validation import (
+    by_pieces,
+    rows_to_read,
+    rows_with_targets,
+    targets_of,
+)
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units, real_columns
 from deepgen.layers.units import LARGEST_VALUE
@@ -35,7 +45,7 @@ from deepgen.networks.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.networks.objective import Objective
 from deepgen.networks.posterior_rows import PosteriorRows, posterior_outputs
 from deepgen.rows.paired import PairedRows
-from deepgen.rows.sources import ArrayRows, select
+from deepgen.rows.sources import select
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import encoder, posterior_layers, random_layer, random_layers
 
@@ -192,9 +202,10 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         network is kept. None: no rows are held back.
     validation_fraction : float, default 0.1
         Share of the rows that early stopping holds back.
-    unlabelled : int, str or None, default -1
-        Label of the rows that have none: they serve the pretraining, and `smoothness`. None:
-        every label is a class.
+    unlabelled : label, NaN or None, default None
+        Stands in `y` for rows without a label: they serve the pretraining, and `smoothness`. None:
+        each row has a label, and -1 is a class like any other. -1: as in scikit-learn's
+        semi-supervised estimators. NaN: missing values, which are NaN, None and ``pandas.NA``.
     optimizer, learning_rate, batch_size, n_epochs
         See :class:`Autoencoder`.
     random_state, n_threads, callbacks, verbose
@@ -216,7 +227,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     def __init__(
         self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
         l2=0.0, dropout=0.0, input_dropout=0.0, smoothness=None, top_epochs=0,
-        early_stopping=None, validation_fraction=0.1, unlabelled=-1, optimizer=None,
+        early_stopping=None, validation_fraction=0.1, unlabelled=None, optimizer=None,
         learning_rate=None, batch_size=100, n_epochs=None, random_state=None, n_threads=None,
         callbacks=None, verbose=0,
     ):  # fmt: skip
@@ -248,7 +259,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         ----------
         X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
-            Labels; `unlabelled` where there is none.
+            Labels: numbers, texts, truth values or dates; `unlabelled` where there is none.
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, in
             the pretraining or in the fine-tuning, with the same bits; see :meth:`RBM.fit`.
@@ -283,8 +294,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         return replace(super()._objective(), smoothness=self.smoothness)
 
     def _read(self, X, y):
-        X, checked = validated_pair(self, X, y)
-        return ArrayRows(X), checked if hasattr(y, "dtype") else y
+        return rows_with_targets(self, X, y), y
 
     def _problem(self, rows, y):
         known, labels = split_labels(y, rows.n_rows, self.unlabelled)
@@ -330,7 +340,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         return self.classes_[chosen]
 
     def _beside_model(self):
-        return {"classes": self.classes_.tolist()}
+        return {"classes": plain_classes(self.classes_)}
 
     @classmethod
     def from_model(cls, model, classes=None):
@@ -344,9 +354,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         """
         _require_top(model, "softmax")
         size = model.layers[-1].size
-        classes = np.arange(size) if classes is None else np.asarray(classes)
-        if classes.shape != (size,):
-            raise ValueError(f"classes must hold {size} labels, got shape {classes.shape}")
+        classes = as_classes(np.arange(size) if classes is None else classes, size)
         estimator = cls(tuple(layer.size for layer in model.layers[:-1]))._take(model)
         estimator.classes_, estimator.stack_ = classes, None
         return estimator
@@ -430,12 +438,10 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         return SquaredError()
 
     def _read(self, X, y):
-        X, y = validated_pair(self, X, y, multi_output=True, y_numeric=True)
-        return ArrayRows(X), real_array(y, "y").astype(np.float64)
+        rows = rows_with_targets(self, X, y)
+        return rows, targets_of(y, rows.n_rows, LARGEST_VALUE)
 
     def _problem(self, rows, y):
-        if not (np.abs(y) < LARGEST_VALUE).all():
-            raise ValueError(f"y must have values within +-{LARGEST_VALUE:g}; standardize it")
         self._one_target = y.ndim == 1
         y = y.reshape(len(y), -1)
         mean, scale = y.mean(axis=0), y.std(axis=0)

@@ -23,6 +23,7 @@ from safetensors.numpy import save as serialize
 
 from deepgen.checks import as_path
 from deepgen.errors import ModelFileError
+from deepgen.io import texts
 from deepgen.io.atomic import write_atomically
 from deepgen.io.schemas.registry import describe, schema_of
 from deepgen.io.schemas.schema import is_count
@@ -34,6 +35,10 @@ BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one e
 
 # Entries of a configuration beside those of the model itself.
 _COMMON = {"format_version", "extra", "sha256"}
+# Lists of texts in `extra` stand as tensors where they have one of these names or, as JSON, more
+# than this many characters (texts.py).
+_NAMES_OF_TEXTS = ("feature_names",)
+_LONG_TEXTS = 2**16
 
 logger = logging.getLogger("deepgen")
 
@@ -46,16 +51,32 @@ def save(model, path, *, extra=None):
     model : BoltzmannMachine, or another one of ``io.schemas.registry.SCHEMAS``
     path : str or path-like
     extra : dict or None
-        Plain JSON data beside the configuration (the estimator's name and seed).
+        Plain JSON data beside the configuration (the estimator's name and seed). Lists of texts
+        may be of any length.
 
     Raises
     ------
+    ValueError
+        If the configuration would take more than the header of a file may.
     OSError
         If the file cannot be written; an existing file is unharmed.
     """
     path = as_path(path)
     config, tensors = describe(model)
-    write(path, {"format_version": FORMAT_VERSION, **config, "extra": extra or {}}, tensors)
+    extra = dict(extra or {})
+    lists = {name: extra.pop(name) for name in sorted(extra) if _is_for_tensors(name, extra[name])}
+    for name, values in lists.items():
+        tensors |= texts.tensors_of(name, values)
+    if lists:
+        config["texts"] = {name: texts.sizes_of(name, tensors) for name in lists}
+    write(path, {"format_version": FORMAT_VERSION, **config, "extra": extra}, tensors)
+
+
+def _is_for_tensors(name, value):
+    """Tell whether an entry of `extra` is a list of texts that stands as tensors."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        return False
+    return bool(value) and (name in _NAMES_OF_TEXTS or len(json.dumps(value)) > _LONG_TEXTS)
 
 
 def write(path, config, tensors):
@@ -64,7 +85,14 @@ def write(path, config, tensors):
     config = {**config, "sha256": checksum(config, contiguous)}
     # one entry: safetensors writes several in an order that changes from call to call
     metadata = {"deepgen": json.dumps(config, sort_keys=True, allow_nan=False)}
-    write_atomically(path, serialize(contiguous, metadata=metadata))
+    blob = serialize(contiguous, metadata=metadata)
+    n_bytes = int.from_bytes(blob[:8], "little")
+    if n_bytes > MAX_HEADER:
+        raise ValueError(
+            f"the header of {path} would take {n_bytes} bytes, and none that is read takes more "
+            f"than {MAX_HEADER}; save a model of fewer layers or with fewer classes"
+        )
+    write_atomically(path, blob)
 
 
 def checksum(config, tensors):
@@ -197,7 +225,9 @@ def _model_schema(path, config):
         set(config) >= _COMMON, path, "the configuration has unknown or missing entries"
     )
     _require(isinstance(config["extra"], dict), path, "extra is not an object")
-    entries = {name: value for name, value in config.items() if name not in _COMMON}
+    entries = {
+        name: value for name, value in config.items() if name not in _COMMON and name != "texts"
+    }
     try:
         return entries, schema_of(entries)
     except ValueError as error:
@@ -266,16 +296,24 @@ def read_model(file):
     """Return (model, plain data saved beside it) of an open file; see :func:`load_model`."""
     path, shapes = file.path, file.shapes
     entries, schema = _model_schema(path, file.config)
-    expected = schema.shapes(entries)
+    expected = {name: ("F32", shape) for name, shape in schema.shapes(entries).items()}
+    sizes, extra = file.config.get("texts", {}), dict(file.config["extra"])
+    try:
+        expected |= texts.shapes(sizes) if "texts" in file.config else {}
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    _require(not set(sizes) & set(extra), path, "a name stands in texts and in extra")
     _require(set(shapes) == set(expected), path, "tensors are missing or unknown")
-    for name, shape in expected.items():
+    for name, (tag, shape) in expected.items():
         _require(
-            shapes[name] == ("F32", shape), path,
-            f"tensor {name} must be F32 of shape {shape}, got {shapes[name]}",
+            shapes[name] == (tag, shape), path,
+            f"tensor {name} must be {tag} of shape {shape}, got {shapes[name]}",
         )  # fmt: skip
     tensors = read_tensors(file)
     try:
+        extra |= {name: texts.texts_of(name, tensors) for name in sizes}
+        tensors = {name: value for name, value in tensors.items() if expected[name][0] == "F32"}
         model = schema.build(entries, tensors)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
-    return model, file.config["extra"]
+    return model, extra

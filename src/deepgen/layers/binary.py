@@ -7,7 +7,7 @@ from scipy import sparse
 
 from deepgen._kernels import engine
 from deepgen.checks import check_integer
-from deepgen.layers.units import Alternatives, Units, check_finite, value_range
+from deepgen.layers.units import Alternatives, Units, check_range
 
 
 class Binary(Units):
@@ -89,14 +89,16 @@ class Binary(Units):
         p = (np.asarray(mean) * n_rows / self.n_copies + 0.5) / (n_rows + 1.0)
         return self.replace(bias=np.log(p / (1.0 - p)))
 
+    @property
+    def limits(self):
+        """From 0 to `n_copies`."""
+        return 0, self.n_copies
+
     def check(self, states, name="X"):
-        """Raise ValueError unless every value lies in [0, n_copies]."""
-        low, high = value_range(states)
-        check_finite(low, high, name)
-        if not (low >= 0 and high <= self.n_copies):
-            value = high if not high <= self.n_copies else low
-            raise ValueError(
-                f"{name} must have values in [0, {self.n_copies}] for binary units, got {value:g}; "
-                "scale grey values to [0, 1] (for bytes: X / 255), threshold them, or use "
-                "visible='gaussian' for real values"
-            )
+        """Raise RefusedValue unless every value lies in [0, n_copies], but for rounding."""
+        check_range(
+            states, name, 0, self.n_copies,
+            expected=f"have values in [0, {self.n_copies}] for binary units",
+            remedy="scale grey values to [0, 1] (for bytes: X / 255; with new rows too: "
+            "MinMaxScaler(clip=True)), threshold them, or use visible='gaussian' for real values",
+        )  # fmt: skip

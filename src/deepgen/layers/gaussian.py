@@ -6,13 +6,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import check_flag
-from deepgen.layers.units import (
-    LARGEST_VALUE,
-    Units,
-    as_vector,
-    check_finite,
-    value_range,
-)
+from deepgen.layers.units import LARGEST_VALUE, Units, as_vector, check_range
 from deepgen.rows.states import dense
 
 # Beyond this, products of a precision and a mean leave float32.
@@ -119,14 +113,11 @@ class Gaussian(Units):
         return self.replace(log_precision=log_precision, bias=mean * np.exp(log_precision))
 
     def check(self, states, name="X"):
-        """Raise ValueError where a value is not finite or beyond float32."""
-        low, high = value_range(states)
-        check_finite(low, high, name)
-        if max(abs(low), abs(high)) > LARGEST_VALUE:
-            raise ValueError(
-                f"{name} must lie within +-1e12 for Gaussian units, got {low:g} to {high:g}; "
-                "standardize the columns"
-            )
+        """Raise RefusedValue where a value is not finite or beyond 1e12."""
+        check_range(
+            states, name, -LARGEST_VALUE, LARGEST_VALUE,
+            expected="lie within +-1e12 for Gaussian units", remedy="standardize the columns",
+        )  # fmt: skip
 
     def is_state(self, states):
         """Every real number is a state."""

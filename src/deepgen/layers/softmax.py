@@ -4,8 +4,8 @@ import numpy as np
 from scipy import sparse
 
 from deepgen._kernels import engine
-from deepgen.checks import check_integer
-from deepgen.layers.units import Alternatives, Units, check_finite, value_range
+from deepgen.checks import RefusedValue, check_integer, first_place
+from deepgen.layers.units import Alternatives, Units, check_range
 from deepgen.rows.states import dense
 
 
@@ -28,6 +28,7 @@ class Softmax(Units):
     usual_rate = 0.2
     activation = "softmax"
     can_be_missing = True
+    limits = 0, 1
 
     def __init__(self, n_categories, size=None, *, bias=None):
         check_integer(n_categories, "n_categories", 2)
@@ -77,18 +78,21 @@ class Softmax(Units):
 
     def check(self, states, name="X"):
         """Raise ValueError unless each group is a distribution, a one-hot state or all zero."""
-        low, high = value_range(states)
-        check_finite(low, high, name)
-        if not (low >= 0 and high <= 1):
-            value = high if not high <= 1 else low
-            raise ValueError(
-                f"{name} must have values in [0, 1] for softmax units, got {value:g}; encode each "
-                f"variable as {self.group} one-hot columns"
-            )
-        totals = dense(states).reshape(-1, self.group).sum(axis=1, dtype=np.float64)
+        check_range(
+            states, name, 0, 1, expected="have values in [0, 1] for softmax units",
+            remedy=f"encode each variable as {self.group} one-hot columns",
+        )  # fmt: skip
+        n_rows, n_columns = states.shape
+        totals = dense(states).reshape(n_rows, n_columns // self.group, self.group)
+        totals = totals.sum(axis=2, dtype=np.float64)
         bad = (np.abs(totals - 1.0) > 1e-3) & (totals != 0.0)
         if bad.any():
-            raise ValueError(
-                f"{name} must have one 1 in each group of {self.group} columns (or none, where "
-                f"the variable is missing), got a group with sum {totals[bad][0]:g}"
-            )
+            row, variable = first_place(bad)
+            first = variable * self.group
+            raise RefusedValue(
+                name,
+                f"have one 1 in each group of {self.group} columns (or none, where the variable "
+                "is missing)",
+                totals[row, variable], row,
+                remedy=f"it is the sum of columns {first} to {first + self.group - 1}",
+            )  # fmt: skip

@@ -7,6 +7,8 @@ the files that name one. CONTRIBUTING, "Add a unit type", says what a new one to
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +17,10 @@ from scipy import sparse
 from deepgen._kernels import engine
 from deepgen.checks import (
     MOST_ROWS,
+    RefusedValue,
     check_instance,
     check_integer,
+    first_place,
     float32_array,
     real_array,
 )
@@ -33,6 +37,9 @@ from deepgen.runtime.stream import DATA, Stream
 
 # Real values beyond this are refused: they were never standardized.
 LARGEST_VALUE = 1e12
+# So far outside of [0, largest state], as a share of it, a value is there by rounding: 4 steps of
+# float32. A scaler that brings a column to [0, 1] leaves some of its values 1 or 2 steps outside.
+ROUNDING = 4 * 2.0**-23
 
 
 def as_vector(value, size, name):
@@ -47,15 +54,6 @@ def as_vector(value, size, name):
     return value
 
 
-def check_finite(low, high, name):
-    """Raise ValueError where the smallest or the largest value of states is not finite."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(
-            f"{name} must be finite, but contains NaN, inf or values beyond float32; remove such "
-            "rows, or complete them with impute"
-        )
-
-
 def value_range(states):
     """Return the smallest and the largest value, with the zeros that a sparse matrix leaves out."""
     if isinstance(states, CompressedRows):
@@ -66,6 +64,53 @@ def value_range(states):
     if states.size == 0:
         return 0.0, 0.0
     return states.min(), states.max()
+
+
+def check_range(states, name, low=-math.inf, high=math.inf, *, expected="", remedy=""):
+    """Raise RefusedValue at the first value that is not finite or not in [low, high].
+
+    Rounding is forgiven: :data:`ROUNDING` beyond the ends, relative to `high`.
+
+    Parameters
+    ----------
+    states : states
+    name : str
+        What messages call them.
+    low, high : float
+    expected, remedy : str
+        For the message about a value that is finite and outside.
+    """
+    least, most = value_range(states)
+    slack = ROUNDING * high if math.isfinite(high) else 0.0
+    finite = np.isfinite(least) and np.isfinite(most)
+    if finite and low - slack <= least and most <= high + slack:
+        return
+    if finite:
+        row, column, value = _first_value(states, lambda x: (x < low - slack) | (x > high + slack))
+        raise RefusedValue(name, expected, value, row, column, remedy)
+    row, column, value = _first_value(states, lambda x: ~np.isfinite(x))
+    if np.isnan(value):
+        remedy = "remove such rows, or complete them with impute"
+    else:
+        remedy = "remove such rows, or scale values that are beyond float32"
+    raise RefusedValue(name, "be finite", value, row, column, remedy)
+
+
+def _first_value(states, is_bad):
+    """Return (row, column, value) of the first entry, row by row, that a function calls bad."""
+    if isinstance(states, CompressedRows):
+        entry = int(is_bad(states.values).argmax())
+        row = int(np.searchsorted(states.starts, entry, side="right")) - 1
+        return row, int(states.indices[entry]), states.values[entry]
+    row, column = first_place(is_bad(states))
+    return row, column, states[row, column]
+
+
+def value_at(X, row, column):
+    """Return an entry of an array or a sparse matrix as it was given."""
+    if isinstance(X, CompressedRows):
+        return X.to_dense()[row, column]
+    return X.tocsr()[row, column] if sparse.issparse(X) else np.asarray(X)[row, column]
 
 
 class LayerForm(NamedTuple):
@@ -177,6 +222,9 @@ class Units(ABC):
     takes_trials : bool
         Whether each row has a number of draws that its units share (``Context.trials``), such as
         the words of a document.
+    limits : tuple of (float, float) or None
+        Smallest and largest value of rows, where :meth:`check` forgives rounding beyond them and
+        :meth:`clipped` takes it back. None: nothing is forgiven.
     """
 
     group = n_copies = 1
@@ -187,6 +235,7 @@ class Units(ABC):
     hidden_bias = None
     can_tie = False
     can_be_missing = takes_trials = False
+    limits = None
 
     size = bias = None  # until the constructor has checked them
 
@@ -315,11 +364,33 @@ class Units(ABC):
             raise ValueError(f"{name} must have shape (n_rows, {self.size}), got {shape}")
 
     def states_of(self, X, name="X"):
-        """Return rows as states that kernels read, after a check of their width and values."""
+        """Return rows as states that kernels read, after a check of their width and values.
+
+        Rounding beyond the ends of :attr:`limits` is taken back.
+        """
         states = as_states(X, name)
         self.check_width(states, name)
-        self.check(states, name)
-        return states
+        try:
+            self.check(states, name)
+        except RefusedValue as error:
+            raise error.at(error.row, partial(value_at, X)) from None
+        return self.clipped(states)
+
+    def clipped(self, states):
+        """Return checked states without rounding beyond :attr:`limits`; good ones are not copied.
+
+        Parameters
+        ----------
+        states : states
+        """
+        values = states.values if isinstance(states, CompressedRows) else states
+        if self.limits is None or values.dtype == np.uint8 or not values.size:
+            return states
+        low, high = self.limits
+        if low <= values.min() and values.max() <= high:
+            return states
+        values = np.clip(values, np.float32(low), np.float32(high))
+        return replace(states, values=values) if isinstance(states, CompressedRows) else values
 
     def _checked_field(self, field):
         field = float32_array(field, "field")
@@ -432,7 +503,10 @@ class Units(ABC):
 
     @abstractmethod
     def check(self, states, name="X"):
-        """Raise ValueError unless every value is one that these units can take."""
+        """Raise RefusedValue unless every value is one that these units can take.
+
+        :func:`check_range` finds values that are not finite or outside of a range.
+        """
 
     def missing(self, states):
         """Return a bool mask of entries that say "missing", or None where there are none."""

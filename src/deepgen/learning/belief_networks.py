@@ -22,6 +22,7 @@ from deepgen.rows.batch import Batch, check_batch
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import column_sums, weight_sums
+from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.stream import DATA, Stream
 from deepgen.runtime.threads import check_threads
 
@@ -229,8 +230,8 @@ class UpDownTrainer(TrainingLoop):
         X = X if hasattr(X, "dtype") else real_array(X, "X")
         visible.check_width(X, "X")
         rows = ArrayRows(X)
-        for batch in rows.pieces():
-            visible.check(batch.states[0], "X")
+        for _ in checked_pieces(rows, visible):
+            pass
         return rows
 
     def _checked(self, batch):

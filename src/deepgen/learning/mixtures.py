@@ -81,7 +81,7 @@ def starting_mixture(rows, n_rows, n_components, prior, stream):
     for states in (batch.states[0] for batch in rows.in_order(CHUNK)):
         inside = np.flatnonzero((chosen >= first) & (chosen < first + states.shape[0]))
         if len(inside):
-            means[inside] = dense(states)[chosen[inside] - first]
+            means[inside] = np.clip(dense(states)[chosen[inside] - first], 0.0, 1.0)
         first += states.shape[0]
     means = (means + START_SMOOTHING * prior.mean) / (1.0 + START_SMOOTHING)
     return BernoulliMixture.from_means(np.full(n_components, 1.0 / n_components), means)
@@ -108,7 +108,8 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
     shape = (model.n_features, model.n_components)
     statistics = Statistics(np.zeros(model.n_components), np.zeros(shape))
     responsibilities = np.empty((CHUNK, model.n_components), np.float32)
-    for states in (batch.states[0] for batch in rows.in_order(CHUNK)):
+    for batch in rows.in_order(CHUNK):
+        states = model.visible.clipped(batch.states[0])
         if check is not None:
             check()
         n_rows, work = states.shape[0], Work(workspace, governor.next())

@@ -31,6 +31,7 @@ def check_watched(trainer, rows, name, *, states=False):
     if not rows.shape[0]:
         raise ValueError(f"{name} must have at least one row, got none")
     visible.check(rows, name)
+    rows = visible.clipped(rows)
     if states and not visible.is_state(rows):
         raise ValueError(
             f"{name} must be states, got values between them; binarize the rows, for example "

@@ -9,6 +9,7 @@ from deepgen.inference.factorial import FactorialPosterior
 from deepgen.inference.recognition import Recognition
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
 
@@ -165,13 +166,12 @@ def _bound(model, X, average, log_partition, n_draws, random_state, n_threads):
     check_integer(n_draws, "n_draws")
     check_threads(n_threads)
     stream, rows = Stream.from_random_state(random_state), _checked_rows(model, X)
+    pieces = (model.visible.clipped(batch.states[0]) for batch in rows.pieces())
     posterior = _POSTERIORS[type(model)](model, stream, n_threads)
     if average is _Mean and isinstance(posterior, PosteriorInClosedForm):
-        out = [posterior.bound(batch.states[0]) for batch in rows.pieces()]
+        out = [posterior.bound(v) for v in pieces]
     else:
-        out = [
-            _of_piece(posterior, batch.states[0], average, n_draws) for batch in rows.pieces()
-        ]
+        out = [_of_piece(posterior, v, average, n_draws) for v in pieces]
     return np.concatenate([np.zeros(0), *out]) - log_partition
 
 
@@ -181,8 +181,7 @@ def _checked_rows(model, X):
         X = real_array(X, "X")
     visible.check_width(X, "X")
     rows = ArrayRows(X)
-    for v in (batch.states[0] for batch in rows.pieces()):
-        visible.check(v, "X")
+    for v in checked_pieces(rows, visible):
         if visible.missing(v) is not None:
             raise ValueError(
                 "X has missing variables (all-zero groups), and log p(v) is that of whole rows; "

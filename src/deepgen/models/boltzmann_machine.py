@@ -97,9 +97,13 @@ class BoltzmannMachine:
         layers = " - ".join(f"{type(layer).__name__}({layer.size})" for layer in self.layers)
         return f"BoltzmannMachine({layers})"
 
-    def __reduce__(self):
+    def __getstate__(self):
+        return self.layers, self.weights, self.observed
+
+    def __setstate__(self, state):
         # the constructor makes what a copy cannot share: a version, and pointers into its arrays
-        return _rebuild, (self.layers, self.weights, self.observed)
+        layers, weights, observed = state
+        self.__init__(layers, weights, observed=observed)
 
     @property
     def n_layers(self):
@@ -171,7 +175,3 @@ def check_model(model, n_layers=None, name="model"):
         )
     if n_layers is not None and model.n_layers != n_layers:
         raise ValueError(f"{name} must have {n_layers} layers, got {model.n_layers}")
-
-
-def _rebuild(layers, weights, observed):
-    return BoltzmannMachine(layers, weights, observed=observed)

@@ -1,5 +1,6 @@
 """Rows to learn from: arrays, memmaps, packed bits, CSR matrices and re-iterables of batches."""
 
+from collections.abc import Mapping, Set
 from itertools import islice
 
 import numpy as np
@@ -44,6 +45,10 @@ class ArrayRows:
             if not weights.any():
                 raise ValueError("weights must be positive for at least one row, got zeros alone")
             self.weights = weights / weights.mean()
+
+    def value_at(self, row, column):
+        """Return one entry as it was given."""
+        return self.X[row, column]
 
     def pieces(self, stream=None):
         """Yield the rows in order, as batches of at most 8,192 rows."""
@@ -129,6 +134,11 @@ class IterableRows:
     n_rows, is_fixed = None, False
 
     def __init__(self, batches):
+        if isinstance(batches, Mapping | Set | str | bytes):
+            raise TypeError(
+                "X must be an array of rows, or an iterable that yields batches of them in order, "
+                f"got a {type(batches).__name__}; pass an array that is in it"
+            )
         iterator = iter(batches)
         if iterator is batches:
             raise ValueError(
@@ -167,6 +177,15 @@ class IterableRows:
                 f"got {shown(_column_names(batch))}"
             )
         return matrix
+
+    def value_at(self, row, column):
+        """Return one entry as it was given; the batches are read once more up to it."""
+        for number, batch in enumerate(self.source):
+            rows = self._matrix(number, batch)
+            if row < rows.shape[0]:
+                return rows[row, column]
+            row -= rows.shape[0]
+        raise IndexError(row)
 
     def pieces(self, stream=None):
         """Yield the batches as they come."""

@@ -2,7 +2,37 @@
 
 import numpy as np
 
+from deepgen.checks import RefusedValue
+from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.sums import column_moments
+
+
+def checked_pieces(rows, units, name="X"):
+    """Yield rows in order as checked states, rounding taken back; see ``Units.states_of``.
+
+    Parameters
+    ----------
+    rows : Rows
+    units : Units
+    name : str
+        What messages call the rows.
+
+    Raises
+    ------
+    RefusedValue
+        If the units cannot take a value; with its row among all rows, and as it was given.
+    """
+    first = 0
+    for batch in rows.pieces():
+        states = batch.states[0]
+        try:
+            units.check(states, name)
+        except RefusedValue as error:
+            if isinstance(rows, ArrayRows | IterableRows):  # others were given by nobody
+                raise error.at(first + error.row, rows.value_at) from None
+            raise
+        yield units.clipped(states)
+        first += states.shape[0]
 
 
 def survey(rows, units, name="X", n_threads=None, also=None):
@@ -31,9 +61,7 @@ def survey(rows, units, name="X", n_threads=None, also=None):
         If the units cannot take a value.
     """
     n_rows, total, square = 0, 0.0, 0.0
-    for batch in rows.pieces():
-        states = batch.states[0]
-        units.check(states, name)
+    for states in checked_pieces(rows, units, name):
         mean, mean_square = column_moments(states, n_threads)
         if also is not None:
             also(states)

@@ -58,7 +58,7 @@ def estimator_for(settings):
     ----------
     settings : dict
         Values by the names of settings; what is left out has the library's default. `unlabelled`
-        and `all_labelled` are left to who knows the labels.
+        is left to who knows the labels.
 
     Raises
     ------

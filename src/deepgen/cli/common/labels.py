@@ -9,7 +9,6 @@ import numpy as np
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.rows import file_of, read_array
 
-UNLABELLED = -1  # what stands for no label where nothing else is said
 READS = (
     "a .npy, .npz (FILE.npz:NAME where it holds several arrays) or .csv file, an entry for each "
     "row; a first line too many is taken as a header"
@@ -46,8 +45,8 @@ def read_labels(source, n_rows, data):
         if bad.any():
             raise CommandError(
                 f"{source} must hold classes, whole numbers or texts, got {values[bad][0]:g} in "
-                f"row {bad.argmax()}; numbers that are measured are for --model regressor, and "
-                f"rows without a label have {UNLABELLED}"
+                f"row {bad.argmax()}; numbers that are measured are for --model regressor; mark "
+                "rows without a label by a whole number, and say which: --unlabelled -1"
             )
     return values
 
@@ -70,19 +69,17 @@ def read_targets(source, n_rows, data):
 
 
 def unlabelled_in(labels, settings):
-    """Return the label that means "no label", in the type of these labels; None: all are classes.
+    """Return the label that says "no label", in the type of these labels; None: all are classes.
 
     Parameters
     ----------
     labels : ndarray
     settings : dict
-        With `unlabelled` and `all_labelled`, where they are given.
+        With `unlabelled`, where it is given.
     """
-    if settings.get("all_labelled", False):
-        if "unlabelled" in settings:
-            raise UsageError("all_labelled says that no label is unlabelled: give one of them")
+    if "unlabelled" not in settings:
         return None
-    value = settings.get("unlabelled", UNLABELLED)
+    value = settings["unlabelled"]
     if labels.dtype.kind == "U":
         return str(value)
     try:
@@ -99,17 +96,23 @@ def check_classes(labels, unlabelled, source):
     known = labels if unlabelled is None else labels[labels != unlabelled]
     if "" in known.tolist():
         raise CommandError(
-            f"{source} has an empty label, the first in row {labels.tolist().index('')}; rows "
-            f"without a label have {UNLABELLED}, or say --unlabelled ''"
+            f"{source} has an empty label, the first in row {labels.tolist().index('')}; say "
+            "--unlabelled '' if such rows have none"
         )
     classes = np.unique(known)
     if len(classes) < 2:
         note = "" if unlabelled is None else (
-            f"; {unlabelled} stands for rows without a label, or is a class with --all-labelled"
+            f"; {unlabelled} stands for rows without a label, and is a class without --unlabelled"
         )  # fmt: skip
         raise CommandError(
             f"{source} must hold at least 2 classes, got {classes.tolist() or 'none'}{note}"
         )
+
+
+def json_classes(classes):
+    """Return classes of a model as JSON has them: numbers, truth values, texts; dates as texts."""
+    array = np.asarray(classes)
+    return array.astype(str).tolist() if array.dtype.kind in "mM" else array.tolist()
 
 
 def _check_length(values, source, n_rows, data):

@@ -7,6 +7,7 @@ import numpy as np
 
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.labels import read_labels, read_targets, unlabelled_in
+from deepgen.estimators.common.labels import has_label
 
 
 def mean_with_error(values):
@@ -38,7 +39,7 @@ def accuracy(predict, classes, rows, source, data, settings):
     labels = read_labels(source, rows.shape[0], data)
     known = np.isin(labels, classes)
     unlabelled = unlabelled_in(labels, settings)
-    labelled = known if unlabelled is None else known | (labels != unlabelled)
+    labelled = known | has_label(labels, unlabelled)
     if not known.any():
         raise CommandError(
             f"{source} must hold classes of the model, {_some(classes.tolist())}, got "
@@ -48,7 +49,8 @@ def accuracy(predict, classes, rows, source, data, settings):
         unknown = np.unique(labels[labelled & ~known]).tolist()
         print(
             f"deepgen: warning: {int((labelled & ~known).sum()):,} rows of {source} have labels "
-            f"that the model does not know, {_some(unknown)}; they count as wrong",
+            f"that the model does not know, {_some(unknown)}; they count as wrong (--unlabelled "
+            "LABEL leaves them out)",
             file=sys.stderr,
         )
     right = (predict(rows) == labels)[labelled]

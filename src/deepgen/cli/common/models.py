@@ -35,6 +35,7 @@ def load_able(path, command):
         If the file is no whole, valid model.
     """
     estimator = load(path)
+    vars(estimator).pop("feature_names_in_", None)  # rows come in files without names of columns
     method, lack = METHODS[command]
     # what an estimator can do may depend on its fitted model: scikit-learn tells by attributes
     if not hasattr(estimator, method):

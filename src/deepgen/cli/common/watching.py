@@ -6,6 +6,7 @@ from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.labels import read_labels, read_targets
 from deepgen.cli.common.measures import r_squared_of
 from deepgen.cli.common.rows import read_rows
+from deepgen.estimators.common.labels import has_label
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.models import BoltzmannMachine, PosteriorNetwork
@@ -94,14 +95,14 @@ def _of_autoencoder(estimator, valid):
 
 
 def _of_classifier(estimator, y, valid, labels, source):
-    classes = np.unique(y[y != estimator.unlabelled])
+    classes = np.unique(y[has_label(y, estimator.unlabelled)])
     known = np.isin(labels, classes)
     if not known.any():
         raise CommandError(
             f"{source} must hold classes of the labels, {classes[:5].tolist()}, got "
             f"{np.unique(labels)[:5].tolist()}"
         )
-    labelled = known | (labels != estimator.unlabelled)
+    labelled = known | has_label(labels, estimator.unlabelled)
 
     def accuracy(network):
         return (_judge(estimator, network, classes).predict(valid) == labels)[labelled].mean()

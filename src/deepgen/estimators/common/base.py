@@ -15,9 +15,9 @@ class ModelEstimator:
     def save(self, path):
         """Write the model to one file, atomically; :func:`deepgen.load` reads it.
 
-        The file holds the model and what its answers need: classes of labels, the seed that
-        likelihoods are estimated with. Hyper-parameters and history are not kept, nor are
-        particles: samples of a loaded model start from its biases.
+        The file holds the model and what its answers need: names of columns, classes of labels,
+        the seed that likelihoods are estimated with. Hyper-parameters and history are not kept,
+        nor are particles: samples of a loaded model start from its biases.
 
         Parameters
         ----------
@@ -33,6 +33,8 @@ class ModelEstimator:
         """
         check_is_fitted(self)
         extra = {"estimator": self._saved_as or type(self).__name__, **self._beside_model()}
+        if hasattr(self, "feature_names_in_"):
+            extra["feature_names"] = list(map(str, self.feature_names_in_))
         model_files.save(self.model_, path, extra=extra)
 
     def _beside_model(self):

@@ -48,10 +48,10 @@ class BeliefEstimator(density.DensityEstimator):
         )  # fmt: skip
 
     def score_samples(self, X, *, n_draws=100):
-        """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.
+        """Estimate log p(v) by row in nats, low on average, with log Z at the bracket's value.
 
-        The importance-weighted bound (:func:`deepgen.importance_weighted_bound`): low on average,
-        less so with more draws.
+        With importance weights (:func:`deepgen.importance_weighted_bound`): low on average, less so
+        with more draws. It is no bound of a single row, which can lie above its log p(v).
 
         Parameters
         ----------

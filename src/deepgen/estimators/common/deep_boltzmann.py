@@ -90,10 +90,11 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         return self.model_.n_layers - (2 if has_label_units(self) else 1)
 
     def score_samples(self, X, *, n_draws=100):
-        """Estimate log p(v) by row in nats from below, with log Z at the bracket's value.
+        """Estimate log p(v) by row in nats, low on average, with log Z at the bracket's value.
 
-        The importance-weighted bound with draws from the mean-field posterior
-        (:func:`deepgen.importance_weighted_bound`): low on average, less so with more draws.
+        With importance weights of draws from the mean-field posterior
+        (:func:`deepgen.importance_weighted_bound`): low on average, less so with more draws. It is
+        no bound of a single row, which can lie above its log p(v); :meth:`bound` is one.
 
         Parameters
         ----------

@@ -17,6 +17,7 @@ from deepgen.layers.passes import Site
 from deepgen.likelihood import log_partition_bracket
 from deepgen.rows.particles import Particles
 from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
@@ -59,8 +60,7 @@ def last_bracket(estimator):
 def check_whole_rows(X, visible):
     """Raise ValueError unless rows can have a likelihood; warn where values are between states."""
     grey = False
-    for states in (batch.states[0] for batch in ArrayRows(X).pieces()):
-        visible.check(states)
+    for states in checked_pieces(ArrayRows(X), visible):
         grey = grey or not visible.is_state(states)
         if visible.missing(states) is not None:
             raise ValueError(

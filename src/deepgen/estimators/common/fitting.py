@@ -22,7 +22,12 @@ from deepgen.estimators.common.resuming import (
     read_run,
     require_same_run,
 )
-from deepgen.estimators.common.validation import Survey, rows_to_learn, surveyed
+from deepgen.estimators.common.validation import (
+    Survey,
+    naming_columns,
+    rows_to_learn,
+    surveyed,
+)
 from deepgen.io import checkpoints
 from deepgen.io.schemas.registry import as_tree, from_tree
 from deepgen.learning.rules import check_missing_variables
@@ -239,7 +244,8 @@ def solve(estimator, make_problem, resume):
         with unchanged_on_error(estimator):
             stopped = None if path is None else read_run(estimator, path)
             problem = make_problem()
-            survey = surveyed(problem.rows, problem.units, estimator.n_threads)
+            with naming_columns(estimator):
+                survey = surveyed(problem.rows, problem.units, estimator.n_threads)
             problem.check_missing()
             seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
             problem.draw(seed)

@@ -12,8 +12,9 @@ from deepgen.learning.schedules import SCHEDULE_PLACES
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.stacks.settings import Pretraining
 
-# Hyper-parameters that decide no bit of a run; and the seed, which is compared elsewhere.
-FREE = ("random_state", "n_threads", "callbacks", "verbose")
+# Hyper-parameters that decide no bit of a run; the seed, which is compared elsewhere; and which
+# label stands for none: what it decides, the targets tell.
+FREE = ("random_state", "n_threads", "callbacks", "verbose", "unlabelled")
 
 
 def plain_settings(estimator, resolved, *, without=()):

@@ -8,6 +8,7 @@ import numpy as np
 
 from deepgen.checks import as_path
 from deepgen.errors import ModelFileError
+from deepgen.estimators.common.plain_settings import FREE
 from deepgen.io import checkpoints
 from deepgen.rows.fingerprint import is_order, same_order
 from deepgen.runtime.precision import PRECISIONS, precision
@@ -70,6 +71,9 @@ def read_run(estimator, path, *, stream=False):
     """
     ours = "name a file that save_checkpoint has written"
     frame, state = checkpoints.load(path, ours if stream else None)
+    if isinstance(frame.get("settings"), dict):  # earlier versions compared more
+        compared = frame["settings"].items()
+        frame["settings"] = {name: value for name, value in compared if name not in FREE}
     if stream and FIRST_ROWS not in frame:
         raise checkpoints.OtherRunError(
             f"{path} is not the checkpoint of a stream; go on with fit or refine(X, resume=path), "

@@ -16,7 +16,11 @@ from deepgen.estimators.common.resuming import (
     origin_of,
     read_run,
 )
-from deepgen.estimators.common.validation import refuse_iterable, rows_to_learn
+from deepgen.estimators.common.validation import (
+    naming_columns,
+    refuse_iterable,
+    rows_to_learn,
+)
 from deepgen.io import atomic, checkpoints
 from deepgen.learning.loop import interrupt_between_steps
 from deepgen.rows.sources import join
@@ -117,7 +121,8 @@ class StreamEstimator(FittingEstimator):
             with unchanged_on_error(self):
                 rows = rows_to_learn(self, X, reset=first)
                 problem = problem_of(rows, first)
-                survey(rows, problem.units, n_threads=self.n_threads)
+                with naming_columns(self):
+                    survey(rows, problem.units, n_threads=self.n_threads)
                 problem.check_missing()
                 run, X = _run_of_call(self, problem)
             try:

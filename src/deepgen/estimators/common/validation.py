@@ -4,6 +4,7 @@ Nothing here copies an array: rows become states a piece at a time. Which values
 its units tell (`Units.check`).
 """
 
+import contextlib
 import re
 import sys
 import warnings
@@ -14,12 +15,15 @@ from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from deepgen.checks import real_array, shown
+from deepgen.checks import RefusedValue, first_place, real_array, shown
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
 from deepgen.rows.states import checked_csr
-from deepgen.rows.survey import survey
+from deepgen.rows.survey import checked_pieces, survey
+
+# An array that a message of scikit-learn's prints.
+_PRINTED = re.compile(r"(?s)(?<=Complex data not supported)\n.*|\s+array=.*?(?=\nReshape)")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def rows_to_learn(estimator, X, *, reset):
         rows = IterableRows(X)
         estimator.n_features_in_ = rows.n_columns
         vars(estimator).pop("feature_names_in_", None)
+        if rows.names is not None and all(isinstance(name, str) for name in rows.names):
+            estimator.feature_names_in_ = np.array(rows.names, dtype=object)
         return rows
     # the survey, which comes next, looks at every value: one pass over a file less
     return ArrayRows(
@@ -105,14 +111,63 @@ def validated(estimator, X, *, reset, **options):
             "X is a masked array, whose mask would be lost; fill it, or complete rows with "
             "impute(X.data, missing=X.mask)"
         )
+    _refuse_other_forms(X)
     packed = X if isinstance(X, PackedBits) and "accept_sparse" in options else None
-    X = _named(
-        validate_data, estimator, _stand_in(X) if packed is not None else X,
-        dtype="numeric", reset=reset, **options,
-    )  # fmt: skip
+    names = list(X.columns) if hasattr(X, "columns") else None
+    try:
+        X = _named(
+            validate_data, estimator, _stand_in(X) if packed is not None else X,
+            dtype="numeric", reset=reset, **options,
+        )  # fmt: skip
+    except (ValueError, TypeError) as error:
+        place = _place_of_no_number(X, names)
+        if not place:
+            raise
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        reason = str(error).removeprefix("X cannot be used: ")
+        raise kind(f"X cannot be used: {place} ({reason})") from None
     if packed is not None:
         return packed
     return X if sparse.issparse(X) else real_array(X, "X")
+
+
+def _refuse_other_forms(X):
+    """Raise ValueError for complex numbers and single rows, whose messages print all of X."""
+    if sparse.issparse(X) or isinstance(X, PackedBits):
+        return
+    try:
+        values = np.asarray(X) if isinstance(X, np.ndarray | list) else np.empty((0, 0))
+    except ValueError:  # ragged: scikit-learn says so
+        return
+    if values.dtype.kind == "c" and values.size:
+        place = np.unravel_index(int((values.imag != 0).argmax()), values.shape)
+        raise ValueError(
+            f"X must be real, got {values[place]} in entry {tuple(map(int, place))}: Complex data "
+            "not supported; take the real part or the magnitude"
+        )
+    if values.ndim == 1 and values.dtype.kind in "buif":
+        raise ValueError(
+            f"X must have rows and columns: Expected 2D array, got 1D array of shape "
+            f"{values.shape} instead. Reshape your data, with X.reshape(1, -1) if it is one row, "
+            "X.reshape(-1, 1) if it is one column"
+        )
+
+
+def _place_of_no_number(X, names):
+    """Return words about the first entry of X that is no number, "" where there is none.
+
+    `names` are those of a frame's columns, or None.
+    """
+    try:
+        values = np.asarray(X, dtype=object)
+    except ValueError:  # ragged
+        return ""
+    try:
+        if values.ndim == 2 and not sparse.issparse(X):
+            real_array(values, "X")
+    except RefusedValue as error:
+        return f"it {str(error.named(names)).removeprefix('X ')}"
+    return ""
 
 
 def _stand_in(packed):
@@ -120,25 +175,63 @@ def _stand_in(packed):
     return np.broadcast_to(np.uint8(0), packed.shape)
 
 
-def validated_pair(estimator, X, y, **options):
-    """Return rows to learn from and their targets by scikit-learn's rules.
-
-    Returns
-    -------
-    tuple of (X, y)
+def rows_with_targets(estimator, X, y):
+    """Return rows to learn from, after a check that there are targets beside them.
 
     Raises
     ------
     ValueError, TypeError
         Whose message names X or y. Whether values of X are finite, the survey tells.
     """
-    ours = {"accept_sparse": "csr", "ensure_all_finite": False}
-    X = validated(estimator, X, reset=True, **ours)
-    seen, y = _named(
-        validate_data, estimator, _stand_in(X) if isinstance(X, PackedBits) else X, y,
-        dtype=None, reset=False, what="y", **ours, **options,
-    )  # fmt: skip
-    return X if isinstance(X, PackedBits) else seen, y
+    if is_iterable_of_batches(X):
+        raise TypeError(
+            f"X must be an array or a sparse matrix, so that y belongs to it, got "
+            f"{type(X).__name__}"
+        )
+    rows = rows_to_learn(estimator, X, reset=True)
+    if y is None:
+        raise ValueError(
+            "y must hold a target for each row, got None; this "
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None"
+        )
+    return rows
+
+
+def targets_of(y, n_rows, most):
+    """Return targets of regression, real numbers within +-`most`, float64.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,) or (n_rows, n_targets)
+    n_rows : int
+    most : float
+    """
+    if sparse.issparse(y):
+        raise ValueError("y must be an array of targets, got a sparse matrix; pass y.toarray()")
+    values = real_array(y, "y").astype(np.float64)
+    if values.ndim not in (1, 2) or len(values) != n_rows or values.size == 0:
+        raise ValueError(
+            f"y must have shape ({n_rows},) or ({n_rows}, n_targets), got {values.shape}"
+        )
+    for bad, expected, remedy in (
+        (~np.isfinite(values), "be finite", "leave such rows out"),
+        (~(np.abs(values) < most), f"have values within +-{most:g}", "standardize it"),
+    ):
+        if bad.any():
+            row, column = first_place(bad.reshape(n_rows, -1))
+            given = np.asarray(y).reshape(n_rows, -1)[row, column]
+            column = column if values.ndim == 2 else None
+            raise RefusedValue("y", expected, given, row, column, remedy)
+    return values
+
+
+@contextlib.contextmanager
+def naming_columns(estimator):
+    """Let errors about a value of X say what the data frame calls its column."""
+    try:
+        yield
+    except RefusedValue as error:
+        raise error.named(getattr(estimator, "feature_names_in_", None)) from None
 
 
 def labels_of(y):
@@ -184,8 +277,7 @@ def by_pieces(rows, units, compute):
     if n_rows <= CHECK_ROWS:
         return compute(units.states_of(rows))
     out, start = None, 0
-    for states in (batch.states[0] for batch in ArrayRows(rows).pieces()):
-        units.check(states)
+    for states in checked_pieces(ArrayRows(rows), units):
         piece = compute(states)
         if out is None:
             out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
@@ -205,9 +297,11 @@ def features(estimator, X, size, what):
         raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
     if np.ma.isMaskedArray(X):
         raise ValueError("X is a masked array, whose mask would be lost; fill it first")
+    _refuse_other_forms(X)
     X = _named(
-        check_array, X, accept_sparse="csr", dtype="numeric", input_name="X", estimator=estimator
-    )
+        check_array, X, accept_sparse="csr", dtype="numeric", input_name="X", estimator=estimator,
+        ensure_all_finite=False,
+    )  # fmt: skip
     if X.shape[1] != size:
         raise ValueError(f"X must have shape (n_samples, {size}), {what}, got {X.shape}")
     return X
@@ -235,11 +329,23 @@ def rows_with_gaps(estimator, X, missing, units):
                 f"missing must be a bool array of shape {values.shape}, got {missing.dtype} of "
                 f"shape {missing.shape}: {shown(missing)}"
             )
-    if not np.isfinite(values[~missing]).all():
-        raise ValueError("X must be finite where it is observed; mark other entries as missing")
+    bad = ~(np.isfinite(values) | missing)
+    if bad.any():
+        row, column = first_place(bad)
+        raise RefusedValue(
+            "X", "be finite where it is observed", values[row, column], row, column,
+            "mark such entries as missing",
+        )  # fmt: skip
     group = units.group
-    if group > 1 and not np.isin(missing.reshape(-1, group).sum(axis=1), (0, group)).all():
-        raise ValueError(f"missing must hold all {group} columns of a variable or none")
+    if group > 1:
+        gaps = missing.reshape(len(missing), units.n_sites, group).sum(axis=2)
+        if not np.isin(gaps, (0, group)).all():
+            row, variable = first_place(~np.isin(gaps, (0, group)))
+            first = variable * group
+            raise ValueError(
+                f"missing must hold all {group} columns of a variable or none, got "
+                f"{gaps[row, variable]} of columns {first} to {first + group - 1} in row {row}"
+            )
     return values, units.states_of(np.where(missing, 0, values)), missing
 
 
@@ -251,17 +357,20 @@ def in_type_of(values, missing, completed):
 
 
 def warn_of_grey_rows():
-    """Warn, at the user's line, that rows between states have no likelihood."""
+    """Warn that rows between states have no likelihood."""
+    warn_user(
+        "X has values between states, so the result is not a log-likelihood; binarize grey "
+        "values first, for example X > rng.random(X.shape)"
+    )
+
+
+def warn_user(message):
+    """Warn at the line of the user's code that called the library."""
     frame, level = sys._getframe(), 1
     package = __name__.partition(".")[0]
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
-    warnings.warn(
-        "X has values between states, so the result is not a log-likelihood; binarize grey "
-        "values first, for example X > rng.random(X.shape)",
-        UserWarning,
-        stacklevel=level,
-    )
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def _named(check, *arguments, what="X", **options):
@@ -269,7 +378,9 @@ def _named(check, *arguments, what="X", **options):
     try:
         return check(*arguments, **options)
     except (ValueError, TypeError) as error:
-        if re.search(r"\b[Xy]\b", str(error)):
+        # without the array itself, which some messages print
+        message = _PRINTED.sub("", str(error))
+        if re.search(r"\b[Xy]\b", message) and message == str(error):
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"{what} cannot be used: {error}") from None
+        raise kind(f"{what} cannot be used: {message}") from None
