@@ -19,7 +19,7 @@ def add_to(commands):
     parser.add_argument(
         "--proba", action="store_true",
         help="write the probability of each class instead, a column each, in the order of "
-        "deepgen info",
+        "deepgen info, or of each component (mixture)",
     )  # fmt: skip
     add_threads(parser)
     add_out(parser)
@@ -32,12 +32,9 @@ def run(arguments):
     check_numbers(arguments)
     model = load_able(arguments.model, "predict")
     if arguments.proba and not hasattr(model, "predict_proba"):
-        instead = "deepgen transform writes those of its components" if hasattr(
-            model, "transform"
-        ) else "leave --proba out"  # fmt: skip
         raise CommandError(
-            f"{arguments.model} holds {in_words(model)}, which has no probabilities of classes; "
-            f"{instead}"
+            f"{arguments.model} holds {in_words(model)}, which predicts no classes or components "
+            "that have probabilities; leave --proba out"
         )
     model.set_params(n_threads=arguments.n_threads)
     rows = read_rows(arguments.data, arguments.packed_columns)
