@@ -1,5 +1,6 @@
 """How often brackets of log Z hold the exact value: 500 machines of eight kinds."""
 
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -16,17 +17,17 @@ COLUMNS = (
     "width of those that are not open, median", "largest", "s, median",
 )  # fmt: skip
 NOTES = [
-    "`dg.log_partition_bracket(model, particles, exact=False)` with its other defaults: 100 forward "
-    "chains, 3,000 temperatures; particles are those of training, where there was any. The exact "
-    "value is by enumeration of the smaller side, by counting (two modes), or as a sum over parts "
-    "that know nothing of each other (blocks). Nats. Such small machines are enumerated by "
-    "`log_partition()`; the table asks what brackets are worth where that cannot be done.",
+    "`dg.log_partition_bracket(model, particles, exact=False)` with its other defaults: 100 "
+    "forward chains, 3,000 temperatures; particles are those of training, where there was any. The "
+    "exact value is by enumeration of the smaller side, by counting (two modes), or a sum over "
+    "parts that know nothing of each other (blocks). Nats. `log_partition()` enumerates machines "
+    "as small as these; the table asks what brackets are worth where that cannot be done.",
     "Random: binary units, 30 to 150 by 6 to 14, normal weights of standard deviation 0.3, 1 or 3. "
     "Softmax: 8 to 30 variables of 3 to 6 categories, or hidden softmax units. Gaussian: visible, "
     "precisions from 0.1 to 10. Deep: three or four layers. Blocks: three to eight parts in which "
-    "all units hold each other. Two modes: one narrow, one wide, masses within 3 nats of each other. "
-    "Trained: digits and bars and stripes, CD and PCD, 1 to 40 epochs. Strong biases: standard "
-    "deviations of 10 to 100,000.",
+    "all units hold each other. Two modes: one narrow, one wide, masses within 3 nats of each "
+    "other. Trained: digits and bars and stripes, CD and PCD, 1 to 40 epochs. Strong biases: "
+    "standard deviations of 10 to 100,000.",
 ]
 
 # Machines of each kind.
@@ -141,7 +142,7 @@ def deep_machine(rng, seed):
     large = [int(rng.integers(20, 61)), int(rng.integers(20, 61))]
     sizes = [large[0], small[0], large[1], small[1]][: 3 + seed % 2]
     scale = (0.3, 1.0, 2.0)[seed % 3]
-    weights = [rng.normal(0, scale, s) for s in zip(sizes[:-1], sizes[1:], strict=True)]
+    weights = [rng.normal(0, scale, s) for s in itertools.pairwise(sizes)]
     return Case(dg.BoltzmannMachine([_binary(rng, size) for size in sizes], weights))
 
 

@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import ClassifierTags
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
@@ -398,6 +399,13 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         return mixture
 
     # --- scikit-learn -------------------------------------------------------------------------
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # scikit-learn's check of sparse rows asks these how many columns predict_proba has, also
+        # of what is no classifier
+        tags.classifier_tags = ClassifierTags(multi_class=True)
+        return tags
 
     @property
     def _n_features_out(self):
