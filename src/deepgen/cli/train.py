@@ -1,6 +1,7 @@
 """``deepgen train``."""
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -159,7 +160,8 @@ def _config(arguments):
     behind = vars(arguments).get("config_behind")
     if behind is not None and arguments.config is not None:
         raise UsageError(f"CONFIG must be one file, got {behind} and {arguments.config}")
-    return behind or arguments.config
+    found = behind or arguments.config
+    return None if found is None else os.path.expanduser(found)
 
 
 def _settings(arguments, config):

@@ -53,13 +53,13 @@ def read_rows(source, packed_columns=None):
     OSError
         If the file cannot be read.
     """
-    rows = _checked(read_array(source, "data", READS), source)
+    rows = _checked(read_array(source, "data", READS), name_of(source))
     if packed_columns is None:
         return rows
     try:
         return PackedBits(rows, packed_columns)
     except (TypeError, ValueError) as error:
-        raise CommandError(f"{source} must hold packed bits: {error}") from error
+        raise CommandError(f"{name_of(source)} must hold packed bits: {error}") from error
 
 
 def read_array(source, what, reads):
@@ -112,7 +112,12 @@ def source_file(source):
         try:
             yield file.name, None
         except CommandError as error:
-            raise type(error)(str(error).replace(file.name, "standard input")) from error
+            raise type(error)(str(error).replace(file.name, name_of(source))) from error
+
+
+def name_of(source):
+    """Return what messages call a source."""
+    return "standard input" if source == STANDARD_INPUT else source
 
 
 def refused(source, rows, error):
@@ -137,8 +142,7 @@ def refused(source, rows, error):
             names = None
         where = place(*gap, names)
         note = f"; its first missing value is in {where}: deepgen impute completes rows"
-    name = "standard input" if source == STANDARD_INPUT else source
-    return CommandError(f"{name}: {error}{note}")
+    return CommandError(f"{name_of(source)}: {error}{note}")
 
 
 def _first_gap(rows):
