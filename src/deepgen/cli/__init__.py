@@ -66,7 +66,7 @@ def _parsed(argv):
     parser, commands = _parser()
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         hint = near(argv[0], commands)
-        parser.error(f"unknown command {argv[0]!r}{hint or ''}; commands: {', '.join(commands)}")
+        parser.error(f"unknown command {argv[0]!r}{hint}; commands: {', '.join(commands)}")
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         command = commands[argv[0]]

@@ -78,8 +78,8 @@ def log_partition_bracket(
       annealing misses; or fewer than 3 forward chains count. `upper` is then the bound by the
       reverse chain that gives the greatest.
 
-    Where weights of the two directions do not overlap, the ends are what Markov's inequality
-    leaves of each direction alone, 6.6 nats away at least, so they are finite always.
+    Where weights of the two directions do not overlap, the ends are those of each direction alone,
+    at most 6.6 nats beyond its estimate by Markov's inequality: they are finite always.
 
     A mode that no start finds stays unknown: this is statistics, not proof. Of 500 small machines
     of eight kinds 498 had their exact log Z inside (docs/results.md).
@@ -163,7 +163,7 @@ def _join(forward, reverse, clusters, log_base):
         if not abs(other - value) <= apart:
             lower, upper = min(lower, other - apart), max(upper, other + apart)
             is_open = True
-    # a mode with little of the mass, which no forward chain came to, moves the estimate by the other
+    # a mode with little of the mass, which no forward chain came to, moves the estimates by other
     # starts without contradicting the first
     for other, own_error in bridges[1:]:
         if math.isfinite(own_error):

@@ -35,9 +35,9 @@ def file_name(text):
 
 
 def near(name, known):
-    """Return "; did you mean this?", or nothing where no known name is like a wrong one."""
+    """Return " (did you mean this?)", or nothing where no known name is like a wrong one."""
     found = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def one_of(choices):

@@ -305,7 +305,7 @@ def read_config(path, known):
     for name in found:
         if name not in table:
             raise UsageError(
-                f"{path}: unknown key {name!r}{near(name, table)} Known keys: {', '.join(table)}"
+                f"{path}: unknown key {name!r}{near(name, table)}; known keys: {', '.join(table)}"
             )
     return {name: table[name].check(value, path) for name, value in found.items()}
 
