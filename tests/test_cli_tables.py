@@ -58,6 +58,9 @@ TEXTS = {
     "a byte order mark before names": "\ufeffa;b;c\n1;;0.5\n;2;-3e-7\n4;5;6\n",
     "words for gaps": "1,NA,0.5\nnan,2,-3e-7\n4,5,6\n",
     "an index": ",a,b,c\n0,1,,0.5\n1,,2,-3e-7\n2,4,5,6\n",
+    "an index that was read and written": "Unnamed: 0,a,b,c\n0,1,,0.5\n1,,2,-3e-7\n2,4,5,6\n",
+    "comments": "# made by a script\n# a,b,c\n1,,0.5\n,2,-3e-7\n4,5,6\n",
+    "a comment": "# three columns; no names\n1,,0.5\n,2,-3e-7\n4,5,6\n",
     "an index of R": '"";"a";"b";"c"\n"1";1;NA;0.5\n"2";NA;2;-3e-7\n"3";4;5;6\n',
     "an index above numbers": ",0,1,2\n0,1,,0.5\n1,,2,-3e-7\n2,4,5,6\n",
 }
@@ -147,6 +150,8 @@ def test_fast_and_slow_ways_read_the_same_numbers(tmp_path):
         ("1;2\n1;2\n1\n", ["row", "commas, semicolons or tabs"]),
         ("a;b\n1,5;2\n", ["'1,5'", "decimals with a point"]),
         ("1,2\n1_000,2\n", ["'1_000'"]),
+        ("a,b\n0,1,2\n1,3,4\n", ["2 in the first line", "3 cells in row 0"]),
+        ("a,b\n0,1,\n1,3,4\n", ["2 cells between commas", "got 3 in row 0"]),
         ("1,2\n3,\0\n", ["column 1"]),
         ("", ["at least one row"]),
         ("a,b\n", ["at least one row"]),

@@ -27,6 +27,8 @@ WORDS = {"": math.nan, "NA": math.nan} | {
     for truth, value in (("true", 1.0), ("false", 0.0))
     for word in (truth, truth.title(), truth.upper())
 }
+# Names of an index: none, and what pandas calls it after it has read that.
+INDEX = ("", "Unnamed: 0")
 # Lines of a text that tell its separator.
 LOOKED_AT = 20
 # What pandas calls an index without a name in a Parquet file.
@@ -56,7 +58,7 @@ class Head:
     @property
     def has_index(self):
         """Whether the first column is an index that pandas wrote."""
-        return self.names is not None and self.names[0] == "" and self.n_columns > 1
+        return self.names is not None and self.names[0] in INDEX and self.n_columns > 1
 
     @property
     def columns(self):
@@ -93,6 +95,11 @@ def read_text(path):
             raise
         except ValueError:
             return _read_cells(path, head)
+    if len(values) and values.shape[1] != head.n_columns:
+        raise CommandError(
+            f"{path} must have a name for each column, got {head.n_columns:,} in the first line "
+            f"and {values.shape[1]:,} cells in row 0; name the index too, or write it without"
+        )
     if not head.has_index:
         _warn_of_counted_columns(path, values)
         return values
@@ -106,17 +113,25 @@ def head_of(path):
         lines = list(itertools.islice(file, LOOKED_AT))
     separator = _separator(lines, path)
     reader = csv.reader(lines, delimiter=separator)
-    first = tuple(cell.strip() for cell in next(filter(None, reader), []))
-    n_lines = reader.line_num
-    if all(map(_is_value, first)) and not _counts_columns(first, reader):
-        return Head(separator, len(first), None, 0)
-    return Head(separator, len(first), first, n_lines)
+    rows = [([cell.strip() for cell in cells], reader.line_num) for cells in reader if cells]
+    first, n_lines, below = (), 0, []
+    while rows:
+        (first, end), *rows = rows
+        below = [cells for cells, _ in rows]
+        is_comment = first[0].startswith("#") and below and len(below[0]) != len(first)
+        if not is_comment:  # nor one of several lines that NumPy wrote above the names
+            break
+        n_lines = end
+    if all(map(_is_value, first)) and not _counts_columns(first, below):
+        return Head(separator, len(first), None, n_lines)
+    return Head(separator, len(first), tuple(first), end)
 
 
 def _separator(lines, path):
     if str(path).lower().endswith(".tsv"):
         return "\t"
     whole = lines[:-1] if len(lines) == LOOKED_AT else lines  # the last one may be half a cell
+    whole = [line for line in whole if not line.startswith("#")]
     for separator in "\t;":  # a comma may be a decimal one between these
         widths = {len(cells) for cells in csv.reader(whole, delimiter=separator) if cells}
         if len(widths) == 1 and widths != {1}:
@@ -131,9 +146,9 @@ def _counts_columns(first, rows):
     a frame without names as pandas writes it. In a row of data with a gap the next ones count too
     only by chance.
     """
-    if len(first) < 2 or first[0] or first[1:] != tuple(map(str, range(len(first) - 1))):
+    if len(first) < 2 or first[0] or first[1:] != list(map(str, range(len(first) - 1))):
         return False
-    index = [cells[0].strip() for cells in rows if cells]
+    index = [cells[0] for cells in rows]
     return "" not in index and (len(first) > 3 or index == list(map(str, range(len(index)))))
 
 
