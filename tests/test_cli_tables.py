@@ -264,6 +264,8 @@ def test_parquet_that_is_none_is_refused(folder, capsys):
     assert "bad.parquet must be a Parquet file" in fails(capsys, 1, "score", "r", "bad.parquet")
     pd.DataFrame({"a": [1, 2], "city": ["x", "y"]}).to_parquet("words.parquet")
     assert "column 'city'" in fails(capsys, 1, "score", "r", "words.parquet")
+    pd.DataFrame({"day": pd.to_datetime(["2026-01-01", "2026-01-02"])}).to_parquet("days.parquet")
+    assert "column 'day', got datetime64" in fails(capsys, 1, "score", "r", "days.parquet")
     assert "missing.parquet" in fails(capsys, 1, "score", "r", "missing.parquet")
 
 
@@ -307,6 +309,8 @@ def test_standard_input_is_one_file(folder, capsys, monkeypatch):
         code, _, lines = call(capsys, *argv)
         assert code in (1, 2), argv
         assert len(lines) == 1
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "standard input is closed" in fails(capsys, 1, "score", "r", "-")
     given(monkeypatch, b"")
     assert "standard input must hold at least one row" in fails(capsys, 1, "score", "r", "-")
     np.save("narrow.npy", np.zeros((3, 2)))

@@ -103,6 +103,8 @@ def source_file(source):
     if source != STANDARD_INPUT:
         yield file_of(source)
         return
+    if sys.stdin is None:  # the process was started without one
+        raise CommandError("standard input is closed; pipe rows into the command, or name a file")
     first = sys.stdin.buffer.read(4)
     ending = next((e for start, e in _STARTS.items() if first.startswith(start)), ".csv")
     with tempfile.NamedTemporaryFile(suffix=ending) as file:

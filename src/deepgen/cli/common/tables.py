@@ -327,7 +327,7 @@ def _column(path, name, values):
     """Return a column as numbers or texts; what is missing among numbers or bools is NaN."""
     if values.dtype.kind in "buifU":
         return values
-    entries = values.tolist()
+    entries = values.tolist() if values.dtype.kind not in "mM" else list(values)  # no bare numbers
     known = [entry for entry in entries if entry is not None and entry == entry]
     if all(isinstance(entry, bool | int | float) for entry in known):
         return np.array([math.nan if e is None else e for e in entries], np.float64)
