@@ -20,8 +20,9 @@ NOTES = [
     "`dg.log_partition_bracket(model, particles, exact=False)` with its other defaults: 100 "
     "forward chains, 3,000 temperatures; particles are those of training, where there was any. The "
     "exact value is by enumeration of the smaller side, by counting (two modes), or a sum over "
-    "parts that know nothing of each other (blocks). Nats. `log_partition()` enumerates machines "
-    "as small as these; the table asks what brackets are worth where that cannot be done.",
+    "parts that know nothing of each other (blocks). Nats; 2e-6 of the value is taken for "
+    "rounding. `log_partition()` enumerates machines as small as these; the table asks what "
+    "brackets are worth where that cannot be done.",
     "Random: binary units, 30 to 150 by 6 to 14, normal weights of standard deviation 0.3, 1 or 3. "
     "Softmax: 8 to 30 variables of 3 to 6 categories, or hidden softmax units. Gaussian: visible, "
     "precisions from 0.1 to 10. Deep: three or four layers. Blocks: three to eight parts in which "
