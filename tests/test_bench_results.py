@@ -128,3 +128,41 @@ def test_a_machine_of_half_of_the_views_is_tested_on_the_others():
         test = objects.tested(coil, even, start)
         assert test.sum() == 720
         assert not (test & (known | even)).any()
+
+
+@pytest.mark.parametrize("seed", [23, 2023, 90000])
+def test_brackets_hold_a_mode_that_forward_chains_rarely_find(seed):
+    """Catches an interval of one kind of start alone: a mode with a tenth of the mass, to which no
+    forward chain comes in these runs, lies outside it, and nothing is contradicted."""
+    brackets = pytest.importorskip("bench.results.brackets")
+    case = brackets.gaussian_machine(np.random.default_rng([2, 23]), 23)
+    one = brackets.judged(case, seed)
+    assert one["lower"] <= one["exact"] <= one["upper"]
+    assert one["upper"] - one["lower"] < 2.0
+
+
+def test_machines_of_the_brackets_have_the_log_z_that_is_said():
+    """Catches a count or a sum over parts that is not the machine's: small ones of the same kinds
+    are enumerated."""
+    brackets = pytest.importorskip("bench.results.brackets")
+    groups = [(5, -1.5, 0.25), (4, 0.5, -0.75)]
+    model = brackets.of_groups(groups, 6, 0.125)
+    assert brackets.by_counting(groups, 6, 0.125)[0] == pytest.approx(
+        dg.exact_log_partition(model).value, abs=1e-9
+    )
+    for kind, number in (("blocks", 4), ("two modes", 5)):
+        case = brackets.MACHINES[kind](np.random.default_rng(number), 0)
+        found = dg.log_partition_bracket(case.model, exact=False, n_betas=300, random_state=0)
+        assert found.lower <= case.exact <= found.upper
+    assert sum(brackets.NUMBERS.values()) == 500
+    assert set(brackets.NUMBERS) == set(brackets.MACHINES)
+
+
+def test_what_lies_outside_a_bracket_is_counted():
+    """Catches a miss on one side that is none, and rounding that is counted as one."""
+    brackets = pytest.importorskip("bench.results.brackets")
+    ends = {"lower": 1.0, "upper": 2.0}
+    assert brackets.missed_by({**ends, "exact": 1.5}) == 0.0
+    assert brackets.missed_by({**ends, "exact": 2.00001}) == 0.0
+    assert brackets.missed_by({**ends, "exact": 2.5}) == 0.5
+    assert brackets.missed_by({**ends, "exact": 0.75}) == 0.25

@@ -16,8 +16,8 @@ def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys, serial):
     all: later commands read what earlier ones wrote. The demo has tests of its own."""
     text = PAGE.read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
-    exec(compile(block, "command_line.md", "exec"), {"__name__": "page"})
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    exec(compile("\n".join(blocks), "command_line.md", "exec"), {"__name__": "page"})
     lines = "".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)).replace("\\\n", " ")
     commands = [shlex.split(line, comments=True) for line in lines.splitlines()]
     assert len(commands) > 15

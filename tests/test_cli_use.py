@@ -343,8 +343,10 @@ def test_predictions_are_those_of_the_library(folder, capsys):
     assert json.loads(out)["shape"] == [60, 2]
     assert np.array_equal(read_rows("p.csv"), regressor.predict(rows))
     assert "leave --proba out" in fails(capsys, 1, "predict", "r", "valid.npy", "--proba")
-    dg.MixtureOfBernoullis(3, max_iter=2, random_state=0).fit(X).save("x")
-    assert "deepgen transform" in fails(capsys, 1, "predict", "x", "valid.npy", "--proba")
+    mixture = dg.MixtureOfBernoullis(3, max_iter=2, random_state=0).fit(X)
+    mixture.save("x")
+    assert call(capsys, "predict", "x", "valid.npy", "--proba", "--out", "p.npy")[0] == 0
+    assert np.array_equal(np.load("p.npy"), mixture.predict_proba(rows))
 
 
 @pytest.mark.parametrize("command", ["transform", "impute", "predict"])

@@ -1,5 +1,7 @@
 """Likelihoods: exact log Z against brute force, and estimates that err to the right side."""
 
+import itertools
+
 import exact
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from deepgen.likelihood import (
     is_enumerable,
     log_partition_bracket,
 )
+from deepgen.likelihood.annealing import annealed_layers
 from deepgen.likelihood.bridge import bridge
 
 pytestmark = pytest.mark.usefixtures("serial")
@@ -440,6 +443,65 @@ def test_the_bracket_opens_where_annealing_misses_a_mode(weight, bias, seed):
     blind = dg.ais(model, n_chains=100, n_betas=300, base=own, random_state=seed)
     if not blind.lower <= expected <= blind.upper:
         assert found.method == "open bracket"
+
+
+# biases by layer, no two neighbours of which are 0: units of the others never turn
+STRONG = {
+    "visible off": ((-1e5, 0.0), (90, 40)),
+    "visible on": ((1e5, 0.0), (90, 40)),
+    "hidden off": ((0.0, -1e5), (90, 40)),
+    "all off": ((-1e5, -1e5), (90, 40)),
+    "all on": ((1e5, 1e4), (90, 40)),
+    "one of each": ((-1e4, 1e4), (90, 40)),
+    "middle off": ((0.0, -1e5, 0.0), (40, 90, 30)),
+    "middle free": ((1e3, 0.0, -1e5), (40, 30, 90)),
+    "uppermost on": ((1e3, -1e4, 1e5), (30, 40, 90)),
+}
+
+
+@pytest.mark.parametrize(("biases", "sizes"), STRONG.values(), ids=STRONG)
+def test_strong_biases_have_brackets_that_say_something(biases, sizes):
+    """Catches a bracket that is infinitely wide where only biases are large: units that never turn
+    are no work for temperatures. The exact value is that of the other units, in float64."""
+    rng = np.random.default_rng(30)
+    weights = [rng.normal(0, 0.01, shape) for shape in itertools.pairwise(sizes)]
+    layers = [dg.Binary(bias=np.full(n, b)) for n, b in zip(sizes, biases, strict=True)]
+    model = dg.BoltzmannMachine(layers, weights)
+    states = [np.full(n, float(b > 0)) for n, b in zip(sizes, biases, strict=True)]
+    fields = [layer.bias.astype(np.float64) for layer in layers]
+    expected = 0.0
+    for l, matrix in enumerate(model.weights):
+        if biases[l] and biases[l + 1]:
+            expected += states[l] @ matrix.astype(np.float64) @ states[l + 1]
+        fields[l] += matrix.astype(np.float64) @ states[l + 1] * (biases[l] == 0)
+        fields[l + 1] += states[l] @ matrix.astype(np.float64) * (biases[l + 1] == 0)
+    for bias, state, field in zip(biases, states, fields, strict=True):
+        expected += state @ field if bias else np.logaddexp(0.0, field).sum()
+    found = log_partition_bracket(model, n_chains=40, n_betas=300, random_state=0)
+    assert found.method == "bracket"
+    assert found.lower <= expected <= found.upper
+    assert found.upper - found.lower < 0.5 + 2.5e-7 * abs(expected)  # float32
+
+
+def test_ordinary_machines_keep_their_base():
+    """Catches a base that is moved where no bias is out of reach: all brackets would change."""
+    for kinds in (("binary", "binary"), ("gaussian", "binary"), ("softmax", "binary"), DEEP[0]):
+        model = random_model(kinds, 31)
+        layers, _ = annealed_layers(model, None)
+        assert layers[0] is model.layers[0]
+        assert all(not layer.bias.any() for layer in layers[1:])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_temperatures_give_finite_ends(seed):
+    """Catches an infinite end: a mean of weights exceeds 741 times its expectation once in 741
+    runs, in either direction, whether or not the directions overlap."""
+    model = random_model(("binary", "binary"), 32 + seed, (60, 12))
+    strong = dg.BoltzmannMachine(model.layers, [8.0 * model.weights[0]])
+    found = log_partition_bracket(strong, n_chains=20, n_betas=[0, 1], exact=False, random_state=0)
+    assert found.method == "open bracket"
+    assert np.isfinite([found.lower, found.upper]).all()
+    assert found.lower <= dg.exact_log_partition(strong).value <= found.upper
 
 
 def test_particles_in_a_mode_that_nothing_else_finds_open_the_bracket():

@@ -14,7 +14,8 @@ from conftest import (
     assert_within_errors,
     in_form,
 )
-from scipy import stats
+from scipy import sparse, stats
+from sklearn.exceptions import NotFittedError
 
 import deepgen as dg
 from deepgen.cli import main
@@ -380,6 +381,84 @@ def test_completion_keeps_dtype_and_no_rows():
     assert fitted.impute(np.array([[np.nan, 1.0, 0.1]]))[0, 2] == 0.1
     assert fitted.impute(np.zeros((0, 3))).shape == (0, 3)
     assert fitted.sample(0).shape == (0, 3)
+
+
+# ------------------------------------------------------------------------------------ criteria
+
+
+def twin_scores(means, weights, x):
+    """log p(x) of each row, a product at a time, in float64."""
+    each = np.where(x[:, None, :] == 1, means, 1.0 - means)
+    return np.log(each.prod(axis=2) @ weights)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 1), (1, 3), (5, 3)], ids=str)
+def test_criteria_equal_a_direct_computation(size):
+    """Catches bits for nats, a sign, a mean for a sum, and a parameter too many: of K weights
+    K - 1 are free."""
+    (n_features, n_components), x = size, random_rows(37, size[0], seed=20)
+    model = random_mixture(n_features, n_components, seed=21)
+    fitted = dg.MixtureOfBernoullis.from_model(model)
+    total = twin_scores(model.means.astype(np.float64), model.weights.astype(np.float64), x).sum()
+    n_free = {(1, 1): 1, (4, 1): 4, (1, 3): 5, (5, 3): 17}[size]
+    assert fitted.aic(x) == pytest.approx(2 * n_free - 2 * total, rel=1e-5)
+    assert fitted.bic(x) == pytest.approx(n_free * np.log(37) - 2 * total, rel=1e-5)
+    assert fitted.bic(x) - fitted.aic(x) == pytest.approx(n_free * (np.log(37) - 2), abs=1e-9)
+    assert fitted.bic(sparse.csr_array(x)) == pytest.approx(fitted.bic(x), rel=1e-6)
+
+
+def test_criteria_over_all_states_are_an_entropy():
+    """Catches a likelihood that is not the model's: over rows drawn in proportion to the model,
+    each state as often as it is likely, -log p(X) is n times the model's entropy."""
+    fitted = dg.MixtureOfBernoullis.from_model(
+        dg.BernoulliMixture.from_means([0.5, 0.5], [[0.25, 0.5], [0.75, 0.5]])
+    )
+    # p of a first column of 1 is (0.25 + 0.75) / 2, so all four states have probability 1 / 4
+    x = all_states(2)
+    assert fitted.aic(x) == pytest.approx(2 * 5 + 2 * 4 * np.log(4), rel=1e-6)
+    assert fitted.bic(x) == pytest.approx(5 * np.log(4) + 2 * 4 * np.log(4), rel=1e-6)
+
+
+def test_bic_finds_the_number_of_planted_groups():
+    """Catches a criterion that is better where it is greater, as `score` is."""
+    x, _, _ = planted(600)
+    found = [
+        dg.MixtureOfBernoullis(k, n_init=3, random_state=0).fit(x).bic(x) for k in (1, 2, 3, 4, 6)
+    ]
+    assert np.argmin(found) == 2
+
+
+def test_probabilities_and_labels_are_those_of_the_components():
+    """Catches names of scikit-learn's mixtures that mean another thing here."""
+    x, labels, _ = planted(300)
+    fitted = dg.MixtureOfBernoullis(3, random_state=0)
+    found = fitted.fit_predict(x, labels)
+    assert found.dtype == np.int64
+    assert_same_bits(found, fitted.predict(x))
+    assert_same_bits(fitted.predict_proba(x), fitted.transform(x))
+    np.testing.assert_array_equal(fitted.predict_proba(x).argmax(axis=1), found)
+    again = dg.MixtureOfBernoullis(3, random_state=0).fit(x)
+    assert_same_bits(again.model_.logits, fitted.model_.logits)
+
+
+def test_fit_predict_of_batches_fails_before_the_run():
+    """Catches a run whose rows cannot be predicted, which is noticed after it."""
+
+    class Batches:
+        def __iter__(self):
+            return iter([random_rows(10, 4)])
+
+    fitted = dg.MixtureOfBernoullis(2, random_state=0)
+    with pytest.raises(TypeError, match=r"for fit_predict, got Batches; call fit"):
+        fitted.fit_predict(Batches())
+    assert not hasattr(fitted, "model_")
+
+
+@pytest.mark.parametrize("name", ["bic", "aic", "predict_proba"])
+def test_criteria_of_a_mixture_that_is_not_fitted_are_refused(name):
+    """Catches an AttributeError about a private name."""
+    with pytest.raises(NotFittedError):
+        getattr(dg.MixtureOfBernoullis(2), name)(random_rows(3, 4))
 
 
 # ------------------------------------------------------------------------------- model and file

@@ -6,6 +6,7 @@ import sys
 from bench.results import (
     autoencoder_faces,
     autoencoder_mnist,
+    brackets,
     classify_mnist,
     completion_mnist,
     dbm_classify_mnist,
@@ -26,6 +27,7 @@ from bench.results.store import Store
 TABLES = {
     "rbm_mnist": rbm_mnist,
     "rbm_brackets": rbm_brackets,
+    "brackets": brackets,
     "rbm_patches": rbm_patches,
     "rbm_precision": rbm_precision,
     "mob_mnist": mob_mnist,

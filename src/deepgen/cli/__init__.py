@@ -15,6 +15,7 @@ import warnings
 
 from deepgen._version import __version__
 from deepgen.cli import demo, impute, info, predict, sample, score, train, transform
+from deepgen.cli.common.arguments import near
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.output import print_json
 from deepgen.errors import DivergedError, ModelFileError
@@ -36,7 +37,7 @@ def main(argv=None):
     int
         Exit code.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
     with _short_warnings():
         try:
             result = arguments.run(arguments)
@@ -58,6 +59,21 @@ def main(argv=None):
         except KeyboardInterrupt:
             return _failed(arguments, "interrupted", 130)
     return 0
+
+
+def _parsed(argv):
+    """Return the arguments; of a command or a flag that is unknown, say which is like it."""
+    parser, commands = _parser()
+    if argv and not argv[0].startswith("-") and argv[0] not in commands:
+        hint = near(argv[0], commands)
+        parser.error(f"unknown command {argv[0]!r}{hint}; commands: {', '.join(commands)}")
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        command = commands[argv[0]]
+        flags = [flag for action in command._actions for flag in action.option_strings]
+        hints = [near(word.partition("=")[0], flags) for word in unknown if word.startswith("-")]
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
+    return arguments
 
 
 def _failed(arguments, message, code):
@@ -87,6 +103,7 @@ def _short_warnings():
 
 
 def _parser():
+    """Return the parser of the whole command line, and those of commands by name."""
     parser = argparse.ArgumentParser(
         prog="deepgen", description="Deep generative models on ordinary CPUs.", epilog=EXIT_CODES
     )
@@ -97,4 +114,4 @@ def _parser():
         command.epilog = f"{command.epilog or ''}{EXIT_CODES}"
         command.add_argument("--json", action="store_true", help="print one JSON object instead")
         command.set_defaults(run=module.run, tell=module.tell)
-    return parser
+    return parser, commands.choices

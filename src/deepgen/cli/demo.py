@@ -1,6 +1,6 @@
 """``deepgen demo``."""
 
-from deepgen.cli.common.arguments import add_seed
+from deepgen.cli.common.arguments import add_seed, file_name
 from deepgen.cli.common.tour import run_demo
 
 
@@ -14,8 +14,9 @@ def add_to(commands):
         "completions, and squared errors beside those of PCA; write pictures and model files.",
     )
     parser.add_argument(
-        "--out", default="deepgen-demo", metavar="DIR", help="folder for the files (%(default)s)"
-    )
+        "--out", type=file_name, default="deepgen-demo", metavar="DIR",
+        help="folder for the files (%(default)s)",
+    )  # fmt: skip
     add_seed(parser)
     return parser
 

@@ -15,11 +15,14 @@ from deepgen.cli.common.arguments import (
     count,
     file_name,
     positive,
+    refuse_chains,
 )
 from deepgen.cli.common.errors import CommandError
-from deepgen.cli.common.models import is_exact, load_able
+from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import about_array, tell_array
-from deepgen.cli.common.rows import read_rows, write_rows
+from deepgen.cli.common.rows import read_rows, refused, write_rows
+
+N_CHAINS, N_SWEEPS = 20, 100  # where no flag says another number
 
 
 def add_to(commands):
@@ -27,7 +30,7 @@ def add_to(commands):
     parser = commands.add_parser(
         "impute",
         help="complete rows that have missing entries",
-        description="Complete rows: entries that are NaN, or empty in a .csv file, or that "
+        description="Complete rows: entries that are NaN, or empty cells of a text, or that "
         "--missing says, get the means that the model expects given the others. Observed entries "
         "stay as they are. A mixture does so exactly, without chains.",
     )
@@ -45,10 +48,10 @@ def add_to(commands):
         help="write the standard deviation of each missing entry too",
     )  # fmt: skip
     parser.add_argument(
-        "--n-chains", type=positive, default=20, metavar="N", help="chains a row (%(default)s)"
+        "--n-chains", type=positive, metavar="N", help=f"chains a row ({N_CHAINS})"
     )
     parser.add_argument(
-        "--sweeps", type=count, default=100, metavar="N", help="sweeps of each chain (%(default)s)"
+        "--sweeps", type=count, metavar="N", help=f"sweeps of each chain ({N_SWEEPS})"
     )
     add_seed(parser)
     add_threads(parser)
@@ -63,18 +66,16 @@ def run(arguments):
     check_numbers(arguments)
     model = load_able(arguments.model, "impute")
     model.set_params(n_threads=arguments.n_threads)
-    rows = _dense(read_rows(arguments.data, arguments.packed_columns, gaps=True))
+    chains = _chains(arguments, model)
+    rows = _dense(read_rows(arguments.data, arguments.packed_columns))
     missing = _missing(arguments, rows)
-    chains = {}
-    if not is_exact(model):
-        chains = {"n_chains": arguments.n_chains, "n_sweeps": arguments.sweeps}
     try:
         completed, deviation = model.impute(
             rows, missing, method=arguments.method, return_std=True,
             random_state=arguments.seed, **chains,
         )  # fmt: skip
     except ValueError as error:
-        raise CommandError(f"{arguments.data}: {error}") from error
+        raise refused(arguments.data, rows, error) from error
     if not missing.any():
         print("deepgen: warning: nothing is missing; rows stay as they are", file=sys.stderr)
     write_rows(arguments.out, completed)
@@ -98,6 +99,19 @@ def tell(result):
         print(f"  {result['n_missing']:,} entries completed by their {result['method']}")
     if result["std"] is not None and result["file"] != "-":
         print(f"  standard deviations are in {result['std']}")
+
+
+def _chains(arguments, model):
+    """Return options about chains; none of a model that needs none, which must not be given any."""
+    if is_exact(model):
+        who = f"{arguments.model} holds {in_words(model)}, which completes rows exactly"
+        refuse_chains(arguments, {"n_chains": "--n-chains", "sweeps": "--sweeps"}, who)
+        return {}
+    n_chains, n_sweeps = arguments.n_chains, arguments.sweeps
+    return {
+        "n_chains": N_CHAINS if n_chains is None else n_chains,
+        "n_sweeps": N_SWEEPS if n_sweeps is None else n_sweeps,
+    }
 
 
 def _dense(rows):

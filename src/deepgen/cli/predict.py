@@ -5,7 +5,7 @@ from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.labels import json_classes
 from deepgen.cli.common.models import in_words, load_able
 from deepgen.cli.common.output import about_array, tell_array
-from deepgen.cli.common.rows import read_rows, write_rows
+from deepgen.cli.common.rows import read_rows, refused, write_rows
 
 
 def add_to(commands):
@@ -20,7 +20,7 @@ def add_to(commands):
     parser.add_argument(
         "--proba", action="store_true",
         help="write the probability of each class instead, a column each, in the order of "
-        "deepgen info",
+        "deepgen info, or of each component (mixture)",
     )  # fmt: skip
     add_threads(parser)
     add_out(parser)
@@ -33,19 +33,16 @@ def run(arguments):
     check_numbers(arguments)
     model = load_able(arguments.model, "predict")
     if arguments.proba and not hasattr(model, "predict_proba"):
-        instead = "deepgen transform writes those of its components" if hasattr(
-            model, "transform"
-        ) else "leave --proba out"  # fmt: skip
         raise CommandError(
-            f"{arguments.model} holds {in_words(model)}, which has no probabilities of classes; "
-            f"{instead}"
+            f"{arguments.model} holds {in_words(model)}, which predicts no classes or components "
+            "that have probabilities; leave --proba out"
         )
     model.set_params(n_threads=arguments.n_threads)
     rows = read_rows(arguments.data, arguments.packed_columns)
     try:
         predicted = model.predict_proba(rows) if arguments.proba else model.predict(rows)
     except ValueError as error:
-        raise CommandError(f"{arguments.data}: {error}") from error
+        raise refused(arguments.data, rows, error) from error
     write_rows(arguments.out, predicted)
     return {
         **about_array(arguments.out, predicted),

@@ -9,10 +9,13 @@ from deepgen.cli.common.arguments import (
     count,
     file_name,
     positive,
+    refuse_chains,
 )
-from deepgen.cli.common.models import is_exact, load_able
+from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import write_rows
+
+N_SWEEPS = 1000  # where no flag says another number
 
 
 def add_to(commands):
@@ -27,8 +30,8 @@ def add_to(commands):
     parser.add_argument("model", type=file_name, metavar="MODEL")
     parser.add_argument("--n", type=positive, default=100, metavar="N", help="rows (%(default)s)")
     parser.add_argument(
-        "--sweeps", type=count, default=1000, metavar="N",
-        help="sweeps of each chain (%(default)s); too few show the start, not the model",
+        "--sweeps", type=count, metavar="N",
+        help=f"sweeps of each chain ({N_SWEEPS}); too few show the start, not the model",
     )  # fmt: skip
     add_seed(parser)
     add_threads(parser)
@@ -42,7 +45,12 @@ def run(arguments):
     check_numbers(arguments)
     model = load_able(arguments.model, "sample")
     model.set_params(n_threads=arguments.n_threads)
-    chains = {} if is_exact(model) else {"n_sweeps": arguments.sweeps}
+    chains = {}
+    if is_exact(model):
+        who = f"{arguments.model} holds {in_words(model)}, which draws rows without chains"
+        refuse_chains(arguments, {"sweeps": "--sweeps"}, who)
+    else:
+        chains = {"n_sweeps": N_SWEEPS if arguments.sweeps is None else arguments.sweeps}
     rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
     write_rows(arguments.out, rows)
     return {

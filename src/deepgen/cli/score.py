@@ -9,16 +9,19 @@ from deepgen.cli.common.arguments import (
     check_numbers,
     file_name,
     positive,
+    refuse_chains,
 )
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.measures import accuracy, mean_with_error, r_squared
 from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import print_fields
-from deepgen.cli.common.rows import read_rows
+from deepgen.cli.common.rows import check_apart, read_rows, refused
 from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
 from deepgen.rows.sources import ArrayRows
+
+N_CHAINS, N_BETAS = 100, 3000  # where no flag says another number
 
 
 def add_to(commands):
@@ -35,18 +38,18 @@ def add_to(commands):
     add_rows(parser)
     parser.add_argument(
         "--labels", type=file_name, metavar="FILE",
-        help="a label or a target for each row: .npy, .npz or .csv",
+        help="a label or a target for each row: .npy, .npz, .csv, .tsv or .parquet",
     )  # fmt: skip
     parser.add_argument(
         "--unlabelled", metavar="LABEL",
         help="label of rows that have none, which are left out (every row counts)",
     )  # fmt: skip
     parser.add_argument(
-        "--n-chains", type=positive, default=100, metavar="N", help="AIS chains (%(default)s)"
+        "--n-chains", type=positive, metavar="N", help=f"AIS chains ({N_CHAINS})"
     )
     parser.add_argument(
-        "--n-betas", type=positive, default=3000, metavar="N",
-        help="AIS temperatures (%(default)s); more of both make the bracket narrower",
+        "--n-betas", type=positive, metavar="N",
+        help=f"AIS temperatures ({N_BETAS}); more of both make the bracket narrower",
     )  # fmt: skip
     add_threads(parser)
     return parser
@@ -58,11 +61,18 @@ def run(arguments):
     model = load_able(arguments.model, "score")
     model.set_params(n_threads=arguments.n_threads)
     measure = _measure_for(model, arguments)
+    if measure is not _likelihood or is_exact(model):
+        why = (
+            "its likelihood is exact" if measure is _likelihood else "it is judged without log Z"
+        )
+        who = f"{arguments.model} holds {in_words(model)}, and {why}"
+        refuse_chains(arguments, {"n_chains": "--n-chains", "n_betas": "--n-betas"}, who)
+    check_apart({"MODEL": arguments.model, "DATA": arguments.data, "labels": arguments.labels}, {})
     rows = read_rows(arguments.data, arguments.packed_columns)
     try:
         found = measure(model, rows, arguments)
     except ValueError as error:
-        raise CommandError(f"{arguments.data}: {error}") from error
+        raise refused(arguments.data, rows, error) from error
     return {
         "model": arguments.model, "data": arguments.data, "n_rows": rows.shape[0], **found
     }  # fmt: skip
@@ -99,7 +109,9 @@ def _likelihood(model, rows, arguments):
         raise ValueError("it has values between states, which have no likelihood; binarize it")
     log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
     if not is_exact(model):
-        log_z = model.log_partition(n_chains=arguments.n_chains, n_betas=arguments.n_betas)
+        log_z = model.log_partition(
+            n_chains=arguments.n_chains or N_CHAINS, n_betas=arguments.n_betas or N_BETAS
+        )
     found, is_bound = mean_with_error(model.score_samples(rows)), isinstance(model, DBM | DBN)
     mean = found["value"]
     return {
@@ -139,8 +151,10 @@ def _squared_error(model, rows, arguments):
 
 def _check_flags(arguments):
     try:
-        check_integer(arguments.n_chains, "n_chains")
-        as_betas(arguments.n_betas)
+        if arguments.n_chains is not None:
+            check_integer(arguments.n_chains, "n_chains")
+        if arguments.n_betas is not None:
+            as_betas(arguments.n_betas)
     except ValueError as error:
         raise UsageError(error) from error
     check_numbers(arguments)

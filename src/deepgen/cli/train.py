@@ -1,6 +1,8 @@
 """``deepgen train``."""
 
 import argparse
+import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from deepgen.cli.common.errors import CommandError, InterruptedRun, UsageError
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.labels import check_classes, read_labels, read_targets, unlabelled_in
 from deepgen.cli.common.output import as_json, print_fields
-from deepgen.cli.common.rows import check_apart, check_target, read_rows
+from deepgen.cli.common.rows import check_apart, check_target, read_rows, refused
 from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_together, read_config
 from deepgen.cli.common.watching import monitors_for
 from deepgen.errors import DivergedError, ModelFileError
@@ -73,13 +75,16 @@ def run(arguments):
     except DivergedError as error:
         raise CommandError(f"{error} ({_keep(estimator, out, history)})") from error
     except OtherRunError as error:
-        raise UsageError(error) from error
+        raise UsageError(_by_settings(str(error))) from error
     except ModelFileError:  # a checkpoint that is damaged or none
         raise
     except ValueError as error:
-        about_labels = str(error).startswith("y ") and y is not None
-        source = settings["labels" if about_labels else "data"]
-        raise CommandError(f"{source}: {error}") from error
+        message = str(error)
+        if message.startswith("y ") and y is not None:
+            raise CommandError(f"{settings['labels']}: {message}") from error
+        if message.partition(" ")[0] in settings and " X" not in message:  # no fault of the rows
+            raise UsageError(message) from error
+        raise refused(settings["data"], X, error) from error
     seconds = time.perf_counter() - began
     _keep(estimator, out, history)
     return {
@@ -94,6 +99,16 @@ def run(arguments):
         "last_epoch": estimator.history_[-1],
         **_layers(estimator.history_),
     }
+
+
+def _by_settings(message):
+    """Return a message about another run, in which parameters have the names of settings."""
+    names = {"random_state": "seed", "estimator": "model", "label_units": "labels", "y": "labels"}
+
+    def told(found):
+        return f"{found[1]}{names[found[2]]} is "
+
+    return re.sub(rf"(: |; )({'|'.join(names)}) is ", told, message)
 
 
 def _layers(history):
@@ -145,7 +160,8 @@ def _config(arguments):
     behind = vars(arguments).get("config_behind")
     if behind is not None and arguments.config is not None:
         raise UsageError(f"CONFIG must be one file, got {behind} and {arguments.config}")
-    return behind or arguments.config
+    found = behind or arguments.config
+    return None if found is None else os.path.expanduser(found)
 
 
 def _settings(arguments, config):

@@ -4,7 +4,7 @@ from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_n
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.models import in_words, load_able
 from deepgen.cli.common.output import about_array, tell_array
-from deepgen.cli.common.rows import read_rows, write_rows
+from deepgen.cli.common.rows import read_rows, refused, write_rows
 from deepgen.estimators import DBM, DBN, RBM
 
 # Estimators whose features are means of units, so that there are fields behind them.
@@ -48,7 +48,7 @@ def run(arguments):
     try:
         features = model.transform(rows, **options)
     except ValueError as error:
-        raise CommandError(f"{arguments.data}: {error}") from error
+        raise refused(arguments.data, rows, error) from error
     write_rows(arguments.out, features)
     return {
         **about_array(arguments.out, features), "model": arguments.model, "data": arguments.data

@@ -71,7 +71,13 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
             raise ValueError("visible must not have tied copies, got n_copies > 1")
         activation, _ = activation_of(visible, "visible")
         loss = LOSSES[_LOSS_OF[activation] if self.loss is None else self.loss]()
-        loss.check(activation)
+        try:
+            loss.check(activation)
+        except ValueError as error:
+            raise ValueError(
+                f"loss must fit the visible units, but {error}; leave loss out for the one that "
+                "does"
+            ) from None
         examples = Examples(PairedRows(rows.X), self._objective(loss), visible)
         return NetworkProblem(self, rows, examples)
 

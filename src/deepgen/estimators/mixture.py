@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import ClassifierTags
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
@@ -28,7 +29,7 @@ from deepgen.layers.binary import Binary
 from deepgen.learning.loop import interrupt_between_steps
 from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
-from deepgen.rows.sources import ArrayRows
+from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
 from deepgen.rows.survey import checked_pieces, survey
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
@@ -140,6 +141,26 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             self._learn(rows, n_rows, mean)
         return self
 
+    def fit_predict(self, X, y=None):
+        """Learn from rows and return the component of each, as `predict` then has it.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or memmap, (n_samples, n_features)
+            See :meth:`fit`. An iterable of batches can be learned from, but not predicted.
+        y : ignored
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int64
+        """
+        if is_iterable_of_batches(X):
+            raise TypeError(
+                "X must be an array or a sparse matrix for fit_predict, got "
+                f"{type(X).__name__}; call fit with it, and predict with each of its batches"
+            )
+        return self.fit(X).predict(X)
+
     def _learn(self, rows, n_rows, mean):
         stream = Stream.from_random_state(self.random_state)
         prior = Prior.of_columns(mean, n_rows, self.smoothing)
@@ -214,6 +235,19 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         """
         return self.transform(X).argmax(axis=1)
 
+    def predict_proba(self, X):
+        """Return p(k | x), as `transform` does: the name that scikit-learn's mixtures have for it.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), float32
+        """
+        return self.transform(X)
+
     def score_samples(self, X):
         """Return log p(x) by row in nats: exact, but for products in float32.
 
@@ -246,6 +280,46 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         float
         """
         return float(np.mean(self.score_samples(X)))
+
+    def bic(self, X):
+        """Return Bayes' information criterion, ``n_parameters log(n_samples) - 2 log p(X)``.
+
+        In nats, twice and with its sign turned over, as scikit-learn has it: the smaller, the
+        better. Parameters are all means, and all weights but one. The criterion is made for the
+        rows of `fit`; on held-out rows `score` needs no penalty.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+        """
+        scores = self.score_samples(X)
+        return float(self._n_free * np.log(len(scores)) - 2.0 * scores.sum())
+
+    def aic(self, X):
+        """Return Akaike's information criterion, ``2 n_parameters - 2 log p(X)``.
+
+        See :meth:`bic`, whose penalty is the larger one from 8 rows on.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+        """
+        scores = self.score_samples(X)
+        return float(2.0 * self._n_free - 2.0 * scores.sum())
+
+    @property
+    def _n_free(self):
+        """Number of free parameters: weights sum to one, so one of them is not free."""
+        n_components, n_features = self.model_.n_components, self.model_.n_features
+        return n_components * n_features + n_components - 1
 
     def sample(self, n_samples=1, *, random_state=None, first_row=0):
         """Draw independent rows.
@@ -325,6 +399,13 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         return mixture
 
     # --- scikit-learn -------------------------------------------------------------------------
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # scikit-learn's check of sparse rows asks these how many columns predict_proba has, also
+        # of what is no classifier
+        tags.classifier_tags = ClassifierTags(multi_class=True)
+        return tags
 
     @property
     def _n_features_out(self):

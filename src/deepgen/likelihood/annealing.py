@@ -28,6 +28,9 @@ from deepgen.runtime.threads import Governor, check_threads
 from deepgen.runtime.work import Work
 
 MOST_BETAS = 10_000_000
+# A unit whose bias at beta = 0 is so far from its fields is one that never turns; ordinary machines
+# keep the base that they have.
+BEYOND = 30.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,11 @@ def base_rates(model, X=None):
 
 
 def annealed_layers(model, base):
-    """Return the layers at beta = 0 (the base, flat ones of bias zero above it) and their log Z."""
+    """Return the layers at beta = 0 (the base, flat ones of bias zero above it) and their log Z.
+
+    A bias that is far beyond all fields that its unit can have in the model is moved towards them.
+    So a bias of -100,000 is one from the start: no temperatures between are fine enough for it.
+    """
     visible = model.layers[0]
     if base is not None:
         check_instance(base, "base", Units, "None or Units such as dg.base_rates(model, X)")
@@ -81,8 +88,29 @@ def annealed_layers(model, base):
         raise ValueError(f"base must be like the first layer, {visible!r}, got {base!r}")
     flat = [layer.replace(bias=np.zeros(layer.size)) for layer in model.layers[1:]]
     layers = (model.layers[0] if base is None else base, *flat)
+    layers = tuple(_within_reach(model, l, units) for l, units in enumerate(layers))
     log_base = sum(float(layer.log_normalizer(layer.bias[None])[0]) for layer in layers)
     return layers, log_base
+
+
+def _within_reach(model, l, units):
+    """Return units whose biases are at most `BEYOND` outside the fields of layer `l` in a model.
+
+    The log odds of a unit are a mean over its fields, ``bias -+ sum |w| largest state``. Where the
+    states of a neighbour have no bound the fields have none; groups and precisions share a field
+    between numbers, and are left as they are.
+    """
+    if units.group > 1 or units.precision is not None:
+        return units
+    bias, reach = model.layers[l].bias.astype(np.float64), np.zeros(units.size)
+    below = [(model.layers[l - 1], model.weights[l - 1].T)] if l > 0 else []
+    above = [(model.layers[l + 1], model.weights[l])] if l + 1 < model.n_layers else []
+    for neighbour, weights in below + above:
+        if not neighbour.is_bounded:
+            return units
+        reach += neighbour.largest_state * np.abs(weights).sum(axis=1, dtype=np.float64)
+    near = np.clip(units.bias, bias - reach - BEYOND, bias + reach + BEYOND)
+    return units if np.array_equal(near, units.bias) else units.replace(bias=near)
 
 
 def parity_of_states(model, summed_out=None):

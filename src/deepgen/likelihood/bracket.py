@@ -24,6 +24,7 @@ from deepgen.runtime.threads import check_threads
 # Sweeps of spread chains and of particles before they are annealed, and of annealed ones.
 SETTLE, FRESHEN = 200, 20
 ERRORS = 3.0  # standard errors on each side
+ROUNDING = 2.0**-24  # relative, of fields in float32
 FEWEST = 3.0  # effective forward chains, below which errors are not believed
 
 
@@ -68,7 +69,8 @@ def log_partition_bracket(
     samples of what they should be, their weights obey one identity, and the bridge between them
     (Bennett 1976) is far sharper than either; `lower` and `upper` are 3 of its standard errors
     away. The reverse chains start from the ends of the forward chains, from chains that were
-    spread over all densities of the hidden layers, and from `particles`. The bracket opens where
+    spread over all densities of the hidden layers, and from `particles`; the estimates of the last
+    two lie inside too, with one standard error. The bracket opens where
 
     - an estimate by one kind of start contradicts another, or the forward chains alone, by more
       than 3 standard errors;
@@ -76,7 +78,11 @@ def log_partition_bracket(
       annealing misses; or fewer than 3 forward chains count. `upper` is then the bound by the
       reverse chain that gives the greatest.
 
-    A mode that no start finds stays unknown: this is statistics, not proof.
+    Where weights of the two directions do not overlap, the ends are those of each direction alone,
+    at most 6.6 nats beyond its estimate by Markov's inequality: they are finite always.
+
+    A mode that no start finds stays unknown: this is statistics, not proof. Of 500 small machines
+    of eight kinds 499 had their exact log Z inside (docs/results.md).
 
     References
     ----------
@@ -146,16 +152,22 @@ def _join(forward, reverse, clusters, log_base):
     """Make one bracket of forward weights and the reverse weights by kind of start."""
     bridges = [bridge(forward, r, clusters=c) for r, c in zip(reverse, clusters, strict=True)]
     value, error = bridges[0]
+    rounding = ROUNDING * (1.0 + abs(log_base) + abs(value))
     lower, upper = value - ERRORS * error, value + ERRORS * error
     is_open = not math.isfinite(error)
     alone = mean_weight(forward)
     # of a handful of effective chains no standard error can be had: `alone` has Markov's bound then
     alone_error = (alone.upper - alone.lower) / (2.0 * ERRORS)
     for other, own_error in [*bridges[1:], (alone.value, alone_error)]:
-        apart = ERRORS * math.hypot(error, own_error)
+        apart = ERRORS * math.hypot(error, own_error) + rounding
         if not abs(other - value) <= apart:
             lower, upper = min(lower, other - apart), max(upper, other + apart)
             is_open = True
+    # a mode with little of the mass, which no forward chain came to, moves the estimates by other
+    # starts without contradicting the first
+    for other, own_error in bridges[1:]:
+        if math.isfinite(own_error):
+            lower, upper = min(lower, other - own_error), max(upper, other + own_error)
     spread = float(forward.std())
     back = -np.concatenate(reverse)
     few = alone.ess < FEWEST  # too few for the normal approximation below
@@ -166,6 +178,10 @@ def _join(forward, reverse, clusters, log_base):
         upper, is_open = max(upper, float(back.max())), True
     if is_open:
         lower = min(lower, alone.lower)
+    if not math.isfinite(error):  # no weights of one direction where the other has any
+        lower = alone.lower
+        upper = max(float(back.max()), *(mean_reverse_weight(r, 0.0).upper for r in reverse))
+    lower, upper = min(lower, value - rounding), max(upper, value + rounding)
     return LogPartition(
         log_base + value, log_base + lower, log_base + upper, forward, alone.ess,
         "open bracket" if is_open else "bracket",

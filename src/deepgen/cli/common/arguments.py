@@ -1,6 +1,8 @@
 """Types of arguments that several commands take."""
 
 import argparse
+import difflib
+import os
 
 from deepgen.checks import MOST, check_integer
 from deepgen.cli.common.errors import UsageError
@@ -26,10 +28,46 @@ def positive(text):
 
 
 def file_name(text):
-    """Refuse the empty name, which no file has."""
+    """Return the name of a file, with a home folder for ``~``; refuse the empty name."""
     if not text:
         raise argparse.ArgumentTypeError("must name a file, got an empty name")
-    return text
+    return os.path.expanduser(text)
+
+
+def near(name, known):
+    """Return " (did you mean this?)", or nothing where no known name is like a wrong one."""
+    found = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def one_of(choices):
+    """Return a parser of words that are among `choices`."""
+
+    def parse(text):
+        if text not in choices:
+            raise argparse.ArgumentTypeError(
+                f"must be one of {', '.join(choices)}, got {text!r}{near(text, choices)}"
+            )
+        return text
+
+    return parse
+
+
+def refuse_chains(arguments, flags, who):
+    """Raise UsageError where a flag about chains is given, for a model that uses none.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        Flags that are not given are None.
+    flags : dict of {str: str}
+        Flags by their names in `arguments`.
+    who : str
+        The model, and why it has no chains.
+    """
+    given = [flag for name, flag in flags.items() if getattr(arguments, name) is not None]
+    if given:
+        raise UsageError(f"{' and '.join(given)} would do nothing: {who}; leave it out")
 
 
 def add_seed(parser):

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from deepgen.cli.common.errors import CommandError, UsageError
-from deepgen.cli.common.rows import file_of, read_array
+from deepgen.cli.common.rows import TEXTS, read_array, source_file
+from deepgen.cli.common.tables import head_of, read_parquet
 
 READS = (
-    "a .npy, .npz (FILE.npz:NAME where it holds several arrays) or .csv file, an entry for each "
-    "row; a first line too many is taken as a header"
+    "a .npy, .npz (FILE.npz:NAME where it holds several arrays), .csv, .tsv or .parquet file, or - "
+    "for standard input, an entry for each row; a first line too many is taken as a header"
 )
 
 
@@ -124,10 +125,13 @@ def _check_length(values, source, n_rows, data):
 
 
 def _read(source, n_rows):
-    path, _ = file_of(source)
-    if Path(path).suffix.lower() == ".csv":
-        return _read_csv(path, n_rows)
-    values = read_array(source, "labels", READS)
+    with source_file(source) as (path, name):
+        ending = Path(path).suffix.lower()
+        if ending in TEXTS:
+            return _read_text(path, n_rows)
+        if ending == ".parquet":
+            return _read_parquet(path)
+        values = read_array(path if name is None else f"{path}:{name}", "labels", READS)
     if not isinstance(values, np.ndarray):
         raise CommandError(f"{source} must hold labels, got a sparse matrix; write an array")
     if values.dtype.kind == "S":
@@ -139,20 +143,42 @@ def _read(source, n_rows):
     return np.array(values)  # a mapped file may change while a run lasts
 
 
-def _read_csv(path, n_rows):
+def _read_parquet(path):
+    columns = list(read_parquet(path).values())
+    if len(columns) > 1 and any(values.dtype.kind == "U" for values in columns):
+        raise CommandError(f"{path} must hold one column of labels, got {len(columns)}")
+    return np.column_stack(columns) if columns else np.empty((0, 0))
+
+
+def _read_text(path, n_rows):
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [[word.strip() for word in line] or [""] for line in csv.reader(file)]
+        separator = head_of(path).separator
+        lines = _lines(path, separator)
+        if separator == ";" and not _is_table(lines):  # of texts that have semicolons
+            lines = _lines(path, ",")
     except (UnicodeDecodeError, csv.Error) as error:
         raise CommandError(f"{path} must be UTF-8 text, a line for each row: {error}") from error
     while lines and lines[-1] == [""] and len(lines) > n_rows:
         lines.pop()
     if len(lines) == n_rows + 1 and _numbers([lines[0]]) is None:
+        if lines[0][0] == "" and len(lines[0]) > 1:  # an index that pandas wrote
+            lines = [line[1:] for line in lines]
         del lines[0]
     if not lines or len({len(line) for line in lines}) > 1:
         raise CommandError(f"{path} must hold lines of equally many entries, one line for each row")
     found = _numbers(lines)
     return np.array(lines) if found is None else found
+
+
+def _lines(path, separator):
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, delimiter=separator)
+        return [[word.strip() for word in line] or [""] for line in reader]
+
+
+def _is_table(lines):
+    """Tell whether semicolons separate columns: below an index without a name, or of numbers."""
+    return lines[0][0] == "" or _numbers(lines[1:]) is not None
 
 
 def _numbers(lines):

@@ -1,12 +1,13 @@
 """Rows in files: what commands read and write."""
 
+import contextlib
 import csv
 import io
-import math
 import os
+import shutil
 import sys
+import tempfile
 import tokenize
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,27 +16,31 @@ import numpy as np
 from scipy import sparse
 
 from deepgen.cli.common.errors import CommandError, UsageError
+from deepgen.cli.common.tables import head_of, place, read_parquet, read_text
 from deepgen.io.atomic import write_atomically
 from deepgen.rows.packed_bits import PackedBits
+from deepgen.rows.sources import CHECK_ROWS
 
-READS = "a .npy (memory-mapped), .npz (FILE.npz:NAME where it holds several arrays) or .csv file"
+READS = (
+    "a .npy (memory-mapped), .npz (FILE.npz:NAME where it holds several arrays), .csv, .tsv or "
+    ".parquet file, or - for standard input"
+)
 PACKED = "the rows are bits that numpy.packbits(rows, axis=1) has packed: so many columns of them"
 WRITES = (".npy", ".npz", ".csv")
 
 
-def read_rows(source, packed_columns=None, *, gaps=False):
+def read_rows(source, packed_columns=None):
     """Read a matrix of rows.
 
     Parameters
     ----------
     source : str
         ``FILE.npy``, which is mapped and not read as a whole; ``FILE.npz`` of one array or of
-        ``scipy.sparse.save_npz``; ``FILE.npz:NAME``; ``FILE.csv``: numbers and commas, where a
-        first line of other words is taken as a header.
+        ``scipy.sparse.save_npz``; ``FILE.npz:NAME``; ``FILE.csv``, ``FILE.tsv`` and
+        ``FILE.parquet``, see :mod:`deepgen.cli.common.tables`, where what is missing is NaN;
+        ``-``: any of these from standard input, told by its first bytes.
     packed_columns : int or None
         The bytes of the matrix are rows of so many bits.
-    gaps : bool, default False
-        Whether entries of a .csv file may be empty: they become NaN.
 
     Returns
     -------
@@ -48,22 +53,21 @@ def read_rows(source, packed_columns=None, *, gaps=False):
     OSError
         If the file cannot be read.
     """
-    rows = read_array(source, "data", READS, gaps=gaps)
-    rows = _checked(rows, source)
+    rows = _checked(read_array(source, "data", READS), name_of(source))
     if packed_columns is None:
         return rows
     try:
         return PackedBits(rows, packed_columns)
     except (TypeError, ValueError) as error:
-        raise CommandError(f"{source} must hold packed bits: {error}") from error
+        raise CommandError(f"{name_of(source)} must hold packed bits: {error}") from error
 
 
-def read_array(source, what, reads, *, gaps=False):
+def read_array(source, what, reads):
     """Read what a file holds, whatever its shape.
 
     Parameters
     ----------
-    source, gaps
+    source
         See :func:`read_rows`.
     what, reads : str
         What the message calls it, and which files it may be in.
@@ -72,18 +76,101 @@ def read_array(source, what, reads, *, gaps=False):
     -------
     ndarray, memmap or CSR matrix
     """
-    path, name = file_of(source)
-    ending = Path(path).suffix.lower()
-    if ending not in _READERS:
-        raise UsageError(f"{what} must be {reads}, got {source!r}")
-    reader, remedy = _READERS[ending]
-    try:
-        return _read_csv(path, gaps=gaps) if ending == ".csv" else reader(path, name)
-    except _DAMAGE as error:  # NumPy's words advise what is not safe, or what no command takes
-        raise CommandError(
-            f"{path} must be a {ending} file of numbers, got one that is damaged, of another "
-            f"format or of objects; {remedy}"
-        ) from error
+    with source_file(source) as (path, name):
+        ending = Path(path).suffix.lower()
+        if ending not in _READERS:
+            raise UsageError(f"{what} must be {reads}, got {source!r}")
+        reader, remedy = _READERS[ending]
+        try:
+            return reader(path, name)
+        except _DAMAGE as error:  # NumPy's words advise what is not safe, or what no command takes
+            raise CommandError(
+                f"{path} must be a {ending} file of numbers, got one that is damaged, of another "
+                f"format or of objects; {remedy}"
+            ) from error
+
+
+@contextlib.contextmanager
+def source_file(source):
+    """Give the file of a source, and the name of the array in it or None.
+
+    Standard input is kept in a file that lasts as long as the context; messages name its source.
+
+    Parameters
+    ----------
+    source : str
+    """
+    if source != STANDARD_INPUT:
+        yield file_of(source)
+        return
+    if sys.stdin is None:  # the process was started without one
+        raise CommandError("standard input is closed; pipe rows into the command, or name a file")
+    first = sys.stdin.buffer.read(4)
+    ending = next((e for start, e in _STARTS.items() if first.startswith(start)), ".csv")
+    with tempfile.NamedTemporaryFile(suffix=ending) as file:
+        file.write(first)
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        try:
+            yield file.name, None
+        except CommandError as error:
+            raise type(error)(str(error).replace(file.name, name_of(source))) from error
+
+
+def name_of(source):
+    """Return what messages call a source."""
+    return "standard input" if source == STANDARD_INPUT else source
+
+
+def refused(source, rows, error):
+    """Return the error of rows that a model cannot take; with the first of their gaps, if any.
+
+    Parameters
+    ----------
+    source : str
+    rows : ndarray, PackedBits or CSR matrix
+    error : ValueError
+        What the library says of them.
+
+    Returns
+    -------
+    CommandError
+    """
+    gap = _first_gap(rows)
+    note = ""
+    if gap is not None:
+        names = _names_in(source)
+        if names is not None and len(names) != rows.shape[1]:
+            names = None
+        where = place(*gap, names)
+        note = f"; its first missing value is in {where}: deepgen impute completes rows"
+    return CommandError(f"{name_of(source)}: {error}{note}")
+
+
+def _first_gap(rows):
+    """Return row and column of the first NaN, or None."""
+    if isinstance(rows, PackedBits) or rows.dtype.kind != "f":
+        return None
+    for start in range(0, rows.shape[0], CHECK_ROWS):
+        piece = rows[start : start + CHECK_ROWS]
+        piece = piece.tocoo() if sparse.issparse(piece) else piece
+        if sparse.issparse(piece):
+            gaps = np.isnan(piece.data)
+            places = np.stack([piece.row[gaps], piece.col[gaps]], axis=1)
+            places = places[np.lexsort(places.T[::-1])]
+        else:
+            places = np.argwhere(np.isnan(piece))
+        if len(places):
+            row, column = places[0].tolist()
+            return start + row, column
+    return None
+
+
+def _names_in(source):
+    """Return the names of the columns of a text, or None."""
+    if Path(source).suffix.lower() not in TEXTS:
+        return None
+    return head_of(source).columns
 
 
 def file_of(source):
@@ -128,43 +215,32 @@ def _read_npz(path, name):
     return rows
 
 
-def _read_csv(path, name=None, *, gaps=False):
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        first = next(csv.reader(file), [])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-        try:
-            return np.loadtxt(
-                path, delimiter=",", ndmin=2, comments=None, quotechar='"', encoding="utf-8-sig",
-                skiprows=0 if all(map(_is_number, filter(None, first) if gaps else first)) else 1,
-                converters=_number_or_gap if gaps else None,
-            )  # fmt: skip
-        except UnicodeDecodeError:
-            raise
-        except ValueError as error:  # it names the place; what it advises is for callers of NumPy
-            place = str(error).partition(";")[0]
+def _read_text(path, name):
+    return read_text(path)
+
+
+def _read_parquet(path, name):
+    columns = read_parquet(path)
+    for column, values in columns.items():
+        if values.dtype.kind == "U":
             raise CommandError(
-                f"{path} must hold numbers and commas, below at most one line of names: {place}"
-            ) from error
-
-
-def _number_or_gap(word):
-    return float(word) if word.strip() else math.nan
-
-
-def _is_number(word):
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+                f"{path} must hold numbers, got {str(values[0])!r} in column {column!r}; write "
+                "categories as numbers"
+            )
+    return np.column_stack(list(columns.values())) if columns else np.empty((0, 0))
 
 
 _READERS = {
     ".npy": (_read_npy, "write it by numpy.save(FILE, X)"),
     ".npz": (_read_npz, "write it by numpy.savez(FILE, X=X) or scipy.sparse.save_npz(FILE, X)"),
-    ".csv": (_read_csv, "write it as UTF-8 text: numbers and commas, a line for each row"),
+    ".csv": (_read_text, "write it as UTF-8 text: numbers and commas, a line for each row"),
+    ".tsv": (_read_text, "write it as UTF-8 text: numbers and tabs, a line for each row"),
+    ".parquet": (_read_parquet, "write it by DataFrame.to_parquet(FILE)"),
 }
+TEXTS = (".csv", ".tsv")
+STANDARD_INPUT = "-"
+# How files that are no text begin.
+_STARTS = {b"\x93NUM": ".npy", b"PK": ".npz", b"PAR1": ".parquet"}
 # What readers raise for files that are none of theirs.
 _DAMAGE = (
     ValueError, TypeError, KeyError, EOFError, OverflowError, NotImplementedError, SyntaxError,
@@ -184,9 +260,14 @@ def check_apart(read, written):
     ------
     UsageError
     """
+    from_input = [name for name, source in read.items() if source == STANDARD_INPUT]
+    if len(from_input) > 1:
+        raise UsageError(
+            f"standard input holds one file, but {' and '.join(from_input)} are -; name files"
+        )
     seen = {}
     for name, source in (*read.items(), *written.items()):
-        if source is None:
+        if source is None or (name in read and source == STANDARD_INPUT):
             continue
         path = Path(file_of(source)[0] if name in read else source)
         try:

@@ -5,13 +5,13 @@ says once what a setting is, and the estimators say who has it.
 """
 
 import argparse
-import difflib
+import os
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deepgen.cli.common.arguments import count, file_name
+from deepgen.cli.common.arguments import count, file_name, near, one_of
 from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.rows import PACKED
@@ -94,13 +94,17 @@ class Setting:
         kind = {int: count, File: file_name}.get(self.kind, self.kind)
         kind = _count_or_config if self.several else kind
         metavar = self.metavar or {int: "N", float: "X", File: "FILE"}.get(self.kind)
-        parser.add_argument(self.flag, type=kind, metavar=metavar, choices=self.choices, **options)
+        if self.choices:
+            kind, metavar = one_of(self.choices), metavar or f"{{{','.join(self.choices)}}}"
+        parser.add_argument(self.flag, type=kind, metavar=metavar, **options)
 
     def check(self, value, source):
         """Return a configuration file's value, or raise UsageError."""
         several = self.several and isinstance(value, list) and bool(value)
         for each in value if several else [value]:
             self._check_one(each, value, source)
+        if self.kind is File:
+            return os.path.expanduser(value)
         return _one_or_all(value) if several else value
 
     def _check_one(self, value, whole, source):
@@ -120,6 +124,7 @@ class Setting:
         if self.choices and value not in self.choices:
             raise UsageError(
                 f"{source}: {self.name} must be one of {', '.join(self.choices)}, got {value!r}"
+                f"{near(value, self.choices)}"
             )
 
 
@@ -154,10 +159,10 @@ SCORE_LATER = "run deepgen score on the model file instead"
 NO_CHECKPOINT = "a mixture learns in one go"
 
 FILES = (
-    Setting("data", File, "rows to learn from: .npy, .npz, FILE.npz:NAME or .csv",
-            models=ALL),
-    Setting("labels", File, "a label or a target for each row: .npy, .npz or .csv; a label may be "
-            "text; a dbm gets units for them", models=LABELLED),
+    Setting("data", File, "rows to learn from: .npy, .npz, FILE.npz:NAME, .csv, .tsv, .parquet, or "
+            "- for standard input", models=ALL),
+    Setting("labels", File, "a label or a target for each row: .npy, .npz, .csv, .tsv or .parquet; "
+            "a label may be text; a dbm gets units for them", models=LABELLED),
     Setting("valid", File, "held-out rows; what is watched of them goes into the history: "
             "likelihood and free-energy gap (rbm, lowest layer of a dbn), squared error "
             "(autoencoders), accuracy or R2 with --valid-labels",
@@ -290,16 +295,16 @@ def read_config(path, known):
     if Path(path).suffix.lower() != ".toml":
         raise UsageError(f"CONFIG must be a .toml file, got {path!r}; data are given by --data")
     try:
-        with open(path, "rb") as file:
-            found = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            found = tomllib.loads(file.read())
+    except (ValueError, RecursionError) as error:  # of TOML, UTF-8 and numbers of 5,000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     table = {setting.name: setting for setting in known}
     for name in found:
         if name not in table:
-            near = difflib.get_close_matches(name, table, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"{path}: unknown key {name!r}{hint} Known keys: {', '.join(table)}")
+            raise UsageError(
+                f"{path}: unknown key {name!r}{near(name, table)}; known keys: {', '.join(table)}"
+            )
     return {name: table[name].check(value, path) for name, value in found.items()}
 
 

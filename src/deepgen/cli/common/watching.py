@@ -5,7 +5,7 @@ import numpy as np
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.labels import read_labels, read_targets
 from deepgen.cli.common.measures import r_squared_of
-from deepgen.cli.common.rows import read_rows
+from deepgen.cli.common.rows import read_rows, refused
 from deepgen.estimators.common.labels import has_label
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
@@ -72,7 +72,7 @@ def monitors_for(kind, estimator, data, settings):
         states = as_states(valid)
         units.check(states, "the rows")
     except ValueError as error:
-        raise CommandError(f"{source}: {error}") from error
+        raise refused(source, valid, error) from error
     if kind.learns_labels:
         read = read_labels if kind.name == "classifier" else read_targets
         labels = read(settings["valid_labels"], valid.shape[0], source)
