@@ -113,7 +113,7 @@ def test_a_forked_child_and_a_build_without_openmp_run_serial(monkeypatch):
     monkeypatch.setattr(threads, "_in_forked_child", True)
     assert effective_threads(4) == 1
     monkeypatch.setattr(threads, "_in_forked_child", False)
-    monkeypatch.setattr(engine, "has_openmp", lambda: False)
+    monkeypatch.setattr(threads, "_HAS_OPENMP", False)
     assert effective_threads(4) == 1
 
 

@@ -184,7 +184,8 @@ def kernel_states(states):
 def are_states(x):
     """Tell whether `x` is rows as kernels read them, see :func:`as_states`."""
     return isinstance(x, CompressedRows | ByteMeans) or (
-        isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype in (np.uint8, np.float32)
+        isinstance(x, np.ndarray) and x.ndim == 2 and x.flags.c_contiguous
+        and x.dtype in (np.uint8, np.float32)
     )
 
 
