@@ -156,6 +156,24 @@ def test_environment_chooses_the_back_end():
     assert run.stdout.strip() == "generic"
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("DEEPGEN_CPU", "bogus"), ("DEEPGEN_PRECISION", "float16"), ("OMP_NUM_THREADS", "\u00b2"),
+    ("OMP_NUM_THREADS", "99999"), ("DEEPGEN_CPU", "generic"), ("OMP_NUM_THREADS", "2,1"),
+])  # fmt: skip
+def test_a_variable_that_asks_for_what_is_not_there_is_told(name, value):
+    """Catches a slip that passes without a word, and one that ends a fit."""
+    code = """if True:
+        import deepgen as dg, numpy as np
+        dg.RBM(2, n_epochs=1).fit(np.eye(4, dtype=np.uint8))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, name: value}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    told = f"{name} must be" in run.stderr
+    assert told == (value not in ("generic", "2,1"))
+
+
 # ------------------------------------------------------------------------- conditional passes
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from deepgen.inference.samplers import moved_particles
 from deepgen.layers.passes import Site
 from deepgen.learning.loop import TrainingLoop
+from deepgen.learning.rules import check_particles
 from deepgen.models import Parameters
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
@@ -138,6 +139,7 @@ class Trainer(TrainingLoop):
         parameters = Parameters(self.parameters.model.replace(layers=layers), packed=True)
         parameters.restore(state["parameters"])
         rule_state = type(self.rule_state).from_tree(state["rule"])
+        check_particles(rule_state, layers)
         self.parameters, self.rule_state = parameters, rule_state
 
     # --- learning -----------------------------------------------------------------------------

@@ -294,7 +294,7 @@ def read_config(path, known):
     try:
         with open(path, "rb") as file:
             found = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also of 5,000 digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     table = {setting.name: setting for setting in known}
     for name in found:
