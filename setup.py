@@ -111,7 +111,9 @@ class BuildExt(build_ext):
 engine = Extension(
     "deepgen._kernels.engine",
     sources=[str(KERNELS / "engine.pyx"), *sorted(map(str, KERNELS.glob("*.c")))],
-    depends=sorted(str(file) for file in KERNELS.glob("*") if file.suffix in (".h", ".pxi", ".map")),
+    depends=sorted(
+        str(file) for file in KERNELS.glob("*") if file.suffix in (".h", ".pxi", ".map")
+    ),
     include_dirs=[str(KERNELS)],
     extra_compile_args=DEBUG_FLAGS if DEBUG else FLAGS,
     extra_link_args=["-fsanitize=address,undefined"] if DEBUG else [],

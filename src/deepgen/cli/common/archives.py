@@ -5,6 +5,7 @@ the bytes that unpack. Each can lie; an array is read only where they agree, and
 in proportion to the file.
 """
 
+import errno
 import math
 import os
 import stat
@@ -58,10 +59,19 @@ def read_npz(path, name=None):
         If the file is damaged, or none of this format.
     """
     require_regular(path)
+    try:
+        return _read(path, name)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a directory that points before the file
+            raise ValueError("no archive") from error
+        raise
+
+
+def _read(path, name):
     with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
         names = sorted(archive.files)
         if name is None and {"format", "shape", "data"} <= set(names):
-            n_bytes = sum(_checked_size(archive, member, path) for member in names)
+            n_bytes = sum(_checked_size(archive, member) for member in names)
             _require_in_proportion(n_bytes, path)
             file.seek(0)
             return _csr(sparse.load_npz(file), n_bytes, path)
@@ -70,11 +80,11 @@ def read_npz(path, name=None):
         if name is not None and name not in names:
             raise CommandError(f"{path} has no array {name!r}; it holds {names}")
         name = name or names[0]
-        _require_in_proportion(_checked_size(archive, name, path), path)
+        _require_in_proportion(_checked_size(archive, name), path)
         return archive[name]
 
 
-def _checked_size(archive, name, path):
+def _checked_size(archive, name):
     """Return the bytes of an array; ValueError unless directory, header and stream can agree."""
     member = name if name in archive.zip.namelist() else f"{name}.npy"
     info = archive.zip.getinfo(member)
