@@ -228,6 +228,8 @@ def test_a_history_that_no_file_would_be_read_with_is_not_written(tmp_path, monk
     line = {"epoch": 10**6, "seconds": 0.123456789, "learning_rate": 0.05, "watched": math.nan}
     trees.save({"history": [line] * 20_000}, tmp_path / "long")
     assert len(trees.load(tmp_path / "long")["history"]) == 20_000
+    with pytest.raises(ValueError, match="too many values"):
+        trees.save({"history": [[]] * 2_000_000}, tmp_path / "longer")
     monkeypatch.setattr(trees, "MAX_TEXT", 10**6)
     with pytest.raises(ValueError, match="its history is too long"):
         trees.save({"history": [line] * 20_000}, tmp_path / "longer")

@@ -35,7 +35,7 @@ BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one e
 
 # What the values of a JSON text may take in memory, in bytes, where so many times its length is
 # less; and about what each of them takes. A line of a history takes four times its length.
-LEAST_JSON, TIMES_JSON = 2**24, 6
+LEAST_JSON, TIMES_JSON = 2**24, 8
 _LIST, _OBJECT, _VALUE = 64, 240, 40
 
 # Entries of a configuration beside those of the model itself.
@@ -103,15 +103,22 @@ def _finite(digits):
     return number
 
 
-def parse_json(text):
-    """Parse JSON; a name that stands twice, or a number that is not finite, is a ValueError.
+def check_json(text):
+    """Raise ValueError where the values of a JSON text would take far more memory than its bytes.
 
-    So is a text whose values would take far more memory than it has bytes: an empty list is three
-    bytes, with its comma, and 64 in memory.
+    An empty list is three bytes, with its comma, and 64 in memory.
     """
     n_bytes = _LIST * text.count("[") + _OBJECT * text.count("{") + _VALUE * text.count(",")
     if n_bytes > max(LEAST_JSON, TIMES_JSON * len(text)):
         raise ValueError("too many values for its size")
+
+
+def parse_json(text):
+    """Parse JSON after :func:`check_json`.
+
+    A name that stands twice, or a number that is not finite, is a ValueError.
+    """
+    check_json(text)
     return json.loads(
         text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant,
         parse_float=_finite,

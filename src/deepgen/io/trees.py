@@ -98,7 +98,9 @@ def save(tree, path):
         tensors[pointer] = np.ascontiguousarray(array)
         return {_ARRAY: [_TAGS[array.dtype.str], *array.shape]}
 
-    text = json.dumps(_marked(_map(tree, "", named)), allow_nan=False).encode()
+    text = json.dumps(_marked(_map(tree, "", named)), allow_nan=False)
+    model_files.check_json(text)  # what could not be read again is not written
+    text = text.encode()
     if len(text) > MAX_TEXT:
         raise ValueError(
             f"a state must have at most {MAX_TEXT} bytes beside its arrays, got {len(text)}: its "
@@ -144,7 +146,7 @@ def load(path):
         text = tensors.pop(_TREE)
         if text.nbytes > MAX_TEXT:
             raise ValueError(f"more than {MAX_TEXT} bytes of plain data")
-        text = text.tobytes().decode()
+        text = str(text.data, "utf-8")
         tree = model_files.parse_json(text)
         tree = _unmarked(tree, "", tensors) if isinstance(tree, dict) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
