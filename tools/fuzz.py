@@ -428,17 +428,17 @@ def in_child(path, changed, read, seen):
 
 
 def fuzz(name, seconds, seed, out):
-    """Try changed files of one kind for some seconds; return (files, lines, findings)."""
+    """Try whole files of one kind, then changed ones; return (files, lines, findings)."""
     whole, changes, read = TARGETS[name]
     rng, seen, n, findings = random.Random(f"{seed} {name}"), set(), 0, 0
-    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         whole(folder)
+        end = time.monotonic() + seconds
         corpus = {path.suffix: [] for path in folder.iterdir()}
         for path in sorted(folder.iterdir()):
             corpus[path.suffix].append(path.read_bytes())
-        while time.monotonic() < end:
+        while n == 0 or time.monotonic() < end:
             ending = rng.choice(list(corpus))
             changed = [mutant(corpus[ending], changes, rng) for _ in range(AT_ONCE)]
             if n == 0:
