@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from conftest import with_slow
 from stopped_runs import bits, rbm_for, rows_for, run_python
 from stops import At
 
@@ -111,7 +112,7 @@ DEFAULT = """
 """
 
 
-@pytest.mark.parametrize("kind", ["fit", "stack", "network"])
+@pytest.mark.parametrize("kind", with_slow(["fit", "stack", "network"], ["stack", "network"]))
 def test_the_default_action_comes_after_the_checkpoint(kind, tmp_path):
     """Catches a pre-empted job that ends without a file, with another exit code, or goes on; and
     one that ends while it writes, because `timeout` sends its signal twice."""
@@ -163,6 +164,7 @@ def test_runs_within_a_run_and_in_other_threads_leave_signals_alone(handled):
     assert found == [tell]
 
 
+@pytest.mark.slow
 def test_the_command_line_keeps_a_checkpoint_when_it_is_told_to_end(tmp_path):
     """Catches `deepgen train --checkpoint` that loses the run of a job that is pre-empted."""
     X = np.random.default_rng(0).integers(0, 2, (2_000, 30)).astype(np.uint8)

@@ -136,10 +136,11 @@ def test_the_mode_of_the_thread_is_put_back(backend):
     found = []
 
     def work():
-        rbm = dg.RBM(30, n_epochs=2, random_state=0, n_threads=2).fit(X)
-        rbm.score_samples(X)
-        rbm.sample(5, random_state=0)
+        rbm = dg.RBM(30, n_epochs=1, random_state=0).fit(X)
+        rbm.transform(X)
+        rbm.sample(5, n_sweeps=3, random_state=0)
         dg.Autoencoder(5, n_epochs=1, random_state=0).fit(X)
+        weight_sums(X, X, work=Work(n_threads=2))
         found.append(makes_subnormals())
 
     work()

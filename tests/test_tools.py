@@ -28,7 +28,7 @@ def fuzz():
 
 
 def crash(path):
-    os.kill(os.getpid(), signal.SIGSEGV)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def hang(path):
@@ -52,8 +52,8 @@ def promised(path):
 
 
 @pytest.mark.parametrize(("read", "words"), [
-    (crash, "ended with -11"), (hang, "TimeoutError"), (take_memory, "bytes of memory for 3"),
-    (index_error, "IndexError"), (nameless, "ValueError"), (promised, None), (len, "TypeError"),
+    (crash, "ended with -9"), (take_memory, "bytes of memory for 3"),
+    pytest.param(hang, "TimeoutError", marks=pytest.mark.slow), (index_error, "IndexError"), (nameless, "ValueError"), (promised, None), (len, "TypeError"),
 ])  # fmt: skip
 def test_what_a_reader_must_not_do_is_found(read, words, fuzz, tmp_path, monkeypatch):
     """Catches a campaign of an hour that finds nothing because it cannot."""
