@@ -1,5 +1,8 @@
 """Checkpoints that are refused by name: other settings, other rows, other files, damage."""
 
+import math
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import Batches
@@ -8,7 +11,8 @@ from stopped_runs import bits, rbm_for, rows_for
 from stops import At, Stop, fail
 
 import deepgen as dg
-from deepgen.io import trees
+from deepgen.io import model_files, trees
+from deepgen.learning.rules import RuleState, check_particles
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -167,8 +171,15 @@ HOSTILE = {
     ("trainer",): 3,
     ("trainer", "place", "epoch"): -1,
     ("trainer", "place", "n_updates"): "many",
-    ("trainer", "rule", "particles", 0): np.zeros((100, 13), np.uint8),
-    ("trainer", "rule", "particles", 1): np.zeros((100, 7), np.float32),
+    ("trainer", "rule", "particles"): [
+        np.zeros((100, 13), np.uint8), np.zeros((100, 7), np.float32)
+    ],
+    ("trainer", "rule", "particles", 1): np.full((100, 7), 2, np.uint8),
+    ("trainer", "rule", "particles", 0): np.full((100, 12), 255, np.uint8),
+    ("trainer", "rule", "offsets", 0): np.full(12, np.nan, np.float32),
+    ("trainer", "learning_rate"): np.nan,
+    ("trainer", "rate_scale"): np.inf,
+    ("trainer", "good", "weights[0]"): np.full((12, 7), np.inf, np.float32),
     ("trainer", "rule", "offsets"): None,
     ("trainer", "optimizer", "velocity"): {"weights[0]": np.zeros((12, 7), np.float32)},
     ("trainer", "optimizer", "average", "arrays"): {},
@@ -180,6 +191,49 @@ HOSTILE = {
     ("frame", "seed"): -1,
     ("frame", "mean"): None,
 }
+
+
+def test_particles_at_other_temperatures_are_looked_at_too():
+    """Catches particles that are no states and wait at another temperature."""
+    states = [np.full((2, 3), n, np.uint8) for n in (1, 2)]
+    state = RuleState(dg.Chains(dg.Particles(states), beta=[1.0, 0.5]), None, None, None)
+    with pytest.raises(ValueError, match=r"states\[1\]"):
+        check_particles(state, [dg.Binary(3), dg.Binary(3)])
+
+
+TEXTS = {
+    "lists": "[],", "objects": "{},", "numbers": "1,", "words": '"ab",', "nested": '{"a":[]},',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_of_many_values_is_refused_before_it_is_read(text, tmp_path, monkeypatch):
+    """Catches 22 MB of lists that take a gigabyte and a minute."""
+    for most, n_bytes in ((2**25, 8_000_000), (2**20, 1_500_000)):
+        monkeypatch.setattr(trees, "MAX_TEXT", most)
+        values = (TEXTS[text] * (n_bytes // len(TEXTS[text])))[:-1]
+        tree = np.frombuffer(f'{{"frame":{{}},"trainer":{{"a":[{values}]}}}}'.encode(), np.uint8)
+        config = {"format_version": 1, "kind": trees.KIND}
+        model_files.write(tmp_path / "many", config, {"tree": tree})
+        tracemalloc.start()
+        with pytest.raises(dg.ModelFileError, match=r"too many values|bytes of plain data"):
+            trees.load(tmp_path / "many")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10 * n_bytes
+
+
+def test_a_history_that_no_file_would_be_read_with_is_not_written(tmp_path, monkeypatch):
+    """Catches a checkpoint that is written and then refused; a usual history is far below."""
+    line = {"epoch": 10**6, "seconds": 0.123456789, "learning_rate": 0.05, "watched": math.nan}
+    trees.save({"history": [line] * 4_000}, tmp_path / "long")
+    assert len(trees.load(tmp_path / "long")["history"]) == 4_000
+    with pytest.raises(ValueError, match="too many values"):
+        trees.save({"history": [[]] * 400_000}, tmp_path / "longer")
+    monkeypatch.setattr(trees, "MAX_TEXT", 10**5)
+    with pytest.raises(ValueError, match="its history is too long"):
+        trees.save({"history": [line] * 4_000}, tmp_path / "longer")
+    assert not (tmp_path / "longer").exists()
 
 
 @pytest.mark.parametrize("place", HOSTILE, ids=str)

@@ -183,6 +183,7 @@ def test_wrong_settings_are_code_2(argv, words, folder, capsys):
         ("learning_rate = '1'", "learning_rate must be a number"),
         ("[rbm]\nn_hidden = 3", "unknown key 'rbm'"),
         ("n_hidden =", "not TOML"),
+        ("n_hidden = " + "9" * 5000, "not TOML"),
     ],
 )
 def test_wrong_configuration_files_are_code_2(text, words, folder, capsys):

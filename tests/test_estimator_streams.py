@@ -1,5 +1,7 @@
 """Learning from streams: calls of any size learn as `fit` does, and do not run away."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import FIVE_SIGMA, with_slow
@@ -231,11 +233,26 @@ def test_no_run_goes_on_with_another_arithmetic(kind, tmp_path):
     other.load_checkpoint(tmp_path / "stream")
 
 
+def sparse_rows(**changes):
+    """First rows of a stream as a checkpoint holds a sparse matrix, with other entries."""
+    rows = {
+        "values": np.ones(1, np.float32), "indices": np.zeros(1, np.int32),
+        "starts": np.array([0, 1], np.int64), "n_columns": ROWS.shape[1],
+    }  # fmt: skip
+    return {**rows, **changes}
+
+
 HOSTILE = {
     "score_seed": [None, True, -1, "1"],
     "precision": [None, 7, "float16"],
     "feature_names": [["a"], [1] * 9, "names"],
-    "first_rows": [np.zeros((3, 4), np.uint8), {"values": np.zeros(1, np.float32)}, 3],
+    "first_rows": [
+        np.zeros((3, 4), np.uint8), {"values": np.zeros(1, np.float32)}, 3,
+        np.zeros(9, np.uint8), np.zeros((3, 9, 1), np.uint8), sparse_rows(n_columns=2**70),
+        sparse_rows(n_columns=10**9), sparse_rows(n_columns="9"), sparse_rows(starts=3),
+        sparse_rows(indices=np.array([10**8], np.int32)),
+        sparse_rows(starts=np.zeros(0, np.int64)), sparse_rows(values=np.zeros((1, 1), np.float32)),
+    ],
     "seed": [None, -1],
     "settings": [None, {}, {"n_features": True}],
 }
@@ -256,6 +273,29 @@ def test_a_damaged_stream_gives_one_error_and_changes_nothing(kind, name, tmp_pa
         with pytest.raises(dg.ModelFileError, match="damaged"):
             other.load_checkpoint(tmp_path / "damaged")
         assert {n: id(v) for n, v in vars(other).items()} == {n: id(v) for n, v in before.items()}
+
+
+@KINDS
+def test_the_size_of_a_stream_is_that_of_its_arrays(kind, tmp_path):
+    """Would catch memory for 10**8 columns, which a small file only says that it has."""
+    estimator_of(kind, random_state=0).partial_fit(ROWS[:30]).save_checkpoint(tmp_path / "stream")
+    frame, state = checkpoints.load(tmp_path / "stream")
+    other = estimator_of(kind, random_state=0)
+    for n_features, more in (
+        (10**8, {}), (10**8, {"none": np.zeros((10**8, 0), np.float32)}),
+        (10**5, {"bias": np.zeros(10**5, np.float32)}), (2**70, {}), (8, {}), (-1, {}), (0, {}),
+    ):  # fmt: skip
+        settings = {**frame["settings"], "n_features": n_features}
+        tree = {"frame": {**frame, "settings": settings}, "trainer": {**state, **more}}
+        trees.save(tree, tmp_path / "damaged")
+        size = (tmp_path / "damaged").stat().st_size
+        tracemalloc.start()
+        with pytest.raises(dg.ModelFileError, match="damaged"):
+            other.load_checkpoint(tmp_path / "damaged")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10 * size + 2**18
+        assert not hasattr(other, "model_")
 
 
 @KINDS

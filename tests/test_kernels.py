@@ -126,7 +126,9 @@ def test_elementwise_functions_survive_extremes():
     """Catches overflow to infinity at large fields, and a NaN that turns into a number."""
     x = np.array([-1e4, -100.0, 100.0, 1e4], np.float32)
     tiny = np.finfo(np.float32).tiny
-    np.testing.assert_allclose(elementwise("logistic", x), [0, 0, 1, 1], rtol=0, atol=tiny)
+    logistic = elementwise("logistic", x)
+    np.testing.assert_allclose(logistic, [0, 0, 1, 1], rtol=0, atol=1.0001 * tiny)
+    assert (logistic >= tiny).all()  # normal: a smaller one takes a hundred cycles to work with
     np.testing.assert_allclose(elementwise("softplus", x), [0, 0, 100, 1e4], rtol=0, atol=2 * tiny)
     assert np.isfinite(elementwise("exp", x)).all()
     for name in ("exp", "logistic", "softplus"):
@@ -153,6 +155,24 @@ def test_environment_chooses_the_back_end():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stdout.strip() == "generic"
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("DEEPGEN_CPU", "bogus"), ("DEEPGEN_PRECISION", "float16"), ("OMP_NUM_THREADS", "\u00b2"),
+    ("OMP_NUM_THREADS", "99999"), ("DEEPGEN_CPU", "generic"), ("OMP_NUM_THREADS", "2,1"),
+])  # fmt: skip
+def test_a_variable_that_asks_for_what_is_not_there_is_told(name, value):
+    """Catches a slip that passes without a word, and one that ends a fit."""
+    code = """if True:
+        import deepgen as dg, numpy as np
+        dg.RBM(2, n_epochs=1).fit(np.eye(4, dtype=np.uint8))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, name: value}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    told = f"{name} must be" in run.stderr
+    assert told == (value not in ("generic", "2,1"))
 
 
 # ------------------------------------------------------------------------- conditional passes

@@ -15,6 +15,7 @@ from model_files import config_of, metadata_of, pack, same, small_model, unpack
 from safetensors.numpy import save as serialize
 
 import deepgen as dg
+from deepgen.cli import main
 from deepgen.io import model_files
 from deepgen.io.schemas import registry
 
@@ -75,6 +76,44 @@ def test_what_the_format_does_not_know_is_refused_before_a_file_is_touched(tmp_p
             model_files.save(small_model(), path, extra=extra)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_numbers_beyond_all_numbers_are_told_with_the_file(blob, tmp_path, capsys):
+    """Would catch 1e999 in a configuration: infinite, and an error that names no file, or a
+    traceback of the command line."""
+    header, data = unpack(blob)
+    path = tmp_path / "a.safetensors"
+    for number in ("1e999", "-1e999", "9" * 5000):
+        text = json.dumps(config_of(header)).replace('"RBM"', number)
+        path.write_bytes(pack({**header, "__metadata__": {"deepgen": text}}, data))
+        assert isinstance(outcome(path.read_bytes(), path), dg.ModelFileError)
+        for argv in (["info", path], ["score", path, path]):
+            assert main([str(word) for word in argv]) == 1
+            assert str(path) in capsys.readouterr().err
+
+
+def test_what_is_no_file_is_told_at_once(tmp_path):
+    """Would catch a load that waits for ever for somebody to write into a pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(dg.ModelFileError, match="pipe or socket; name a regular file"):
+        dg.load(tmp_path / "pipe")
+    with pytest.raises(dg.ModelFileError, match="pipe or socket; name a regular file"):
+        dg.RBM(3).load_checkpoint(tmp_path / "pipe")
+    with pytest.raises(IsADirectoryError):
+        dg.load(tmp_path)
+
+
+def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path):
+    """Would catch a file that is found to be useless once the run that made it is gone."""
+    rng = np.random.default_rng(0)
+    for value in (3e38, -3e38):
+        machine = dg.BoltzmannMachine([dg.Binary(3), dg.Binary(3)], [np.full((3, 3), value)])
+        network = dg.Network([dg.NetworkLayer("linear", rng.normal(size=3), np.full((3, 3), value)),
+                              dg.NetworkLayer("linear", rng.normal(size=3), np.eye(3))])
+        for estimator in (dg.RBM.from_model(machine), dg.Autoencoder.from_model(network)):
+            with pytest.raises(ValueError, match="could not be loaded again"):
+                estimator.save(tmp_path / "a")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_newer_version_is_told_apart_from_damage(blob, tmp_path):

@@ -1,6 +1,7 @@
 """The installed package: names, docstrings, files, and what an import brings along."""
 
 import ast
+import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
@@ -8,11 +9,13 @@ import inspect
 import json
 import pkgutil
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from deepgen._kernels import engine
 
 import deepgen as dg
 import deepgen.estimators
@@ -258,3 +261,33 @@ def test_the_test_suite_does_not_lean_on_the_checkout():
     """Would catch tests that pass only because the working folder is on the path."""
     assert importlib.util.find_spec("_kernels") is None
     assert "deepgen._kernels.engine" in sys.modules
+
+
+# ----------------------------------------------------------------------------- the built library
+
+
+def elf(data):
+    """Return (program header types, dynamic entries by tag) of a 64-bit ELF file."""
+    (start,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<2H", data, 54)
+    headers = [struct.unpack_from("<IIQQQQQQ", data, start + i * size) for i in range(count)]
+    (dynamic,) = (header for header in headers if header[0] == 2)
+    place, length = dynamic[2], dynamic[5]
+    entries = dict(struct.iter_unpack("<qQ", data[place : place + length // 16 * 16]))
+    return {header[0] for header in headers}, entries
+
+
+def test_the_kernels_are_linked_with_care():
+    """Would catch a build whose tables can be written over, whose stack is not watched, or whose
+    functions meet those of another library of the same names."""
+    data = Path(engine.__file__).read_bytes()
+    if data[:5] != b"\x7fELF\x02" or b"__asan_init" in data:
+        pytest.skip("not a release build for 64-bit ELF")
+    kinds, dynamic = elf(data)
+    assert 0x6474E552 in kinds  # GNU_RELRO
+    assert dynamic.get(30, 0) & 8 or dynamic.get(0x6FFFFFFB, 0) & 1 or 24 in dynamic  # bind now
+    assert b"__stack_chk_fail" in data
+    library = ctypes.CDLL(engine.__file__)
+    assert hasattr(library, "PyInit_engine")
+    for name in ("dg_gibbs", "dg_conditional", "dg_to_bytes", "dg_backend"):
+        assert not hasattr(library, name)

@@ -87,7 +87,8 @@ def test_who_decides(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert effective_threads() == available_cores()
     for wish, expected in (("3", 3), ("5,2", 5), ("", available_cores()), ("x", available_cores()),
-                           ("0", available_cores()), ("-1", available_cores())):  # fmt: skip
+                           ("0", available_cores()), ("-1", available_cores()),
+                           ("²", available_cores()), ("99999", available_cores())):  # fmt: skip
         monkeypatch.setenv("OMP_NUM_THREADS", wish)
         assert effective_threads() == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

@@ -8,12 +8,15 @@ in a temporary folder; only the sdist and the repaired wheel are left, in the fo
 - The wheel serves the Python that runs this script: run it once for each version
   (docs/decisions.md, "A wheel for each Python").
 - `auditwheel repair` copies the compiler's libgomp into the wheel and names the oldest C library
-  that will do. Build on an old distribution to serve old ones.
+  that will do. Build on an old distribution to serve old ones. The texts of its license, in
+  `tools/licenses`, go along.
 - `--test` installs it in another new environment, outside the checkout, without a compiler on
   the PATH, and runs the tests that are not slow.
 """
 
 import argparse
+import base64
+import hashlib
 import os
 import shutil
 import subprocess
@@ -42,6 +45,7 @@ def main():
         sdist, wheel = build(python, folder / "raw")
         repair(python, wheel, folder / "repaired")
         (wheel,) = (folder / "repaired").glob("*.whl")
+        add_licenses(wheel, "libgomp", "GPL-3.0-or-later WITH GCC-exception-3.1")
         if arguments.test:
             test(sdist, wheel, folder)
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -83,6 +87,47 @@ def repair(python, wheel, folder):
         [python, "-m", "auditwheel", "repair", wheel, "--wheel-dir", folder],
         env={**os.environ, "PATH": path},
     )
+
+
+def add_licenses(wheel, library, expression):
+    """Put the license texts of a bundled library into a wheel, and name them in its metadata.
+
+    Parameters
+    ----------
+    wheel : Path
+    library : str
+        A folder of `tools/licenses`; nothing is done where the wheel has no such library.
+    expression : str
+        Its license in SPDX's words.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        entries = {entry.filename: (entry, archive.read(entry)) for entry in archive.infolist()}
+    if not any(name.startswith(f"deepgen.libs/{library}") for name in entries):
+        return
+    (record,) = (name for name in entries if name.endswith(".dist-info/RECORD"))
+    info = record.removesuffix("/RECORD")
+    files = sorted((ROOT / "tools" / "licenses" / library).iterdir())
+    added = {f"{info}/licenses/{library}/{file.name}": file.read_bytes() for file in files}
+
+    head, blank, readme = entries[f"{info}/METADATA"][1].decode().partition("\n\n")
+    ours = "License-Expression: BSD-3-Clause"
+    head = head.replace(ours, f"{ours} AND {expression}")
+    head += "".join(f"\nLicense-File: {library}/{file.name}" for file in files)
+    added[f"{info}/METADATA"] = (head + blank + readme).encode()
+
+    lines = entries[record][1].decode().splitlines()
+    lines = [line for line in lines if not line.startswith(f"{info}/METADATA,")]
+    for name, data in added.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        lines.append(f"{name},sha256={digest},{len(data)}")
+    added[record] = "\n".join([*lines, ""]).encode()
+
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, (entry, data) in entries.items():
+            if name not in added:
+                archive.writestr(entry, data)
+        for name, data in added.items():
+            archive.writestr(name, data)
 
 
 def test(sdist, wheel, folder):

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "parallel.h"
+
 /* DG_TILE neighbouring columns of `group` rows as words; rows that are NULL are zero. */
 DG_CLONES
 static void words_of(int layout, const uint8_t *const rows[4], ptrdiff_t width, uint32_t *words)
@@ -179,6 +181,7 @@ void dg_sum_lines(const int32_t *index, const int32_t *length, ptrdiff_t n_rows,
 DG_CLONES
 int dg_to_bytes(const float *values, ptrdiff_t n, float per_unit, uint8_t *out)
 {
+    DG_FLUSH;
     int32_t beyond = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
         float step = values[i] * per_unit + 0.5f;

@@ -416,6 +416,7 @@ void dg_conditional(const struct chain *chain, int l, const struct rows *states,
 
     DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1))
     for (ptrdiff_t first_row = 0; first_row < n_rows; first_row += plan.panel) {
+        DG_FLUSH;
         ptrdiff_t panel = dg_min(plan.panel, n_rows - first_row);
         struct side sides[2] = {{{0}}, {{0}}};
 
@@ -523,6 +524,7 @@ void dg_layer_log_weight(const struct layer *layer, const struct rows *x,
 {
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1))
     for (ptrdiff_t r = 0; r < x->n_rows; r++) {
+        DG_FLUSH;
         double sum = 0.0;
         if (x->storage == DG_SPARSE) {
             for (int64_t e = x->start[r]; e < x->start[r + 1]; e++)

@@ -81,10 +81,10 @@ DG_INLINE float dg_log(float x)
     return DG_FMA(n, 0.693359375f, m + p);
 }
 
-/* 1 / (1 + exp(-x)) */
+/* 1 / (1 + exp(-x)) for x clamped from below to -87.3365, where it is the smallest normal float. */
 DG_INLINE float dg_logistic(float x)
 {
-    return 1.0f / (1.0f + dg_exp(-x));
+    return 1.0f / (1.0f + dg_exp(x < -87.3365f ? 87.3365f : -x));
 }
 
 /* log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)); log1p by the correction of its rounded sum. */

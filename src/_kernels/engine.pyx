@@ -368,6 +368,18 @@ def descend_adam(parameters, gradient, first, second, average, float weight_deca
                         averaging, n_threads))
 
 
+def logistic_gradient(gradient, output):
+    """Turn a gradient by the outputs of logistic units into one by their fields, in place.
+
+    Both are C-contiguous float32 arrays of one size.
+    """
+    cdef float *values = floats_into(gradient)
+    cdef const float *outputs = floats_into(output)
+    cdef Py_ssize_t n = gradient.size
+    with nogil:
+        dg_logistic_gradient(values, outputs, n)
+
+
 # --- enumeration ------------------------------------------------------------------------------
 
 cdef int fill_sites(dg_sites *out, object sites, Py_ssize_t n_fields) except -1:

@@ -113,6 +113,7 @@ void dg_enumerate(const struct dg_sites *high, const struct dg_sites *low, const
     }
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))
     for (int64_t code = 0; code < n_high; code++) {
+        DG_FLUSH;
         double *field = scratch + (size_t)omp_get_thread_num() * (size_t)(2 * n + n_low);
         double *sum = field + n, *values = sum + n;
         memcpy(field, bias, (size_t)n * sizeof(double));

@@ -176,12 +176,14 @@ void dg_pack(struct dg_packed *packed, const struct layer *lower, const struct l
     packed->down = packed->up + dg_n_tiles(upper) * dg_tile_words(packed->layout, lower->size);
     ptrdiff_t n_up = padded_inputs(packed->layout, lower->size) / DG_BLOCK;
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))
-    for (ptrdiff_t task = 0; task < n_up + dg_n_tiles(lower); task++)
+    for (ptrdiff_t task = 0; task < n_up + dg_n_tiles(lower); task++) {
+        DG_FLUSH;
         if (task < n_up)
             pack_up(packed, lower, upper, weights, task * DG_BLOCK, 0, dg_n_tiles(upper));
         else
             pack_down(packed, lower, upper, weights, task - n_up, 0,
                       padded_inputs(packed->layout, upper->size));
+    }
 }
 
 void dg_pack_piece(const struct dg_packed *packed, const struct layer *lower,

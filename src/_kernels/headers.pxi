@@ -168,6 +168,8 @@ cdef extern from "steps.h":
         float correction
         float epsilon
     int dg_descend(const dg_descent *descent, int n_threads) noexcept nogil
+    void dg_logistic_gradient(float *gradient, const float *output,
+                              Py_ssize_t n) noexcept nogil
 
 cdef extern from "enumerate.h":
     int DG_PRODUCT_LANES

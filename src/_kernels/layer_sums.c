@@ -75,6 +75,7 @@ void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const fac
                    double *total, double *square, double *const weighted[2], int n_threads)
 {
     if (x->storage == DG_SPARSE) { /* on one thread: an entry's column belongs to no one block */
+        DG_FLUSH;
         for (ptrdiff_t r = 0; r < x->n_rows; r++)
             for (int64_t e = x->start[r]; e < x->start[r + 1]; e++) {
                 ptrdiff_t j = x->index[e];
@@ -90,6 +91,7 @@ void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const fac
     }
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
     for (ptrdiff_t j = 0; j < size; j += SUM_BLOCK) {
+        DG_FLUSH;
         struct sums sums = {{0.0}};
         ptrdiff_t n = dg_min(SUM_BLOCK, size - j);
         if (x->storage == DG_BYTES && !square && !factor[0] && !factor[1]) {
@@ -138,6 +140,8 @@ void dg_row_dot(const struct rows *x, ptrdiff_t size, const float *offset, doubl
                 int n_threads)
 {
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
-    for (ptrdiff_t r = 0; r < x->n_rows; r++)
+    for (ptrdiff_t r = 0; r < x->n_rows; r++) {
+        DG_FLUSH;
         out[r] = row_dot(x, r, size, offset);
+    }
 }

@@ -143,6 +143,7 @@ static void sweep(struct tile *tile, const struct chain *chain, int first_parity
                            tile->scratch, n_threads);
             DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1))
             for (ptrdiff_t r = 0; r < n; r++) {
+                DG_FLUSH;
                 float by = move_row(tile->mean[l] + r * size, tile->fresh + r * size, size,
                                     damping);
                 tile->change[r] = by > tile->change[r] ? by : tile->change[r];

@@ -22,6 +22,32 @@
 static inline int omp_get_thread_num(void) { return 0; }
 #endif
 
+/* Floats below the smallest normal one, 1.2e-38, are taken for zero and made zero until the end of
+ * the block: `DG_FLUSH;` stands at the head of each parallel region, or of the body of its loop. An
+ * operation with one of them takes a hundred cycles or more on some processors, and saturated units
+ * make many. The state of the thread, which may be another library's too, is put back. */
+#ifdef __x86_64__
+#define DG_FLUSHING 0x8040u /* of MXCSR: results, and operands */
+
+static inline unsigned dg_flush_subnormals(void)
+{
+    unsigned before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | DG_FLUSHING);
+    return before;
+}
+
+static inline void dg_put_float_mode_back(const unsigned *before)
+{
+    __builtin_ia32_ldmxcsr(*before);
+}
+
+#define DG_FLUSH \
+    const unsigned dg_float_mode __attribute__((cleanup(dg_put_float_mode_back), unused)) = \
+        dg_flush_subnormals()
+#else
+#define DG_FLUSH (void)0
+#endif
+
 /* Work is cut into at least so many tasks for each thread, where its size allows it, so that none
  * waits long for the last one. No bit depends on it. */
 #define DG_TASKS 3

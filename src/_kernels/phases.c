@@ -373,6 +373,7 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
     DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1)
            reduction(| : overflow) reduction(max : largest))
     {
+        DG_FLUSH;
         struct dg_arena of_thread = {
             plan.thread_base + (size_t)omp_get_thread_num() * plan.thread_bytes, 0};
         struct task_scratch task;

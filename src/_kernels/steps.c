@@ -32,9 +32,11 @@ void dg_adam_change(float *gradient, float *first, float *second, ptrdiff_t n, f
                     float new_second, float rate, float correction, float epsilon, int n_threads)
 {
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static))
-    for (ptrdiff_t i = 0; i < n; i += STEP_BLOCK)
+    for (ptrdiff_t i = 0; i < n; i += STEP_BLOCK) {
+        DG_FLUSH;
         adam_block(gradient + i, first + i, second + i, dg_min(STEP_BLOCK, n - i), new_first,
                    new_second, rate, correction, epsilon);
+    }
 }
 
 /* velocity = momentum velocity + gradient;  gradient = rate velocity: the change, to be subtracted.
@@ -82,6 +84,7 @@ int dg_descend(const struct dg_descent *d, int n_threads)
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
            reduction(| : overflow))
     for (ptrdiff_t i = 0; i < d->n; i += VISIT_BLOCK) {
+        DG_FLUSH;
         ptrdiff_t n = dg_min(VISIT_BLOCK, d->n - i);
         float *gradient = d->gradient + i, *parameters = d->parameters + i;
         if (d->weight_decay != 0.0f)
@@ -95,4 +98,14 @@ int dg_descend(const struct dg_descent *d, int n_threads)
                                    d->averaging);
     }
     return overflow;
+}
+
+DG_CLONES
+void dg_logistic_gradient(float *gradient, const float *output, ptrdiff_t n)
+{
+    DG_FLUSH;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float by_output = gradient[i] * output[i];
+        gradient[i] = by_output - by_output * output[i];
+    }
 }

@@ -26,4 +26,8 @@ struct dg_descent {
  * new parameter is not finite. */
 int dg_descend(const struct dg_descent *descent, int n_threads);
 
+/* gradient = gradient output (1 - output): by the outputs of n logistic units, then by their
+ * fields. */
+void dg_logistic_gradient(float *gradient, const float *output, ptrdiff_t n);
+
 #endif

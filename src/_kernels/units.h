@@ -9,6 +9,8 @@
 #ifndef DEEPGEN_UNITS_H
 #define DEEPGEN_UNITS_H
 
+#include <float.h>
+
 #include "chain.h"
 #include "elementwise.h"
 #include "philox.h"
@@ -69,8 +71,10 @@ DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const f
                 mean[j] = dg_exp(field[j] - top);
             for (ptrdiff_t j = g; j < g + layer->group; j++)
                 total += mean[j];
-            for (ptrdiff_t j = g; j < g + layer->group; j++)
+            for (ptrdiff_t j = g; j < g + layer->group; j++) {
                 mean[j] /= total;
+                mean[j] = mean[j] < FLT_MIN ? FLT_MIN : mean[j]; /* normal, and never zero */
+            }
         }
         break;
     case DG_LINEAR:

@@ -64,7 +64,7 @@ from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
-from deepgen.runtime.config import show_config
+from deepgen.runtime.config import show_config, warn_of_environment
 from deepgen.runtime.precision import set_precision
 from deepgen.runtime.stream import Stream, child_seed
 from deepgen.runtime.threads import set_num_threads
@@ -85,6 +85,8 @@ if TYPE_CHECKING:
         MixtureOfBernoullis,
     )
     from deepgen.estimators.loading import load
+
+warn_of_environment()
 
 # Estimators come with their first use: scikit-learn takes three times as long to import as all the
 # rest, and who needs the core alone does not need it. Pictures are for those who draw them.

@@ -26,11 +26,11 @@ from deepgen.inference.mixtures import (
     sample_mixture,
 )
 from deepgen.layers.binary import Binary
-from deepgen.learning.loop import interrupt_between_steps
 from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
 from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
 from deepgen.rows.survey import checked_pieces, survey
+from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
 

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +33,11 @@ FORMAT_VERSION = 1
 MAX_BYTES = 8 * 2**30  # of a file that is read
 MAX_HEADER = 2**20  # bytes of its header
 BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element of a tensor
+
+# What the values of a JSON text may take in memory, in bytes, where so many times its length is
+# less; and about what each of them takes. A line of a history takes four times its length.
+LEAST_JSON, TIMES_JSON = 2**24, 8
+_LIST, _OBJECT, _VALUE = 64, 240, 40
 
 # Entries of a configuration beside those of the model itself.
 _COMMON = {"format_version", "extra", "sha256"}
@@ -117,9 +123,34 @@ def _refuse_constant(name):
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(digits):
+    """Return the number that digits stand for; ValueError for 1e999, which would be infinite."""
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:40]} is beyond all numbers")
+    return number
+
+
+def check_json(text):
+    """Raise ValueError where the values of a JSON text would take far more memory than its bytes.
+
+    An empty list is three bytes, with its comma, and 64 in memory.
+    """
+    n_bytes = _LIST * text.count("[") + _OBJECT * text.count("{") + _VALUE * text.count(",")
+    if n_bytes > max(LEAST_JSON, TIMES_JSON * len(text)):
+        raise ValueError("too many values for its size")
+
+
 def parse_json(text):
-    """Parse JSON; a name that stands twice, NaN or Infinity is a ValueError."""
-    return json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+    """Parse JSON after :func:`check_json`.
+
+    A name that stands twice, or a number that is not finite, is a ValueError.
+    """
+    check_json(text)
+    return json.loads(
+        text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant,
+        parse_float=_finite,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,11 +191,16 @@ def opened(path):
         If there is none.
     """
     path = as_path(path)
+    mode = path.stat().st_mode  # before it is opened: a pipe would wait for its writer
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ModelFileError(f"{path}: a device, pipe or socket; name a regular file")
     with path.open("rb") as handle:
         size = os.fstat(handle.fileno()).st_size
         if size > MAX_BYTES:
             raise ModelFileError(f"{path}: {size} bytes is more than {MAX_BYTES}")
-        config, shapes = _parse_header(path, handle.read(8), handle.read(MAX_HEADER), size)
+        config, shapes = _parse_header(
+            path, handle.read(8), handle.read(min(MAX_HEADER, size)), size
+        )
         yield ModelFile(path, handle, size, config, shapes)
 
 

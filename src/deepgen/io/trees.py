@@ -19,7 +19,8 @@ _TREE = "tree"  # the tensor that holds the JSON text; those of arrays begin wit
 _DTYPES = {"F32": "<f4", "F64": "<f8", "U8": "|u1", "BOOL": "|b1", "I32": "<i4", "I64": "<i8"}
 _TAGS = {dtype: tag for tag, dtype in _DTYPES.items()}
 _ARRAY, _FLOAT = "$array", "$float"
-MAX_DEPTH = 32
+MAX_DEPTH, MAX_POINTER = 32, 4_000  # of a part: levels above it, characters of its pointer
+MAX_TEXT = 2**25  # bytes of the JSON text: a history of 150,000 epochs
 
 
 def plain(value):
@@ -36,7 +37,7 @@ def plain(value):
 def _map(value, pointer, of_array):
     """Return a copy of a part of a tree, its arrays replaced by ``of_array(array, pointer)``."""
     # a list that holds itself ends here, and so does a name too long for a tensor
-    if len(pointer) > 4_000 or pointer.count("/") > MAX_DEPTH:
+    if len(pointer) > MAX_POINTER or pointer.count("/") > MAX_DEPTH:
         raise ValueError(f"a state must be at most {MAX_DEPTH} levels deep, got more")
     if isinstance(value, np.ndarray) and value.ndim:
         return of_array(value, pointer)
@@ -98,7 +99,14 @@ def save(tree, path):
         return {_ARRAY: [_TAGS[array.dtype.str], *array.shape]}
 
     text = json.dumps(_marked(_map(tree, "", named)), allow_nan=False)
-    tensors[_TREE] = np.frombuffer(text.encode(), np.uint8)
+    model_files.check_json(text)  # what could not be read again is not written
+    text = text.encode()
+    if len(text) > MAX_TEXT:
+        raise ValueError(
+            f"a state must have at most {MAX_TEXT} bytes beside its arrays, got {len(text)}: its "
+            "history is too long; train in several calls of fewer epochs"
+        )
+    tensors[_TREE] = np.frombuffer(text, np.uint8)
     model_files.write(path, {"format_version": model_files.FORMAT_VERSION, "kind": KIND}, tensors)
 
 
@@ -135,8 +143,12 @@ def load(path):
                 raise ModelFileError(f"{path}: unknown tensor {name!r} of type {tag!r}")
         tensors = model_files.read_tensors(file)
     try:
-        text = tensors.pop(_TREE).tobytes().decode()
-        tree = _unmarked(model_files.parse_json(text), "", tensors)
+        text = tensors.pop(_TREE)
+        if text.nbytes > MAX_TEXT:
+            raise ValueError(f"more than {MAX_TEXT} bytes of plain data")
+        text = str(text.data, "utf-8")
+        tree = model_files.parse_json(text)
+        tree = _unmarked(tree, "", tensors) if isinstance(tree, dict) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path}: damaged (no state: {error})") from None
     if tensors or not isinstance(tree, dict):
@@ -145,25 +157,28 @@ def load(path):
 
 
 def _unmarked(value, pointer, tensors):
-    """Return a part of the tree with arrays and infinities back in their place.
+    """Return a part of the tree, a list or dict, with arrays and infinities back in their place.
 
     Each array is taken out of `tensors`, so that what is left there belongs to no part.
     """
-    if isinstance(value, list):
-        return [_unmarked(part, f"{pointer}/{i}", tensors) for i, part in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    if set(value) == {_FLOAT}:
+    if len(pointer) > MAX_POINTER:
+        raise ValueError("names too long for a state")
+    if isinstance(value, dict) and set(value) == {_FLOAT}:
         if value[_FLOAT] not in ("nan", "inf", "-inf"):
             raise ValueError(f"{pointer} is no number")
         return float(value[_FLOAT])
-    if set(value) == {_ARRAY}:
+    if isinstance(value, dict) and set(value) == {_ARRAY}:
         array, (tag, *shape) = tensors.pop(pointer), value[_ARRAY]
         if _TAGS.get(array.dtype.str) != tag or list(array.shape) != shape:
             raise ValueError(f"array {pointer} should be {tag} of shape {shape}")
         array.flags.writeable = False
         return array
-    return {name: _unmarked(part, _inside(pointer, name), tensors) for name, part in value.items()}
+    # in place: a copy would take as much memory again
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(part, dict | list):
+            inner = _inside(pointer, key) if isinstance(value, dict) else f"{pointer}/{key}"
+            value[key] = _unmarked(part, inner, tensors)
+    return value
 
 
 def check_structure(tree, expected, name):

@@ -14,7 +14,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import named_gradients
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import SGD, GradientOptimizer, check_optimizer
-from deepgen.learning.rules import CD, as_rule
+from deepgen.learning.rules import CD, as_rule, check_particles
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
 from deepgen.models.parameters import WritableArrays
@@ -201,6 +201,7 @@ class UpDownTrainer(TrainingLoop):
             if not np.array_equal(state["fixed"][name], array):
                 raise ValueError(f"the run began with another {name}")
         rule_state = type(self.rule_state).from_tree(state["rule"])
+        check_particles(rule_state, self.parameters.network.top.layers)
         self.parameters.restore(state["parameters"])
         self.rule_state = rule_state
 

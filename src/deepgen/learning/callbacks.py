@@ -300,9 +300,9 @@ class Checkpoint:
     """Callback that writes the run to a file now and then, and where it is broken off.
 
     ``rbm.fit(X, resume=path)`` goes on from the file with the same bits as if nothing had
-    happened. The file is replaced atomically: it is always a whole one. After Ctrl-C or an error
-    of a callback it is written once more, and at the end, where ``resume`` returns the finished
-    model. A run that diverged is not written: the file is that of before.
+    happened. The file is replaced atomically: it is always a whole one. After Ctrl-C, SIGTERM or
+    an error of a callback it is written once more, and at the end, where ``resume`` returns the
+    finished model. A run that diverged is not written: the file is that of before.
 
     Parameters
     ----------

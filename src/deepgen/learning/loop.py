@@ -5,10 +5,7 @@ Each type of run says how one batch changes its parameters: `Trainer` of
 `UpDownTrainer` of :mod:`deepgen.learning.belief_networks`.
 """
 
-import contextlib
 import logging
-import signal
-import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -24,6 +21,7 @@ from deepgen.learning.hooks import Hooks
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import refuse_rows
 from deepgen.runtime.collective import Alone
+from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import Governor
@@ -88,57 +86,6 @@ class Update(NamedTuple):
     batch: Batch
     site: Stream
     progress: float | None
-
-
-class Interrupts:
-    """Ctrl-C in a run: the first one waits for :meth:`check`, the second one only for an update.
-
-    A user who presses it twice has an iterable or a callback that hangs between two checks.
-    """
-
-    def __init__(self):
-        self._count, self._holding = 0, False
-
-    def handle(self, number, frame):
-        """Take a signal."""
-        self._count += 1
-        if self._count > 1 and not self._holding:
-            raise KeyboardInterrupt
-
-    def check(self):
-        """Raise KeyboardInterrupt where one has come."""
-        if self._count:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def held(self):
-        """Let an update end, whatever comes."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self._count > 1:
-            raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def interrupt_between_steps():
-    """Hold Ctrl-C back until an update is whole; yields :class:`Interrupts`.
-
-    A Ctrl-C that no check has raised is raised when the block ends.
-    """
-    interrupts = Interrupts()
-    ours = threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, interrupts.handle)
-    try:
-        yield interrupts
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-    interrupts.check()
 
 
 class TrainingLoop(ABC):
@@ -440,8 +387,8 @@ class TrainingLoop(ABC):
             or (not place["reported"] and not history)
         ):
             raise ValueError("state holds no valid place or history")
-        for name, array in state["parameters"].items():
-            if not np.isfinite(array).all():
+        for name, value in {**state, **blank}.items():
+            if not all(np.isfinite(number).all() for number in numbers_of(value)):
                 raise ValueError(f"state.{name} is not finite")
 
     # --- the loop -----------------------------------------------------------------------------
@@ -555,6 +502,15 @@ class TrainingLoop(ABC):
         self.stopped = self._hooks.report(report)
         self._before = None
         self._hooks.between_updates(self)
+
+
+def numbers_of(tree):
+    """Yield the arrays and the numbers of a tree."""
+    if isinstance(tree, dict | list):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from numbers_of(part)
+    elif isinstance(tree, np.ndarray | int | float):
+        yield tree
 
 
 def copied(tree):

@@ -7,6 +7,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
+from deepgen.learning.rules import check_particles
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import check_batch
@@ -142,6 +143,7 @@ class Trainer(TrainingLoop):
         parameters = Parameters(self.parameters.model.replace(layers=layers), packed=True)
         parameters.restore(state["parameters"])
         rule_state = type(self.rule_state).from_tree(state["rule"])
+        check_particles(rule_state, layers)
         self.parameters, self.rule_state = parameters, rule_state
 
     # --- learning -----------------------------------------------------------------------------

@@ -161,6 +161,15 @@ class RuleState:
         return cls(None if chains is None else Chains.from_tree(chains), *by_layer)
 
 
+def check_particles(state, layers):
+    """Raise ValueError unless the particles of a rule's state are states of these layers."""
+    particles = state.particles
+    if isinstance(state, RuleState) and state.chains is not None:
+        particles = state.chains.particles  # those at other temperatures too
+    if particles is not None:
+        particles.check(layers)
+
+
 def _check_two_layers(rule, model):
     if model.n_layers != 2:
         raise ValueError(

@@ -170,8 +170,8 @@ def field_gradient(layer, output, gradient):
     if layer.activation == "rectified":
         gradient *= output > 0
     elif layer.activation == "logistic":
-        gradient *= output
-        gradient -= gradient * output
+        gradient = np.ascontiguousarray(gradient, np.float32)
+        engine.logistic_gradient(gradient, np.ascontiguousarray(output, np.float32))
     elif layer.activation == "softmax":
         groups = (len(output), layer.size // layer.group, layer.group)
         mean = (gradient * output).reshape(groups).sum(axis=2, keepdims=True)

@@ -40,6 +40,11 @@ class Particles:
         sizes = "-".join(str(x.shape[1]) for x in self.states)
         return f"Particles({len(self)} x {sizes})"
 
+    def check(self, layers):
+        """Raise ValueError unless each array holds states of its layer."""
+        for l, (layer, x) in enumerate(zip(layers, self.states, strict=True)):
+            layer.check(x, f"states[{l}]")
+
     def copy(self):
         """Return particles with arrays of their own."""
         return Particles([x.copy() for x in self.states])

@@ -144,16 +144,17 @@ def checked_csr(X, name="X"):
                     f"{name} is a damaged sparse matrix: indices point outside it; build it again"
                 )
     if X.format not in ("csr", "csc", "bsr"):
-        return X.tocsr()
+        X = X.tocsr()  # which copies the indices of a list of lists as they are
     # compressed axis and the other one, whose numbers are the indices; of BSR counted in blocks
     rows, limit = X.shape if X.format != "csc" else X.shape[::-1]
     if X.format == "bsr":
-        rows, limit = rows // X.blocksize[0], limit // X.blocksize[1]
+        rows, limit = (n // max(size, 1) for n, size in zip(X.shape, X.blocksize, strict=True))
     starts, indices = X.indptr, X.indices
     whole = (
         starts.dtype.kind in "iu"
         and indices.dtype.kind in "iu"
         and starts.ndim == indices.ndim == X.data.ndim - (2 if X.format == "bsr" else 0) == 1
+        and 0 not in X.data.shape[1:]
         and len(starts) == rows + 1
         and starts[0] == 0
         and (np.diff(starts) >= 0).all()

@@ -100,10 +100,15 @@ def effective_threads(n_threads=None, work=None):
         return int(n_threads)
     if _limit is not None:
         return _limit
-    wish = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wish.isdigit() and int(wish) > 0:
+    return threads_of(os.environ.get("OMP_NUM_THREADS", "")) or available_cores()
+
+
+def threads_of(text):
+    """Return the number of threads that OMP_NUM_THREADS asks for, or None where it can be none."""
+    wish = text.split(",")[0].strip()  # a list has a number for each level; ours is the first
+    if wish.isascii() and wish.isdigit() and len(wish) < 6 and 1 <= int(wish) <= MOST_THREADS:
         return int(wish)
-    return available_cores()
+    return None
 
 
 class Governor:

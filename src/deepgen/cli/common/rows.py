@@ -13,8 +13,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
+from deepgen.cli.common.archives import read_npz, require_regular
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.tables import head_of, place, read_parquet, read_text
 from deepgen.io.atomic import write_atomically
@@ -197,22 +197,9 @@ def _checked(rows, source):
 
 
 def _read_npy(path, name):
-    return np.lib.format.open_memmap(path, mode="r")
-
-
-def _read_npz(path, name):
-    with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-        names = sorted(archive.files)
-        if name is None and {"format", "shape", "data"} <= set(names):
-            return sparse.load_npz(path).tocsr()
-        if name is None and len(names) != 1:
-            raise CommandError(f"{path} holds {names}: say which one by {path}:NAME")
-        if name is not None and name not in names:
-            raise CommandError(f"{path} has no array {name!r}; it holds {names}")
-        rows = archive[name or names[0]]
-    if not isinstance(rows, np.ndarray):  # bytes of a member that is no .npy file
-        raise ValueError("no array")
-    return rows
+    require_regular(path)
+    with np.errstate(over="raise"):  # of a header whose shape is beyond all files
+        return np.lib.format.open_memmap(path, mode="r")
 
 
 def _read_text(path, name):
@@ -232,7 +219,7 @@ def _read_parquet(path, name):
 
 _READERS = {
     ".npy": (_read_npy, "write it by numpy.save(FILE, X)"),
-    ".npz": (_read_npz, "write it by numpy.savez(FILE, X=X) or scipy.sparse.save_npz(FILE, X)"),
+    ".npz": (read_npz, "write it by numpy.savez(FILE, X=X) or scipy.sparse.save_npz(FILE, X)"),
     ".csv": (_read_text, "write it as UTF-8 text: numbers and commas, a line for each row"),
     ".tsv": (_read_text, "write it as UTF-8 text: numbers and tabs, a line for each row"),
     ".parquet": (_read_parquet, "write it by DataFrame.to_parquet(FILE)"),
@@ -243,8 +230,9 @@ STANDARD_INPUT = "-"
 _STARTS = {b"\x93NUM": ".npy", b"PK": ".npz", b"PAR1": ".parquet"}
 # What readers raise for files that are none of theirs.
 _DAMAGE = (
-    ValueError, TypeError, KeyError, EOFError, OverflowError, NotImplementedError, SyntaxError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error, csv.Error,
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError,
+    NotImplementedError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+    csv.Error,
 )  # fmt: skip
 
 

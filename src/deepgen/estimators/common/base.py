@@ -4,6 +4,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.io import model_files
+from deepgen.io.schemas.registry import schema_for
+from deepgen.layers.units import LARGEST_VALUE
 
 
 class ModelEstimator:
@@ -28,10 +30,18 @@ class ModelEstimator:
         ------
         NotFittedError
             If there is no model yet.
+        ValueError
+            If its parameters are so large that :func:`deepgen.load` would refuse it.
         OSError
             If the file cannot be written; an existing file is unharmed.
         """
         check_is_fitted(self)
+        if not schema_for(self.model_).is_usable(self.model_):
+            raise ValueError(
+                "the model has parameters so large that fields overflow, or that samples lie "
+                f"beyond +-{LARGEST_VALUE:g}, and could not be loaded again; train it with a "
+                "smaller learning rate"
+            )
         extra = {"estimator": self._saved_as or type(self).__name__, **self._beside_model()}
         if hasattr(self, "feature_names_in_"):
             extra["feature_names"] = list(map(str, self.feature_names_in_))

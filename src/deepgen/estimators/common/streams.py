@@ -1,12 +1,13 @@
 """The one way to learn from a stream: how it begins, goes on after short calls, and is kept."""
 
 from abc import abstractmethod
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen.checks import as_path
+from deepgen.checks import MOST, as_path, is_integer
 from deepgen.errors import ModelFileError
 from deepgen.estimators.common.fitting import FittingEstimator, Problem
 from deepgen.estimators.common.guards import alone, unchanged_on_error
@@ -22,10 +23,10 @@ from deepgen.estimators.common.validation import (
     rows_to_learn,
 )
 from deepgen.io import atomic, checkpoints
-from deepgen.learning.loop import interrupt_between_steps
 from deepgen.rows.sources import join
 from deepgen.rows.states import CompressedRows, as_states
 from deepgen.rows.survey import survey
+from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.stream import seed_of
 
 STREAM_REMEDY = (
@@ -40,7 +41,7 @@ class StreamProblem(Problem):
     """The problem of an estimator that has `fit` and `partial_fit`.
 
     In `partial_fit` its rows are those of one call; None where a checkpoint is read, which brings
-    none.
+    none. Its `layers` are units by layer, whose sizes a checkpoint is compared with.
     """
 
     @abstractmethod
@@ -316,15 +317,20 @@ def _load(estimator, path):
     stopped = read_run(estimator, path, stream=True)
     frame, settings = stopped.frame, stopped.frame.get("settings")
     n_features = settings.get("n_features") if isinstance(settings, dict) else None
-    if not isinstance(n_features, int) or isinstance(n_features, bool) or n_features < 1:
+    shapes = set(_float_shapes(stopped.state))
+    # before memory is taken for so many columns: the file has a bias for each of them
+    if not is_integer(n_features) or (n_features,) not in shapes:
         raise ModelFileError(f"{path}: damaged (no number of features)")
     estimator.n_features_in_ = n_features
     try:
         problem = estimator._problem_of_state(settings)
     except (KeyError, TypeError) as error:
         raise ModelFileError(f"{path}: damaged (settings: {error})") from None
+    checkpoints.require_same(settings, problem.stream_settings(), path, STREAM_REMEDY)
+    sizes = [layer.size for layer in problem.layers]
+    if not set(pairwise(sizes)) <= shapes:  # and weights, before memory is taken for the run
+        raise ModelFileError(f"{path}: damaged (no weights of layers of {sizes} units)")
     run = _framed(problem, problem.blank_run(stopped.seed), stopped.seed)
-    checkpoints.require_same(settings, run.frame["settings"], path, STREAM_REMEDY)
     checkpoints.restore(run, stopped.state, path)
     score_seed = frame.get("score_seed")
     if not isinstance(score_seed, int) or isinstance(score_seed, bool) or score_seed < 0:
@@ -338,10 +344,26 @@ def _load(estimator, path):
     return problem, run, names
 
 
+def _float_shapes(tree):
+    """Yield the shapes of the float32 arrays in a tree, but for those of no elements."""
+    if isinstance(tree, np.ndarray):
+        if tree.dtype == np.float32 and tree.size:
+            yield tree.shape
+    elif isinstance(tree, dict | list):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _float_shapes(part)
+
+
 def _checked_first_rows(plain_rows, problem, path):
     if plain_rows is None:
         return None
     try:
+        if isinstance(plain_rows, np.ndarray):
+            matrix = plain_rows.ndim == 2
+        else:
+            matrix = is_integer(plain_rows["n_columns"]) and plain_rows["n_columns"] <= MOST
+        if not matrix:
+            raise ValueError("not a matrix")
         problem.check_first_rows(as_states(_rows_of(plain_rows)))
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged (no first rows: {error})") from None
