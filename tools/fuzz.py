@@ -93,12 +93,6 @@ def read_array(path):
     read_rows(str(path))
 
 
-def read_csv(path):
-    for gaps in (False, True):
-        with _promised(path):
-            read_rows(str(path), gaps=gaps)
-
-
 def read_toml(path):
     check_together(read_config(str(path), KNOWN), str(path))
 
@@ -297,7 +291,7 @@ TARGETS = {
     "models": (whole_models, (change_bytes, change_signed, change_signed), read_model),
     "checkpoints": (whole_checkpoints, (change_bytes, *[change_signed] * 3), read_checkpoint),
     "arrays": (whole_arrays, (change_bytes, change_archive, change_archive), read_array),
-    "tables": (whole_tables, (change_bytes,), read_csv),
+    "tables": (whole_tables, (change_bytes,), read_array),
     "settings": (whole_settings, (change_bytes,), read_toml),
 }
 

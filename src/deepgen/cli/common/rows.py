@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from deepgen.cli.common.archives import read_npz, require_regular
 from deepgen.cli.common.errors import CommandError, UsageError
