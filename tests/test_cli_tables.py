@@ -477,3 +477,14 @@ def test_a_resumed_run_names_settings(folder, capsys):
     assert "random_state" not in line
     line = fails(capsys, 2, *argv, "--n-hidden", "4", "--resume", "--model", "dbn")
     assert "model is DBN here and RBM there" in line
+
+
+def test_a_line_of_millions_of_cells_is_refused_before_it_is_cut(tmp_path, monkeypatch):
+    """Would catch a text that takes 34 times its size in memory."""
+    monkeypatch.setattr(tables, "LONGEST", 1_000)
+    path = tmp_path / "wide.csv"
+    path.write_text(",".join(["1"] * 501) + "\n")
+    with pytest.raises(CommandError, match=r"lines of at most 1,000 characters.*numpy.save"):
+        tables.read_text(str(path))
+    path.write_text(",".join(["1"] * 500) + "\n")
+    assert tables.read_text(str(path)).shape == (1, 500)

@@ -31,6 +31,8 @@ WORDS = {"": math.nan, "NA": math.nan} | {
 INDEX = ("", "Unnamed: 0")
 # Lines of a text that tell its separator.
 LOOKED_AT = 20
+# Characters of a line: a cell takes up to 34 times its length in memory while a line is read.
+LONGEST = 2**21
 # What pandas calls an index without a name in a Parquet file.
 _NAMELESS = re.compile(r"__index_level_\d+__")
 
@@ -110,7 +112,12 @@ def read_text(path):
 def head_of(path):
     """Return how a text begins: its separator, and names of columns."""
     with open(path, newline="", encoding="utf-8-sig") as file:
-        lines = list(itertools.islice(file, LOOKED_AT))
+        lines = list(itertools.islice(iter(lambda: file.readline(LONGEST + 1), ""), LOOKED_AT))
+    if max(map(len, lines), default=0) > LONGEST:
+        raise CommandError(
+            f"{path} must have lines of at most {LONGEST:,} characters, got a longer one; write rows "
+            "of so many columns by numpy.save"
+        )
     separator = _separator(lines, path)
     reader = csv.reader(lines, delimiter=separator)
     rows = [([cell.strip() for cell in cells], reader.line_num) for cells in reader if cells]
