@@ -1,6 +1,7 @@
 """Classifier and regressor on a deep network, fine-tuned from a stack of machines."""
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -10,9 +11,11 @@ from deepgen.checks import check_integer, check_number, shown
 from deepgen.estimators.common.hyperparameters import check_sizes
 from deepgen.estimators.common.labels import (
     as_classes,
+    check_class_weight,
     classes_in,
     plain_classes,
     split_labels,
+    weights_of_classes,
 )
 from deepgen.estimators.common.networks import (
     Examples,
@@ -44,10 +47,18 @@ from deepgen.models import (
 from deepgen.networks.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.networks.objective import Objective
 from deepgen.networks.posterior_rows import PosteriorRows, posterior_outputs
+from deepgen.rows.batch import check_weights
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import select
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import encoder, posterior_layers, random_layer, random_layers
+
+
+class _Targets(NamedTuple):
+    """What `fit` gets beside the rows: a target and a weight for each, or no weights."""
+
+    y: Any
+    weights: np.ndarray | None
 
 
 class _DeepSupervised(NetworkEstimator, BaseEstimator):
@@ -89,7 +100,14 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
     def _top_epochs(self):
         return self.top_epochs
 
-    def _examples(self, X, targets, strata):
+    def _read(self, X, targets):
+        rows = rows_with_targets(self, X, targets.y)
+        weights = targets.weights
+        if weights is not None:
+            weights = check_weights(weights, rows.n_rows, "sample_weight")
+        return rows, _Targets(targets.y, weights)
+
+    def _examples(self, X, targets, strata, weights=None):
         """Return the examples of rows with targets.
 
         `strata` is a number for each row, such as its class: early stopping holds back the same
@@ -97,8 +115,8 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         """
         known = None if (strata >= 0).all() else strata >= 0
         return Examples(
-            PairedRows(X, targets, known), self._objective(), self._visible(X.shape[1]),
-            strata=None if self.early_stopping is None else strata,
+            PairedRows(X, targets, known, weights=weights), self._objective(),
+            self._visible(X.shape[1]), strata=None if self.early_stopping is None else strata,
         )  # fmt: skip
 
     def _pretrained_layers(self, problem, survey):
@@ -197,6 +215,9 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         take part in the fine-tuning.
     top_epochs : int, default 0
         Epochs at the start in which only the new top layer moves.
+    class_weight : "balanced", dict of {label: float} or None
+        How much rows of a class count in the fine-tuning; classes that a dict does not name count
+        1. "balanced": as much in sum for every class. None: 1 for all.
     early_stopping : int or None
         Epochs without a smaller loss on held-back rows after which training stops; the best
         network is kept. None: no rows are held back.
@@ -226,7 +247,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
 
     def __init__(
         self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
-        l2=0.0, dropout=0.0, input_dropout=0.0, smoothness=None, top_epochs=0,
+        l2=0.0, dropout=0.0, input_dropout=0.0, smoothness=None, top_epochs=0, class_weight=None,
         early_stopping=None, validation_fraction=0.1, unlabelled=None, optimizer=None,
         learning_rate=None, batch_size=100, n_epochs=None, random_state=None, n_threads=None,
         callbacks=None, verbose=0,
@@ -240,6 +261,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         self.input_dropout = input_dropout
         self.smoothness = smoothness
         self.top_epochs = top_epochs
+        self.class_weight = class_weight
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.unlabelled = unlabelled
@@ -252,7 +274,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X, y, *, resume=None):
+    def fit(self, X, y, sample_weight=None, *, resume=None):
         """Learn from rows and labels.
 
         Parameters
@@ -260,6 +282,9 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Labels: numbers, texts, truth values or dates; `unlabelled` where there is none.
+        sample_weight : array-like of shape (n_samples,) or None
+            How much each row counts in the fine-tuning, beside `class_weight`; not in a greedy
+            pretraining. Only ratios matter. None: 1 for all.
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, in
             the pretraining or in the fine-tuning, with the same bits; see :meth:`RBM.fit`.
@@ -281,10 +306,11 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         RuntimeError
             If another thread is fitting this estimator.
         """
-        return self._fit(X, y, resume)
+        return self._fit(X, _Targets(y, sample_weight), resume)
 
     def _check_settings(self):
         super()._check_settings()
+        check_class_weight(self.class_weight)
         check_objective(self._objective(), "softmax", self.optimizer)
 
     def _loss(self):
@@ -293,21 +319,29 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     def _objective(self):
         return replace(super()._objective(), smoothness=self.smoothness)
 
-    def _read(self, X, y):
-        return rows_with_targets(self, X, y), y
-
-    def _problem(self, rows, y):
+    def _problem(self, rows, targets):
+        y, weights = targets
         known, labels = split_labels(y, rows.n_rows, self.unlabelled)
         self.classes_ = classes_in(labels, self.unlabelled)
         X, targets = rows.X, np.searchsorted(self.classes_, labels)
-        strata = targets
+        strata, weights = targets, self._row_weights(known, targets, weights)
         if not known.all() and self.smoothness is None:
             X = select(X, known)
+            weights = None if weights is None else weights[known]
         elif not known.all():
             strata = np.full(len(known), -1)
             strata[known] = targets
             targets = (strata[:, None] == np.arange(len(self.classes_))).astype(np.float32)
-        return NetworkProblem(self, rows, self._examples(X, targets, strata))
+        return NetworkProblem(self, rows, self._examples(X, targets, strata, weights))
+
+    def _row_weights(self, known, targets, weights):
+        """Return the weights of all rows: those given, times those of the classes; or None."""
+        if self.class_weight is None:
+            return weights
+        by_class = weights_of_classes(self.class_weight, self.classes_, targets)
+        weights = np.ones(len(known)) if weights is None else weights.copy()
+        weights[known] *= by_class[targets]
+        return weights
 
     def _top(self, examples):
         return "softmax", len(self.classes_)
@@ -412,14 +446,14 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X, y, *, resume=None):
+    def fit(self, X, y, sample_weight=None, *, resume=None):
         """Learn from rows and targets.
 
         Parameters
         ----------
         X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        resume : str, path-like or None
+        sample_weight, resume
             See :meth:`DeepClassifier.fit`.
 
         Returns
@@ -432,23 +466,27 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         ValueError, FileNotFoundError, DivergedError, RuntimeError
             See :meth:`DeepClassifier.fit`.
         """
-        return self._fit(X, y, resume)
+        return self._fit(X, _Targets(y, sample_weight), resume)
 
     def _loss(self):
         return SquaredError()
 
-    def _read(self, X, y):
-        rows = rows_with_targets(self, X, y)
-        return rows, targets_of(y, rows.n_rows, LARGEST_VALUE)
+    def _read(self, X, targets):
+        rows, targets = super()._read(X, targets)
+        return rows, targets._replace(y=targets_of(targets.y, rows.n_rows, LARGEST_VALUE))
 
-    def _problem(self, rows, y):
+    def _problem(self, rows, targets):
+        y, weights = targets
         self._one_target = y.ndim == 1
         y = y.reshape(len(y), -1)
         mean, scale = y.mean(axis=0), y.std(axis=0)
+        if weights is not None and weights.any():
+            mean = np.average(y, axis=0, weights=weights)
+            scale = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))
         scale[scale == 0] = 1.0
         self._scale = mean, scale
         targets, strata = ((y - mean) / scale).astype(np.float32), np.zeros(len(y), np.int64)
-        return NetworkProblem(self, rows, self._examples(rows.X, targets, strata))
+        return NetworkProblem(self, rows, self._examples(rows.X, targets, strata, weights))
 
     def _top(self, examples):
         return "linear", examples.rows.targets.shape[1]

@@ -195,4 +195,6 @@ class HeldBackLoss:
         """Add this epoch's number."""
         trainer = report.trainer
         by_row = loss_by_row(trainer.model(), self.loss, self.rows, n_threads=trainer.n_threads)
+        if self.rows.weights is not None:
+            by_row *= self.rows.weights  # whose mean is 1
         report.entry[self.name] = float(by_row.mean())

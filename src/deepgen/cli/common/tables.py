@@ -115,8 +115,8 @@ def head_of(path):
         lines = list(itertools.islice(iter(lambda: file.readline(LONGEST + 1), ""), LOOKED_AT))
     if max(map(len, lines), default=0) > LONGEST:
         raise CommandError(
-            f"{path} must have lines of at most {LONGEST:,} characters, got a longer one; write rows "
-            "of so many columns by numpy.save"
+            f"{path} must have lines of at most {LONGEST:,} characters, got a longer one; write "
+            "rows of so many columns by numpy.save"
         )
     separator = _separator(lines, path)
     reader = csv.reader(lines, delimiter=separator)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
-from deepgen.checks import RefusedValue, shown
+from deepgen.checks import RefusedValue, check_number, shown
 from deepgen.estimators.common.validation import labels_of, warn_user
 from deepgen.layers.softmax import Softmax
 
@@ -311,3 +311,46 @@ def label_units(one_hot_rows):
     n_labels, size = int(one_hot_rows.sum()), one_hot_rows.shape[1]
     mean = one_hot_rows.sum(axis=0) / max(n_labels, 1)
     return units_for_labels(size).fitted_to(mean, None, max(n_labels, 1))
+
+
+def check_class_weight(value):
+    """Raise ValueError unless `value` is "balanced", None or a dict of numbers by label."""
+    if value is None or (isinstance(value, str) and value == "balanced"):
+        return
+    if not isinstance(value, dict):
+        raise ValueError(
+            "class_weight must be 'balanced', a dict from labels to numbers, or None, got "
+            f"{shown(value)}"
+        )
+    for label, weight in value.items():
+        check_number(weight, f"class_weight[{label!r}]", 0.0, closed=True)
+
+
+def weights_of_classes(class_weight, classes, targets):
+    """Return how much rows of each class count, float64 of shape (n_classes,).
+
+    Parameters
+    ----------
+    class_weight : "balanced" or dict
+        "balanced": ``n_rows / (n_classes * count)`` of each class.
+    classes : ndarray of shape (n_classes,)
+    targets : ndarray of shape (n_rows,)
+        Number of the class of each row.
+
+    Raises
+    ------
+    ValueError
+        If a dict names a label that no row has.
+    """
+    if isinstance(class_weight, str):
+        counts = np.bincount(targets, minlength=len(classes))
+        return len(targets) / (len(classes) * np.maximum(counts, 1))
+    known, weights = classes.tolist(), np.ones(len(classes))
+    for label, weight in class_weight.items():
+        if label not in known:
+            raise ValueError(
+                f"class_weight names {label!r}, but the labels are {shown(known)}; name classes "
+                "that y has"
+            )
+        weights[known.index(label)] = weight
+    return weights

@@ -145,8 +145,17 @@ class Examples:
         rows, mask = self.rows, held_back(self.strata, fraction, stream)
         if mask.any():
             known = None if rows.known is None else rows.known[~mask]
-            self.held = PairedRows(select(rows.X, mask), rows.targets[mask])
-            self.rows = PairedRows(select(rows.X, ~mask), rows.targets[~mask], known)
+            held, kept = (_weights_of(rows, chosen) for chosen in (mask, ~mask))
+            self.held = PairedRows(select(rows.X, mask), rows.targets[mask], weights=held)
+            self.rows = PairedRows(
+                select(rows.X, ~mask), rows.targets[~mask], known, weights=kept
+            )
+
+
+def _weights_of(rows, chosen):
+    """Return the weights of some rows; None where they have none, or zeros alone."""
+    weights = None if rows.weights is None else rows.weights[chosen]
+    return weights if weights is not None and weights.any() else None
 
 
 class NetworkProblem(Problem):
@@ -190,9 +199,11 @@ class NetworkProblem(Problem):
         n_epochs = estimator.n_epochs or default_epochs(
             self.examples.rows.n_rows, estimator.batch_size
         )
-        return plain_settings(
-            estimator, {"n_epochs": int(n_epochs), "n_samples": int(n_rows), "y": digest}
-        )
+        resolved = {"n_epochs": int(n_epochs), "n_samples": int(n_rows), "y": digest}
+        if self.examples.rows.weights is not None:
+            weights = self.examples.rows.weights.tobytes()
+            resolved["sample_weight"] = hashlib.sha256(weights).hexdigest()[:16]
+        return plain_settings(estimator, resolved)
 
     def run(self, beginning):
         """Return the run of the fine-tuning."""
