@@ -97,6 +97,13 @@ ESTIMATORS = {
     "regressor": dg.DeepRegressor(**SUPERVISED),
 }
 
+# The same fit where a row of weight two is there twice: what weights by row mean
+# (`tests/test_sample_weight.py`), but mini-batches are drawn from other rows.
+OF_WHOLE_BATCHES = (
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weight_equivalence_on_sparse_data",
+)
+
 OWN_CHECKS = {
     "classifier": ("check_classifiers_train", "check_classifiers_classes"),
     "regressor": ("check_regressors_train", "check_regressor_multioutput"),
@@ -119,6 +126,8 @@ def test_all_checks_run(name):
     status = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
     if os.environ.get("SCIPY_ARRAY_API") != "1":
         assert status.pop(NEEDS_ARRAY_API, "skipped") == "skipped"
+    if name in OWN_CHECKS:
+        status = {check: how for check, how in status.items() if check not in OF_WHOLE_BATCHES}
     assert status == {}
     assert not any(r["expected_to_fail"] for r in results)
     names = {r["check_name"] for r in results}

@@ -242,6 +242,8 @@ HYPER_PARAMETERS = (
     Setting("dropout", float, "share of the hidden units left out of an update (0)"),
     Setting("input_dropout", float, "share of the inputs left out of an update (0)"),
     Setting("top_epochs", int, "epochs at the start in which only the new top moves (0)"),
+    Setting("class_weight", str, "how much rows of a class count: as much in sum for every class "
+            "(all rows alike)", ("balanced",)),
     Setting("early_stopping", int, "epochs without a smaller loss on rows held back of --data "
             "after which training stops (never)"),
     Setting("validation_fraction", float, "share of the rows that is held back for it (0.1)",
