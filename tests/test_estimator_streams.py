@@ -251,6 +251,8 @@ HOSTILE = {
         np.zeros(9, np.uint8), np.zeros((3, 9, 1), np.uint8), sparse_rows(n_columns=2**70),
         sparse_rows(n_columns=10**9), sparse_rows(n_columns="9"), sparse_rows(starts=3),
         sparse_rows(indices=np.array([10**8], np.int32)),
+        sparse_rows(starts=np.array([0, 3, -2, 1], np.int64), values=np.ones(4, np.float32),
+                    indices=np.zeros(4, np.int32)),
         sparse_rows(starts=np.zeros(0, np.int64)), sparse_rows(values=np.zeros((1, 1), np.float32)),
     ],
     "seed": [None, -1],

@@ -24,7 +24,7 @@ from deepgen.estimators.common.validation import (
 )
 from deepgen.io import atomic, checkpoints
 from deepgen.rows.sources import join
-from deepgen.rows.states import CompressedRows, as_states
+from deepgen.rows.states import CompressedRows, as_states, checked_csr
 from deepgen.rows.survey import survey
 from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.stream import seed_of
@@ -364,7 +364,9 @@ def _checked_first_rows(plain_rows, problem, path):
             matrix = is_integer(plain_rows["n_columns"]) and plain_rows["n_columns"] <= MOST
         if not matrix:
             raise ValueError("not a matrix")
-        problem.check_first_rows(as_states(_rows_of(plain_rows)))
+        rows = _rows_of(plain_rows)
+        rows = checked_csr(rows) if sparse.issparse(rows) else rows
+        problem.check_first_rows(as_states(rows))
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFileError(f"{path}: damaged (no first rows: {error})") from None
     return plain_rows
