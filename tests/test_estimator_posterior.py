@@ -16,6 +16,7 @@ from deepgen.io import model_files
 from deepgen.models.backprop import outputs
 from deepgen.networks import posterior_rows
 from deepgen.networks.posterior_rows import INPUT_FIXED_POINT, PosteriorRows, joined_inputs
+from deepgen.rows.batch import Batch
 from deepgen.rows.paired import PairedRows
 from deepgen.stacks.unrolling import posterior_layers
 
@@ -114,13 +115,14 @@ def test_the_weights_of_the_posterior_learn_apart(digits, machine):
     assert np.abs(copy - network.layers[1].weights).max() > 1e-3
     inputs = joined_inputs(X[:20], posterior(machine, X[:20])[2])
     objective = dg.Objective(dg.SoftmaxCrossEntropy())
-    value, gradients = objective.evaluate(network, inputs, y[:20])
+    value, gradients = objective.evaluate(network, Batch((inputs,), target=y[:20]))
     by_hand, step = np.zeros(2), 1e-2
     for sign in (-1.0, 1.0):  # a central difference in the direction of the gradient
         moved = np.array(network.layers[0].weights)
         moved[64:] += sign * step * gradients["weights[0]"][64:]
         layers = [dg.NetworkLayer("logistic", network.layers[0].bias, moved), *network.layers[1:]]
-        by_hand[int(sign > 0)] = objective.evaluate(dg.Network(layers), inputs, y[:20])[0]
+        batch = Batch((inputs,), target=y[:20])
+        by_hand[int(sign > 0)] = objective.evaluate(dg.Network(layers), batch)[0]
     expected = np.square(gradients["weights[0]"][64:], dtype=np.float64).sum()
     assert expected > 0
     # float32 losses: their rounding over the step, beside the gradient itself

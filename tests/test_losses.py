@@ -122,7 +122,8 @@ def trainer(optimizer, loss=None, *, batch_size=20, **options):
 
 def value_of(run, X, target):
     """The loss of all rows as one batch, under what the run stands for."""
-    return run.objective.evaluate(run.model(), X, target, loss_parameters=run.loss_parameters())[0]
+    batch, learned = Batch((X,), target=target), run.loss_parameters()
+    return run.objective.evaluate(run.model(), batch, loss_parameters=learned)[0]
 
 
 @pytest.mark.parametrize("without", [0, 4, 9, 10])
@@ -130,7 +131,7 @@ def test_gradients_equal_finite_differences(without):
     """Would catch a pair that counts once, a class of one row, rows without a target that pull."""
     X, target = data(10, without)
     objective = Objective(Neighbours(), l2=0.1, l1=0.05)
-    value, gradients = objective.evaluate(NetworkParameters(network()), X, target)
+    value, gradients = objective.evaluate(NetworkParameters(network()), Batch((X,), target=target))
     layers, arrays = reference.network_arrays(network())
     arrays["loss.log_scale"] = np.array([-1.0])
 
@@ -154,7 +155,7 @@ def test_a_loss_is_judged_at_the_parameters_that_are_given():
     field = reference.network_fields(*reference.network_arrays(network()), X)[-1]
     for log_scale in (-3.0, 0.5):
         given = {"log_scale": np.array([log_scale], np.float32)}
-        value, _ = objective.evaluate(network(), X, target, loss_parameters=given)
+        value, _ = objective.evaluate(network(), Batch((X,), target=target), loss_parameters=given)
         np.testing.assert_allclose(value, twin(field, target, log_scale), rtol=1e-5)
 
 
@@ -277,8 +278,8 @@ def test_rows_without_a_target_and_smoothness_go_along():
     smooth = Objective(Neighbours(), smoothness=dg.VirtualAdversarial(0.5))
     plain = Objective(Neighbours())
     stream = Stream(7)
-    alone = plain.evaluate(network(), X, target, stream=stream)[1]
-    both = smooth.evaluate(network(), X, target, stream=stream)[1]
+    alone = plain.evaluate(network(), Batch((X,), target=target), stream=stream)[1]
+    both = smooth.evaluate(network(), Batch((X,), target=target), stream=stream)[1]
     assert_same_bits(alone["loss.log_scale"], both["loss.log_scale"])
     assert (alone["weights[0]"] != both["weights[0]"]).any()
     run = NetworkTrainer(

@@ -19,6 +19,7 @@ from deepgen.models import Network, NetworkLayer, NetworkParameters, backprop
 from deepgen.networks.losses import CrossEntropy, SoftmaxCrossEntropy, SquaredError
 from deepgen.networks.objective import Objective
 from deepgen.networks.smoothness import scaled
+from deepgen.rows.batch import Batch
 from deepgen.runtime.stream import DROPOUT, Stream
 from deepgen.runtime.work import Work
 
@@ -63,7 +64,7 @@ def targets_for(loss, size, rng):
 
 def assert_gradients_match(network, objective, X, target):
     """Compare value and every derivative with the float64 twin's finite differences."""
-    value, gradients = objective.evaluate(NetworkParameters(network), X, target)
+    value, gradients = objective.evaluate(NetworkParameters(network), Batch((X,), target=target))
     layers, arrays = reference.network_arrays(network)
     name_of_loss = type(objective.loss).__name__
 
@@ -111,11 +112,12 @@ def test_bits_do_not_depend_on_threads_or_cuts(threaded):
     objective = Objective(SoftmaxCrossEntropy(), l1=0.01, l2=0.1)
     whole = network.forward(X, n_threads=1)
     alone = Work(n_threads=1)
-    value, gradients = objective.evaluate(NetworkParameters(network), X, target, work=alone)
+    batch = Batch((X,), target=target)
+    value, gradients = objective.evaluate(NetworkParameters(network), batch, work=alone)
     for n_threads in THREADS:
         assert_same_bits(network.forward(X, n_threads=n_threads), whole)
         its_value, its = objective.evaluate(
-            NetworkParameters(network), X, target, work=Work(n_threads=n_threads)
+            NetworkParameters(network), batch, work=Work(n_threads=n_threads)
         )
         assert its_value == value
         for name, gradient in gradients.items():
@@ -181,8 +183,8 @@ def test_gradients_with_labels():
     labels = np.array([0, 2, 1, 1, 0, 2])
     objective = Objective(SoftmaxCrossEntropy())
     assert_gradients_match(network, objective, X, labels)
-    one = objective.evaluate(network, X, labels)
-    other = objective.evaluate(network, X, np.eye(3, dtype=np.float32)[labels])
+    one = objective.evaluate(network, Batch((X,), target=labels))
+    other = objective.evaluate(network, Batch((X,), target=np.eye(3, dtype=np.float32)[labels]))
     assert one[0] == pytest.approx(other[0], rel=1e-6)
 
 
@@ -251,15 +253,16 @@ def test_smoothness_adds_to_an_objective_and_draws_nothing_out():
     plain = Objective(SoftmaxCrossEntropy(), dropout=0.5)
     smooth = Objective(SoftmaxCrossEntropy(), dropout=0.5, smoothness=dg.VirtualAdversarial(0.5))
     stream = Stream(5)
-    alone, slopes = plain.evaluate(network, X, labels, stream=stream)
-    value, gradients = smooth.evaluate(network, X, labels, stream=stream)
+    alone, slopes = plain.evaluate(network, Batch((X,), target=labels), stream=stream)
+    value, gradients = smooth.evaluate(network, Batch((X,), target=labels), stream=stream)
     _, kept = network.forward(X, keep=True)
     more, added = dg.VirtualAdversarial(0.5).evaluate(network, X, kept.field, stream=stream)
     assert value == pytest.approx(alone + more)
     for name, slope in slopes.items():
         np.testing.assert_allclose(gradients[name], slope + added[name], rtol=1e-6)
-    assert smooth.evaluate(network, X, labels)[0] == plain.evaluate(network, X, labels)[0]
-    _, top = smooth.evaluate(network, X, labels, stream=stream, first=1)
+    batch = Batch((X,), target=labels)
+    assert smooth.evaluate(network, batch)[0] == plain.evaluate(network, batch)[0]
+    _, top = smooth.evaluate(network, Batch((X,), target=labels), stream=stream, first=1)
     assert set(top) == {"weights[1]", "layers[1].bias"}
 
 
@@ -294,8 +297,8 @@ def test_only_the_layers_asked_for_get_gradients():
     X = np.random.default_rng(0).random((N_ROWS, 4)).astype(np.float32)
     target = np.zeros((N_ROWS, 2), np.float32)
     parameters, objective = NetworkParameters(network), Objective(SquaredError())
-    _, every = objective.evaluate(parameters, X, target)
-    _, top = objective.evaluate(parameters, X, target, first=2)
+    _, every = objective.evaluate(parameters, Batch((X,), target=target))
+    _, top = objective.evaluate(parameters, Batch((X,), target=target), first=2)
     assert set(top) == {"weights[2]", "layers[2].bias"}
     for name, gradient in top.items():
         assert_same_bits(gradient, every[name])
@@ -343,7 +346,7 @@ def test_gradient_under_dropout_is_that_of_the_thinned_network():
     dropout = backprop.Dropout(stream, 0.3, 0.5)
     masks = [dropout.mask(l, (N_ROWS, network.sizes[l])) for l in range(2)]
     layers, arrays = reference.network_arrays(network)
-    _, gradients = objective.evaluate(network, X, target, stream=stream)
+    _, gradients = objective.evaluate(network, Batch((X,), target=target), stream=stream)
     for name, array in arrays.items():
         def function(a, name=name):
             outputs = reference.network_outputs(layers, {**arrays, name: a}, X, masks)

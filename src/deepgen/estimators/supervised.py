@@ -55,7 +55,7 @@ from deepgen.stacks.unrolling import encoder, posterior_layers, random_layer, ra
 
 
 class _Targets(NamedTuple):
-    """What `fit` gets beside the rows: a target and a weight for each, or no weights."""
+    """Targets of the rows of `fit`, and their weights, which may be None."""
 
     y: Any
     weights: np.ndarray | None

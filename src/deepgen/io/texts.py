@@ -20,7 +20,7 @@ def tensors_of(name, texts):
 
 
 def sizes_of(name, tensors):
-    """Return what the configuration says of a list: [number of texts, bytes of all of them]."""
+    """Return the entry of a list in the configuration: [number of texts, bytes of all of them]."""
     return [len(tensors[f"texts.{name}.ends"]), len(tensors[f"texts.{name}.bytes"])]
 
 

@@ -94,7 +94,9 @@ class Phases:
 
 
 class Statistics(Protocol):
-    """What a gradient is made of: :class:`Phases`, or their :class:`~deepgen.learning.sums.Sums`.
+    """Two phases as gradients read them, as states or as sums over their rows.
+
+    :class:`Phases` is one, :class:`~deepgen.learning.sums.Sums` the other.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ class EpochReport:
 
 
 class Update(NamedTuple):
-    """What a trainer makes one update from.
+    """A batch to learn from, and the place of its update in the run.
 
     Attributes
     ----------

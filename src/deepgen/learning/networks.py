@@ -128,9 +128,8 @@ class NetworkTrainer(TrainingLoop):
         for batch, site, progress in updates:
             first = self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
             objective = partial(
-                self.objective.evaluate, self.parameters, batch.states[0], batch.target,
-                loss_parameters=self.parameters.loss, weights=batch.weights, stream=site,
-                first=first, work=work,
+                self.objective.evaluate, self.parameters, batch,
+                loss_parameters=self.parameters.loss, stream=site, first=first, work=work,
             )  # fmt: skip
             if self._minimizes:
                 value = self._minimize(objective, self.parameters.learned(first))

@@ -22,7 +22,7 @@ SIDES = ("positive", "negative")
 
 
 class Sums:
-    """What an update reads of its rows: sums of states and of products of neighbouring layers.
+    """Sums of states, and of products of neighbouring layers, over the rows of both phases.
 
     With states x of a layer and y of the one above, a row's weight w and its bias scale s, summed
     over the rows of each phase::
@@ -94,7 +94,7 @@ class Sums:
         ]
 
     def _divisor(self, side):
-        """Return what the sums of a phase are divided by."""
+        """Return the divisor of the sums of a phase, such as its number of rows."""
         n_rows, weight = max(float(self.n_rows[0]), 1.0), float(self.weight["positive"][0])
         if side == "positive":
             return n_rows

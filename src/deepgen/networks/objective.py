@@ -66,23 +66,19 @@ class Objective:
         return bool(self.dropout or self.input_dropout or self.masking)
 
     def evaluate(
-        self, network, X, target, *, loss_parameters=None, weights=None, stream=None, first=0,
-        work=ANY_WORK,
-    ):  # fmt: skip
+        self, network, batch, *, loss_parameters=None, stream=None, first=0, work=ANY_WORK
+    ):
         """Return the value and its gradient by name.
 
         Parameters
         ----------
         network : Network or NetworkParameters
-        X : states of shape (n_rows, n_inputs)
-        target : ndarray
-            See :class:`~deepgen.networks.losses.Loss`.
+        batch : Batch
+            Of states of shape (n_rows, n_inputs), with a target as the loss takes it. Weights by
+            row count in the loss alone, which must be a :class:`RowLoss`.
         loss_parameters : dict of {str: ndarray} or None
             What the loss has learned, see :meth:`deepgen.NetworkTrainer.loss_parameters`. None:
             where it starts from.
-        weights : ndarray of shape (n_rows,) or None
-            How much each row counts in the loss, which must be a :class:`RowLoss`; None: 1. Other
-            terms count every row alike.
         stream : Stream or None
             At the position of the update; None: nothing is left out, no input moves.
         first : int, default 0
@@ -94,18 +90,19 @@ class Objective:
         tuple of (float, dict of {str: ndarray})
             Gradients by what the loss learns are named ``"loss.<name>"``.
         """
+        X = batch.states[0]
         if loss_parameters is None:
             loss_parameters = starting_parameters(self.loss)
         dropout = None
         if stream is not None and self.is_random:
             dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
         activities = backprop.forward(network, X, dropout=dropout, work=work)
-        about = (network.layers[-1], activities.field, target)
-        if weights is None:
+        about = (network.layers[-1], activities.field, batch.target)
+        if batch.weights is None:
             value, gradient, of_loss = self.loss.evaluate(*about, loss_parameters)
         else:
             check_row_loss(self.loss, "weights by row")
-            (value, gradient), of_loss = self.loss.weighted(*about, weights), {}
+            (value, gradient), of_loss = self.loss.weighted(*about, batch.weights), {}
         of_loss = self._checked(of_loss, loss_parameters)
         gradient = np.ascontiguousarray(gradient, np.float32)
         l1 = self.l1 / max(len(activities.field), 1)

@@ -83,7 +83,7 @@ def check_weights(weights, n_rows, name="weights"):
 
 
 class Rows(Protocol):
-    """What a run of learning reads its rows from, again in each epoch.
+    """A source of rows that a run of learning reads again in each epoch.
 
     Attributes
     ----------

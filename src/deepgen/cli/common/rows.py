@@ -119,7 +119,7 @@ def source_file(source):
 
 
 def name_of(source):
-    """Return what messages call a source."""
+    """Return the name of a source in messages."""
     return "standard input" if source == STANDARD_INPUT else source
 
 
