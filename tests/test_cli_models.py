@@ -99,7 +99,8 @@ OTHER = {
     "l2": 0.1, "l1": 0.1, "loss": "squared_error", "masking": 0.3, "tied": False,
     "code": "logistic", "activation": "rectified", "dropout": 0.3, "input_dropout": 0.2,
     "top_epochs": 1, "class_weight": "balanced", "early_stopping": 4,
-    "validation_fraction": 0.3, "smoothness": 0.5, "smoothness_weight": 2.0, "n_components": 4, "max_iter": 5, "tol": 0.5, "n_init": 2,
+    "validation_fraction": 0.3, "smoothness": 0.5,
+    "smoothness_weight": 2.0, "n_components": 4, "max_iter": 5, "tol": 0.5, "n_init": 2,
     "smoothing": 0.5, "binarize": True,
 }  # fmt: skip
 BESIDE = {
