@@ -196,10 +196,13 @@ class Autoencoder(_Autoencoder):
     optimizer : Adam, SGD, ConjugateGradient, LBFGS or None
         None: ``dg.Adam(weight_decay=0)``. The last two take chunks of `batch_size` rows.
     learning_rate : float, schedule or None
-        None: 0.002, linearly to 0.
+        None: 0.002, linearly to 0. Classifier and regressor take more where `n_epochs` is None and
+        they make few updates: times the cube root of 5,000 by their number.
     batch_size : int, default 100
     n_epochs : int or None
-        None: enough for 5,000 updates.
+        None: 250, but 1,000 updates at least and 5,000 at most. :class:`DeepAutoencoder` takes 250
+        updates at least, :class:`DeepClassifier` and :class:`DeepRegressor` 50 epochs and at least
+        300: more of them learn few rows by heart.
     random_state : int, RandomState, Generator or None
         The same seed gives the same bits for any number of threads.
     n_threads : int or None
@@ -213,7 +216,7 @@ class Autoencoder(_Autoencoder):
         Encoder and decoder.
     history_ : list of dict
         One entry an epoch.
-    n_features_in_, n_updates_ : int
+    n_features_in_, n_updates_, n_epochs_ : int
 
     Examples
     --------
@@ -224,6 +227,7 @@ class Autoencoder(_Autoencoder):
     """
 
     _saved_as = "Autoencoder"
+    _fewest_updates = 1_000
 
     def __init__(
         self, n_hidden=64, *, visible="binary", hidden="logistic", loss=None, tied=True, l1=0.0,
@@ -341,7 +345,7 @@ class DeepAutoencoder(_Autoencoder):
         What the network was unrolled from.
     history_ : list of dict
         One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
-    n_features_in_, n_updates_ : int
+    n_features_in_, n_updates_, n_epochs_ : int
     """
 
     _saved_as = "DeepAutoencoder"
