@@ -31,6 +31,7 @@ from deepgen.learning.evidence import Evidence
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule
+from deepgen.learning.runaway import warn_of_runaway
 from deepgen.models import BeliefNetwork
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream, child_seed
@@ -366,6 +367,7 @@ class _StackProblem(StreamProblem):
     def learn(self, run, settings, n_rows):
         """Let the layers learn that are not finished."""
         run.fit(verbose=self.estimator.verbose)
+        warn_of_runaway(run.stack()[0], self.rows)
 
     def keep(self, run, score_seed):
         """Set what is fitted: the machines, and the network that they are."""

@@ -28,10 +28,13 @@ from deepgen.layers.binary import Binary
 from deepgen.learning.loop import interrupt_between_steps
 from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
-from deepgen.rows.sources import ArrayRows
+from deepgen.rows.sources import ArrayRows, select
 from deepgen.rows.survey import survey
 from deepgen.runtime.progress import ProgressBar
-from deepgen.runtime.stream import Stream
+from deepgen.runtime.stream import SHUFFLE, Stream
+
+# Numbers of components to choose from, and rows from which on it is the largest.
+SIZES, MANY_ROWS = (1, 5, 20, 60, 200, 500), 10_000
 
 
 class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
@@ -42,7 +45,10 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_components : int, default 500
+    n_components : int or None
+        None: of 1, 5, 20, 60, 200 and 500, the fewest that are not behind the best on a sixth of
+        the rows, which is held back for the choice, by more than a standard error; see
+        `n_components_`. 500 from 10,000 rows up, and for iterables.
     max_iter : int, default 100
         Iterations of EM at most.
     tol : float, default 1e-3
@@ -70,6 +76,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     n_iter_ : int
         Iterations of the kept run.
     converged_ : bool
+    n_components_ : int
     n_features_in_ : int
 
     Notes
@@ -94,7 +101,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     _saved_as = "MixtureOfBernoullis"
 
     def __init__(
-        self, n_components=500, *, max_iter=100, tol=1e-3, n_init=1, smoothing=1.0,
+        self, n_components=None, *, max_iter=100, tol=1e-3, n_init=1, smoothing=1.0,
         random_state=None, n_threads=None, verbose=0,
     ):  # fmt: skip
         self.n_components = n_components
@@ -145,9 +152,12 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         prior = Prior.of_columns(mean, n_rows, self.smoothing)
         best = None
         with interrupt_between_steps() as interrupts:
+            n_components = self.n_components
+            if n_components is None:
+                n_components = self._chosen_size(rows, n_rows, stream, interrupts.check)
             for number in range(self.n_init):
                 start = starting_mixture(
-                    rows, n_rows, self.n_components, prior, stream.child(number)
+                    rows, n_rows, n_components, prior, stream.child(number)
                 )
                 run = Run(start)
                 try:
@@ -156,6 +166,40 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
                     if best is None or run.log_posterior > best.log_posterior:
                         best = run
                     self._keep(best)
+
+    def _chosen_size(self, rows, n_rows, stream, check):
+        """Choose a number of components by rows that are held back."""
+        n_held = n_rows // 6
+        if not isinstance(rows, ArrayRows) or n_rows >= MANY_ROWS or n_held < 2:
+            return SIZES[-1]
+        order = stream.child("size").permutation(n_rows, SHUFFLE)
+        kept, held = (
+            ArrayRows(select(rows.X, np.sort(part))) for part in (order[n_held:], order[:n_held])
+        )
+        visible = Binary(rows.n_columns)
+        _, mean, _ = survey(kept, visible, n_threads=self.n_threads)
+        prior, scores = Prior.of_columns(mean, kept.n_rows, self.smoothing), []
+        sizes = [size for size in SIZES if size == 1 or size <= kept.n_rows]
+        for size in sizes:
+            start = starting_mixture(kept, kept.n_rows, size, prior, stream.child("size"))
+            run = Run(start)
+            for _ in run_em(
+                run, kept, prior, max_iter=self.max_iter, tol=self.tol, check=check,
+                n_threads=self.n_threads,
+            ):  # fmt: skip
+                pass
+            scores.append(
+                by_pieces(
+                    held.X, visible,
+                    lambda x, model=run.model: log_likelihood(model, x, n_threads=self.n_threads),
+                )
+            )  # fmt: skip
+        best = scores[int(np.argmax([score.mean() for score in scores]))]
+        for size, score in zip(sizes, scores, strict=True):
+            behind = best - score
+            if behind.mean() <= behind.std(ddof=1) / np.sqrt(n_held):
+                return size
+        return sizes[0]
 
     def _improve(self, run, rows, n_rows, prior, check):
         steps = run_em(
@@ -172,13 +216,16 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     def _keep(self, run):
         self.model_ = run.model
+        self.n_components_ = run.model.n_components
         self.history_ = run.history
         self.n_iter_ = len(run.history)
         self.converged_ = run.converged
 
     def _check_settings(self):
-        for name in ("n_components", "max_iter", "n_init"):
+        for name in ("max_iter", "n_init"):
             check_integer(getattr(self, name), name)
+        if self.n_components is not None:
+            check_integer(self.n_components, "n_components")
         check_common(self)
         check_number(self.tol, "tol", 0.0, closed=True)
         check_number(self.smoothing, "smoothing", 0.0)

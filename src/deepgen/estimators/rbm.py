@@ -42,7 +42,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         ``dg.PCD(k, n_particles=...)`` or ``dg.CD(k)``.
     learning_rate : float, schedule or None
         A number stays constant; ``dg.Linear(start, end)`` moves. None: 0.2, decaying to zero; of
-        Gaussian visible units 2 by the largest eigenvalue of their columns' correlations, 0.25 at
+        Gaussian visible units 2 by the largest eigenvalue of their columns' correlations, 0.1 at
         most. The first line of `history_` shows it.
     optimizer : SGD, Adam or None
         None: ``dg.SGD()``, plain steps, light decay, the last fifth averaged.
@@ -50,7 +50,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     n_epochs : int or None
         None: as many as the rows call for, 5,000 updates at most: about ``300 n / c`` for `n` rows
         of which each column counts ``4 p (1 - p)`` towards `c`, 1 for a fair coin. Few rows of
-        many columns would be learned by heart. Real-valued columns: ``60 n / c`` of `c` columns,
+        many columns would be learned by heart. Real-valued columns: ``100 n / c`` of `c` columns,
         and the more, the stronger they are correlated. See `n_epochs_`.
     binarize : bool, default False
         Draw binary states from grey values afresh at each presentation. False: grey values are

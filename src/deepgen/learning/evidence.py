@@ -14,7 +14,7 @@ from deepgen.rows.states import dense
 
 MOST_UPDATES, FEWEST_UPDATES = 5_000, 100
 # Updates for each row and coin, and for each row and real-valued column.
-UPDATES_BY_COIN, UPDATES_BY_COLUMN = 300, 60
+UPDATES_BY_COIN, UPDATES_BY_COLUMN = 300, 100
 # Rows that the correlation of columns is measured on, and steps of the power iteration.
 SOME_ROWS, POWER_STEPS = 1_000, 30
 
@@ -67,7 +67,7 @@ class Evidence:
     def n_updates(self):
         """Updates after which a machine has learned what these rows can tell, and not yet more.
 
-        ``300 n_rows / n_columns``; of real-valued columns ``60 n_rows / n_columns`` times the
+        ``300 n_rows / n_columns``; of real-valued columns ``100 n_rows / n_columns`` times the
         ratio of their largest eigenvalue to that of as many rows of noise, which is
         ``(1 + sqrt(n_columns / n_rows))^2`` (Marchenko & Pastur 1967). From 100 to 5,000.
         """
@@ -86,15 +86,15 @@ class Evidence:
     def schedule(self, layers, batch_size):
         """Return the learning rate of a machine on these rows, decaying to zero.
 
-        That of its unit types; with real-valued columns 2 by their largest eigenvalue, and 0.25
-        at most, in units of the columns' own deviations: the mean of the model answers to a bias
+        That of its unit types; with real-valued columns 2 by their largest eigenvalue, and twice
+        their units' usual rate at most, in units of the columns' own deviations: the mean of the model answers to a bias
         that many times, and rates above overshoot.
         """
         usual = default_schedule(layers, batch_size)
         if self.eigenvalue is None:
             return usual
         visible, *others = layers
-        highest = min(5.0 * visible.usual_rate, 2.0 / self.eigenvalue)
+        highest = min(2.0 * visible.usual_rate, 2.0 / self.eigenvalue)
         share = usual.start / min(layer.usual_rate for layer in layers)
         return Linear(share * min([highest, *(layer.usual_rate for layer in others)]), 0.0)
 

@@ -11,6 +11,7 @@ from deepgen.learning.evidence import Evidence
 from deepgen.learning.machines import Trainer
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import as_rule
+from deepgen.learning.runaway import warn_of_runaway
 from deepgen.learning.schedules import as_schedule
 from deepgen.learning.starts import default_stream_schedule, initial_model
 from deepgen.rows.sources import ArrayRows
@@ -167,6 +168,11 @@ class MachineProblem(StreamProblem):
         """Let the run make one update."""
         run.schedule = self.stream_schedule(batch.shape[0])
         run.step(batch, None)
+
+    def learn(self, run, settings, n_rows):
+        """Let the run learn until it is finished; warn where it has run away."""
+        super().learn(run, settings, n_rows)
+        warn_of_runaway(run.model(), self.rows)
 
     def keep(self, run, score_seed):
         """Set what is fitted."""

@@ -5,8 +5,6 @@ its units tell (`Units.check`).
 """
 
 import re
-import sys
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +12,7 @@ from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from deepgen.checks import real_array, shown
+from deepgen.checks import real_array, shown, warn_at_users_line
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
@@ -252,15 +250,10 @@ def in_type_of(values, missing, completed):
 
 def warn_of_grey_rows():
     """Warn, at the user's line, that rows between states have no likelihood."""
-    frame, level = sys._getframe(), 1
-    package = __name__.partition(".")[0]
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(
+    warn_at_users_line(
         "X has values between states, so the result is not a log-likelihood; binarize grey "
         "values first, for example X > rng.random(X.shape)",
         UserWarning,
-        stacklevel=level,
     )
 
 
