@@ -55,11 +55,9 @@ def _change_log_precision(parameters, phases, layer, change):
     """Add a change to a log precision, with care, and move the bias along."""
     # It has a fifth of the rate, because its gradient is the noisiest; the precision moves by at
     # most 10 % an update and by a factor e^7 from the data's: where a unit explains nothing,
-    # nothing else would stop it. Where it has grown, by a factor r, a step is r times less: the
-    # model's mean square of a unit, times the precision, then answers r times as much. The bias
-    # goes along, by p mu (e^change - 1), so that the unit's mean stays where it is.
+    # nothing else would stop it. The bias goes along, by p mu (e^change - 1), so that the unit's
+    # mean stays where it is.
     log_precision, start = parameters.log_precisions[layer], parameters.layers[layer].log_precision
-    change = change / np.maximum(np.exp(log_precision - start), 1.0)
     moved = log_precision + np.clip(0.2 * change, -0.1, 0.1)
     moved = np.clip(moved, start - 7.0, start + 7.0).astype(np.float32)
     if phases.offsets is not None:
@@ -187,7 +185,11 @@ class SGD:
                 if parameter == "bias":
                     arrays[l] += rate * change
                 else:
-                    _change_log_precision(parameters, phases, l, rate * change)
+                    # where a precision has grown by a factor, the gradient answers to its change
+                    # that many times as much (docs/decisions.md, "Updates by the rows")
+                    start = parameters.layers[l].log_precision
+                    grown = np.maximum(np.exp(arrays[l] - start), 1.0)
+                    _change_log_precision(parameters, phases, l, rate * change / grown)
                 if name in averages:
                     averages[name] += np.float32(weight) * (arrays[l] - averages[name])
                 overflow |= not np.isfinite(arrays[l]).all()
