@@ -1,4 +1,4 @@
-"""Estimators with nothing set: not behind simple models, on few rows and on columns of any scale."""
+"""Estimators with nothing set: few rows, columns of any scale, and simple models to be ahead of."""
 
 import warnings
 
@@ -55,7 +55,8 @@ def one_gaussian(train, held):
     """Mean log-likelihood of a Gaussian with the covariance of the training rows."""
     away, covariance = held - train.mean(axis=0), np.cov(train.T, bias=True)
     _, log_det = np.linalg.slogdet(2.0 * np.pi * covariance)
-    return float(-0.5 * ((away @ np.linalg.inv(covariance)) * away).sum(axis=1).mean() - log_det / 2)
+    squares = ((away @ np.linalg.inv(covariance)) * away).sum(axis=1)
+    return float(-0.5 * squares.mean() - 0.5 * log_det)
 
 
 # ------------------------------------------------------------------------- few rows, many columns
@@ -70,7 +71,7 @@ TABLES = {
 
 
 def held_out(estimator, name, **brackets):
-    """Fit on a table; return (estimator, held-out log-likelihood less that of independent columns)."""
+    """Fit; return (estimator, held-out log-likelihood by row less that of independent columns)."""
     X, n_rows = TABLES[name]
     train, held = X[:n_rows], X[n_rows:]
     estimator.fit(train)
@@ -101,7 +102,7 @@ def test_it_comes_near_the_best_number_of_epochs(seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", [dg.DBN, dg.DBM, dg.MixtureOfBernoullis])
-@pytest.mark.parametrize("name", ["factors, 80 x 150", "factors, 200 x 100", "breast cancer, 60 x 30"])
+@pytest.mark.parametrize("name", [name for name in TABLES if "200 x 30" not in name])
 def test_the_other_densities_are_ahead_too(estimator, name):
     """Would catch a stack whose upper layers, or a greedy start that, learns few rows by heart."""
     brackets = {} if estimator is dg.MixtureOfBernoullis else {"n_chains": 30, "n_betas": 500}
@@ -120,7 +121,7 @@ def test_nothing_is_learned_from_noise(n_rows):
     assert rbm.score_samples(held).mean() > expected - 0.15
     mixture = dg.MixtureOfBernoullis(random_state=0).fit(train)
     assert mixture.n_components_ == 1
-    assert mixture.score(held) > expected - 0.5
+    assert mixture.score(held) > expected - 0.05
 
 
 def test_an_autoencoder_is_ahead_of_the_mean_row():
@@ -373,9 +374,11 @@ def test_a_network_of_scaled_inputs_reads_plain_rows(tmp_path):
     """Would catch a model, a file or a callback that wants rows standardized by hand."""
     X, y = load_wine(return_X_y=True)
     seen = []
-    classifier = dg.DeepClassifier(
-        (16,), n_epochs=3, random_state=0, callbacks=[lambda report: seen.append(report.trainer.model())]
-    ).fit(X, y)  # fmt: skip
+
+    def look(report):
+        seen.append(report.trainer.model())
+
+    classifier = dg.DeepClassifier((16,), n_epochs=3, random_state=0, callbacks=[look]).fit(X, y)
     assert len(np.unique(classifier.predict(X))) > 1
     assert (seen[-1].forward(X) == classifier.predict_proba(X)).all()
     classifier.save(tmp_path / "model")

@@ -46,7 +46,7 @@ def rows(store, quick):
     seeds = range(1 if quick else 3)
     for name, (X, n_rows) in binary_tables().items():
         for kind in ("RBM", "DBN", "DBM", "MixtureOfBernoullis", "Autoencoder"):
-            if quick and kind in ("DBN", "DBM") and n_rows > 100:
+            if quick and kind in ("DBN", "DBM") and n_rows >= 100:
                 continue
             yield line(store, name, kind, seeds, X.shape[1], n_rows, quick, binary_run, X)
     for name, (X, n_rows) in real_tables().items():

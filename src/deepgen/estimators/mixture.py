@@ -35,6 +35,9 @@ from deepgen.runtime.stream import SHUFFLE, Stream
 
 # Numbers of components to choose from, and rows from which on it is the largest.
 SIZES, MANY_ROWS = (1, 5, 20, 60, 200, 500), 10_000
+# Parts that the rows are cut into for the choice; from so many rows on one of them is held back,
+# of fewer each in turn.
+FOLDS, ROWS_OF_ONE_FOLD = 6, 1_000
 
 
 class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
@@ -46,9 +49,9 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     Parameters
     ----------
     n_components : int or None
-        None: of 1, 5, 20, 60, 200 and 500, the fewest that are not behind the best on a sixth of
-        the rows, which is held back for the choice, by more than a standard error; see
-        `n_components_`. 500 from 10,000 rows up, and for iterables.
+        None: of 1, 5, 20, 60, 200 and 500, the fewest that are not behind the best by more than a
+        standard error on held-out rows: a sixth of them, of fewer than 1,000 each sixth in turn.
+        See `n_components_`. 500 from 10,000 rows up, of fewer than 12, and for iterables.
     max_iter : int, default 100
         Iterations of EM at most.
     tol : float, default 1e-3
@@ -149,12 +152,12 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     def _learn(self, rows, n_rows, mean):
         stream = Stream.from_random_state(self.random_state)
-        prior = Prior.of_columns(mean, n_rows, self.smoothing)
         best = None
         with interrupt_between_steps() as interrupts:
             n_components = self.n_components
             if n_components is None:
                 n_components = self._chosen_size(rows, n_rows, stream, interrupts.check)
+            prior = self._prior(mean, n_rows, n_components)
             for number in range(self.n_init):
                 start = starting_mixture(
                     rows, n_rows, n_components, prior, stream.child(number)
@@ -169,37 +172,51 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     def _chosen_size(self, rows, n_rows, stream, check):
         """Choose a number of components by rows that are held back."""
-        n_held = n_rows // 6
-        if not isinstance(rows, ArrayRows) or n_rows >= MANY_ROWS or n_held < 2:
+        if not isinstance(rows, ArrayRows) or not 2 * FOLDS <= n_rows < MANY_ROWS:
             return SIZES[-1]
         order = stream.child("size").permutation(n_rows, SHUFFLE)
-        kept, held = (
-            ArrayRows(select(rows.X, np.sort(part))) for part in (order[n_held:], order[:n_held])
+        folds = np.array_split(order, FOLDS)
+        n_largest = max(len(fold) for fold in folds)
+        sizes = [size for size in SIZES if size == 1 or size <= n_rows - n_largest]
+        scores = np.concatenate(
+            [
+                self._held_out(rows, order, fold, sizes, stream.child("size"), check)
+                for fold in (folds if n_rows < ROWS_OF_ONE_FOLD else folds[:1])
+            ],
+            axis=1,
         )
-        visible = Binary(rows.n_columns)
+        behind = scores[scores.mean(axis=1).argmax()] - scores
+        error = behind.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
+        return sizes[int((behind.mean(axis=1) <= error).argmax())]
+
+    def _held_out(self, rows, order, fold, sizes, stream, check):
+        """Return the log-likelihood of the rows of a fold for each size, (n_sizes, n_held)."""
+        kept = ArrayRows(select(rows.X, np.setdiff1d(order, fold)))
+        held, visible = select(rows.X, np.sort(fold)), Binary(rows.n_columns)
         _, mean, _ = survey(kept, visible, n_threads=self.n_threads)
-        prior, scores = Prior.of_columns(mean, kept.n_rows, self.smoothing), []
-        sizes = [size for size in SIZES if size == 1 or size <= kept.n_rows]
-        for size in sizes:
-            start = starting_mixture(kept, kept.n_rows, size, prior, stream.child("size"))
-            run = Run(start)
+        scores = np.empty((len(sizes), len(fold)))
+        for number, size in enumerate(sizes):
+            prior = self._prior(mean, kept.n_rows, size)
+            run = Run(starting_mixture(kept, kept.n_rows, size, prior, stream))
             for _ in run_em(
                 run, kept, prior, max_iter=self.max_iter, tol=self.tol, check=check,
                 n_threads=self.n_threads,
             ):  # fmt: skip
                 pass
-            scores.append(
-                by_pieces(
-                    held.X, visible,
-                    lambda x, model=run.model: log_likelihood(model, x, n_threads=self.n_threads),
-                )
-            )  # fmt: skip
-        best = scores[int(np.argmax([score.mean() for score in scores]))]
-        for size, score in zip(sizes, scores, strict=True):
-            behind = best - score
-            if behind.mean() <= behind.std(ddof=1) / np.sqrt(n_held):
-                return size
-        return sizes[0]
+
+            def likelihoods(x, model=run.model):
+                return log_likelihood(model, x, n_threads=self.n_threads)
+
+            scores[number] = by_pieces(held, visible, likelihoods)
+        return scores
+
+    def _prior(self, mean, n_rows, n_components):
+        """Return the prior: of a single component that was chosen, the column means themselves.
+
+        They are smoothed by half a count, and a row of them more would hardly smooth.
+        """
+        alone = self.n_components is None and n_components == 1
+        return Prior.of_columns(mean, n_rows, 10.0 * n_rows if alone else self.smoothing)
 
     def _improve(self, run, rows, n_rows, prior, check):
         steps = run_em(

@@ -87,8 +87,8 @@ class Evidence:
         """Return the learning rate of a machine on these rows, decaying to zero.
 
         That of its unit types; with real-valued columns 2 by their largest eigenvalue, and twice
-        their units' usual rate at most, in units of the columns' own deviations: the mean of the model answers to a bias
-        that many times, and rates above overshoot.
+        their units' usual rate at most, in units of the columns' own deviations: the mean of the
+        model answers to a bias that many times, and rates above overshoot.
         """
         usual = default_schedule(layers, batch_size)
         if self.eigenvalue is None:

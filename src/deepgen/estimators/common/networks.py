@@ -281,7 +281,7 @@ class NetworkEstimator(FittingEstimator):
 
     def _input_scale(self, problem, survey):
         """Return the :class:`InputScale` that inputs are standardized by in training, or None."""
-        return None
+        return
 
     def _pretrained_models(self, n_columns):
         """Return the machines in `pretrained`, where they are no settings."""
