@@ -19,6 +19,7 @@ from deepgen.estimators.common.validation import by_pieces, features, rows_to_re
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units, real_columns, visible_of
+from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.models import Network, NetworkLayer
 from deepgen.models.backprop import forward, outputs
 from deepgen.networks.losses import LOSSES, SquaredError
@@ -200,9 +201,9 @@ class Autoencoder(_Autoencoder):
         they make few updates: times the cube root of 5,000 by their number.
     batch_size : int, default 100
     n_epochs : int or None
-        None: 250, but 1,000 updates at least and 5,000 at most. :class:`DeepAutoencoder` takes 250
-        updates at least, :class:`DeepClassifier` and :class:`DeepRegressor` 50 epochs and at least
-        300: more of them learn few rows by heart.
+        None: enough for 5,000 updates. Deep networks learn few rows by heart:
+        :class:`DeepAutoencoder` takes 250 epochs, at least 250 updates, :class:`DeepClassifier` and
+        :class:`DeepRegressor` take 50 epochs, at least 300; all of them 5,000 updates at most.
     random_state : int, RandomState, Generator or None
         The same seed gives the same bits for any number of threads.
     n_threads : int or None
@@ -227,7 +228,7 @@ class Autoencoder(_Autoencoder):
     """
 
     _saved_as = "Autoencoder"
-    _fewest_updates = 1_000
+    _fewest_updates = MOST_UPDATES  # few rows gain by them too (docs/decisions.md)
 
     def __init__(
         self, n_hidden=64, *, visible="binary", hidden="logistic", loss=None, tied=True, l1=0.0,
