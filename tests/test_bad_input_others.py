@@ -138,7 +138,9 @@ MATRIX = {**{k: v for k, v in ARRAYS.items() if k not in ("masked", "None")}, "r
 ARGUMENTS = [
     # settings of the mixture
     *[(f"{name} must be", setting("mixture", name), POSITIVE)
-      for name in ("n_components", "max_iter", "n_init")],
+      for name in ("max_iter", "n_init")],
+    ("n_components must be", setting("mixture", "n_components"),
+     {name: value for name, value in POSITIVE.items() if value is not None}),
     ("tol must be", setting("mixture", "tol"), RATE),
     ("smoothing must be", setting("mixture", "smoothing"), {**RATE, "0": 0}),
     # settings that all of them have

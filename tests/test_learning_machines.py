@@ -26,7 +26,7 @@ from scipy import stats
 import deepgen as dg
 from deepgen.learning import loop
 from deepgen.learning.machines import Trainer
-from deepgen.learning.starts import DEFAULT_UPDATES, default_schedule, initial_model
+from deepgen.learning.starts import default_schedule, initial_model
 from deepgen.rows import sources
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
@@ -81,7 +81,7 @@ def test_training_learns_bars_and_stripes(rule):
     """
     X = bars_and_stripes(3)
     trainer = trainer_for(X, hidden=dg.Binary(16), rule=rule, batch_size=100)
-    trainer.fit(ArrayRows(X), DEFAULT_UPDATES, len(X))
+    trainer.fit(ArrayRows(X), 5_000, len(X))
     found = dg.exact_log_likelihood(trainer.model(), X).mean()
     p = X.mean(axis=0)
     independent = (p * np.log(p) + (1.0 - p) * np.log(1.0 - p)).sum()

@@ -14,6 +14,7 @@ from bench.results import (
     dbm_mnist_3,
     dbm_objects,
     dbn_mnist,
+    defaults,
     mob_mnist,
     rbm_brackets,
     rbm_mnist,
@@ -41,6 +42,7 @@ TABLES = {
     "classify_mnist": classify_mnist,
     "dbm_classify_mnist": dbm_classify_mnist,
     "semi_supervised_mnist": semi_supervised_mnist,
+    "defaults": defaults,
 }
 
 

@@ -8,6 +8,8 @@ import math
 import numbers
 import os
 import reprlib
+import sys
+import warnings
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -231,3 +233,12 @@ def as_path(path, name="path"):
     if "\0" in os.fspath(path):
         raise ValueError(f"{name} must not hold null characters, got {shown(path)}")
     return Path(path)
+
+
+def warn_at_users_line(message, category):
+    """Warn with the line outside this package from which it was called."""
+    frame, level = sys._getframe(), 1
+    package = __name__.partition(".")[0]
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -19,6 +19,7 @@ from deepgen.estimators.common.validation import by_pieces, features, rows_to_re
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units, real_columns, visible_of
+from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.models import Network, NetworkLayer
 from deepgen.models.backprop import forward, outputs
 from deepgen.networks.losses import LOSSES, SquaredError
@@ -202,10 +203,13 @@ class Autoencoder(_Autoencoder):
     optimizer : Adam, SGD, ConjugateGradient, LBFGS or None
         None: ``dg.Adam(weight_decay=0)``. The last two take chunks of `batch_size` rows.
     learning_rate : float, schedule or None
-        None: 0.002, linearly to 0.
+        None: 0.002, linearly to 0. Classifier and regressor take more where `n_epochs` is None and
+        they make few updates: times the cube root of 5,000 by their number.
     batch_size : int, default 100
     n_epochs : int or None
-        None: enough for 5,000 updates.
+        None: enough for 5,000 updates. Deep networks learn few rows by heart:
+        :class:`DeepAutoencoder` takes 250 epochs, at least 250 updates, :class:`DeepClassifier` and
+        :class:`DeepRegressor` take 50 epochs, at least 300; all of them 5,000 updates at most.
     random_state : int, RandomState, Generator or None
         The same seed gives the same bits for any number of threads.
     n_threads : int or None
@@ -219,7 +223,7 @@ class Autoencoder(_Autoencoder):
         Encoder and decoder.
     history_ : list of dict
         One entry an epoch.
-    n_features_in_, n_updates_ : int
+    n_features_in_, n_updates_, n_epochs_ : int
 
     Examples
     --------
@@ -230,6 +234,7 @@ class Autoencoder(_Autoencoder):
     """
 
     _saved_as = "Autoencoder"
+    _fewest_updates = MOST_UPDATES  # few rows gain by them too (docs/decisions.md)
 
     def __init__(
         self, n_hidden=64, *, visible="binary", hidden="logistic", loss=None, tied=True, l1=0.0,
@@ -347,7 +352,7 @@ class DeepAutoencoder(_Autoencoder):
         What the network was unrolled from.
     history_ : list of dict
         One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
-    n_features_in_, n_updates_ : int
+    n_features_in_, n_updates_, n_epochs_ : int
     """
 
     _saved_as = "DeepAutoencoder"

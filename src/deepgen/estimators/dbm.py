@@ -32,6 +32,7 @@ from deepgen.estimators.dbm_settings import (
     rule_of,
     start_of,
 )
+from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.batch import Batch
 from deepgen.rows.paired import LabelledRows
@@ -73,16 +74,18 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         a greedy start, a layer at a time, with tied copies (:func:`deepgen.compose`). A model of
         these layers, with or without the label units on top: go on from it. ``"auto"``:
         a greedy start with `n_epochs` and `batch_size` of the joint training for each layer; None
-        where there is one hidden layer, and in a stream. When to use which: the guide.
+        where there is one hidden layer, in a stream, and, without `n_epochs` and label units, of
+        rows that are too few for 5,000 updates. When to use which: the guide.
     rule : MeanFieldPCD or None
         None: ``dg.MeanFieldPCD()``.
     learning_rate : float, schedule or None
-        Of the joint training. None: half of what an RBM of the same units takes, to zero.
+        Of the joint training. None: half of what an RBM of the same units takes, to zero; all of
+        it where rows are too few for a greedy start.
     optimizer : SGD, Adam or None
         None: ``dg.SGD`` with a quarter of the rate for the weights above the first hidden layer.
     batch_size : int, default 100
     n_epochs : int or None
-        Of the joint training. None: enough for 5,000 updates.
+        Of the joint training. None: as many as the rows call for; see :class:`RBM`.
     binarize : bool, default False
         Draw binary states from grey values afresh at each presentation, in a greedy start too.
     random_state : int, RandomState, Generator or None
@@ -103,7 +106,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     history_ : list of dict
         One entry an epoch.
     n_features_in_ : int
-    n_updates_ : int
+    n_updates_, n_epochs_ : int
         Of the joint training.
 
     Examples
@@ -354,11 +357,31 @@ class _DBMProblem(MachineProblem):
 
     # --- settings -----------------------------------------------------------------------------
 
+    @property
+    def _has_few_rows(self):
+        """Whether so few rows are to be learned that a greedy start would learn them by heart."""
+        return (
+            self.estimator.n_epochs is None
+            and self.targets is None
+            and self.evidence.n_updates < MOST_UPDATES
+        )
+
+    def start(self):
+        """Return the start of `fit`: see :func:`start_of`; of few rows none, where it is auto."""
+        start = start_of(self.estimator)
+        is_auto = is_greedy(start) and not is_greedy(self.estimator.pretrained)
+        return None if is_auto and self._has_few_rows else start
+
     def schedule(self):
-        """Return the learning rates of the joint training: half of what an RBM takes."""
+        """Return the learning rates of the joint training: half of what an RBM takes.
+
+        All of it for few rows from random weights: their run is too short for half.
+        """
         usual = super().schedule()
-        asked = self.estimator.learning_rate is not None
-        return usual if asked else replace(usual, start=0.5 * usual.start)
+        if self.estimator.learning_rate is not None:
+            return usual
+        whole = self._has_few_rows and self.start() is None
+        return usual if whole else replace(usual, start=0.5 * usual.start)
 
     def stream_schedule(self, n_rows):
         """Return the learning rate of an update of a stream: half of what an RBM takes."""
@@ -374,7 +397,8 @@ class _DBMProblem(MachineProblem):
         """Return values that replace hyper-parameters in the settings, and classes of labels."""
         dbm = self.estimator
         resolved = {
-            "n_hidden": list(check_sizes(dbm.n_hidden)), "pretrained": start_of(dbm),
+            "n_hidden": list(check_sizes(dbm.n_hidden)),
+            "pretrained": start_of(dbm) if self.survey is None else self.start(),
             "rule": self.rule,
         }  # fmt: skip
         if dbm.label_units:
@@ -392,7 +416,7 @@ class _DBMProblem(MachineProblem):
 
     def run(self, beginning):
         """Return the run of the joint training, after a greedy start where one is asked for."""
-        history, start, moments = [], start_of(self.estimator), beginning.survey.moments
+        history, start, moments = [], self.start(), beginning.survey.moments
         stream = Stream.from_random_state(child_seed(beginning.seed, "joint"))
         if is_greedy(start):
             # callbacks that the joint training refuses are refused now, not after hours of it

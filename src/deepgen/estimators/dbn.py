@@ -1,6 +1,7 @@
 """The deep belief network as a scikit-learn estimator."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -26,9 +27,11 @@ from deepgen.io import checkpoints
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units
 from deepgen.learning.belief_networks import UpDown
+from deepgen.learning.evidence import Evidence
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule
+from deepgen.learning.runaway import warn_of_runaway
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
@@ -60,7 +63,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     optimizer : SGD, Adam, None, or sequence with one a layer
     batch_size : int, default 100
     n_epochs : int, None, or sequence with one a layer
-        Of each layer. None: enough for 5,000 updates of it.
+        Of each layer. None: as many as the rows call for, the same for all; see :class:`RBM`.
     features : {"samples", "means"}, default "samples"
         What a layer reads of the one below: states, drawn anew for each presentation of a row,
         which the bound on log p(v) is about, or mean activities, for stacks of features
@@ -93,8 +96,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     refinement_ : list of dict
         One entry an epoch of the last :meth:`refine`.
     n_features_in_ : int
-    n_updates_ : list of int
-        By layer.
+    n_updates_, n_epochs_ : list of int
+        By layer: updates made; epochs as asked for or chosen.
 
     Examples
     --------
@@ -338,7 +341,8 @@ class _StackProblem(StreamProblem):
 
     def settings(self, n_rows):
         """Return the settings that decide the bits of a run of `fit`, as plain data."""
-        n_epochs = [each.epochs(n_rows) for each in self.layer_settings]
+        evidence = partial(Evidence.of_rows, self.rows, self.units, self.survey.moments)
+        n_epochs = [each.epochs(evidence) for each in self.layer_settings]
         counts = {"n_samples": int(n_rows), "n_epochs": n_epochs}
         return plain_settings(self.estimator, {**self._resolved(), **counts})
 
@@ -364,6 +368,7 @@ class _StackProblem(StreamProblem):
     def learn(self, run, settings, n_rows):
         """Let the layers learn that are not finished."""
         run.fit(verbose=self.estimator.verbose)
+        warn_of_runaway(run.stack()[0], self.rows)
 
     def keep(self, run, score_seed):
         """Set what is fitted: the machines, and the network that they are."""
@@ -433,6 +438,8 @@ class _Refinement(Problem):
     up_down : UpDown
     n_epochs : int
     """
+
+    tells_epochs = False
 
     def __init__(self, dbn, rows, up_down, n_epochs):
         super().__init__(dbn, rows)

@@ -28,11 +28,17 @@ from deepgen.inference.mixtures import (
 from deepgen.layers.binary import Binary
 from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
-from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
+from deepgen.rows.sources import ArrayRows, is_iterable_of_batches, select
 from deepgen.rows.survey import checked_pieces, survey
 from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.progress import ProgressBar
-from deepgen.runtime.stream import Stream
+from deepgen.runtime.stream import SHUFFLE, Stream
+
+# Numbers of components to choose from, and rows from which on it is the largest.
+SIZES, MANY_ROWS = (1, 5, 20, 60, 200, 500), 10_000
+# Parts that the rows are cut into for the choice; from so many rows on one of them is held back,
+# of fewer each in turn.
+FOLDS, ROWS_OF_ONE_FOLD = 6, 1_000
 
 
 class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
@@ -43,7 +49,10 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_components : int, default 500
+    n_components : int or None
+        None: of 1, 5, 20, 60, 200 and 500, the fewest that are not behind the best by more than a
+        standard error on held-out rows: a sixth of them, of fewer than 1,000 each sixth in turn.
+        See `n_components_`. 500 from 10,000 rows up, of fewer than 12, and for iterables.
     max_iter : int, default 100
         Iterations of EM at most.
     tol : float, default 1e-3
@@ -71,6 +80,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     n_iter_ : int
         Iterations of the kept run.
     converged_ : bool
+    n_components_ : int
     n_features_in_ : int
 
     Notes
@@ -95,7 +105,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     _saved_as = "MixtureOfBernoullis"
 
     def __init__(
-        self, n_components=500, *, max_iter=100, tol=1e-3, n_init=1, smoothing=1.0,
+        self, n_components=None, *, max_iter=100, tol=1e-3, n_init=1, smoothing=1.0,
         random_state=None, n_threads=None, verbose=0,
     ):  # fmt: skip
         self.n_components = n_components
@@ -163,12 +173,15 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     def _learn(self, rows, n_rows, mean):
         stream = Stream.from_random_state(self.random_state)
-        prior = Prior.of_columns(mean, n_rows, self.smoothing)
         best = None
         with interrupt_between_steps() as interrupts:
+            n_components = self.n_components
+            if n_components is None:
+                n_components = self._chosen_size(rows, n_rows, stream, interrupts.check)
+            prior = self._prior(mean, n_rows, n_components)
             for number in range(self.n_init):
                 start = starting_mixture(
-                    rows, n_rows, self.n_components, prior, stream.child(number)
+                    rows, n_rows, n_components, prior, stream.child(number)
                 )
                 run = Run(start)
                 try:
@@ -177,6 +190,54 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
                     if best is None or run.log_posterior > best.log_posterior:
                         best = run
                     self._keep(best)
+
+    def _chosen_size(self, rows, n_rows, stream, check):
+        """Choose a number of components by rows that are held back."""
+        if not isinstance(rows, ArrayRows) or not 2 * FOLDS <= n_rows < MANY_ROWS:
+            return SIZES[-1]
+        order = stream.child("size").permutation(n_rows, SHUFFLE)
+        folds = np.array_split(order, FOLDS)
+        n_largest = max(len(fold) for fold in folds)
+        sizes = [size for size in SIZES if size == 1 or size <= n_rows - n_largest]
+        scores = np.concatenate(
+            [
+                self._held_out(rows, order, fold, sizes, stream.child("size"), check)
+                for fold in (folds if n_rows < ROWS_OF_ONE_FOLD else folds[:1])
+            ],
+            axis=1,
+        )
+        behind = scores[scores.mean(axis=1).argmax()] - scores
+        error = behind.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
+        return sizes[int((behind.mean(axis=1) <= error).argmax())]
+
+    def _held_out(self, rows, order, fold, sizes, stream, check):
+        """Return the log-likelihood of the rows of a fold for each size, (n_sizes, n_held)."""
+        kept = ArrayRows(select(rows.X, np.setdiff1d(order, fold)))
+        held, visible = select(rows.X, np.sort(fold)), Binary(rows.n_columns)
+        _, mean, _ = survey(kept, visible, n_threads=self.n_threads)
+        scores = np.empty((len(sizes), len(fold)))
+        for number, size in enumerate(sizes):
+            prior = self._prior(mean, kept.n_rows, size)
+            run = Run(starting_mixture(kept, kept.n_rows, size, prior, stream))
+            for _ in run_em(
+                run, kept, prior, max_iter=self.max_iter, tol=self.tol, check=check,
+                n_threads=self.n_threads,
+            ):  # fmt: skip
+                pass
+
+            def likelihoods(x, model=run.model):
+                return log_likelihood(model, x, n_threads=self.n_threads)
+
+            scores[number] = by_pieces(held, visible, likelihoods)
+        return scores
+
+    def _prior(self, mean, n_rows, n_components):
+        """Return the prior: of a single component that was chosen, the column means themselves.
+
+        They are smoothed by half a count, and a row of them more would hardly smooth.
+        """
+        alone = self.n_components is None and n_components == 1
+        return Prior.of_columns(mean, n_rows, 10.0 * n_rows if alone else self.smoothing)
 
     def _improve(self, run, rows, n_rows, prior, check):
         steps = run_em(
@@ -193,13 +254,16 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     def _keep(self, run):
         self.model_ = run.model
+        self.n_components_ = run.model.n_components
         self.history_ = run.history
         self.n_iter_ = len(run.history)
         self.converged_ = run.converged
 
     def _check_settings(self):
-        for name in ("n_components", "max_iter", "n_init"):
+        for name in ("max_iter", "n_init"):
             check_integer(getattr(self, name), name)
+        if self.n_components is not None:
+            check_integer(self.n_components, "n_components")
         check_common(self)
         check_number(self.tol, "tol", 0.0, closed=True)
         check_number(self.smoothing, "smoothing", 0.0)

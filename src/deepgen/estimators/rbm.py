@@ -41,13 +41,17 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     rule : {"pcd", "cd"} or rule, default "pcd"
         ``dg.PCD(k, n_particles=...)`` or ``dg.CD(k)``.
     learning_rate : float, schedule or None
-        A number stays constant; ``dg.Linear(start, end)`` moves. None: a rate that works for
-        the unit types, decaying to zero.
+        A number stays constant; ``dg.Linear(start, end)`` moves. None: 0.2, decaying to zero; of
+        Gaussian visible units 2 by the largest eigenvalue of their columns' correlations, 0.1 at
+        most. The first line of `history_` shows it.
     optimizer : SGD, Adam or None
         None: ``dg.SGD()``, plain steps, light decay, the last fifth averaged.
     batch_size : int, default 100
     n_epochs : int or None
-        None: enough for 5,000 updates.
+        None: as many as the rows call for, 5,000 updates at most: about ``300 n / c`` for `n` rows
+        of which each column counts ``4 p (1 - p)`` towards `c`, 1 for a fair coin. Few rows of
+        many columns would be learned by heart. Real-valued columns: ``100 n / c`` of `c` columns,
+        and the more, the stronger they are correlated. See `n_epochs_`.
     binarize : bool, default False
         Draw binary states from grey values afresh at each presentation. False: grey values are
         used as means.
@@ -67,7 +71,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     history_ : list of dict
         One entry an epoch.
     n_features_in_ : int
-    n_updates_ : int
+    n_updates_, n_epochs_ : int
+        Updates made; epochs of the run, as asked for or chosen.
 
     Examples
     --------

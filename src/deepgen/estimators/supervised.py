@@ -36,7 +36,10 @@ from deepgen.estimators.common.validation import (
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units, real_columns
 from deepgen.layers.units import LARGEST_VALUE
+from deepgen.learning.callbacks import check_patience
+from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.learning.networks import check_objective
+from deepgen.learning.scaled_networks import InputScale, can_be_scaled
 from deepgen.models import (
     BoltzmannMachine,
     Network,
@@ -64,11 +67,17 @@ class _Targets(NamedTuple):
 class _DeepSupervised(NetworkEstimator, BaseEstimator):
     """The common half of classifier and regressor: settings, examples, the first network."""
 
+    _usual_epochs, _fewest_updates = 50, 300
+
+    def _usual_rate(self, n_updates):
+        # a short run has to go as far in fewer steps (docs/decisions.md)
+        return super()._usual_rate(n_updates) * (MOST_UPDATES / n_updates) ** (1 / 3)
+
     def _check_settings(self):
         check_network_settings(self)
         check_integer(self.top_epochs, "top_epochs", 0)
         if self.early_stopping is not None:
-            check_integer(self.early_stopping, "early_stopping")
+            check_patience(self.early_stopping, "early_stopping")
         check_number(self.validation_fraction, "validation_fraction", 0.0, 1.0)
         check_choice(self.activation, "activation", ("logistic", "rectified"))
         as_units(self.visible, "visible")
@@ -141,6 +150,11 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
             [*hidden, random_layer(kind, hidden[-1].size, size, stream.generator("top"))]
         )
 
+    def _input_scale(self, problem, survey):
+        if can_be_scaled(problem.rows):
+            return InputScale.needed(survey.mean, survey.variance)
+        return None
+
     def _posterior_layers(self, examples, machine):
         """Put the posterior beside the rows of examples; return the layers that read both."""
         examples.rows = PosteriorRows(examples.rows, machine, n_threads=self.n_threads)
@@ -191,6 +205,10 @@ def _require_top(model, activation):
 class DeepClassifier(ClassifierMixin, _DeepSupervised):
     """Classifier: hidden layers, from a stack or at random, under a softmax.
 
+    Inputs should have values around 1: where those of the largest column are beyond 4 or below
+    0.25 (root mean square), a network without `pretrained` is trained on standardized columns, and
+    `model_` reads plain ones. Sparse rows are taken as they are.
+
     Parameters
     ----------
     n_hidden : int or sequence of int, default (500, 500)
@@ -218,9 +236,10 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
     class_weight : "balanced", dict of {label: float} or None
         How much rows of a class count in the fine-tuning; classes that a dict does not name count
         1. "balanced": as much in sum for every class. None: 1 for all.
-    early_stopping : int or None
+    early_stopping : int, float or None
         Epochs without a smaller loss on held-back rows after which training stops; the best
-        network is kept. None: no rows are held back.
+        network is kept. A float between 0 and 1 is a share of `n_epochs`. None: no rows are held
+        back.
     validation_fraction : float, default 0.1
         Share of the rows that early stopping holds back.
     unlabelled : label, NaN or None, default None
@@ -240,7 +259,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         What the hidden layers started from.
     history_ : list of dict
         One entry an epoch; those of a greedy pretraining come first and have a ``layer``.
-    n_features_in_, n_updates_ : int
+    n_features_in_, n_updates_, n_epochs_ : int
     """
 
     _saved_as = "DeepClassifier"
@@ -416,7 +435,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
     stack_ : list of BoltzmannMachine or None
         What the hidden layers started from.
     history_ : list of dict
-    n_features_in_, n_updates_ : int
+    n_features_in_, n_updates_, n_epochs_ : int
     """
 
     _saved_as = "DeepRegressor"

@@ -11,6 +11,8 @@ from deepgen.rows.states import dense
 
 # Beyond this, products of a precision and a mean leave float32.
 MAX_LOG_PRECISION = 60.0
+# A variance of less than this share of the squared mean is what rounding leaves of none.
+ROUNDING = 1e-12
 
 
 class Gaussian(Units):
@@ -102,14 +104,18 @@ class Gaussian(Units):
     def fitted_to(self, mean, variance, n_rows):
         """Return the layer with the data's mean and, where it is learned, its variance.
 
-        Columns that (almost) never vary get a floor, so that no precision is infinite.
+        Each column counts by itself: in what unit another one is measured changes nothing. One
+        that never varies, but for rounding, gets a floor: no precision is infinite.
         """
         variance = np.asarray(variance, np.float64)
         if not self.learn_precision:
             return self.replace(bias=mean * self.precision)
-        scale = variance.mean() + 1e-12 * np.square(mean).mean()
-        floor = 1e-4 * scale if scale > 0 else 1.0
-        log_precision = -np.log(np.maximum(variance, floor))
+        square = np.square(np.asarray(mean, np.float64))
+        varies = variance > ROUNDING * square
+        if not varies.all():
+            scale = variance.mean() + ROUNDING * square.mean()
+            variance = np.where(varies, variance, 1e-4 * scale if scale > 0 else 1.0)
+        log_precision = -np.log(variance)
         return self.replace(log_precision=log_precision, bias=mean * np.exp(log_precision))
 
     def check(self, states, name="X"):

@@ -27,11 +27,26 @@ _NEEDED = {
 }  # fmt: skip
 
 
+# Patience where none is named: this share of the epochs of the run, but so many epochs at least.
+USUAL_SHARE, LEAST_PATIENCE = 0.1, 10
+
+
+def _is_share(patience):
+    return isinstance(patience, float) and 0.0 < patience < 1.0
+
+
+def check_patience(value, name):
+    """Raise ValueError unless `value` is a number of epochs, or a share of a run's epochs."""
+    if not _is_share(value):
+        check_integer(value, name)
+
+
 class _Watch:
     """A number that should improve from epoch to epoch, its best, and the epochs since then."""
 
     def __init__(self, watched, patience, min_delta, mode):
-        check_integer(patience, "patience")
+        if patience is not None:
+            check_patience(patience, "patience")
         check_number(min_delta, "min_delta", 0.0, closed=True)
         if mode not in ("max", "min"):
             raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
@@ -97,6 +112,15 @@ class _Watch:
         self.waited += 1
         return value, False
 
+    def is_over(self, trainer):
+        """Tell whether the epochs without improvement are more than patience allows."""
+        patience = self.patience
+        if patience is None:
+            patience = max(LEAST_PATIENCE, math.ceil(USUAL_SHARE * trainer.n_epochs))
+        elif _is_share(patience):
+            patience = math.ceil(patience * trainer.n_epochs)
+        return self.waited >= patience
+
     def state(self):
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
 
@@ -117,8 +141,10 @@ class EarlyStopping:
         ``"log_likelihood"`` of :class:`LikelihoodMonitor` is the best judge;
         ``"free_energy_gap"`` of :class:`FreeEnergyGap`, with ``mode="min"``, tells overfitting
         only.
-    patience : int, default 10
-        Epochs without improvement before it stops. NaN is no improvement, and gives a warning.
+    patience : int, float or None
+        Epochs without improvement before it stops; a float between 0 and 1 is a share of the
+        run's `n_epochs`. None: a tenth of them, at least 10: an epoch of few rows is one or two
+        updates, in which hardly anything moves. NaN is no improvement, and gives a warning.
     min_delta : float, default 0.0
         An improvement is more than this.
     mode : {"max", "min"}, default "max"
@@ -143,7 +169,7 @@ class EarlyStopping:
     small steps. Where there is time, let it end, and keep the best epoch.
     """
 
-    def __init__(self, watched, *, patience=10, min_delta=0.0, mode="max", restore_best=True):
+    def __init__(self, watched, *, patience=None, min_delta=0.0, mode="max", restore_best=True):
         self._watch = _Watch(watched, patience, min_delta, mode)
         self._rows = not (isinstance(watched, str) or callable(watched))
         self.restore_best = restore_best
@@ -176,7 +202,7 @@ class EarlyStopping:
             report.entry["pseudo_log_likelihood"] = value
         if better and self.restore_best:
             self._best_arrays = report.trainer.keep()
-        if self._watch.waited >= self._watch.patience:
+        if self._watch.is_over(report.trainer):
             logger.info("epoch %d: stopped, the best was %d", report.epoch, self.best_epoch)
             return True
         return False
@@ -205,8 +231,8 @@ class ReduceLearningRate:
         See :class:`EarlyStopping`.
     factor : float, default 0.5
         The rate of the schedule is multiplied by it, once more at each plateau.
-    patience : int, default 5
-        Epochs without improvement before it does.
+    patience : int, float or None, default 5
+        Epochs without improvement before it does; see :class:`EarlyStopping`.
     min_scale : float, default 1e-3
         The product of all factors stays above this.
     """
@@ -231,8 +257,8 @@ class ReduceLearningRate:
     def __call__(self, report):
         """Look at the epoch; lower the rate of the next ones."""
         self._watch.better(report)
-        if self._watch.waited >= self._watch.patience:
-            trainer = report.trainer
+        trainer = report.trainer
+        if self._watch.is_over(trainer):
             trainer.rate_scale = max(self.factor * trainer.rate_scale, self.min_scale)
             self._watch.waited = 0
             logger.info("epoch %d: learning rate times %g", report.epoch, trainer.rate_scale)

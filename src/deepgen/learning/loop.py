@@ -113,6 +113,8 @@ class TrainingLoop(ABC):
         Multiplies the schedule's rate; 1 unless a callback has changed it.
     whole : bool
         False in the middle of an update, and after one that diverged.
+    n_epochs : int or None
+        Epochs that :meth:`fit` was last asked for; None before that.
     stopped, finished : bool
         Whether a callback asked for the end; whether :meth:`fit` reached it.
     frame : dict
@@ -135,6 +137,7 @@ class TrainingLoop(ABC):
         self.history = []
         self.learning_rate, self.rate_scale = float(schedule(0.0)), 1.0
         self.whole, self.stopped, self.finished = True, False, False
+        self.n_epochs = None
         self.frame, self.labels, self.reads_data = {}, {}, True
         self._n_rows, self._seconds = 0, 0.0  # of the epoch that has begun
         self._good = self.parameters.snapshot()
@@ -431,6 +434,7 @@ class TrainingLoop(ABC):
         if self.finished:  # and now there is more to do
             self.stopped = self.finished = False
         n_rows = rows.n_rows if n_rows is None else n_rows
+        self.n_epochs = n_epochs
         total = n_epochs * -(-n_rows // self.batch_size)
         with (
             interrupt_between_steps() as interrupts,

@@ -190,7 +190,11 @@ class SGD:
                 if parameter == "bias":
                     arrays[l] += rate * change
                 else:
-                    _change_log_precision(parameters, statistics, l, rate * change)
+                    # where a precision has grown by a factor, the gradient answers to its change
+                    # that many times as much (docs/decisions.md, "Updates by the rows")
+                    start = parameters.layers[l].log_precision
+                    grown = np.maximum(np.exp(arrays[l] - start), 1.0)
+                    _change_log_precision(parameters, statistics, l, rate * change / grown)
                 if name in averages:
                     averages[name] += np.float32(weight) * (arrays[l] - averages[name])
                 overflow |= not np.isfinite(arrays[l]).all()

@@ -1,11 +1,10 @@
-"""Where training starts: first models, usual learning rates, usual numbers of epochs."""
+"""Where training starts: first models, usual learning rates."""
 
 import numpy as np
 
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.models import BoltzmannMachine
 
-DEFAULT_UPDATES = 5_000
 # Rows of an update from which on the default learning rate is used in full (docs/decisions.md).
 ROWS_OF_FULL_RATE = 10
 
@@ -119,8 +118,3 @@ def default_stream_schedule(layers, n_rows=ROWS_OF_FULL_RATE):
         Rows of an update.
     """
     return Constant(0.5 * default_schedule(layers, n_rows).start)
-
-
-def default_epochs(n_rows, batch_size):
-    """Return enough epochs for the default number of updates."""
-    return -(-DEFAULT_UPDATES // -(-n_rows // int(batch_size)))

@@ -6,7 +6,7 @@ from deepgen.checks import check_flag, check_integer, shown
 from deepgen.learning.optimizers import SGD, check_optimizer
 from deepgen.learning.rules import CD, check_rule
 from deepgen.learning.schedules import Linear, as_schedule
-from deepgen.learning.starts import default_epochs, default_schedule, default_stream_schedule
+from deepgen.learning.starts import default_schedule, default_stream_schedule
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Pretraining:
     Parameters
     ----------
     n_epochs : int or None, default 10
-        None: enough for 5,000 updates.
+        None: as many as the rows call for; see :class:`RBM`.
     rule : rule, default CD(1)
     learning_rate : float, schedule or None
         None: what an RBM of the same units takes; a quarter of it from a start that is
@@ -61,11 +61,24 @@ class Pretraining:
         check_flag(self.transposed, "transposed")
         check_flag(self.binarize, "binarize")
 
-    def schedule(self, layers, *, factor=1.0):
-        """Return the learning rate of a machine of these layers: `factor` times the usual one."""
+    def schedule(self, layers, evidence=None, *, factor=1.0):
+        """Return the learning rate of a machine of these layers: `factor` times the usual one.
+
+        Parameters
+        ----------
+        layers : sequence of Units
+        evidence : callable or None
+            Returns the :class:`Evidence` of the rows that the machine reads, which it is only
+            asked for where no rate is given. None: the machine reads features.
+        factor : float, default 1.0
+        """
         if self.learning_rate is not None:
             return as_schedule(self.learning_rate)
-        return Linear(factor * default_schedule(layers, self.batch_size).start, 0.0)
+        if evidence is None:
+            usual = default_schedule(layers, self.batch_size)
+        else:
+            usual = evidence().schedule(layers, self.batch_size)
+        return Linear(factor * usual.start, 0.0)
 
     def stream_schedule(self, layers, n_rows):
         """Return the learning rate of an update of `n_rows` rows in a stream, which has no end."""
@@ -73,9 +86,9 @@ class Pretraining:
             return as_schedule(self.learning_rate)
         return default_stream_schedule(layers, n_rows)
 
-    def epochs(self, n_rows):
-        """Return the number of epochs on so many rows."""
-        return default_epochs(n_rows, self.batch_size) if self.n_epochs is None else self.n_epochs
+    def epochs(self, evidence):
+        """Return the number of epochs on rows whose :class:`Evidence` a callable returns."""
+        return evidence().n_epochs(self.batch_size) if self.n_epochs is None else self.n_epochs
 
 
 def settings_by_layer(settings, n_machines):

@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 
 from deepgen.io.schemas import registry
+from deepgen.learning.evidence import Evidence
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.machines import Trainer
 from deepgen.models import BoltzmannMachine
@@ -67,8 +68,14 @@ class StackTrainer:
             n_rows, mean, variance = self._moments
             fitted = self.layers[0].fitted_to(mean, variance, n_rows)
             self._pairs = tied_copies([fitted, *self.layers[1:]])
-        self._rows = self._read_by(0, rows)
+        self._rows, self._data_rows, self._known = self._read_by(0, rows), rows, None
         self._start([], self._rows)
+
+    def evidence(self):
+        """Return what the rows say about defaults, measured once and only if it is asked for."""
+        if self._known is None:
+            self._known = Evidence.of_rows(self._data_rows, self.layers[0], self._moments)
+        return self._known
 
     @property
     def n_rows(self):
@@ -134,7 +141,7 @@ class StackTrainer:
     def fit(self, *, verbose=0):
         """Train the layers that are not finished, each by `TrainingLoop.fit`."""
         while True:
-            n_epochs = self.settings[len(self.machines)].epochs(self.n_rows)
+            n_epochs = self.settings[len(self.machines)].epochs(self.evidence)
             if not self.trainer.finished:
                 self.trainer.fit(self._data, n_epochs, self.n_rows, verbose=verbose)
             if len(self.machines) == len(self.settings) - 1:
@@ -182,7 +189,8 @@ class StackTrainer:
         factor = RATE_TURNED_OVER if turned else 1.0 / math.prod(self._copies[l])
         trainer = Trainer(
             model, settings.rule, settings.optimizer,
-            settings.schedule(model.layers, factor=factor), stream=stream,
+            settings.schedule(model.layers, None if l else self.evidence, factor=factor),
+            stream=stream,
             batch_size=settings.batch_size, binarize=settings.binarize and l == 0,
             n_threads=self.n_threads,
         )  # fmt: skip

@@ -105,12 +105,17 @@ class Problem(ABC):
 
     Attributes
     ----------
+    survey : Survey or None
+        What was measured of the rows, once they are known to be good.
     rule : rule or None
         The rule that reads these rows. PCD, for example, cannot leave out variables that are
         missing, and such rows are refused before the run. None: no rule reads the rows.
+    tells_epochs : bool
+        Whether the estimator's `n_epochs_` is that of this run.
     """
 
-    rule = None
+    survey = rule = None
+    tells_epochs = True
 
     def __init__(self, estimator, rows):
         self.estimator, self.rows = estimator, rows
@@ -246,6 +251,7 @@ def solve(estimator, make_problem, resume):
             problem = make_problem()
             with naming_columns(estimator):
                 survey = surveyed(problem.rows, problem.units, estimator.n_threads)
+            problem.survey = survey
             problem.check_missing()
             seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
             problem.draw(seed)
@@ -256,6 +262,8 @@ def solve(estimator, make_problem, resume):
             frame = {**origin_of(seed), "settings": settings, **marks_of(survey)}
             run = problem.run(Beginning(survey, frame, stopped))
             run.attach(problem.callbacks(run))
+            if problem.tells_epochs:
+                estimator.n_epochs_ = settings["n_epochs"]
         try:
             problem.learn(run, settings, survey.n_rows)
         finally:

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
-from deepgen.checks import RefusedValue, check_number, shown
-from deepgen.estimators.common.validation import labels_of, warn_user
+from deepgen.checks import RefusedValue, check_number, shown, warn_at_users_line
+from deepgen.estimators.common.validation import labels_of
 from deepgen.layers.softmax import Softmax
 
 MISSING_REMEDY = (
@@ -203,9 +203,10 @@ def classes_in(labels, unlabelled):
         unlabelled is None and classes.dtype.kind in "if" and len(classes) > 2
         and classes[0] == -1 and classes[1] == 0 and 2 * counts[0] > len(labels)
     ):  # fmt: skip
-        warn_user(
+        warn_at_users_line(
             f"y has the label -1 in {counts[0]} of {len(labels)} rows, and it is a class like any "
-            "other; if it says that a row has no label, pass unlabelled=-1"
+            "other; if it says that a row has no label, pass unlabelled=-1",
+            UserWarning,
         )
     return classes
 

@@ -1,20 +1,19 @@
 """Problems whose run is that of one Boltzmann machine: RBM, DBM, estimators of one's own."""
 
+from functools import cached_property
+
 import numpy as np
 
 from deepgen.estimators.common.fitting import Fitted
 from deepgen.estimators.common.plain_settings import plain_settings
 from deepgen.estimators.common.streams import StreamProblem, require_same_layers
+from deepgen.learning.evidence import Evidence
 from deepgen.learning.machines import Trainer
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import as_rule
+from deepgen.learning.runaway import warn_of_runaway
 from deepgen.learning.schedules import as_schedule
-from deepgen.learning.starts import (
-    default_epochs,
-    default_schedule,
-    default_stream_schedule,
-    initial_model,
-)
+from deepgen.learning.starts import default_stream_schedule, initial_model
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import survey
@@ -60,11 +59,16 @@ class MachineProblem(StreamProblem):
 
     # --- settings -----------------------------------------------------------------------------
 
+    @cached_property
+    def evidence(self):
+        """What the rows say about the number of updates and the learning rate."""
+        return Evidence.of_rows(self.rows, self.units, self.survey.moments)
+
     def schedule(self):
         """Return the learning rates of `fit`."""
         if self.estimator.learning_rate is not None:
             return as_schedule(self.estimator.learning_rate)
-        return default_schedule(self.layers, self.estimator.batch_size)
+        return self.evidence.schedule(self.layers, self.estimator.batch_size)
 
     def stream_schedule(self, n_rows):
         """Return the learning rate of an update of `n_rows` rows of a stream: it has no end."""
@@ -91,7 +95,7 @@ class MachineProblem(StreamProblem):
     def settings(self, n_rows):
         """Return the settings that decide the bits of a run of `fit`, as plain data."""
         estimator = self.estimator
-        n_epochs = estimator.n_epochs or default_epochs(n_rows, estimator.batch_size)
+        n_epochs = estimator.n_epochs or self.evidence.n_epochs(estimator.batch_size)
         resolved = self.resolved(self.schedule())
         counts = {"n_samples": int(n_rows), "n_epochs": int(n_epochs)}
         return plain_settings(estimator, {**resolved, **counts})
@@ -165,6 +169,11 @@ class MachineProblem(StreamProblem):
         """Let the run make one update."""
         run.schedule = self.stream_schedule(batch.shape[0])
         run.step(Batch((batch,)), None)
+
+    def learn(self, run, settings, n_rows):
+        """Let the run learn until it is finished; warn where it has run away."""
+        super().learn(run, settings, n_rows)
+        warn_of_runaway(run.model(), self.rows)
 
     def keep(self, run, score_seed):
         """Set what is fitted."""

@@ -19,11 +19,12 @@ from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.layers.named import real_columns
 from deepgen.layers.units import Units
 from deepgen.learning.callbacks import EarlyStopping
+from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.networks import HeldBackLoss, NetworkTrainer, check_descent
 from deepgen.learning.optimizers import Adam
+from deepgen.learning.scaled_networks import ScaledNetworkTrainer
 from deepgen.learning.schedules import Linear, as_schedule
-from deepgen.learning.starts import default_epochs
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.models.backprop import outputs
 from deepgen.networks.objective import Objective
@@ -33,6 +34,9 @@ from deepgen.runtime.stream import SHUFFLE, Stream
 from deepgen.runtime.work import Work
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import checked_stack
+
+# Where the learning rate starts, with Adam.
+USUAL_RATE = 0.002
 
 
 def check_network_settings(estimator):
@@ -196,14 +200,27 @@ class NetworkProblem(Problem):
         if targets is not None:
             data = np.ascontiguousarray(targets).tobytes()
             digest = hashlib.sha256(data).hexdigest()[:16]
-        n_epochs = estimator.n_epochs or default_epochs(
-            self.examples.rows.n_rows, estimator.batch_size
-        )
+        n_epochs = estimator.n_epochs or self._default_epochs()
         resolved = {"n_epochs": int(n_epochs), "n_samples": int(n_rows), "y": digest}
         if self.examples.rows.weights is not None:
             weights = self.examples.rows.weights.tobytes()
             resolved["sample_weight"] = hashlib.sha256(weights).hexdigest()[:16]
         return plain_settings(estimator, resolved)
+
+    def _default_epochs(self):
+        """Return the epochs of the estimator's kind, as updates within its limits."""
+        estimator = self.estimator
+        a_pass = -(-self.examples.rows.n_rows // int(estimator.batch_size))
+        fewest = estimator._fewest_updates
+        wanted = min(max(estimator._usual_epochs * a_pass, fewest), MOST_UPDATES)
+        return -(-wanted // a_pass)
+
+    def _default_rate(self):
+        estimator = self.estimator
+        if estimator.n_epochs is not None:
+            return USUAL_RATE
+        a_pass = -(-self.examples.rows.n_rows // int(estimator.batch_size))
+        return estimator._usual_rate(self._default_epochs() * a_pass)
 
     def run(self, beginning):
         """Return the run of the fine-tuning."""
@@ -218,12 +235,18 @@ class NetworkProblem(Problem):
         else:
             stack = estimator._pretrained_models(self.units.size)
         network = estimator._network(self, beginning.survey, stack)
-        rate = Linear(0.002, 0.0) if estimator.learning_rate is None else estimator.learning_rate
-        run = NetworkTrainer(
+        rate = estimator.learning_rate
+        if rate is None:
+            rate = Linear(self._default_rate(), 0.0)
+        scale = estimator._input_scale(self, beginning.survey) if stack is None else None
+        trainer = NetworkTrainer if scale is None else ScaledNetworkTrainer
+        run = trainer(
             network, self.examples.objective, estimator.optimizer or Adam(weight_decay=0.0), rate,
             stream=self.stream, batch_size=int(estimator.batch_size),
             top_epochs=estimator._top_epochs, n_threads=estimator.n_threads,
         )  # fmt: skip
+        if scale is not None:
+            run.scale = scale
         run.frame, run.history = beginning.frame, list(history)
         beginning.take_over(run)
         return run
@@ -256,10 +279,20 @@ class NetworkEstimator(FittingEstimator):
 
     # Epochs at the start in which only the last layer moves.
     _top_epochs = 0
+    # Without `n_epochs`: that many epochs, but never fewer updates than this, or more than 5,000.
+    _usual_epochs, _fewest_updates = 250, 250
+
+    def _usual_rate(self, n_updates):
+        """Return where the learning rate of a run of so many updates starts, without `n_epochs`."""
+        return USUAL_RATE
 
     def _pretrained_layers(self, problem, survey):
         """Return the layers of the machines that the network starts from; empty: it has none."""
         return []
+
+    def _input_scale(self, problem, survey):
+        """Return the :class:`InputScale` that inputs are standardized by in training, or None."""
+        return
 
     def _pretrained_models(self, n_columns):
         """Return the machines in `pretrained`, where they are no settings."""

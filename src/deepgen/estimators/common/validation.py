@@ -6,8 +6,6 @@ its units tell (`Units.check`).
 
 import contextlib
 import re
-import sys
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +13,13 @@ from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from deepgen.checks import RefusedValue, first_place, real_array, shown
+from deepgen.checks import (
+    RefusedValue,
+    first_place,
+    real_array,
+    shown,
+    warn_at_users_line,
+)
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
@@ -357,20 +361,12 @@ def in_type_of(values, missing, completed):
 
 
 def warn_of_grey_rows():
-    """Warn that rows between states have no likelihood."""
-    warn_user(
+    """Warn, at the user's line, that rows between states have no likelihood."""
+    warn_at_users_line(
         "X has values between states, so the result is not a log-likelihood; binarize grey "
-        "values first, for example X > rng.random(X.shape)"
+        "values first, for example X > rng.random(X.shape)",
+        UserWarning,
     )
-
-
-def warn_user(message):
-    """Warn at the line of the user's code that called the library."""
-    frame, level = sys._getframe(), 1
-    package = __name__.partition(".")[0]
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def _named(check, *arguments, what="X", **options):
