@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import shown
 from deepgen.rows.states import CompressedRows, dense, kernel_states
 from deepgen.rows.sums import row_dots, weighted_mean
 from deepgen.runtime.threads import effective_threads
@@ -26,8 +27,8 @@ class Phases:
     Attributes
     ----------
     positive, negative : list of ndarray, CompressedRows or ByteMeans
-        By layer, (n_rows, n_units): samples or conditional means. Each phase is divided by its
-        own number of rows.
+        By layer, (n_rows, n_units): samples or conditional means, as kernels read them (arrays
+        are C-contiguous, uint8 or float32). Each phase is divided by its own number of rows.
     offsets : list of ndarray or None
         Centring by layer (Montavon & Müller 2012; Melchior et al. 2016). None: no centring.
     gains : list of ndarray or None
@@ -91,6 +92,70 @@ class Phases:
             work.workspace or engine.Workspace(),
             effective_threads(work.n_threads, (rows + 4) * weights.size),
         )  # fmt: skip
+
+
+def check_phases(phases, layers, *, is_part):
+    """Raise unless what a rule has made are phases of these layers: kernels trust the shapes.
+
+    Parameters
+    ----------
+    phases : object
+    layers : sequence of Units
+    is_part : bool
+        Whether they are of a part of a batch, which may have no rows.
+    """
+    if not isinstance(phases, Phases):
+        raise TypeError(
+            f"a rule must return Phases, or RowGradients to a Trainer, got {shown(phases)}"
+        )
+    counts = []
+    for side in ("positive", "negative"):
+        states = getattr(phases, side)
+        n_rows = states[0].shape[0]
+        counts.append(n_rows)
+        if len(states) != len(layers):
+            raise ValueError(
+                f"the {side} phase must have states of {len(layers)} layers, got {len(states)}"
+            )
+        for l, x in enumerate(states):
+            if x.shape != (n_rows, layers[l].size):
+                raise ValueError(
+                    f"{side}[{l}] of the phases must have shape {(n_rows, layers[l].size)}, got "
+                    f"{x.shape}"
+                )
+        if not n_rows and not is_part:
+            raise ValueError(f"the {side} phase must have at least one row, got none")
+    for name in ("offsets", "gains"):
+        vectors = getattr(phases, name)
+        if vectors is None:
+            continue
+        for l, layer in enumerate(layers):
+            if vectors[l].shape != (layer.size,):
+                raise ValueError(
+                    f"{name}[{l}] of the phases must have shape {(layer.size,)}, got "
+                    f"{vectors[l].shape}"
+                )
+    if phases.weights is not None:
+        if not isinstance(phases.weights, tuple) or len(phases.weights) != 2:
+            raise TypeError(
+                "weights of the phases must be a tuple of two, for the positive and the negative "
+                f"phase, got {shown(phases.weights)}"
+            )
+        for side, weights in enumerate(phases.weights):
+            if weights is not None:
+                _check_by_row(f"weights[{side}]", weights, counts[side])
+    for l, scale in phases.bias_scale.items():
+        for n_rows in counts:
+            _check_by_row(f"bias_scale[{l}]", scale, n_rows)
+
+
+def _check_by_row(name, values, n_rows):
+    """Raise ValueError unless there is a number for each row of a phase."""
+    if np.shape(values) != (n_rows,):
+        raise ValueError(
+            f"{name} of the phases must have shape {(n_rows,)}, a number for each row, got "
+            f"{np.shape(values)}"
+        )
 
 
 class Statistics(Protocol):
@@ -368,7 +433,8 @@ class RowGradients:
     ----------
     sums : dict of {str: ndarray}
         Gradients of what is made small, summed over `n_rows` rows, by the names of
-        ``parameters.learned()``. Parameters without one stay.
+        ``parameters.learned()``, and of their shapes. Parameters without one stay. All processes
+        have the same names.
     n_rows : float
         The number of rows, or the sum of their weights, that the sums are divided by.
     value : float or None
@@ -396,6 +462,6 @@ class RowGradients:
         """Return the gradients, ``sums / n_rows``, float32."""
         n_rows = max(self.n_rows, 1e-300)
         return {
-            name: np.ascontiguousarray(total / n_rows, np.float32)
+            name: np.ascontiguousarray(np.asarray(total) / n_rows, np.float32)
             for name, total in self.sums.items()
         }

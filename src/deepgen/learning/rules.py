@@ -231,7 +231,9 @@ def _finish(rule, model, batch, state, positive, negative):
     if state.activity is not None:
         running = [x.mean(axis=0, dtype=np.float64) if l else None for l, x in enumerate(positive)]
     if batch.weights is not None:
-        total = batch.weights.sum() or 1.0
+        total = batch.weights.sum()
+        if not total:  # no row counts: there is no mean to follow
+            return phases
         means = running = [
             (batch.weights[:, None] * x).sum(axis=0) / total if l else None
             for l, x in enumerate(positive)
