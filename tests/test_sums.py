@@ -444,6 +444,31 @@ def test_fit_needs_rows_that_give_batches():
     run.fit(IterableRows([ROWS]), 1, 84)
 
 
+@pytest.mark.parametrize(("around", "message"), [
+    ({"weights": np.ones(84)}, "a batch with weights must have weights too"),
+    ({"context": dg.Context(bias_scale={1: np.ones(84)})}, "with bias_scale must have bias_scale"),
+])  # fmt: skip
+def test_a_rule_that_loses_what_counts_rows_is_told(around, message):
+    """Would catch a rule of one's own that learns every row alike, and nobody notices."""
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), Given(Phases([V, H], [V, H])), 84)
+    run.step(Batch((ROWS,)), 0.0)
+    with pytest.raises(ValueError, match=message):
+        run.step(Batch((ROWS,), **around), 0.0)
+
+
+class Given:
+    """A rule that gives the same phases for every batch."""
+
+    def __init__(self, phases):
+        self.given = phases
+
+    def start(self, model, stream, *, rows=None):
+        return dg.CD(centring=False).start(model, stream)
+
+    def phases(self, model, batch, state, stream, *, work):
+        return self.given
+
+
 V, H = ROWS, np.ones((84, 6), np.float32)
 
 
@@ -462,15 +487,7 @@ V, H = ROWS, np.ones((84, 6), np.float32)
 ])  # fmt: skip
 def test_phases_of_a_rule_of_ones_own_are_checked(phases, message):
     """Would catch sums over rows that are not there, which kernels would read."""
-
-    class Own:
-        def start(self, model, stream, *, rows=None):
-            return dg.CD(centring=False).start(model, stream)
-
-        def phases(self, model, batch, state, stream, *, work):
-            return phases
-
-    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), Own(), 84)
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), Given(phases), 84)
     before = run.parameters.snapshot()
     with pytest.raises((ValueError, TypeError), match=message):
         run.step(Batch((ROWS,)), 0.0)

@@ -277,10 +277,11 @@ class UpDownTrainer(TrainingLoop):
             x = above
         if self.n_updates == 0:
             self._centre_on(x)
+        batch = Batch((x,))
         phases = self.rule.phases(
-            parameters.top, Batch((x,)), self.rule_state, stream.child("top"), work=work
+            parameters.top, batch, self.rule_state, stream.child("top"), work=work
         )
-        check_phases(phases, parameters.top.layers, is_part=False)
+        check_phases(phases, parameters.top.layers, batch)
         gradients |= _of_top(parameters.top, phases, work)
         x = phases.negative[0]
         for l in reversed(range(len(parameters.downward))):

@@ -63,7 +63,7 @@ class Phases:
     def mean_changes(self, scaled, squares, work):
         """Return means over the positive phase minus those over the negative one.
 
-        See :class:`Statistics`.
+        See :class:`PhaseStatistics`.
         """
         if self.weights is not None or self.bias_scale:
             raise ValueError(
@@ -75,7 +75,7 @@ class Phases:
         return change
 
     def visit_weights(self, parameters, layer, differences, step, gradient, work):
-        """Write the gradient by a matrix, or take the step; see :class:`Statistics`."""
+        """Write the gradient by a matrix, or take the step; see :class:`PhaseStatistics`."""
         pair = slice(layer, layer + 2)
         (lower, upper), (below, above) = self.positive[pair], self.negative[pair]
         rows = self.positive[layer].shape[0] + self.negative[layer].shape[0]
@@ -94,15 +94,17 @@ class Phases:
         )  # fmt: skip
 
 
-def check_phases(phases, layers, *, is_part):
-    """Raise unless what a rule has made are phases of these layers: kernels trust the shapes.
+def check_phases(phases, layers, batch):
+    """Raise unless what a rule has made of a batch are phases of these layers.
+
+    Kernels trust the shapes. Weights and bias scales of the batch must have reached the phases: a
+    rule that has no use for them has to say so.
 
     Parameters
     ----------
     phases : object
     layers : sequence of Units
-    is_part : bool
-        Whether they are of a part of a batch, which may have no rows.
+    batch : Batch
     """
     if not isinstance(phases, Phases):
         raise TypeError(
@@ -123,7 +125,7 @@ def check_phases(phases, layers, *, is_part):
                     f"{side}[{l}] of the phases must have shape {(n_rows, layers[l].size)}, got "
                     f"{x.shape}"
                 )
-        if not n_rows and not is_part:
+        if not n_rows and not batch.is_part:
             raise ValueError(f"the {side} phase must have at least one row, got none")
     for name in ("offsets", "gains"):
         vectors = getattr(phases, name)
@@ -135,6 +137,15 @@ def check_phases(phases, layers, *, is_part):
                     f"{name}[{l}] of the phases must have shape {(layer.size,)}, got "
                     f"{vectors[l].shape}"
                 )
+    for name, given in (
+        ("weights", batch.weights is not None),
+        ("bias_scale", batch.context is not None and batch.context.bias_scale),
+    ):
+        if given and not getattr(phases, name):
+            raise ValueError(
+                f"phases of a batch with {name} must have {name} too, got none: a rule passes them "
+                "on, or refuses the batch"
+            )
     if phases.weights is not None:
         if not isinstance(phases.weights, tuple) or len(phases.weights) != 2:
             raise TypeError(
@@ -158,7 +169,7 @@ def _check_by_row(name, values, n_rows):
         )
 
 
-class Statistics(Protocol):
+class PhaseStatistics(Protocol):
     """What a gradient is made of: :class:`Phases`, or their :class:`~deepgen.learning.sums.Sums`.
 
     Attributes
@@ -212,7 +223,7 @@ class Statistics(Protocol):
 
 
 def _phase_means(states, offsets, squares, n_threads):
-    """Return means over the rows of one phase, see :meth:`Statistics.mean_changes`."""
+    """Return means over the rows of one phase, see :meth:`PhaseStatistics.mean_changes`."""
     sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
     plain = offsets is None and not any(squares)
     means = np.zeros((1 if plain else 4, sum(sizes)))

@@ -160,7 +160,7 @@ class Trainer(TrainingLoop):
             if isinstance(result, RowGradients):
                 yield self._descend(result, batch, rate, progress, work)
                 continue
-            check_phases(result, layers, is_part=batch.is_part)
+            check_phases(result, layers, batch)
             statistics = result
             if batch.is_part or not result.has_equal_rows:
                 statistics = self._summed(result, batch, work)

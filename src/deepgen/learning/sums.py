@@ -103,8 +103,8 @@ class Sums:
     def mean_changes(self, scaled, squares, work):
         """Return means of the positive phase minus those of the negative one.
 
-        See :meth:`deepgen.learning.gradients.Statistics.mean_changes`. Its rows 2 and 3 are the
-        products of the sums with the offsets here, ``(sum x u^T) mu_below / n``.
+        See :meth:`deepgen.learning.gradients.PhaseStatistics.mean_changes`. Its rows 2 and 3 are
+        the products of the sums with the offsets here, ``(sum x u^T) mu_below / n``.
         """
         plain = scaled is None and not any(squares)
         change = np.zeros((1 if plain else 4, sum(self.sizes)))
@@ -134,7 +134,7 @@ class Sums:
     def visit_weights(self, parameters, layer, differences, step, gradient, work):
         """Write the gradient by a matrix, or take the step.
 
-        See :meth:`deepgen.learning.gradients.Statistics.visit_weights`.
+        See :meth:`deepgen.learning.gradients.PhaseStatistics.visit_weights`.
         """
         pair, weights = slice(layer, layer + 2), parameters.weights[layer]
         sums = []
