@@ -327,6 +327,31 @@ def test_persistent_chains_take_the_total_weight_of_a_batch():
         np.testing.assert_allclose(found, gradient, atol=5 * weights.mean() / n_particles**0.5)
 
 
+@pytest.mark.parametrize("n_chains", [1, 5, 300])
+@pytest.mark.parametrize("weight", [0.01, 1.0, 30.0])
+def test_few_chains_stand_against_heavy_rows(n_chains, weight):
+    """Would catch a divisor of the negative phase below 1 that is taken for 1: the weights would
+    learn at another rate than the biases."""
+    weights = weight * np.random.default_rng(0).uniform(0.5, 1.5, 40)
+    parameters, phases = phases_of(
+        ("binary",) * 2, 1, (40, n_chains), sizes=(7, 5), weights=(weights, None)
+    )  # fmt: skip
+    phases.offsets = None
+    found = named_gradients(parameters, phase_sums(parameters, phases))
+    (v, h), (own_v, own_h) = (
+        [np.float64(x if isinstance(x, np.ndarray) else x.to_dense()) for x in side]
+        for side in (phases.positive, phases.negative)
+    )
+    total = weights.sum() / 40
+    wanted = {
+        "weights[0]": (v * weights[:, None]).T @ h / 40 - total * own_v.T @ own_h / n_chains,
+        "layers[0].bias": weights @ v / 40 - total * own_v.mean(axis=0),
+        "layers[1].bias": weights @ h / 40 - total * own_h.mean(axis=0),
+    }
+    for name, gradient in wanted.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=1e-4, atol=1e-5 * weight)
+
+
 def test_a_machine_with_biases_by_row_learns_through_fit():
     """Would catch a context that reaches the positive phase alone: two groups of rows whose biases
     differ, which one machine without a context cannot tell apart."""

@@ -94,11 +94,12 @@ class Sums:
         ]
 
     def _divisor(self, side):
-        """Return what the sums of a phase are divided by."""
+        """Return what the sums of a phase are divided by; inf where no row counts."""
         n_rows, weight = max(float(self.n_rows[0]), 1.0), float(self.weight["positive"][0])
         if side == "positive":
             return n_rows
-        return float(self.weight[side][0]) * (n_rows / weight) if weight else np.inf
+        # below 1 where few chains stand against heavy rows
+        return (float(self.weight[side][0]) * (n_rows / weight) if weight else 0.0) or np.inf
 
     def mean_changes(self, scaled, squares, work):
         """Return means of the positive phase minus those of the negative one.
@@ -142,7 +143,7 @@ class Sums:
             unit = np.float32(self.units[side, layer]) * np.float32(self.units[side, layer + 1])
             sums.append(unit * self.products[side, layer].astype(np.float32))
         return engine.update_from_sums(
-            *sums, *(self._divisor(side) for side in SIDES),
+            *sums, *(1.0 / self._divisor(side) for side in SIDES),
             None if self.offsets is None else self.offsets[pair],
             differences[pair],
             None if self.gains is None else self.gains[pair],
