@@ -395,6 +395,27 @@ def test_labelled_rows_weigh_too():
         np.testing.assert_allclose(array, runs[1][name], atol=1e-4)
 
 
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2.0, 84)], ids=["equal", "weights"])
+def test_parts_may_miss_labels_or_not(weights):
+    """Would catch states of one process that are added to means of another, in other steps."""
+    layers = [dg.Binary(9), dg.Binary(6), dg.Binary(5), dg.Softmax(3).sized(3)]
+    rng = np.random.default_rng(4)
+    matrices = [rng.normal(0.0, 0.3, pair) for pair in ((9, 6), (6, 5), (5, 3))]
+    model = dg.BoltzmannMachine(layers, matrices, observed=(0, 3))
+    labels = np.eye(3, dtype=np.uint8)[np.arange(84) % 3]
+    labels[::20] = 0
+    rows = LabelledRows(ROWS, labels, weights=weights)
+    rule = dg.MeanFieldPCD(n_particles=30, inference=dg.FixedPoint(500, 1e-6))
+    (alone,), several = [trained(rule, PLAIN, model, rows, size, 2) for size in (1, 3)]
+    whole = Trainer(model, rule, PLAIN, dg.Constant(0.1), stream=dg.Stream(3), batch_size=32)
+    whole.fit(rows, 2)
+    for name, array in alone.parameters.learned().items():
+        np.testing.assert_allclose(whole.parameters.learned()[name], array, atol=5e-3)
+        for run in several:
+            assert_same_bits(run.parameters.learned()[name], several[0].parameters.learned()[name])
+            np.testing.assert_allclose(run.parameters.learned()[name], array, atol=5e-3)
+
+
 @pytest.mark.parametrize(("batch", "message"), [
     (ROWS, "must be a dg.Batch"), (Batch([ROWS]), "tuple of states"),
     (Batch((None,), weights=np.ones(3)), "tuple of states"),

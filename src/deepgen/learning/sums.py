@@ -178,7 +178,7 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     for number, side in enumerate(SIDES):
         weights = None if phases.weights is None else phases.weights[number]
         states = [
-            _in_steps(x, units, is_data=l == 0)
+            x if l == 0 else _in_steps(x, units, side)
             for l, (x, units) in enumerate(
                 zip(getattr(phases, side), parameters.layers, strict=True)
             )
@@ -203,14 +203,17 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     return sums
 
 
-def _in_steps(x, units, *, is_data):
+def _in_steps(x, units, side):
     """Return means of groups as bytes, which add up to one in each group; other states as they are.
 
-    So they are whole numbers, as the means of binary units are already.
+    So they are whole numbers, as the means of binary units are already. Labels of the positive
+    phase are counted in the same steps: a part of a batch in which some are missing has means.
     """
-    if is_data or units.group == 1 or getattr(x, "dtype", None) != np.float32:
+    if units.group == 1:
         return x
-    return ByteMeans.of_groups(x, units.group)
+    if x.dtype == np.float32:
+        return ByteMeans.of_groups(x, units.group)
+    return ByteMeans(255 * x, 1.0 / 255.0) if side == "positive" else x
 
 
 def _state_sums(x, factor, work):
