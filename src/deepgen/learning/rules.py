@@ -225,6 +225,7 @@ def _finish(rule, model, batch, state, positive, negative):
     if batch.is_part:
         phases.follow = partial(_follow, rule, state)
         return phases
+    # two roundings of one mean, float32 and float64, because runs of before keep their bits
     means = running = None
     if state.offsets is not None:
         means = [x.sum(axis=0) / batch.n_rows if l else None for l, x in enumerate(positive)]
