@@ -8,8 +8,10 @@ from scipy import sparse
 import deepgen as dg
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.passes import Outputs, conditional_pass, layer_log_weight
+from deepgen.learning.machines import Trainer
 from deepgen.models import Parameters
 from deepgen.rows.batch import Batch
+from deepgen.rows.sources import ArrayRows
 
 N_ROWS = 60
 KINDS = [("binary", "binary"), ("gaussian", "binary"), ("softmax", "binary"), ("binary", "softmax")]
@@ -131,3 +133,40 @@ def test_contexts_that_do_not_fit_are_refused(field, value, message):
     X = np.zeros((5, 6), np.uint8)
     with pytest.raises((ValueError, TypeError), match=message):
         update_layer(model, 1, [X, None], mean=True, context=dg.Context(**{field: value}))
+
+
+def test_data_with_a_context_of_other_rows_are_refused():
+    """Would catch rows that get the contexts of others: more of them than data fit any number."""
+    X = np.zeros((5, 6), np.uint8)
+    for n_rows in (4, 6):
+        for context in (
+            dg.Context(beta=np.ones(n_rows)), dg.Context(bias_rows={1: np.zeros((n_rows, 3))}),
+            dg.Context(pattern={0: sparse.csr_array((n_rows, 6))}),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match="must have 5 rows, one for each row of the data"):
+                ArrayRows(X, context=context)
+    with pytest.raises(TypeError, match=r"context must be a dg.Context or None, got {'beta'"):
+        ArrayRows(X, context={"beta": np.ones(5)})
+
+
+@pytest.mark.parametrize("as_given", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
+def test_states_outside_of_a_pattern_are_refused(as_given):
+    """Would catch entries that the context leaves out of a row's model, and learning reads."""
+    model = random_model(("binary", "binary"), 5, (4, 3))
+    X = np.array([[1, 0, 0, 0], [0, 0, 1, 0]], np.uint8)
+    pattern = sparse.csr_array(np.array([[1.0, 1, 0, 0], [1, 0, 0, 1]]))
+    context = dg.Context(pattern={0: pattern})
+    message = r"must be zero where pattern\[0\] has no entry, but are not in row 1, column 2"
+    run = Trainer(model, dg.CD(), dg.SGD(), dg.Constant(0.1), stream=dg.Stream(0))
+    with pytest.raises(ValueError, match=message):
+        run.step(Batch((as_given(X),), context), 0.0)
+    assert run.whole
+    hidden = np.zeros((2, 3), np.uint8)
+    for answer in (
+        lambda: dg.gibbs(model, dg.Particles([X, hidden]), context=context),
+        lambda: dg.mean_field(model, [as_given(X), None], context=context),
+    ):
+        with pytest.raises(ValueError, match=message):
+            answer()
+    X[1] = 0
+    run.step(Batch((as_given(X),), context), 0.0)

@@ -7,6 +7,7 @@ import pytest
 import reference
 from comparisons import assert_same_network
 from conftest import THREADS, assert_same_bits
+from scipy import sparse
 from stops import Stop
 
 import deepgen as dg
@@ -83,6 +84,36 @@ def test_sgd_goes_down_as_the_reference_does(momentum):
             )
     for name, array in run.parameters.learned().items():
         np.testing.assert_allclose(array, arrays[name], **STEPS, err_msg=name)
+
+
+@pytest.mark.parametrize("as_given", [
+    np.asfortranarray, lambda X: X.astype(np.float64), lambda X: np.repeat(X, 2, axis=0)[::2],
+    sparse.csr_array, np.ndarray.tolist,
+], ids=["columns", "float64", "strided", "sparse", "list"])  # fmt: skip
+def test_a_batch_may_be_arrays_of_any_type(as_given):
+    """Would catch rows that reach a kernel as they were given, which it cannot read."""
+    X, target = data(20)
+    values = [
+        trainer(dg.SGD()).step(Batch((rows,), target=target), 0.0) for rows in (X, as_given(X))
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_batches_that_do_not_fit_are_refused():
+    """Would catch a kernel that reads beyond rows, or a run that is broken by a slip."""
+    X, target = data(20)
+    run = trainer(dg.SGD())
+    for batch, message in (
+        (Batch((X[:, :1],), target=target), r"must have shape \(n_rows, "),
+        (Batch((X[0],), target=target), r"must have shape \(n_rows, "),
+        (Batch((X,), target=target[:5]), "target must have 20 rows"),
+        (Batch((X[:0],), target=target[:0]), "at least one row"),
+        (Batch((X,), target=target, weights=np.ones(3)), r"weights must have shape \(20,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.step(batch, 0.0)
+    assert run.whole
+    assert run.n_updates == 0
 
 
 def test_adam_goes_down_as_the_reference_does():

@@ -319,6 +319,20 @@ def test_gradients_that_do_not_fit_are_refused(gradients, message):
         trainer(dg.SGD(), Careless()).step(batch, 0.0)
 
 
+@pytest.mark.parametrize("shape", [(20, 1), (19, 2), (2, 20), (20, 50), (40,), ()], ids=str)
+def test_gradients_by_the_field_of_another_shape_are_refused(shape):
+    """Would catch a back-propagation that reads and writes beyond the end of arrays."""
+
+    class Careless(Neighbours):
+        def evaluate(self, layer, field, target, parameters):
+            value, _, of_loss = super().evaluate(layer, field, target, parameters)
+            return value, np.ones(shape), of_loss
+
+    X, target = data(20)
+    with pytest.raises(ValueError, match="by the field must have the shape of the field"):
+        trainer(dg.SGD(), Careless()).step(Batch((X,), target=target), 0.0)
+
+
 @pytest.mark.parametrize(("learned", "message"), [
     ({"noise": np.nan}, "noise of .* must start from finite"),
     ({"noise": []}, "noise of .* must start from finite"),

@@ -331,3 +331,26 @@ def test_a_stream_trains_each_layer_on_the_present_features_below(features, rows
     same = (run.stack()[1].weights[0] == twin.stack()[1].weights[0]).all()
     assert same == (features == "means")
     assert run.n_updates == [1, 1]
+
+
+def test_a_stack_reads_contexts_in_its_lowest_machine_alone(rows):
+    """Would catch features without the biases of their rows, a context that goes on to another
+    layer, and weights that do not."""
+    rng = np.random.default_rng(0)
+    X, settings = rows[:50], [Pretraining(batch_size=50, rule=dg.CD())] * 2
+    weights = rng.uniform(0.5, 2.0, 50)
+    context = dg.Context(bias_rows={1: rng.normal(0.0, 3.0, (50, LAYERS[1].size))})
+    run, twin = (
+        StackStream.begin(ArrayRows(X), LAYERS[:3], settings, random_state=0) for _ in range(2)
+    )
+    run.step(Batch((X,), context, weights=weights))
+    lower, upper = twin.trainers
+    lower.schedule = settings[0].stream_schedule(LAYERS[:2], 50)
+    upper.schedule = settings[1].stream_schedule(LAYERS[1:3], 50)
+    lower.step(Batch((X,), context, weights=weights), None)
+    data = ArrayRows(X, context=context, weights=weights)
+    (batch,) = FeatureRows(data, lower.parameters.to_model()).pieces()
+    assert np.abs(batch.states[0] - stack_features([lower.parameters.to_model()], X)).max() > 0.1
+    assert batch.context is None
+    upper.step(Batch(batch.states, weights=weights), None)
+    assert_same_models(run.stack(), twin.stack())

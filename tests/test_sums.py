@@ -20,10 +20,10 @@ from deepgen.learning.gradients import (
 from deepgen.learning.machines import Trainer
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
-from deepgen.rows.batch import Batch, check_batch
+from deepgen.rows.batch import Batch
 from deepgen.rows.paired import LabelledRows
 from deepgen.rows.particles import unchecked_particles
-from deepgen.rows.sources import ArrayRows
+from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import ByteMeans
 
 ROWS = np.tile(bars_and_stripes(3), (6, 1))  # 84 rows of 9 columns
@@ -61,6 +61,9 @@ class Parts:
     def __init__(self, rows, rank, size):
         self.rows, self.rank, self.size = rows, rank, size
         self.n_rows, self.n_columns, self.is_fixed = rows.n_rows, rows.n_columns, True
+
+    def pieces(self, stream=None):
+        return self.rows.pieces(stream)
 
     def batches(self, batch_size, stream, *, skip=0):
         for batch in self.rows.batches(batch_size, stream, skip=skip):
@@ -324,6 +327,31 @@ def test_persistent_chains_take_the_total_weight_of_a_batch():
         np.testing.assert_allclose(found, gradient, atol=5 * weights.mean() / n_particles**0.5)
 
 
+@pytest.mark.parametrize("n_chains", [1, 5, 300])
+@pytest.mark.parametrize("weight", [0.01, 1.0, 30.0])
+def test_few_chains_stand_against_heavy_rows(n_chains, weight):
+    """Would catch a divisor of the negative phase below 1 that is taken for 1: the weights would
+    learn at another rate than the biases."""
+    weights = weight * np.random.default_rng(0).uniform(0.5, 1.5, 40)
+    parameters, phases = phases_of(
+        ("binary",) * 2, 1, (40, n_chains), sizes=(7, 5), weights=(weights, None)
+    )  # fmt: skip
+    phases.offsets = None
+    found = named_gradients(parameters, phase_sums(parameters, phases))
+    (v, h), (own_v, own_h) = (
+        [np.float64(x if isinstance(x, np.ndarray) else x.to_dense()) for x in side]
+        for side in (phases.positive, phases.negative)
+    )
+    total = weights.sum() / 40
+    wanted = {
+        "weights[0]": (v * weights[:, None]).T @ h / 40 - total * own_v.T @ own_h / n_chains,
+        "layers[0].bias": weights @ v / 40 - total * own_v.mean(axis=0),
+        "layers[1].bias": weights @ h / 40 - total * own_h.mean(axis=0),
+    }
+    for name, gradient in wanted.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=1e-4, atol=1e-5 * weight)
+
+
 def test_a_machine_with_biases_by_row_learns_through_fit():
     """Would catch a context that reaches the positive phase alone: two groups of rows whose biases
     differ, which one machine without a context cannot tell apart."""
@@ -367,15 +395,150 @@ def test_labelled_rows_weigh_too():
         np.testing.assert_allclose(array, runs[1][name], atol=1e-4)
 
 
+@pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2.0, 84)], ids=["equal", "weights"])
+def test_parts_may_miss_labels_or_not(weights):
+    """Would catch states of one process that are added to means of another, in other steps."""
+    layers = [dg.Binary(9), dg.Binary(6), dg.Binary(5), dg.Softmax(3).sized(3)]
+    rng = np.random.default_rng(4)
+    matrices = [rng.normal(0.0, 0.3, pair) for pair in ((9, 6), (6, 5), (5, 3))]
+    model = dg.BoltzmannMachine(layers, matrices, observed=(0, 3))
+    labels = np.eye(3, dtype=np.uint8)[np.arange(84) % 3]
+    labels[::20] = 0
+    rows = LabelledRows(ROWS, labels, weights=weights)
+    rule = dg.MeanFieldPCD(n_particles=30, inference=dg.FixedPoint(500, 1e-6))
+    (alone,), several = [trained(rule, PLAIN, model, rows, size, 2) for size in (1, 3)]
+    whole = Trainer(model, rule, PLAIN, dg.Constant(0.1), stream=dg.Stream(3), batch_size=32)
+    whole.fit(rows, 2)
+    for name, array in alone.parameters.learned().items():
+        np.testing.assert_allclose(whole.parameters.learned()[name], array, atol=5e-3)
+        for run in several:
+            assert_same_bits(run.parameters.learned()[name], several[0].parameters.learned()[name])
+            np.testing.assert_allclose(run.parameters.learned()[name], array, atol=5e-3)
+
+
 @pytest.mark.parametrize(("batch", "message"), [
     (ROWS, "must be a dg.Batch"), (Batch([ROWS]), "tuple of states"),
+    (Batch((None,), weights=np.ones(3)), "tuple of states"),
+    (Batch((ROWS[:0],)), "at least one row"),
     (Batch((ROWS,), weights=np.ones(3)), r"weights must have shape \(84,\)"),
     (Batch((ROWS,), weights=-np.ones(84)), "not negative, got -1.0 in row 0"),
+    (Batch((ROWS,), weights=[1e308] * 84), "finite sum"),
+    (Batch((ROWS,), first_row=-1), "first_row must be"),
+    (Batch((ROWS,), n_whole=80), "n_whole must be an integer of at least 84"),
+    (Batch((ROWS,), dg.Context(beta=np.ones(83))), r"beta must have shape \(84,\)"),
+    (Batch((ROWS,), {"beta": 1.0}), "context must be a dg.Context"),
 ])  # fmt: skip
 def test_batches_that_do_not_fit_are_refused(batch, message):
-    """Would catch weights of another batch, which sums would read beyond."""
+    """Would catch weights of another batch, which sums would read beyond, and offsets that the mean
+    of no row makes NaN. Nothing is begun."""
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), dg.CD(), 84)
+    with pytest.raises((ValueError, TypeError), match=message):
+        run.step(batch, 0.0)
+    assert run.whole
+
+
+def test_weights_may_be_any_numbers():
+    """Would catch an array that the caller has to convert first."""
+    model, runs = random_model(("binary", "binary"), 3, (9, 6)), []
+    for weights in ([1, 2] * 42, np.tile(np.float32([1, 2]), 42), np.repeat([1, 2] * 42, 2)[::2]):
+        runs.append(run_of(model, dg.CD(), 84))
+        runs[-1].step(Batch((ROWS,), weights=weights), 0.0)
+    for run in runs[1:]:
+        assert_same_bits(runs[0].parameters.weights[0], run.parameters.weights[0])
+
+
+@pytest.mark.parametrize("rule", [
+    dg.CD(sparsity=dg.Sparsity(0.1)), dg.PCD(n_particles=5, sparsity=dg.Sparsity(0.1)),
+], ids=["cd", "pcd"])  # fmt: skip
+@pytest.mark.parametrize("n_whole", [None, 84])
+def test_a_batch_of_no_weight_moves_nothing(rule, n_whole):
+    """Would catch offsets and running means that follow the mean of nothing to zero."""
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), rule, 84)
+    before, state = run.parameters.snapshot(), run.rule_state
+    offsets, activity = [x.copy() for x in state.offsets], [x.copy() for x in state.activity]
+    run.step(Batch((ROWS,), weights=np.zeros(84), n_whole=n_whole), 0.0)
+    for name, array in run.parameters.learned().items():
+        assert_same_bits(array, before[name])
+    for one, other in zip(state.offsets + state.activity, offsets + activity, strict=True):
+        assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize("rule", [dg.CD(), dg.PCD(n_particles=2)], ids=["cd", "pcd"])
+def test_a_part_may_have_no_row(rule):
+    """Would catch a mean over no row: the last batch has one, for three processes."""
+    model, rows = random_model(("binary", "binary"), 4, (9, 6), 0.3), ArrayRows(ROWS[:65])
+    (alone,), several = [trained(rule, PLAIN, model, rows, size) for size in (1, 3)]
+    for run in several:
+        for name, array in alone.parameters.learned().items():
+            assert_same_bits(run.parameters.learned()[name], array)
+
+
+def test_a_part_without_the_others_is_refused():
+    """Would catch processes that each learn their own part, because nobody told them of others."""
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), dg.CD(), 84)
+    with pytest.raises(ValueError, match=r"n_whole=84 rows .* together, got 40.*collective"):
+        run.step(Batch((ROWS[:40],), n_whole=84), 0.0)
+
+
+def test_fit_needs_rows_that_give_batches():
+    """Would catch an array, or rows of an unknown number, that fail somewhere inside."""
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), dg.CD(), 84)
+    with pytest.raises(TypeError, match=r"rows must be .*ArrayRows\(X\)"):
+        run.fit(ROWS, 1)
+    with pytest.raises(ValueError, match="n_rows must be given"):
+        run.fit(IterableRows([ROWS]), 1)
+    run.fit(IterableRows([ROWS]), 1, 84)
+
+
+@pytest.mark.parametrize(("around", "message"), [
+    ({"weights": np.ones(84)}, "a batch with weights must have weights too"),
+    ({"context": dg.Context(bias_scale={1: np.ones(84)})}, "with bias_scale must have bias_scale"),
+])  # fmt: skip
+def test_a_rule_that_loses_what_counts_rows_is_told(around, message):
+    """Would catch a rule of one's own that learns every row alike, and nobody notices."""
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), Given(Phases([V, H], [V, H])), 84)
+    run.step(Batch((ROWS,)), 0.0)
     with pytest.raises(ValueError, match=message):
-        check_batch(batch)
+        run.step(Batch((ROWS,), **around), 0.0)
+
+
+class Given:
+    """A rule that gives the same phases for every batch."""
+
+    def __init__(self, phases):
+        self.given = phases
+
+    def start(self, model, stream, *, rows=None):
+        return dg.CD(centring=False).start(model, stream)
+
+    def phases(self, model, batch, state, stream, *, work):
+        return self.given
+
+
+V, H = ROWS, np.ones((84, 6), np.float32)
+
+
+@pytest.mark.parametrize(("phases", "message"), [
+    (None, "must return Phases"),
+    (Phases([V, H], [V]), "negative phase must have states of 2 layers, got 1"),
+    (Phases([V, H[:50]], [V, H]), r"positive\[1\] of the phases must have shape \(84, 6\)"),
+    (Phases([V, H], [V[:, :5], H]), r"negative\[0\] of the phases must have shape \(84, 9\)"),
+    (Phases([V, H], [V[:0], H[:0]]), "negative phase must have at least one row"),
+    (Phases([V, H], [V, H], [np.zeros(9), np.zeros(3)]), r"offsets\[1\] .* shape \(6,\)"),
+    (Phases([V, H], [V, H], weights=np.ones(84)), "tuple of two"),
+    (Phases([V, H], [V[:7], H[:7]], weights=(np.ones(84), np.ones(84))),
+     r"weights\[1\] of the phases must have shape \(7,\)"),
+    (Phases([V, H], [V[:7], H[:7]], bias_scale={1: np.ones(84)}),
+     r"bias_scale\[1\] of the phases must have shape \(7,\)"),
+])  # fmt: skip
+def test_phases_of_a_rule_of_ones_own_are_checked(phases, message):
+    """Would catch sums over rows that are not there, which kernels would read."""
+    run = run_of(random_model(("binary", "binary"), 3, (9, 6)), Given(phases), 84)
+    before = run.parameters.snapshot()
+    with pytest.raises((ValueError, TypeError), match=message):
+        run.step(Batch((ROWS,)), 0.0)
+    for name, array in run.parameters.learned().items():
+        assert_same_bits(array, before[name])
 
 
 def test_rows_without_any_weight_are_refused():
@@ -438,6 +601,25 @@ def test_gradients_by_name_need_an_optimizer_that_takes_them():
     model = random_model(("binary", "binary"), 3, (9, 6))
     run = Trainer(model, Squares(), Steps(), dg.Constant(0.3), stream=dg.Stream(0))
     with pytest.raises(ValueError, match="optimizer must be"):
+        run.step(Batch((ROWS,)), 0.0)
+
+
+@pytest.mark.parametrize(("sums", "message"), [
+    ({"weights": np.ones((9, 6))}, r"must have names of \['weights\[0\]'.*got 'weights'"),
+    ({"weights[0]": np.ones((6, 9))}, r"'weights\[0\]' must have shape \(9, 6\), got \(6, 9\)"),
+    ({"layers[1].bias": 1.0}, r"'layers\[1\].bias' must have shape \(6,\)"),
+])  # fmt: skip
+@pytest.mark.parametrize("optimizer", [dg.SGD(), dg.Adam()], ids=["sgd", "adam"])
+def test_gradients_by_name_of_other_shapes_are_refused(optimizer, sums, message):
+    """Would catch a step of the kernel that reads beyond a gradient."""
+
+    class Careless(Squares):
+        def phases(self, model, batch, state, stream, *, work):
+            return RowGradients(dict(sums), 84)
+
+    model = random_model(("binary", "binary"), 3, (9, 6))
+    run = Trainer(model, Careless(), optimizer, dg.Constant(0.3), stream=dg.Stream(0))
+    with pytest.raises(ValueError, match=message):
         run.step(Batch((ROWS,)), 0.0)
 
 

@@ -193,11 +193,14 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     return bool(overflow)
 
 
-def update_from_sums(float[:, ::1] positive, float[:, ::1] negative, double n_positive,
-                     double n_negative, offsets, differences, gains, gradient, weights, velocity,
+def update_from_sums(float[:, ::1] positive, float[:, ::1] negative, double per_positive,
+                     double per_negative, offsets, differences, gains, gradient, weights, velocity,
                      average, Packed packed, float learning_rate, float momentum,
                      float weight_decay, float averaging, int n_threads):
-    """The update of :func:`update_weights` from x^T y of each phase, summed over so many rows."""
+    """The update of :func:`update_weights` from x^T y of each phase, a sum over rows.
+
+    per_positive, per_negative: what the sums are multiplied by, 1 / n where all rows count alike.
+    """
     cdef dg_update update
     cdef dg_repack repack
     cdef dg_repack *follow = fill_repack(&repack, packed)
@@ -209,8 +212,8 @@ def update_from_sums(float[:, ::1] positive, float[:, ::1] negative, double n_po
     cdef int overflow
     fill_update(&update, offsets, differences, gains, learning_rate, momentum, weight_decay,
                 averaging)
-    update.scale_positive = 1.0 / max(n_positive, 1.0)
-    update.scale_negative = 1.0 / max(n_negative, 1.0)
+    update.scale_positive = per_positive
+    update.scale_negative = per_negative
     with nogil:
         overflow = dg_update_from_sums(&positive[0, 0], &negative[0, 0], n_lower, n_upper, &update,
                                        gradient_out, weights_out, velocity_out, average_out,

@@ -50,7 +50,7 @@ from deepgen.models import (
 from deepgen.networks.losses import SoftmaxCrossEntropy, SquaredError
 from deepgen.networks.objective import Objective
 from deepgen.networks.posterior_rows import PosteriorRows, posterior_outputs
-from deepgen.rows.batch import check_weights
+from deepgen.rows.batch import as_weights
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import select
 from deepgen.stacks.settings import is_greedy
@@ -113,7 +113,7 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         rows = rows_with_targets(self, X, targets.y)
         weights = targets.weights
         if weights is not None:
-            weights = check_weights(weights, rows.n_rows, "sample_weight")
+            weights = as_weights(weights, rows.n_rows, "sample_weight")
         return rows, _Targets(targets.y, weights)
 
     def _examples(self, X, targets, strata, weights=None):

@@ -183,6 +183,8 @@ def gibbs(
     context = _NO_CONTEXT if context is None else context
     check_instance(context, "context", Context, "a dg.Context or None")
     context.check(model.layers, len(particles))
+    for l, x in enumerate(particles.states):
+        context.check_pattern(l, x)
     clamp = as_list(clamp, "clamp", "numbers of layers")
     if not are_layers(clamp, model.n_layers):
         raise ValueError(

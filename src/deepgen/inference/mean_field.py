@@ -242,6 +242,7 @@ def _checked(model, states, context):
     for l in range(model.n_layers):
         if context.holds(l) and states[l] is None:
             raise ValueError(f"held[{l}] needs the states that layer {l} keeps, got None")
+        context.check_pattern(l, states[l])
     return states
 
 

@@ -8,7 +8,7 @@ from scipy import sparse
 from deepgen.checks import MOST, as_list, float32_array, is_integer, real_array, shown
 from deepgen.layers.passes import LayerContext
 from deepgen.layers.units import Units
-from deepgen.rows.states import checked_csr
+from deepgen.rows.states import checked_csr, dense
 
 
 def _finite(value, name):
@@ -131,6 +131,41 @@ class Context:
                 raise ValueError(
                     f"base[{number}] must have {layers[number].size} units, got {units!r}"
                 )
+
+    def check_rows(self, n_rows):
+        """Raise ValueError unless all that varies by row has `n_rows` rows, whatever the layers."""
+        by_name = {
+            f"{name}[{layer}]": value
+            for name in _BY_LAYER
+            for layer, value in getattr(self, name).items()
+        }
+        if self.beta is not None:
+            by_name["beta"] = self.beta
+        for name, value in by_name.items():
+            if value.shape[:1] != (n_rows,):
+                raise ValueError(
+                    f"{name} must have {n_rows} rows, one for each row of the data, got shape "
+                    f"{value.shape}"
+                )
+
+    def check_pattern(self, layer, states):
+        """Raise ValueError where states of a layer are not zero outside of its pattern.
+
+        Parameters
+        ----------
+        layer : int
+        states : states of shape (n_rows, n_units)
+        """
+        pattern = self.pattern.get(layer)
+        if pattern is None:
+            return
+        outside = np.argwhere((dense(states) != 0) & (_absent(pattern) != 0))
+        if len(outside):
+            row, unit = outside[0]
+            raise ValueError(
+                f"states of layer {layer} must be zero where pattern[{layer}] has no entry, but "
+                f"are not in row {row}, column {unit}; store an entry there, or set the state to 0"
+            )
 
     def of_rows(self, chosen):
         """Return the context of some rows, by a slice or an array of their numbers."""

@@ -224,7 +224,7 @@ def fixed_point(chain, means, contexts, until, *, first_parity, in_steps=False, 
     means : list of ndarray, float32
         By layer: the start, and then the fixed point.
     contexts : list of LayerContext
-        By layer; only bias rows and held entries count.
+        By layer; only bias rows, bias scales and held entries count.
     until : FixedPoint
     first_parity : {0, 1}
         Of the layers that a sweep begins with.

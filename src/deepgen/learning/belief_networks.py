@@ -11,14 +11,14 @@ import numpy as np
 from deepgen.checks import check_instance, check_integer, real_array
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.passes import Site
-from deepgen.learning.gradients import named_gradients
+from deepgen.learning.gradients import check_phases, named_gradients
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import SGD, GradientOptimizer, check_optimizer
 from deepgen.learning.rules import CD, as_rule, check_particles
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
 from deepgen.models.parameters import WritableArrays
-from deepgen.rows.batch import Batch, check_batch
+from deepgen.rows.batch import Batch, check_batch, with_checked_states
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import column_sums, weight_sums
@@ -244,7 +244,7 @@ class UpDownTrainer(TrainingLoop):
                 "layer alone, no context and no weights"
             )
         visible = self.parameters.network.visible
-        return batch.with_states(visible.states_of(batch.states[0], "batch"))
+        return with_checked_states(batch, [visible.states_of(batch.states[0], "batch")])
 
     def _updates(self, updates, work):
         for batch, site, progress in updates:
@@ -277,9 +277,11 @@ class UpDownTrainer(TrainingLoop):
             x = above
         if self.n_updates == 0:
             self._centre_on(x)
+        batch = Batch((x,))
         phases = self.rule.phases(
-            parameters.top, Batch((x,)), self.rule_state, stream.child("top"), work=work
+            parameters.top, batch, self.rule_state, stream.child("top"), work=work
         )
+        check_phases(phases, parameters.top.layers, batch)
         gradients |= _of_top(parameters.top, phases, work)
         x = phases.negative[0]
         for l in reversed(range(len(parameters.downward))):

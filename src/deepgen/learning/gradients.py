@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import shown
 from deepgen.rows.states import CompressedRows, dense, kernel_states
 from deepgen.rows.sums import row_dots, weighted_mean
 from deepgen.runtime.threads import effective_threads
@@ -26,8 +27,8 @@ class Phases:
     Attributes
     ----------
     positive, negative : list of ndarray, CompressedRows or ByteMeans
-        By layer, (n_rows, n_units): samples or conditional means. Each phase is divided by its
-        own number of rows.
+        By layer, (n_rows, n_units): samples or conditional means, as kernels read them (arrays
+        are C-contiguous, uint8 or float32). Each phase is divided by its own number of rows.
     offsets : list of ndarray or None
         Centring by layer (Montavon & Müller 2012; Melchior et al. 2016). None: no centring.
     gains : list of ndarray or None
@@ -62,7 +63,7 @@ class Phases:
     def mean_changes(self, scaled, squares, work):
         """Return means over the positive phase minus those over the negative one.
 
-        See :class:`Statistics`.
+        See :class:`PhaseStatistics`.
         """
         if self.weights is not None or self.bias_scale:
             raise ValueError(
@@ -74,7 +75,7 @@ class Phases:
         return change
 
     def visit_weights(self, parameters, layer, differences, step, gradient, work):
-        """Write the gradient by a matrix, or take the step; see :class:`Statistics`."""
+        """Write the gradient by a matrix, or take the step; see :class:`PhaseStatistics`."""
         pair = slice(layer, layer + 2)
         (lower, upper), (below, above) = self.positive[pair], self.negative[pair]
         rows = self.positive[layer].shape[0] + self.negative[layer].shape[0]
@@ -93,7 +94,82 @@ class Phases:
         )  # fmt: skip
 
 
-class Statistics(Protocol):
+def check_phases(phases, layers, batch):
+    """Raise unless what a rule has made of a batch are phases of these layers.
+
+    Kernels trust the shapes. Weights and bias scales of the batch must have reached the phases: a
+    rule that has no use for them has to say so.
+
+    Parameters
+    ----------
+    phases : object
+    layers : sequence of Units
+    batch : Batch
+    """
+    if not isinstance(phases, Phases):
+        raise TypeError(
+            f"a rule must return Phases, or RowGradients to a Trainer, got {shown(phases)}"
+        )
+    counts = []
+    for side in ("positive", "negative"):
+        states = getattr(phases, side)
+        n_rows = states[0].shape[0]
+        counts.append(n_rows)
+        if len(states) != len(layers):
+            raise ValueError(
+                f"the {side} phase must have states of {len(layers)} layers, got {len(states)}"
+            )
+        for l, x in enumerate(states):
+            if x.shape != (n_rows, layers[l].size):
+                raise ValueError(
+                    f"{side}[{l}] of the phases must have shape {(n_rows, layers[l].size)}, got "
+                    f"{x.shape}"
+                )
+        if not n_rows and not batch.is_part:
+            raise ValueError(f"the {side} phase must have at least one row, got none")
+    for name in ("offsets", "gains"):
+        vectors = getattr(phases, name)
+        if vectors is None:
+            continue
+        for l, layer in enumerate(layers):
+            if vectors[l].shape != (layer.size,):
+                raise ValueError(
+                    f"{name}[{l}] of the phases must have shape {(layer.size,)}, got "
+                    f"{vectors[l].shape}"
+                )
+    for name, given in (
+        ("weights", batch.weights is not None),
+        ("bias_scale", batch.context is not None and batch.context.bias_scale),
+    ):
+        if given and not getattr(phases, name):
+            raise ValueError(
+                f"phases of a batch with {name} must have {name} too, got none: a rule passes them "
+                "on, or refuses the batch"
+            )
+    if phases.weights is not None:
+        if not isinstance(phases.weights, tuple) or len(phases.weights) != 2:
+            raise TypeError(
+                "weights of the phases must be a tuple of two, for the positive and the negative "
+                f"phase, got {shown(phases.weights)}"
+            )
+        for side, weights in enumerate(phases.weights):
+            if weights is not None:
+                _check_by_row(f"weights[{side}]", weights, counts[side])
+    for l, scale in phases.bias_scale.items():
+        for n_rows in counts:
+            _check_by_row(f"bias_scale[{l}]", scale, n_rows)
+
+
+def _check_by_row(name, values, n_rows):
+    """Raise ValueError unless there is a number for each row of a phase."""
+    if np.shape(values) != (n_rows,):
+        raise ValueError(
+            f"{name} of the phases must have shape {(n_rows,)}, a number for each row, got "
+            f"{np.shape(values)}"
+        )
+
+
+class PhaseStatistics(Protocol):
     """Two phases as gradients read them, as states or as sums over their rows.
 
     :class:`Phases` is one, :class:`~deepgen.learning.sums.Sums` the other.
@@ -149,7 +225,7 @@ class Statistics(Protocol):
 
 
 def _phase_means(states, offsets, squares, n_threads):
-    """Return means over the rows of one phase, see :meth:`Statistics.mean_changes`."""
+    """Return means over the rows of one phase, see :meth:`PhaseStatistics.mean_changes`."""
     sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
     plain = offsets is None and not any(squares)
     means = np.zeros((1 if plain else 4, sum(sizes)))
@@ -370,7 +446,8 @@ class RowGradients:
     ----------
     sums : dict of {str: ndarray}
         Gradients of what is made small, summed over `n_rows` rows, by the names of
-        ``parameters.learned()``. Parameters without one stay.
+        ``parameters.learned()``, and of their shapes. Parameters without one stay. All processes
+        have the same names.
     n_rows : float
         The number of rows, or the sum of their weights, that the sums are divided by.
     value : float or None
@@ -398,6 +475,6 @@ class RowGradients:
         """Return the gradients, ``sums / n_rows``, float32."""
         n_rows = max(self.n_rows, 1e-300)
         return {
-            name: np.ascontiguousarray(total / n_rows, np.float32)
+            name: np.ascontiguousarray(np.asarray(total) / n_rows, np.float32)
             for name, total in self.sums.items()
         }

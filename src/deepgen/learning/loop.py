@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.checks import check_instance
 from deepgen.errors import DivergedError
 from deepgen.io.trees import check_structure, plain
 from deepgen.learning.hooks import Hooks
-from deepgen.rows.batch import Batch
+from deepgen.rows.batch import Batch, Rows
 from deepgen.rows.sources import refuse_rows
 from deepgen.runtime.collective import Alone
 from deepgen.runtime.interrupts import interrupt_between_steps
@@ -414,7 +415,7 @@ class TrainingLoop(ABC):
         rows : Rows
         n_epochs : int
         n_rows : int or None
-            Rows of an epoch. None: ``rows.n_rows``.
+            Rows of an epoch. None: ``rows.n_rows``, where the rows know it.
         callbacks : sequence of callable
             To :meth:`attach` first. Called with an :class:`EpochReport` after each epoch; a true
             value stops training.
@@ -433,7 +434,14 @@ class TrainingLoop(ABC):
             self.attach(callbacks)
         if self.finished:  # and now there is more to do
             self.stopped = self.finished = False
+        check_instance(
+            rows, "rows", Rows, "rows that give batches, such as ArrayRows(X) of an array"
+        )
         n_rows = rows.n_rows if n_rows is None else n_rows
+        if n_rows is None:
+            raise ValueError(
+                "n_rows must be given where the rows do not know their number, got None"
+            )
         self.n_epochs = n_epochs
         total = n_epochs * -(-n_rows // self.batch_size)
         with (

@@ -2,15 +2,17 @@
 
 import numpy as np
 
+from deepgen.checks import check_instance
 from deepgen.inference.samplers import moved_particles
+from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
-from deepgen.learning.gradients import RowGradients
+from deepgen.learning.gradients import RowGradients, check_phases
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
 from deepgen.learning.rules import check_particles
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
-from deepgen.rows.batch import check_batch
+from deepgen.rows.batch import check_batch, with_checked_states
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
@@ -149,6 +151,7 @@ class Trainer(TrainingLoop):
     # --- learning -----------------------------------------------------------------------------
 
     def _updates(self, updates, work):
+        layers = self.parameters.layers
         for batch, site, progress in updates:
             if self.binarize:
                 batch = self._binarized(batch, site)
@@ -157,6 +160,7 @@ class Trainer(TrainingLoop):
             if isinstance(result, RowGradients):
                 yield self._descend(result, batch, rate, progress, work)
                 continue
+            check_phases(result, layers, batch)
             statistics = result
             if batch.is_part or not result.has_equal_rows:
                 statistics = self._summed(result, batch, work)
@@ -170,7 +174,13 @@ class Trainer(TrainingLoop):
         sums = phase_sums(self.parameters, phases, work=work)
         if batch.is_part:
             self.collective.sum(sums.buffer)
-            if phases.follow is not None:
+            if sums.n_rows[0] != batch.n_whole:
+                raise ValueError(
+                    f"the processes of a run must have n_whole={batch.n_whole} rows of a batch "
+                    f"together, got {sums.n_rows[0]:.0f}; give each its trainer's `collective`"
+                )
+            # where no row counts, there is no mean to follow
+            if phases.follow is not None and sums.weight["positive"][0]:
                 sums.bias_terms = phases.follow(sums.positive_means())
         return sums
 
@@ -195,23 +205,29 @@ class Trainer(TrainingLoop):
     def _checked(self, batch):
         layers, observed = self.parameters.layers, self.parameters.model.observed
         check_batch(batch)
-        states = batch.states
-        if len(states) == 1 or (len(states) == 2 and states[1] is None):
-            return batch.with_states(layers[0].states_of(states[0], "batch"))
-        if observed != (0, len(layers) - 1) or len(states) != 2:
+        states, context = batch.states, batch.context
+        if len(states) == 2 and states[1] is None:
+            states = states[:1]
+        if len(states) > 1 and (observed != (0, len(layers) - 1) or len(states) != 2):
             raise ValueError(
                 "states of a batch must be rows of the first layer, or of that and the last layer "
                 f"where the model observes both; got {len(states)} parts, and the model observes "
                 f"layers {observed}"
             )
-        states = [
-            layers[l].states_of(x, f"states[{number}]")
-            for number, (l, x) in enumerate(zip(observed, states, strict=True))
-        ]
-        counts = [x.shape[0] for x in states]
-        if len(set(counts)) != 1:
-            raise ValueError(f"states must have one number of rows for all layers, got {counts}")
-        return batch.with_states(*states)
+        if len(states) == 1:
+            states = [layers[0].states_of(states[0], "batch")]
+        else:
+            states = [
+                layers[l].states_of(x, f"states[{number}]")
+                for number, (l, x) in enumerate(zip(observed, states, strict=True))
+            ]
+        batch = with_checked_states(batch, states)
+        if context is not None:
+            check_instance(context, "context", Context, "a dg.Context or None")
+            context.check(layers, batch.n_rows)
+            for l, x in zip((0, len(layers) - 1), states, strict=False):
+                context.check_pattern(l, x)
+        return batch
 
     def _check_particles(self):
         """Particles without bounds can run away long before a weight does."""

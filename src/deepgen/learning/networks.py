@@ -12,7 +12,8 @@ from deepgen.learning.schedules import as_schedule
 from deepgen.models import Network, NetworkParameters
 from deepgen.networks.losses import check_row_loss, starting_parameters
 from deepgen.networks.objective import Objective, loss_by_row
-from deepgen.rows.batch import check_batch
+from deepgen.rows.batch import check_batch, with_checked_states
+from deepgen.rows.states import are_states, as_states
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
 
@@ -122,7 +123,19 @@ class NetworkTrainer(TrainingLoop):
                 "a batch of a network must be whole and have states of its inputs alone, and no "
                 "context"
             )
-        return batch  # rows with targets have checked the states already
+        # rows with targets have checked the values already
+        states, n_inputs = batch.states[0], self.parameters.sizes[0]
+        if not are_states(states):
+            states = as_states(states, "batch")
+        if len(states.shape) != 2 or states.shape[1] != n_inputs:
+            raise ValueError(f"batch must have shape (n_rows, {n_inputs}), got {states.shape}")
+        target = batch.target
+        if target is not None and len(target) != states.shape[0]:
+            raise ValueError(
+                f"target must have {states.shape[0]} rows, one for each of the states, got shape "
+                f"{np.shape(target)}"
+            )
+        return with_checked_states(batch, [states])
 
     def _updates(self, updates, work):
         for batch, site, progress in updates:

@@ -1,4 +1,4 @@
-"""Optimizers: from statistics of two statistics, or gradients by name, to changed parameters."""
+"""Optimizers: from statistics of two phases, or gradients by name, to changed parameters."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -358,6 +358,14 @@ def _go_down(parameters, gradients, state, share, progress, move):
     `move` takes name, array, gradient, average or None and the average's weight of the new value.
     """
     tail, arrays, overflow = state["average"], parameters.learned(), False
+    for name, gradient in gradients.items():  # a kernel would read beyond what is too short
+        if name not in arrays:
+            raise ValueError(f"gradients must have names of {list(arrays)}, got {name!r}")
+        if gradient.shape != arrays[name].shape:
+            raise ValueError(
+                f"the gradient by {name!r} must have shape {arrays[name].shape}, got "
+                f"{gradient.shape}"
+            )
     weight = _tail_weight(tail, share, progress)
     averages = (tail["arrays"] if weight else None) or {}
     for name, gradient in gradients.items():

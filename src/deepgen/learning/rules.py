@@ -225,13 +225,16 @@ def _finish(rule, model, batch, state, positive, negative):
     if batch.is_part:
         phases.follow = partial(_follow, rule, state)
         return phases
+    # two roundings of one mean, float32 and float64, because runs of before keep their bits
     means = running = None
     if state.offsets is not None:
         means = [x.sum(axis=0) / batch.n_rows if l else None for l, x in enumerate(positive)]
     if state.activity is not None:
         running = [x.mean(axis=0, dtype=np.float64) if l else None for l, x in enumerate(positive)]
     if batch.weights is not None:
-        total = batch.weights.sum() or 1.0
+        total = batch.weights.sum()
+        if not total:  # no row counts: there is no mean to follow
+            return phases
         means = running = [
             (batch.weights[:, None] * x).sum(axis=0) / total if l else None
             for l, x in enumerate(positive)

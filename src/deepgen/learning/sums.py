@@ -94,17 +94,18 @@ class Sums:
         ]
 
     def _divisor(self, side):
-        """Return the divisor of the sums of a phase, such as its number of rows."""
+        """Return the divisor of the sums of a phase, such as its rows; inf where no row counts."""
         n_rows, weight = max(float(self.n_rows[0]), 1.0), float(self.weight["positive"][0])
         if side == "positive":
             return n_rows
-        return float(self.weight[side][0]) * (n_rows / weight) if weight else np.inf
+        # below 1 where few chains stand against heavy rows
+        return (float(self.weight[side][0]) * (n_rows / weight) if weight else 0.0) or np.inf
 
     def mean_changes(self, scaled, squares, work):
         """Return means of the positive phase minus those of the negative one.
 
-        See :meth:`deepgen.learning.gradients.Statistics.mean_changes`. Its rows 2 and 3 are the
-        products of the sums with the offsets here, ``(sum x u^T) mu_below / n``.
+        See :meth:`deepgen.learning.gradients.PhaseStatistics.mean_changes`. Its rows 2 and 3 are
+        the products of the sums with the offsets here, ``(sum x u^T) mu_below / n``.
         """
         plain = scaled is None and not any(squares)
         change = np.zeros((1 if plain else 4, sum(self.sizes)))
@@ -134,7 +135,7 @@ class Sums:
     def visit_weights(self, parameters, layer, differences, step, gradient, work):
         """Write the gradient by a matrix, or take the step.
 
-        See :meth:`deepgen.learning.gradients.Statistics.visit_weights`.
+        See :meth:`deepgen.learning.gradients.PhaseStatistics.visit_weights`.
         """
         pair, weights = slice(layer, layer + 2), parameters.weights[layer]
         sums = []
@@ -142,7 +143,7 @@ class Sums:
             unit = np.float32(self.units[side, layer]) * np.float32(self.units[side, layer + 1])
             sums.append(unit * self.products[side, layer].astype(np.float32))
         return engine.update_from_sums(
-            *sums, *(self._divisor(side) for side in SIDES),
+            *sums, *(1.0 / self._divisor(side) for side in SIDES),
             None if self.offsets is None else self.offsets[pair],
             differences[pair],
             None if self.gains is None else self.gains[pair],
@@ -177,7 +178,7 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     for number, side in enumerate(SIDES):
         weights = None if phases.weights is None else phases.weights[number]
         states = [
-            _in_steps(x, units, is_data=l == 0)
+            x if l == 0 else _in_steps(x, units, side)
             for l, (x, units) in enumerate(
                 zip(getattr(phases, side), parameters.layers, strict=True)
             )
@@ -202,14 +203,17 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     return sums
 
 
-def _in_steps(x, units, *, is_data):
+def _in_steps(x, units, side):
     """Return means of groups as bytes, which add up to one in each group; other states as they are.
 
-    So they are whole numbers, as the means of binary units are already.
+    So they are whole numbers, as the means of binary units are already. Labels of the positive
+    phase are counted in the same steps: a part of a batch in which some are missing has means.
     """
-    if is_data or units.group == 1 or getattr(x, "dtype", None) != np.float32:
+    if units.group == 1:
         return x
-    return ByteMeans.of_groups(x, units.group)
+    if x.dtype == np.float32:
+        return ByteMeans.of_groups(x, units.group)
+    return ByteMeans(255 * x, 1.0 / 255.0) if side == "positive" else x
 
 
 def _state_sums(x, factor, work):

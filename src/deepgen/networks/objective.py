@@ -105,6 +105,11 @@ class Objective:
             (value, gradient), of_loss = self.loss.weighted(*about, batch.weights), {}
         of_loss = self._checked(of_loss, loss_parameters)
         gradient = np.ascontiguousarray(gradient, np.float32)
+        if gradient.shape != activities.field.shape:  # a kernel would read beyond it
+            raise ValueError(
+                f"the gradient of {self.loss!r} by the field must have the shape of the field, "
+                f"{activities.field.shape}, got {gradient.shape}"
+            )
         l1 = self.l1 / max(len(activities.field), 1)
         if l1:
             hidden = activities.outputs[1:]

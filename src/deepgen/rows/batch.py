@@ -1,16 +1,18 @@
 """A batch: the rows that one update reads, and what belongs to each; and what gives batches."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from deepgen.checks import real_array, shown
+from deepgen.checks import MOST_ROWS, check_integer, real_array, shown
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows that one update reads, and what belongs to each of them.
+
+    :meth:`step` of a trainer checks it, and takes arrays of any type.
 
     Attributes
     ----------
@@ -29,7 +31,8 @@ class Batch:
         not depend on how a batch was cut.
     n_whole : int or None
         Number of rows of the whole batch, where other processes have the others: sums over rows are
-        then added to theirs before anything is divided or moves. None: these are all.
+        then added to theirs before anything is divided or moves. A part may have no row. None:
+        these are all.
     """
 
     states: tuple
@@ -42,7 +45,7 @@ class Batch:
     @property
     def n_rows(self):
         """Number of rows."""
-        return np.shape(self.states[0])[0]
+        return self.states[0].shape[0]
 
     @property
     def is_part(self):
@@ -57,17 +60,50 @@ class Batch:
 
 
 def check_batch(batch):
-    """Raise ValueError unless `batch` is a :class:`Batch` whose weights fit its rows."""
-    if not isinstance(batch, Batch) or not isinstance(batch.states, tuple) or not batch.states:
+    """Raise ValueError unless `batch` is a :class:`Batch` with states of a first layer."""
+    if (
+        not isinstance(batch, Batch) or not isinstance(batch.states, tuple) or not batch.states
+        or batch.states[0] is None
+    ):  # fmt: skip
         raise ValueError(
             "batch must be a dg.Batch of a tuple of states, as dg.Batch((rows,)), got "
             f"{shown(batch)}"
         )
-    if batch.weights is not None:
-        check_weights(batch.weights, np.shape(batch.states[0])[0])
 
 
-def check_weights(weights, n_rows, name="weights"):
+def with_checked_states(batch, states):
+    """Return a batch with states that are checked already, after a check of all else by row.
+
+    Parameters
+    ----------
+    batch : Batch
+        Checked by :func:`check_batch`.
+    states : sequence of states
+
+    Raises
+    ------
+    ValueError
+        If the number of rows is not the same everywhere, or is 0 in a batch that is no part.
+    """
+    n_rows = states[0].shape[0]
+    if len(states) > 1 and len({x.shape[0] for x in states}) > 1:
+        counts = [x.shape[0] for x in states]
+        raise ValueError(f"states must have one number of rows for all layers, got {counts}")
+    if batch.first_row:
+        check_integer(batch.first_row, "first_row", 0, MOST_ROWS)
+    if batch.n_whole is not None:
+        check_integer(batch.n_whole, "n_whole", max(n_rows, 1))
+    elif n_rows == 0:
+        raise ValueError("batch must have at least one row, got none")
+    weights = batch.weights
+    if weights is not None:
+        weights = as_weights(weights, n_rows)
+    return Batch(
+        tuple(states), batch.context, batch.target, weights, batch.first_row, batch.n_whole
+    )
+
+
+def as_weights(weights, n_rows, name="weights"):
     """Return weights by row as float64 of shape (n_rows,); ValueError where they are none."""
     weights = np.ascontiguousarray(real_array(weights, name), np.float64)
     if weights.shape != (n_rows,):
@@ -79,9 +115,28 @@ def check_weights(weights, n_rows, name="weights"):
         raise ValueError(
             f"{name} must be finite and not negative, got {weights[wrong[0]]} in row {wrong[0]}"
         )
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(
+            f"{name} must have a finite sum, got weights of up to {weights.max():.3g}; divide them "
+            "by their largest"
+        )
     return weights
 
 
+@runtime_checkable
+class AroundRows(Protocol):
+    """What a batch carries around its rows, with a row for each of them: a :class:`Context`."""
+
+    def check_rows(self, n_rows):
+        """Raise ValueError unless all of it has `n_rows` rows."""
+
+    def of_rows(self, chosen):
+        """Return that of some rows, by a slice or an array of their numbers."""
+
+
+@runtime_checkable
 class Rows(Protocol):
     """A source of rows that a run of learning reads again in each epoch.
 

@@ -6,8 +6,8 @@ from itertools import islice
 import numpy as np
 from scipy import sparse
 
-from deepgen.checks import real_array, shown
-from deepgen.rows.batch import Batch, check_weights
+from deepgen.checks import check_instance, real_array, shown
+from deepgen.rows.batch import AroundRows, Batch, as_weights
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.states import as_states, checked_csr
 from deepgen.runtime.stream import SHUFFLE
@@ -39,9 +39,12 @@ class ArrayRows:
     def __init__(self, X, *, context=None, weights=None):
         self.X = checked_csr(X) if sparse.issparse(X) else X
         self.n_rows, self.n_columns = self.X.shape
+        if context is not None:
+            check_instance(context, "context", AroundRows, "a dg.Context or None")
+            context.check_rows(self.n_rows)
         self.context, self.weights = context, None
         if weights is not None:
-            weights = check_weights(weights, self.n_rows)
+            weights = as_weights(weights, self.n_rows)
             if not weights.any():
                 raise ValueError("weights must be positive for at least one row, got zeros alone")
             self.weights = weights / weights.mean()
@@ -111,7 +114,8 @@ class IterableRows:
     """Rows from an object that can be iterated over again and again, a batch at a time.
 
     Rows come in the iterable's own order; its batches are cut or joined to `batch_size` rows, so
-    it does not matter how many rows each of them has.
+    it does not matter how many rows each of them has. They have no context and no weights: these
+    need rows that can be asked for by their numbers (:class:`ArrayRows`, of a memmap too).
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """A stack that learns from a stream: every machine makes an update for every batch."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -139,14 +140,18 @@ class StackStream:
             trainer.step(batch, None)
 
     def _features(self, l, batch):
-        """Return the batch that machine `l` learns from: features by the machine below."""
+        """Return the batch that machine `l` learns from: features by the machine below.
+
+        A context is read here, as by :class:`~deepgen.stacks.features.FeatureRows`.
+        """
         below, trainer = self.trainers[l - 1], self.trainers[l]
         drawn = self.settings[l].features == "samples"
         site = None
         if drawn:
-            site = Site(Stream(trainer.stream.child("features").key, trainer.n_updates), DATA)
+            stream = Stream(trainer.stream.child("features").key, trainer.n_updates)
+            site = Site(stream, DATA, batch.first_row)
         means, draws = update_layer(
-            below.parameters, 1, [batch.states[0], None], mean=not drawn, site=site,
-            work=Work(n_threads=self.n_threads),
+            below.parameters, 1, [batch.states[0], None], context=batch.context, mean=not drawn,
+            site=site, work=Work(n_threads=self.n_threads),
         )  # fmt: skip
-        return batch.with_states(draws if drawn else means)
+        return replace(batch, states=(draws if drawn else means,), context=None)
