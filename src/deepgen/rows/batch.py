@@ -127,7 +127,10 @@ def as_weights(weights, n_rows, name="weights"):
 
 @runtime_checkable
 class AroundRows(Protocol):
-    """What a batch carries around its rows, with a row for each of them: a :class:`Context`."""
+    """An object with a row for each row of a batch, such as a :class:`Context`.
+
+    It is cut and shuffled with them.
+    """
 
     def check_rows(self, n_rows):
         """Raise ValueError unless all of it has `n_rows` rows."""

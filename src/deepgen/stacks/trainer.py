@@ -72,7 +72,7 @@ class StackTrainer:
         self._start([], self._rows)
 
     def evidence(self):
-        """Return what the rows say about defaults, measured once and only if it is asked for."""
+        """Return the :class:`Evidence` of the rows, measured once and only if it is asked for."""
         if self._known is None:
             self._known = Evidence.of_rows(self._data_rows, self.layers[0], self._moments)
         return self._known

@@ -61,7 +61,7 @@ class MachineProblem(StreamProblem):
 
     @cached_property
     def evidence(self):
-        """What the rows say about the number of updates and the learning rate."""
+        """The :class:`Evidence` of the rows: how many updates they call for, and at what rate."""
         return Evidence.of_rows(self.rows, self.units, self.survey.moments)
 
     def schedule(self):
