@@ -207,7 +207,9 @@ def _in_steps(x, units, *, is_data):
 
     So they are whole numbers, as the means of binary units are already.
     """
-    if is_data or units.group == 1 or getattr(x, "dtype", None) != np.float32:
+    if is_data or units.group == 1 or units.state_dtype != np.uint8:
+        return x
+    if getattr(x, "dtype", None) != np.float32:
         return x
     return ByteMeans.of_groups(x, units.group)
 

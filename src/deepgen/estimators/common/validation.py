@@ -336,12 +336,13 @@ def rows_with_gaps(estimator, X, missing, units):
             "X", "be finite where it is observed", values[row, column], row, column,
             "mark such entries as missing",
         )  # fmt: skip
-    group = units.group
-    if group > 1:
-        gaps = missing.reshape(len(missing), units.n_sites, group).sum(axis=2)
-        if not np.isin(gaps, (0, group)).all():
-            row, variable = first_place(~np.isin(gaps, (0, group)))
-            first = variable * group
+    if units.group > 1:
+        firsts = np.cumsum(units.widths) - units.widths
+        gaps = np.add.reduceat(missing, firsts, axis=1, dtype=np.int64)
+        partly = (gaps != 0) & (gaps != units.widths)
+        if partly.any():
+            row, variable = first_place(partly)
+            first, group = firsts[variable], units.widths[variable]
             raise ValueError(
                 f"missing must hold all {group} columns of a variable or none, got "
                 f"{gaps[row, variable]} of columns {first} to {first + group - 1} in row {row}"
