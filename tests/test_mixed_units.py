@@ -39,8 +39,9 @@ def parts_of(name, seed=0):
     return {
         "three": lambda: [dg.Binary(bias=bias(3)), dg.Softmax(4, bias=bias(4)), real(2)],
         "table": lambda: [
-            dg.Softmax(2, bias=bias(4)), real(1), dg.Softmax(7, bias=bias(7)), dg.Binary(bias=bias(1)),
-            dg.Softmax(3, bias=bias(3)), real(2), dg.Binary(bias=bias(2), n_copies=3),
+            dg.Softmax(2, bias=bias(4)), real(1), dg.Softmax(7, bias=bias(7)),
+            dg.Binary(bias=bias(1)), dg.Softmax(3, bias=bias(3)), real(2),
+            dg.Binary(bias=bias(2), n_copies=3),
         ],
         "wide": lambda: [
             dg.Softmax(5, bias=bias(10)), dg.Binary(bias=bias(70)), dg.Softmax(40, bias=bias(80)),
@@ -111,7 +112,8 @@ class Enumerated:
             p, mean, square = np.full(len(v), 1.0 / len(v)), v.astype(np.float64), v**2.0
             h = reference.mean(self.hidden, self.hidden.bias + mean @ self.weights)
         precision = np.concatenate([
-            twin.precision if twin.kind == "gaussian" else np.zeros(twin.size) for twin in self.twins
+            twin.precision if twin.kind == "gaussian" else np.zeros(twin.size)
+            for twin in self.twins
         ])  # fmt: skip
         return {
             "weights[0]": (p[:, None] * mean).T @ h,

@@ -51,6 +51,7 @@ NAMED_IN = {
     "io/schemas/machines.py": "how each type stands in a file",
     "estimators/mixture.py": "a mixture is of binary columns",
     "estimators/common/labels.py": "makes label units",
+    "estimators/common/tables.py": "makes the units of columns",
     "estimators/dbm_settings.py": "makes hidden layers",
     "estimators/dbn.py": "makes hidden layers",
     "estimators/autoencoders.py": "makes hidden layers of a stack, and its code",

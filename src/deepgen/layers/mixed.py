@@ -1,6 +1,5 @@
 """Mixed units: parts of several unit types side by side, as the columns of a table are."""
 
-import math
 from itertools import accumulate, pairwise
 
 import numpy as np

@@ -199,7 +199,8 @@ class Units(ABC):
         Learning rate of a machine that works untuned (docs/decisions.md); the lowest one of its
         layers counts.
     group : int
-        Columns of a site (of mixed units the widest one). Their means belong together; all of them are missing or none.
+        Columns of a site, of mixed units the widest one. Their means belong together; all of them
+        are missing or none.
     n_copies : int
         Tied copies of each unit whose sum a state is.
     precision : ndarray of shape (size,), float32, or None
