@@ -149,7 +149,7 @@ def refused(source, rows, error):
 
 def _first_gap(rows):
     """Return row and column of the first NaN, or None."""
-    if isinstance(rows, PackedBits) or rows.dtype.kind != "f":
+    if isinstance(rows, PackedBits) or getattr(rows, "dtype", np.dtype(object)).kind != "f":
         return None
     for start in range(0, rows.shape[0], CHECK_ROWS):
         piece = rows[start : start + CHECK_ROWS]
