@@ -65,14 +65,14 @@ def test_columns_become_units_by_their_types():
     visible = rbm.model_.visible
     assert visible.size == rbm.table_.width == WIDTH
     assert repr(visible) == (
-        "Mixed([Softmax(size=5, n_categories=5), Softmax(size=3, n_categories=3), Binary(size=2), "
-        "Gaussian(size=2), Softmax(size=3, n_categories=3)])"
+        "Mixed([Softmax(size=5, n_categories=5), Softmax(size=6, n_categories=3), Binary(size=2), "
+        "Gaussian(size=2)])"
     )
     states, missing = rbm.table_.read(FRAME)
     assert not missing.any()
     expected = np.hstack([
         pd.get_dummies(FRAME["shape"]), pd.get_dummies(FRAME["odor"]),
-        FRAME[["bruises", "gill", "height", "rings"]], pd.get_dummies(FRAME["code"]),
+        pd.get_dummies(FRAME["code"]), FRAME[["bruises", "gill", "height", "rings"]],
     ]).astype(np.float32)  # fmt: skip
     assert_same_bits(states, expected)
     assert "Table({'shape': 'categorical'" in repr(rbm.table_)

@@ -13,7 +13,6 @@ import numbers
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import numpy as np
 from scipy import sparse
@@ -251,27 +250,37 @@ class Table:
         return sum(column.width for column in self.columns)
 
     @cached_property
+    def _by_form(self):
+        """Numbers of the columns of each form, (what it holds, width), in order of appearance."""
+        by_form = {}
+        for number, column in enumerate(self.columns):
+            if column.width:
+                by_form.setdefault((column.holds, column.width), []).append(number)
+        return by_form
+
+    @cached_property
+    def _column_of_unit(self):
+        """The number of the column that each unit stands for."""
+        order = [number for alike in self._by_form.values() for number in alike]
+        return np.repeat(order, [self.columns[number].width for number in order])
+
+    @cached_property
     def _places(self):
         """Slices of units, by column."""
-        stops = np.cumsum([column.width for column in self.columns]).tolist()
-        starts = [0, *stops[:-1]]
-        return [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
+        alike = [np.flatnonzero(self._column_of_unit == j) for j in range(len(self.columns))]
+        return [slice(int(units[0]), int(units[-1]) + 1) if len(units) else slice(0, 0)
+                for units in alike]  # fmt: skip
 
     @property
     def units(self):
-        """Units for all columns, neighbours of one type together."""
-        forms = [(column.holds, column.width) for column in self.columns if column.width]
-        return Mixed([_part(*form, len(list(same))) for form, same in groupby(forms)])
-
-    def column_of_unit(self, unit):
-        """Return the number of the column that a unit stands for."""
-        return int(np.searchsorted([place.stop for place in self._places], unit, side="right"))
+        """Units for all columns; those of one form stand together, and are one part."""
+        return Mixed([_part(*form, len(alike)) for form, alike in self._by_form.items()])
 
     def named(self, error):
         """Return an error about a state as one about its column."""
         if error.column is None:
             return error
-        number = self.column_of_unit(error.column)
+        number = int(self._column_of_unit[error.column])
         return RefusedValue(
             error.name, error.expected, error.value, error.row, number, error.remedy,
             str(self.names[number]),
@@ -347,7 +356,7 @@ class Table:
 
     def gaps(self, missing):
         """Return which states are missing where cells are, bool of shape (n_rows, width)."""
-        return np.repeat(missing, [column.width for column in self.columns], axis=1)
+        return missing[:, self._column_of_unit]
 
     # --- states to rows -----------------------------------------------------------------------
 
