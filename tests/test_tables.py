@@ -88,6 +88,9 @@ def test_the_machine_is_that_of_the_states():
     assert_same_bits(rbm.transform(FRAME), same.transform(states))
     assert_same_bits(rbm.score_samples(FRAME), same.score_samples(states))
     assert_same_bits(rbm.free_energy(FRAME), same.free_energy(states))
+    wide = dg.RBM(40, visible="auto", **RUN).fit(frame_of(20).drop(columns=["shape", "code"]))
+    assert wide.log_partition(n_chains=3, n_betas=5).method != "exact"
+    assert np.isfinite(wide.score(frame_of(20).drop(columns=["shape", "code"])))
     draws = rbm.table_.rows(same.sample(20, random_state=1))
     pd.testing.assert_frame_equal(rbm.sample(20, random_state=1), draws)
 
@@ -144,6 +147,33 @@ def test_completions_follow_what_is_known():
     holes = frame.assign(code=pd.Categorical([np.nan] * len(frame), categories=[0, 10]))
     codes = rbm.impute(holes, n_chains=5, n_sweeps=30, random_state=0)["code"]
     assert (codes.astype(int).to_numpy() == frame["code"].astype(int).to_numpy()).mean() > 0.9
+
+
+def test_a_table_of_many_categories_is_learned_better_than_one_hot_columns():
+    """Would catch groups that are binary units in disguise: these give rows with no category, and
+    rows with two, a share of the probability."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 4, 1_000)
+    columns = {}
+    for number, k in enumerate((2, 3, 4, 5, 6, 7)):
+        p = rng.dirichlet(np.full(k, 0.5), 4).cumsum(axis=1)[kind]
+        codes = (rng.random((1_000, 1)) > p[:, :-1]).sum(axis=1)
+        columns[f"c{number}"] = pd.Categorical(np.array(list("abcdefg"))[codes])
+    columns["edible"] = rng.random(1_000) < 0.1 + 0.2 * kind
+    columns["height"] = kind + rng.normal(size=1_000)
+    frame = pd.DataFrame(columns)
+    one_hot = pd.get_dummies(frame, columns=[f"c{number}" for number in range(6)])
+    scores, independent = [], []
+    for table in (frame, one_hot):
+        learned, held_out = table[:500], table[500:]
+        for n_hidden, rate, found in ((8, 0.2, scores), (1, 1e-12, independent)):
+            rbm = dg.RBM(
+                n_hidden, visible="auto", learning_rate=rate, n_epochs=100, random_state=0
+            ).fit(learned)
+            found.append(rbm.score(held_out))
+    assert scores[0] > independent[0] + 0.5
+    assert scores[0] > scores[1] + 2.0
+    assert independent[0] > independent[1]
 
 
 def test_arrays_are_tables_too():

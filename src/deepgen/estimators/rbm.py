@@ -254,7 +254,11 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
-        X, model = rows_to_read(self, X), self.model_
+        return self._free_energy(rows_to_read(self, X))
+
+    def _free_energy(self, X):
+        """Return free energies of rows that `rows_to_read` has returned."""
+        model = self.model_
         return by_pieces(
             X, model.layers[0], lambda v: free_energy(model, v, n_threads=self.n_threads)
         )
@@ -279,7 +283,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
             return by_pieces(
                 X, visible, lambda v: exact_log_likelihood(model, v, log_partition=bracket.value)
             )
-        return -self.free_energy(X) - bracket.value
+        return -self._free_energy(X) - bracket.value
 
     # --- files --------------------------------------------------------------------------------
 
