@@ -236,6 +236,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features), float32
+            With ``visible="auto"`` of shape (n_samples, n_visible), means of the visible units;
+            ``table_.rows(means)`` makes a table of them.
         """
         check_is_fitted(self)
         model, hidden = self.model_, self.model_.layers[1]

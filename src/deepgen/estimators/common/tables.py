@@ -227,6 +227,10 @@ class Table:
     def __init__(self, columns, names, container):
         self.columns, self.names, self.container = tuple(columns), tuple(names), container
 
+    def __getstate__(self):
+        """What follows from these is made anew: files of others take no slices and such keys."""
+        return {name: vars(self)[name] for name in ("columns", "names", "container")}
+
     @classmethod
     def of(cls, X):
         """Return the table whose columns are those of a data frame or an array."""
