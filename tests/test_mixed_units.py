@@ -167,6 +167,23 @@ def test_each_part_has_the_means_and_normalizers_of_its_own_type(name, backend):
     assert units.widths.sum() == units.size
 
 
+def test_threads_and_pieces_of_rows_change_no_bit(threaded):
+    """Would catch a task that writes beyond its columns, and scratch that two threads share."""
+    units = dg.Mixed(parts_of("wide"))
+    model = mixed_model("wide")
+    rows = rows_of_parts(units, 700)
+    found = [dg.free_energy(model, rows, n_threads=n) for n in (1, 2, 3)]
+    assert_same_bits(found[0], found[1])
+    assert_same_bits(found[0], found[2])
+    pieces = [dg.free_energy(model, rows[start : start + 90]) for start in range(0, 700, 90)]
+    assert_same_bits(found[0], np.concatenate(pieces))
+    draws = [
+        dg.RBM.from_model(model).set_params(n_threads=n).sample(300, n_sweeps=3, random_state=0)
+        for n in (1, 3)
+    ]
+    assert_same_bits(*draws)
+
+
 def test_a_mixed_layer_of_one_part_draws_as_the_part():
     """Would catch draws whose random words depend on how columns are cut into tasks."""
     (part,) = parts_of("alone")

@@ -220,6 +220,42 @@ def test_types_of_columns_that_have_gaps():
     assert back["f"].dtype == "string"
 
 
+def test_types_that_have_bounds_or_no_name_in_files(tmp_path):
+    """Would catch a draw below zero that becomes 255, and a file that is written and not read."""
+    frame = pd.DataFrame({
+        "byte": np.array([0, 1, 2] * 20, np.uint8),
+        "half": np.array([0, 1, 2] * 20, np.float16),
+        "wide": np.array([0, 1, 2] * 20, np.longdouble),
+        "odd": pd.arrays.SparseArray([0, 1, 2] * 20),
+    })  # fmt: skip
+    rbm = MODELS["rbm"]().fit(frame)
+    low = rbm.table_.rows(np.full((1, 4), -3.0, np.float32))
+    assert low.iloc[0].tolist() == [0, -3.0, -3.0, -3.0]
+    assert low.dtypes.astype(str).tolist() == ["uint8", "float64", "float64", "float64"]
+    high = rbm.table_.rows(np.full((1, 4), 3e11, np.float32))
+    assert high["byte"].tolist() == [255]
+    rbm.save(tmp_path / "m")
+    pd.testing.assert_frame_equal(dg.load(tmp_path / "m").table_.rows(np.ones((2, 4))),
+                                  rbm.table_.rows(np.ones((2, 4))))
+
+
+def test_types_of_pyarrow():
+    """Would catch columns of another package's types that are taken for texts."""
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({
+        "a": pd.array([1, None, 7] * 20, dtype="int64[pyarrow]"),
+        "b": pd.array([True, None, False] * 20, dtype="bool[pyarrow]"),
+        "c": pd.array(["x", None, "y"] * 20, dtype="string[pyarrow]"),
+    })  # fmt: skip
+    table = Table.of(frame)
+    assert [column.holds for column in table.columns] == ["real", "binary", "categorical"]
+    states, missing = table.read(frame)
+    completed = table.completed(frame, missing, np.nan_to_num(states, nan=1.0))
+    assert completed.dtypes.to_dict() == frame.dtypes.to_dict()
+    assert completed.iloc[1].tolist() == [1, True, "x"]
+    assert table.rows(np.nan_to_num(states)).iloc[0].tolist() == [1, True, "x"]
+
+
 def test_polars_frames_come_back():
     """Would catch a front end that knows pandas alone."""
     polars = pytest.importorskip("polars")
@@ -319,6 +355,8 @@ DAMAGE = {
     "no kinds": lambda extra: extra["table"].pop("kinds"),
     "unknown": lambda extra: extra["table"]["kinds"].__setitem__(0, "dates"),
     "a type": lambda extra: extra["table"]["dtypes"].__setitem__(0, "datetime64[ns]"),
+    "of numbers": lambda extra: extra["table"]["dtypes"].__setitem__(0, "int64"),
+    "of texts": lambda extra: extra["table"]["dtypes"].__setitem__(5, "category"),
     "no type": lambda extra: extra["table"]["dtypes"].__setitem__(0, 3),
     "shorter": lambda extra: extra["table"]["dtypes"].pop(),
     "container": lambda extra: extra["table"].update(container="os"),

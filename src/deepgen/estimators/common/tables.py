@@ -29,12 +29,19 @@ HELD = ("binary", "categorical", "real")
 # More categories than this, and more than half of the rows: names or keys, of which nothing can be
 # learned.
 MANY_CATEGORIES = 100
-# Types of columns that frames come back in: those of pandas and of polars.
 _WHOLE = re.compile(r"[Uu]?[Ii]nt(8|16|32|64)")
-_FLOATING = re.compile(r"[Ff]loat(32|64)")
-_OTHERS = ("bool", "boolean", "object", "str", "string", "category", "Boolean", "String")
 _BOOLS = ("bool", "boolean", "Boolean")
-_CATEGORICAL = ("category", "Categorical", "Enum")
+# Types that columns come back in, by (container, whether it is categorical); others become the
+# last one: int64[pyarrow] is int64, and what is of no such name is float64.
+_OF_NUMPY = r"u?int(8|16|32|64)|bool|boolean|object|float32|float64"
+_TYPES = {
+    ("pandas", False): rf"U?Int(8|16|32|64)|Float(32|64)|{_OF_NUMPY}",
+    ("pandas", True): "category|str|string|object",
+    ("polars", False): r"U?Int(8|16|32|64)|Boolean|Float32|Float64",
+    ("polars", True): "Categorical|Enum|String",
+    (None, False): _OF_NUMPY,
+    (None, True): "object",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,8 @@ class Column:
         if self.holds == "binary":
             values = (values >= 0.5).astype(np.float64)
         elif _WHOLE.fullmatch(self.dtype):
-            values = np.rint(values)
+            limits = np.iinfo(self.dtype.lower())
+            values = np.clip(np.rint(values), limits.min, min(limits.max, 2**62))
         return values.astype(np.bool_) if self.dtype in _BOOLS else values
 
 
@@ -177,14 +185,21 @@ def _of_no_kind(name, dtype):
     )
 
 
-def _column_of(cells, name):
+def _type_of(container, holds, dtype):
+    """Return the type that a column comes back in; of an unknown one the usual type."""
+    known, name = _TYPES[container, holds == "categorical"], dtype.partition("[")[0]
+    return name if re.fullmatch(known, name) else known.rpartition("|")[2]
+
+
+def _column_of(cells, name, container):
     """Return what a column holds, from the rows of `fit`."""
     known = cells.values[~cells.missing]
     if not len(known) and cells.categories is None:
         raise ValueError(f"X must have a value in each column, got none in column {name!r}")
     if cells.are_numbers:
         is_binary = bool(np.isin(known, (0.0, 1.0)).all())
-        return Column("binary" if is_binary else "real", (), cells.dtype)
+        holds = "binary" if is_binary else "real"
+        return Column(holds, (), _type_of(container, holds, cells.dtype))
     found = {_plain(value, name) for value in known}
     if cells.categories is None:
         try:
@@ -198,7 +213,8 @@ def _column_of(cells, name):
             f"X has {len(categories):,} categories in {len(cells.values):,} rows of column "
             f"{name!r}, too many to learn of; leave it out, or join rare ones"
         )
-    return Column("categorical", tuple(categories), cells.dtype)
+    dtype = _type_of(container, "categorical", cells.dtype)
+    return Column("categorical", tuple(categories), dtype)
 
 
 def _plain(value, name):
@@ -234,10 +250,12 @@ class Table:
     @classmethod
     def of(cls, X):
         """Return the table whose columns are those of a data frame or an array."""
-        cells = _cells(X)
-        names = list(X.columns) if container_of(X) else list(range(len(cells)))
-        columns = [_column_of(column, name) for column, name in zip(cells, names, strict=True)]
-        table = cls(columns, names, container_of(X))
+        cells, container = _cells(X), container_of(X)
+        names = list(X.columns) if container else list(range(len(cells)))
+        columns = [
+            _column_of(column, name, container) for column, name in zip(cells, names, strict=True)
+        ]
+        table = cls(columns, names, container)
         if table.width == 0:
             raise ValueError("X must have a column with more than one category, got none")
         return table
@@ -413,7 +431,7 @@ class Table:
 
     def _polars_series(self, polars, number, values):
         column = self.columns[number]
-        if column.dtype in _CATEGORICAL:
+        if column.dtype in ("Categorical", "Enum"):
             return polars.Series(str(self.names[number]), values.tolist(), dtype=polars.Categorical)
         series = polars.Series(str(self.names[number]), values.tolist())
         return series.cast(getattr(polars, column.dtype))
@@ -516,10 +534,10 @@ class Table:
                 Column(kind, tuple(next(texts) for _ in range(count)), dtype)
                 for kind, dtype, count in zip(kinds, dtypes, counts, strict=True)
             ]
-            good = all(map(_is_valid, columns)) and not list(texts) and columns
+            good = all(_is_valid(column, container) for column in columns) and not list(texts)
         except (TypeError, KeyError, ValueError, RuntimeError, RecursionError):
             good = False
-        if not good or container not in (None, "pandas", "polars"):
+        if not good or not columns:
             raise ValueError("the columns of its table are damaged")
         names = range(len(columns)) if names is None else names
         if len(names) != len(columns):
@@ -534,13 +552,11 @@ def _part(kind, width, count):
     return Binary(count) if kind == "binary" else Gaussian(count)
 
 
-def _is_valid(column):
-    """Tell whether a column of a file is one."""
-    known = isinstance(column.dtype, str) and (
-        column.dtype in _OTHERS + _CATEGORICAL
-        or _WHOLE.fullmatch(column.dtype) or _FLOATING.fullmatch(column.dtype)
-    )  # fmt: skip
-    if column.holds == "categorical":
-        plain = all(isinstance(value, str | bool | int | float) for value in column.categories)
-        return bool(known and plain) and len(set(column.categories)) == len(column.categories) > 0
-    return bool(known) and column.holds in HELD and not column.categories
+def _is_valid(column, container):
+    """Tell whether a column of a file is one; KeyError or TypeError where it is far from one."""
+    categories, is_categorical = column.categories, column.holds == "categorical"
+    is_type = re.fullmatch(_TYPES[container, is_categorical], column.dtype)
+    if column.holds not in HELD or not is_type:
+        return False
+    plain = all(isinstance(value, str | bool | int | float) for value in categories)
+    return plain and len(set(categories)) == len(categories) and bool(categories) == is_categorical
