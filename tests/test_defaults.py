@@ -155,7 +155,7 @@ def test_many_rows_get_all_updates():
     many = Evidence.of_rows(None, dg.Binary(784), (60_000, mean, mean * 0.9))
     assert many.n_updates == MOST_UPDATES
     assert many.n_epochs(100) == 9
-    assert Evidence(2_000, 784.0, 250.0, 1_000).n_updates == MOST_UPDATES
+    assert Evidence(2_000, 784.0, 784, 250.0, 1_000).n_updates == MOST_UPDATES
     assert Evidence(50, 500.0).n_updates < 500
 
 

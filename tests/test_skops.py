@@ -20,6 +20,8 @@ ESTIMATORS = {
         3, visible=dg.Softmax(3), rule=dg.CD(1), optimizer=dg.Adam(),
         learning_rate=dg.Linear(0.1, 0.0), **RUN,
     ),
+    "mixed rbm": dg.RBM(3, visible=dg.Mixed([dg.Binary(4), dg.Gaussian(2)]), **RUN),
+    "table": dg.RBM(3, visible="auto", **RUN),
     "dbn": dg.DBN((4, 3), **RUN),
     "dbm": dg.DBM((4, 3), **RUN),
     "labels": dg.DBM((4, 3), label_units=True, **RUN),

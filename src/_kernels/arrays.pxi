@@ -6,7 +6,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 
@@ -110,16 +110,86 @@ cdef dg_kind kind_of(object kind) except *:
     return <dg_kind> <int> kind
 
 
-cdef int fill_layer(layer *out, object kernel_layer) except -1:
-    """(kind, n_copies, group, bias, precision or None), as `Units.kernel_layer` tells it."""
+cdef class Parts:
+    """The parts of a mixed layer as the kernels read them, and how its columns are cut into tasks.
+
+    `parts` are (kind, n_copies, size, group) from the first column on. A task has at most 32
+    columns or one wider group; where single columns are cut, 32 of a part stay together, because
+    their random words are drawn at once.
+    """
+
+    cdef layer *parts
+    cdef int n_parts
+    cdef int32_t *part_of
+    cdef int64_t *blocks
+    cdef Py_ssize_t n_blocks
+
+    def __cinit__(self, parts, Py_ssize_t size):
+        cdef Py_ssize_t first = 0, word = 0, at, step, width
+        cdef layer *part
+        self.n_parts = len(parts)
+        self.parts = <layer *> calloc(self.n_parts, sizeof(layer))
+        self.part_of = <int32_t *> malloc(size * sizeof(int32_t))
+        self.blocks = <int64_t *> malloc((size + 1) * sizeof(int64_t))
+        if self.parts == NULL or self.part_of == NULL or self.blocks == NULL:
+            raise MemoryError(f"no memory for {self.n_parts} parts of a layer")
+        if sum(entry[2] for entry in parts) != size:
+            raise ValueError(f"the parts of a layer must have {size} columns together, got {parts}")
+        self.blocks[0] = 0
+        for p, (kind, n_copies, width, group) in enumerate(parts):
+            part = &self.parts[p]
+            part.kind, part.n_copies, part.size, part.group = kind_of(kind), n_copies, size, group
+            part.first, part.end, part.first_word = first, first + width, word
+            at = first
+            while at < part.end:
+                self.part_of[at] = p
+                at += 1
+            at = first
+            while at < part.end:
+                step = group if group > 1 else min(32, part.end - at)
+                if at > self.blocks[self.n_blocks] and at + step - self.blocks[self.n_blocks] > 32:
+                    self.n_blocks += 1
+                    self.blocks[self.n_blocks] = at
+                at += step
+            first = part.end
+            word += (width // group + 3) // 4 * 4
+        self.n_blocks += 1
+        self.blocks[self.n_blocks] = size
+
+    def __dealloc__(self):
+        free(self.parts)
+        free(self.part_of)
+        free(self.blocks)
+
+    cdef int fill(self, layer *out) except -1:
+        """Point a layer whose arrays are there to its parts, and these to its arrays."""
+        for p in range(self.n_parts):
+            self.parts[p].bias = out.bias
+            self.parts[p].precision = out.precision if self.parts[p].kind == DG_GAUSSIAN else NULL
+        out.n_parts, out.parts, out.part_of = self.n_parts, self.parts, self.part_of
+        out.n_blocks, out.blocks = self.n_blocks, self.blocks
+        return 0
+
+
+cdef object fill_layer(layer *out, object kernel_layer):
+    """(kind, n_copies, group, bias, precision or None), as `Units.kernel_layer` tells it.
+
+    The kind of a mixed layer is a tuple: see `Parts`. Returns what must stay alive with the layer.
+    """
+    cdef Parts parts = None
     kind, n_copies, group, bias, precision = kernel_layer
-    out.kind = kind_of(kind)
+    memset(out, 0, sizeof(layer))
     out.n_copies = n_copies
     out.group = group
     out.size = bias.shape[0]
     out.bias = floats_of(bias)
     out.precision = floats_of(precision)
-    return 0
+    if isinstance(kind, tuple):
+        parts = Parts(kind, out.size)
+        parts.fill(out)
+    else:
+        out.kind = kind_of(kind)
+    return kernel_layer, parts
 
 
 cdef class Packed:
@@ -135,9 +205,10 @@ cdef class Packed:
     cdef object owners  # of the arrays that the pointers point into: they must stay alive
 
     def __cinit__(self, lower, upper, weights, int n_threads):
-        self.owners = (lower, upper, weights)
-        fill_layer(&self.lower, lower)
-        fill_layer(&self.upper, upper)
+        owners = fill_layer(&self.lower, lower), fill_layer(&self.upper, upper)
+        self.owners = (owners, weights)
+        if self.lower.n_parts or self.upper.n_parts:
+            raise ValueError("mixed layers have no packed weights")
         self.weights = floats_of(weights)
         size = dg_packed_bytes(&self.lower, &self.upper)
         self.form.memory = <char *> malloc(size)
@@ -162,7 +233,7 @@ cdef class Packed:
 cdef class Chain:
     """A layered model as the kernels read it; holds the arrays that it points into.
 
-    `layers` is a list of (kind, n_copies, group, bias, precision or None), `weights` a list of
+    `layers` is a list of what `fill_layer` takes, `weights` a list of
     float32 (n_lower, n_upper) arrays, C-contiguous. The arrays are read, never copied: a
     trainer that updates them in place updates the chain. `packed` has a `Packed` for each matrix
     whose products with whole numbers take it, or None.
@@ -176,12 +247,13 @@ cdef class Chain:
     def __cinit__(self, layers, weights, packed=()):
         cdef int l
         self.packed = list(packed)
-        self.owners = (list(layers), list(weights))
+        owners = []
+        self.owners = (owners, list(weights))
         self.n_layers = self.c.n_layers = len(layers)
         if self.n_layers > DG_MAX_LAYERS:
             raise ValueError(f"a model has at most {DG_MAX_LAYERS} layers, got {self.n_layers}")
         for l, kernel_layer in enumerate(layers):
-            fill_layer(&self.c.layers[l], kernel_layer)
+            owners.append(fill_layer(&self.c.layers[l], kernel_layer))
         for l, matrix in enumerate(weights):
             self.c.weights[l] = floats_of(matrix)
         for l, form in enumerate(self.packed):

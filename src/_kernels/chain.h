@@ -24,6 +24,15 @@ struct layer {
     ptrdiff_t group;        /* columns that belong together: of a softmax group, else 1 */
     const float *bias;      /* (size,) */
     const float *precision; /* gaussian: (size,), else NULL */
+    /* Of a mixed layer, units of several kinds side by side: its parts, a layer each whose arrays
+     * and size are those of the whole. `kind` and `group` are then those of the parts alone. */
+    int n_parts;              /* 0: one kind */
+    const struct layer *parts;
+    const int32_t *part_of;   /* (size,): the part that a column belongs to */
+    ptrdiff_t n_blocks;
+    const int64_t *blocks;    /* (n_blocks + 1,): first columns of the tasks of a pass */
+    /* Of a part: its columns, and the random word of its first one (a multiple of 4). */
+    ptrdiff_t first, end, first_word;
 };
 
 struct dg_packed;

@@ -71,7 +71,8 @@ static void make_plan(struct plan *plan, struct dg_arena *arena, const struct ch
     const struct layer *layer = &chain->layers[l];
     plan->panel = dg_min(dg_panel_rows(chain, l), n_rows);
     plan->block = dg_block_width(layer);
-    plan->n_blocks = (layer->size + plan->block - 1) / plan->block;
+    plan->n_blocks = layer->n_parts
+        ? layer->n_blocks : (layer->size + plan->block - 1) / plan->block;
     plan->stride = dg_round_up(plan->block, DG_TILE);
     plan->tile = ROW_TILE;
     while (plan->tile > LEAST_ROWS && tasks_of(plan, plan->panel) < DG_TASKS * n_threads)
@@ -231,6 +232,27 @@ static void add_whole(const struct dg_backend *backend, const struct side *side,
     }
 }
 
+/* backend->finish for a block of a mixed layer, part by part: columns `first` to `first` + `width`
+ * of the layer. block_log_normalizer[row], or NULL: OUT, the sum of those of the parts. */
+static void finish_parts(const struct dg_backend *backend, const struct layer *layer,
+                         const struct context *context, const struct dg_stream *stream,
+                         const struct dg_outputs *out, ptrdiff_t first_row, ptrdiff_t n_rows,
+                         ptrdiff_t first, ptrdiff_t width, float *field, ptrdiff_t stride,
+                         float *scratch, double *block_log_normalizer)
+{
+    double of_part[ROW_TILE];
+    for (ptrdiff_t at = first, end; at < first + width; at = end) {
+        const struct layer *part = &layer->parts[layer->part_of[at]];
+        end = dg_min(part->end, first + width);
+        backend->finish(part, context, stream, out, first_row, n_rows, at, end - at,
+                        field + (at - first), stride, scratch,
+                        block_log_normalizer ? of_part - first_row : NULL);
+        for (ptrdiff_t i = 0; block_log_normalizer && i < n_rows; i++)
+            block_log_normalizer[first_row + i] =
+                at == first ? of_part[i] : block_log_normalizer[first_row + i] + of_part[i];
+    }
+}
+
 /* One task: `n_rows` rows by the columns of `block`, from field to draw.
  *
  * Rows have three names. The task's rows are 0 .. n_rows - 1 of its scratch, `offset` .. of the
@@ -240,7 +262,8 @@ static void add_whole(const struct dg_backend *backend, const struct side *side,
  * Scratch of the thread, in this order:
  *     packed  (n_inputs, DG_TILE)     a tile of weights that cannot be read in place
  *     field   (ROW_TILE + 4, stride)  fields of the task; the last four lines serve `finish`, for
- *                                     tempered fields, precisions, means and draws of one row
+ *                                     tempered fields, precisions, means and draws of one row (a
+ *                                     part reads whole tiles, so fields of the columns after it too)
  *     sums    (ROW_TILE, DG_TILE)     whole-number sums of a tile
  *
  *     pass 1  field = scale bias + bias_rows, zero beyond the block's columns
@@ -255,8 +278,10 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
                      ptrdiff_t n_rows, ptrdiff_t block, double *partial, char *scratch)
 {
     const struct layer *layer = &chain->layers[l];
-    ptrdiff_t first = block * plan->block, stride = plan->stride;
-    ptrdiff_t width = dg_min(plan->block, layer->size - first);
+    ptrdiff_t first = layer->n_parts ? layer->blocks[block] : block * plan->block;
+    ptrdiff_t end = layer->n_parts
+        ? layer->blocks[block + 1] : dg_min(first + plan->block, layer->size);
+    ptrdiff_t width = end - first, stride = plan->stride;
     struct dg_arena arena = {scratch, 0};
     float *packed = dg_take(&arena, (size_t)(plan->widest * DG_TILE) * sizeof(float));
     float *field = dg_take(&arena, (size_t)((ROW_TILE + 4) * stride) * sizeof(float));
@@ -301,9 +326,13 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
         }
     }
     /* rows of `partial` are local to the panel, rows of everything else are the caller's */
-    backend->finish(layer, context, stream, out, first_row + offset, n_rows, first, width, field,
-                    stride, field + ROW_TILE * stride,
-                    partial ? partial + block * plan->panel - first_row : NULL);
+    double *log_normalizer = partial ? partial + block * plan->panel - first_row : NULL;
+    if (layer->n_parts)
+        finish_parts(backend, layer, context, stream, out, first_row + offset, n_rows, first,
+                     width, field, stride, field + ROW_TILE * stride, log_normalizer);
+    else
+        backend->finish(layer, context, stream, out, first_row + offset, n_rows, first, width,
+                        field, stride, field + ROW_TILE * stride, log_normalizer);
 }
 
 /* Rows of whole numbers as words, and what saves work with them. Called by a team of threads; what
@@ -499,6 +528,8 @@ static double unit_log_weight(const struct layer *layer, const struct context *c
     if (context->base_bias)
         field += (1.0 - beta) * (double)context->base_bias[j];
     weight = field * x;
+    if (layer->n_parts)
+        layer = &layer->parts[layer->part_of[j]];
     switch (layer->kind) {
     case DG_BINARY:
         if (layer->n_copies > 1)

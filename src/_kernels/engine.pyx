@@ -397,13 +397,27 @@ cdef int fill_sites(dg_sites *out, object sites, Py_ssize_t n_fields) except -1:
     return 0
 
 
-cdef int fill_segments(dg_segment *out, object segments) except -1:
-    cdef int s
-    for s, (kind, n_copies, size, group, precision) in enumerate(segments):
-        out[s].kind, out[s].n_copies = kind_of(kind), n_copies
-        out[s].size, out[s].group = size, group
-        out[s].precision = doubles_of(precision)
-    return 0
+cdef class Segments:
+    """The layers that are summed out, as `struct dg_segment`: a list of tuples (kind, n_copies,
+    size, group, precision or None)."""
+
+    cdef dg_segment *data
+    cdef int n
+    cdef object owners  # of the precisions
+
+    def __cinit__(self, segments):
+        cdef int s
+        self.owners, self.n = list(segments), len(segments)
+        self.data = <dg_segment *> malloc(max(self.n, 1) * sizeof(dg_segment))
+        if self.data == NULL:
+            raise MemoryError(f"no memory for {self.n} segments")
+        for s, (kind, n_copies, size, group, precision) in enumerate(self.owners):
+            self.data[s].kind, self.data[s].n_copies = kind_of(kind), n_copies
+            self.data[s].size, self.data[s].group = size, group
+            self.data[s].precision = doubles_of(precision)
+
+    def __dealloc__(self):
+        free(self.data)
 
 
 def enumerate_states(high, low, const double[::1] bias, segments, double[::1] table,
@@ -411,16 +425,16 @@ def enumerate_states(high, low, const double[::1] bias, segments, double[::1] ta
                      Py_ssize_t per_fold, int n_threads):
     """out[s]: log of the summed weights of all low states at high state first_high + s: OUT.
 
-    `high` and `low` are (radix, offset, shift, own) as in `struct dg_sites`, `segments` tuples
-    (kind, n_copies, size, group, precision or None) of the side that is summed out.
+    `high` and `low` are (radix, offset, shift, own) as in `struct dg_sites`, `segments` those of
+    the side that is summed out (`Segments`).
     """
     cdef dg_sites high_sites, low_sites
-    cdef dg_segment parts[64]
-    cdef int n_segments = len(segments)
+    cdef Segments summed = Segments(segments)
+    cdef dg_segment *parts = summed.data
+    cdef int n_segments = summed.n
     cdef int64_t n_high = out.shape[0]
     fill_sites(&high_sites, high, bias.shape[0])
     fill_sites(&low_sites, low, bias.shape[0])
-    fill_segments(parts, segments)
     with nogil:
         dg_enumerate(&high_sites, &low_sites, &bias[0], parts, n_segments, first_high, n_high,
                      per_fold, &table[0], &scratch[0], &out[0], n_threads)
@@ -431,10 +445,10 @@ PRODUCT_LANES = DG_PRODUCT_LANES
 
 def segments_log_normalizer(segments, const double[:, ::1] field, double[::1] out):
     """out[r] = log sum_x exp(field[r] x), summed over the units of all segments: OUT."""
-    cdef dg_segment parts[64]
-    cdef int n_segments = len(segments)
+    cdef Segments summed = Segments(segments)
+    cdef dg_segment *parts = summed.data
+    cdef int n_segments = summed.n
     cdef Py_ssize_t r
-    fill_segments(parts, segments)
     if field.shape[1]:
         with nogil:
             for r in range(field.shape[0]):

@@ -33,6 +33,14 @@ cdef extern from "chain.h":
         Py_ssize_t group
         const float *bias
         const float *precision
+        int n_parts
+        layer *parts
+        const int32_t *part_of
+        Py_ssize_t n_blocks
+        const int64_t *blocks
+        Py_ssize_t first
+        Py_ssize_t end
+        Py_ssize_t first_word
     struct chain:
         int n_layers
         layer *layers

@@ -189,7 +189,7 @@ static inline void store_bytes(uint8_t *out, const float *values, const uint8_t 
 }
 
 /* From the fields of a task to what is wanted of them, row by row, for `width` columns of the layer
- * from `first` on. field: (n_rows, stride), read. scratch: 4 stride floats.
+ * (a whole one, or a part of a mixed one) from `first` on. field: (n_rows, stride), read. scratch: 4 stride floats.
  * block_log_normalizer[row]: OUT, of these columns alone.
  *
  *     temper    natural parameters at the row's beta (left out where there is nothing to temper)
@@ -230,7 +230,8 @@ static void tile_finish(const struct layer *layer, const struct context *context
         if (!out->mean && !draw)
             continue;
         if (bytes_alone && !held && width == DG_TILE) {
-            dg_binary_draw(first, natural, stream, row, out->sample_bytes + at);
+            dg_binary_draw(layer->first_word + first - layer->first, natural, stream, row,
+                           out->sample_bytes + at);
             continue;
         }
         dg_units_mean(layer, width, natural, precision, mean);
@@ -238,7 +239,7 @@ static void tile_finish(const struct layer *layer, const struct context *context
             store_floats(out->mean + at, mean, held, width);
         if (!draw)
             continue;
-        dg_units_draw(layer, first, width, precision, mean, stream, row, sample);
+        dg_units_draw(layer, first - layer->first, width, precision, mean, stream, row, sample);
         if (out->sample_bytes)
             store_bytes(out->sample_bytes + at, sample, held, width);
         else

@@ -18,9 +18,17 @@
 #define DG_TILE 32
 #define DG_LOG_2PI 1.8378770664093453
 
-/* Columns of one task: 32, or whole groups. */
+/* Columns of one task: 32, or whole groups; of a mixed layer at most. */
 static inline ptrdiff_t dg_block_width(const struct layer *layer)
 {
+    if (layer->n_parts) {
+        ptrdiff_t widest = 0;
+        for (ptrdiff_t b = 0; b < layer->n_blocks; b++) {
+            ptrdiff_t width = (ptrdiff_t)(layer->blocks[b + 1] - layer->blocks[b]);
+            widest = width > widest ? width : widest;
+        }
+        return widest;
+    }
     if (layer->group == 1)
         return DG_TILE;
     return layer->group >= DG_TILE ? layer->group : DG_TILE / layer->group * layer->group;
@@ -88,8 +96,8 @@ DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const f
     }
 }
 
-/* sample[j] ~ p(x_j | field) of `width` columns of one row from column `first` of the layer on,
- * given their means; u is a uniform of the column, or of the group:
+/* sample[j] ~ p(x_j | field) of `width` columns of one row from column `first` of the layer, or of
+ * a mixed layer's part, on, given their means; u is a uniform of the column, or of the group:
  *
  *     binary     how many k < n_copies have u < P(X > k): the inverse of the distribution function
  *     gaussian   mean + normal / sqrt(precision), normals by Box and Muller from the two uniforms
@@ -102,7 +110,7 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
     uint32_t words[DG_TILE];
     float u[DG_TILE];
     if (layer->kind != DG_SOFTMAX) {
-        dg_words32(stream, row, (uint32_t)(first / 4), words);
+        dg_words32(stream, row, (uint32_t)((layer->first_word + first) / 4), words);
         for (int j = 0; j < DG_TILE; j++)
             u[j] = dg_uniform(words[j]);
     }
@@ -131,7 +139,7 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
     }
     case DG_SOFTMAX:
         for (ptrdiff_t g = 0; g < width; g += layer->group) {
-            uint32_t site = (uint32_t)((first + g) / layer->group);
+            uint32_t site = (uint32_t)(layer->first_word + (first + g) / layer->group);
             dg_words32(stream, row, site / 4, words);
             float uniform = dg_uniform(words[site % 4]), cumulative = 0.0f;
             ptrdiff_t chosen = layer->group - 1;

@@ -18,6 +18,7 @@ from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
 from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.mixed import Mixed
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 from deepgen.learning.belief_networks import UpDownTrainer
@@ -141,6 +142,7 @@ __all__ = [
     "Loss",
     "MeanField",
     "MeanFieldPCD",
+    "Mixed",
     "MixtureOfBernoullis",
     "ModelFileError",
     "MoveInfo",

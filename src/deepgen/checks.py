@@ -150,6 +150,14 @@ class RefusedValue(ValueError):
         value = self.value if self.column is None else value_of(row, self.column)
         return RefusedValue(self.name, self.expected, value, row, self.column, self.remedy)
 
+    def in_columns_from(self, first):
+        """Return the error where its columns are some of others, of which `first` is the first."""
+        if self.column is not None:
+            column, remedy = first + self.column, self.remedy
+        else:
+            column, remedy = None, f"{self.remedy}, counted from column {first} on"
+        return RefusedValue(self.name, self.expected, self.value, self.row, column, remedy)
+
     def named(self, names):
         """Return the error with the name of its column; `names` of all columns, or None."""
         if names is None or self.column is None:

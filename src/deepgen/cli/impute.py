@@ -18,9 +18,11 @@ from deepgen.cli.common.arguments import (
     refuse_chains,
 )
 from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.frames import check_frame_out, read_data, write_frame
 from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, refused, write_rows
+from deepgen.estimators.common.validation import table_of
 
 N_CHAINS, N_SWEEPS = 20, 100  # where no flag says another number
 
@@ -67,9 +69,10 @@ def run(arguments):
     model = load_able(arguments.model, "impute")
     model.set_params(n_threads=arguments.n_threads)
     chains = _chains(arguments, model)
-    rows = _dense(read_rows(arguments.data, arguments.packed_columns))
-    missing = _missing(arguments, rows)
+    check_frame_out(model, arguments.out)
+    rows = read_data(model, arguments.data, arguments.packed_columns)
     try:
+        rows, missing = _with_gaps(arguments, model, rows)
         completed, deviation = model.impute(
             rows, missing, method=arguments.method, return_std=True,
             random_state=arguments.seed, **chains,
@@ -78,7 +81,8 @@ def run(arguments):
         raise refused(arguments.data, rows, error) from error
     if not missing.any():
         print("deepgen: warning: nothing is missing; rows stay as they are", file=sys.stderr)
-    write_rows(arguments.out, completed)
+    write = write_rows if isinstance(completed, np.ndarray) else write_frame
+    write(arguments.out, completed)
     if arguments.std is not None:
         write_rows(arguments.std, deviation)
     return {
@@ -118,11 +122,16 @@ def _dense(rows):
     return rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
 
 
-def _missing(arguments, rows):
-    """Return which entries are missing: where the rows are NaN, and where the mask is 1."""
-    missing = np.isnan(rows)
+def _with_gaps(arguments, model, rows):
+    """Return rows, and which entries are missing: NaN or empty, and those where the mask is 1."""
+    table = table_of(model)
+    if table is None:
+        rows = _dense(rows)
+        missing = np.isnan(rows)
+    else:
+        missing = table.read(rows)[1]
     if arguments.missing is None:
-        return missing
+        return rows, missing
     mask = _dense(read_rows(arguments.missing))
     if mask.shape != rows.shape:
         raise CommandError(
@@ -131,4 +140,4 @@ def _missing(arguments, rows):
         )
     if not np.isin(mask, (0, 1)).all():
         raise CommandError(f"{arguments.missing} must hold 0 and 1 only, 1 where it is missing")
-    return missing | (mask == 1)
+    return rows, missing | (mask == 1)

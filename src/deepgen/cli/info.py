@@ -63,7 +63,10 @@ def _in_words(layer):
     layer = dict(layer)
     size = layer.pop("size")
     units = layer.pop("units" if "units" in layer else "activation")
+    parts = layer.pop("parts", [])
     options = "".join(f", {name} {value}" for name, value in layer.items())
+    if parts:
+        options = f": {'; '.join(map(_in_words, parts))}"
     return f"{size:,} {units} units{options}"
 
 

@@ -1,5 +1,7 @@
 """``deepgen sample``."""
 
+import numpy as np
+
 from deepgen.cli.common.arguments import (
     add_out,
     add_seed,
@@ -11,6 +13,7 @@ from deepgen.cli.common.arguments import (
     positive,
     refuse_chains,
 )
+from deepgen.cli.common.frames import check_frame_out, write_frame
 from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import write_rows
@@ -51,8 +54,10 @@ def run(arguments):
         refuse_chains(arguments, {"sweeps": "--sweeps"}, who)
     else:
         chains = {"n_sweeps": N_SWEEPS if arguments.sweeps is None else arguments.sweeps}
+    check_frame_out(model, arguments.out)
     rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
-    write_rows(arguments.out, rows)
+    write = write_rows if isinstance(rows, np.ndarray) else write_frame
+    write(arguments.out, rows)
     return {
         **about_array(arguments.out, rows),
         "n_sweeps": chains.get("n_sweeps"),

@@ -12,11 +12,13 @@ from deepgen.cli.common.arguments import (
     refuse_chains,
 )
 from deepgen.cli.common.errors import CommandError, UsageError
+from deepgen.cli.common.frames import read_data
 from deepgen.cli.common.measures import accuracy, mean_with_error, r_squared
 from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import print_fields
-from deepgen.cli.common.rows import check_apart, read_rows, refused
+from deepgen.cli.common.rows import check_apart, refused
 from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
+from deepgen.estimators.common.validation import table_of
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
 from deepgen.rows.sources import ArrayRows
@@ -68,7 +70,7 @@ def run(arguments):
         who = f"{arguments.model} holds {in_words(model)}, and {why}"
         refuse_chains(arguments, {"n_chains": "--n-chains", "n_betas": "--n-betas"}, who)
     check_apart({"MODEL": arguments.model, "DATA": arguments.data, "labels": arguments.labels}, {})
-    rows = read_rows(arguments.data, arguments.packed_columns)
+    rows = read_data(model, arguments.data, arguments.packed_columns)
     try:
         found = measure(model, rows, arguments)
     except ValueError as error:
@@ -105,7 +107,9 @@ def _measure_for(model, arguments):
 def _likelihood(model, rows, arguments):
     """Return the mean log-likelihood between the ends of the bracket of log Z, or an exact one."""
     model.transform(rows)  # checks them before the long part
-    if not all(model.model_.visible.is_state(b.states[0]) for b in ArrayRows(rows).pieces()):
+    table = table_of(model)
+    states = rows if table is None else table.read(rows)[0]
+    if not all(model.model_.visible.is_state(b.states[0]) for b in ArrayRows(states).pieces()):
         raise ValueError("it has values between states, which have no likelihood; binarize it")
     log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
     if not is_exact(model):

@@ -11,6 +11,7 @@ import numpy as np
 
 from deepgen.cli.common.building import estimator_for
 from deepgen.cli.common.errors import CommandError, InterruptedRun, UsageError
+from deepgen.cli.common.frames import read_frame
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.labels import check_classes, read_labels, read_targets, unlabelled_in
 from deepgen.cli.common.output import as_json, print_fields
@@ -19,6 +20,7 @@ from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_togeth
 from deepgen.cli.common.watching import monitors_for
 from deepgen.errors import DivergedError, ModelFileError
 from deepgen.estimators import MixtureOfBernoullis
+from deepgen.estimators.common.validation import reads_tables
 from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
 from deepgen.learning.callbacks import Checkpoint, as_csv
@@ -60,7 +62,8 @@ def run(arguments):
     check_target(out)
     check_target(history, (".csv", ".json"))
     checkpoint, resume = _checkpoint(settings)
-    X = read_rows(settings["data"], settings.get("packed_columns"))
+    read = read_frame if reads_tables(estimator) else read_rows
+    X = read(settings["data"], settings.get("packed_columns"))
     y = _labels(kind, estimator, X, settings)
     if kind.has("callbacks"):
         estimator.callbacks = [*monitors_for(kind, estimator, (X, y), settings), *checkpoint]

@@ -2,9 +2,10 @@
 
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.frames import read_data
 from deepgen.cli.common.models import in_words, load_able
 from deepgen.cli.common.output import about_array, tell_array
-from deepgen.cli.common.rows import read_rows, refused, write_rows
+from deepgen.cli.common.rows import refused, write_rows
 from deepgen.estimators import DBM, DBN, RBM
 
 # Estimators whose features are means of units, so that there are fields behind them.
@@ -44,7 +45,7 @@ def run(arguments):
                 "units; --quantity is for rbm, dbn and dbm: leave it out"
             )
         options = {"quantity": arguments.quantity}
-    rows = read_rows(arguments.data, arguments.packed_columns)
+    rows = read_data(model, arguments.data, arguments.packed_columns)
     try:
         features = model.transform(rows, **options)
     except ValueError as error:

@@ -60,7 +60,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     ----------
     n_hidden : int or sequence of int, default (500, 1000)
         Sizes of the hidden layers, bottom first; hidden units are binary.
-    visible : {"binary", "gaussian"} or Units, default "binary"
+    visible : {"binary", "gaussian", "auto"} or Units, default "binary"
         See :class:`RBM`.
     label_units : bool, default False
         Put a group of softmax units on top, one for each class of `y`, so that the model is one of

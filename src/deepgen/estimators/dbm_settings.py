@@ -2,6 +2,7 @@
 
 from deepgen.checks import check_flag, has_role, shown
 from deepgen.estimators.common.hyperparameters import (
+    asked_units,
     check_machine_settings,
     check_objects,
     check_sizes,
@@ -9,7 +10,6 @@ from deepgen.estimators.common.hyperparameters import (
 )
 from deepgen.estimators.common.labels import label_units, units_for_labels
 from deepgen.layers.binary import Binary
-from deepgen.layers.named import as_units
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Rule
 from deepgen.learning.starts import (
@@ -34,7 +34,7 @@ def check_settings(dbm):
     check_objects(dbm, ("pretrained",))
     for name in ("label_units", "binarize"):
         check_flag(getattr(dbm, name), name)
-    visible = as_units(dbm.visible, "visible")
+    visible = asked_units(dbm)
     if visible.n_copies != 1:
         raise ValueError("visible must not have tied copies, got n_copies > 1")
     if dbm.binarize and not visible.is_bernoulli:

@@ -11,6 +11,7 @@ from deepgen.checks import check_integer, shown
 from deepgen.estimators.common.belief import BeliefEstimator
 from deepgen.estimators.common.fitting import Fitted, Problem, solve
 from deepgen.estimators.common.hyperparameters import (
+    asked_units,
     check_callbacks,
     check_common,
     check_sizes,
@@ -22,10 +23,9 @@ from deepgen.estimators.common.streams import (
     StreamProblem,
     require_same_layers,
 )
-from deepgen.estimators.common.validation import rows_to_learn
+from deepgen.estimators.common.validation import reads_tables, rows_to_learn
 from deepgen.io import checkpoints
 from deepgen.layers.binary import Binary
-from deepgen.layers.named import as_units
 from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.evidence import Evidence
 from deepgen.learning.hooks import callbacks_for
@@ -54,7 +54,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     ----------
     n_hidden : int or sequence of int, default (500, 2000)
         Sizes of the hidden layers, bottom first; an int is one layer.
-    visible : {"binary", "gaussian"} or Units, default "binary"
+    visible : {"binary", "gaussian", "auto"} or Units, default "binary"
         See :class:`RBM`. Hidden units are binary.
     rule : {"pcd", "cd"}, rule, or sequence with one a layer, default "pcd"
     learning_rate : float, schedule, None, or sequence with one a layer
@@ -243,7 +243,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         check_integer(self.batch_size, "batch_size")
         check_common(self)
         check_callbacks(self.callbacks)
-        if as_units(self.visible, "visible").n_copies != 1:
+        if asked_units(self).n_copies != 1:
             raise ValueError("visible must not have tied copies, got n_copies > 1")
         values = {name: _by_layer(getattr(self, name), name, len(sizes)) for name in BY_LAYER}
         settings = []
@@ -336,7 +336,7 @@ class _StackProblem(StreamProblem):
         dbn = self.estimator
         return {
             **by_layer, "n_hidden": list(check_sizes(dbn.n_hidden)),
-            "visible": as_units(dbn.visible, "visible"),
+            "visible": self.units if reads_tables(dbn) else asked_units(dbn),
         }  # fmt: skip
 
     def settings(self, n_rows):

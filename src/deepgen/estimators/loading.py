@@ -7,6 +7,7 @@ import numpy as np
 from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.common.fitting import FittingEstimator
 from deepgen.estimators.common.labels import classes_of_plain
+from deepgen.estimators.common.tables import AUTO, Table
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
@@ -97,6 +98,15 @@ def load(path):
     except ValueError as error:
         raise model_files.ModelFileError(f"{path}: no estimator for this model ({error})") from None
     names = extra.get("feature_names")
+    if "table" in extra:
+        try:
+            table = Table.from_plain(extra["table"], extra.get("categories"), names)
+            if table.units.form != model.visible.form:
+                raise ValueError("its table is that of other units")
+        except ValueError as error:
+            raise model_files.ModelFileError(f"{path}: {error}") from None
+        estimator.visible, estimator.table_ = AUTO, table
+        estimator.n_features_in_ = len(table.columns)
     if names is not None:
         whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if not whole or len(names) != estimator.n_features_in_:

@@ -7,13 +7,14 @@ from deepgen.checks import check_flag, check_integer, shown
 from deepgen.estimators.common import density
 from deepgen.estimators.common.fitting import Fitted
 from deepgen.estimators.common.hyperparameters import (
+    asked_units,
     check_machine_settings,
     sized,
     visible_units,
 )
 from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator
-from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
+from deepgen.estimators.common.validation import by_pieces, features, reads_tables, rows_to_read
 from deepgen.inference.gibbs import layer_field, update_layer
 from deepgen.layers.named import as_units
 from deepgen.learning.rules import as_rule
@@ -33,10 +34,14 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     ----------
     n_hidden : int, default 256
         Hidden units.
-    visible : {"binary", "gaussian"} or Units, default "binary"
+    visible : {"binary", "gaussian", "auto"} or Units, default "binary"
         Binary units take values in [0, 1]: 0 and 1 are states, values between are means (see
         `binarize`). Gaussian units learn their variances; ``dg.Softmax(k)`` takes k one-hot
-        columns for each variable, all zero where it is missing.
+        columns for each variable, all zero where it is missing; ``dg.Mixed([...])`` has several
+        types side by side. ``"auto"`` reads them off the table that `fit` gets, such as a data
+        frame: columns of bools, or of 0 and 1, are binary, those of texts or of a categorical
+        type are categorical, others of numbers are real. `sample` and `impute` give such a table
+        back.
     hidden : {"binary", "gaussian"} or Units, default "binary"
     rule : {"pcd", "cd"} or rule, default "pcd"
         ``dg.PCD(k, n_particles=...)`` or ``dg.CD(k)``.
@@ -73,6 +78,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     n_features_in_ : int
     n_updates_, n_epochs_ : int
         Updates made; epochs of the run, as asked for or chosen.
+    table_ : Table
+        With ``visible="auto"``: the columns of the table, and the units that stand for them.
 
     Examples
     --------
@@ -167,7 +174,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
             check_integer(getattr(self, name), name)
         check_machine_settings(self)
         as_rule(self.rule)
-        visible, hidden = as_units(self.visible, "visible"), as_units(self.hidden, "hidden")
+        visible, hidden = asked_units(self), as_units(self.hidden, "hidden")
         if not (visible.is_bounded or hidden.is_bounded):
             names = [type(units).__name__ for units in (hidden, visible)]
             is_too = "" if names[0] == names[1] else f" {names[1]}"
@@ -234,6 +241,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features), float32
+            With ``visible="auto"`` of shape (n_samples, n_visible), means of the visible units;
+            ``table_.rows(means)`` makes a table of them.
         """
         check_is_fitted(self)
         model, hidden = self.model_, self.model_.layers[1]
@@ -252,7 +261,11 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
-        X, model = rows_to_read(self, X), self.model_
+        return self._free_energy(rows_to_read(self, X))
+
+    def _free_energy(self, X):
+        """Return free energies of rows that `rows_to_read` has returned."""
+        model = self.model_
         return by_pieces(
             X, model.layers[0], lambda v: free_energy(model, v, n_threads=self.n_threads)
         )
@@ -277,7 +290,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
             return by_pieces(
                 X, visible, lambda v: exact_log_likelihood(model, v, log_partition=bracket.value)
             )
-        return -self.free_energy(X) - bracket.value
+        return -self._free_energy(X) - bracket.value
 
     # --- files --------------------------------------------------------------------------------
 
@@ -314,7 +327,12 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
 class _RBMProblem(MachineProblem):
     """The layers of an RBM, as its settings ask for them."""
 
+    @property
+    def visible(self):
+        """The visible units of the settings; of a table those that it has become."""
+        return self.layers[0] if reads_tables(self.estimator) else asked_units(self.estimator)
+
     def resolved(self, schedule):
         """Resolve hyper-parameters: names of unit types too."""
-        units = {name: as_units(getattr(self.estimator, name), name) for name in self.names}
-        return {**super().resolved(schedule), **units}
+        hidden = as_units(self.estimator.hidden, "hidden")
+        return {**super().resolved(schedule), "visible": self.visible, "hidden": hidden}

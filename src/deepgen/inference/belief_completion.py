@@ -134,7 +134,7 @@ class _Completion:
         uniform = stream.uniform(
             len(self.v), units.n_sites, RECOGNIZE, first_row=self.first_row
         )
-        return np.repeat(uniform < SHARE_OFFERED, units.group, axis=1)
+        return np.repeat(uniform < SHARE_OFFERED, units.widths, axis=1)
 
     def visible(self, step, *, mean=False):
         """Offer hidden layers; return mean and draw of the visible layer given the hidden one."""

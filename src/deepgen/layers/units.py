@@ -185,7 +185,8 @@ class Units(ABC):
     size : int or None
     bias : ndarray of shape (size,), float32, read-only
     kind : int
-        Number of the kernels' case, one of ``engine.KINDS``.
+        Number of the kernels' case, one of ``engine.KINDS``. Of mixed units a tuple of what the
+        kernels read of each part.
     state_dtype : type
         ``np.uint8`` for whole numbers from 0 on, which kernels read as bytes and multiply with
         fixed-point weights; ``np.float32`` for any others.
@@ -198,7 +199,8 @@ class Units(ABC):
         Learning rate of a machine that works untuned (docs/decisions.md); the lowest one of its
         layers counts.
     group : int
-        Columns of a site. Their means belong together; all of them are missing or none.
+        Columns of a site, of mixed units the widest one. Their means belong together; all of them
+        are missing or none.
     n_copies : int
         Tied copies of each unit whose sum a state is.
     precision : ndarray of shape (size,), float32, or None
@@ -206,6 +208,8 @@ class Units(ABC):
         is then one of its :meth:`parameters`.
     learn_precision : bool
         Whether training changes it in the lowest layer of a machine.
+    learned_precisions : ndarray of shape (size,), bool, or None
+        Of which columns it does, if not of all.
     activation : str or None
         Activation of a network layer whose output is the mean, given the field (divided by the
         precision where there is one). None: no network stands for such units.
@@ -230,6 +234,7 @@ class Units(ABC):
     group = n_copies = 1
     precision = None
     learn_precision = False
+    learned_precisions = None
     activation = None
     is_bernoulli = False
     hidden_bias = None
@@ -294,6 +299,20 @@ class Units(ABC):
     def n_sites(self):
         """How many sites the layer has."""
         return self.size // self.group
+
+    @property
+    def widths(self):
+        """How many columns each site has."""
+        return np.full(self.n_sites, self.group)
+
+    @property
+    def placed_parts(self):
+        """Columns of one type each, from the first one on: tuples (slice, units).
+
+        A layer of one type is its only part. Who needs the sites of a layer one by one asks its
+        parts, whose sites are alike.
+        """
+        return ((slice(0, self.size), self),)
 
     @property
     def is_bounded(self):
@@ -432,12 +451,12 @@ class Units(ABC):
         """
         field = real_array(field, "field")
         self.check_width(field, "field")
-        return segments_log_normalizer([self.kernel_segment()], field)
+        return segments_log_normalizer(self.kernel_segments(), field)
 
-    def kernel_segment(self):
-        """Return (kind, largest state, size, group, float64 precision) for exact kernels."""
+    def kernel_segments(self):
+        """Return [(kind, largest state, size, group, float64 precision)] for exact kernels."""
         precision = None if self.precision is None else self.precision.astype(np.float64)
-        return self.kind, self._kernel_copies, self.size, self.group, precision
+        return [(self.kind, self._kernel_copies, self.size, self.group, precision)]
 
     def alternatives(self):
         """Return the states that a site can take, where they can be counted.

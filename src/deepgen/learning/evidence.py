@@ -15,6 +15,8 @@ from deepgen.rows.states import dense
 MOST_UPDATES, FEWEST_UPDATES = 5_000, 100
 # Updates for each row and coin, and for each row and real-valued column.
 UPDATES_BY_COIN, UPDATES_BY_COLUMN = 300, 100
+# Beside real-valued columns the others learn at a quarter of their own rate, or half of it.
+SLOWER = 2
 # Rows that the correlation of columns is measured on, and steps of the power iteration.
 SOME_ROWS, POWER_STEPS = 1_000, 30
 
@@ -30,6 +32,8 @@ class Evidence:
         How many columns there are to learn. Of columns with bounded states each counts as
         ``4 p (1 - p)``, by its mean `p`: 1 for a fair coin, next to nothing for a pixel that is
         hardly ever on. Real-valued columns count 1.
+    n_real : int
+        How many of them are real-valued.
     eigenvalue : float or None
         Largest eigenvalue of the correlation matrix of real-valued columns: 1 where they are
         independent, their number where all are the same. None: the states have bounds.
@@ -39,6 +43,7 @@ class Evidence:
 
     n_rows: int
     n_columns: float
+    n_real: int = 0
     eigenvalue: float | None = None
     n_measured: int = 0
 
@@ -55,13 +60,19 @@ class Evidence:
         moments : tuple of (n_rows, mean, variance)
         """
         n_rows, mean, variance = moments
-        if units.is_bounded:
-            coins = 4.0 * units.variance(mean).sum() / units.n_copies
-            return cls(n_rows, max(float(coins), 1.0))
+        coins, real = 0.0, np.zeros(units.size, np.bool_)
+        for columns, part in units.placed_parts:
+            if part.is_bounded:
+                coins += float(4.0 * part.variance(mean[columns]).sum() / part.n_copies)
+            else:
+                real[columns] = True
+        if not real.any():
+            return cls(n_rows, max(coins, 1.0))
         some = spread_rows(rows, n_rows, SOME_ROWS)
         precision = units.fitted_to(mean, variance, n_rows).precision
         deviations = (some - mean) * np.sqrt(np.asarray(precision, np.float64))
-        return cls(n_rows, float(units.size), largest_eigenvalue(deviations), len(some))
+        n_real, eigenvalue = int(real.sum()), largest_eigenvalue(deviations[:, real])
+        return cls(n_rows, coins + n_real, n_real, eigenvalue, len(some))
 
     @property
     def n_updates(self):
@@ -69,14 +80,18 @@ class Evidence:
 
         ``300 n_rows / n_columns``; of real-valued columns ``100 n_rows / n_columns`` times the
         ratio of their largest eigenvalue to that of as many rows of noise, which is
-        ``(1 + sqrt(n_columns / n_rows))^2`` (Marchenko & Pastur 1967). From 100 to 5,000.
+        ``(1 + sqrt(n_columns / n_rows))^2`` (Marchenko & Pastur 1967). From 100 to 5,000. Where
+        there are both, each column counts by its kind, bounded ones twice.
         """
         by_rows = self.n_rows / self.n_columns
         if self.eigenvalue is None:
             wanted = UPDATES_BY_COIN * by_rows
         else:
-            of_noise = (1.0 + math.sqrt(self.n_columns / self.n_measured)) ** 2
-            wanted = UPDATES_BY_COLUMN * by_rows * max(self.eigenvalue / of_noise, 1.0)
+            of_noise = (1.0 + math.sqrt(self.n_real / self.n_measured)) ** 2
+            by_real = UPDATES_BY_COLUMN * max(self.eigenvalue / of_noise, 1.0)
+            coins = self.n_columns - self.n_real
+            by_column = by_real * self.n_real + SLOWER * UPDATES_BY_COIN * coins
+            wanted = by_rows * (by_column / self.n_columns)
         return int(min(max(wanted, FEWEST_UPDATES), MOST_UPDATES))
 
     def n_epochs(self, batch_size):

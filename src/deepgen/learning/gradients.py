@@ -319,6 +319,9 @@ def layer_gradients(
             centre = 0.0 if offsets is None else offsets[l]
             square = changes[l][1] - 2.0 * centre * difference[l]
             by_log_precision = -0.5 * parameters.precisions[l] * square
+            learned = parameters.layers[l].learned_precisions
+            if learned is not None:
+                by_log_precision *= learned
         log_precision.append(by_log_precision)
     if gains is not None and scaled is not None and weight_decay:
         # Weights lose a W in centred coordinates: biases get a W lambda below, a W^T mu above, or

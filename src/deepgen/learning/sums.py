@@ -209,7 +209,7 @@ def _in_steps(x, units, side):
     So they are whole numbers, as the means of binary units are already. Labels of the positive
     phase are counted in the same steps: a part of a batch in which some are missing has means.
     """
-    if units.group == 1:
+    if units.group == 1 or units.state_dtype != np.uint8:
         return x
     if x.dtype == np.float32:
         return ByteMeans.of_groups(x, units.group)

@@ -100,7 +100,7 @@ def _within_reach(model, l, units):
     states of a neighbour have no bound the fields have none; groups and precisions share a field
     between numbers, and are left as they are.
     """
-    if units.group > 1 or units.precision is not None:
+    if units.group > 1 or units.precision is not None:  # also of mixed units with such a part
         return units
     bias, reach = model.layers[l].bias.astype(np.float64), np.zeros(units.size)
     below = [(model.layers[l - 1], model.weights[l - 1].T)] if l > 0 else []

@@ -51,7 +51,8 @@ class LogPartition:
 
 def _count_states(layers):
     """Return log2 of the number of joint states of layers, infinite where it cannot be counted."""
-    return sum((layer.n_sites * math.log2(layer.n_states) for layer in layers), 0.0)
+    parts = [part for layer in layers for _, part in layer.placed_parts]
+    return sum((part.n_sites * math.log2(part.n_states) for part in parts), 0.0)
 
 
 def _enumerated_parity(layers):
@@ -82,7 +83,7 @@ class _Enumeration:
         for l in self._others:
             fields_at[l] = slice(n_fields, n_fields + layers[l].size)
             n_fields += layers[l].size
-        self._segments = [layers[l].kernel_segment() for l in self._others]
+        self._segments = [each for l in self._others for each in layers[l].kernel_segments()]
         self._takes_products = _takes_products([layers[l] for l in self._others])
         self._radix, self._shift, self._tables = [], [], []
         for l in mine:
@@ -91,29 +92,33 @@ class _Enumeration:
                 rows[:, fields_at[l - 1]] = weights[l - 1].T
             if l + 1 < len(layers):
                 rows[:, fields_at[l + 1]] = weights[l]
-            self._add_sites(l, layers[l], rows)
+            for columns, part in layers[l].placed_parts:
+                self._add_sites(l, columns, part, rows[columns])
 
-    def _add_sites(self, l, layer, rows):
-        """Add a layer's sites: how many states each has, and their shifts of the fields.
+    def _add_sites(self, l, columns, part, rows):
+        """Add the sites of a part of a layer: their states, and what these shift the fields by.
 
         Parameters
         ----------
         l : int
-        layer : Units
-        rows : ndarray of shape (size, n_fields)
+        columns : slice
+            Where the part stands in layer `l`.
+        part : Units
+        rows : ndarray of shape (size of the part, n_fields)
             What a 1 of each column adds to the fields of the other layers.
         """
-        states, log_measure = layer.alternatives()
+        states, log_measure = part.alternatives()
         states = states.astype(np.float64)
-        self._radix += [layer.n_states] * layer.n_sites
+        self._radix += [part.n_states] * part.n_sites
         self._shift += [*_by_site(states, rows)]
-        self._tables.append((l, states, log_measure))
+        self._tables.append((l, columns, states, log_measure))
 
     def log_sum(self, biases, n_threads=None):
         """Return log Z with these biases, float64 vectors by layer."""
         terms = []
-        for l, states, log_measure in self._tables:
-            terms += [*(_by_site(states, biases[l][:, None])[:, :, 0] + log_measure)]
+        for l, columns, states, log_measure in self._tables:
+            of_states = _by_site(states, biases[l][columns, None])[:, :, 0]
+            terms += [*(of_states + log_measure)]
         bias = np.concatenate([biases[l] for l in self._others])
         per_fold = _products_per_fold(self._shift, bias) if self._takes_products else 0
         return _enumerate(
@@ -282,7 +287,7 @@ def exact_log_likelihood(model, X, *, log_partition=None):
     check_number(log_partition, "log_partition")
     out = layer_log_weight(model.chain, 0, x)
     weights, biases = model.weights[0].astype(np.float64), _biases(model)[1:]
-    segments = [model.layers[1].kernel_segment()]
+    segments = model.layers[1].kernel_segments()
     rows = dense(x)
     for first in range(0, len(rows), 4096):
         piece = slice(first, first + 4096)

@@ -68,36 +68,43 @@ def pseudo_log_likelihood(model, X, *, n_sites=1, random_state=None, n_threads=N
     else:
         words = Stream.from_random_state(random_state).words(len(rows), n_sites, FLIP)
         sites = words % np.uint32(n_all)
-    alternatives = visible.alternatives().states.toarray()
     out = np.empty(len(rows))
-    step = max(1, CHUNK // (sites.shape[1] * len(alternatives)))
+    step = max(1, CHUNK // (sites.shape[1] * visible.n_states))
     for first in range(0, len(rows), step):
         piece = slice(first, first + step)
-        changed = _changed(rows[piece], sites[piece], alternatives)
-        energy = free_energy(model, changed.reshape(-1, visible.size), n_threads=n_threads)
-        log_p = -energy.reshape(-1, sites.shape[1], len(alternatives))
-        log_p -= np.logaddexp.reduce(log_p, axis=2, keepdims=True)
-        numbers = _state_numbers(rows[piece], sites[piece], alternatives)
-        out[piece] = np.take_along_axis(log_p, numbers[:, :, None], axis=2)[:, :, 0].mean(axis=1)
+        out[piece] = _log_p_of_sites(model, rows[piece], sites[piece], n_threads).mean(axis=1)
     return out * n_all
 
 
-def _state_numbers(rows, sites, alternatives):
-    """Return the number of the state that each site has, int64 of shape (n_rows, n_sites).
+def _log_p_of_sites(model, rows, sites, n_threads):
+    """Return log p(state of a site | all other sites), of the shape of `sites`.
 
-    `alternatives` are the states of a site, (n_states, group).
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    rows : ndarray of shape (n_rows, n_visible)
+    sites : ndarray of shape (n_rows, n)
+        Numbers of some sites of each row.
+    n_threads : int or None
     """
-    by_site = rows.reshape(len(rows), -1, alternatives.shape[1])
-    chosen = by_site[np.arange(len(rows))[:, None], sites]  # (n_rows, n_sites, group)
-    return (chosen[:, :, None] == alternatives).all(axis=3).argmax(axis=2)
-
-
-def _changed(rows, sites, alternatives):
-    """Copies of each row, one for each site and each state that the site could have."""
-    (n, n_sites), (n_states, group) = sites.shape, alternatives.shape
-    changed = np.repeat(rows, n_sites * n_states, axis=0)
-    changed = changed.reshape(n, n_sites, n_states, -1, group)
-    row, number = np.arange(n)[:, None], np.arange(n_sites)[None, :]
-    for state, values in enumerate(alternatives):
-        changed[row, number, state, sites] = values
-    return changed
+    out, first = np.empty(sites.shape), 0
+    for columns, part in model.layers[0].placed_parts:
+        row, place = np.nonzero((sites >= first) & (sites < first + part.n_sites))
+        number = sites[row, place].astype(np.int64) - first
+        first += part.n_sites
+        if not len(row):
+            continue
+        alternatives = part.alternatives().states.toarray()
+        n_states, group = alternatives.shape
+        # the columns of each site, (n_pairs, group), and rows with every state that it could have
+        at = columns.start + number[:, None] * group + np.arange(group)
+        changed = np.repeat(rows[row], n_states, axis=0).reshape(len(row), n_states, -1)
+        pair, state = np.arange(len(row))[:, None, None], np.arange(n_states)[None, :, None]
+        changed[pair, state, at[:, None, :]] = alternatives
+        energy = free_energy(model, changed.reshape(len(changed) * n_states, -1),
+                             n_threads=n_threads)
+        log_p = -energy.reshape(len(row), n_states)
+        log_p -= np.logaddexp.reduce(log_p, axis=1, keepdims=True)
+        is_now = (rows[row[:, None], at][:, None, :] == alternatives).all(axis=2).argmax(axis=1)
+        out[row, place] = log_p[np.arange(len(row)), is_now]
+    return out

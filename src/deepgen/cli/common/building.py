@@ -8,7 +8,8 @@ from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.kinds import KINDS, Kind, names_of
 from deepgen.cli.common.models import in_words
 from deepgen.cli.common.settings import HYPER_PARAMETERS, MODEL, check_together
-from deepgen.estimators import DBN
+from deepgen.estimators import DBM, DBN, RBM
+from deepgen.estimators.common.tables import AUTO
 from deepgen.estimators.dbm_settings import UPPER_RATE
 from deepgen.estimators.loading import load
 from deepgen.layers.named import NAMED
@@ -141,6 +142,13 @@ def _visible(given, request):
             f"visible is what the pretraining of a {request.kind.name} takes the columns for; it "
             "needs pretrain_epochs"
         )
+    if given["visible"] == AUTO:
+        if not issubclass(request.kind.estimator, RBM | DBN | DBM):
+            raise UsageError(
+                f"visible must not be auto for the model {request.kind.name}: rbm, dbn and dbm "
+                "read the types of columns off a table"
+            )
+        return AUTO
     return _units(given["visible"], "visible")
 
 
@@ -163,7 +171,8 @@ def _units(text, name):
         with _told_as({"n_categories": f"K of {name}"}):
             return Softmax(int(size))
     if colon or kind not in NAMED:
-        raise UsageError(f"{name} must be binary, gaussian or softmax:K, got {text!r}")
+        auto = ", auto" if name == "visible" else ""
+        raise UsageError(f"{name} must be binary, gaussian{auto} or softmax:K, got {text!r}")
     return kind
 
 

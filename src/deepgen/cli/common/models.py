@@ -1,6 +1,7 @@
 """Model files that commands use, and which commands work on which."""
 
 from deepgen.cli.common.errors import CommandError
+from deepgen.estimators.common.validation import table_of
 from deepgen.estimators.loading import load
 
 # By command: the method of estimators that it calls, and what it says of those without the method.
@@ -35,7 +36,8 @@ def load_able(path, command):
         If the file is no whole, valid model.
     """
     estimator = load(path)
-    vars(estimator).pop("feature_names_in_", None)  # rows come in files without names of columns
+    if table_of(estimator) is None:
+        vars(estimator).pop("feature_names_in_", None)  # rows are arrays, without names of columns
     method, lack = METHODS[command]
     # what an estimator can do may depend on its fitted model: scikit-learn tells by attributes
     if not hasattr(estimator, method):

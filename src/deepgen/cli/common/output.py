@@ -31,8 +31,9 @@ def print_fields(title, fields):
 
 
 def about_array(path, array):
-    """Describe an array that a command has written: name of the file, shape, type."""
-    return {"file": path, "shape": list(array.shape), "dtype": str(array.dtype)}
+    """Describe what a command has written, an array or a data frame: file, shape, type."""
+    dtype = str(getattr(array, "dtype", "table"))
+    return {"file": path, "shape": list(array.shape), "dtype": dtype}
 
 
 def tell_array(result):

@@ -129,7 +129,7 @@ def refused(source, rows, error):
     Parameters
     ----------
     source : str
-    rows : ndarray, PackedBits or CSR matrix
+    rows : ndarray, PackedBits, CSR matrix or DataFrame
     error : ValueError
         What the library says of them.
 
@@ -150,7 +150,8 @@ def refused(source, rows, error):
 
 def _first_gap(rows):
     """Return row and column of the first NaN, or None."""
-    if isinstance(rows, PackedBits) or rows.dtype.kind != "f":
+    is_matrix = isinstance(rows, np.ndarray) or sparse.issparse(rows)  # no bits, no data frame
+    if not is_matrix or rows.dtype.kind != "f":
         return None
     for start in range(0, rows.shape[0], CHECK_ROWS):
         piece = rows[start : start + CHECK_ROWS]

@@ -189,8 +189,9 @@ HYPER_PARAMETERS = (
             "(rbm 256, autoencoder 64, dbn 500 2000, dbm 500 1000, deep-autoencoder 1000 500 250 "
             "30, classifier and regressor 500 500)", several=True,
             otherwise="a mixture has n_components"),
-    Setting("visible", str, "binary, gaussian or softmax:K of K columns (binary); of a classifier "
-            "or regressor for its pretraining", metavar="UNITS"),
+    Setting("visible", str, "binary, gaussian, softmax:K of K columns, or auto: of an rbm, dbn or "
+            "dbm by the columns of a table of texts and numbers (binary); of a classifier or "
+            "regressor for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0)"),
     Setting("learning_rate_end", float, "the rate moves here in a straight line",

@@ -191,7 +191,10 @@ def _read_cells(path, head):
 
 
 def _no_number(path, cell, row, column, head):
-    remedy = "write categories as numbers, and leave a cell empty where a value is missing"
+    remedy = (
+        "write categories as numbers, or train with --visible auto, and leave a cell empty where a "
+        "value is missing"
+    )
     if re.fullmatch(r"\s*[-+]?\d*,\d+\s*", cell):
         remedy = "write decimals with a point"
     elif any(separator in cell for separator in SEPARATORS):

@@ -3,10 +3,13 @@
 import numpy as np
 
 from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.frames import read_frame
 from deepgen.cli.common.labels import read_labels, read_targets
 from deepgen.cli.common.measures import r_squared_of
 from deepgen.cli.common.rows import read_rows, refused
 from deepgen.estimators.common.labels import has_label
+from deepgen.estimators.common.tables import Table
+from deepgen.estimators.common.validation import reads_tables
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.models import BoltzmannMachine, PosteriorNetwork
@@ -61,6 +64,8 @@ def monitors_for(kind, estimator, data, settings):
         return []
     X, y = data
     source = settings["valid"]
+    if reads_tables(estimator):
+        return _of_table(estimator, X, source)
     valid = read_rows(source, settings.get("packed_columns"))
     if valid.shape[1] != X.shape[1]:
         raise CommandError(
@@ -82,6 +87,22 @@ def monitors_for(kind, estimator, data, settings):
         return [_of_autoencoder(estimator, valid)]
     watch = [FreeEnergyGap(X[:GAP_ROWS], states, n_threads=estimator.n_threads)]
     if units.is_state(states) and units.missing(states) is None:
+        watch.append(LikelihoodMonitor(states, n_threads=estimator.n_threads))
+    return watch
+
+
+def _of_table(estimator, X, source):
+    """Return the callbacks that watch the rows of a table."""
+    valid = read_frame(source)
+    try:
+        table = Table.of(X)
+        states = [table.read(rows)[0] for rows in (X, valid)]
+        units = table.units
+        learned, states = (units.states_of(rows, "the rows") for rows in states)
+    except ValueError as error:
+        raise refused(source, valid, error) from error
+    watch = [FreeEnergyGap(learned[:GAP_ROWS], states, n_threads=estimator.n_threads)]
+    if units.missing(states) is None:
         watch.append(LikelihoodMonitor(states, n_threads=estimator.n_threads))
     return watch
 

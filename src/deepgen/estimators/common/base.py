@@ -45,6 +45,8 @@ class ModelEstimator:
         extra = {"estimator": self._saved_as or type(self).__name__, **self._beside_model()}
         if hasattr(self, "feature_names_in_"):
             extra["feature_names"] = list(map(str, self.feature_names_in_))
+        if "table_" in vars(self):
+            extra |= self.table_.plain()
         model_files.save(self.model_, path, extra=extra)
 
     def _beside_model(self):

@@ -110,14 +110,16 @@ class BeliefEstimator(density.DensityEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            uint8, or float32 for Gaussian units.
+            uint8, or float32 for Gaussian and mixed units. With ``visible="auto"`` a table of the
+            kind that `fit` got.
         """
         check_is_fitted(self)
         density.check_sampling(n_samples, n_sweeps, first_row)
         sampler = Gibbs() if sampler is None else sampler
         check_sampler(sampler)
         if n_samples == 0:
-            return np.empty((0, self.n_features_in_), self.model_.visible.state_dtype)
+            units = self.model_.visible
+            return density.as_rows(self, np.empty((0, units.size), units.state_dtype))
         seed, top = seed_of(random_state), self.model_.top
         stream = Stream.from_random_state(seed)
         particles = moved_particles(
@@ -125,10 +127,11 @@ class BeliefEstimator(density.DensityEstimator):
             Site(stream.child("sample"), SAMPLE, first_row), n_sweeps=n_sweeps, sampler=sampler,
             work=Work(n_threads=self.n_threads),
         )  # fmt: skip
-        return sample_belief(
+        states = sample_belief(
             self.model_, n_samples, particles=particles, n_sweeps=0, random_state=seed,
             first_row=first_row, n_threads=self.n_threads,
         )  # fmt: skip
+        return density.as_rows(self, states)
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
         return impute_belief(

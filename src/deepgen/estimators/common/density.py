@@ -9,7 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
-from deepgen.estimators.common.validation import in_type_of, rows_with_gaps, warn_of_grey_rows
+from deepgen.estimators.common.validation import (
+    in_type_of,
+    rows_with_gaps,
+    table_of,
+    table_with_gaps,
+    warn_of_grey_rows,
+)
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import start_particles
 from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
@@ -92,6 +98,12 @@ def first_states(estimator, machine, n_samples, stream, first_row):
         return start_particles(machine, n_samples, stream, first_row=first_row)
     chosen = np.arange(first_row, first_row + n_samples) % len(particles)
     return Particles([x[chosen] for x in particles.states])
+
+
+def as_rows(estimator, states):
+    """Return states as rows of the kind that `fit` got: as a table, where it read one."""
+    table = table_of(estimator)
+    return states if table is None else table.rows(states)
 
 
 class DensityEstimator(FeatureEstimator):
@@ -180,7 +192,10 @@ class DensityEstimator(FeatureEstimator):
         Returns
         -------
         ndarray, or tuple of two, of shape (n_samples, n_features)
-            Of the dtype of X where that is floating, else float32.
+            Of the dtype of X where that is floating, else float32. With ``visible="auto"`` a
+            table as X is, whose cells have values that their columns can have: of means the most
+            probable one, and the mean itself of real columns. The deviation of a category is then
+            the probability that it is another one.
         """
         check_is_fitted(self)
         if method not in ("mean", "draw"):
@@ -189,11 +204,19 @@ class DensityEstimator(FeatureEstimator):
         check_integer(n_chains, "n_chains")
         check_integer(n_sweeps, "n_sweeps", 0)
         check_integer(first_row, "first_row", 0, MOST_ROWS)
+        chains = {
+            "n_chains": n_chains, "n_sweeps": n_sweeps, "random_state": random_state,
+            "first_row": first_row,
+        }  # fmt: skip
+        table = table_of(self)
+        if table is not None:
+            missing, states, gaps = table_with_gaps(self, X, missing)
+            draws, means, deviation = self._complete(states, gaps, **chains)
+            completed = table.completed(X, missing, draws if method == "draw" else means)
+            deviation = table.deviations(missing, means, deviation)
+            return (completed, deviation) if return_std else completed
         values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
-        draws, means, deviation = self._complete(
-            states, missing, n_chains=n_chains, n_sweeps=n_sweeps, random_state=random_state,
-            first_row=first_row,
-        )  # fmt: skip
+        draws, means, deviation = self._complete(states, missing, **chains)
         completed = in_type_of(values, missing, draws if method == "draw" else means)
         return (completed, deviation) if return_std else completed
 
@@ -224,7 +247,8 @@ class MachineEstimator(DensityEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            uint8, or float32 for Gaussian units.
+            uint8, or float32 for Gaussian and mixed units. With ``visible="auto"`` a table of the
+            kind that `fit` got: a data frame of a data frame.
         """
         check_is_fitted(self)
         check_sampling(n_samples, n_sweeps, first_row)
@@ -232,13 +256,15 @@ class MachineEstimator(DensityEstimator):
         check_sampler(sampler)
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
-            return np.empty((0, self.n_features_in_), self.model_.layers[0].state_dtype)
+            units = self.model_.layers[0]
+            return as_rows(self, np.empty((0, units.size), units.state_dtype))
         particles = first_states(self, self.model_, n_samples, stream, first_row)
         site = Site(stream.child("sample"), SAMPLE, first_row)
-        return moved_particles(
+        states = moved_particles(
             self.model_, particles, site, n_sweeps=n_sweeps, sampler=sampler,
             work=Work(n_threads=self.n_threads),
         )[0]  # fmt: skip
+        return as_rows(self, states)
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
         return impute(

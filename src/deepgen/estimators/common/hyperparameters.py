@@ -3,7 +3,8 @@
 import numpy as np
 
 from deepgen.checks import check_integer, is_integer, shown
-from deepgen.layers.named import as_units
+from deepgen.estimators.common.validation import reads_tables, table_of
+from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.optimizers import check_optimizer
 from deepgen.learning.schedules import as_schedule
 from deepgen.runtime.stream import check_random_state
@@ -82,7 +83,20 @@ def check_machine_settings(estimator):
     check_callbacks(estimator.callbacks)
 
 
+def asked_units(estimator):
+    """Return the visible units that the hyper-parameters ask for, as far as they are known.
+
+    Those of ``"auto"`` are known from the rows. Until then they are units that take any real
+    numbers: what goes with these goes with every table.
+    """
+    if reads_tables(estimator):
+        return real_columns()
+    return as_units(estimator.visible, "visible")
+
+
 def visible_units(estimator, n_columns):
     """Return the visible layer that the hyper-parameters ask for, sized."""
+    if reads_tables(estimator):
+        return table_of(estimator).units
     visible = as_units(estimator.visible, "visible")
     return sized(visible, n_columns, "visible", f"the {n_columns} columns of X")

@@ -20,6 +20,7 @@ from deepgen.estimators.common.resuming import (
 from deepgen.estimators.common.validation import (
     naming_columns,
     refuse_iterable,
+    refuse_tables,
     rows_to_learn,
 )
 from deepgen.io import atomic, checkpoints
@@ -117,6 +118,7 @@ class StreamEstimator(FittingEstimator):
         """
         first = not hasattr(self, "model_")
         self._check_settings()
+        refuse_tables(self, "partial_fit")
         refuse_iterable(X)
         with alone(self):
             with unchanged_on_error(self):
@@ -165,6 +167,7 @@ class StreamEstimator(FittingEstimator):
             If a call of `partial_fit` is under way, in another thread or around a signal handler.
         """
         check_is_fitted(self)
+        refuse_tables(self, "save_checkpoint")
         path = as_path(path)
         atomic.require_writable(path, "the checkpoint")
         with alone(self):
@@ -199,6 +202,7 @@ class StreamEstimator(FittingEstimator):
             If there is none.
         """
         self._check_settings()
+        refuse_tables(self, "load_checkpoint")
         path = checkpoint_path(path, "path", "save_checkpoint")
         with alone(self), unchanged_on_error(self):
             problem, run, names = _load(self, path)

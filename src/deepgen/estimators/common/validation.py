@@ -20,6 +20,7 @@ from deepgen.checks import (
     shown,
     warn_at_users_line,
 )
+from deepgen.estimators.common.tables import AUTO, Table, container_of
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
@@ -69,6 +70,15 @@ def refuse_iterable(X):
         )
 
 
+def refuse_tables(estimator, method):
+    """Raise ValueError where a stream should read the types of columns off its rows."""
+    if reads_tables(estimator):
+        raise ValueError(
+            f"visible must be known before the rows for {method}, got {AUTO!r}; call fit, or pass "
+            "units such as dg.Mixed([...])"
+        )
+
+
 def rows_to_learn(estimator, X, *, reset):
     """Wrap X as the rows that `fit` and `partial_fit` read: of an array, or of batches.
 
@@ -84,6 +94,11 @@ def rows_to_learn(estimator, X, *, reset):
     ArrayRows or IterableRows
     """
     if is_iterable_of_batches(X):
+        if reads_tables(estimator):
+            raise ValueError(
+                "X must be one data frame or array for visible='auto', which reads the types of "
+                f"columns off all rows, got {type(X).__name__}; pass dg.Mixed([...]) as visible"
+            )
         rows = IterableRows(X)
         estimator.n_features_in_ = rows.n_columns
         vars(estimator).pop("feature_names_in_", None)
@@ -115,6 +130,10 @@ def validated(estimator, X, *, reset, **options):
             "X is a masked array, whose mask would be lost; fill it, or complete rows with "
             "impute(X.data, missing=X.mask)"
         )
+    if reset:
+        vars(estimator).pop("table_", None)
+    if table_of(estimator) is not None or (reset and reads_tables(estimator)):
+        return _cells_of_table(estimator, X, reset)[0]
     _refuse_other_forms(X)
     packed = X if isinstance(X, PackedBits) and "accept_sparse" in options else None
     names = list(X.columns) if hasattr(X, "columns") else None
@@ -133,6 +152,32 @@ def validated(estimator, X, *, reset, **options):
     if packed is not None:
         return packed
     return X if sparse.issparse(X) else real_array(X, "X")
+
+
+def reads_tables(estimator):
+    """Tell whether an estimator takes the types of its columns from the rows of `fit`."""
+    visible = getattr(estimator, "visible", None)
+    return isinstance(visible, str) and visible == AUTO
+
+
+def table_of(estimator):
+    """Return what an estimator has learned of the columns of a table, or None."""
+    return vars(estimator).get("table_")
+
+
+def _cells_of_table(estimator, X, reset):
+    """Return rows of a table as states, and which cells are missing; see :meth:`Table.read`.
+
+    With `reset` the types of the columns are read off them, and become `table_`.
+    """
+    if not container_of(X):
+        _refuse_other_forms(X)
+    if reset:
+        estimator.table_ = Table.of(X)
+    if len(X) == 0 and reset:
+        raise ValueError("X must have rows, got none")
+    _named(validate_data, estimator, X, reset=reset, skip_check_array=True)
+    return estimator.table_.read(X)
 
 
 def _refuse_other_forms(X):
@@ -235,6 +280,9 @@ def naming_columns(estimator):
     try:
         yield
     except RefusedValue as error:
+        table = table_of(estimator)
+        if table is not None:
+            raise table.named(error) from None
         raise error.named(getattr(estimator, "feature_names_in_", None)) from None
 
 
@@ -256,6 +304,7 @@ def rows_to_read(estimator, X):
         and X.shape[1] == estimator.n_features_in_
         and X.dtype.kind in "buif"
         and not hasattr(estimator, "feature_names_in_")
+        and table_of(estimator) is None
     )
     if plain:
         return X
@@ -340,17 +389,44 @@ def rows_with_gaps(estimator, X, missing, units):
             "X", "be finite where it is observed", values[row, column], row, column,
             "mark such entries as missing",
         )  # fmt: skip
-    group = units.group
-    if group > 1:
-        gaps = missing.reshape(len(missing), units.n_sites, group).sum(axis=2)
-        if not np.isin(gaps, (0, group)).all():
-            row, variable = first_place(~np.isin(gaps, (0, group)))
-            first = variable * group
+    if units.group > 1:
+        firsts = np.cumsum(units.widths) - units.widths
+        gaps = np.add.reduceat(missing, firsts, axis=1, dtype=np.int64)
+        partly = (gaps != 0) & (gaps != units.widths)
+        if partly.any():
+            row, variable = first_place(partly)
+            first, group = firsts[variable], units.widths[variable]
             raise ValueError(
                 f"missing must hold all {group} columns of a variable or none, got "
                 f"{gaps[row, variable]} of columns {first} to {first + group - 1} in row {row}"
             )
     return values, units.states_of(np.where(missing, 0, values)), missing
+
+
+def table_with_gaps(estimator, X, missing):
+    """Check the rows of a table that `impute` is to complete, and find their gaps.
+
+    Returns
+    -------
+    tuple of (missing, states, missing_states)
+        Bool by cell; states with zeros where one is missing; bool by state.
+    """
+    check_is_fitted(estimator)
+    table = table_of(estimator)
+    states, empty = _cells_of_table(estimator, X, reset=False)
+    if missing is None:
+        missing = empty
+    else:
+        missing = np.asarray(missing)
+        if missing.dtype != np.bool_ or missing.shape != empty.shape:
+            raise ValueError(
+                f"missing must be a bool array of shape {empty.shape}, got {missing.dtype} of "
+                f"shape {missing.shape}"
+            )
+        missing = missing | empty
+    gaps = table.gaps(missing)
+    states = estimator.model_.visible.states_of(np.where(gaps, np.float32(0.0), states))
+    return missing, states, gaps
 
 
 def in_type_of(values, missing, completed):

@@ -8,6 +8,7 @@ import numpy as np
 from deepgen.io.schemas.schema import Schema, absolute_sums, check_list_of_layers, is_count, require
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.mixed import Mixed
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import BoltzmannMachine
@@ -24,7 +25,8 @@ class UnitSchema(NamedTuple):
     options : dict of {str: type}
         Settings that an entry may have, and the type of their values.
     vectors : tuple of str
-        Parameters by name, each of the size of the layer.
+        Parameters by name, each of the size of the layer. Units with the option ``parts``, whose
+        entry lists other units side by side, have those of their parts.
     groups : str or None
         The option that says how many columns a group has, which an entry must have.
     """
@@ -40,11 +42,12 @@ UNITS = {
     "binary": UnitSchema(Binary, {"n_copies": int}),
     "gaussian": UnitSchema(Gaussian, {"learn_precision": bool}, ("bias", "log_precision")),
     "softmax": UnitSchema(Softmax, {"n_categories": int}, groups="n_categories"),
+    "mixed": UnitSchema(Mixed, {"parts": list}),
 }
 
 
-def describe_units(units, name):
-    """Return (entry, tensors) of a layer of units; ``name.`` begins the names of its tensors."""
+def _entry_of(units, name):
+    """Return the entry of a layer of units; of mixed units it has those of the parts."""
     tags = {schema.unit_class: tag for tag, schema in UNITS.items()}
     if type(units) not in tags:
         in_python = re.sub(r"[.]([0-9]+)", r"[\1]", name)  # layers.0 in a file is layers[0] here
@@ -52,8 +55,18 @@ def describe_units(units, name):
             f"{in_python} is a {type(units).__name__}, which the file format does not know; it "
             f"knows {', '.join(unit_class.__name__ for unit_class in tags)}"
         )
+    options = units.options()
+    if "parts" in options:
+        options["parts"] = [
+            _entry_of(part, f"{name}.parts.{number}") for number, part in enumerate(units.parts)
+        ]
+    return {"units": tags[type(units)], "size": units.size, **options}
+
+
+def describe_units(units, name):
+    """Return (entry, tensors) of a layer of units; ``name.`` begins the names of its tensors."""
     tensors = {f"{name}.{vector}": value for vector, value in units.parameters().items()}
-    return {"units": tags[type(units)], "size": units.size, **units.options()}, tensors
+    return _entry_of(units, name), tensors
 
 
 def check_units(layer):
@@ -68,19 +81,50 @@ def check_units(layer):
     if schema.groups is not None:
         count = layer.get(schema.groups)
         require(is_count(count, layer["size"]), f"{tag} has no valid {schema.groups}")
+    if "parts" in schema.options:
+        _check_parts(layer)
+
+
+def _check_parts(layer):
+    """Raise ValueError unless the parts of a mixed layer are layers that fill its columns."""
+    parts = layer.get("parts")
+    require(isinstance(parts, list) and parts, f"{layer['units']} has no parts")
+    for part in parts:
+        require(isinstance(part, dict), "a part is not an object")
+        require(is_count(part.get("size"), layer["size"]), "a part has no valid size")
+        require("parts" not in part, "a part has parts")
+        check_units(part)
+    total = sum(part["size"] for part in parts)
+    require(total == layer["size"], f"parts have {total} columns, not {layer['size']}")
+
+
+def _vectors_of(layer):
+    """Return the names of the parameters of a checked entry; mixed units have all of the parts."""
+    if "parts" not in layer:
+        return UNITS[layer["units"]].vectors
+    return tuple(dict.fromkeys(name for part in layer["parts"] for name in _vectors_of(part)))
 
 
 def shapes_of_units(layer, name):
     """Return the shapes of the tensors of a layer of units, by name."""
-    return {f"{name}.{vector}": (layer["size"],) for vector in UNITS[layer["units"]].vectors}
+    return {f"{name}.{vector}": (layer["size"],) for vector in _vectors_of(layer)}
+
+
+def _options_of(layer):
+    """Return the options of the units of a checked entry."""
+    options = {name: layer[name] for name in UNITS[layer["units"]].options if name in layer}
+    if "parts" in options:
+        options["parts"] = [
+            UNITS[part["units"]].unit_class(size=part["size"], **_options_of(part))
+            for part in layer["parts"]
+        ]
+    return options
 
 
 def build_units(layer, name, tensors):
     """Return the units of a checked entry, with their tensors under a name."""
-    schema = UNITS[layer["units"]]
-    options = {option: layer[option] for option in schema.options if option in layer}
-    vectors = {vector: tensors[f"{name}.{vector}"] for vector in schema.vectors}
-    return schema.unit_class(**options, **vectors)
+    vectors = {vector: tensors[f"{name}.{vector}"] for vector in _vectors_of(layer)}
+    return UNITS[layer["units"]].unit_class(**_options_of(layer), **vectors)
 
 
 # --- machines of layers -----------------------------------------------------------------------
