@@ -15,6 +15,7 @@ from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
 from deepgen.inference.gibbs import layer_field, update_layer
+from deepgen.inference.mean_field import completed_by_means
 from deepgen.layers.named import as_units
 from deepgen.learning.rules import as_rule
 from deepgen.learning.starts import first_hidden
@@ -213,11 +214,12 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         X, model, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
 
         def of_hidden(v):
+            v = completed_by_means(model, v, work=work)
             if quantity == "field":
                 return layer_field(model, 1, [v, None], work=work)
             return update_layer(model, 1, [v, None], mean=True, work=work)[0]
 
-        return by_pieces(X, model.layers[0], of_hidden)
+        return by_pieces(X, model.layers[0], of_hidden, holes=True)
 
     def inverse_transform(self, X):
         """Return E[v | h] for features in [0, 1] (or real, for Gaussian hidden units).

@@ -10,6 +10,7 @@ from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import check_batch
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
@@ -78,7 +79,7 @@ class Trainer(TrainingLoop):
         n_sweeps : int
         """
         model = self.parameters.to_model()
-        self._some_rows = model.layers[0].states_of(rows, "rows")
+        self._some_rows = model.layers[0].states_of(rows, "rows", holes=True)
         self.rule_state = self._start_rule(model, self.stream.child("rule"))
         if self.rule_state.particles is not None:
             self.rule_state.particles = moved_particles(
@@ -193,9 +194,9 @@ class Trainer(TrainingLoop):
     def _checked(self, batch):
         layers, observed = self.parameters.layers, self.parameters.model.observed
         check_batch(batch)
-        states = batch.states
+        states, holes = batch.states, getattr(self.rule, "takes_holes", False)
         if len(states) == 1 or (len(states) == 2 and states[1] is None):
-            return batch.with_states(layers[0].states_of(states[0], "batch"))
+            return batch.with_states(layers[0].states_of(states[0], "batch", holes=holes))
         if observed != (0, len(layers) - 1) or len(states) != 2:
             raise ValueError(
                 "states of a batch must be rows of the first layer, or of that and the last layer "
@@ -203,7 +204,7 @@ class Trainer(TrainingLoop):
                 f"layers {observed}"
             )
         states = [
-            layers[l].states_of(x, f"states[{number}]")
+            layers[l].states_of(x, f"states[{number}]", holes=holes and l == 0)
             for number, (l, x) in enumerate(zip(observed, states, strict=True))
         ]
         counts = [x.shape[0] for x in states]
@@ -232,4 +233,5 @@ class Trainer(TrainingLoop):
         grey = dense(batch.states[0]) / n_copies
         stream = Stream(self.stream.child("binarize").key, site.position)
         drawn = stream.uniform(*grey.shape, BINARIZE, first_row=batch.first_row) < grey
-        return batch.with_states(n_copies * drawn.astype(np.uint8), *batch.states[1:])
+        drawn, holes = n_copies * drawn.astype(np.uint8), holes_in(grey)
+        return batch.with_states(filled(drawn, holes, np.nan), *batch.states[1:])

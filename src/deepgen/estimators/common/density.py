@@ -9,7 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
-from deepgen.estimators.common.validation import in_type_of, rows_with_gaps, warn_of_grey_rows
+from deepgen.estimators.common.frames import completed_rows, framed_like
+from deepgen.estimators.common.validation import rows_with_gaps, warn_of_grey_rows
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import start_particles
 from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
@@ -179,8 +180,9 @@ class DensityEstimator(FeatureEstimator):
 
         Returns
         -------
-        ndarray, or tuple of two, of shape (n_samples, n_features)
-            Of the dtype of X where that is floating, else float32.
+        array or data frame, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32. A data frame for a data frame:
+            with its index and names, its columns without a missing entry as they are.
         """
         check_is_fitted(self)
         if method not in ("mean", "draw"):
@@ -194,8 +196,8 @@ class DensityEstimator(FeatureEstimator):
             states, missing, n_chains=n_chains, n_sweeps=n_sweeps, random_state=random_state,
             first_row=first_row,
         )  # fmt: skip
-        completed = in_type_of(values, missing, draws if method == "draw" else means)
-        return (completed, deviation) if return_std else completed
+        completed = completed_rows(X, values, missing, draws if method == "draw" else means)
+        return (completed, framed_like(X, deviation)) if return_std else completed
 
     @abstractmethod
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):

@@ -108,9 +108,12 @@ class Problem(ABC):
     rule : rule or None
         The rule that reads these rows. PCD, for example, cannot leave out variables that are
         missing, and such rows are refused before the run. None: no rule reads the rows.
+    takes_holes : bool
+        Whether the run learns from rows with NaN, values that are not known.
     """
 
     rule = None
+    takes_holes = False
 
     def __init__(self, estimator, rows):
         self.estimator, self.rows = estimator, rows
@@ -245,7 +248,9 @@ def solve(estimator, make_problem, resume):
             stopped = None if path is None else read_run(estimator, path)
             problem = make_problem()
             with naming_columns(estimator):
-                survey = surveyed(problem.rows, problem.units, estimator.n_threads)
+                survey = surveyed(
+                    problem.rows, problem.units, estimator.n_threads, holes=problem.takes_holes
+                )
             problem.check_missing()
             seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
             problem.draw(seed)

@@ -58,6 +58,11 @@ class MachineProblem(StreamProblem):
         """The visible units."""
         return self.layers[0]
 
+    @property
+    def takes_holes(self):
+        """Whether the rule learns from rows with NaN."""
+        return getattr(self.rule, "takes_holes", False)
+
     # --- settings -----------------------------------------------------------------------------
 
     def schedule(self):
@@ -135,7 +140,9 @@ class MachineProblem(StreamProblem):
 
     def first_run(self, X, seed):
         """Return a new run of a stream."""
-        moments = survey(ArrayRows(X), self.units, n_threads=self.estimator.n_threads)
+        moments = survey(
+            ArrayRows(X), self.units, n_threads=self.estimator.n_threads, holes=self.takes_holes
+        )
         return self._run_from(moments, seed)
 
     def blank_run(self, seed):

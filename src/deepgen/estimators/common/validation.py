@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from deepgen.checks import RefusedValue, first_place, real_array, shown
 from deepgen.rows.fingerprint import RowOrder
+from deepgen.rows.holes import holes_in
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
 from deepgen.rows.states import checked_csr
@@ -50,10 +51,28 @@ class Survey:
         return self.n_rows, self.mean, self.variance
 
 
-def surveyed(rows, units, n_threads=None):
-    """Check and measure rows in one pass; see :func:`deepgen.rows.survey.survey`."""
-    order = RowOrder(n_threads)
-    return Survey(*survey(rows, units, n_threads=n_threads, also=order.add), order.tree())
+def surveyed(rows, units, n_threads=None, *, holes=False):
+    """Check and measure rows in one pass; see :func:`deepgen.rows.survey.survey`.
+
+    Raises
+    ------
+    RefusedValue
+        If a value is none of the units', or a column has no value at all (``holes=True``).
+    """
+    order, known = RowOrder(n_threads), np.zeros(rows.n_columns, np.bool_)
+
+    def also(states):
+        order.add(states)
+        mask = holes_in(states) if holes else None
+        known[:] |= True if mask is None else ~mask.all(axis=0)
+
+    measured = survey(rows, units, n_threads=n_threads, also=also, holes=holes)
+    if not known.all():
+        raise RefusedValue(
+            "X", "have a value in each column", np.nan, 0, int(known.argmin()),
+            "all rows of this column are NaN: leave it out",
+        )  # fmt: skip
+    return Survey(*measured, order.tree())
 
 
 def refuse_iterable(X):
@@ -258,7 +277,7 @@ def rows_to_read(estimator, X):
     return validated(estimator, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
 
 
-def by_pieces(rows, units, compute):
+def by_pieces(rows, units, compute, *, holes=False):
     """Apply a function of independent rows to checked states, at most 8,192 rows at a time.
 
     Parameters
@@ -268,6 +287,8 @@ def by_pieces(rows, units, compute):
         What the states are checked by.
     compute : callable
         From states of n rows to an array of n rows.
+    holes : bool, default False
+        Let NaN pass; see ``Units.states_of``.
 
     Returns
     -------
@@ -275,9 +296,9 @@ def by_pieces(rows, units, compute):
     """
     n_rows = rows.shape[0]
     if n_rows <= CHECK_ROWS:
-        return compute(units.states_of(rows))
+        return compute(units.states_of(rows, holes=holes))
     out, start = None, 0
-    for states in checked_pieces(ArrayRows(rows), units):
+    for states in checked_pieces(ArrayRows(rows), units, holes=holes):
         piece = compute(states)
         if out is None:
             out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
@@ -347,13 +368,6 @@ def rows_with_gaps(estimator, X, missing, units):
                 f"{gaps[row, variable]} of columns {first} to {first + group - 1} in row {row}"
             )
     return values, units.states_of(np.where(missing, 0, values)), missing
-
-
-def in_type_of(values, missing, completed):
-    """Return completed rows in the floating type of `values`, observed entries untouched."""
-    if np.issubdtype(values.dtype, np.floating):
-        return np.where(missing, completed, values).astype(values.dtype)
-    return completed
 
 
 def warn_of_grey_rows():
