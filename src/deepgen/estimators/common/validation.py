@@ -130,7 +130,7 @@ def validated(estimator, X, *, reset, **options):
             "X is a masked array, whose mask would be lost; fill it, or complete rows with "
             "impute(X.data, missing=X.mask)"
         )
-    _refuse_other_forms(X)
+    refuse_other_forms(X)
     packed = X if isinstance(X, PackedBits) and "accept_sparse" in options else None
     names = list(X.columns) if hasattr(X, "columns") else None
     try:
@@ -150,7 +150,7 @@ def validated(estimator, X, *, reset, **options):
     return X if sparse.issparse(X) else real_array(X, "X")
 
 
-def _refuse_other_forms(X):
+def refuse_other_forms(X):
     """Raise ValueError for complex numbers and single rows, whose messages print all of X."""
     if sparse.issparse(X) or isinstance(X, PackedBits):
         return
@@ -318,7 +318,7 @@ def features(estimator, X, size, what):
         raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
     if np.ma.isMaskedArray(X):
         raise ValueError("X is a masked array, whose mask would be lost; fill it first")
-    _refuse_other_forms(X)
+    refuse_other_forms(X)
     X = _named(
         check_array, X, accept_sparse="csr", dtype="numeric", input_name="X", estimator=estimator,
         ensure_all_finite=False,
@@ -350,6 +350,7 @@ def rows_with_gaps(estimator, X, missing, units):
                 f"missing must be a bool array of shape {values.shape}, got {missing.dtype} of "
                 f"shape {missing.shape}: {shown(missing)}"
             )
+    missing = np.ascontiguousarray(missing)  # a frame's values lie column by column
     bad = ~(np.isfinite(values) | missing)
     if bad.any():
         row, column = first_place(bad)
