@@ -28,7 +28,7 @@ from deepgen.layers.named import as_units
 from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, as_rule
+from deepgen.learning.rules import CD, as_rule, takes_holes
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
@@ -323,6 +323,11 @@ class _StackProblem(StreamProblem):
     def units(self):
         """The visible units."""
         return self.layers[0]
+
+    @property
+    def takes_holes(self):
+        """Whether the rule of the lowest machine learns from rows with NaN."""
+        return takes_holes(self.rule)
 
     # --- settings -----------------------------------------------------------------------------
 

@@ -2,18 +2,24 @@
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepgen.checks import RefusedValue, has_role, shown
-from deepgen.estimators.common.validation import refuse_other_forms
+from deepgen.estimators.common.validation import refuse_other_forms, validated
 from deepgen.estimators.mixture import MixtureOfBernoullis
-from deepgen.runtime.stream import check_random_state, child_seed, seed_of
+from deepgen.rows.sources import is_iterable_of_batches
+from deepgen.runtime.stream import Stream, check_random_state, child_seed, seed_of
 
-# Components of the default: enough for some hundred rows and more, and the prior of a component
-# is that of independent columns where rows are few (docs/results.md, "imputation").
-N_COMPONENTS = 20
+# The default tries mixtures of so many components, of which one is independent columns, on at most
+# so many rows: on a fifth of their known values, which are held back.
+N_COMPONENTS = (1, 3, 10, 30, 100)
+TRIED_ROWS = 5_000
+HELD_BACK = 0.2
+# Pseudo-rows of each component: two are better than one for predictions of single values.
+SMOOTHING = 2.0
 
 
 @runtime_checkable
@@ -35,11 +41,12 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     estimator : object or None
         What learns, with `fit` and `impute`: :class:`RBM`, :class:`DBM`, :class:`DBN` or
-        :class:`MixtureOfBernoullis`; a copy of it is fitted. None:
-        ``dg.MixtureOfBernoullis(20, n_init=3)``, for columns of zeros and ones or values between.
-        For real columns standardize them first (``StandardScaler`` lets NaN pass) and give
-        ``dg.RBM(visible="gaussian")``; for categories one-hot columns and
-        ``dg.RBM(visible=dg.Softmax(k))``.
+        :class:`MixtureOfBernoullis`; a copy of it is fitted. None: a mixture, whose number of
+        components is the one of 1, 3, 10, 30 and 100 that predicts values held back best. It is
+        for columns of zeros and ones, or values between, and takes seconds; an RBM is often better
+        where rows are many. For real columns standardize them first (``StandardScaler`` lets NaN
+        pass) and give ``dg.RBM(visible="gaussian")``; for categories one-hot columns and
+        ``dg.RBM(visible=dg.Softmax(k))``, or the mixture.
     method : {"mean", "draw"}, default "mean"
         Conditional means: of a column of zeros and ones the probability of a one. Or one joint draw
         of a row's missing entries, whose spread is that of the data.
@@ -96,20 +103,10 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If a parameter or a value of X is not valid.
         """
         self._check_settings()
-        _refuse_sparse(X)
+        _check_form(X)
         seed = seed_of(self.random_state)
-        if self.estimator is None:
-            estimator = MixtureOfBernoullis(
-                N_COMPONENTS, n_init=3, random_state=child_seed(seed, "estimator")
-            )
-        else:
-            estimator = clone(self.estimator)
-        try:
-            estimator.fit(X)
-        except RefusedValue as error:
-            if self.estimator is None and error.expected.startswith("have values in"):
-                raise RefusedValue(*error.args[:5], _REMEDY, error.column_name) from None
-            raise
+        estimator = _chosen(X, seed) if self.estimator is None else clone(self.estimator)
+        estimator.fit(X)
         validate_data(self, X=X, skip_check_array=True, reset=True)
         self.estimator_, self._seed = estimator, child_seed(seed, "impute")
         return self
@@ -138,7 +135,7 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             their type. ``set_output(transform="pandas")`` makes a frame of any X.
         """
         check_is_fitted(self)
-        _refuse_sparse(X)
+        _check_form(X)
         refuse_other_forms(X)
         validate_data(self, X=X, skip_check_array=True, reset=False)
         return self.estimator_.impute(X, method=self.method, random_state=self._seed)
@@ -156,7 +153,35 @@ _REMEDY = (
 )
 
 
-def _refuse_sparse(X):
+def _chosen(X, seed):
+    """Return a mixture, not yet fitted, with the components that predict held back values best."""
+    trial = MixtureOfBernoullis(1, max_iter=1)
+    try:
+        trial.fit(X)  # refuses what no mixture takes, by its place in X
+    except RefusedValue as error:
+        if error.expected.startswith("have values in"):
+            raise RefusedValue(*error.args[:5], _REMEDY, error.column_name) from None
+        raise
+    values = validated(trial, X, reset=False, ensure_all_finite=False)
+    random = Stream.from_random_state(child_seed(seed, "choice")).generator("cells")
+    rows = values[random.permutation(len(values))[:TRIED_ROWS]].astype(np.float32)
+    held = ~np.isnan(rows) & (random.random(rows.shape) < HELD_BACK)
+    held[:, (held | np.isnan(rows)).all(axis=0)] = False  # a column must keep a value
+    holes, target = np.where(held, np.nan, rows), rows[held].astype(np.float64)
+    losses, settings = [], {"smoothing": SMOOTHING, "random_state": child_seed(seed, "estimator")}
+    known = ~np.isnan(holes).all(axis=0)
+    for n_components in N_COMPONENTS:
+        mixture = MixtureOfBernoullis(n_components, **settings).fit(holes[:, known])
+        p = np.clip(mixture.impute(holes[:, known])[held[:, known]], 1e-6, 1.0 - 1e-6)
+        p = p.astype(np.float64)
+        losses.append(-(target * np.log(p) + (1.0 - target) * np.log1p(-p)).mean())
+    best = N_COMPONENTS[int(np.argmin(losses))] if held.any() else 1
+    return MixtureOfBernoullis(best, n_init=3, **settings)
+
+
+def _check_form(X):
+    if is_iterable_of_batches(X):
+        raise TypeError(f"X must be an array or a data frame, got {type(X).__name__}")
     if sparse.issparse(X):
         raise TypeError(
             "X must be an array or a data frame, got a sparse matrix, whose zeros are values; pass "

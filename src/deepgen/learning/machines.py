@@ -7,6 +7,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
+from deepgen.learning.rules import takes_holes
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import check_batch
@@ -194,7 +195,7 @@ class Trainer(TrainingLoop):
     def _checked(self, batch):
         layers, observed = self.parameters.layers, self.parameters.model.observed
         check_batch(batch)
-        states, holes = batch.states, getattr(self.rule, "takes_holes", False)
+        states, holes = batch.states, takes_holes(self.rule)
         if len(states) == 1 or (len(states) == 2 and states[1] is None):
             return batch.with_states(layers[0].states_of(states[0], "batch", holes=holes))
         if observed != (0, len(layers) - 1) or len(states) != 2:

@@ -585,6 +585,11 @@ def check_rule(value, expected="dg.CD(...) or dg.PCD(...)"):
         raise ValueError(f"rule must be {expected}, got {shown(value)}")
 
 
+def takes_holes(rule):
+    """Tell whether a rule learns from rows with NaN, values that are not known."""
+    return bool(getattr(rule, "takes_holes", False))
+
+
 def check_missing_variables(rows, units, rule):
     """Raise ValueError where rows have missing variables that a rule cannot leave out."""
     if getattr(rule, "takes_context", False) or not units.can_be_missing:

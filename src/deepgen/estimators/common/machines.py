@@ -7,7 +7,7 @@ from deepgen.estimators.common.plain_settings import plain_settings
 from deepgen.estimators.common.streams import StreamProblem, require_same_layers
 from deepgen.learning.machines import Trainer
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import as_rule
+from deepgen.learning.rules import as_rule, takes_holes
 from deepgen.learning.schedules import as_schedule
 from deepgen.learning.starts import (
     default_epochs,
@@ -61,7 +61,7 @@ class MachineProblem(StreamProblem):
     @property
     def takes_holes(self):
         """Whether the rule learns from rows with NaN."""
-        return getattr(self.rule, "takes_holes", False)
+        return takes_holes(self.rule)
 
     # --- settings -----------------------------------------------------------------------------
 
