@@ -5,8 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference
-from conftest import FIVE_SIGMA_PROBABILITY, assert_mean, assert_same_bits, random_model, twin
+from conftest import (
+    FIVE_SIGMA_PROBABILITY,
+    Batches,
+    assert_mean,
+    assert_same_bits,
+    random_model,
+    twin,
+)
 from scipy import sparse, stats
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from stops import At, Stop, fail
 
 import deepgen as dg
@@ -354,3 +363,232 @@ def test_a_rule_that_says_nothing_gets_no_holes():
     _, holes = rows_with_holes(30)
     with pytest.raises(ValueError, match=r"got NaN in row .* dg\.Imputer"):
         dg.RBM(3, n_epochs=1, rule=NeedsWholeRows()).fit(holes)
+
+
+# -------------------------------------------------------------------------------- autoencoders
+
+LAST = {"logistic": dg.CrossEntropy(), "softmax": dg.SoftmaxCrossEntropy()}
+
+
+@pytest.mark.parametrize("activation", ["logistic", "softmax", "linear", "rectified"])
+@pytest.mark.parametrize("loss", ["own", "squared"])
+def test_a_target_of_nan_costs_nothing(activation, loss):
+    """Catches a gradient by a missing target, or a loss that counts it: against the loss of the
+    known columns alone, by finite differences."""
+    loss = LAST.get(activation, dg.SquaredError()) if loss == "own" else dg.SquaredError()
+    rng = np.random.default_rng(0)
+    group = 3 if activation == "softmax" else 1
+    layer = dg.NetworkLayer(activation, np.zeros(6), np.zeros((2, 6)), group=None if group == 1 else group)
+    field = rng.normal(size=(5, 6)).astype(np.float32)
+    if group == 1:
+        target = rng.random((5, 6)).astype(np.float32)
+    else:
+        target = np.eye(3, dtype=np.float32)[rng.integers(0, 3, (5, 2))].reshape(5, 6)
+    known = np.repeat(rng.random((5, 6 // group)) < 0.6, group, axis=1)
+    known[4] = False
+    value, gradient = loss.by_row(layer, field, np.where(known, target, np.float32(np.nan)))
+
+    def of_known(row, shifted):
+        return twin_loss(loss, activation, shifted, target[row].astype(float))[known[row]].sum()
+
+    for row in range(5):
+        at = field[row].astype(np.float64)
+        np.testing.assert_allclose(value[row], of_known(row, at), rtol=1e-5, atol=1e-6)
+        for column in range(6):
+            step = 1e-5 * np.eye(6)[column]
+            slope = (of_known(row, at + step) - of_known(row, at - step)) / 2e-5
+            np.testing.assert_allclose(gradient[row, column], slope, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(gradient[4], 0.0)
+
+
+def twin_loss(loss, activation, field, target):
+    """Loss of each column of a row, float64; of a group of softmax units in its columns together."""
+    output = {
+        "logistic": lambda: 1.0 / (1.0 + np.exp(-field)),
+        "softmax": lambda: np.concatenate(
+            [np.exp(x) / np.exp(x).sum() for x in np.split(field, len(field) // 3)]
+        ),
+        "linear": lambda: field,
+        "rectified": lambda: np.maximum(field, 0.0),
+    }[activation]()
+    if isinstance(loss, dg.SquaredError):
+        return np.square(output - target)
+    if isinstance(loss, dg.SoftmaxCrossEntropy):
+        return -target * np.log(output)
+    return -target * np.log(output) - (1.0 - target) * np.log1p(-output)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        dg.Autoencoder(6, n_epochs=400, learning_rate=dg.Linear(0.02, 0.0), random_state=0),
+        dg.DeepAutoencoder(
+            (8, 6), pretrained=dg.Pretraining(100), n_epochs=200,
+            learning_rate=dg.Linear(0.02, 0.0), random_state=0,
+        ),
+    ],
+    ids=["one layer", "pretrained"],
+)  # fmt: skip
+def test_autoencoders_learn_what_is_there(estimator):
+    """Catches NaN in weights, and holes that are rebuilt as the zeros that the network reads."""
+    X, holes = rows_with_holes()
+    missing = np.isnan(holes)
+    estimator.fit(holes)
+    rebuilt = estimator.inverse_transform(estimator.transform(holes))
+    assert np.abs(rebuilt - X)[missing].mean() < 0.3
+    errors = np.where(missing, 0.0, np.square(rebuilt - X)).sum(axis=1)
+    np.testing.assert_allclose(estimator.reconstruction_error(holes), errors, rtol=1e-4, atol=1e-6)
+
+
+# -------------------------------------------------------------------------------------- frames
+
+
+def frame_with_holes():
+    """Whole rows, and a frame with holes in float columns beside an int and a bool column."""
+    X, holes = rows_with_holes()
+    frame = pd.DataFrame(holes, columns=[f"c{j}" for j in range(12)], index=np.arange(200) + 7)
+    frame["c0"], frame["c1"] = X[:, 0].astype(int), X[:, 1] > 0.5
+    return X, frame
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [dg.MixtureOfBernoullis(6, random_state=0), dg.RBM(3, n_epochs=2, random_state=0),
+     dg.DBN((3, 2), n_epochs=2, random_state=0), dg.DBM((3, 2), n_epochs=2, random_state=0)],
+    ids=["mixture", "rbm", "dbn", "dbm"],
+)  # fmt: skip
+def test_a_frame_comes_back_as_a_frame(estimator):
+    """Catches lost names and index, a column of another type that had no hole, or a changed X."""
+    _, frame = frame_with_holes()
+    before = frame.copy()
+    completed, deviation = estimator.fit(frame).impute(frame, return_std=True, random_state=0)
+    pd.testing.assert_frame_equal(frame, before)
+    for one in (completed, deviation):
+        assert list(one.columns) == list(frame.columns)
+        pd.testing.assert_index_equal(one.index, frame.index)
+    assert completed.dtypes["c0"] == frame.dtypes["c0"]
+    assert completed.dtypes["c1"] == bool
+    array = estimator.impute(frame, random_state=0).to_numpy(float)
+    np.testing.assert_array_equal(completed.to_numpy(float), array)
+    known = frame.notna().to_numpy()
+    np.testing.assert_array_equal(array[known], frame.to_numpy(float)[known])
+
+
+class TableOfItsOwn:
+    """A frame without an index, as polars has them."""
+
+    def __init__(self, columns):
+        self._columns = dict(columns)
+        self.columns = list(self._columns)
+
+    def __getitem__(self, name):
+        return self._columns[name]
+
+    def to_numpy(self):
+        return np.column_stack(list(self._columns.values()))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.to_numpy(), dtype)
+
+    @property
+    def shape(self):
+        return self.to_numpy().shape
+
+    def __len__(self):
+        return self.shape[0]
+
+
+def test_frames_without_an_index_come_back_too():
+    """Catches a way that is for pandas alone."""
+    X, holes = rows_with_holes(60)
+    names = [f"c{j}" for j in range(12)]
+    table = TableOfItsOwn({name: holes[:, j] for j, name in enumerate(names)} | {"c0": X[:, 0]})
+    mixture = dg.MixtureOfBernoullis(3, random_state=0).fit(holes)
+    completed = mixture.impute(table)
+    assert isinstance(completed, TableOfItsOwn)
+    assert completed.columns == names
+    holes[:, 0] = X[:, 0]
+    np.testing.assert_array_equal(completed.to_numpy(), mixture.impute(holes))
+
+
+# ------------------------------------------------------------------------------------- Imputer
+
+
+def test_an_imputer_fills_what_is_missing():
+    """Catches rows that are completed by column means, and other numbers in the second call."""
+    X, holes = rows_with_holes()
+    missing = np.isnan(holes)
+    imputer = dg.Imputer(random_state=0)
+    completed = imputer.fit_transform(holes)
+    assert np.abs(completed - X)[missing].mean() < 0.15
+    np.testing.assert_array_equal(completed[~missing], X[~missing])
+    assert_same_bits(imputer.transform(holes), completed)
+    assert_same_bits(dg.Imputer(random_state=0).fit_transform(holes), completed)
+    drawn = dg.Imputer(method="draw", random_state=0).fit_transform(holes)
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+
+
+def test_an_imputer_around_a_machine_repeats_itself():
+    """Catches chains with new random numbers in each call, and an estimator that is fitted."""
+    _, holes = rows_with_holes(50)
+    rbm = dg.RBM(3, n_epochs=2, random_state=0)
+    imputer = dg.Imputer(rbm).fit(holes)
+    assert not hasattr(rbm, "model_")
+    assert_same_bits(imputer.transform(holes), imputer.transform(holes))
+
+
+def test_the_default_learns_few_components_where_columns_are_independent():
+    """Catches a choice that does not look at values held back: noise has one component."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((80, 10)) < 0.3).astype(float)
+    assert dg.Imputer(random_state=0).fit(X).estimator_.n_components == 1
+    _, holes = rows_with_holes()
+    assert dg.Imputer(random_state=0).fit(holes).estimator_.n_components > 3
+
+
+def test_an_imputer_keeps_names_and_makes_frames():
+    """Catches set_output, index or names that are lost in a pipeline."""
+    _, frame = frame_with_holes()
+    imputer = dg.Imputer(random_state=0).fit(frame)
+    np.testing.assert_array_equal(imputer.get_feature_names_out(), frame.columns)
+    found = imputer.transform(frame)
+    assert not found.isna().to_numpy().any()
+    imputer.set_output(transform="pandas")
+    pd.testing.assert_frame_equal(imputer.transform(frame), found)
+    pipe = make_pipeline(
+        dg.Imputer(random_state=0), StandardScaler(), dg.RBM(3, visible="gaussian", n_epochs=1)
+    ).set_output(transform="pandas")
+    features = pipe.fit_transform(frame)
+    pd.testing.assert_index_equal(features.index, frame.index)
+    made = dg.Imputer(random_state=0).set_output(transform="pandas").fit_transform(
+        frame.to_numpy(float)
+    )
+    assert list(made.columns) == [f"x{j}" for j in range(12)]
+
+
+@pytest.mark.parametrize("kind", ["boolean", "Int64", "Float32", "object"])
+def test_columns_of_pandas_with_missing_values_are_holes(kind):
+    """Catches NA that becomes a number, or an error about objects."""
+    X, holes = rows_with_holes()
+    values = [None if np.isnan(x) else bool(x) for x in holes[:, 2]]
+    column = pd.Series(values, dtype=kind) if kind != "object" else pd.Series(values, dtype=object)
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": column})
+    completed = dg.Imputer(random_state=0).fit_transform(frame)
+    assert np.abs(completed["c"].to_numpy(float) - X[:, 2]).mean() < 0.1
+
+
+def test_an_imputer_refuses_by_name():
+    """Catches remedies that do not help, and estimators that cannot complete rows."""
+    _, holes = rows_with_holes(30)
+    with pytest.raises(TypeError, match=r"estimator must be an object with fit and impute"):
+        dg.Imputer(dg.Autoencoder(3)).fit(holes)
+    with pytest.raises(TypeError, match=r"estimator must be an object with fit and impute"):
+        dg.Imputer(dg.RBM).fit(holes)
+    with pytest.raises(ValueError, match=r"method must be 'mean' or 'draw', got 'mode'"):
+        dg.Imputer(method="mode").fit(holes)
+    with pytest.raises(ValueError, match=r"row 2, column 0; .* standardize them .*visible='gaussian'"):
+        dg.Imputer().fit(np.where(np.arange(360).reshape(30, 12) == 24, 7.0, holes))
+    with pytest.raises(TypeError, match=r"sparse matrix, whose zeros are values; pass X.toarray"):
+        dg.Imputer().fit(sparse.csr_array(holes))
+    with pytest.raises(TypeError, match=r"X must be an array or a data frame, got Batches"):
+        dg.Imputer().fit(Batches(holes))

@@ -41,12 +41,12 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     estimator : object or None
         What learns, with `fit` and `impute`: :class:`RBM`, :class:`DBM`, :class:`DBN` or
-        :class:`MixtureOfBernoullis`; a copy of it is fitted. None: a mixture, whose number of
-        components is the one of 1, 3, 10, 30 and 100 that predicts values held back best. It is
-        for columns of zeros and ones, or values between, and takes seconds; an RBM is often better
-        where rows are many. For real columns standardize them first (``StandardScaler`` lets NaN
-        pass) and give ``dg.RBM(visible="gaussian")``; for categories one-hot columns and
-        ``dg.RBM(visible=dg.Softmax(k))``, or the mixture.
+        :class:`MixtureOfBernoullis`; a copy of it is fitted. None: a mixture with as few of 1, 3,
+        10, 30 and 100 components as predict values held back within a standard error of the best.
+        It is for columns of zeros and ones, or values between, and takes seconds; an RBM is often
+        better. For real columns standardize them first (``StandardScaler`` lets NaN pass) and give
+        ``dg.RBM(visible="gaussian")``; for categories one-hot columns and
+        ``dg.RBM(visible=dg.Softmax(k))``.
     method : {"mean", "draw"}, default "mean"
         Conditional means: of a column of zeros and ones the probability of a one. Or one joint draw
         of a row's missing entries, whose spread is that of the data.
@@ -154,7 +154,7 @@ _REMEDY = (
 
 
 def _chosen(X, seed):
-    """Return a mixture, not yet fitted, with the components that predict held back values best."""
+    """Return a mixture, not yet fitted, of a size that predicts values held back."""
     trial = MixtureOfBernoullis(1, max_iter=1)
     try:
         trial.fit(X)  # refuses what no mixture takes, by its place in X
@@ -174,9 +174,26 @@ def _chosen(X, seed):
         mixture = MixtureOfBernoullis(n_components, **settings).fit(holes[:, known])
         p = np.clip(mixture.impute(holes[:, known])[held[:, known]], 1e-6, 1.0 - 1e-6)
         p = p.astype(np.float64)
-        losses.append(-(target * np.log(p) + (1.0 - target) * np.log1p(-p)).mean())
-    best = N_COMPONENTS[int(np.argmin(losses))] if held.any() else 1
-    return MixtureOfBernoullis(best, n_init=3, **settings)
+        losses.append(-(target * np.log(p) + (1.0 - target) * np.log1p(-p)))
+    return MixtureOfBernoullis(N_COMPONENTS[_simplest(losses)], n_init=3, **settings)
+
+
+def _simplest(losses):
+    """Return the number of the first list of losses within a standard error of the best one.
+
+    Parameters
+    ----------
+    losses : list of ndarray of shape (n_values,)
+        Of the same values, by models of rising size.
+    """
+    if not len(losses[0]):
+        return 0
+    best = min(losses, key=np.mean)
+    return next(
+        number
+        for number, each in enumerate(losses)
+        if (each - best).mean() <= (each - best).std() / np.sqrt(len(best))
+    )
 
 
 def _check_form(X):

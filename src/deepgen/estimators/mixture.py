@@ -417,6 +417,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         # scikit-learn's check of sparse rows asks these how many columns predict_proba has, also
         # of what is no classifier
         tags.classifier_tags = ClassifierTags(multi_class=True)
+        tags.input_tags.allow_nan = True
         return tags
 
     @property

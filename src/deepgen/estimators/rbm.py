@@ -109,7 +109,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         ----------
         X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
             uint8 and bool are used as they are; CSR stays sparse; a re-iterable of arrays is
-            read, and :class:`deepgen.PackedBits` are unpacked, a batch at a time.
+            read, and :class:`deepgen.PackedBits` are unpacked, a batch at a time. NaN where a value
+            is missing: what is learned is then the likelihood of what is there.
         y : ignored
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, with
@@ -196,6 +197,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            NaN where a value is missing: features are then the mean-field means given the others.
         quantity : {"mean", "field"}, default "mean"
             The field is ``c + W^T v``. Means of binary units are its logistic, those of softmax
             units its softmax by group, those of Gaussian units the field divided by the

@@ -199,6 +199,11 @@ class DensityEstimator(FeatureEstimator):
         completed = completed_rows(X, values, missing, draws if method == "draw" else means)
         return (completed, framed_like(X, deviation)) if return_std else completed
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     @abstractmethod
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
         """Return (draws, means, deviations) of missing entries, by chains; see :meth:`impute`."""
