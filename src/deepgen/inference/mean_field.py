@@ -183,9 +183,10 @@ def infer(model, batch, until, *, work=ANY_WORK):
     ----------
     model : BoltzmannMachine or Parameters
     batch : states of the first layer, or tuple of (first layer, last layer)
-        NaN in the first layer is a value that is not known, and is inferred. The last layer holds labels; a group of zeros is a label that is missing, and is inferred.
-        Where any row lacks its label, the layer counts as unknown and the labels that are there
-        as held entries. Their rows have the same fixed point, but another start of the sweeps.
+        NaN in the first layer is a value that is not known, and is inferred. The last layer holds
+        labels; a group of zeros is a label that is missing, and is inferred. Where any row
+        lacks its label, the layer counts as unknown and the labels that are there as held entries.
+        Their rows have the same fixed point, but another start of the sweeps.
     until : FixedPoint
     work : Work
 

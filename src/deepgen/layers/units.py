@@ -91,7 +91,7 @@ def check_range(states, name, low=-math.inf, high=math.inf, *, expected="", reme
         raise RefusedValue(name, expected, value, row, column, remedy)
     row, column, value = _first_value(states, lambda x: ~np.isfinite(x))
     if np.isnan(value):
-        remedy = "leave such rows out, or complete them first, for example with dg.Imputer"
+        remedy = "remove such rows, or complete them with impute or dg.Imputer"
     else:
         remedy = "remove such rows, or scale values that are beyond float32"
     raise RefusedValue(name, "be finite", value, row, column, remedy)

@@ -198,7 +198,7 @@ class SoftmaxCrossEntropy(RowLoss):
 
 
 class SquaredError(RowLoss):
-    """``sum_j (t_j - y_j)^2`` of outputs of any kind; a target of NaN is none, and costs nothing."""
+    """``sum_j (t_j - y_j)^2`` of outputs of any kind; a target of NaN is none: it costs nothing."""
 
     def by_row(self, layer, field, target):
         """Return the loss of each row, and the gradient of each by its field."""

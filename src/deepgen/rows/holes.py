@@ -52,7 +52,7 @@ def check_holes(states, holes, group, name):
             entry = int(absent.argmax())
             row = int(np.searchsorted(states.starts, entry, side="right")) - 1
             raise RefusedValue(
-                name, "hold no NaN where it is sparse", states.values[entry], row,
+                name, "be finite where it is sparse", states.values[entry], row,
                 int(states.indices[entry]),
                 "pass X.toarray(), where NaN says that a value is missing",
             )  # fmt: skip
