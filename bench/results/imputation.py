@@ -31,9 +31,10 @@ NOTES = [
     "and 1,000 updates, decay 0.0002, 0.001, 0.0001 and 0.001, means over 100 chains of 100 "
     "sweeps. Mixture of Bernoullis: two pseudo-rows, the best of three starts, 160, 80, 10 and 3 "
     "components. KNNImputer: 20, 20, 50 and 20 neighbours. IterativeImputer: as it comes "
-    "(Bayesian ridge regression). All settings were chosen with other removed cells, those of "
-    "seed 100, from about ten of each method. On one-hot columns IterativeImputer stays at the "
-    "means: the columns of a variable, removed together, predict each other exactly.",
+    "(Bayesian ridge regression). All settings were chosen from about ten of each method with the "
+    "cells removed by seed 100, a fifth of which other seeds remove too. On one-hot columns "
+    "IterativeImputer stays at the means: the columns of a variable, removed together, predict "
+    "each other exactly.",
 ]
 
 # By table: hidden units, updates and decay of the RBM; components; neighbours.
