@@ -126,6 +126,8 @@ ROWS = {
         "X must have at most 2147483647 columns",
     ),
 }
+# of these, what methods take that let values be missing
+HOLES = ("None inside", "NaN", "NaN in float32", "NaN in Fortran order", "NaN in a frame")
 # what a binary layer, or a layer of six columns, does not take
 BINARY_ROWS = {
     "255": (255 * X, r"X must have values in \[0, 1\].*got 255.*X / 255"),

@@ -75,6 +75,9 @@ UnitIntervalAutoencoder = fed_with_reals(
 )
 
 
+UnitIntervalImputer = fed_with_reals(dg.Imputer, "fit", "transform")
+
+
 SUPERVISED = {
     "n_hidden": (20,), "n_epochs": 15, "batch_size": 20, "activation": "rectified",
     "learning_rate": 0.01, "random_state": 0,
@@ -92,6 +95,10 @@ ESTIMATORS = {
     "deep autoencoder": dg.DeepAutoencoder(
         (6, 3), visible="gaussian", n_epochs=2, random_state=0
     ),
+    "imputer": dg.Imputer(
+        dg.RBM(n_hidden=4, visible="gaussian", n_epochs=2, random_state=0), random_state=0
+    ),
+    "binary imputer": UnitIntervalImputer(random_state=0),
     # scikit-learn's checks have a class -1
     "classifier": dg.DeepClassifier(unlabelled=None, **SUPERVISED),
     "regressor": dg.DeepRegressor(**SUPERVISED),

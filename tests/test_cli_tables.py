@@ -173,15 +173,33 @@ def test_texts_that_are_no_table_say_where(text, words, tmp_path):
 # --- gaps -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["transform", "score", "train"])
+@pytest.mark.parametrize("model", ["rbm", "dbn", "dbm", "mixture", "autoencoder"])
+def test_models_are_trained_from_gaps(model, folder, capsys):
+    """Catches a training, or features, that refuse what the library takes; and a mixture without
+    the likelihood of what is there."""
+    line = ["train", "--model", model, "--data", "gaps.csv", "--out", "m"]
+    if model != "mixture":
+        line += ["--n-epochs", "2"]
+    if model in ("rbm", "dbn", "autoencoder"):
+        line += ["--valid", "valid.npy"]
+    assert call(capsys, *line)[0] == 0
+    assert call(capsys, "transform", "m", "gaps.csv", "--out", "o.npy")[0] == 0
+    assert np.isfinite(np.load("o.npy")).all()
+    if model == "mixture":
+        code, out, _ = call(capsys, "score", "m", "gaps.csv", "--json")
+        assert (code, json.loads(out)["n_rows"]) == (0, 5)
+
+
+@pytest.mark.parametrize("command", ["score", "train"])
 def test_commands_that_take_no_gaps_say_where_they_are(command, folder, capsys):
     """Catches "contains NaN" of a file of a thousand columns. What a model can take it says
     itself: `impute` completes the rows, and the command then works."""
     argv = {
-        "train": ["train", "--data", "gaps.csv", "--out", "m", "--visible", "gaussian"],
-        "transform": ["transform", "r", "gaps.csv", "--out", "o.npy"],
+        "train": ["train", "--model", "regressor", "--data", "gaps.csv", "--labels", "y.npy",
+                  "--n-epochs", "1", "--out", "m"],
         "score": ["score", "r", "gaps.csv"],
     }[command]
+    np.save("y.npy", np.arange(5.0))
     line = fails(capsys, 1, *argv)
     assert line.startswith("deepgen: gaps.csv: ")
     assert "row 2, column 7 ('h'): deepgen impute" in line
@@ -192,6 +210,7 @@ def test_commands_that_take_no_gaps_say_where_they_are(command, folder, capsys):
     X = np.zeros((9000, 9), np.float32)
     X[8999, 3] = np.nan
     np.save("late.npy", X)
+    np.save("y.npy", np.arange(9000.0))
     line = fails(capsys, 1, *["late.npy" if word == "gaps.csv" else word for word in argv])
     assert "row 8,999, column 3: deepgen impute" in line
 

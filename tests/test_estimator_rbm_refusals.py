@@ -64,8 +64,16 @@ BAD_ROWS = {
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
-@pytest.mark.parametrize("case", BAD_ROWS)
-@pytest.mark.parametrize("method", ["fit", "partial_fit", "transform", "free_energy", "score"])
+@pytest.mark.parametrize(
+    ("method", "case"),
+    [
+        (method, case)
+        for method in ("fit", "partial_fit", "transform", "free_energy", "score")
+        for case in BAD_ROWS
+        # values that are missing, which the first three take
+        if case not in ("NaN", "NaN frame") or method in ("free_energy", "score")
+    ],
+)
 def test_bad_rows_are_refused_and_change_nothing(case, method, fitted):
     """Would catch bytes taken for bits, NaN sampled as zero, a crash on a damaged CSR matrix,
     and a failed fit that leaves a half-changed estimator."""
@@ -86,7 +94,7 @@ def test_bad_rows_are_refused_and_change_nothing(case, method, fitted):
 @pytest.mark.parametrize(
     ("visible", "rows", "message"),
     [
-        ("gaussian", nan_at(REAL), "X must be finite.*NaN"),
+        ("gaussian", nan_at(REAL, -np.inf), "X must be finite.*inf"),
         ("gaussian", nan_at(REAL, 1e300), "X must be finite.*beyond float32"),
         ("gaussian", sparse.csr_matrix(nan_at(REAL, -1e39)), "X must be finite.*beyond float32"),
         (dg.Softmax(3), X, "X must have one 1 in each group of 3 columns"),
@@ -170,7 +178,7 @@ def test_a_one_shot_generator_is_refused(n_epochs):
         ((X, X[0]), r"batch 1 of X must be a 2-D array"),
         ((X, X[:, :5]), "batch 1 of X has 5 features, but the first had 12"),
         ((X, 2.0 * X), r"X must have values in \[0, 1\]"),
-        ((X, nan_at(GREY)), "X must be finite"),
+        ((X, nan_at(GREY, np.inf)), "X must be finite"),
         (("abc",), "batch 0 of X must (hold real numbers|be real)"),
         ((X * 1j,), "batch 0 of X must (hold real numbers|be real)"),
         ((damaged_csr("indices", 10**8),), "batch 0 of X .* damaged sparse matrix"),

@@ -120,7 +120,7 @@ def test_bad_rows_leave_a_random_state_where_it_was(estimator):
     have other bits than without the mistake."""
     random_state, untouched = np.random.RandomState(3), np.random.RandomState(3)
     with pytest.raises(ValueError, match="X must be finite"):
-        clone(estimator).set_params(random_state=random_state).fit(np.nan * X, np.arange(130) % 2)
+        clone(estimator).set_params(random_state=random_state).fit(np.inf + X, np.arange(130) % 2)
     assert random_state.randint(1 << 30) == untouched.randint(1 << 30)
 
 

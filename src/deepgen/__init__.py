@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         DeepAutoencoder,
         DeepClassifier,
         DeepRegressor,
+        Imputer,
         MixtureOfBernoullis,
     )
     from deepgen.estimators.loading import load
@@ -98,6 +99,7 @@ _LATER = {
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
     "DeepRegressor": "deepgen.estimators",
+    "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
     "RBM": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
@@ -136,6 +138,7 @@ __all__ = [
     "FreeEnergyGap",
     "Gaussian",
     "Gibbs",
+    "Imputer",
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",

@@ -21,7 +21,9 @@ from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
 from deepgen.estimators.common.validation import table_of
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import ArrayRows
+from deepgen.rows.survey import checked_pieces
 
 N_CHAINS, N_BETAS = 100, 3000  # where no flag says another number
 
@@ -107,9 +109,12 @@ def _measure_for(model, arguments):
 def _likelihood(model, rows, arguments):
     """Return the mean log-likelihood between the ends of the bracket of log Z, or an exact one."""
     model.transform(rows)  # checks them before the long part
-    table = table_of(model)
+    visible, table = model.model_.visible, table_of(model)
     states = rows if table is None else table.read(rows)[0]
-    if not all(model.model_.visible.is_state(b.states[0]) for b in ArrayRows(states).pieces()):
+    pieces = checked_pieces(
+        ArrayRows(states), visible, holes=isinstance(model, MixtureOfBernoullis)
+    )
+    if not all(visible.is_state(filled(x, holes_in(x))) for x in pieces):
         raise ValueError("it has values between states, which have no likelihood; binarize it")
     log_z = LogPartition(0.0, 0.0, 0.0)  # of a normalized model
     if not is_exact(model):

@@ -3,6 +3,7 @@
 from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
+from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -15,5 +16,6 @@ __all__ = [
     "DeepAutoencoder",
     "DeepClassifier",
     "DeepRegressor",
+    "Imputer",
     "MixtureOfBernoullis",
 ]

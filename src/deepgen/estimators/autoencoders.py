@@ -24,6 +24,7 @@ from deepgen.models import Network, NetworkLayer
 from deepgen.models.backprop import forward, outputs
 from deepgen.networks.losses import LOSSES, SquaredError
 from deepgen.networks.objective import Objective
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import dense
@@ -46,6 +47,12 @@ def _visible_of(network):
 def _is_mirrored(network):
     """Tell whether a network's outputs can be means of its inputs."""
     return network.sizes[0] == network.sizes[-1] and _visible_of(network) is not None
+
+
+class _RebuildingProblem(NetworkProblem):
+    """Rows that are their own targets: the loss is that of what is known of them."""
+
+    takes_holes = True
 
 
 class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
@@ -80,7 +87,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
                 "does"
             ) from None
         examples = Examples(PairedRows(rows.X), self._objective(loss), visible)
-        return NetworkProblem(self, rows, examples)
+        return _RebuildingProblem(self, rows, examples)
 
     def _first_units(self, n_columns):
         return as_units(self.visible, "visible").sized(n_columns)
@@ -106,13 +113,14 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            NaN where a value is missing: an input of zero, as with `masking`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_code), float32
         """
         check_is_fitted(self)
-        return self._outputs(X, until=self._n_code_layers)
+        return self._outputs(X, until=self._n_code_layers, holes=True)
 
     def inverse_transform(self, X):
         """Return the reconstructions of codes.
@@ -138,6 +146,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            NaN where a value is missing, and no error.
 
         Returns
         -------
@@ -146,10 +155,11 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         X, network, loss = rows_to_read(self, X), self.model_, SquaredError()
 
         def errors(states):
-            field = forward(network, states, work=Work(n_threads=self.n_threads)).field
+            inputs = filled(states, holes_in(states))
+            field = forward(network, inputs, work=Work(n_threads=self.n_threads)).field
             return loss.by_row(network.layers[-1], field, dense(states))[0]
 
-        return by_pieces(X, self._units, errors)
+        return by_pieces(X, self._units, errors, holes=True)
 
     def score(self, X, y=None):
         """Return minus the mean squared error of reconstructions: greater is better.
@@ -169,6 +179,11 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
     def _units(self):
         """The visible units, as far as checks of values need them."""
         return as_units(_visible_of(self.model_)).sized(self.model_.sizes[0])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     @property
     def _n_features_out(self):
@@ -264,6 +279,8 @@ class Autoencoder(_Autoencoder):
         Parameters
         ----------
         X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
+            NaN where a value is missing: an input of zero, which costs nothing. Real columns should
+            be standardized, so that zero is their mean.
         y : ignored
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written: the run goes on from there with

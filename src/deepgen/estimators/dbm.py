@@ -448,7 +448,9 @@ class _DBMProblem(MachineProblem):
         """Return a new run of a stream, from small random weights or a model."""
         start, stream = start_of(self.estimator, stream=True), Stream.from_random_state(seed)
         rows, self.targets = self._cut(X)
-        moments = survey(ArrayRows(rows), self.units, n_threads=self.estimator.n_threads)
+        moments = survey(
+            ArrayRows(rows), self.units, n_threads=self.estimator.n_threads, holes=self.takes_holes
+        )
         run = self._stream_run(self.first_model(moments, stream, start), stream)
         if start is not None:
             run.begin_trained(rows, SETTLE)
@@ -491,7 +493,7 @@ class _DBMProblem(MachineProblem):
         n_classes = len(dbm.classes_) if dbm.label_units else 0
         if states.shape[1] != n_columns + n_classes:
             raise ValueError(f"{states.shape[1]} columns for {n_columns} and {n_classes} labels")
-        self.units.check(as_states(self._cut(states)[0]))
+        self.units.states_of(as_states(self._cut(states)[0]), holes=self.takes_holes)
 
     def require_fitted_layers(self):
         """Raise ValueError where the fitted model has not these layers below its label units."""

@@ -30,7 +30,7 @@ from deepgen.learning.belief_networks import UpDown
 from deepgen.learning.evidence import Evidence
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, as_rule
+from deepgen.learning.rules import CD, as_rule, takes_holes
 from deepgen.learning.runaway import warn_of_runaway
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
@@ -326,6 +326,11 @@ class _StackProblem(StreamProblem):
     def units(self):
         """The visible units."""
         return self.layers[0]
+
+    @property
+    def takes_holes(self):
+        """Whether the rule of the lowest machine learns from rows with NaN."""
+        return takes_holes(self.rule)
 
     # --- settings -----------------------------------------------------------------------------
 

@@ -9,14 +9,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
 from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.frames import completed_rows, framed_like
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.hyperparameters import check_common
 from deepgen.estimators.common.validation import (
     by_pieces,
-    in_type_of,
+    naming_columns,
     rows_to_learn,
     rows_to_read,
     rows_with_gaps,
+    surveyed,
     warn_of_grey_rows,
 )
 from deepgen.inference.mixtures import (
@@ -28,6 +30,7 @@ from deepgen.inference.mixtures import (
 from deepgen.layers.binary import Binary
 from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import ArrayRows, is_iterable_of_batches, select
 from deepgen.rows.survey import checked_pieces, survey
 from deepgen.runtime.interrupts import interrupt_between_steps
@@ -125,8 +128,9 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
-            Values in [0, 1]. Read once an iteration, 1,024 rows at a time; uint8, bool and CSR
-            are used as they are.
+            Values in [0, 1]; NaN where a value is missing: what is maximized is then the likelihood
+            of what is there. Read once an iteration, 1,024 rows at a time; uint8, bool and CSR are
+            used as they are.
         y : ignored
 
         Returns
@@ -145,9 +149,10 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         """
         self._check_settings()
         with alone(self):
-            with unchanged_on_error(self):
+            with unchanged_on_error(self), naming_columns(self):
                 rows = rows_to_learn(self, X, reset=True)
-                n_rows, mean, _ = survey(rows, Binary(rows.n_columns), n_threads=self.n_threads)
+                found = surveyed(rows, Binary(rows.n_columns), self.n_threads, holes=True)
+                n_rows, mean = found.n_rows, found.mean
             self._learn(rows, n_rows, mean)
         return self
 
@@ -214,7 +219,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         """Return the log-likelihood of the rows of a fold for each size, (n_sizes, n_held)."""
         kept = ArrayRows(select(rows.X, np.setdiff1d(order, fold)))
         held, visible = select(rows.X, np.sort(fold)), Binary(rows.n_columns)
-        _, mean, _ = survey(kept, visible, n_threads=self.n_threads)
+        _, mean, _ = survey(kept, visible, n_threads=self.n_threads, holes=True)
         scores = np.empty((len(sizes), len(fold)))
         for number, size in enumerate(sizes):
             prior = self._prior(mean, kept.n_rows, size)
@@ -228,7 +233,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             def likelihoods(x, model=run.model):
                 return log_likelihood(model, x, n_threads=self.n_threads)
 
-            scores[number] = by_pieces(held, visible, likelihoods)
+            scores[number] = by_pieces(held, visible, likelihoods, holes=True)
         return scores
 
     def _prior(self, mean, n_rows, n_components):
@@ -276,6 +281,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            NaN where a value is missing: p(k | what is there).
 
         Returns
         -------
@@ -283,8 +289,9 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         """
         X, model = rows_to_read(self, X), self.model_
         return by_pieces(
-            X, model.visible, lambda x: responsibilities(model, x, n_threads=self.n_threads)
-        )
+            X, model.visible, lambda x: responsibilities(model, x, n_threads=self.n_threads),
+            holes=True,
+        )  # fmt: skip
 
     def predict(self, X):
         """Return the component with the largest responsibility for each row.
@@ -318,7 +325,8 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            States. Grey values give no log-likelihood and a warning: binarize them.
+            States; NaN where a value is missing: log p of what is there. Grey values give no
+            log-likelihood and a warning: binarize them.
 
         Returns
         -------
@@ -326,8 +334,11 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         """
         X, model = rows_to_read(self, X), self.model_
         visible = model.visible
-        scores = by_pieces(X, visible, lambda x: log_likelihood(model, x, n_threads=self.n_threads))
-        if not all(map(visible.is_state, checked_pieces(ArrayRows(X), visible))):
+        scores = by_pieces(
+            X, visible, lambda x: log_likelihood(model, x, n_threads=self.n_threads), holes=True
+        )
+        pieces = checked_pieces(ArrayRows(X), visible, holes=True)
+        if not all(visible.is_state(filled(x, holes_in(x))) for x in pieces):
             warn_of_grey_rows()
         return scores
 
@@ -429,8 +440,9 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray, or tuple of two, of shape (n_samples, n_features)
-            Of the dtype of X where that is floating, else float32.
+        array or data frame, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32. A data frame for a data frame:
+            with its index and names, its columns without a missing entry as they are.
         """
         check_is_fitted(self)
         if method not in ("mean", "draw"):
@@ -442,8 +454,8 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             self.model_, states, missing, random_state=random_state, first_row=first_row,
             n_threads=self.n_threads,
         )  # fmt: skip
-        completed = in_type_of(values, missing, draws if method == "draw" else means)
-        return (completed, deviation) if return_std else completed
+        completed = completed_rows(X, values, missing, draws if method == "draw" else means)
+        return (completed, framed_like(X, deviation)) if return_std else completed
 
     # --- files --------------------------------------------------------------------------------
 
@@ -469,6 +481,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         # scikit-learn's check of sparse rows asks these how many columns predict_proba has, also
         # of what is no classifier
         tags.classifier_tags = ClassifierTags(multi_class=True)
+        tags.input_tags.allow_nan = True
         return tags
 
     @property

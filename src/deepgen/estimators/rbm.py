@@ -16,6 +16,7 @@ from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, features, reads_tables, rows_to_read
 from deepgen.inference.gibbs import layer_field, update_layer
+from deepgen.inference.mean_field import completed_by_means
 from deepgen.layers.named import as_units
 from deepgen.learning.rules import as_rule
 from deepgen.learning.starts import first_hidden
@@ -120,7 +121,8 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         ----------
         X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
             uint8 and bool are used as they are; CSR stays sparse; a re-iterable of arrays is
-            read, and :class:`deepgen.PackedBits` are unpacked, a batch at a time.
+            read, and :class:`deepgen.PackedBits` are unpacked, a batch at a time. NaN where a value
+            is missing: what is learned is then the likelihood of what is there.
         y : ignored
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, with
@@ -207,6 +209,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            NaN where a value is missing: features are then the mean-field means given the others.
         quantity : {"mean", "field"}, default "mean"
             The field is ``c + W^T v``. Means of binary units are its logistic, those of softmax
             units its softmax by group, those of Gaussian units the field divided by the
@@ -225,11 +228,12 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         X, model, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
 
         def of_hidden(v):
+            v = completed_by_means(model, v, work=work)
             if quantity == "field":
                 return layer_field(model, 1, [v, None], work=work)
             return update_layer(model, 1, [v, None], mean=True, work=work)[0]
 
-        return by_pieces(X, model.layers[0], of_hidden)
+        return by_pieces(X, model.layers[0], of_hidden, holes=True)
 
     def inverse_transform(self, X):
         """Return E[v | h] for features in [0, 1] (or real, for Gaussian hidden units).

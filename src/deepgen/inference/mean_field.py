@@ -16,6 +16,7 @@ from deepgen.layers.context import Context
 from deepgen.layers.passes import Outputs, conditional_pass, fixed_point
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.states import ByteMeans, are_states, dense, doubled
 from deepgen.runtime.threads import check_threads
 from deepgen.runtime.work import ANY_WORK, Work
@@ -182,9 +183,10 @@ def infer(model, batch, until, *, work=ANY_WORK):
     ----------
     model : BoltzmannMachine or Parameters
     batch : states of the first layer, or tuple of (first layer, last layer)
-        The last layer holds labels; a group of zeros is a label that is missing, and is inferred.
-        Where any row lacks its label, the layer counts as unknown and the labels that are there
-        as held entries. Their rows have the same fixed point, but another start of the sweeps.
+        NaN in the first layer is a value that is not known, and is inferred. The last layer holds
+        labels; a group of zeros is a label that is missing, and is inferred. Where any row
+        lacks its label, the layer counts as unknown and the labels that are there as held entries.
+        Their rows have the same fixed point, but another start of the sweeps.
     until : FixedPoint
     work : Work
 
@@ -193,15 +195,19 @@ def infer(model, batch, until, *, work=ANY_WORK):
     list
         See :class:`MeanField`.
     """
-    rows, context = batch, _NO_CONTEXT
-    states = [None] * model.n_layers
-    if isinstance(batch, tuple):
-        rows, top = batch
-        states[-1] = top = dense(top)
+    parts = batch if isinstance(batch, tuple) else (batch,)
+    holes = holes_in(parts[0])
+    if holes is not None and not holes.any(axis=1).all():
+        return _infer_apart(model, parts, holes.any(axis=1), until, work)
+    states, held = [None] * model.n_layers, {}
+    if len(parts) == 2:
+        states[-1] = top = dense(parts[1])
         missing = model.layers[-1].missing(top)
         if missing is not None:
-            context = Context(held={model.n_layers - 1: ~missing})
-    states[0] = rows
+            held[model.n_layers - 1] = ~missing
+    if holes is not None:
+        held[0] = ~holes
+    states[0], context = filled(parts[0], holes), Context(held=held) if held else _NO_CONTEXT
     n_rows = _n_rows(states)
     fitting = all(
         x is None or (are_states(x) and x.shape == (n_rows, units.size))
@@ -211,6 +217,38 @@ def infer(model, batch, until, *, work=ANY_WORK):
         start = [None] * model.n_layers
         return _inferred(model, states, context, until, start, work).means
     return infer_layers(model, states, context=context, until=until, work=work).means
+
+
+def _infer_apart(model, parts, open_rows, until, work):
+    """Infer rows with holes and rows without apart: each is what it is alone."""
+    means = None
+    for chosen in (np.flatnonzero(~open_rows), np.flatnonzero(open_rows)):
+        some = tuple(np.ascontiguousarray(dense(x)[chosen]) for x in parts)
+        found = infer(model, some if len(some) == 2 else some[0], until, work=work)
+        if means is None:
+            means = [np.empty((len(open_rows), x.shape[1]), np.float32) for x in found]
+        for whole, x in zip(means, found, strict=True):
+            whole[chosen] = dense(x)
+    return means
+
+
+def completed_by_means(model, rows, *, work=ANY_WORK):
+    """Return rows whose holes are filled by their mean-field means, given what is known.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    rows : states of the first layer
+        NaN where a value is not known. Rows without holes come back as they are.
+    work : Work
+
+    Returns
+    -------
+    states
+    """
+    if holes_in(rows) is None:
+        return rows
+    return np.ascontiguousarray(dense(infer(model, rows, FixedPoint(), work=work)[0]))
 
 
 def _n_rows(states):

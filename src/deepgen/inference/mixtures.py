@@ -3,35 +3,66 @@
 import numpy as np
 
 from deepgen.layers.passes import Outputs, Site, conditional_pass
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.states import as_states, dense
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
-from deepgen.runtime.work import Work
+from deepgen.runtime.work import ANY_WORK, Work
 
 # Rows of one kernel call where outputs of (n_rows, n_components) are not the result itself.
 CHUNK = 8_192
 
 
-def _component_pass(model, states, outputs, observed=None, site=None, n_threads=None):
+def _component_pass(model, states, outputs, observed=None, site=None, work=ANY_WORK):
     """Run the component's layer given rows, or given the observed entries of rows."""
     chain, neighbours = model.chain, [states, None]
     if observed is not None:
         chain, neighbours = model.chain_of_observed, [states, None, observed]
-    conditional_pass(chain, 1, neighbours, outputs, site=site, work=Work(n_threads=n_threads))
+    conditional_pass(chain, 1, neighbours, outputs, site=site, work=work)
+
+
+def posterior(model, states, outputs, *, work=ANY_WORK):
+    """Write p(k | x) and log p(x) of rows into arrays; where a row has NaN, of what is known of it.
+
+    Parameters
+    ----------
+    model : BernoulliMixture
+    states : states of shape (n_rows, n_features)
+    outputs : Outputs
+        Means: p(k | x), (n_rows, n_components); log normalizers: log p(x). Products are float32.
+    work : Work
+    """
+    holes = holes_in(states)
+    if holes is None:
+        if states.shape[0]:
+            _component_pass(model, states, outputs, work=work)
+        return
+    # rows without holes apart: each row has the bits that it has alone
+    states, with_holes = filled(states, holes), holes.any(axis=1)
+    for chosen in (np.flatnonzero(~with_holes), np.flatnonzero(with_holes)):
+        if not len(chosen):
+            continue
+        known = (~holes[chosen]).view(np.uint8) if with_holes[chosen[0]] else None
+        some = Outputs(*(None if x is None else x[chosen] for x in outputs))
+        _component_pass(model, states[chosen], some, known, work=work)
+        for whole, part in zip(outputs, some, strict=True):
+            if whole is not None:
+                whole[chosen] = part
 
 
 def responsibilities(model, states, *, n_threads=None):
-    """Return p(k | x) of each row, float32 of shape (n_rows, n_components)."""
+    """Return p(k | x) of each row, or p(k | what is known of x), (n_rows, n_components) float32."""
     out = np.empty((states.shape[0], model.n_components), np.float32)
-    if states.shape[0]:
-        _component_pass(model, states, Outputs(out), n_threads=n_threads)
+    posterior(model, states, Outputs(out), work=Work(n_threads=n_threads))
     return out
 
 
 def log_likelihood(model, states, *, n_threads=None):
-    """Return log p(x) of each row, float64 of shape (n_rows,); products are float32."""
+    """Return log p(x) of each row, float64 of shape (n_rows,); products are float32.
+
+    Where a row has NaN, that is the log probability of what is known of it: exact too.
+    """
     out = np.zeros(states.shape[0])
-    if states.shape[0]:
-        _component_pass(model, states, Outputs(log_normalizer=out), n_threads=n_threads)
+    posterior(model, states, Outputs(log_normalizer=out), work=Work(n_threads=n_threads))
     return out
 
 
@@ -68,8 +99,9 @@ def sample_mixture(model, n_rows, *, random_state=None, first_row=0, n_threads=N
         chosen = np.empty((n, model.n_components), np.uint8)
         # nothing is observed: the posterior is the weights
         _component_pass(
-            model, nothing[:n], Outputs(sample=chosen), nothing[:n], site=site, n_threads=n_threads
-        )
+            model, nothing[:n], Outputs(sample=chosen), nothing[:n], site=site,
+            work=Work(n_threads=n_threads),
+        )  # fmt: skip
         _columns_given(model, chosen, site, n_threads, out[rows])
     return out
 
@@ -97,15 +129,15 @@ def impute_mixture(model, X, missing, *, random_state=None, first_row=0, n_threa
         rows = slice(start, start + CHUNK)
         states, holes = X[rows], missing[rows]
         n, site = len(states), Site(stream, IMPUTE, first_row + start)
-        posterior = np.empty((n, model.n_components), np.float32)
-        chosen = np.empty(posterior.shape, np.uint8)
+        shares = np.empty((n, model.n_components), np.float32)
+        chosen = np.empty(shares.shape, np.uint8)
         _component_pass(
-            model, states, Outputs(posterior, chosen), (~holes).view(np.uint8), site=site,
-            n_threads=n_threads,
+            model, states, Outputs(shares, chosen), (~holes).view(np.uint8), site=site,
+            work=Work(n_threads=n_threads),
         )  # fmt: skip
         columns = np.empty(states.shape, np.float32)
         conditional_pass(
-            model.chain_of_means, 1, [posterior, None], Outputs(mean=columns),
+            model.chain_of_means, 1, [shares, None], Outputs(mean=columns),
             work=Work(n_threads=n_threads),
         )  # fmt: skip
         means[rows] = np.where(holes, np.clip(columns, 0.0, 1.0), means[rows])

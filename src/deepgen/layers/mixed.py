@@ -199,9 +199,16 @@ class Mixed(Units):
 
     def check(self, states, name="X"):
         """Raise RefusedValue unless every value is one that its part can take."""
+        self._check_parts(states, lambda part, values: part.check(values, name))
+
+    def check_with_holes(self, states, name="X"):
+        """Raise RefusedValue as :meth:`check` does, but let NaN pass; see :class:`Units`."""
+        self._check_parts(states, lambda part, values: part.check_with_holes(values, name))
+
+    def _check_parts(self, states, check):
         for part, columns, values in self._by_part(states):
             try:
-                part.check(values, name)
+                check(part, values)
             except RefusedValue as error:
                 raise error.in_columns_from(columns.start) from None
 

@@ -32,6 +32,7 @@ from deepgen.layers.passes import (
     layer_log_weight,
     segments_log_normalizer,
 )
+from deepgen.rows.holes import check_holes, filled, holes_in
 from deepgen.rows.states import CompressedRows, as_states, dense
 from deepgen.runtime.stream import DATA, Stream
 
@@ -90,7 +91,7 @@ def check_range(states, name, low=-math.inf, high=math.inf, *, expected="", reme
         raise RefusedValue(name, expected, value, row, column, remedy)
     row, column, value = _first_value(states, lambda x: ~np.isfinite(x))
     if np.isnan(value):
-        remedy = "remove such rows, or complete them with impute"
+        remedy = "remove such rows, or complete them with impute or dg.Imputer"
     else:
         remedy = "remove such rows, or scale values that are beyond float32"
     raise RefusedValue(name, "be finite", value, row, column, remedy)
@@ -382,18 +383,38 @@ class Units(ABC):
         if len(shape) != 2 or shape[1] != self.size:
             raise ValueError(f"{name} must have shape (n_rows, {self.size}), got {shape}")
 
-    def states_of(self, X, name="X"):
+    def states_of(self, X, name="X", *, holes=False):
         """Return rows as states that kernels read, after a check of their width and values.
 
         Rounding beyond the ends of :attr:`limits` is taken back.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or states of shape (n_rows, size)
+        name : str
+            What messages call the rows.
+        holes : bool, default False
+            Let NaN pass, in floats: a value that is not known.
         """
         states = as_states(X, name)
         self.check_width(states, name)
         try:
-            self.check(states, name)
+            if holes:
+                self.check_with_holes(states, name)
+            else:
+                self.check(states, name)
         except RefusedValue as error:
             raise error.at(error.row, partial(value_at, X)) from None
         return self.clipped(states)
+
+    def check_with_holes(self, states, name="X"):
+        """Raise RefusedValue as :meth:`check` does, but let NaN pass: a value that is not known.
+
+        Of a group of columns all are known or none.
+        """
+        holes = holes_in(states)
+        check_holes(states, holes, self.group, name)
+        self.check(filled(states, holes), name)
 
     def clipped(self, states):
         """Return checked states without rounding beyond :attr:`limits`; good ones are not copied.

@@ -70,7 +70,8 @@ class Evidence:
             return cls(n_rows, max(coins, 1.0))
         some = spread_rows(rows, n_rows, SOME_ROWS)
         precision = units.fitted_to(mean, variance, n_rows).precision
-        deviations = (some - mean) * np.sqrt(np.asarray(precision, np.float64))
+        # where a value is not known, that of the column's mean
+        deviations = np.nan_to_num(some - mean) * np.sqrt(np.asarray(precision, np.float64))
         n_real, eigenvalue = int(real.sum()), largest_eigenvalue(deviations[:, real])
         return cls(n_rows, coins + n_real, n_real, eigenvalue, len(some))
 

@@ -9,10 +9,11 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients, check_phases
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
-from deepgen.learning.rules import check_particles
+from deepgen.learning.rules import check_particles, takes_holes
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import check_batch, with_checked_states
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
@@ -81,7 +82,7 @@ class Trainer(TrainingLoop):
         n_sweeps : int
         """
         model = self.parameters.to_model()
-        self._some_rows = model.layers[0].states_of(rows, "rows")
+        self._some_rows = model.layers[0].states_of(rows, "rows", holes=True)
         self.rule_state = self._start_rule(model, self.stream.child("rule"))
         if self.rule_state.particles is not None:
             self.rule_state.particles = moved_particles(
@@ -205,7 +206,7 @@ class Trainer(TrainingLoop):
     def _checked(self, batch):
         layers, observed = self.parameters.layers, self.parameters.model.observed
         check_batch(batch)
-        states, context = batch.states, batch.context
+        states, context, holes = batch.states, batch.context, takes_holes(self.rule)
         if len(states) == 2 and states[1] is None:
             states = states[:1]
         if len(states) > 1 and (observed != (0, len(layers) - 1) or len(states) != 2):
@@ -215,10 +216,10 @@ class Trainer(TrainingLoop):
                 f"layers {observed}"
             )
         if len(states) == 1:
-            states = [layers[0].states_of(states[0], "batch")]
+            states = [layers[0].states_of(states[0], "batch", holes=holes)]
         else:
             states = [
-                layers[l].states_of(x, f"states[{number}]")
+                layers[l].states_of(x, f"states[{number}]", holes=holes and l == 0)
                 for number, (l, x) in enumerate(zip(observed, states, strict=True))
             ]
         batch = with_checked_states(batch, states)
@@ -250,4 +251,5 @@ class Trainer(TrainingLoop):
         grey = dense(batch.states[0]) / n_copies
         stream = Stream(self.stream.child("binarize").key, site.position)
         drawn = stream.uniform(*grey.shape, BINARIZE, first_row=batch.first_row) < grey
-        return batch.with_states(n_copies * drawn.astype(np.uint8), *batch.states[1:])
+        drawn, holes = n_copies * drawn.astype(np.uint8), holes_in(grey)
+        return batch.with_states(filled(drawn, holes, np.nan), *batch.states[1:])

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.layers.passes import Outputs, conditional_pass
+from deepgen.inference.mixtures import posterior
+from deepgen.layers.passes import Outputs
 from deepgen.models import BernoulliMixture
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import refuse_rows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import products
@@ -35,6 +37,9 @@ class Statistics:
     ----------
     counts : ndarray of shape (n_components,), float64
     sums : ndarray of shape (n_features, n_components), float64
+        Of the known values of each column.
+    unknown : ndarray of shape (n_features, n_components), float64
+        Of the rows that have a hole in that column.
     log_likelihood : float
         Sum over rows, under the model that gave the responsibilities.
     n_rows : int
@@ -42,6 +47,7 @@ class Statistics:
 
     counts: np.ndarray
     sums: np.ndarray
+    unknown: np.ndarray
     log_likelihood: float = 0.0
     n_rows: int = 0
 
@@ -81,7 +87,8 @@ def starting_mixture(rows, n_rows, n_components, prior, stream):
     for states in (batch.states[0] for batch in rows.in_order(CHUNK)):
         inside = np.flatnonzero((chosen >= first) & (chosen < first + states.shape[0]))
         if len(inside):
-            means[inside] = np.clip(dense(states)[chosen[inside] - first], 0.0, 1.0)
+            some = dense(states)[chosen[inside] - first]
+            means[inside] = np.clip(filled(some, holes_in(some), prior.mean), 0.0, 1.0)
         first += states.shape[0]
     means = (means + START_SMOOTHING * prior.mean) / (1.0 + START_SMOOTHING)
     return BernoulliMixture.from_means(np.full(n_components, 1.0 / n_components), means)
@@ -106,19 +113,19 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
     """
     workspace, governor = workspace or engine.Workspace(), governor or Governor()
     shape = (model.n_features, model.n_components)
-    statistics = Statistics(np.zeros(model.n_components), np.zeros(shape))
+    statistics = Statistics(np.zeros(model.n_components), np.zeros(shape), np.zeros(shape))
     responsibilities = np.empty((CHUNK, model.n_components), np.float32)
     for batch in rows.in_order(CHUNK):
         states = model.visible.clipped(batch.states[0])
         if check is not None:
             check()
-        n_rows, work = states.shape[0], Work(workspace, governor.next())
+        n_rows, work, holes = states.shape[0], Work(workspace, governor.next()), holes_in(states)
         means, log_p = responsibilities[:n_rows], np.zeros(n_rows)
-        conditional_pass(
-            model.chain, 1, [states, None], Outputs(mean=means, log_normalizer=log_p), work=work
-        )
+        posterior(model, states, Outputs(mean=means, log_normalizer=log_p), work=work)
         np.multiply(means, means >= NEGLIGIBLE, out=means)
-        sums = products(states, means, work=work)
+        sums = products(filled(states, holes), means, work=work)
+        if holes is not None:
+            statistics.unknown += products(holes.view(np.uint8), means, work=work)
         governor.done()
         statistics.counts += means.sum(axis=0, dtype=np.float64)
         statistics.sums += sums
@@ -143,7 +150,8 @@ def maximization(statistics, prior):
     weights = (counts + strength) / (counts.sum() + strength * len(counts))
     on = np.maximum(statistics.sums, 0.0) + strength * prior.mean[:, None]
     # sums and counts were rounded apart, so their difference may be a little below zero
-    off = np.maximum(counts - statistics.sums, 0.0) + strength * (1.0 - prior.mean)[:, None]
+    off = np.maximum(counts - statistics.unknown - statistics.sums, 0.0)
+    off += strength * (1.0 - prior.mean)[:, None]
     return BernoulliMixture(np.log(weights), np.log(on) - np.log(off))
 
 

@@ -30,6 +30,7 @@ from deepgen.inference.samplers import (
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.states import ByteMeans, dense
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
@@ -41,7 +42,8 @@ class Rule(Protocol):
 
     Its state is a :class:`RuleState` or an object like one: with `particles` and `offsets`, which
     may be None, with ``tree()``, and ``from_tree`` of its class. ``takes_context``, where a rule
-    has it, says whether it can hold entries of single rows; ``sampler`` what moves its particles.
+    has it, says whether it can hold entries of single rows; ``takes_holes`` whether rows may hold
+    NaN, values that are not known; ``sampler`` what moves its particles.
     """
 
     def start(self, model, stream):
@@ -168,6 +170,23 @@ def check_particles(state, layers):
         particles = state.chains.particles  # those at other temperatures too
     if particles is not None:
         particles.check(layers)
+
+
+def _in_words(rule):
+    """Return the settings of a rule as a call of its class.
+
+    Checkpoints compare it. Those from before a setting could be chosen have had its default, so
+    that newer ones are named only where they are not at it.
+    """
+    settings = [
+        f"{each.name}={getattr(rule, each.name)!r}" for each in fields(rule) if not each.kw_only
+    ]
+    for each in fields(rule):
+        value = getattr(rule, each.name)
+        if each.kw_only and value != each.default:
+            words = description_of(value) if each.name == "sampler" else repr(value)
+            settings.append(f"{each.name}={words}")
+    return f"{type(rule).__qualname__}({', '.join(settings)})"
 
 
 def _check_two_layers(rule, model):
@@ -302,6 +321,29 @@ def _context_of(model, batch):
     return replace(context, held={**context.held, 0: missing})
 
 
+def _completed(model, batch, state, stream, n_sweeps, context, work):
+    """Return the states of a batch with draws of what is not known, given what is.
+
+    ``v ~ p(v_missing | v_known)`` row by row, after some Gibbs sweeps over the hidden layer and the
+    missing entries, which start from the means of the columns. Statistics of such rows are on
+    average those of the gradient of log p(v_known) (docs/math.md, "Holes").
+    """
+    units, v = model.layers[0], batch.states[0]
+    holes = holes_in(v)
+    if holes is None:
+        return v
+    start = state.offsets[0] if state.offsets is not None else units.mean(units.bias[None])[0]
+    v, stream = filled(v, holes, start), stream.child("holes")
+    for sweep in range(n_sweeps):
+        site = Site(stream.child(sweep), DATA, batch.first_row)
+        _, hidden = update_layer(model, 1, [v, None], context=context, site=site, work=work)
+        _, draws = update_layer(model, 0, [v, hidden], context=context, site=site, work=work)
+        v = filled(v, holes, draws)
+    if units.state_dtype == np.uint8 and units.is_state(v):
+        v = v.astype(np.uint8)  # as rows without holes are read
+    return v
+
+
 @dataclass(frozen=True)
 class CD:
     """Contrastive divergence: k sweeps from the data (Hinton 2002).
@@ -315,17 +357,26 @@ class CD:
     sparsity : Sparsity, tuple with one for each hidden layer, or None
     offset_rate : float, default 0.01
         Rate of the moving mean.
+    hole_sweeps : int, default 5
+        In rows with NaN, Gibbs sweeps that draw what is not known given what is, before both
+        phases.
     """
 
     k: int = 1
     centring: bool = True
     sparsity: Sparsity | None = None
     offset_rate: float = 0.01
+    hole_sweeps: int = field(default=5, kw_only=True)
 
     takes_context: ClassVar[bool] = True
+    takes_holes: ClassVar[bool] = True
 
     def __post_init__(self):
         _check_common(self)
+        check_integer(self.hole_sweeps, "hole_sweeps")
+
+    def __repr__(self):
+        return _in_words(self)
 
     def start(self, model, stream, *, rows=None):
         """Return the state before the first update.
@@ -350,14 +401,15 @@ class CD:
         model : Parameters
             Two layers.
         batch : Batch
-            Of states of the first layer. Bias rows, held entries and inverse temperatures of its
-            context are those of each row's own chain.
+            Of states of the first layer, NaN where a value is not known. Bias rows, held entries
+            and inverse temperatures of its context are those of each row's own chain.
         state : RuleState
             Changed in place.
         stream : Stream
             At this update's position.
         """
-        v, options = batch.states[0], {"context": _context_of(model, batch), "work": work}
+        options = {"context": _context_of(model, batch), "work": work}
+        v = _completed(model, batch, state, stream, self.hole_sweeps, **options)
         site = Site(stream.child("data"), DATA, batch.first_row)
         means, draws = update_layer(model, 1, [v, None], mean=True, site=site, **options)
         positive = [v, means]
@@ -378,6 +430,7 @@ class _Persistent(ABC):
     """
 
     takes_context: ClassVar[bool] = False
+    takes_holes: ClassVar[bool] = True
 
     def __post_init__(self):
         _check_common(self)
@@ -385,15 +438,7 @@ class _Persistent(ABC):
         check_sampler(self.sampler)
 
     def __repr__(self):
-        # checkpoints compare it: those from before samplers could be chosen have had the default
-        settings = [
-            f"{each.name}={getattr(self, each.name)!r}"
-            for each in fields(self)
-            if each.name != "sampler"
-        ]
-        if self.sampler != Gibbs():
-            settings.append(f"sampler={description_of(self.sampler)}")
-        return f"{type(self).__qualname__}({', '.join(settings)})"
+        return _in_words(self)
 
     def start(self, model, stream, *, rows=None):
         """Return the state before the first update; see :meth:`CD.start`.
@@ -411,8 +456,8 @@ class _Persistent(ABC):
         Parameters
         ----------
         batch : Batch
-            Of states of the first layer, and with mean field of the last one too. Rows of that
-            with a missing group are inferred.
+            Of states of the first layer, NaN where a value is not known, and with mean field of the
+            last one too. Rows of that with a missing group are inferred.
 
         Raises
         ------
@@ -424,7 +469,7 @@ class _Persistent(ABC):
                 f"{type(self).__name__} cannot use a context by row, because its particles belong "
                 "to no row of the data; use CD, which is for two layers"
             )
-        positive = self._posterior(model, batch.states, work)
+        positive = self._posterior(model, batch, state, stream, work)
         negative = self._moved(model, state.chains, stream, work)
         return _finish(self, model, batch, state, positive, negative)
 
@@ -432,7 +477,7 @@ class _Persistent(ABC):
         """Raise ValueError where the rule cannot learn a model."""
 
     @abstractmethod
-    def _posterior(self, model, observed, work):
+    def _posterior(self, model, batch, state, stream, work):
         """Return the states of the observed layers and the means of all others, by layer."""
 
     def _moved(self, model, chains, stream, work):
@@ -467,6 +512,9 @@ class PCD(_Persistent):
         See :class:`CD`.
     sampler : Sampler, default Gibbs()
         What moves the particles; see :class:`Sampler`.
+    hole_sweeps : int, default 5
+        See :class:`CD`. With enough of them the expected update of rows with NaN is the gradient of
+        the likelihood of what is known.
     """
 
     k: int = 1
@@ -475,12 +523,17 @@ class PCD(_Persistent):
     sparsity: Sparsity | None = None
     offset_rate: float = 0.01
     sampler: Sampler = field(default=Gibbs(), kw_only=True)
+    hole_sweeps: int = field(default=5, kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_integer(self.hole_sweeps, "hole_sweeps")
 
     def _check_model(self, model):
         _check_two_layers(self, model)
 
-    def _posterior(self, model, observed, work):
-        v = observed[0]
+    def _posterior(self, model, batch, state, stream, work):
+        v = _completed(model, batch, state, stream, self.hole_sweeps, None, work)
         return [v, update_layer(model, 1, [v, None], mean=True, work=work)[0]]
 
 
@@ -491,7 +544,7 @@ class MeanFieldPCD(_Persistent):
     Positive phase: the mean-field posterior of the hidden layers given the data. Negative phase:
     persistent particles, as in :class:`PCD`, by block Gibbs over even and odd layers. The expected
     update is the gradient of the variational bound at its fixed point; with two layers mean field
-    is exact, and this is PCD.
+    is exact, and this is PCD. In rows with NaN the posterior is that of the missing entries too.
 
     Parameters
     ----------
@@ -524,7 +577,8 @@ class MeanFieldPCD(_Persistent):
             self.inference, "inference", FixedPoint, "dg.FixedPoint(max_sweeps, tol)"
         )
 
-    def _posterior(self, model, observed, work):
+    def _posterior(self, model, batch, state, stream, work):
+        observed = batch.states
         batch = observed[0] if len(observed) == 1 or observed[1] is None else observed
         return infer(model, batch, self.inference, work=work)
 
@@ -543,6 +597,11 @@ def check_rule(value, expected="dg.CD(...) or dg.PCD(...)"):
         raise ValueError(f"rule must be {expected}, got {shown(value)}")
 
 
+def takes_holes(rule):
+    """Tell whether a rule learns from rows with NaN, values that are not known."""
+    return bool(getattr(rule, "takes_holes", False))
+
+
 def check_missing_variables(rows, units, rule):
     """Raise ValueError where rows have missing variables that a rule cannot leave out."""
     if getattr(rule, "takes_context", False) or not units.can_be_missing:
@@ -550,5 +609,5 @@ def check_missing_variables(rows, units, rule):
     if any(units.missing(batch.states[0]) is not None for batch in rows.pieces()):
         raise ValueError(
             "X has missing variables (all-zero groups), which PCD cannot leave out of the model "
-            "row by row; use rule='cd'"
+            "row by row; use rule='cd', or write NaN where the value is there but not known"
         )

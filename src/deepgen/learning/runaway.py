@@ -41,6 +41,9 @@ def warn_of_runaway(machine, rows):
         return
     first = next(iter(rows.pieces())).states[0]
     some = np.asarray(dense(first)[:SOME_ROWS], np.float32)
+    some = some[~np.isnan(some).any(axis=1)]
+    if not len(some):  # each row has a value that is not known
+        return
     residual = mean_residual(machine, some)
     if residual < LARGEST_RESIDUAL:
         return

@@ -12,6 +12,7 @@ import numpy as np
 from deepgen.checks import float32_array, shown
 from deepgen.models.backprop import field_gradient, mean_of_field
 from deepgen.models.network import ACTIVATIONS
+from deepgen.rows.holes import filled, holes_in
 
 
 class Loss(ABC):
@@ -52,8 +53,10 @@ class Loss(ABC):
         field : ndarray of shape (n_rows, n_units), float32
             Not to be changed. The last batch of an epoch may have a single row.
         target : ndarray of shape (n_rows, ...)
-            Of these rows. How a row says that it has no target, the loss decides: all-zero
-            groups for :class:`SoftmaxCrossEntropy`.
+            Of these rows. How a row says that it has no target, the loss decides: NaN says it of a
+            single output to those of this library, where targets are floats of the shape of
+            `field`; all-zero groups to :class:`SoftmaxCrossEntropy`. Such outputs cost nothing and
+            have no gradient.
         parameters : dict of {str: ndarray, float32}
             Present values of what :meth:`learned` names; not to be changed.
 
@@ -145,23 +148,29 @@ def starting_parameters(loss):
 
 
 class CrossEntropy(RowLoss):
-    """``-sum_j t_j log p_j + (1 - t_j) log(1 - p_j)`` of logistic outputs, targets in [0, 1]."""
+    """``-sum_j t_j log p_j + (1 - t_j) log(1 - p_j)`` of logistic outputs, targets in [0, 1].
+
+    A target of NaN is none: it costs nothing.
+    """
 
     activations = ("logistic",)
 
     def by_row(self, layer, field, target):
         """Return the loss of each row, and the gradient of each by its field."""
+        holes = holes_in(target)
+        if holes is not None:  # any field will do: here one whose log normalizer is 0
+            field, target = filled(field, holes, -100.0), filled(target, holes)
         gradient, normalizer = mean_of_field(layer, field, normalizer=True)
         losses = normalizer - (field * target).sum(axis=1, dtype=np.float64)
         gradient -= target
-        return losses, gradient
+        return losses, filled(gradient, holes)
 
 
 class SoftmaxCrossEntropy(RowLoss):
     """``-sum_j t_j log p_j`` of softmax outputs.
 
-    Targets are class numbers, or a distribution for each group of columns. A group of zeros is a
-    missing variable: it costs nothing.
+    Targets are class numbers, or a distribution for each group of columns. A group of zeros or of
+    NaN is a missing variable: it costs nothing.
     """
 
     activations = ("softmax",)
@@ -169,6 +178,7 @@ class SoftmaxCrossEntropy(RowLoss):
     def by_row(self, layer, field, target):
         """Return the loss of each row, and the gradient of each by its field."""
         if np.ndim(target) == 2:
+            target = filled(target, holes_in(target))
             groups = (len(field), layer.size // layer.group, layer.group)
             missing = ~target.reshape(groups).any(axis=2)
             if missing.any():  # any field will do: here one whose log normalizer is 0
@@ -188,12 +198,13 @@ class SoftmaxCrossEntropy(RowLoss):
 
 
 class SquaredError(RowLoss):
-    """``sum_j (t_j - y_j)^2`` of outputs of any kind."""
+    """``sum_j (t_j - y_j)^2`` of outputs of any kind; a target of NaN is none: it costs nothing."""
 
     def by_row(self, layer, field, target):
         """Return the loss of each row, and the gradient of each by its field."""
         output, _ = mean_of_field(layer, field)
         difference = output - target
+        difference = filled(difference, holes_in(difference))
         losses = np.square(difference).sum(axis=1, dtype=np.float64)
         difference *= np.float32(2.0)
         return losses, field_gradient(layer, output, difference)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.states import CompressedRows
 from deepgen.rows.sums import row_dots
 from deepgen.runtime.stream import DATA, Stream
@@ -12,6 +13,8 @@ from deepgen.runtime.stream import DATA, Stream
 # The same rows in batches of another size give another sum, by rounding alone: by about 1e-16 times
 # the root of the number of rows, relative to the size of the sum. Other rows differ by that size.
 TOLERANCE = 1e-9
+# In place of a value that is not known: the root of 1/2, turned over.
+HOLE = -(0.5**0.5)
 
 
 class RowOrder:
@@ -34,7 +37,8 @@ class RowOrder:
         self._n_rows, self._sum, self._squares = 0, 0.0, 0.0
 
     def add(self, states):
-        """Take the next rows."""
+        """Take the next rows; a hole counts as a number that no row holds by chance."""
+        states = filled(states, holes_in(states), HOLE)
         n_rows, n_columns = states.shape
         if self._columns is None:
             columns = self._stream.child("columns")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import SHUFFLE
@@ -15,6 +16,9 @@ TARGET_SHARE = 0.2
 
 class PairedRows(ArrayRows):
     """Rows with a target each: labels, rows to be rebuilt, or none for some.
+
+    What is not known of a row (NaN) is an input of zero; a row that is its own target keeps it
+    there.
 
     Parameters
     ----------
@@ -60,8 +64,9 @@ class PairedRows(ArrayRows):
     def batch(self, chosen):
         """Return some rows and their targets; see :meth:`ArrayRows.batch`."""
         batch = super().batch(chosen)
-        target = dense(batch.states[0]) if self.targets is None else self.targets[chosen]
-        return replace(batch, target=target)
+        states = batch.states[0]
+        target = dense(states) if self.targets is None else self.targets[chosen]
+        return replace(batch, states=(filled(states, holes_in(states)),), target=target)
 
 
 class LabelledRows(ArrayRows):

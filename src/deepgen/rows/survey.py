@@ -3,11 +3,12 @@
 import numpy as np
 
 from deepgen.checks import RefusedValue
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.sums import column_moments
 
 
-def checked_pieces(rows, units, name="X"):
+def checked_pieces(rows, units, name="X", *, holes=False):
     """Yield rows in order as checked states, rounding taken back; see ``Units.states_of``.
 
     Parameters
@@ -16,17 +17,19 @@ def checked_pieces(rows, units, name="X"):
     units : Units
     name : str
         What messages call the rows.
+    holes : bool, default False
+        Let NaN pass; see ``Units.states_of``.
 
     Raises
     ------
     RefusedValue
         If the units cannot take a value; with its row among all rows, and as it was given.
     """
-    first = 0
+    first, check = 0, units.check_with_holes if holes else units.check
     for batch in rows.pieces():
         states = batch.states[0]
         try:
-            units.check(states, name)
+            check(states, name)
         except RefusedValue as error:
             if isinstance(rows, ArrayRows | IterableRows):  # others were given by nobody
                 raise error.at(first + error.row, rows.value_at) from None
@@ -35,7 +38,7 @@ def checked_pieces(rows, units, name="X"):
         first += states.shape[0]
 
 
-def survey(rows, units, name="X", n_threads=None, also=None):
+def survey(rows, units, name="X", n_threads=None, also=None, *, holes=False):
     """Check every value and measure the columns in one pass.
 
     Parameters
@@ -48,27 +51,41 @@ def survey(rows, units, name="X", n_threads=None, also=None):
     also : callable or None
         Called with each piece of checked states: another measurement in the same pass, such as
         :meth:`RowOrder.add`.
+    holes : bool, default False
+        Let NaN pass; see ``Units.states_of``.
 
     Returns
     -------
     tuple of (n_rows, mean, variance)
         Moments by column, float64: ``mean = sum_r x / n``, ``variance = sum_r x^2 / n - mean^2``,
-        each piece weighted by its rows.
+        each piece weighted by its rows. Where there are holes, n is the number of a column's known
+        values; a column without any has the moments of units of field zero.
 
     Raises
     ------
     ValueError
         If the units cannot take a value.
     """
-    n_rows, total, square = 0, 0.0, 0.0
-    for states in checked_pieces(rows, units, name):
-        mean, mean_square = column_moments(states, n_threads)
+    n_rows, total, square, unknown = 0, 0.0, 0.0, 0
+    for states in checked_pieces(rows, units, name, holes=holes):
+        mask = holes_in(states) if holes else None
+        mean, mean_square = column_moments(filled(states, mask), n_threads)
         if also is not None:
             also(states)
+        if mask is not None:
+            unknown = unknown + mask.sum(axis=0)
         n_rows += states.shape[0]
         total = total + states.shape[0] * mean
         square = square + states.shape[0] * mean_square
     if n_rows == 0:
         raise ValueError(f"{name} must have at least one row, got none")
-    mean = total / n_rows
-    return n_rows, mean, np.maximum(square / n_rows - mean**2, 0.0)
+    known = n_rows - unknown
+    with np.errstate(invalid="ignore"):  # 0 / 0 in columns without a value
+        mean = total / known
+        variance = np.maximum(square / known - mean**2, 0.0)
+    empty = known == 0
+    if np.any(empty):
+        at_rest = units.sized(len(mean)).mean(np.zeros((1, len(mean)), np.float32))
+        mean = np.where(empty, at_rest[0], mean)
+        variance = np.where(empty, units.sized(len(mean)).variance(at_rest).reshape(-1), variance)
+    return n_rows, mean, variance

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from deepgen.inference.gibbs import layer_field, update_layer
+from deepgen.inference.mean_field import completed_by_means
 from deepgen.layers.passes import Site
 from deepgen.rows.sources import KEEP_BYTES, ArrayRows
 from deepgen.rows.states import doubled
@@ -40,7 +41,8 @@ def _doubled(batch):
 class FeatureRows:
     """The features of rows by one machine, made batch by batch.
 
-    A context of the rows is read here: what comes out belongs to another layer, without it.
+    A context of the rows is read here: what comes out belongs to another layer, without it. What is
+    not known of a row (NaN) has its mean-field means in its place.
 
     Parameters
     ----------
@@ -65,9 +67,11 @@ class FeatureRows:
         # Draws are named by the row's number in the order of the epoch, so that they depend neither
         # on how the rows are cut into batches nor on earlier draws.
         site = Site(stream.child(f"features {self.level}"), DATA, first_row) if self.drawn else None
+        work = Work(n_threads=self.n_threads)
+        states = completed_by_means(self.machine, batch.states[0], work=work)
         means, draws = update_layer(
-            self.machine, 1, [batch.states[0], None], context=batch.context, mean=not self.drawn,
-            site=site, work=Work(n_threads=self.n_threads),
+            self.machine, 1, [states, None], context=batch.context, mean=not self.drawn, site=site,
+            work=work,
         )  # fmt: skip
         return replace(batch, states=(draws if self.drawn else means,), context=None)
 
@@ -115,6 +119,7 @@ def stack_features(stack, states, *, field=False, n_threads=None):
     stack : sequence of BoltzmannMachine
         Two layers each, bottom first.
     states : states of the visible layer
+        Where a value is not known (NaN), its mean-field mean in the lowest machine is read.
     field : bool, default False
         Whether the fields of the uppermost units are wanted, before their nonlinearity.
 
@@ -123,6 +128,7 @@ def stack_features(stack, states, *, field=False, n_threads=None):
     ndarray of shape (n_rows, n_hidden of the last machine), float32
     """
     work, last = Work(n_threads=n_threads), len(stack) - 1
+    states = completed_by_means(stack[0], states, work=work)
     for l, machine in enumerate(stack):
         if field and l == last:
             return layer_field(machine, 1, [states, None], work=work)

@@ -6,8 +6,10 @@ from itertools import pairwise
 import numpy as np
 
 from deepgen.inference.gibbs import update_layer
+from deepgen.inference.mean_field import completed_by_means
 from deepgen.layers.passes import Site
 from deepgen.learning.machines import Trainer
+from deepgen.learning.rules import takes_holes
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import DATA, Stream, child_seed, seed_of
 from deepgen.runtime.work import Work
@@ -69,7 +71,8 @@ class StackStream:
                 rows = FeatureRows(
                     rows, machines[-1], l - 1, drawn=drawn, n_threads=n_threads
                 )
-            moments = survey(rows, layers[l], n_threads=n_threads)
+            holes = l == 0 and takes_holes(each.rule)
+            moments = survey(rows, layers[l], n_threads=n_threads, holes=holes)
             stream = Stream.from_random_state(child_seed(seed, l))
             machine = first_machine(layers[l], layers[l + 1], moments, stream)
             if l and each.transposed:
@@ -150,8 +153,10 @@ class StackStream:
         if drawn:
             stream = Stream(trainer.stream.child("features").key, trainer.n_updates)
             site = Site(stream, DATA, batch.first_row)
+        work = Work(n_threads=self.n_threads)
+        states = completed_by_means(below.parameters, batch.states[0], work=work)
         means, draws = update_layer(
-            below.parameters, 1, [batch.states[0], None], context=batch.context, mean=not drawn,
-            site=site, work=Work(n_threads=self.n_threads),
+            below.parameters, 1, [states, None], context=batch.context, mean=not drawn, site=site,
+            work=work,
         )  # fmt: skip
         return replace(batch, states=(draws if drawn else means,), context=None)

@@ -7,6 +7,7 @@ from deepgen.io.schemas import registry
 from deepgen.learning.evidence import Evidence
 from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.machines import Trainer
+from deepgen.learning.rules import takes_holes
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import Stream, child_seed, seed_of
@@ -63,7 +64,9 @@ class StackTrainer:
         self._copies, self._pairs = [(1, 1)] * len(self.settings), list(pairwise(self.layers))
         if tied:
             self._copies, self._pairs = copies_in(self.layers), tied_copies(self.layers)
-        self._moments = moments or survey(rows, self.layers[0], n_threads=n_threads)
+        self._moments = moments or survey(
+            rows, self.layers[0], n_threads=n_threads, holes=takes_holes(self.settings[0].rule)
+        )
         if tied:  # the precision that one copy has, if it has one, is known with the data
             n_rows, mean, variance = self._moments
             fitted = self.layers[0].fitted_to(mean, variance, n_rows)

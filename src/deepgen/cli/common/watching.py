@@ -13,6 +13,7 @@ from deepgen.estimators.common.validation import reads_tables
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.models import BoltzmannMachine, PosteriorNetwork
+from deepgen.rows.holes import holes_in
 from deepgen.rows.states import as_states
 
 # Rows whose free energies are compared with those of held-out rows.
@@ -85,7 +86,12 @@ def monitors_for(kind, estimator, data, settings):
         return [watch(estimator, y, valid, labels, settings["valid_labels"])]
     if kind.is_network:
         return [_of_autoencoder(estimator, valid)]
-    watch = [FreeEnergyGap(X[:GAP_ROWS], states, n_threads=estimator.n_threads)]
+    watch, learned = [], as_states(X[:GAP_ROWS])
+    holes = holes_in(learned)
+    if holes is not None:  # a row with holes has no free energy
+        learned = learned[~holes.any(axis=1)]
+    if learned.shape[0]:
+        watch.append(FreeEnergyGap(learned, states, n_threads=estimator.n_threads))
     if units.is_state(states) and units.missing(states) is None:
         watch.append(LikelihoodMonitor(states, n_threads=estimator.n_threads))
     return watch

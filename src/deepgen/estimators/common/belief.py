@@ -32,6 +32,7 @@ class BeliefEstimator(density.DensityEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            NaN where a value is missing: the lowest layer then reads its mean-field mean.
         quantity : {"mean", "field"}, default "mean"
             ``"field"``: the total input ``c + W^T x`` of the uppermost layer, `x` the means of
             the layer below; means are its logistic. See :meth:`deepgen.RBM.transform`.
@@ -45,6 +46,7 @@ class BeliefEstimator(density.DensityEstimator):
         return by_pieces(
             X, self.model_.visible,
             lambda v: stack_features(stack, v, field=field, n_threads=self.n_threads),
+            holes=True,
         )  # fmt: skip
 
     def score_samples(self, X, *, n_draws=100):

@@ -40,6 +40,8 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
+            NaN where a value is missing: the posterior is that given the others; so in `transform`
+            and the predictions.
 
         Returns
         -------
@@ -47,7 +49,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
             Means by layer, the first hidden one first; labels, where there are any, last.
         """
         X, sizes = rows_to_read(self, X), [layer.size for layer in self.model_.layers[1:]]
-        together = by_pieces(X, self.model_.visible, self._inferred)
+        together = by_pieces(X, self.model_.visible, self._inferred, holes=True)
         return [np.ascontiguousarray(x) for x in np.split(together, np.cumsum(sizes)[:-1], axis=1)]
 
     def transform(self, X, *, quantity="mean"):
@@ -77,7 +79,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
                 return layer_field(self.model_, place, means, work=work)
             return means[place]
 
-        return by_pieces(X, self.model_.visible, of_top)
+        return by_pieces(X, self.model_.visible, of_top, holes=True)
 
     def _means(self, v):
         return infer(self.model_, v, BOUND_FIXED_POINT, work=Work(n_threads=self.n_threads))
@@ -152,7 +154,7 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
         ndarray of shape (n_samples, n_classes), float32
         """
         X = rows_to_read(self, X)
-        return by_pieces(X, self.model_.visible, lambda v: self._means(v)[-1])
+        return by_pieces(X, self.model_.visible, lambda v: self._means(v)[-1], holes=True)
 
     @available_if(_has_labels)
     def predict(self, X):

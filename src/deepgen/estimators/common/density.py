@@ -9,8 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.frames import completed_rows, framed_like
 from deepgen.estimators.common.validation import (
-    in_type_of,
     rows_with_gaps,
     table_of,
     table_with_gaps,
@@ -191,9 +191,10 @@ class DensityEstimator(FeatureEstimator):
 
         Returns
         -------
-        ndarray, or tuple of two, of shape (n_samples, n_features)
-            Of the dtype of X where that is floating, else float32. With ``visible="auto"`` a
-            table as X is, whose cells have values that their columns can have: of means the most
+        array or data frame, or tuple of two, of shape (n_samples, n_features)
+            Of the dtype of X where that is floating, else float32. A data frame for a data frame:
+            with its index and names, its columns without a missing entry as they are. With
+            ``visible="auto"`` cells have values that their columns can have: of means the most
             probable one, and the mean itself of real columns. The deviation of a category is then
             the probability that it is another one.
         """
@@ -217,8 +218,13 @@ class DensityEstimator(FeatureEstimator):
             return (completed, deviation) if return_std else completed
         values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
         draws, means, deviation = self._complete(states, missing, **chains)
-        completed = in_type_of(values, missing, draws if method == "draw" else means)
-        return (completed, deviation) if return_std else completed
+        completed = completed_rows(X, values, missing, draws if method == "draw" else means)
+        return (completed, framed_like(X, deviation)) if return_std else completed
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     @abstractmethod
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):

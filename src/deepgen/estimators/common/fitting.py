@@ -112,10 +112,12 @@ class Problem(ABC):
         missing, and such rows are refused before the run. None: no rule reads the rows.
     tells_epochs : bool
         Whether the estimator's `n_epochs_` is that of this run.
+    takes_holes : bool
+        Whether the run learns from rows with NaN, values that are not known.
     """
 
     survey = rule = None
-    tells_epochs = True
+    tells_epochs, takes_holes = True, False
 
     def __init__(self, estimator, rows):
         self.estimator, self.rows = estimator, rows
@@ -250,7 +252,9 @@ def solve(estimator, make_problem, resume):
             stopped = None if path is None else read_run(estimator, path)
             problem = make_problem()
             with naming_columns(estimator):
-                survey = surveyed(problem.rows, problem.units, estimator.n_threads)
+                survey = surveyed(
+                    problem.rows, problem.units, estimator.n_threads, holes=problem.takes_holes
+                )
             problem.survey = survey
             problem.check_missing()
             seed = seed_of(estimator.random_state) if stopped is None else stopped.seed

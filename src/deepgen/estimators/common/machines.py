@@ -10,7 +10,7 @@ from deepgen.estimators.common.streams import StreamProblem, require_same_layers
 from deepgen.learning.evidence import Evidence
 from deepgen.learning.machines import Trainer
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import as_rule
+from deepgen.learning.rules import as_rule, takes_holes
 from deepgen.learning.runaway import warn_of_runaway
 from deepgen.learning.schedules import as_schedule
 from deepgen.learning.starts import default_stream_schedule, initial_model
@@ -56,6 +56,11 @@ class MachineProblem(StreamProblem):
     def units(self):
         """The visible units."""
         return self.layers[0]
+
+    @property
+    def takes_holes(self):
+        """Whether the rule learns from rows with NaN."""
+        return takes_holes(self.rule)
 
     # --- settings -----------------------------------------------------------------------------
 
@@ -139,7 +144,9 @@ class MachineProblem(StreamProblem):
 
     def first_run(self, X, seed):
         """Return a new run of a stream."""
-        moments = survey(ArrayRows(X), self.units, n_threads=self.estimator.n_threads)
+        moments = survey(
+            ArrayRows(X), self.units, n_threads=self.estimator.n_threads, holes=self.takes_holes
+        )
         return self._run_from(moments, seed)
 
     def blank_run(self, seed):

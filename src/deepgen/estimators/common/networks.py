@@ -28,6 +28,7 @@ from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.models import BeliefNetwork, BoltzmannMachine
 from deepgen.models.backprop import outputs
 from deepgen.networks.objective import Objective
+from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import select
 from deepgen.runtime.stream import SHUFFLE, Stream
@@ -315,12 +316,17 @@ class NetworkEstimator(FittingEstimator):
         """Return the model that the estimator keeps of a trained network."""
         return network
 
-    def _outputs(self, X, until=None):
-        """Return the outputs of rows, after checks of their values."""
+    def _outputs(self, X, until=None, *, holes=False):
+        """Return the outputs of rows, after checks of their values.
+
+        `holes` lets NaN pass: inputs that are not known, and zero to the network.
+        """
         X, network, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
         return by_pieces(
-            X, self._units, lambda x: outputs(network, x, until=until, work=work)
-        )
+            X, self._units,
+            lambda x: outputs(network, filled(x, holes_in(x)), until=until, work=work),
+            holes=holes,
+        )  # fmt: skip
 
     @property
     def _units(self):

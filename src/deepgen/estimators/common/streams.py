@@ -85,8 +85,7 @@ class StreamProblem(Problem):
 
     def check_first_rows(self, states):
         """Raise ValueError unless these can be the first rows of the stream."""
-        self.units.check_width(states)
-        self.units.check(states)
+        self.units.states_of(states, holes=self.takes_holes)
 
 
 def require_same_layers(layers, wanted, names):
@@ -125,7 +124,9 @@ class StreamEstimator(FittingEstimator):
                 rows = rows_to_learn(self, X, reset=first)
                 problem = problem_of(rows, first)
                 with naming_columns(self):
-                    survey(rows, problem.units, n_threads=self.n_threads)
+                    survey(
+                        rows, problem.units, n_threads=self.n_threads, holes=problem.takes_holes
+                    )
                 problem.check_missing()
                 run, X = _run_of_call(self, problem)
             try:

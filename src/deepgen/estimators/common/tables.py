@@ -320,7 +320,7 @@ class Table:
         Returns
         -------
         tuple of (ndarray of shape (n_rows, width), float32; bool of shape (n_rows, n_columns))
-            Missing cells are NaN among states, or zeros in all columns of a categorical one.
+            Missing cells are NaN among states, in all columns of a categorical one.
 
         Raises
         ------
@@ -338,6 +338,7 @@ class Table:
                 if column.width:
                     rows = np.flatnonzero(codes >= 0)
                     states[rows, place.start + codes[rows]] = 1.0
+                    states[codes < 0, place] = np.nan
             else:
                 states[:, place.start] = self._numbers(number, cells[number])
         missing = [column.missing for column in cells]

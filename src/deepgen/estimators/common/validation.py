@@ -22,6 +22,7 @@ from deepgen.checks import (
 )
 from deepgen.estimators.common.tables import AUTO, Table, container_of
 from deepgen.rows.fingerprint import RowOrder
+from deepgen.rows.holes import holes_in
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
 from deepgen.rows.states import checked_csr
@@ -55,10 +56,28 @@ class Survey:
         return self.n_rows, self.mean, self.variance
 
 
-def surveyed(rows, units, n_threads=None):
-    """Check and measure rows in one pass; see :func:`deepgen.rows.survey.survey`."""
-    order = RowOrder(n_threads)
-    return Survey(*survey(rows, units, n_threads=n_threads, also=order.add), order.tree())
+def surveyed(rows, units, n_threads=None, *, holes=False):
+    """Check and measure rows in one pass; see :func:`deepgen.rows.survey.survey`.
+
+    Raises
+    ------
+    RefusedValue
+        If a value is none of the units', or a column has no value at all (``holes=True``).
+    """
+    order, known = RowOrder(n_threads), np.zeros(rows.n_columns, np.bool_)
+
+    def also(states):
+        order.add(states)
+        mask = holes_in(states) if holes else None
+        known[:] |= True if mask is None else ~mask.all(axis=0)
+
+    measured = survey(rows, units, n_threads=n_threads, also=also, holes=holes)
+    if not known.all():
+        raise RefusedValue(
+            "X", "have a value in each column", np.nan, 0, int(known.argmin()),
+            "all rows of this column are NaN: leave it out",
+        )  # fmt: skip
+    return Survey(*measured, order.tree())
 
 
 def refuse_iterable(X):
@@ -134,7 +153,7 @@ def validated(estimator, X, *, reset, **options):
         vars(estimator).pop("table_", None)
     if table_of(estimator) is not None or (reset and reads_tables(estimator)):
         return _cells_of_table(estimator, X, reset)[0]
-    _refuse_other_forms(X)
+    refuse_other_forms(X)
     packed = X if isinstance(X, PackedBits) and "accept_sparse" in options else None
     names = list(X.columns) if hasattr(X, "columns") else None
     try:
@@ -171,7 +190,7 @@ def _cells_of_table(estimator, X, reset):
     With `reset` the types of the columns are read off them, and become `table_`.
     """
     if not container_of(X):
-        _refuse_other_forms(X)
+        refuse_other_forms(X)
     if reset:
         estimator.table_ = Table.of(X)
     if len(X) == 0 and reset:
@@ -180,7 +199,7 @@ def _cells_of_table(estimator, X, reset):
     return estimator.table_.read(X)
 
 
-def _refuse_other_forms(X):
+def refuse_other_forms(X):
     """Raise ValueError for complex numbers and single rows, whose messages print all of X."""
     if sparse.issparse(X) or isinstance(X, PackedBits):
         return
@@ -311,7 +330,7 @@ def rows_to_read(estimator, X):
     return validated(estimator, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
 
 
-def by_pieces(rows, units, compute):
+def by_pieces(rows, units, compute, *, holes=False):
     """Apply a function of independent rows to checked states, at most 8,192 rows at a time.
 
     Parameters
@@ -321,6 +340,8 @@ def by_pieces(rows, units, compute):
         What the states are checked by.
     compute : callable
         From states of n rows to an array of n rows.
+    holes : bool, default False
+        Let NaN pass; see ``Units.states_of``.
 
     Returns
     -------
@@ -328,9 +349,9 @@ def by_pieces(rows, units, compute):
     """
     n_rows = rows.shape[0]
     if n_rows <= CHECK_ROWS:
-        return compute(units.states_of(rows))
+        return compute(units.states_of(rows, holes=holes))
     out, start = None, 0
-    for states in checked_pieces(ArrayRows(rows), units):
+    for states in checked_pieces(ArrayRows(rows), units, holes=holes):
         piece = compute(states)
         if out is None:
             out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
@@ -350,7 +371,7 @@ def features(estimator, X, size, what):
         raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
     if np.ma.isMaskedArray(X):
         raise ValueError("X is a masked array, whose mask would be lost; fill it first")
-    _refuse_other_forms(X)
+    refuse_other_forms(X)
     X = _named(
         check_array, X, accept_sparse="csr", dtype="numeric", input_name="X", estimator=estimator,
         ensure_all_finite=False,
@@ -382,6 +403,7 @@ def rows_with_gaps(estimator, X, missing, units):
                 f"missing must be a bool array of shape {values.shape}, got {missing.dtype} of "
                 f"shape {missing.shape}: {shown(missing)}"
             )
+    missing = np.ascontiguousarray(missing)  # a frame's values lie column by column
     bad = ~(np.isfinite(values) | missing)
     if bad.any():
         row, column = first_place(bad)
@@ -427,13 +449,6 @@ def table_with_gaps(estimator, X, missing):
     gaps = table.gaps(missing)
     states = estimator.model_.visible.states_of(np.where(gaps, np.float32(0.0), states))
     return missing, states, gaps
-
-
-def in_type_of(values, missing, completed):
-    """Return completed rows in the floating type of `values`, observed entries untouched."""
-    if np.issubdtype(values.dtype, np.floating):
-        return np.where(missing, completed, values).astype(values.dtype)
-    return completed
 
 
 def warn_of_grey_rows():
