@@ -210,7 +210,7 @@ def test_types_of_columns_that_have_gaps():
     ]
     states, missing = table.read(frame)
     np.testing.assert_array_equal(missing, np.tile([[False], [True], [False]], (20, 6)))
-    np.testing.assert_array_equal(states[1], [np.nan] * 5 + [0.0] * 2)
+    np.testing.assert_array_equal(states[1], [np.nan] * 7)
     completed = table.completed(frame, missing, np.nan_to_num(states, nan=1.0))
     assert completed.dtypes.to_dict() == frame.dtypes.to_dict()
     assert completed.iloc[1].tolist() == [True, True, 1.0, 1, 1.0, "x"]
@@ -395,3 +395,30 @@ def test_a_run_goes_on_from_a_checkpoint(tmp_path):
     assert_same_bits(again.model_.weights[0], whole.model_.weights[0])
     with pytest.raises(ValueError, match=r"rows|visible"):
         MODELS["rbm"]().fit(frame_of(seed=1), resume=path)
+
+
+def test_a_table_with_gaps_teaches_what_is_there():
+    """Would catch a missing category that is taken for none of them, and a real gap that is zero:
+    three kinds of rows, a fifth of whose cells are empty, are told apart nearly as without gaps."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 400)
+    whole = pd.DataFrame({
+        "colour": np.array(["red", "green", "blue"])[kind],
+        "size": pd.Categorical.from_codes(np.where(rng.random(400) < 0.9, kind, 0), list("abc")),
+        "big": kind > 1,
+        "height": 5.0 + 2.0 * kind + rng.normal(0.0, 0.3, 400),
+    })  # fmt: skip
+    holes = rng.random(whole.shape) < 0.2
+    torn = whole.astype(object).mask(holes)
+    torn["height"] = torn["height"].astype(float)
+    rbm = dg.RBM(16, visible="auto", random_state=0).fit(torn)
+    assert rbm.table_.columns[0].holds == "categorical"
+    completed = rbm.impute(torn, random_state=0)
+    for column in ("colour", "size", "big"):
+        gaps = holes[:, whole.columns.get_loc(column)]
+        right = (completed[column][gaps] == whole[column].astype(object)[gaps]).mean()
+        assert right > 0.75  # guessing: 0.33, 0.43, 0.67
+    gaps = holes[:, 3]
+    error = np.abs(completed["height"][gaps] - whole["height"][gaps]).mean()
+    assert error < 0.8  # of the column's mean 1.4
+    assert rbm.transform(torn).shape == (400, 16)
