@@ -16,6 +16,7 @@ import deepgen as dg
 from deepgen.learning.evidence import MOST_UPDATES, Evidence, largest_eigenvalue
 from deepgen.learning.scaled_networks import InputScale
 from deepgen.rows.sources import ArrayRows, IterableRows
+from deepgen.rows.survey import survey
 
 
 def factors(n_rows, n_columns, n_factors=3, seed=0):
@@ -406,3 +407,29 @@ def test_inputs_around_one_are_taken_as_they_are():
     assert InputScale.needed(np.array([0.0, 100.0]), np.ones(2)) is not None
     assert InputScale.needed(np.zeros(2), np.full(2, 1e-4)) is not None
     assert InputScale.needed(np.zeros(2), np.zeros(2)) is None
+
+
+@pytest.mark.parametrize(("name", "draw", "is_noise"), [
+    ("coins", lambda rng, n: rng.random((n, 40)) < 0.5, True),
+    ("rare coins", lambda rng, n: rng.random((n, 200)) < np.linspace(0.001, 0.2, 200), True),
+    ("normal", lambda rng, n: rng.normal(size=(n, 40)) * np.arange(1, 41) + 7.0, True),
+    ("two columns", lambda rng, n: rng.normal(size=(n, 2)), True),
+    ("pairs", lambda rng, n: rng.random((n, 20)).repeat(2, axis=1) + rng.random((n, 40)) < 1.0,
+     False),
+    ("heavy tails", lambda rng, n: rng.laplace(size=(n, 20)), False),
+    ("one loudness", lambda rng, n: rng.normal(size=(n, 20)) * rng.random((n, 1)), False),
+    ("two clusters", lambda rng, n: rng.normal(size=(n, 2)) + 9 * rng.integers(0, 2, (n, 1)),
+     False),
+])  # fmt: skip
+@pytest.mark.parametrize("n_rows", [200, 3_000])
+def test_noise_is_told_from_rows_that_can_be_learned(name, draw, is_noise, n_rows):
+    """Would catch a machine that learns noise by heart, and one that learns nothing of dependence
+    which the correlations of single columns do not show."""
+    X = draw(np.random.default_rng(5), n_rows)
+    real = X.dtype == np.float64
+    units = dg.Gaussian(X.shape[1]) if real else dg.Binary(X.shape[1])
+    rows = ArrayRows(X.astype(np.float32 if real else np.uint8))
+    evidence = Evidence.of_rows(rows, units, survey(rows, units))
+    assert evidence.is_noise == is_noise
+    if is_noise:
+        assert evidence.n_updates <= 100 + n_rows / 20

@@ -242,7 +242,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         They are smoothed by half a count, and a row of them more would hardly smooth.
         """
         alone = self.n_components is None and n_components == 1
-        return Prior.of_columns(mean, n_rows, 10.0 * n_rows if alone else self.smoothing)
+        return Prior.of_columns(mean, n_rows, 1e6 * n_rows if alone else self.smoothing)
 
     def _improve(self, run, rows, n_rows, prior, check):
         steps = run_em(

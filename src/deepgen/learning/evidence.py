@@ -19,6 +19,15 @@ UPDATES_BY_COIN, UPDATES_BY_COLUMN = 300, 100
 SLOWER = 2
 # Rows that the correlation of columns is measured on, and steps of the power iteration.
 SOME_ROWS, POWER_STEPS = 1_000, 30
+# Columns, evenly spread, whose dependence is looked for; from so many rows on it is taken for
+# granted: what noise teaches is then forgotten among the rest.
+SOME_COLUMNS, MANY_ROWS = 500, 20_000
+# Standard errors by which correlations, or moments of real-valued columns, must be beyond noise.
+SURE = 4.0
+# Columns count as measured where the rarer state came so often.
+RARE = 5
+# Deviations beyond this are cut off, where squares are correlated: outliers would decide.
+LARGEST_DEVIATION = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,9 @@ class Evidence:
         independent, their number where all are the same. None: the states have bounds.
     n_measured : int
         Rows that the eigenvalue was measured on.
+    is_noise : bool
+        Whether the columns look like independent coins or normal variables: a machine can then
+        learn nothing but what differs in other rows.
     """
 
     n_rows: int
@@ -46,6 +58,7 @@ class Evidence:
     n_real: int = 0
     eigenvalue: float | None = None
     n_measured: int = 0
+    is_noise: bool = False
 
     @classmethod
     def of_rows(cls, rows, units, moments):
@@ -54,7 +67,7 @@ class Evidence:
         Parameters
         ----------
         rows : Rows
-            Real-valued rows are read once more where they are no array: a thousand of them.
+            A thousand of them are looked at; where they are no array, all are read once more.
         units : Units
             The visible ones, sized.
         moments : tuple of (n_rows, mean, variance)
@@ -66,14 +79,20 @@ class Evidence:
                 coins += float(4.0 * part.variance(mean[columns]).sum() / part.n_copies)
             else:
                 real[columns] = True
-        if not real.any():
+        if not real.any() and n_rows >= MANY_ROWS:
             return cls(n_rows, max(coins, 1.0))
-        some = spread_rows(rows, n_rows, SOME_ROWS)
-        precision = units.fitted_to(mean, variance, n_rows).precision
         # where a value is not known, that of the column's mean
-        deviations = np.nan_to_num(some - mean) * np.sqrt(np.asarray(precision, np.float64))
+        deviations = np.nan_to_num(spread_rows(rows, n_rows, SOME_ROWS) - mean)
+        enough = np.asarray(variance) * n_rows > RARE
+        if not real.any():
+            sites = units.group == 1  # the columns of a variable depend on each other anyway
+            is_noise = sites and not depend(deviations[:, enough])
+            return cls(n_rows, max(coins, 1.0), is_noise=is_noise)
+        precision = units.fitted_to(mean, variance, n_rows).precision
+        deviations = deviations * np.sqrt(np.asarray(precision, np.float64))
         n_real, eigenvalue = int(real.sum()), largest_eigenvalue(deviations[:, real])
-        return cls(n_rows, coins + n_real, n_real, eigenvalue, len(some))
+        is_noise = bool(real.all()) and n_rows < MANY_ROWS and are_normal(deviations)
+        return cls(n_rows, coins + n_real, n_real, eigenvalue, len(deviations), is_noise)
 
     @property
     def n_updates(self):
@@ -82,7 +101,8 @@ class Evidence:
         ``300 n_rows / n_columns``; of real-valued columns ``100 n_rows / n_columns`` times the
         ratio of their largest eigenvalue to that of as many rows of noise, which is
         ``(1 + sqrt(n_columns / n_rows))^2`` (Marchenko & Pastur 1967). From 100 to 5,000. Where
-        there are both, each column counts by its kind, bounded ones twice.
+        there are both, each column counts by its kind, bounded ones twice. Of noise ``100 +
+        n_rows / 20`` at most: enough for the biases.
         """
         by_rows = self.n_rows / self.n_columns
         if self.eigenvalue is None:
@@ -93,6 +113,8 @@ class Evidence:
             coins = self.n_columns - self.n_real
             by_column = by_real * self.n_real + SLOWER * UPDATES_BY_COIN * coins
             wanted = by_rows * (by_column / self.n_columns)
+        if self.is_noise:
+            wanted = min(wanted, FEWEST_UPDATES + self.n_rows / 20)
         return int(min(max(wanted, FEWEST_UPDATES), MOST_UPDATES))
 
     def n_epochs(self, batch_size):
@@ -124,6 +146,53 @@ def spread_rows(rows, n_rows, n_wanted):
         some.append(np.asarray(dense(states), np.float64)[chosen])
         first += states.shape[0]
     return np.concatenate(some)
+
+
+def depend(deviations):
+    """Tell whether columns are correlated, by more than independent ones are by chance.
+
+    With correlations r of P pairs of columns over n rows, the sum of r^2 is about ``P / n`` for
+    independent columns, with standard error ``sqrt(2 P) / n``.
+
+    Parameters
+    ----------
+    deviations : ndarray of shape (n_rows, n_columns)
+        From the columns' means.
+    """
+    step = max(1, -(-deviations.shape[1] // SOME_COLUMNS))
+    some = deviations[:, ::step] - deviations[:, ::step].mean(axis=0)
+    length = np.sqrt(np.square(some).sum(axis=0))
+    some = some[:, length > 0.0] / length[length > 0.0]
+    n_rows, n_columns = some.shape
+    n_pairs = n_columns * (n_columns - 1) / 2
+    if n_rows < 2 or n_pairs == 0:
+        return False
+    total = 0.5 * (float(np.square(some.T @ some).sum()) - n_columns)
+    return total > (n_pairs + SURE * math.sqrt(2.0 * n_pairs)) / (n_rows - 1)
+
+
+def are_normal(deviations):
+    """Tell whether real-valued columns look like independent normal variables.
+
+    Neither they nor their squares are correlated, and their third and fourth moments are those of
+    a normal variable, with standard errors ``sqrt(6 / n)`` and ``sqrt(24 / n)``.
+
+    Parameters
+    ----------
+    deviations : ndarray of shape (n_rows, n_columns)
+        From the columns' means, some of all rows.
+    """
+    n_rows, n_columns = deviations.shape
+    spread = deviations.std(axis=0)
+    deviations = (deviations - deviations.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
+    near = np.clip(deviations, -LARGEST_DEVIATION, LARGEST_DEVIATION)
+    squares = np.square(near)
+    if depend(deviations) or depend(squares - squares.mean(axis=0)):
+        return False
+    skew = (deviations**3).mean(axis=0) / math.sqrt(6.0 / n_rows)
+    tails = ((deviations**4).mean(axis=0) - 3.0) / math.sqrt(24.0 / n_rows)
+    surprise = float(np.square(skew).mean() + np.square(tails).mean()) / 2.0
+    return surprise < 1.0 + SURE * math.sqrt(2.0 / n_columns)
 
 
 def largest_eigenvalue(deviations):
