@@ -157,7 +157,7 @@ def checked_csr(X, name="X"):
         and 0 not in X.data.shape[1:]
         and len(starts) == rows + 1
         and starts[0] == 0
-        and (np.diff(starts) >= 0).all()
+        and (starts[1:] >= starts[:-1]).all()  # differences of unsigned numbers would wrap
         and starts[-1] <= min(len(indices), len(X.data))
         and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < limit))
     )
