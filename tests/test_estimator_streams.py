@@ -252,7 +252,7 @@ HOSTILE = {
         sparse_rows(n_columns=10**9), sparse_rows(n_columns="9"), sparse_rows(starts=3),
         sparse_rows(indices=np.array([10**8], np.int32)),
         *(sparse_rows(starts=np.array([0, 3, 2, 4], dtype), values=np.ones(4, np.float32),
-                      indices=np.zeros(4, np.int32)) for dtype in (np.int64, np.uint64)),
+                      indices=np.zeros(4, np.int32)) for dtype in (np.int64, np.uint8)),
         sparse_rows(starts=np.zeros(0, np.int64)), sparse_rows(values=np.zeros((1, 1), np.float32)),
     ],
     "seed": [None, -1],
