@@ -67,7 +67,8 @@ class Evidence:
         Parameters
         ----------
         rows : Rows
-            A thousand of them are looked at; where they are no array, all are read once more.
+            A thousand of them are looked at. Bounded ones only where they can be asked for again;
+            of real-valued ones an iterable is read once more.
         units : Units
             The visible ones, sized.
         moments : tuple of (n_rows, mean, variance)
@@ -79,7 +80,7 @@ class Evidence:
                 coins += float(4.0 * part.variance(mean[columns]).sum() / part.n_copies)
             else:
                 real[columns] = True
-        if not real.any() and n_rows >= MANY_ROWS:
+        if not real.any() and (n_rows >= MANY_ROWS or not rows.is_fixed):
             return cls(n_rows, max(coins, 1.0))
         # where a value is not known, that of the column's mean
         deviations = np.nan_to_num(spread_rows(rows, n_rows, SOME_ROWS) - mean)
