@@ -149,3 +149,15 @@ def test_a_pipe_is_told_at_once(ending, tmp_path):
     os.mkfifo(path)
     with pytest.raises(CommandError, match="no regular file"):
         read_rows(str(path))
+
+
+def test_an_encrypted_archive_is_one_error(tmp_path):
+    """Would catch the traceback of a flag that zipfile alone knows: a password is required."""
+    path = tmp_path / "locked.npz"
+    np.savez(path, X=np.zeros((2, 3)))
+    data = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # flags of both headers
+        data[data.index(signature) + place] |= 1
+    path.write_bytes(data)
+    with pytest.raises(CommandError, match=r"locked\.npz"):
+        read_rows(str(path))

@@ -233,7 +233,7 @@ _STARTS = {b"\x93NUM": ".npy", b"PK": ".npz", b"PAR1": ".parquet"}
 # What readers raise for files that are none of theirs.
 _DAMAGE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError,
-    NotImplementedError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+    RuntimeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
     csv.Error,
 )  # fmt: skip
 
