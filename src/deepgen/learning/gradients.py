@@ -65,7 +65,7 @@ class Phases:
 
         See :class:`PhaseStatistics`.
         """
-        if self.weights is not None or self.bias_scale:
+        if not self.has_equal_rows:
             raise ValueError(
                 "phases whose rows count differently must be summed first: "
                 "phase_sums(parameters, phases)"

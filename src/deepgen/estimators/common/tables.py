@@ -46,7 +46,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of a table holds.
+    """One column of a table: real, binary or categorical, with its categories.
 
     Attributes
     ----------
@@ -192,7 +192,7 @@ def _type_of(container, holds, dtype):
 
 
 def _column_of(cells, name, container):
-    """Return what a column holds, from the rows of `fit`."""
+    """Return the :class:`Column` that cells of `fit` make: its type, and its categories."""
     known = cells.values[~cells.missing]
     if not len(known) and cells.categories is None:
         raise ValueError(f"X must have a value in each column, got none in column {name!r}")
@@ -244,7 +244,7 @@ class Table:
         self.columns, self.names, self.container = tuple(columns), tuple(names), container
 
     def __getstate__(self):
-        """What follows from these is made anew: files of others take no slices and such keys."""
+        """Return columns, names and container alone: all else is made anew of them when read."""
         return {name: vars(self)[name] for name in ("columns", "names", "container")}
 
     @classmethod

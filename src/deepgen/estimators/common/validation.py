@@ -180,7 +180,7 @@ def reads_tables(estimator):
 
 
 def table_of(estimator):
-    """Return what an estimator has learned of the columns of a table, or None."""
+    """Return the :class:`Table` that `fit` has made of a data frame, or None."""
     return vars(estimator).get("table_")
 
 
