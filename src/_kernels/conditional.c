@@ -536,7 +536,8 @@ static double unit_log_weight(const struct layer *layer, const struct context *c
             weight += log_binomial(layer->n_copies, (int)x);
         break;
     case DG_GAUSSIAN:  /* that of its precision, below */
-    case DG_SOFTMAX:   /* none */
+    case DG_SOFTMAX:     /* none */
+    case DG_MULTINOMIAL: /* none: a state stands for draws in one order */
     case DG_LINEAR:    /* none: log ratios of layers whose base measures cancel */
     case DG_RECTIFIED: /* never weighed */
         break;

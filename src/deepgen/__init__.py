@@ -19,6 +19,7 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.mixed import Mixed
+from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 from deepgen.learning.belief_networks import UpDownTrainer
@@ -149,6 +150,7 @@ __all__ = [
     "MixtureOfBernoullis",
     "ModelFileError",
     "MoveInfo",
+    "Multinomial",
     "Network",
     "NetworkLayer",
     "NetworkTrainer",

@@ -197,6 +197,39 @@ class Context:
         )
 
 
+def with_trials(layers, states, context=None):
+    """Return a context that has what the states of multinomial layers tell: how long rows are.
+
+    The number of trials of each row, its sum of counts, and by how much the biases of the layers
+    beside are multiplied: by the trials of their neighbours. What the context has already stays.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+    states : sequence
+        By layer; None where they are not known.
+    context : Context or None
+
+    Returns
+    -------
+    Context or None
+        The one that was given, where no layer has rows of several lengths.
+    """
+    if not any(units.takes_trials for units in layers):
+        return context
+    context = Context() if context is None else context
+    trials, scales = dict(context.trials), {}
+    for l, units in enumerate(layers):
+        if not units.takes_trials:
+            continue
+        if l not in trials and states[l] is not None:
+            trials[l] = units.trials_of(states[l]).astype(np.int64)
+        for beside in (l - 1, l + 1):
+            if l in trials and 0 <= beside < len(layers):
+                scales[beside] = scales.get(beside, 0.0) + trials[l].astype(np.float32)
+    return replace(context, trials=trials, bias_scale={**scales, **context.bias_scale})
+
+
 def _absent(pattern):
     """Return 1 where a pattern has no entry, uint8 of its shape."""
     absent = np.ones(pattern.shape, np.uint8)

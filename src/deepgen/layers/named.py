@@ -2,10 +2,11 @@
 
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 
-NAMED = {"binary": Binary, "gaussian": Gaussian}
+NAMED = {"binary": Binary, "gaussian": Gaussian, "multinomial": Multinomial}
 _OF_ACTIVATIONS = {"logistic": "binary", "linear": "gaussian"}
 
 

@@ -38,8 +38,9 @@ class Phases:
     weights : tuple of two ndarrays of shape (n_rows,), float64, or None
         How much each row of the two phases counts. None: 1. The second may be None alone, of chains
         that belong to no row: they share the total of the first.
-    bias_scale : dict of int to ndarray of shape (n_rows,)
-        By layer: what the bias was multiplied by, row by row, in both phases (`Context`).
+    bias_scale : tuple of two dicts of int to ndarray of shape (n_rows,)
+        By layer: what the bias was multiplied by, row by row (`Context`), in the positive and in
+        the negative phase.
     follow : callable or None
         Of a part of a batch: what the rule still has to do. Called once with ``mean(x+)`` by
         layer, float64, over the rows of all parts; moves the state of the rule and returns
@@ -52,13 +53,13 @@ class Phases:
     gains: list | None = None
     bias_terms: dict = field(default_factory=dict)
     weights: tuple | None = None
-    bias_scale: dict = field(default_factory=dict)
+    bias_scale: tuple = field(default_factory=lambda: ({}, {}))
     follow: Callable | None = None
 
     @property
     def has_equal_rows(self):
         """Whether every row counts alike, so that sums and step can be one visit of the weights."""
-        return self.weights is None and not self.bias_scale
+        return self.weights is None and not any(self.bias_scale)
 
     def mean_changes(self, scaled, squares, work):
         """Return means over the positive phase minus those over the negative one.
@@ -141,7 +142,7 @@ def check_phases(phases, layers, batch):
         ("weights", batch.weights is not None),
         ("bias_scale", batch.context is not None and batch.context.bias_scale),
     ):
-        if given and not getattr(phases, name):
+        if given and not (phases.weights if name == "weights" else any(phases.bias_scale)):
             raise ValueError(
                 f"phases of a batch with {name} must have {name} too, got none: a rule passes them "
                 "on, or refuses the batch"
@@ -155,8 +156,8 @@ def check_phases(phases, layers, batch):
         for side, weights in enumerate(phases.weights):
             if weights is not None:
                 _check_by_row(f"weights[{side}]", weights, counts[side])
-    for l, scale in phases.bias_scale.items():
-        for n_rows in counts:
+    for scales, n_rows in zip(phases.bias_scale, counts, strict=True):
+        for l, scale in scales.items():
             _check_by_row(f"bias_scale[{l}]", scale, n_rows)
 
 

@@ -170,7 +170,7 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
         number of rows.
     """
     learns = parameters.learns_precision
-    scaled = [l in phases.bias_scale for l in range(parameters.n_layers)]
+    scaled = [l in phases.bias_scale[0] for l in range(parameters.n_layers)]
     sums = Sums([layer.size for layer in parameters.layers], learns, scaled)
     sums.offsets, sums.gains = phases.offsets, phases.gains
     sums.bias_terms = phases.bias_terms
@@ -193,7 +193,7 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
             sums.units[side, l] = float(np.float32(unit))  # as kernels read it
             sums.states[side, l][:] = _state_sums(plain[l], weights, work)
             if scaled[l]:
-                scale = phases.bias_scale[l]
+                scale = phases.bias_scale[number][l]
                 factor = scale if weights is None else weights * scale
                 sums.scaled[side, l][:] = _state_sums(plain[l], factor, work)
             if learns[l]:

@@ -161,10 +161,41 @@ class BoltzmannMachine:
         )
 
 
+    def of_length(self, trials):
+        """Return the machine of rows of so many draws, of one whose rows have their own number.
+
+        A model of documents is one machine for each length: hidden biases count ``trials`` times,
+        and Z is another number.
+
+        Parameters
+        ----------
+        trials : int
+        """
+        layers = list(self.layers)
+        for l, units in enumerate(self.layers):
+            if not units.takes_trials:
+                continue
+            layers[l] = units.of_length(trials)
+            for beside in (l - 1, l + 1):
+                if 0 <= beside < self.n_layers:
+                    bias = layers[beside].bias.astype(np.float64) * trials
+                    layers[beside] = layers[beside].replace(bias=bias)
+        return self.replace(layers=layers)
+
+
 def are_layers(numbers, n_layers):
     """Tell whether `numbers` are numbers of layers, each once."""
     known = all(is_integer(l) and 0 <= l < n_layers for l in numbers)
     return known and len(set(numbers)) == len(numbers)
+
+
+def check_one_length(model, name="model"):
+    """Raise ValueError for a model whose rows have their own numbers of draws: it has no one Z."""
+    if any(units.takes_trials for units in model.layers):
+        raise ValueError(
+            f"{name} must be one of rows of one length to have one log Z, got {model!r}, whose "
+            "rows have their own; use model.of_length(trials), or dg.LengthPartition"
+        )
 
 
 def check_model(model, n_layers=None, name="model"):

@@ -206,6 +206,16 @@ def dense(states):
     return states.to_dense() if isinstance(states, CompressedRows | ByteMeans) else states
 
 
+def row_totals(states):
+    """Return the sum of each row of states, float64 of shape (n_rows,)."""
+    if isinstance(states, CompressedRows):
+        edges = np.concatenate([[0.0], np.cumsum(states.values, dtype=np.float64)])
+        return edges[states.starts[1:]] - edges[states.starts[:-1]]
+    if isinstance(states, ByteMeans):
+        return states.unit * states.steps.sum(axis=1, dtype=np.float64)
+    return states.sum(axis=1, dtype=np.float64)
+
+
 def doubled(states):
     """Return states times two, stored as they were: rows as a layer of two tied copies has them."""
     if isinstance(states, CompressedRows):

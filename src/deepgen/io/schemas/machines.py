@@ -9,6 +9,7 @@ from deepgen.io.schemas.schema import Schema, absolute_sums, check_list_of_layer
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.mixed import Mixed
+from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import BoltzmannMachine
@@ -42,6 +43,7 @@ UNITS = {
     "binary": UnitSchema(Binary, {"n_copies": int}),
     "gaussian": UnitSchema(Gaussian, {"learn_precision": bool}, ("bias", "log_precision")),
     "softmax": UnitSchema(Softmax, {"n_categories": int}, groups="n_categories"),
+    "multinomial": UnitSchema(Multinomial, {"trials": int, "mean_trials": float}),
     "mixed": UnitSchema(Mixed, {"parts": list}),
 }
 
