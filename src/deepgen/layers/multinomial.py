@@ -1,6 +1,7 @@
 """Multinomial units: counts of draws that all columns share, such as the words of a document."""
 
 import math
+from itertools import combinations_with_replacement
 
 import numpy as np
 from scipy import sparse
@@ -14,7 +15,7 @@ from deepgen.rows.states import CompressedRows, row_totals
 # float32 counts whole numbers exactly up to here.
 MOST_TRIALS = 2**24
 # Count vectors that are listed at the most.
-MOST_LISTED = 2**25
+MOST_LISTED = 2**16
 
 
 class Multinomial(Units):
@@ -109,9 +110,16 @@ class Multinomial(Units):
         """Return the count vectors of a row, with the logs of how many orders each has."""
         if math.isinf(self.n_states):
             return super().alternatives()
-        counts = np.array(list(_count_vectors(self.trials, self.size)), np.float64)
-        orders = gammaln(self.trials + 1) - gammaln(counts + 1).sum(axis=1)
-        return Alternatives(sparse.csr_array(counts.astype(np.float32)), orders)
+        draws = [*combinations_with_replacement(range(self.size), self.trials)]
+        columns = np.array(draws, np.int64).reshape(-1)
+        starts = self.trials * np.arange(self.n_states + 1)
+        shape = (self.n_states, self.size)
+        counts = sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape)
+        counts.sum_duplicates()
+        orders = gammaln(self.trials + 1) - sparse.csr_array(
+            (gammaln(counts.data.astype(np.float64) + 1.0), counts.indices, counts.indptr), shape=shape
+        ).sum(axis=1)
+        return Alternatives(counts, orders)
 
     def variance(self, mean):
         """Return ``mean (1 - mean / trials)`` of each column by itself."""
@@ -189,12 +197,3 @@ class Multinomial(Units):
             "give the counts of words (CountVectorizer): TF-IDF and frequencies are no counts",
         )  # fmt: skip
 
-
-def _count_vectors(total, size):
-    """Yield the tuples of `size` whole numbers from 0 on that add up to `total`."""
-    if size == 1:
-        yield (total,)
-        return
-    for first in range(total + 1):
-        for rest in _count_vectors(total - first, size - 1):
-            yield (first, *rest)
