@@ -388,7 +388,11 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         -------
         ndarray of shape (n_documents,), float64
         """
-        X, model = rows_to_read(self, X), self.model_
+        return self._free_energy(rows_to_read(self, X))
+
+    def _free_energy(self, X):
+        """Return free energies of rows that `rows_to_read` has returned."""
+        model = self.model_
         return by_pieces(
             X, model.layers[0], lambda v: free_energy(model, v, n_threads=self.n_threads)
         )
@@ -412,7 +416,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         """Return log p(v) at the values of log Z, at the upper ends, and lengths, by document."""
         X = rows_to_read(self, X)
         lengths = self._lengths(X)
-        partition, energies = self._partition(lengths), self.free_energy(X)
+        partition, energies = self._partition(lengths), self._free_energy(X)
         return (
             -energies - partition.value(lengths), -energies - partition.upper(lengths), lengths
         )  # fmt: skip

@@ -98,6 +98,10 @@ class Multinomial(Units):
             return {"mean_trials": self.mean_trials}
         return {"trials": self.trials}
 
+    def measures(self):
+        """Return `mean_trials`, of rows that have their own number."""
+        return self.options() if self.takes_trials else {}
+
     def of_length(self, trials):
         """Return the same units, all rows of which have so many draws."""
         return Multinomial(bias=self.bias, trials=trials)
@@ -116,10 +120,9 @@ class Multinomial(Units):
         shape = (self.n_states, self.size)
         counts = sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape)
         counts.sum_duplicates()
-        orders = gammaln(self.trials + 1) - sparse.csr_array(
-            (gammaln(counts.data.astype(np.float64) + 1.0), counts.indices, counts.indptr), shape=shape
-        ).sum(axis=1)
-        return Alternatives(counts, orders)
+        repeats = counts.astype(np.float64)
+        repeats.data = gammaln(repeats.data + 1.0)
+        return Alternatives(counts, gammaln(self.trials + 1) - repeats.sum(axis=1))
 
     def variance(self, mean):
         """Return ``mean (1 - mean / trials)`` of each column by itself."""
@@ -160,8 +163,8 @@ class Multinomial(Units):
     def check(self, states, name="X"):
         """Raise RefusedValue unless all values are counts, which add up to `trials` where given."""
         check_range(
-            states, name, 0, MOST_TRIALS, expected="hold counts, whole numbers from 0 on",
-            remedy="give the counts of words (CountVectorizer), not differences",
+            states, name, 0, expected="hold counts, whole numbers from 0 on",
+            remedy="Negative values in data are no counts of words",
         )  # fmt: skip
         values = states.values if isinstance(states, CompressedRows) else states
         if values.dtype != np.uint8:

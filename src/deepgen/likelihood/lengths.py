@@ -98,12 +98,14 @@ class _Curve:
         return self._through(at, -1, 4)
 
     def error(self, at):
-        """Return how far the cubic is from the worse of the parabolas that leave out an end."""
-        cubic = self.cubic(at)
-        if len(self.x) < 4:  # what there is are all lengths, or too few to tell
-            return np.abs(cubic - self.linear(at))
-        off = [np.abs(cubic - self._through(at, first, 3)) for first in (-1, 0)]
-        return np.maximum(*off)
+        """Return how far the cubic is from the furthest of its neighbours.
+
+        They are the parabolas that leave out an end, and the cubics one node to each side: either
+        kind alone is near where the derivative that it leaves out changes its sign.
+        """
+        cubic, neighbours = self.cubic(at), ((-1, 3), (0, 3), (-2, 4), (0, 4))
+        off = [np.abs(cubic - self._through(at, *nodes)) for nodes in neighbours]
+        return np.max(off, axis=0)
 
     def _through(self, at, first, count):
         """Return the polynomial through `count` nodes, from `first` before each place on."""
