@@ -126,7 +126,8 @@ def test_samples_have_as_many_words_as_were_asked_for(fitted, n_words):
     assert usual == round(counts.sum() / len(counts))
     wanted = np.broadcast_to(usual if n_words is None else n_words, 3)
     assert found.sum(axis=1).tolist() == wanted.tolist()
-    assert found.dtype.kind == "i" and sparse.issparse(found)
+    assert found.dtype.kind == "i"
+    assert sparse.issparse(found)
     last = topics.sample(1, n_words=int(wanted[2]), n_sweeps=20, random_state=1, first_row=2)
     assert (last != found[2:]).nnz == 0
     assert topics.sample(0).shape == (0, WORDS)
