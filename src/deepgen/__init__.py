@@ -108,6 +108,7 @@ _LATER = {
     "ReplicatedSoftmax": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
+    "retrieval": "deepgen.retrieval",
 }
 
 __all__ = [
@@ -194,6 +195,7 @@ __all__ = [
     "mean_field",
     "plots",
     "pseudo_log_likelihood",
+    "retrieval",
     "reverse_ais",
     "set_num_threads",
     "set_precision",
