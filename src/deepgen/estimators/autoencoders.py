@@ -23,6 +23,7 @@ from deepgen.estimators.common.validation import by_pieces, features, rows_to_re
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.named import as_units, real_columns, visible_of
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.models import Network, NetworkLayer
 from deepgen.models.backprop import forward, outputs
@@ -398,12 +399,13 @@ class DeepAutoencoder(_Autoencoder):
         See :class:`Autoencoder`; with machines in `pretrained` theirs count.
     inputs : {"counts", "logs", "shares"} or None
         How counts are read, see :class:`CountInputs`. None: as logs.
-    activation : {"logistic", "rectified"}, default "logistic"
-        Of the hidden layers beside the code. Rectified ones learn much faster from a random start;
-        with `pretrained` they are logistic.
+    activation : {"logistic", "rectified"} or None
+        Of the hidden layers below and above the code. None: rectified above counts without
+        `pretrained`, which learn much faster from a random start; else logistic, as the units of
+        machines are.
     code : {"linear", "logistic"}, default "linear"
         With machines in `pretrained` the topmost hidden units must agree.
-    code_noise : float, default 0.0
+    code_noise : float or None
         Standard deviation of normal noise that is added to the code in training, before its
         logistic function. A logistic code then learns to be near 0 or 1 (semantic hashing:
         Salakhutdinov & Hinton 2009); rows that a linear code lays apart in spite of it are grouped
@@ -427,7 +429,7 @@ class DeepAutoencoder(_Autoencoder):
 
     def __init__(
         self, n_hidden=(1000, 500, 250, 30), *, pretrained=None, visible="binary", inputs=None,
-        activation="logistic", code="linear", code_noise=0.0, loss=None, l1=0.0, l2=0.0,
+        activation=None, code="linear", code_noise=None, loss=None, l1=0.0, l2=0.0,
         masking=0.0, optimizer=None, learning_rate=None, batch_size=100, n_epochs=None,
         random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
@@ -461,15 +463,17 @@ class DeepAutoencoder(_Autoencoder):
     def _check_settings(self):
         super()._check_settings()
         check_sizes(self.n_hidden)
-        check_choice(self.activation, "activation", ("logistic", "rectified"))
         check_choice(self.code, "code", ("linear", "logistic"))
-        check_number(self.code_noise, "code_noise", 0.0, closed=True)
+        if self.activation is not None:
+            check_choice(self.activation, "activation", ("logistic", "rectified"))
+        if self.code_noise is not None:
+            check_number(self.code_noise, "code_noise", 0.0, LARGEST_VALUE, closed=True)
         if self.inputs is not None:
             check_choice(self.inputs, "inputs", FORMS)
-        if self.pretrained is not None and self.activation != "logistic":
+        if self.pretrained is not None and self.activation == "rectified":
             raise ValueError(
-                "activation must be 'logistic' with pretrained, whose hidden units are, got "
-                f"{self.activation!r}; leave pretrained out"
+                "activation must be None or 'logistic' with pretrained, whose hidden units are "
+                "logistic, got 'rectified'; leave pretrained out"
             )
 
     def _objective(self, loss):
@@ -524,14 +528,15 @@ class DeepAutoencoder(_Autoencoder):
 
     def _random(self, visible, mean, stream):
         sizes = check_sizes(self.n_hidden)
-        kinds = [self.activation] * (len(sizes) - 1) + [self.code]
-        kinds += [self.activation] * (len(sizes) - 1)
+        inputs = self._inputs(visible)
+        hidden = self.activation or ("logistic" if inputs is None else "rectified")
+        kinds = [hidden] * (len(sizes) - 1) + [self.code] + [hidden] * (len(sizes) - 1)
         around = [visible.size, *sizes, *reversed(sizes[:-1])]
         activation, options = self._last_layer(visible, mean)
         generator = stream.generator("last")
         last = random_layer(activation, around[-1], visible.size, generator, **options)
         layers = [*random_layers(around, kinds, stream), last]
-        return Network(layers, self._inputs(visible))
+        return Network(layers, inputs)
 
     @classmethod
     def from_model(cls, model):
@@ -548,7 +553,7 @@ class DeepAutoencoder(_Autoencoder):
             tuple(layer.size for layer in model.layers[:half]),
             visible=_visible_of(model),
             inputs=None if model.inputs is None else model.inputs.form,
-            activation=model.layers[0].activation if half > 1 else "logistic",
+            activation=model.layers[0].activation if half > 1 else None,
             code=model.layers[half - 1].activation,
         )._take(model)  # fmt: skip
         estimator.stack_ = None
