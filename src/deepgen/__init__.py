@@ -31,6 +31,7 @@ from deepgen.learning.optimizers import SGD, Adam
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.likelihood import (
+    LengthPartition,
     LogPartition,
     Trajectory,
     ais,
@@ -40,6 +41,7 @@ from deepgen.likelihood import (
     free_energy,
     importance_weighted_bound,
     log_partition_bracket,
+    log_partition_by_length,
     pseudo_log_likelihood,
     reverse_ais,
     variational_bound,
@@ -104,6 +106,7 @@ _LATER = {
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
     "RBM": "deepgen.estimators",
+    "ReplicatedSoftmax": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
 }
@@ -143,6 +146,7 @@ __all__ = [
     "Gaussian",
     "Gibbs",
     "Imputer",
+    "LengthPartition",
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
@@ -189,6 +193,7 @@ __all__ = [
     "importance_weighted_bound",
     "load",
     "log_partition_bracket",
+    "log_partition_by_length",
     "mean_field",
     "plots",
     "pseudo_log_likelihood",

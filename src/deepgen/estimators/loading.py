@@ -10,6 +10,7 @@ from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.estimators.common.tables import AUTO, Table
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
+from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -49,6 +50,7 @@ ESTIMATORS = {
     saved.estimator.__name__: saved
     for saved in (
         Saved(RBM, (BoltzmannMachine,)),
+        Saved(ReplicatedSoftmax, (BoltzmannMachine,)),
         Saved(DBM, (BoltzmannMachine,), ("classes",)),
         Saved(DBN, (BeliefNetwork,)),
         Saved(MixtureOfBernoullis, (BernoulliMixture,)),
@@ -69,8 +71,8 @@ def load(path):
 
     Returns
     -------
-    RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or
-    DeepRegressor
+    RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
+    DeepClassifier or DeepRegressor
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 

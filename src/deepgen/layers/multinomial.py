@@ -1,6 +1,7 @@
 """Multinomial units: counts of draws that all columns share, such as the words of a document."""
 
 import math
+from itertools import combinations_with_replacement
 
 import numpy as np
 from scipy import sparse
@@ -14,7 +15,7 @@ from deepgen.rows.counts import CountInputs
 from deepgen.rows.states import CompressedRows, dense, row_totals
 
 # Count vectors that are listed at the most.
-MOST_LISTED = 2**25
+MOST_LISTED = 2**16
 
 
 class Multinomial(Units):
@@ -97,6 +98,10 @@ class Multinomial(Units):
             return {"mean_trials": self.mean_trials}
         return {"trials": self.trials}
 
+    def measures(self):
+        """Return `mean_trials`, of rows that have their own number."""
+        return self.options() if self.takes_trials else {}
+
     def of_length(self, trials):
         """Return the same units, all rows of which have so many draws."""
         return Multinomial(bias=self.bias, trials=trials)
@@ -109,9 +114,15 @@ class Multinomial(Units):
         """Return the count vectors of a row, with the logs of how many orders each has."""
         if math.isinf(self.n_states):
             return super().alternatives()
-        counts = np.array(list(_count_vectors(self.trials, self.size)), np.float64)
-        orders = gammaln(self.trials + 1) - gammaln(counts + 1).sum(axis=1)
-        return Alternatives(sparse.csr_array(counts.astype(np.float32)), orders)
+        draws = [*combinations_with_replacement(range(self.size), self.trials)]
+        columns = np.array(draws, np.int64).reshape(-1)
+        starts = self.trials * np.arange(self.n_states + 1)
+        shape = (self.n_states, self.size)
+        counts = sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape)
+        counts.sum_duplicates()
+        repeats = counts.astype(np.float64)
+        repeats.data = gammaln(repeats.data + 1.0)
+        return Alternatives(counts, gammaln(self.trials + 1) - repeats.sum(axis=1))
 
     def variance(self, mean):
         """Return ``mean (1 - mean / trials)`` of each column by itself."""
@@ -164,8 +175,8 @@ class Multinomial(Units):
     def check(self, states, name="X"):
         """Raise RefusedValue unless all values are counts, which add up to `trials` where given."""
         check_range(
-            states, name, 0, MOST_TRIALS, expected="hold counts, whole numbers from 0 on",
-            remedy="give the counts of words (CountVectorizer), not differences",
+            states, name, 0, expected="hold counts, whole numbers from 0 on",
+            remedy="Negative values in data are no counts of words",
         )  # fmt: skip
         values = states.values if isinstance(states, CompressedRows) else states
         if values.dtype != np.uint8:
@@ -201,12 +212,3 @@ class Multinomial(Units):
             "give the counts of words (CountVectorizer): TF-IDF and frequencies are no counts",
         )  # fmt: skip
 
-
-def _count_vectors(total, size):
-    """Yield the tuples of `size` whole numbers from 0 on that add up to `total`."""
-    if size == 1:
-        yield (total,)
-        return
-    for first in range(total + 1):
-        for rest in _count_vectors(total - first, size - 1):
-            yield (first, *rest)

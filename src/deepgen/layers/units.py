@@ -343,6 +343,13 @@ class Units(ABC):
         """Return the layer's parameters by name (float32 vectors)."""
         return {"bias": self.bias}
 
+    def measures(self):
+        """Return options that were measured of the rows by :meth:`fitted_to`, by name.
+
+        A run that goes on has to have them again.
+        """
+        return {}
+
     def replace(self, **parameters):
         """Return the same layer with other parameters."""
         return type(self)(**{**self.options(), **self.parameters(), **parameters})

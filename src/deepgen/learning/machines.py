@@ -135,7 +135,7 @@ class Trainer(TrainingLoop):
         return frozenset(told)
 
     def _further_state(self):
-        start = [layer.parameters() for layer in self.parameters.layers]
+        start = [{**layer.parameters(), **layer.measures()} for layer in self.parameters.layers]
         return {"start": start, "rule": self.rule_state.tree()}
 
     def _take_over(self, state):

@@ -11,10 +11,12 @@ from deepgen.likelihood.exact import (
     is_cheap,
     is_enumerable,
 )
+from deepgen.likelihood.lengths import LengthPartition, log_partition_by_length
 from deepgen.likelihood.pseudo import pseudo_log_likelihood
 from deepgen.likelihood.trajectory import Trajectory
 
 __all__ = [
+    "LengthPartition",
     "LogPartition",
     "Trajectory",
     "ais",
@@ -27,6 +29,7 @@ __all__ = [
     "is_cheap",
     "is_enumerable",
     "log_partition_bracket",
+    "log_partition_by_length",
     "pseudo_log_likelihood",
     "reverse_ais",
     "variational_bound",
