@@ -1,5 +1,6 @@
 """Autoencoders as scikit-learn estimators: one hidden layer, or a stack unrolled."""
 
+from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
@@ -78,7 +79,12 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         as_units(self.visible, "visible")
         if self.loss is not None:
             check_choice(self.loss, "loss", sorted(LOSSES))
+        self._check_further_settings()
         self._objective(SquaredError())
+
+    @abstractmethod
+    def _check_further_settings(self):
+        """Raise ValueError where a setting that only this autoencoder has is not valid."""
 
     def _read(self, X, y):
         X = validated(self, X, reset=True, accept_sparse="csr", ensure_all_finite=False)
@@ -345,8 +351,7 @@ class Autoencoder(_Autoencoder):
         """
         return self._fit(X, y, resume)
 
-    def _check_settings(self):
-        super()._check_settings()
+    def _check_further_settings(self):
         check_integer(self.n_hidden, "n_hidden")
         check_choice(self.hidden, "hidden", ("logistic", "linear", "rectified"))
         check_flag(self.tied, "tied")
@@ -460,8 +465,7 @@ class DeepAutoencoder(_Autoencoder):
         """
         return self._fit(X, y, resume)
 
-    def _check_settings(self):
-        super()._check_settings()
+    def _check_further_settings(self):
         check_sizes(self.n_hidden)
         check_choice(self.code, "code", ("linear", "logistic"))
         if self.activation is not None:
