@@ -80,8 +80,8 @@ class Dropout:
 def forward(network, X, *, dropout=None, noise=None, work=ANY_WORK):
     """Run rows through a network and return the states of all its layers.
 
-    ``output_l = activation_l(input_l W_l + bias_l + noise_l)``, ``input_l = mask_l o output_(l-1)``,
-    row by row; of the last layer the field, not the output.
+    ``output_l = activation_l(input_l W_l + bias_l + noise_l)`` with
+    ``input_l = mask_l o output_(l-1)``, row by row; of the last layer the field, not the output.
 
     Parameters
     ----------

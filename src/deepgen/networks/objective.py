@@ -39,7 +39,7 @@ class FieldNoise:
         check_number(self.deviation, "deviation", 0.0)
 
     def draw(self, network, n_rows, stream):
-        """Return the noise of some rows by layer, as :func:`deepgen.models.backprop.forward` adds it.
+        """Return the noise of some rows by layer, which a forward pass adds to the fields.
 
         Parameters
         ----------
@@ -216,8 +216,9 @@ def loss_by_row(network, loss, rows, *, n_threads=None):
     """
     check_row_loss(loss, "the loss of each row")
     work, last = Work(n_threads=n_threads).reusing(), network.layers[-1]
-    by_row = [
-        loss.by_row(last, backprop.forward(network, network.read(states), work=work).field, target)[0]
-        for states, target in ((b.states[0], b.target) for b in rows.in_order(PASS_ROWS))
-    ]
+    by_row = []
+    for batch in rows.in_order(PASS_ROWS):
+        read = network.read(batch.states[0])
+        field = backprop.forward(network, read, work=work).field
+        by_row.append(loss.by_row(last, field, batch.target)[0])
     return np.concatenate(by_row) if by_row else np.empty(0)
