@@ -23,6 +23,7 @@ from bench.results import (
     rbm_patches,
     rbm_precision,
     report,
+    reuters_autoencoder,
     semi_supervised_mnist,
 )
 from bench.results.store import Store
@@ -47,6 +48,7 @@ TABLES = {
     "dbm_classify_mnist": dbm_classify_mnist,
     "semi_supervised_mnist": semi_supervised_mnist,
     "defaults": defaults,
+    "reuters_autoencoder": reuters_autoencoder,
 }
 
 
