@@ -50,7 +50,7 @@ PRETRAINED = [
 def rows(store, quick):
     """Yield the rows of the table."""
     stories = load_reuters21578()
-    seeds, epochs = ((0,), 10) if quick else ((0, 1, 2), 30)
+    seeds, epochs = ((0,), 10) if quick else ((0, 1, 2), 20)
     yield ("unigram", "", *[""] * 6, f"{unigram(stories):.3f}", "", "", "")
     for size in (2, 10, 32):
         yield lsa(store, stories, size)
