@@ -109,6 +109,7 @@ _LATER = {
     "ReplicatedSoftmax": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
+    "retrieval": "deepgen.retrieval",
 }
 
 __all__ = [
@@ -197,6 +198,7 @@ __all__ = [
     "mean_field",
     "plots",
     "pseudo_log_likelihood",
+    "retrieval",
     "reverse_ais",
     "set_num_threads",
     "set_precision",
