@@ -7,7 +7,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 import deepgen as dg
 from bench.results import report
 from bench.results.stacks import fitted
-from deepgen import plots
+from deepgen import plots, retrieval
 from deepgen.datasets import load_reuters21578
 
 TITLE = "Codes of Reuters stories"
@@ -90,7 +90,7 @@ def lsa(store, stories, size):
 def of_svd(stories, size, train, test):
     """Return what LSA retrieves."""
     svd = TruncatedSVD(size, random_state=0).fit(train)
-    return retrieval(stories, svd.transform(train), svd.transform(test))
+    return retrieved(stories, svd.transform(train), svd.transform(test))
 
 
 def row(store, stories, label, sizes, settings, epochs, seeds):
@@ -120,47 +120,23 @@ def one(store, stories, label, sizes, settings, epochs, seed):
     def measure():
         train, test = (autoencoder.transform(X) for X in (stories.train, stories.test))
         if is_binary:
-            train, test = (np.where(codes > 0.5, 1.0, -1.0) for codes in (train, test))
+            train, test = (2.0 * retrieval.binary_codes(codes) - 1.0 for codes in (train, test))
         loss = -autoencoder.score(stories.test)
-        return {**retrieval(stories, train, test), "loss": loss, "seconds": seconds}
+        return {**retrieved(stories, train, test), "loss": loss, "seconds": seconds}
 
     return store.once(f"{key}-answers", measure)
 
 
-def retrieval(stories, train, test):
+def retrieved(stories, train, test):
     """Return mAP and precision at some recalls of codes of all stories, by their cosine."""
     with_topic = np.flatnonzero(stories.test_topics.any(axis=1))
     order = np.random.default_rng(0).permutation(len(with_topic))
-    queries = with_topic[order[:N_QUERIES]]
-    database = stories.train_topics.any(axis=1)
-    right = stories.test_topics[queries].astype(int) @ stories.train_topics[database].T > 0
-    return precision_of(unit(test[queries]) @ unit(train[database]).T, right)
-
-
-def precision_of(similar, right):
-    """Return mAP and precision at some recalls, means over queries.
-
-    Parameters
-    ----------
-    similar : ndarray of shape (n_queries, n_database)
-    right : ndarray of bool, of that shape
-        Each query has an entry.
-    """
-    order = np.argsort(-similar, axis=1, kind="stable")
-    ranked = np.take_along_axis(right, order, axis=1)
-    hits, n_right = ranked.cumsum(axis=1), ranked.sum(axis=1)
-    precision = hits / np.arange(1, ranked.shape[1] + 1)
-    average = (precision * ranked).sum(axis=1) / n_right
-    # where the last of so many right ones comes
-    needed = np.maximum(np.ceil(np.outer(RECALLS, n_right) - 1e-9), 1)
-    places = [[np.searchsorted(h, n) for h, n in zip(hits, each, strict=True)] for each in needed]
-    at = [np.take_along_axis(precision, np.array(p)[:, None], axis=1).mean() for p in places]
-    return {"map": float(average.mean()), "precision": [float(p) for p in at]}
-
-
-def unit(codes):
-    """Return codes of length 1."""
-    return codes / np.maximum(np.linalg.norm(codes, axis=1, keepdims=True), 1e-12)
+    queries, database = with_topic[order[:N_QUERIES]], stories.train_topics.any(axis=1)
+    found = retrieval.evaluate(
+        test[queries], stories.test_topics[queries],
+        train[database], stories.train_topics[database], recalls=RECALLS,
+    )  # fmt: skip
+    return {"map": found.mean_average_precision, "precision": found.precisions.tolist()}
 
 
 def picture(store, stories, key):
