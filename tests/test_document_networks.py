@@ -10,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from stops import At, Stop, fail
 
 import deepgen as dg
+from deepgen.inference.mean_field import infer
 from deepgen.io import model_files
 from deepgen.models import backprop
 from deepgen.networks.objective import Objective
@@ -17,6 +18,7 @@ from deepgen.rows.paired import PairedRows
 from deepgen.rows.states import as_states, dense
 from deepgen.runtime.stream import Stream
 from deepgen.stacks.features import stack_features
+from deepgen.stacks.unrolling import posterior_layers
 
 N_WORDS, N_TOPICS = 40, 4
 QUICK = {"n_epochs": 3, "random_state": 0, "batch_size": 50}
@@ -138,6 +140,21 @@ def test_an_encoder_gives_the_features_of_documents_of_any_length():
 def binary_top():
     weights = np.random.default_rng(5).normal(size=(4, 3))
     return dg.BoltzmannMachine([dg.Binary(bias=np.ones(4)), dg.Binary(3)], [weights])
+
+
+def test_the_network_beside_a_posterior_starts_as_mean_field_ends():
+    """Would catch the bias of a deep machine that counts once in its network."""
+    rng, lowest = np.random.default_rng(8), machine(mean_trials=9.0)
+    deep = dg.BoltzmannMachine(
+        [*lowest.layers, dg.Binary(bias=rng.normal(size=3))],
+        [lowest.weights[0], rng.normal(0.0, 0.3, (4, 3))],
+    )
+    counts = rng.integers(0, 4, (20, 6))
+    states = deep.layers[0].states_of(counts)
+    means = infer(deep, states, dg.FixedPoint(1_000, 1e-7))
+    network = dg.Network(posterior_layers(deep))
+    found = network.forward(np.concatenate([counts, means[2]], axis=1), keep=True)[1]
+    np.testing.assert_allclose(found.outputs[1], means[1], atol=1e-5)
 
 
 def test_shares_are_a_document_of_usual_length():

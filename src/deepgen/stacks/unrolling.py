@@ -92,16 +92,15 @@ def _layer(units, weights):
     return NetworkLayer(activation, bias, weights, group=group)
 
 
-def _reading_layer(machine):
-    """The layer whose output is the features of the lowest machine of a stack.
+def _above_rows(machine):
+    """Return (first hidden layer, weights) of a machine as a network has them.
 
     Above counts the bias counts once for each draw: ``D c + x W = x (W + 1 c^T)``.
     """
-    visible, hidden = machine.layers
-    weights = machine.weights[0]
+    visible, hidden = machine.layers[:2]
     if visible.takes_trials:
-        weights, hidden = weights + hidden.bias, hidden.replace(bias=np.zeros(hidden.size))
-    return _layer(hidden, weights)
+        return hidden.replace(bias=np.zeros(hidden.size)), machine.weights[0] + hidden.bias
+    return hidden, machine.weights[0]
 
 
 def encoder(stack, inputs=None):
@@ -121,7 +120,7 @@ def encoder(stack, inputs=None):
     Network
     """
     lowest, *others = checked_stack(stack)
-    layers = [_reading_layer(lowest), *(_layer(m.layers[1], m.weights[0]) for m in others)]
+    layers = [_layer(*_above_rows(lowest)), *(_layer(m.layers[1], m.weights[0]) for m in others)]
     return Network(layers, inputs or lowest.layers[0].inputs())
 
 
@@ -174,8 +173,9 @@ def posterior_layers(machine, averages=None):
         If the machine has no second hidden layer of binary units.
     """
     n_hidden, weights = n_hidden_layers(machine), machine.weights
-    first = np.concatenate([weights[0], weights[1].T])  # the copy is free to move apart
-    layers = [NetworkLayer("logistic", machine.layers[1].bias, first)]
+    lowest, reading = _above_rows(machine)
+    first = np.concatenate([reading, weights[1].T])  # the copy is free to move apart
+    layers = [NetworkLayer("logistic", lowest.bias, first)]
     for l in range(2, 1 + n_hidden):
         bias = machine.layers[l].bias.astype(np.float64)
         if l + 1 < machine.n_layers:
