@@ -25,6 +25,7 @@ from bench.results import (
     rbm_precision,
     report,
     retrieval_newsgroups,
+    reuters_autoencoder,
     semi_supervised_mnist,
 )
 from bench.results.store import Store
@@ -51,6 +52,7 @@ TABLES = {
     "defaults": defaults,
     "documents_newsgroups": documents_newsgroups,
     "retrieval_newsgroups": retrieval_newsgroups,
+    "reuters_autoencoder": reuters_autoencoder,
 }
 
 

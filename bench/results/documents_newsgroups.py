@@ -26,7 +26,8 @@ NOTES = [
     "words too. By document: exp(-mean log p / D); by word: exp(-sum log p / sum D). p is that of "
     "the words in their order. Mean (standard deviation) over three seeds (quick: one); the quick "
     "form scores the first 1,500 test posts.",
-    "Replicated softmax: the estimator as it comes, 50 units, one thread; seconds are processor time. Its log Z has brackets "
+    "Replicated softmax: the estimator as it comes, 50 units, one thread; seconds are processor "
+    "time. Its log Z has brackets "
     "by forward and reverse annealing at 18 lengths, and between them a curve whose error is added "
     "(`log_partition_by_length`, 1,000 temperatures; quick: 300): the upper end, the value, and "
     "the lower end of the perplexity are three rows. LDA: scikit-learn's, 50 topics, online, four "

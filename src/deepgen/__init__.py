@@ -63,9 +63,10 @@ from deepgen.networks.losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
-from deepgen.networks.objective import Objective
+from deepgen.networks.objective import FieldNoise, Objective
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
+from deepgen.rows.counts import CountInputs
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
 from deepgen.runtime.config import show_config, warn_of_environment
@@ -133,12 +134,14 @@ __all__ = [
     "ConjugateGradient",
     "Constant",
     "Context",
+    "CountInputs",
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
+    "FieldNoise",
     "FixedPoint",
     "FreeEnergyGap",
     "Gaussian",

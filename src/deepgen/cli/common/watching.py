@@ -116,7 +116,7 @@ def _of_table(estimator, X, source):
 def _of_autoencoder(estimator, valid):
     def squared_error(network):
         judge = type(estimator).from_model(network).set_params(n_threads=estimator.n_threads)
-        return judge.reconstruction_error(valid).mean()
+        return judge.reconstruction_error(valid, loss="squared_error").mean()
 
     return NetworkMonitor("validation_squared_error", squared_error)
 
