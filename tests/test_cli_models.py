@@ -25,6 +25,9 @@ RUNS = {
         ["--n-hidden", 5, 4, "--labels", "labels.csv", *SHORT],
         lambda: dg.DBM((5, 4), label_units=True, **EPOCHS),
     ),
+    "replicated-softmax": (
+        ["--n-hidden", 4, *SHORT], lambda: dg.ReplicatedSoftmax(4, **EPOCHS)
+    ),
     "mixture": (
         ["--n-components", 3, "--max-iter", 4],
         lambda: dg.MixtureOfBernoullis(3, max_iter=4, random_state=0),
@@ -91,7 +94,7 @@ def test_every_parameter_has_a_setting():
 
 
 OTHER = {
-    "n_hidden": 7, "visible": "softmax:3", "rule": "cd", "k": 3, "n_particles": 9,
+    "n_hidden": 7, "visible": "softmax:3", "rule": "cd", "k": 4, "n_particles": 9,
     "centring": False, "sparsity": 0.2, "sparsity_strength": 0.3, "learning_rate": 0.3,
     "learning_rate_end": 0.2, "momentum": 0.5, "weight_decay": 0.1, "averaging": 0.3,
     "line_searches": 5, "batch_size": 9, "n_epochs": 3, "seed": 5, "n_threads": 2,
@@ -116,6 +119,8 @@ ELSEWHERE = {"model", "unlabelled", "pretrained"}  # tests of their own
 def value_for(setting, kind):
     if setting == "optimizer":
         return "sgd" if kind.is_network else "adam"
+    if setting == "centring":
+        return kind.name == "replicated-softmax"  # which does not, where nobody says
     if setting == "hidden":
         return "rectified" if kind.is_network else "gaussian"
     return OTHER[setting]

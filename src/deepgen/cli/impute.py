@@ -17,11 +17,12 @@ from deepgen.cli.common.arguments import (
     positive,
     refuse_chains,
 )
-from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.frames import check_frame_out, read_data, write_frame
 from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, refused, write_rows
+from deepgen.estimators import ReplicatedSoftmax
 from deepgen.estimators.common.validation import table_of
 
 N_CHAINS, N_SWEEPS = 20, 100  # where no flag says another number
@@ -55,6 +56,11 @@ def add_to(commands):
     parser.add_argument(
         "--sweeps", type=count, metavar="N", help=f"sweeps of each chain ({N_SWEEPS})"
     )
+    parser.add_argument(
+        "--words", type=count, metavar="N",
+        help="of a replicated-softmax: how many words each document lacks; written are the counts "
+        "of these words alone",
+    )  # fmt: skip
     add_seed(parser)
     add_threads(parser)
     add_out(parser)
@@ -69,6 +75,13 @@ def run(arguments):
     model = load_able(arguments.model, "impute")
     model.set_params(n_threads=arguments.n_threads)
     chains = _chains(arguments, model)
+    if isinstance(model, ReplicatedSoftmax):
+        return _missing_words(arguments, model, chains)
+    if arguments.words is not None:
+        raise CommandError(
+            f"{arguments.model} holds {in_words(model)}, whose rows have no words; leave --words "
+            "out"
+        )
     check_frame_out(model, arguments.out)
     rows = read_data(model, arguments.data, arguments.packed_columns)
     try:
@@ -94,6 +107,28 @@ def run(arguments):
         "method": arguments.method,
         "seed": arguments.seed,
     }
+
+
+def _missing_words(arguments, model, chains):
+    """Write the words that documents lack."""
+    if arguments.words is None or arguments.missing is not None or arguments.std is not None:
+        raise UsageError(
+            f"words is what {in_words(model)} completes: give --words N, how many each document "
+            "lacks, and neither --missing nor --std"
+        )
+    rows = read_data(model, arguments.data, arguments.packed_columns)
+    try:
+        words = model.impute(
+            rows, arguments.words, method=arguments.method, random_state=arguments.seed, **chains
+        )
+    except ValueError as error:
+        raise refused(arguments.data, rows, error) from error
+    write_rows(arguments.out, words)
+    return {
+        **about_array(arguments.out, words), "std": None, "model": arguments.model,
+        "data": arguments.data, "n_missing": arguments.words * rows.shape[0],
+        "method": arguments.method, "seed": arguments.seed,
+    }  # fmt: skip
 
 
 def tell(result):

@@ -1,6 +1,7 @@
 """``deepgen sample``."""
 
 import numpy as np
+from scipy import sparse
 
 from deepgen.cli.common.arguments import (
     add_out,
@@ -13,10 +14,12 @@ from deepgen.cli.common.arguments import (
     positive,
     refuse_chains,
 )
+from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.frames import check_frame_out, write_frame
 from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import write_rows
+from deepgen.estimators import ReplicatedSoftmax
 
 N_SWEEPS = 1000  # where no flag says another number
 
@@ -36,6 +39,11 @@ def add_to(commands):
         "--sweeps", type=count, metavar="N",
         help=f"sweeps of each chain ({N_SWEEPS}); too few show the start, not the model",
     )  # fmt: skip
+    parser.add_argument(
+        "--words", type=count, metavar="N",
+        help="of a replicated-softmax: words of each document (as those of training had on "
+        "average)",
+    )  # fmt: skip
     add_seed(parser)
     add_threads(parser)
     add_out(parser)
@@ -54,8 +62,16 @@ def run(arguments):
         refuse_chains(arguments, {"sweeps": "--sweeps"}, who)
     else:
         chains = {"n_sweeps": N_SWEEPS if arguments.sweeps is None else arguments.sweeps}
+    if isinstance(model, ReplicatedSoftmax):
+        chains["n_words"] = arguments.words
+    elif arguments.words is not None:
+        raise CommandError(
+            f"{arguments.model} holds {in_words(model)}, whose rows have no words; leave --words "
+            "out"
+        )
     check_frame_out(model, arguments.out)
     rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
+    rows = rows.toarray() if sparse.issparse(rows) else rows
     write = write_rows if isinstance(rows, np.ndarray) else write_frame
     write(arguments.out, rows)
     return {

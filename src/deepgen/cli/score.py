@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from deepgen.checks import check_integer
 from deepgen.cli.common.arguments import (
     add_rows,
@@ -17,7 +19,7 @@ from deepgen.cli.common.measures import accuracy, mean_with_error, r_squared
 from deepgen.cli.common.models import in_words, is_exact, load_able
 from deepgen.cli.common.output import print_fields
 from deepgen.cli.common.rows import check_apart, refused
-from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
+from deepgen.estimators import DBM, DBN, MixtureOfBernoullis, ReplicatedSoftmax
 from deepgen.estimators.common.validation import table_of
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
@@ -65,7 +67,7 @@ def run(arguments):
     model = load_able(arguments.model, "score")
     model.set_params(n_threads=arguments.n_threads)
     measure = _measure_for(model, arguments)
-    if measure is not _likelihood or is_exact(model):
+    if measure not in (_likelihood, _of_documents) or is_exact(model):
         why = (
             "its likelihood is exact" if measure is _likelihood else "it is judged without log Z"
         )
@@ -96,6 +98,8 @@ def _measure_for(model, arguments):
         return _accuracy if hasattr(model, "classes_") else _r_squared
     if arguments.unlabelled is not None:
         raise UsageError("unlabelled needs labels, the file")
+    if isinstance(model, ReplicatedSoftmax):
+        return _of_documents
     if density:
         return _likelihood
     if predicts:
@@ -135,6 +139,28 @@ def _likelihood(model, rows, arguments):
             name: float(getattr(log_z, name)) for name in ("lower", "value", "upper")
         },
         "method": log_z.method,
+    }
+
+
+def _of_documents(model, rows, arguments):
+    """Return the mean log-likelihood of documents in its bracket, and their perplexities."""
+    partition = model.log_partition(
+        rows, n_chains=arguments.n_chains or N_CHAINS, n_betas=arguments.n_betas or N_BETAS
+    )
+    scores = model.score_samples(rows)
+    words = np.asarray(rows.sum(axis=1)).reshape(-1)
+    value = partition.value(words)
+    found = mean_with_error(scores)
+    return {
+        "log_likelihood": {
+            "lower": found["value"] - float((partition.upper(words) - value).mean()),
+            "value": found["value"],
+            "upper": found["value"] + float((value - partition.lower(words)).mean()),
+            "is_bound": False,
+            "standard_error": found["standard_error"],
+        },
+        "method": f"log Z of {len(partition.lengths)} lengths and a curve through them",
+        "perplexity": {per: model.perplexity(rows, per=per) for per in ("document", "word")},
     }
 
 
@@ -182,11 +208,14 @@ def _tell_likelihood(result):
         f"over {mean['lower']:.4f}, at the upper end of log Z" if mean["is_bound"]
         else f"{mean['lower']:.4f} to {mean['upper']:.4f}"
     )  # fmt: skip
-    return [
+    fields = [
         ("log-likelihood", f"{bound}{mean['value']:.4f} nats a row"),
         ("bracket", f"{bracket} ({result['method']})"),
         ("rows differ by", f"{mean['standard_error']:.4f} (standard error of their mean)"),
     ]
+    for per, value in result.get("perplexity", {}).items():
+        fields.append((f"by {per}", f"perplexity of at most {value:.1f}"))
+    return fields
 
 
 def _tell_accuracy(result):

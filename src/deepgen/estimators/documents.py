@@ -164,7 +164,13 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
             return CD(SWEEPS, centring=False)
         if isinstance(self.rule, str):
             raise ValueError(f"rule must be 'cd' or a rule such as dg.CD(1), got {self.rule!r}")
-        return as_rule(self.rule)
+        rule = as_rule(self.rule)
+        if not getattr(rule, "takes_context", False):
+            raise ValueError(
+                "rule must be 'cd' or one whose chains start from the rows, such as dg.CD(1), got "
+                f"{shown(self.rule)}: chains of their own would be documents of one length"
+            )
+        return rule
 
     def _problem(self, rows, y):
         layers = Multinomial(self.n_features_in_), Binary(int(self.n_hidden))

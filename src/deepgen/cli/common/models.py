@@ -11,6 +11,7 @@ METHODS = {
     "transform": ("transform", "has no features or codes to write"),
     "impute": ("impute", "cannot complete rows"),
     "predict": ("predict", "predicts nothing"),
+    "topics": ("top_words", "has no topics"),
 }
 
 
@@ -36,7 +37,7 @@ def load_able(path, command):
         If the file is no whole, valid model.
     """
     estimator = load(path)
-    if table_of(estimator) is None:
+    if table_of(estimator) is None and command != "topics":
         vars(estimator).pop("feature_names_in_", None)  # rows are arrays, without names of columns
     method, lack = METHODS[command]
     # what an estimator can do may depend on its fitted model: scikit-learn tells by attributes

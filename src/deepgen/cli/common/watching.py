@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.frames import read_frame
 from deepgen.cli.common.labels import read_labels, read_targets
 from deepgen.cli.common.measures import r_squared_of
 from deepgen.cli.common.rows import read_rows, refused
+from deepgen.estimators import ReplicatedSoftmax
 from deepgen.estimators.common.labels import has_label
 from deepgen.estimators.common.tables import Table
 from deepgen.estimators.common.validation import reads_tables
@@ -65,6 +66,11 @@ def monitors_for(kind, estimator, data, settings):
         return []
     X, y = data
     source = settings["valid"]
+    if kind.estimator is ReplicatedSoftmax:
+        raise UsageError(
+            f"valid is not watched for the model {kind.name}: each length of documents has its own "
+            "log Z; leave it out, and use deepgen score MODEL DATA after the run"
+        )
     if reads_tables(estimator):
         return _of_table(estimator, X, source)
     valid = read_rows(source, settings.get("packed_columns"))
