@@ -1,11 +1,9 @@
 """Codes of Reuters stories by deep autoencoders, beside LSA of the same size."""
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfTransformer
 
 import deepgen as dg
-from bench.results import report
+from bench.results import documents, report
 from bench.results.stacks import fitted
 from deepgen import plots, retrieval
 from deepgen.datasets import load_reuters21578
@@ -73,24 +71,18 @@ def unigram(stories):
 
 def lsa(store, stories, size):
     """Return the row of latent semantic analysis of so many numbers, on the better matrix."""
-    weighting = TfidfTransformer(sublinear_tf=True).fit(stories.train)
-    matrices = {
-        "logs": (np.log1p(stories.train), np.log1p(stories.test)),
-        "TF-IDF": (weighting.transform(stories.train), weighting.transform(stories.test)),
-    }
+
+    def of(matrix):
+        codes = documents.lsa(stories.train, stories.test, size, matrix=matrix)
+        return retrieved(stories, *codes)
+
     found = {
-        name: store.once(f"lsa-{size}-{name}", lambda pair=pair: of_svd(stories, size, *pair))
-        for name, pair in matrices.items()
+        name: store.once(f"lsa-{size}-{matrix}", lambda matrix=matrix: of(matrix))
+        for name, matrix in (("logs", "log"), ("TF-IDF", "tf-idf"))
     }
     name, best = max(found.items(), key=lambda item: item[1]["map"])
     numbers = [f"{best['map']:.3f}", *(f"{p:.3f}" for p in best["precision"])]
     return (f"LSA on {name}", size, *numbers, "", "", 1, f"{best['seconds']:.0f}")
-
-
-def of_svd(stories, size, train, test):
-    """Return what LSA retrieves."""
-    svd = TruncatedSVD(size, random_state=0).fit(train)
-    return retrieved(stories, svd.transform(train), svd.transform(test))
 
 
 def row(store, stories, label, sizes, settings, epochs, seeds):

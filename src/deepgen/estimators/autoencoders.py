@@ -61,6 +61,12 @@ def _is_mirrored(network):
     return network.sizes[0] == network.sizes[-1] and _visible_of(network) is not None
 
 
+def _rebuilt(units, states):
+    """Return 1 for each row that has something to be rebuilt, 0 for documents without words."""
+    weights = units.row_weights(states)
+    return np.ones(states.shape[0]) if weights is None else np.float64(weights > 0)
+
+
 class _RebuildingProblem(NetworkProblem):
     """Rows that are their own targets: the loss is that of what is known of them."""
 
@@ -182,7 +188,21 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
-        return self._errors(X, loss)[:, 0]
+        X, network, units = rows_to_read(self, X), self.model_, self._units
+        if loss is None:
+            loss = "squared_error" if network.inputs is None else "softmax_cross_entropy"
+        check_choice(loss, "loss", sorted(LOSSES))
+        loss = LOSSES[loss]()
+        loss.check(network.layers[-1].activation)
+
+        def errors(states):
+            inputs = filled(states, holes_in(states))
+            work, last = Work(n_threads=self.n_threads), network.layers[-1]
+            field = forward(network, network.read(inputs), work=work).field
+            by_row, _ = loss.by_row(last, field, units.target_of(states))
+            return by_row * _rebuilt(units, inputs)
+
+        return by_pieces(X, units, errors, holes=True)
 
     def score(self, X, y=None):
         """Return minus the mean reconstruction error: greater is better.
@@ -197,28 +217,15 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
         -------
         float
         """
-        errors, counted = self._errors(X, None).T
-        return -float(errors.sum() / max(counted.sum(), 1.0))
-
-    def _errors(self, X, loss):
-        """Return the error of each row, and 1, or 0 where the row has nothing to be rebuilt."""
-        X, network, units = rows_to_read(self, X), self.model_, self._units
-        if loss is None:
-            loss = "squared_error" if network.inputs is None else "softmax_cross_entropy"
-        check_choice(loss, "loss", sorted(LOSSES))
-        loss = LOSSES[loss]()
-        loss.check(network.layers[-1].activation)
-
-        def errors(states):
-            inputs = filled(states, holes_in(states))
-            work, last = Work(n_threads=self.n_threads), network.layers[-1]
-            field = forward(network, network.read(inputs), work=work).field
-            by_row, _ = loss.by_row(last, field, units.target_of(states))
-            weights = units.row_weights(inputs)
-            counted = np.ones(len(by_row)) if weights is None else weights > 0
-            return np.column_stack([by_row * counted, counted])
-
-        return by_pieces(X, units, errors, holes=True)
+        errors = self.reconstruction_error(X)
+        if self.model_.inputs is None:
+            return -float(errors.mean())
+        units = self._units
+        rebuilt = by_pieces(
+            rows_to_read(self, X), units, lambda x: _rebuilt(units, filled(x, holes_in(x))),
+            holes=True,
+        )  # fmt: skip
+        return -float(errors.sum() / max(rebuilt.sum(), 1.0))
 
     @property
     def _units(self):
