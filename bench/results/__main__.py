@@ -50,15 +50,9 @@ TABLES = {
     "dbm_classify_mnist": dbm_classify_mnist,
     "semi_supervised_mnist": semi_supervised_mnist,
     "defaults": defaults,
-<<<<<<< HEAD
     "documents_newsgroups": documents_newsgroups,
     "retrieval_newsgroups": retrieval_newsgroups,
     "reuters_autoencoder": reuters_autoencoder,
-=======
-    "reuters_autoencoder": reuters_autoencoder,
-    "documents_newsgroups": documents_newsgroups,
-    "retrieval_newsgroups": retrieval_newsgroups,
->>>>>>> 738d2c588b9bd4428cd6d21cbe8e4ab81e239f48
 }
 
 
