@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy import sparse
-from test_sums import Parts, Together, moved
+from test_sums import moved, trained
 
 import deepgen as dg
 from deepgen.learning.machines import Trainer
@@ -171,26 +171,18 @@ def test_one_visit_and_sums_are_one_update(rule):
 
 
 def test_processes_share_the_rows_of_several_lengths():
-    """Would catch running means that parts weigh by the word, and particles of a part alone."""
+    """Would catch running means that parts weigh by the word, and sums of a part alone."""
     rows = ArrayRows(np.tile(DOCUMENTS, (10, 1)))
-    offsets = []
-    for size in (1, 2):
-        together, runs = Together(size), []
-        rule = dg.CD(sparsity=dg.Sparsity(0.1))
-        import threading
-
-        def work(rank):
-            run = Trainer(toy(), rule, PLAIN, dg.Constant(0.05), stream=Stream(1), batch_size=8)
-            run.collective = together.of(rank)
-            run.fit(Parts(rows, rank, size) if size > 1 else rows, 2)
-            runs.append(run)
-
-        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(size)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        offsets.append((runs[0].rule_state.offsets[1], runs[0].parameters.learned()))
-    np.testing.assert_allclose(offsets[1][0], offsets[0][0], atol=1e-5)
-    for name, one in offsets[0][1].items():
-        np.testing.assert_allclose(offsets[1][1][name], one, atol=1e-5)
+    rule = dg.CD(sparsity=dg.Sparsity(0.1))
+    alone, *several = [
+        trained(rule, dg.SGD(averaging=0.0), toy(), rows, size)[0] for size in (1, 2, 3)
+    ]
+    whole = Trainer(toy(), rule, dg.SGD(averaging=0.0), dg.Constant(0.1), stream=Stream(3),
+                    batch_size=32)  # fmt: skip
+    whole.fit(rows, 4)
+    for run in (*several, whole):
+        np.testing.assert_allclose(
+            run.rule_state.offsets[1], alone.rule_state.offsets[1], atol=1e-5
+        )
+        for name, one in alone.parameters.learned().items():
+            np.testing.assert_allclose(run.parameters.learned()[name], one, atol=1e-5)

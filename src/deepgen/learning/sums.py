@@ -96,8 +96,9 @@ class Sums:
     def positive_means(self):
         """Return the weighted mean of x over the positive phase by layer, float64."""
         total = float(self.weight["positive"][0]) or 1.0
+        sums = self.whole or self.states
         return [
-            self.whole.get(("positive", l), self.states["positive", l]) * self.units["positive", l] / total
+            sums["positive", l] * self.units["positive", l] / total
             for l in range(len(self.sizes))
         ]
 
@@ -244,7 +245,8 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     """
     learns = parameters.learns_precision
     scaled = [l in phases.bias_scale[0] for l in range(parameters.n_layers)]
-    sums = Sums([layer.size for layer in parameters.layers], learns, scaled, shared=phases.shares is not None)
+    sizes = [layer.size for layer in parameters.layers]
+    sums = Sums(sizes, learns, scaled, shared=phases.shares is not None)
     sums.offsets, sums.gains = phases.offsets, phases.gains
     sums.bias_terms = phases.bias_terms
     work = work.reusing()

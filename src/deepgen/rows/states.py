@@ -219,9 +219,9 @@ def row_totals(states):
 def compressed(states):
     """Return an array as compressed rows: few counts among many columns take a small part of it."""
     rows, columns = np.divmod(np.flatnonzero(states != 0), states.shape[1])
-    starts = np.searchsorted(rows, np.arange(len(states) + 1))
+    starts = np.searchsorted(rows, np.arange(len(states) + 1)).astype(np.int64)
     values = np.ascontiguousarray(states[rows, columns], np.float32)
-    return CompressedRows(values, columns.astype(np.int32), starts.astype(np.int64), states.shape[1])
+    return CompressedRows(values, columns.astype(np.int32), starts, states.shape[1])
 
 
 def doubled(states):
