@@ -218,18 +218,19 @@ def with_trials(layers, states, context=None):
     several = [l for l, units in enumerate(layers) if units.takes_trials]
     if not several:
         return context
-    context = Context() if context is None else context
-    if all(
+    if context is not None and all(
         l in context.trials and all(beside in context.bias_scale for beside in _beside(l, layers))
         for l in several
     ):
         return context
-    trials, scales = dict(context.trials), {}
+    trials, scales = {} if context is None else dict(context.trials), {}
     for l in several:
         if l not in trials and states[l] is not None:
             trials[l] = layers[l].trials_of(states[l]).astype(np.int64)
         for beside in _beside(l, layers) if l in trials else ():
             scales[beside] = scales.get(beside, 0.0) + trials[l].astype(np.float32)
+    if context is None:
+        return Context(trials=trials, bias_scale=scales)
     return replace(context, trials=trials, bias_scale={**scales, **context.bias_scale})
 
 

@@ -1,6 +1,7 @@
 """Multinomial units: counts of draws that all columns share, such as the words of a document."""
 
 import math
+from itertools import chain, combinations_with_replacement
 
 import numpy as np
 from scipy import sparse
@@ -109,9 +110,16 @@ class Multinomial(Units):
         """Return the count vectors of a row, with the logs of how many orders each has."""
         if math.isinf(self.n_states):
             return super().alternatives()
-        counts = np.array(list(_count_vectors(self.trials, self.size)), np.float64)
-        orders = gammaln(self.trials + 1) - gammaln(counts + 1).sum(axis=1)
-        return Alternatives(sparse.csr_array(counts.astype(np.float32)), orders)
+        draws = combinations_with_replacement(range(self.size), self.trials)
+        columns = np.fromiter(chain.from_iterable(draws), np.int32)
+        starts = np.arange(self.n_states + 1, dtype=np.int64) * self.trials
+        counts = sparse.csr_array(
+            (np.ones(len(columns), np.float32), columns, starts), shape=(self.n_states, self.size)
+        )
+        counts.sum_duplicates()
+        orders = gammaln(counts.data + 1.0)
+        orders = sparse.csr_array((orders, counts.indices, counts.indptr), shape=counts.shape)
+        return Alternatives(counts, gammaln(self.trials + 1) - orders.sum(axis=1))
 
     def variance(self, mean):
         """Return ``mean (1 - mean / trials)`` of each column by itself."""
@@ -188,13 +196,3 @@ class Multinomial(Units):
             name, "hold counts, whole numbers from 0 on", value, row, column,
             "give the counts of words (CountVectorizer): TF-IDF and frequencies are no counts",
         )  # fmt: skip
-
-
-def _count_vectors(total, size):
-    """Yield the tuples of `size` whole numbers from 0 on that add up to `total`."""
-    if size == 1:
-        yield (total,)
-        return
-    for first in range(total + 1):
-        for rest in _count_vectors(total - first, size - 1):
-            yield (first, *rest)
