@@ -20,7 +20,7 @@ def test_every_row_of_a_length_is_listed_with_its_orders(size, trials):
     assert len(np.unique(found, axis=0)) == units.n_states
     assert (found.sum(axis=1) == trials).all()
     if size < 5:
-        draws = np.array(list(product(range(size), repeat=trials)), int).reshape(-1, trials)
+        draws = np.array(list(product(range(size), repeat=trials)), int)
         ordered = [np.bincount(row, minlength=size) for row in draws]
         for row, log_count in zip(found, log_orders, strict=True):
             count = sum((row == other).all() for other in ordered)

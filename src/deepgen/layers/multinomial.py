@@ -117,7 +117,7 @@ class Multinomial(Units):
             (np.ones(len(columns), np.float32), columns, starts), shape=(self.n_states, self.size)
         )
         counts.sum_duplicates()
-        orders = gammaln(counts.data + 1.0)
+        orders = gammaln(counts.data.astype(np.float64) + 1.0)
         orders = sparse.csr_array((orders, counts.indices, counts.indptr), shape=counts.shape)
         return Alternatives(counts, gammaln(self.trials + 1) - orders.sum(axis=1))
 

@@ -185,6 +185,8 @@ def check_phases(phases, layers, batch):
         for side, weights in enumerate(phases.weights):
             if weights is not None:
                 _check_by_row(f"weights[{side}]", weights, counts[side])
+    for side, shares in enumerate(phases.shares or ()):
+        _check_by_row(f"shares[{side}]", shares, counts[side])
     for scales, n_rows in zip(phases.bias_scale, counts, strict=True):
         for l, scale in scales.items():
             _check_by_row(f"bias_scale[{l}]", scale, n_rows)
