@@ -79,6 +79,8 @@ class Trainer(TrainingLoop):
         Parameters
         ----------
         rows : array-like or states of the first layer, (n_rows, n_units)
+            Drawn at random: the first rows of a file that is sorted by topic are of one topic, and
+            the offset of the first layer would stay at its mean.
         n_sweeps : int
         """
         model = self.parameters.to_model()

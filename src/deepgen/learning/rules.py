@@ -410,8 +410,8 @@ class CD:
         model : BoltzmannMachine
         stream : Stream
         rows : states of the first layer, or None
-            Some rows of the data, whose means by layer are the first offsets of centring. None:
-            the visible biases are at the mean of the data, as those of
+            Some rows of the data, drawn at random, whose means by layer are the first offsets of
+            centring. None: the visible biases are at the mean of the data, as those of
             :func:`~deepgen.learning.starts.initial_model` are.
         """
         _check_two_layers(self, model)
