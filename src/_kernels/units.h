@@ -10,6 +10,7 @@
 #define DEEPGEN_UNITS_H
 
 #include <float.h>
+#include <string.h>
 
 #include "chain.h"
 #include "elementwise.h"
@@ -72,41 +73,48 @@ DG_INLINE float dg_exponentials(ptrdiff_t width, const float *field, float *out,
     return top;
 }
 
-/* Sum of at most DG_TILE columns from `first` on: float64, in eight lanes by column. */
-DG_INLINE double dg_tile_sum(const float *mean, ptrdiff_t first, ptrdiff_t width)
+/* Sum of n <= 8 means as float64, of eight in pairs. */
+DG_INLINE double dg_sum_of_eight(const float *mean, ptrdiff_t n)
 {
     double lanes[8] = {0.0};
-    ptrdiff_t n = width - first < DG_TILE ? width - first : DG_TILE, whole = n / 8 * 8;
-    for (ptrdiff_t j = 0; j < whole; j += 8)
+    if (n >= 8)
         for (int lane = 0; lane < 8; lane++)
-            lanes[lane] += (double)mean[first + j + lane];
-    for (ptrdiff_t j = whole; j < n; j++)
-        lanes[j - whole] += (double)mean[first + j];
+            lanes[lane] = (double)mean[lane];
+    else
+        for (ptrdiff_t lane = 0; lane < n; lane++)
+            lanes[lane] = (double)mean[lane];
     return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
            ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
 /* Counts of `trials` draws of one of `width` columns each, in proportion to mean: the partial sums
  * of trials + 1 exponential draws, divided by their total, are that many uniforms in order, and one
- * walk along the cumulated means meets them all, tile by tile and then column by column. Word t of
- * the row belongs to draw t. */
+ * walk along the cumulated means meets them all: over eight columns at a time, and then over single
+ * ones. Word t of the row belongs to draw t. The spacings of the first draws are kept, those of
+ * more draws made twice. */
+#define DG_KEPT 128
 DG_INLINE void dg_multinomial_draw(ptrdiff_t width, int64_t trials, const float *mean,
                                    const struct dg_stream *stream, int64_t row, float *sample)
 {
     uint32_t words[32];
-    float spacing[32];
-    double total = 0.0, sum = 0.0, at = 0.0, factor = 0.0;
-    double before = 0.0, tile_sum = dg_tile_sum(mean, 0, width), cumulative = (double)mean[0];
-    ptrdiff_t tile = 0, j = 0; /* where the walk is */
-    for (ptrdiff_t k = 0; k < width; k++)
-        sample[k] = 0.0f;
-    for (ptrdiff_t k = 0; k < width; k += DG_TILE)
-        total += dg_tile_sum(mean, k, width);
+    float kept[DG_KEPT], more[32];
+    double total = 0.0, sum = 0.0, at = 0.0, factor = 0.0, below = 0.0, eight, cumulative;
+    ptrdiff_t j = 0, first = 0; /* the column, and the eight that it is in */
+    memset(sample, 0, (size_t)width * sizeof *sample);
+    if (!trials)
+        return;
+    for (ptrdiff_t k = 0; k < width; k += 8)
+        total += dg_sum_of_eight(mean + k, width - k);
+    eight = dg_sum_of_eight(mean, width);
+    cumulative = (double)mean[0];
     for (int again = 0; again < 2; again++) { /* first their sum, then the draws */
         for (int64_t t = 0; t <= trials; t += 32) {
-            dg_words32(stream, row, (uint32_t)(t / 4), words);
-            for (int i = 0; i < 32; i++)
-                spacing[i] = -dg_log(dg_uniform(words[i]));
+            float *spacing = t < DG_KEPT ? kept + t : more;
+            if (!again || t >= DG_KEPT) {
+                dg_words32(stream, row, (uint32_t)(t / 4), words);
+                for (int i = 0; i < 32; i++)
+                    spacing[i] = -dg_log(dg_uniform(words[i]));
+            }
             int n = (int)(trials + 1 - t < 32 ? trials + 1 - t : 32);
             if (!again) {
                 for (int i = 0; i < n; i++)
@@ -116,15 +124,14 @@ DG_INLINE void dg_multinomial_draw(ptrdiff_t width, int64_t trials, const float 
             for (int i = 0; i < n && t + i < trials; i++) {
                 at += (double)spacing[i];
                 double place = at * factor;
-                while (tile + DG_TILE < width && place >= before + tile_sum) {
-                    before += tile_sum;
-                    tile += DG_TILE;
-                    tile_sum = dg_tile_sum(mean, tile, width);
-                    j = tile;
-                    cumulative = before + (double)mean[j];
+                while (first + 8 < width && place >= below + eight) {
+                    below += eight;
+                    first += 8;
+                    eight = dg_sum_of_eight(mean + first, width - first);
+                    j = first;
+                    cumulative = below + (double)mean[j];
                 }
-                ptrdiff_t last = (tile + DG_TILE < width ? tile + DG_TILE : width) - 1;
-                while (j < last && place >= cumulative)
+                while (j < width - 1 && j < first + 7 && place >= cumulative)
                     cumulative += (double)mean[++j];
                 sample[j] += 1.0f;
             }

@@ -215,19 +215,28 @@ def with_trials(layers, states, context=None):
     Context or None
         The one that was given, where no layer has rows of several lengths.
     """
-    if not any(units.takes_trials for units in layers):
+    several = [l for l, units in enumerate(layers) if units.takes_trials]
+    if not several:
         return context
-    context = Context() if context is None else context
-    trials, scales = dict(context.trials), {}
-    for l, units in enumerate(layers):
-        if not units.takes_trials:
-            continue
+    if context is not None and all(
+        l in context.trials and all(beside in context.bias_scale for beside in _beside(l, layers))
+        for l in several
+    ):
+        return context
+    trials, scales = {} if context is None else dict(context.trials), {}
+    for l in several:
         if l not in trials and states[l] is not None:
-            trials[l] = units.trials_of(states[l]).astype(np.int64)
-        for beside in (l - 1, l + 1):
-            if l in trials and 0 <= beside < len(layers):
-                scales[beside] = scales.get(beside, 0.0) + trials[l].astype(np.float32)
+            trials[l] = layers[l].trials_of(states[l]).astype(np.int64)
+        for beside in _beside(l, layers) if l in trials else ():
+            scales[beside] = scales.get(beside, 0.0) + trials[l].astype(np.float32)
+    if context is None:
+        return Context(trials=trials, bias_scale=scales)
     return replace(context, trials=trials, bias_scale={**scales, **context.bias_scale})
+
+
+def _beside(layer, layers):
+    """Return the numbers of the neighbours of a layer."""
+    return [l for l in (layer - 1, layer + 1) if 0 <= l < len(layers)]
 
 
 def _absent(pattern):

@@ -1,7 +1,7 @@
 """Multinomial units: counts of draws that all columns share, such as the words of a document."""
 
 import math
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 
 import numpy as np
 from scipy import sparse
@@ -114,15 +114,16 @@ class Multinomial(Units):
         """Return the count vectors of a row, with the logs of how many orders each has."""
         if math.isinf(self.n_states):
             return super().alternatives()
-        draws = [*combinations_with_replacement(range(self.size), self.trials)]
-        columns = np.array(draws, np.int64).reshape(-1)
-        starts = self.trials * np.arange(self.n_states + 1)
-        shape = (self.n_states, self.size)
-        counts = sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape)
+        draws = combinations_with_replacement(range(self.size), self.trials)
+        columns = np.fromiter(chain.from_iterable(draws), np.int32)
+        starts = np.arange(self.n_states + 1, dtype=np.int64) * self.trials
+        counts = sparse.csr_array(
+            (np.ones(len(columns), np.float32), columns, starts), shape=(self.n_states, self.size)
+        )
         counts.sum_duplicates()
-        repeats = counts.astype(np.float64)
-        repeats.data = gammaln(repeats.data + 1.0)
-        return Alternatives(counts, gammaln(self.trials + 1) - repeats.sum(axis=1))
+        orders = gammaln(counts.data.astype(np.float64) + 1.0)
+        orders = sparse.csr_array((orders, counts.indices, counts.indptr), shape=counts.shape)
+        return Alternatives(counts, gammaln(self.trials + 1) - orders.sum(axis=1))
 
     def variance(self, mean):
         """Return ``mean (1 - mean / trials)`` of each column by itself."""
@@ -211,4 +212,3 @@ class Multinomial(Units):
             name, "hold counts, whole numbers from 0 on", value, row, column,
             "give the counts of words (CountVectorizer): TF-IDF and frequencies are no counts",
         )  # fmt: skip
-

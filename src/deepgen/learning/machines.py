@@ -10,7 +10,7 @@ from deepgen.learning.gradients import RowGradients, check_phases
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
 from deepgen.learning.rules import check_particles, takes_holes
-from deepgen.learning.sums import phase_sums
+from deepgen.learning.sums import WeighedPhases, phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import check_batch, with_checked_states
 from deepgen.rows.holes import filled, holes_in
@@ -79,6 +79,8 @@ class Trainer(TrainingLoop):
         Parameters
         ----------
         rows : array-like or states of the first layer, (n_rows, n_units)
+            Drawn at random: the first rows of a file that is sorted by topic are of one topic, and
+            the offset of the first layer would stay at its mean.
         n_sweeps : int
         """
         model = self.parameters.to_model()
@@ -163,7 +165,9 @@ class Trainer(TrainingLoop):
                 continue
             check_phases(result, layers, batch)
             statistics = result
-            if batch.is_part or not result.has_equal_rows:
+            if result.shares is not None and not batch.is_part:
+                statistics = WeighedPhases(result)
+            elif batch.is_part or not result.has_equal_rows:
                 statistics = self._summed(result, batch, work)
             overflow = self.optimizer.step(
                 self.parameters, statistics, self.optimizer_state, rate, progress, work=work

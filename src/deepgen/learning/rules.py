@@ -31,7 +31,7 @@ from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
 from deepgen.rows.holes import filled, holes_in
-from deepgen.rows.states import ByteMeans, dense
+from deepgen.rows.states import ByteMeans, compressed, dense
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
 
@@ -239,15 +239,20 @@ def _finish(rule, model, batch, state, positive, negative, context=None):
 
     Of a part of a batch the state follows later, when the means over all parts are there.
     """
-    own, weights = batch.weights, None
-    by_word = model.layers[0].row_weights(positive[0])
-    if by_word is not None:
-        own = by_word if own is None else own * by_word
-    if own is not None:  # chains that persist belong to no row: they count alike
-        weights = (own, own if state.chains is None else model.layers[0].row_weights(negative[0]))
+    own, units = batch.weights, model.layers[0]
+    shares = units.row_weights(positive[0]), units.row_weights(negative[0])
+    if shares[0] is None:
+        shares = None
+        # chains that persist belong to no row: they count alike
+        weights = None if own is None else (own, own if state.chains is None else None)
+    else:  # empty rows have no part
+        some = [(share > 0).astype(np.float64) for share in shares]
+        if own is not None:
+            some = [own * some[0], some[1] if state.chains is not None else own * some[1]]
+        weights = tuple(some)
     phases = Phases(
         _in_bytes(model, list(positive)), _in_bytes(model, list(negative)), state.offsets,
-        state.gains, weights=weights,
+        state.gains, weights=weights, shares=shares,
         bias_scale=_bias_scales(model, state, negative, context),
     )  # fmt: skip
     if batch.is_part:
@@ -259,7 +264,8 @@ def _finish(rule, model, batch, state, positive, negative, context=None):
         means = [x.sum(axis=0) / batch.n_rows if l else None for l, x in enumerate(positive)]
     if state.activity is not None:
         running = [x.mean(axis=0, dtype=np.float64) if l else None for l, x in enumerate(positive)]
-    if own is not None:
+    if weights is not None:
+        own = weights[0]
         total = own.sum()
         if not total:  # no row counts: there is no mean to follow
             return phases
@@ -404,8 +410,8 @@ class CD:
         model : BoltzmannMachine
         stream : Stream
         rows : states of the first layer, or None
-            Some rows of the data, whose means by layer are the first offsets of centring. None:
-            the visible biases are at the mean of the data, as those of
+            Some rows of the data, drawn at random, whose means by layer are the first offsets of
+            centring. None: the visible biases are at the mean of the data, as those of
             :func:`~deepgen.learning.starts.initial_model` are.
         """
         _check_two_layers(self, model)
@@ -435,6 +441,7 @@ class CD:
         for sweep in range(self.k):
             site = Site(stream.child(sweep), DATA, batch.first_row)
             _, v = update_layer(model, 0, [v, draws], site=site, **options)
+            v = compressed(v) if model.layers[0].takes_trials else v
             last = sweep == self.k - 1
             means, draws = update_layer(
                 model, 1, [v, draws], mean=last, site=None if last else site, **options
@@ -463,13 +470,14 @@ class _Persistent(ABC):
         """Return the state before the first update; see :meth:`CD.start`.
 
         Particles start from the biases. Where rows have their own number of draws, such as the
-        words of a document, the particles have those of the rows in turn.
+        words of a document, the particles have quantiles of those of the rows.
         """
         self._check_model(model)
         trials = None
         if rows is not None and model.layers[0].takes_trials:
             lengths = model.layers[0].trials_of(rows).astype(np.int64)
-            trials = lengths[np.arange(self.n_particles) % len(lengths)]
+            at = (np.arange(self.n_particles) + 0.5) * (len(lengths) / self.n_particles)
+            trials = np.sort(lengths)[at.astype(np.int64)]
         particles = start_particles(
             model, self.n_particles, stream.child("particles"), trials=trials
         )
@@ -517,7 +525,10 @@ class _Persistent(ABC):
             model, chains, Site(stream, PARTICLES, chains.first_row), n_sweeps=self.k, means=True,
             context=None, work=work,
         )  # fmt: skip
-        states = chains.at_model().states
+        states = [
+            compressed(x) if units.takes_trials else x
+            for units, x in zip(model.layers, chains.at_model().states, strict=True)
+        ]
         negative = list(states)
         for l in range(1, model.n_layers, 2):
             negative[l] = info.means.get(l)

@@ -216,6 +216,14 @@ def row_totals(states):
     return states.sum(axis=1, dtype=np.float64)
 
 
+def compressed(states):
+    """Return an array as compressed rows: few counts among many columns take a small part of it."""
+    rows, columns = np.divmod(np.flatnonzero(states != 0), states.shape[1])
+    starts = np.searchsorted(rows, np.arange(len(states) + 1)).astype(np.int64)
+    values = np.ascontiguousarray(states[rows, columns], np.float32)
+    return CompressedRows(values, columns.astype(np.int32), starts, states.shape[1])
+
+
 def doubled(states):
     """Return states times two, stored as they were: rows as a layer of two tied copies has them."""
     if isinstance(states, CompressedRows):
