@@ -200,8 +200,9 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         def of_topics(v):
             if quantity == "mean":
                 return update_layer(model, 1, [v, None], mean=True, work=work)[0]
-            words = np.maximum(row_totals(v), 1.0)[:, None].astype(np.float32)
-            return (layer_field(model, 1, [v, None], work=work) - bias) / words + bias
+            words = row_totals(v)[:, None].astype(np.float32)
+            fields = layer_field(model, 1, [v, None], work=work)
+            return np.where(words, fields / np.maximum(words, 1.0), bias)
 
         return by_pieces(X, model.layers[0], of_topics)
 
