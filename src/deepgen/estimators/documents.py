@@ -5,9 +5,16 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen.checks import check_integer, real_array, shown
+from deepgen.checks import check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.density import check_quantity, check_sampling
+from deepgen.estimators.common.documents import (
+    check_per,
+    lengths_asked,
+    lengths_in,
+    partition_of,
+    perplexity_of,
+)
 from deepgen.estimators.common.fitting import Fitted
 from deepgen.estimators.common.hyperparameters import check_machine_settings
 from deepgen.estimators.common.machines import MachineProblem
@@ -22,8 +29,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule
 from deepgen.learning.schedules import Constant, Linear, as_schedule
-from deepgen.likelihood import free_energy, log_partition_by_length
-from deepgen.likelihood.lengths import check_lengths
+from deepgen.likelihood import free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.states import row_totals
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
@@ -277,7 +283,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         check_sampling(n_samples, n_sweeps, first_row)
         if n_words is None:
             n_words = self.model_.layers[0].usual_trials
-        lengths = _lengths_of(n_words, n_samples)
+        lengths = lengths_asked(n_words, n_samples)
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
             return sparse.csr_array((0, self.n_features_in_), dtype=np.int64)
@@ -322,7 +328,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         counts = self.model_.layers[0].states_of(X)
         site = Site(Stream.from_random_state(random_state), IMPUTE, first_row)
         draws, means = missing_words(
-            self.model_, counts, _lengths_of(n_words, X.shape[0]), site, n_chains=n_chains,
+            self.model_, counts, lengths_asked(n_words, X.shape[0]), site, n_chains=n_chains,
             n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
         )  # fmt: skip
         return draws if method == "draw" else means
@@ -350,31 +356,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
             kept.
         """
         check_is_fitted(self)
-        if not sparse.issparse(X) and np.ndim(X) == 1:
-            lengths = check_lengths(X)
-        else:
-            lengths = self._lengths(rows_to_read(self, X))
-        return self._partition(lengths, n_chains, n_betas)
-
-    def _lengths(self, X):
-        return by_pieces(X, self.model_.layers[0], row_totals).astype(np.int64)
-
-    def _partition(self, lengths, n_chains=None, n_betas=1000):
-        """Return the known brackets, with those added that these lengths need."""
-        wanted, known = self._fitted.bracket or ((100, 1000), None)
-        if n_chains is not None:
-            asked = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
-            known = known if asked == wanted else None
-            wanted = asked
-        chains, betas = wanted
-        if isinstance(betas, tuple):
-            betas = betas[0] if len(betas) == 1 else np.array(betas)
-        found = log_partition_by_length(
-            self.model_, lengths, n_chains=chains, n_betas=betas, known=known,
-            random_state=self._fitted.score_seed, n_threads=self.n_threads,
-        )  # fmt: skip
-        self._fitted.bracket = (wanted, found)
-        return found
+        return partition_of(self, self.model_, X, n_chains, n_betas)
 
     def free_energy(self, X):
         """Return -log sum_h exp(-energy(v, h)) by document, in nats.
@@ -416,8 +398,8 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
     def _log_likelihoods(self, X):
         """Return log p(v) at the values of log Z, at the upper ends, and lengths, by document."""
         X = rows_to_read(self, X)
-        lengths = self._lengths(X)
-        partition, energies = self._partition(lengths), self._free_energy(X)
+        lengths = lengths_in(X, self.model_.layers[0])
+        partition, energies = partition_of(self, self.model_, lengths), self._free_energy(X)
         return (
             -energies - partition.value(lengths), -energies - partition.upper(lengths), lengths
         )  # fmt: skip
@@ -454,15 +436,9 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         -------
         float
         """
-        if per not in ("document", "word"):
-            raise ValueError(f"per must be 'document' or 'word', got {shown(per)}")
+        check_per(per)
         _, lower, lengths = self._log_likelihoods(X)
-        lower, lengths = lower[lengths > 0], lengths[lengths > 0]
-        if not len(lengths):
-            raise ValueError("X must have documents with words for a perplexity, got none")
-        if per == "word":
-            return float(np.exp(-lower.sum() / lengths.sum()))
-        return float(np.exp(-np.mean(lower / lengths)))
+        return perplexity_of(lower, lengths, per)
 
     # --- files --------------------------------------------------------------------------------
 
@@ -501,14 +477,6 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         return tags
-
-
-def _lengths_of(n_words, n_rows):
-    """Return numbers of words by row, int64 of shape (n_rows,), of one number or one for each."""
-    lengths = check_lengths(real_array(n_words, "n_words"))
-    if lengths.shape not in ((), (n_rows,)):
-        raise ValueError(f"n_words must be a number or have shape ({n_rows},), got {lengths.shape}")
-    return np.ascontiguousarray(np.broadcast_to(lengths, n_rows))
 
 
 class _DocumentsProblem(MachineProblem):

@@ -17,6 +17,7 @@ from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import SGD, GradientOptimizer, check_optimizer
 from deepgen.learning.rules import CD, as_rule, check_particles
 from deepgen.learning.schedules import Linear, as_schedule
+from deepgen.learning.sums import phase_sums
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
 from deepgen.models.parameters import WritableArrays
 from deepgen.rows.batch import Batch, check_batch, with_checked_states
@@ -337,7 +338,7 @@ class _Words:
             self.lengths = units.trials_of(rows).astype(np.int64)
 
     def context(self, n_rows):
-        """Return a context of so many rows, which have the lengths of the batch in turn, or None."""
+        """Return a context of so many rows with the lengths of the batch in turn, or None."""
         if self.lengths is None:
             return None
         return Context(trials={0: self.lengths[np.arange(n_rows) % len(self.lengths)]})
@@ -372,7 +373,8 @@ def _mean(error, work):
 
 def _of_top(top, phases, work):
     """Gradients of the top machine, downwards."""
-    upwards = named_gradients(top, phases, work=work)
+    statistics = phases if phases.has_equal_rows else phase_sums(top, phases, work=work)
+    upwards = named_gradients(top, statistics, work=work)
     gradients = {"weights.top": -upwards["weights[0]"]}
     for l in range(top.n_layers):
         gradients[f"top.layers[{l}].bias"] = -upwards[f"layers[{l}].bias"]
