@@ -167,7 +167,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
 
     def _rule(self):
         if isinstance(self.rule, str) and self.rule == "cd":
-            return CD(SWEEPS, centring=False)
+            return usual_rule()
         if isinstance(self.rule, str):
             raise ValueError(f"rule must be 'cd' or a rule such as dg.CD(1), got {self.rule!r}")
         return as_rule(self.rule)
@@ -479,6 +479,22 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         return tags
 
 
+def usual_rule():
+    """Return the rule that a replicated softmax learns by, where nobody says."""
+    return CD(SWEEPS, centring=False)
+
+
+def usual_optimizer():
+    """Return its optimizer: steps with momentum, no decay, an average of the last ones."""
+    return SGD(momentum=MOMENTUM, weight_decay=0.0, averaging=AVERAGING)
+
+
+def usual_epochs(n_rows, batch_size):
+    """Return 20 epochs, or as many as make 1,000 updates of few rows."""
+    by_updates = -(-FEWEST_UPDATES * int(batch_size) // int(n_rows))
+    return max(EPOCHS, min(by_updates, FEWEST_UPDATES))
+
+
 class _DocumentsProblem(MachineProblem):
     """The layers of a replicated softmax, its usual rates and steps."""
 
@@ -499,11 +515,9 @@ class _DocumentsProblem(MachineProblem):
 
     def optimizer(self, model):
         """Return the optimizer of the estimator, else steps with momentum."""
-        if self.estimator.optimizer is not None:
-            return self.estimator.optimizer
-        return SGD(momentum=MOMENTUM, weight_decay=0.0, averaging=AVERAGING)
+        given = self.estimator.optimizer
+        return usual_optimizer() if given is None else given
 
     def usual_epochs(self, n_rows):
         """Return 20, or as many as make 1,000 updates of few rows."""
-        by_updates = -(-FEWEST_UPDATES * int(self.estimator.batch_size) // int(n_rows))
-        return max(EPOCHS, min(by_updates, FEWEST_UPDATES))
+        return usual_epochs(n_rows, self.estimator.batch_size)
