@@ -116,6 +116,8 @@ def layers_of(dbm, n_columns):
     start = start_of(dbm)
     hidden = [first_hidden(Binary(size)) for size in check_sizes(dbm.n_hidden)]
     layers = [visible_units(dbm, n_columns), *hidden]
+    if layers[0].takes_trials:  # beside which a bias counts once a word
+        layers[1] = Binary(hidden[0].size)
     if is_greedy(start):
         settings = settings_by_layer(start, len(hidden))
         check_layers(layers, settings, tied=True)
