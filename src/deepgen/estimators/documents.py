@@ -5,9 +5,16 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen.checks import check_integer, real_array, shown
+from deepgen.checks import check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.density import check_quantity, check_sampling
+from deepgen.estimators.common.documents import (
+    check_per,
+    lengths_asked,
+    lengths_in,
+    partition_of,
+    perplexity_of,
+)
 from deepgen.estimators.common.fitting import Fitted
 from deepgen.estimators.common.hyperparameters import check_machine_settings
 from deepgen.estimators.common.machines import MachineProblem
@@ -22,8 +29,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule
 from deepgen.learning.schedules import Constant, Linear, as_schedule
-from deepgen.likelihood import free_energy, log_partition_by_length
-from deepgen.likelihood.lengths import check_lengths
+from deepgen.likelihood import free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.states import row_totals
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
@@ -161,7 +167,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
 
     def _rule(self):
         if isinstance(self.rule, str) and self.rule == "cd":
-            return CD(SWEEPS, centring=False)
+            return usual_rule()
         if isinstance(self.rule, str):
             raise ValueError(f"rule must be 'cd' or a rule such as dg.CD(1), got {self.rule!r}")
         rule = as_rule(self.rule)
@@ -206,8 +212,9 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         def of_topics(v):
             if quantity == "mean":
                 return update_layer(model, 1, [v, None], mean=True, work=work)[0]
-            words = np.maximum(row_totals(v), 1.0)[:, None].astype(np.float32)
-            return (layer_field(model, 1, [v, None], work=work) - bias) / words + bias
+            words = row_totals(v)[:, None].astype(np.float32)
+            fields = layer_field(model, 1, [v, None], work=work)
+            return np.where(words, fields / np.maximum(words, 1.0), bias)
 
         return by_pieces(X, model.layers[0], of_topics)
 
@@ -282,7 +289,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         check_sampling(n_samples, n_sweeps, first_row)
         if n_words is None:
             n_words = self.model_.layers[0].usual_trials
-        lengths = _lengths_of(n_words, n_samples)
+        lengths = lengths_asked(n_words, n_samples)
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
             return sparse.csr_array((0, self.n_features_in_), dtype=np.int64)
@@ -327,7 +334,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         counts = self.model_.layers[0].states_of(X)
         site = Site(Stream.from_random_state(random_state), IMPUTE, first_row)
         draws, means = missing_words(
-            self.model_, counts, _lengths_of(n_words, X.shape[0]), site, n_chains=n_chains,
+            self.model_, counts, lengths_asked(n_words, X.shape[0]), site, n_chains=n_chains,
             n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
         )  # fmt: skip
         return draws if method == "draw" else means
@@ -355,31 +362,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
             kept.
         """
         check_is_fitted(self)
-        if not sparse.issparse(X) and np.ndim(X) == 1:
-            lengths = check_lengths(X)
-        else:
-            lengths = self._lengths(rows_to_read(self, X))
-        return self._partition(lengths, n_chains, n_betas)
-
-    def _lengths(self, X):
-        return by_pieces(X, self.model_.layers[0], row_totals).astype(np.int64)
-
-    def _partition(self, lengths, n_chains=None, n_betas=1000):
-        """Return the known brackets, with those added that these lengths need."""
-        wanted, known = self._fitted.bracket or ((100, 1000), None)
-        if n_chains is not None:
-            asked = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
-            known = known if asked == wanted else None
-            wanted = asked
-        chains, betas = wanted
-        if isinstance(betas, tuple):
-            betas = betas[0] if len(betas) == 1 else np.array(betas)
-        found = log_partition_by_length(
-            self.model_, lengths, n_chains=chains, n_betas=betas, known=known,
-            random_state=self._fitted.score_seed, n_threads=self.n_threads,
-        )  # fmt: skip
-        self._fitted.bracket = (wanted, found)
-        return found
+        return partition_of(self, self.model_, X, n_chains, n_betas)
 
     def free_energy(self, X):
         """Return -log sum_h exp(-energy(v, h)) by document, in nats.
@@ -421,8 +404,8 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
     def _log_likelihoods(self, X):
         """Return log p(v) at the values of log Z, at the upper ends, and lengths, by document."""
         X = rows_to_read(self, X)
-        lengths = self._lengths(X)
-        partition, energies = self._partition(lengths), self._free_energy(X)
+        lengths = lengths_in(X, self.model_.layers[0])
+        partition, energies = partition_of(self, self.model_, lengths), self._free_energy(X)
         return (
             -energies - partition.value(lengths), -energies - partition.upper(lengths), lengths
         )  # fmt: skip
@@ -459,15 +442,9 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         -------
         float
         """
-        if per not in ("document", "word"):
-            raise ValueError(f"per must be 'document' or 'word', got {shown(per)}")
+        check_per(per)
         _, lower, lengths = self._log_likelihoods(X)
-        lower, lengths = lower[lengths > 0], lengths[lengths > 0]
-        if not len(lengths):
-            raise ValueError("X must have documents with words for a perplexity, got none")
-        if per == "word":
-            return float(np.exp(-lower.sum() / lengths.sum()))
-        return float(np.exp(-np.mean(lower / lengths)))
+        return perplexity_of(lower, lengths, per)
 
     # --- files --------------------------------------------------------------------------------
 
@@ -508,12 +485,20 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         return tags
 
 
-def _lengths_of(n_words, n_rows):
-    """Return numbers of words by row, int64 of shape (n_rows,), of one number or one for each."""
-    lengths = check_lengths(real_array(n_words, "n_words"))
-    if lengths.shape not in ((), (n_rows,)):
-        raise ValueError(f"n_words must be a number or have shape ({n_rows},), got {lengths.shape}")
-    return np.ascontiguousarray(np.broadcast_to(lengths, n_rows))
+def usual_rule():
+    """Return the rule that a replicated softmax learns by, where nobody says."""
+    return CD(SWEEPS, centring=False)
+
+
+def usual_optimizer():
+    """Return its optimizer: steps with momentum, no decay, an average of the last ones."""
+    return SGD(momentum=MOMENTUM, weight_decay=0.0, averaging=AVERAGING)
+
+
+def usual_epochs(n_rows, batch_size):
+    """Return 20 epochs, or as many as make 1,000 updates of few rows."""
+    by_updates = -(-FEWEST_UPDATES * int(batch_size) // int(n_rows))
+    return max(EPOCHS, min(by_updates, FEWEST_UPDATES))
 
 
 class _DocumentsProblem(MachineProblem):
@@ -536,11 +521,9 @@ class _DocumentsProblem(MachineProblem):
 
     def optimizer(self, model):
         """Return the optimizer of the estimator, else steps with momentum."""
-        if self.estimator.optimizer is not None:
-            return self.estimator.optimizer
-        return SGD(momentum=MOMENTUM, weight_decay=0.0, averaging=AVERAGING)
+        given = self.estimator.optimizer
+        return usual_optimizer() if given is None else given
 
     def usual_epochs(self, n_rows):
         """Return 20, or as many as make 1,000 updates of few rows."""
-        by_updates = -(-FEWEST_UPDATES * int(self.estimator.batch_size) // int(n_rows))
-        return max(EPOCHS, min(by_updates, FEWEST_UPDATES))
+        return usual_epochs(n_rows, self.estimator.batch_size)

@@ -128,6 +128,8 @@ def _saved_by(model, name):
     if saved is not None and isinstance(model, saved.models):
         return saved
     if isinstance(model, BoltzmannMachine):
+        if model.n_layers == 2 and model.visible.takes_trials:
+            return ESTIMATORS["ReplicatedSoftmax"]
         return ESTIMATORS["RBM" if model.n_layers == 2 else "DBM"]
     usual = {BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis"}
     return ESTIMATORS.get(usual.get(type(model)))

@@ -76,7 +76,8 @@ def update_layer(model, layer, states, *, context=None, mean=False, site=None, w
 def layer_field(model, layer, states, *, work=ANY_WORK):
     """Compute the field of a layer: ``bias + x_below W + x_above W^T``, float32.
 
-    Where its mean rounds to 0 or 1, the field still tells rows apart.
+    Where its mean rounds to 0 or 1, the field still tells rows apart. Beside words of documents the
+    bias counts once for each.
 
     Parameters
     ----------
@@ -101,7 +102,9 @@ def layer_field(model, layer, states, *, work=ANY_WORK):
     out = np.empty((neighbour.shape[0], units.size), np.float32)
     if len(out):
         chain = engine.Chain(layers, weights, packed)
-        conditional_pass(chain, layer - first, inputs, Outputs(out), work=work)
+        context = with_trials(model.layers, states)
+        around = None if context is None else context.of_layer(layer)
+        conditional_pass(chain, layer - first, inputs, Outputs(out), around, work=work)
     return out
 
 

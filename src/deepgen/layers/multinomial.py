@@ -200,6 +200,10 @@ class Multinomial(Units):
                 remedy="cut such a document into several",
             )  # fmt: skip
 
+    def check_with_holes(self, states, name="X"):
+        """Raise RefusedValue as :meth:`check` does: a count that is not known has no place here."""
+        self.check(states, name)
+
     def _refuse_fraction(self, states, fractions, name):
         if isinstance(states, CompressedRows):
             entry = int(fractions.argmax())
@@ -208,7 +212,9 @@ class Multinomial(Units):
         else:
             row, column = first_place(fractions)
             value = states[row, column]
+        remedy = "give the counts of words (CountVectorizer): TF-IDF and frequencies are no counts"
+        if np.isnan(value):
+            remedy = "words that are missing from a document: ReplicatedSoftmax.impute"
         raise RefusedValue(
-            name, "hold counts, whole numbers from 0 on", value, row, column,
-            "give the counts of words (CountVectorizer): TF-IDF and frequencies are no counts",
+            name, "hold counts, whole numbers from 0 on", value, row, column, remedy
         )  # fmt: skip

@@ -69,6 +69,17 @@ class Trainer(TrainingLoop):
         about = {} if self._some_rows is None else {"rows": self._some_rows}
         return self.rule.start(model, stream, **about)
 
+    def _take_lengths(self, batch):
+        """Let particles have the lengths of the first rows, where rows have lengths of their own.
+
+        Particles of the usual length alone would be those of another model.
+        """
+        by_length = self.parameters.layers[0].takes_trials
+        if by_length and self._some_rows is None and self.rule_state.particles is not None:
+            self._some_rows = batch.states[0]
+            model = self.parameters.to_model()
+            self.rule_state = self._start_rule(model, self.stream.child("rule"))
+
     def begin_trained(self, rows, n_sweeps):
         """Let the run begin from a model that has learned already.
 
@@ -158,6 +169,8 @@ class Trainer(TrainingLoop):
         for batch, site, progress in updates:
             if self.binarize:
                 batch = self._binarized(batch, site)
+            if self.n_updates == 0:
+                self._take_lengths(batch)
             result = self.rule.phases(self.parameters, batch, self.rule_state, site, work=work)
             rate = self._rate(progress)
             if isinstance(result, RowGradients):

@@ -11,6 +11,7 @@ import numpy as np
 from deepgen.checks import check_integer, real_array, shown
 from deepgen.likelihood.annealing import as_betas
 from deepgen.likelihood.bracket import log_partition_bracket
+from deepgen.likelihood.exact import LogPartition
 from deepgen.models import check_model
 from deepgen.runtime.stream import child_seed
 
@@ -22,22 +23,25 @@ RATIO = 1.6
 class LengthPartition:
     """Log Z by length: brackets at some lengths, and curves through them.
 
-    With the value at no weights, ``base(D) = log Z of the hidden layers + D log sum_k exp(b_k)``,
-    the excess for each word, ``(log Z(D) - base(D)) / D``, is read off a cubic through the four
-    nearest lengths, in log D. So the value of a length does not depend on which others there are.
+    With the value at no weights of the words, ``base(D) = log Z(0) + D log sum_k exp(b_k)``, the
+    excess for each word, ``(log Z(D) - base(D)) / D``, is read off a cubic through the four nearest
+    lengths, in log D. So the value of a length does not depend on which others there are.
 
     Attributes
     ----------
     lengths : tuple of int
         Those that were bracketed, ascending.
     brackets : tuple of LogPartition
-    log_base : tuple of (float, float)
-        ``base(0)``, and what each word adds.
+    empty : LogPartition
+        Of rows without words: log Z of the hidden layers alone, exact where there is one.
+    log_word : float
+        ``log sum_k exp(b_k)``, what each word adds at no weights.
     """
 
     lengths: tuple
     brackets: tuple
-    log_base: tuple
+    empty: LogPartition
+    log_word: float
 
     def value(self, lengths):
         """Return estimates of log Z, float64 of the shape of `lengths`."""
@@ -62,7 +66,7 @@ class LengthPartition:
                 f"lengths must be at most {nodes[-1]}, up to which log Z is known, got "
                 f"{lengths.max()}; call log_partition_by_length with the longest row"
             )
-        start, step = self.log_base
+        start, step = self.empty.value, self.log_word
         base = start + step * words
         known = np.maximum(nodes, 1)
         excess = np.array([b.value for b in self.brackets]) - start - step * nodes
@@ -74,6 +78,8 @@ class LengthPartition:
         at = np.log(np.maximum(words, 1.0))
         off = curve.error(at)
         below, above = (words * (side.linear(at) + off) for side in sides)
+        below = np.where(words, below, start - self.empty.lower)
+        above = np.where(words, above, self.empty.upper - start)
         return base + words * curve.cubic(at), below, above
 
 
@@ -190,25 +196,42 @@ def log_partition_by_length(
             f"model must have rows of several lengths, got {model!r}; use log_partition_bracket"
         )
     lengths = check_lengths(lengths)
-    done = {} if known is None else dict(zip(known.lengths, known.brackets, strict=True))
-    nodes = nodes_up_to(int(lengths.max(initial=1)))
     seed = child_seed(random_state, "lengths")
-    for length in nodes:
+
+    def bracket(length):
+        return log_partition_bracket(
+            model.of_length(length), n_chains=n_chains, n_betas=betas,
+            random_state=child_seed(seed, f"length {length}"), n_threads=n_threads,
+        )  # fmt: skip
+
+    done = {} if known is None else dict(zip(known.lengths, known.brackets, strict=True))
+    for length in nodes_up_to(int(lengths.max(initial=1))):
         if length not in done:
-            done[length] = log_partition_bracket(
-                model.of_length(length), n_chains=n_chains, n_betas=betas,
-                random_state=child_seed(seed, f"length {length}"), n_threads=n_threads,
-            )  # fmt: skip
+            done[length] = bracket(length)
     nodes = sorted(done)
-    return LengthPartition(tuple(nodes), tuple(done[n] for n in nodes), _at_no_weights(model))
+    if known is not None:
+        empty = known.empty
+    else:
+        empty = bracket(0) if model.n_layers > 2 else _of_no_words(model)
+    return LengthPartition(
+        tuple(nodes), tuple(done[n] for n in nodes), empty, _log_of_word(model)
+    )
 
 
-def _at_no_weights(model):
-    """Return log Z of a model without weights as (value of no words, what each word adds)."""
-    start = step = 0.0
-    for units in model.layers:
-        if units.takes_trials:
-            step += float(units.of_length(1).log_normalizer(units.bias[None])[0])
-        else:
-            start += float(units.log_normalizer(np.zeros((1, units.size)))[0])
-    return start, step
+def _of_no_words(model):
+    """Return log Z of a model of two layers for rows without words: exactly that of its biases."""
+    value = sum(
+        float(units.log_normalizer(np.zeros((1, units.size)))[0])
+        for units in model.layers
+        if not units.takes_trials
+    )
+    return LogPartition(value, value, value)
+
+
+def _log_of_word(model):
+    """Return what a word adds to log Z at no weights."""
+    return sum(
+        float(units.of_length(1).log_normalizer(units.bias[None])[0])
+        for units in model.layers
+        if units.takes_trials
+    )
