@@ -205,7 +205,9 @@ def test_deep_models_of_documents_answer(fitted):
     p = (counts.sum(axis=0) + 1.0) / (counts.sum() + 12.0)
     scores, lengths = fitted.score_samples(counts), counts.sum(axis=1)
     assert scores.mean() > (counts @ np.log(p)).mean() + 1.0
-    assert scores[-1] == pytest.approx(0.0, abs=0.1)  # an empty document is certain
+    # an empty document is certain; of a belief network that is an estimate from a few draws of a
+    # prior over 32 states against a uniform proposal
+    assert scores[-1] == pytest.approx(0.0, abs=0.5)
     assert (fitted.bound(counts) <= scores + 0.5).all()
     assert fitted.score(counts) <= scores.mean() + 1e-9
     full = lengths > 0

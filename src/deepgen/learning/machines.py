@@ -72,10 +72,13 @@ class Trainer(TrainingLoop):
     def _take_lengths(self, batch):
         """Let particles have the lengths of the first rows, where rows have lengths of their own.
 
-        Particles of the usual length alone would be those of another model.
+        Particles of the usual length alone would be those of another model. Those that have others
+        already were put there, and stay.
         """
-        by_length = self.parameters.layers[0].takes_trials
-        if by_length and self._some_rows is None and self.rule_state.particles is not None:
+        units, particles = self.parameters.layers[0], self.rule_state.particles
+        if not units.takes_trials or particles is None or self._some_rows is not None:
+            return
+        if (units.trials_of(particles[0]) == units.usual_trials).all():
             self._some_rows = batch.states[0]
             model = self.parameters.to_model()
             self.rule_state = self._start_rule(model, self.stream.child("rule"))
