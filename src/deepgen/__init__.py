@@ -66,6 +66,7 @@ from deepgen.networks.losses import (
 from deepgen.networks.objective import Objective
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
+from deepgen.rows.mapped import map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
 from deepgen.runtime.config import show_config, warn_of_environment
@@ -191,6 +192,7 @@ __all__ = [
     "load",
     "log_partition_bracket",
     "log_partition_by_length",
+    "map_csr",
     "mean_field",
     "plots",
     "pseudo_log_likelihood",
