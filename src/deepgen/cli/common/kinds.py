@@ -12,6 +12,7 @@ from deepgen.estimators import (
     DeepClassifier,
     DeepRegressor,
     MixtureOfBernoullis,
+    ReplicatedSoftmax,
 )
 
 
@@ -56,6 +57,7 @@ KINDS = {
         Kind("dbn", DBN, is_deep=True),
         Kind("dbm", DBM, is_deep=True, starts_from=(DBM, RBM)),
         Kind("mixture", MixtureOfBernoullis),
+        Kind("replicated-softmax", ReplicatedSoftmax),
         Kind("autoencoder", Autoencoder, is_network=True),
         Kind("deep-autoencoder", DeepAutoencoder, is_network=True, is_deep=True,
              starts_from=(DBN, RBM)),
