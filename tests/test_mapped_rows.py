@@ -50,9 +50,10 @@ def test_no_type_of_the_indices_makes_a_copy_of_them(index, start, tmp_path):
     """Would catch scipy's common type of both arrays: int64 starts copy all int32 indices."""
     folder = write_documents(tmp_path / "counts", 300, index=index, start=start)
     X = dg.map_csr(folder)
-    assert not (X.indices.flags.writeable or X.data.flags.writeable)  # maps of files are not
+    assert not X.indices.flags.writeable  # maps of files are not
+    assert not X.data.flags.writeable
     assert X.indices.dtype == X.indptr.dtype == index
-    assert (X != in_memory(folder)).nnz == 0
+    assert (in_memory(folder) != X).nnz == 0
 
 
 def test_a_fit_to_mapped_files_has_the_bits_of_one_in_memory(tmp_path):
