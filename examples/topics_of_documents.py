@@ -20,7 +20,7 @@ THEMES = {
     "medicine": "patient doctor dose clinic vaccine symptom nurse treatment trial surgery",
     "gardens": "seed soil tomato prune shovel bloom hedge compost lawn spring",
 }
-COMMON = "people time new year good know make day work long".split()
+COMMON = ["people", "time", "new", "year", "good", "know", "make", "day", "work", "long"]
 NAMES = list(THEMES)
 rng = np.random.default_rng(0)
 

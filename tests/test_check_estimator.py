@@ -76,7 +76,7 @@ UnitIntervalMixtureOfBernoullis = fed_with_reals(
     dg.MixtureOfBernoullis, "fit", "transform", "score_samples"
 )
 UnitIntervalAutoencoder = fed_with_reals(
-    dg.Autoencoder, "fit", "transform", "reconstruction_error"
+    dg.Autoencoder, "fit", "transform", "reconstruction_error", "score"
 )
 
 

@@ -50,7 +50,6 @@ NAMED_IN = {
     "models/mixture.py": "makes its columns, and a component as one group",
     "models/network.py": "the kernels' numbers of activations",
     "io/schemas/machines.py": "how each type stands in a file",
-    "cli/common/watching.py": "held-out documents are counts, before there is a model",
     "estimators/documents.py": "documents are counts, their topics are on or off",
     "estimators/mixture.py": "a mixture is of binary columns",
     "estimators/common/labels.py": "makes label units",

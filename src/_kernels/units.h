@@ -72,20 +72,36 @@ DG_INLINE float dg_exponentials(ptrdiff_t width, const float *field, float *out,
     return top;
 }
 
+/* Sum of at most DG_TILE columns from `first` on: float64, in eight lanes by column. */
+DG_INLINE double dg_tile_sum(const float *mean, ptrdiff_t first, ptrdiff_t width)
+{
+    double lanes[8] = {0.0};
+    ptrdiff_t n = width - first < DG_TILE ? width - first : DG_TILE, whole = n / 8 * 8;
+    for (ptrdiff_t j = 0; j < whole; j += 8)
+        for (int lane = 0; lane < 8; lane++)
+            lanes[lane] += (double)mean[first + j + lane];
+    for (ptrdiff_t j = whole; j < n; j++)
+        lanes[j - whole] += (double)mean[first + j];
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
 /* Counts of `trials` draws of one of `width` columns each, in proportion to mean: the partial sums
  * of trials + 1 exponential draws, divided by their total, are that many uniforms in order, and one
- * walk along the cumulated means meets them all. Word t of the row belongs to draw t. */
+ * walk along the cumulated means meets them all, tile by tile and then column by column. Word t of
+ * the row belongs to draw t. */
 DG_INLINE void dg_multinomial_draw(ptrdiff_t width, int64_t trials, const float *mean,
                                    const struct dg_stream *stream, int64_t row, float *sample)
 {
     uint32_t words[32];
     float spacing[32];
-    double total = 0.0, sum = 0.0, at = 0.0, factor = 0.0, cumulative = (double)mean[0];
-    ptrdiff_t j = 0;
-    for (ptrdiff_t k = 0; k < width; k++) {
-        total += (double)mean[k];
+    double total = 0.0, sum = 0.0, at = 0.0, factor = 0.0;
+    double before = 0.0, tile_sum = dg_tile_sum(mean, 0, width), cumulative = (double)mean[0];
+    ptrdiff_t tile = 0, j = 0; /* where the walk is */
+    for (ptrdiff_t k = 0; k < width; k++)
         sample[k] = 0.0f;
-    }
+    for (ptrdiff_t k = 0; k < width; k += DG_TILE)
+        total += dg_tile_sum(mean, k, width);
     for (int again = 0; again < 2; again++) { /* first their sum, then the draws */
         for (int64_t t = 0; t <= trials; t += 32) {
             dg_words32(stream, row, (uint32_t)(t / 4), words);
@@ -99,7 +115,16 @@ DG_INLINE void dg_multinomial_draw(ptrdiff_t width, int64_t trials, const float 
             }
             for (int i = 0; i < n && t + i < trials; i++) {
                 at += (double)spacing[i];
-                while (j < width - 1 && at * factor >= cumulative)
+                double place = at * factor;
+                while (tile + DG_TILE < width && place >= before + tile_sum) {
+                    before += tile_sum;
+                    tile += DG_TILE;
+                    tile_sum = dg_tile_sum(mean, tile, width);
+                    j = tile;
+                    cumulative = before + (double)mean[j];
+                }
+                ptrdiff_t last = (tile + DG_TILE < width ? tile + DG_TILE : width) - 1;
+                while (j < last && place >= cumulative)
                     cumulative += (double)mean[++j];
                 sample[j] += 1.0f;
             }

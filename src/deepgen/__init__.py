@@ -63,9 +63,10 @@ from deepgen.networks.losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
-from deepgen.networks.objective import Objective
+from deepgen.networks.objective import FieldNoise, Objective
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
+from deepgen.rows.counts import CountInputs
 from deepgen.rows.mapped import map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
@@ -109,6 +110,7 @@ _LATER = {
     "ReplicatedSoftmax": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
+    "retrieval": "deepgen.retrieval",
 }
 
 __all__ = [
@@ -133,12 +135,14 @@ __all__ = [
     "ConjugateGradient",
     "Constant",
     "Context",
+    "CountInputs",
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
+    "FieldNoise",
     "FixedPoint",
     "FreeEnergyGap",
     "Gaussian",
@@ -196,6 +200,7 @@ __all__ = [
     "mean_field",
     "plots",
     "pseudo_log_likelihood",
+    "retrieval",
     "reverse_ais",
     "set_num_threads",
     "set_precision",

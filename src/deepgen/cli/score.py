@@ -200,7 +200,7 @@ def _r_squared(model, rows, arguments):
 
 
 def _squared_error(model, rows, arguments):
-    found = mean_with_error(model.reconstruction_error(rows))
+    found = mean_with_error(model.reconstruction_error(rows, loss="squared_error"))
     return {"squared_error": {**found, "per_value": found["value"] / rows.shape[1]}}
 
 

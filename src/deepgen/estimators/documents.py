@@ -31,7 +31,7 @@ from deepgen.runtime.work import Work
 
 # What works untuned on two corpora (docs/decisions.md, "Documents").
 RATE, MOMENTUM, AVERAGING, EPOCHS = 0.1, 0.9, 0.3, 20
-SWEEPS = 5
+SWEEPS = 3
 FEWEST_UPDATES = 1_000
 
 
@@ -48,7 +48,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
     n_hidden : int, default 50
         Hidden binary units, the topics. Unlike those of LDA several are on in one document.
     rule : {"cd"} or rule, default "cd"
-        ``dg.CD(5, centring=False)`` is what ``"cd"`` means here.
+        ``dg.CD(3, centring=False)`` is what ``"cd"`` means here.
     learning_rate : float, schedule or None
         None: 0.1, decaying to zero.
     optimizer : SGD, Adam or None
@@ -164,7 +164,13 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
             return CD(SWEEPS, centring=False)
         if isinstance(self.rule, str):
             raise ValueError(f"rule must be 'cd' or a rule such as dg.CD(1), got {self.rule!r}")
-        return as_rule(self.rule)
+        rule = as_rule(self.rule)
+        if not getattr(rule, "takes_context", False):
+            raise ValueError(
+                "rule must be 'cd' or one whose chains start from the rows, such as dg.CD(1), got "
+                f"{shown(self.rule)}: chains of their own would be documents of one length"
+            )
+        return rule
 
     def _problem(self, rows, y):
         layers = Multinomial(self.n_features_in_), Binary(int(self.n_hidden))

@@ -10,10 +10,10 @@ from scipy.special import gammaln
 from deepgen._kernels import engine
 from deepgen.checks import RefusedValue, check_integer, check_number, first_place
 from deepgen.layers.units import Alternatives, Units, check_range
-from deepgen.rows.states import CompressedRows, row_totals
+from deepgen.rows.counts import MOST_COUNTS as MOST_TRIALS
+from deepgen.rows.counts import CountInputs
+from deepgen.rows.states import CompressedRows, dense, row_totals
 
-# float32 counts whole numbers exactly up to here.
-MOST_TRIALS = 2**24
 # Count vectors that are listed at the most.
 MOST_LISTED = 2**16
 
@@ -159,6 +159,18 @@ class Multinomial(Units):
             return None
         trials = self.trials_of(states)
         return np.where(trials > 0, 1.0 / np.maximum(trials, 1.0), 0.0)
+
+    def inputs(self, form="counts"):
+        """Return how a network reads counts, as large as rows of usual length have them."""
+        usual = self.mean_trials if self.takes_trials else max(self.trials, 1)
+        gains = {"counts": 1.0, "logs": math.sqrt(usual), "shares": usual}
+        return CountInputs(form, gains[form])
+
+    def target_of(self, states):
+        """Return the shares of the columns in each row; an empty row is no target, all zeros."""
+        shares = dense(states).astype(np.float32)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True, dtype=np.float64), 1.0)
+        return shares
 
     def check(self, states, name="X"):
         """Raise RefusedValue unless all values are counts, which add up to `trials` where given."""

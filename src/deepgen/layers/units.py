@@ -576,6 +576,21 @@ class Units(ABC):
     def row_weights(self, states):
         """Return how much each row counts in learning, float64 of shape (n_rows,); None: 1."""
 
+    def inputs(self, form="counts"):
+        """Return how a network reads rows of these units, :class:`CountInputs`; None: as they are.
+
+        Parameters
+        ----------
+        form : {"counts", "logs", "shares"}
+        """
+
+    def target_of(self, states):
+        """Return what the outputs of a network that rebuilds rows should be, (n_rows, size).
+
+        The rows themselves, dense. NaN where a value is not known.
+        """
+        return dense(states)
+
     def is_state(self, states):
         """Tell whether the values are states, not means between states."""
         values = states.values if isinstance(states, CompressedRows) else states

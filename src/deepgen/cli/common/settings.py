@@ -15,6 +15,7 @@ from deepgen.cli.common.arguments import count, file_name, near, one_of
 from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.rows import PACKED
+from deepgen.rows.counts import FORMS
 
 MODEL = "rbm"  # where --model is not given
 
@@ -190,9 +191,9 @@ HYPER_PARAMETERS = (
             "(rbm 256, replicated-softmax 50, autoencoder 64, dbn 500 2000, dbm 500 1000, "
             "deep-autoencoder 1000 500 250 30, classifier and regressor 500 500)", several=True,
             otherwise="a mixture has n_components"),
-    Setting("visible", str, "binary, gaussian, softmax:K of K columns, or auto: of an rbm, dbn or "
-            "dbm by the columns of a table of texts and numbers (binary); of a classifier or "
-            "regressor for its pretraining", metavar="UNITS"),
+    Setting("visible", str, "binary, gaussian, multinomial (counts), softmax:K of K columns, or "
+            "auto: of an rbm, dbn or dbm by the columns of a table of texts and numbers (binary); "
+            "of a classifier or regressor for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; replicated-softmax 0.1; networks "
             "0.002; all fall to 0)"),
@@ -213,9 +214,11 @@ HYPER_PARAMETERS = (
     Setting("rule", str, "persistent or plain contrastive divergence (pcd; replicated-softmax cd)",
             ("pcd", "cd"), models=("rbm", "dbn", "replicated-softmax"),
             otherwise="choose one of these by --model; a dbm learns by pcd and mean field"),
-    Setting("k", int, "sweeps of the rule for each update (1; replicated-softmax 5)",
+    Setting("k", int, "sweeps of the rule for each update (1; replicated-softmax 3)",
             part_of="rule"),
-    Setting("n_particles", int, "persistent chains of pcd (100)", part_of="rule"),
+    Setting("n_particles", int, "persistent chains of pcd (100)", part_of="rule",
+            models=("rbm", "dbn", "dbm"),
+            otherwise="a replicated-softmax learns by cd, whose chains start from the rows"),
     Setting("centring", bool, "centre the gradient (yes; replicated-softmax no)", part_of="rule"),
     Setting("sparsity", float, "target for the mean of hidden units (none)", part_of="rule"),
     Setting("sparsity_strength", float, "its weight in the gradient (0.1)", part_of="rule",
@@ -243,8 +246,11 @@ HYPER_PARAMETERS = (
     Setting("tied", bool, "the decoder's weights are the encoder's, transposed (yes)"),
     Setting("code", str, "activation of the code (linear, or that of --pretrained)",
             ("linear", "logistic")),
-    Setting("activation", str, "of hidden layers that start at random (logistic)",
-            ("logistic", "rectified")),
+    Setting("code_noise", float, "deviation of the noise that the code gets in training (0)"),
+    Setting("inputs", str, "how counts are read: as they are, as logs or as shares of words (logs)",
+            FORMS),
+    Setting("activation", str, "of hidden layers that start at random (logistic; a "
+            "deep-autoencoder of counts: rectified)", ("logistic", "rectified")),
     Setting("dropout", float, "share of the hidden units left out of an update (0)"),
     Setting("input_dropout", float, "share of the inputs left out of an update (0)"),
     Setting("top_epochs", int, "epochs at the start in which only the new top moves (0)"),

@@ -8,10 +8,10 @@ from deepgen.cli.common.frames import read_frame
 from deepgen.cli.common.labels import read_labels, read_targets
 from deepgen.cli.common.measures import r_squared_of
 from deepgen.cli.common.rows import read_rows, refused
+from deepgen.estimators import ReplicatedSoftmax
 from deepgen.estimators.common.labels import has_label
 from deepgen.estimators.common.tables import Table
 from deepgen.estimators.common.validation import reads_tables
-from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.models import BoltzmannMachine, PosteriorNetwork
@@ -131,7 +131,7 @@ def monitors_for(kind, estimator, data, settings):
         return [watch(estimator, y, valid, labels, settings["valid_labels"])]
     if kind.is_network:
         return [_of_autoencoder(estimator, valid)]
-    if units.takes_trials:
+    if isinstance(estimator, ReplicatedSoftmax):
         return [_of_documents(estimator, valid, source)]
     watch, learned = [], as_states(X[:GAP_ROWS])
     holes = holes_in(learned)
@@ -164,7 +164,7 @@ def _units_of(kind, estimator):
     """Return the units that held-out rows are checked by, without a size."""
     if kind.learns_labels:
         return real_columns()
-    return as_units(estimator.visible) if kind.has("visible") else Multinomial()
+    return as_units(estimator.visible) if kind.has("visible") else as_units("multinomial")
 
 
 def _of_documents(estimator, valid, source):
@@ -182,7 +182,7 @@ def _of_documents(estimator, valid, source):
 def _of_autoencoder(estimator, valid):
     def squared_error(network):
         judge = type(estimator).from_model(network).set_params(n_threads=estimator.n_threads)
-        return judge.reconstruction_error(valid).mean()
+        return judge.reconstruction_error(valid, loss="squared_error").mean()
 
     return NetworkMonitor("validation_squared_error", squared_error)
 

@@ -23,10 +23,17 @@ class Schema(ABC):
         Its name is the entry ``model`` of a configuration.
     entries : frozenset of str
         Names of the other entries, all of which a configuration has.
+    optional : frozenset of str
+        Names of those that it may have.
     """
 
     model_class: ClassVar[type]
     entries: ClassVar[frozenset]
+    optional: ClassVar[frozenset] = frozenset()
+
+    def knows(self, entries):
+        """Tell whether a configuration has all entries and no unknown ones, given their names."""
+        return self.entries <= set(entries) <= self.entries | self.optional
 
     @abstractmethod
     def describe(self, model):
