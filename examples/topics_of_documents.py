@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
 import deepgen as dg
+from deepgen.retrieval import nearest
 
 THEMES = {
     "space": "orbit moon launch rocket telescope satellite planet shuttle crew comet",
@@ -53,22 +54,13 @@ for number, top in enumerate(topics.top_words(7, words)):
 # %%
 # Similar documents: fields by the word, without their mean, and cosines between them.
 
-fields = topics.transform(train, quantity="field")
-mean = fields.mean(axis=0)
-
-
-def directions(rows):
-    """Return fields of documents as vectors of length 1."""
-    centred = topics.transform(rows, quantity="field") - mean
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
-
-
-nearest = np.argsort(-directions(test) @ directions(train).T, axis=1)[:, :10]
+known, asked = (topics.transform(rows, quantity="field") for rows in (train, test))
+ids, _ = nearest(asked, known, n=10, centre=True)
 themes = np.array(themes)
-same = themes[:1200][nearest] == themes[1200:, None]
+same = themes[:1200][ids] == themes[1200:, None]
 print(f"of the 10 nearest documents {same.mean():.0%} have the same main theme")
 print(f"held out: {' '.join(texts[1200].split()[:8])} ...")
-print(f"nearest:  {' '.join(texts[nearest[0, 0]].split()[:8])} ...")
+print(f"nearest:  {' '.join(texts[ids[0, 0]].split()[:8])} ...")
 
 # %%
 # Perplexity: of held-out documents, by the document, beside that of the frequencies of words alone.

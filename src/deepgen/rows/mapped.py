@@ -38,13 +38,13 @@ def map_csr(folder):
     Examples
     --------
     >>> import numpy as np, deepgen as dg
-    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
     >>> from scipy import sparse
     >>> X = sparse.random_array((100, 30), density=0.1, format="csr", random_state=0)
-    >>> Path("counts").mkdir()
+    >>> folder = mkdtemp()
     >>> for name in ("data", "indices", "indptr", "shape"):
-    ...     np.save(f"counts/{name}.npy", getattr(X, name))
-    >>> dg.map_csr("counts").shape
+    ...     np.save(f"{folder}/{name}.npy", getattr(X, name))
+    >>> dg.map_csr(folder).shape
     (100, 30)
     """
     folder = Path(folder)
