@@ -67,6 +67,7 @@ from deepgen.networks.objective import FieldNoise, Objective
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
 from deepgen.rows.counts import CountInputs
+from deepgen.rows.mapped import map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
 from deepgen.runtime.config import show_config, warn_of_environment
@@ -195,6 +196,7 @@ __all__ = [
     "load",
     "log_partition_bracket",
     "log_partition_by_length",
+    "map_csr",
     "mean_field",
     "plots",
     "pseudo_log_likelihood",

@@ -1,8 +1,5 @@
 """``deepgen sample``."""
 
-import numpy as np
-from scipy import sparse
-
 from deepgen.cli.common.arguments import (
     add_out,
     add_seed,
@@ -14,12 +11,10 @@ from deepgen.cli.common.arguments import (
     positive,
     refuse_chains,
 )
-from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.frames import check_frame_out, write_frame
-from deepgen.cli.common.models import in_words, is_exact, load_able
+from deepgen.cli.common.models import in_words, is_exact, load_able, require_documents
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import write_rows
-from deepgen.estimators import ReplicatedSoftmax
 
 N_SWEEPS = 1000  # where no flag says another number
 
@@ -30,8 +25,9 @@ def add_to(commands):
         "sample",
         help="draw rows from a model file by Gibbs sampling",
         description="Draw rows from a model file, each from a Gibbs chain of its own that "
-        "starts at the model's biases. A mixture draws at once: it needs no sweeps. Networks "
-        "(autoencoders, classifiers, regressors) have no samples.",
+        "starts at the model's biases. A mixture draws at once: it needs no sweeps. Of a "
+        "replicated-softmax a row is a document, its counts of words. Networks (autoencoders, "
+        "classifiers, regressors) have no samples.",
     )
     parser.add_argument("model", type=file_name, metavar="MODEL")
     parser.add_argument("--n", type=positive, default=100, metavar="N", help="rows (%(default)s)")
@@ -41,8 +37,8 @@ def add_to(commands):
     )  # fmt: skip
     parser.add_argument(
         "--words", type=count, metavar="N",
-        help="of a replicated-softmax: words of each document (as those of training had on "
-        "average)",
+        help="of replicated-softmax: words of each document (as many as those that it learned from "
+        "had on average)",
     )  # fmt: skip
     add_seed(parser)
     add_threads(parser)
@@ -62,17 +58,12 @@ def run(arguments):
         refuse_chains(arguments, {"sweeps": "--sweeps"}, who)
     else:
         chains = {"n_sweeps": N_SWEEPS if arguments.sweeps is None else arguments.sweeps}
-    if isinstance(model, ReplicatedSoftmax):
+    if arguments.words is not None:
+        require_documents(model, arguments.model, "words")
         chains["n_words"] = arguments.words
-    elif arguments.words is not None:
-        raise CommandError(
-            f"{arguments.model} holds {in_words(model)}, whose rows have no words; leave --words "
-            "out"
-        )
     check_frame_out(model, arguments.out)
     rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
-    rows = rows.toarray() if sparse.issparse(rows) else rows
-    write = write_rows if isinstance(rows, np.ndarray) else write_frame
+    write = write_frame if hasattr(rows, "columns") else write_rows
     write(arguments.out, rows)
     return {
         **about_array(arguments.out, rows),

@@ -150,12 +150,14 @@ _TOLD = (
     ("weight_max", "largest |weight|", "{:.4g}".format),
     ("log_likelihood", "log-likelihood", "{:.4f} nats a held-out row".format),
     ("free_energy_gap", "free-energy gap", "{:.4f}".format),
+    ("completion_perplexity", "perplexity",
+     "{:.2f}, of halves of held-out documents given the others".format),
     ("loss", "loss", "{:.4f}, the mean of the last epoch's updates".format),
     ("validation_loss", "validation loss", "{:.4f} of rows held back".format),
     ("validation_accuracy", "accuracy", "{:.4f} of held-out labels".format),
     ("validation_r_squared", "R2", "{:.4f} of held-out targets".format),
     ("validation_squared_error", "squared error", "{:.4f} a held-out row".format),
-)
+)  # fmt: skip
 
 
 def _config(arguments):

@@ -51,7 +51,7 @@ class Multinomial(Units):
         if trials is not None:
             check_integer(trials, "trials", 0, MOST_TRIALS)
             trials = int(trials)
-        check_number(mean_trials, "mean_trials", 0.0)
+        check_number(mean_trials, "mean_trials", 0.0, MOST_TRIALS + 1)
         super().__init__(size, bias=bias)
         self.trials, self.mean_trials = trials, float(mean_trials)
 

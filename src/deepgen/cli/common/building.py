@@ -177,12 +177,17 @@ def _units(text, name):
     return kind
 
 
+def _is_of_documents(request):
+    return issubclass(request.kind.estimator, ReplicatedSoftmax)
+
+
 def _rule(given, request):
-    documents = request.kind.estimator is ReplicatedSoftmax
-    name = given.pop("rule", "cd" if documents else "pcd")
+    name = given.pop("rule", "cd" if _is_of_documents(request) else "pcd")
     options = _take(given, "k", "centring", "n_particles")
-    if documents:
-        options = {"k": SWEEPS, "centring": False, **options}
+    if _is_of_documents(request):
+        options.setdefault("centring", False)
+        if name == "cd":
+            options.setdefault("k", SWEEPS)
     if name != "pcd" and "n_particles" in options:
         raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
     if "sparsity" in given:
@@ -222,9 +227,10 @@ def _optimizer(given, request):
             return LINE_SEARCHES[name](given.get("line_searches", 3))
     if request.kind.is_network:
         given.setdefault("weight_decay", 0.0)
-    if request.kind.estimator is ReplicatedSoftmax:
-        usual = {"weight_decay": 0.0, "averaging": AVERAGING}
-        given = {**usual, **({"momentum": MOMENTUM} if name == "sgd" else {}), **given}
+    if _is_of_documents(request):
+        given = {"averaging": AVERAGING, "weight_decay": 0.0, **given}
+        if name == "sgd":
+            given.setdefault("momentum", MOMENTUM)
     if request.kind.name == "dbm" and name == "sgd":
         given["rates"] = (1.0,) + (UPPER_RATE,) * (request.n_weights - 1)
     return STEPS[name](**given)
