@@ -382,7 +382,7 @@ def test_files_that_none_can_start_from(folder, capsys):
         ("autoencoder --masking 2", "masking"),
         ("mixture --tol -1", "tol"),
         ("replicated-softmax --n-hidden 4 5", "one size for the model replicated-softmax"),
-        ("replicated-softmax --n-particles 5", "n_particles is a setting of rbm, dbn, dbm"),
+        ("replicated-softmax --rule cd --n-particles 5", "n_particles belongs to the rule pcd"),
         ("replicated-softmax --visible gaussian", "visible is a setting of rbm, dbn"),
         ("replicated-softmax --optimizer lbfgs", "sgd or adam"),
         ("mixture --n-components 0", "n_components"),

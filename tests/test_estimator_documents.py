@@ -198,7 +198,7 @@ def test_bad_rows_leave_the_estimator_as_it_was(rows, message):
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"n_hidden": 0}, "n_hidden"), ({"rule": "pcd"}, "rule must be 'cd' or a rule"),
+    ({"n_hidden": 0}, "n_hidden"), ({"rule": "rbm"}, "rule must be 'cd', 'pcd'"),
     ({"learning_rate": -1.0}, "learning_rate"), ({"batch_size": 0}, "batch_size"),
 ])  # fmt: skip
 def test_wrong_settings_are_named(settings, message):

@@ -12,10 +12,11 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.labels import label_units, units_for_labels
-from deepgen.estimators.documents import usual_optimizer, usual_rule
+from deepgen.estimators.documents import RATE, usual_optimizer, usual_rule
 from deepgen.layers.binary import Binary
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Rule
+from deepgen.learning.schedules import Constant
 from deepgen.learning.starts import (
     first_hidden,
     initial_deep_model,
@@ -95,7 +96,9 @@ def start_of(dbm, *, stream=False):
     usual = Pretraining(n_epochs, batch_size=int(dbm.batch_size))
     if not reads_documents(dbm):
         return usual
-    lowest = replace(usual, rule=usual_rule(), optimizer=usual_optimizer())
+    lowest = replace(
+        usual, rule=usual_rule(), optimizer=usual_optimizer(), learning_rate=Constant(RATE)
+    )
     return [lowest] + [usual] * (len(check_sizes(dbm.n_hidden)) - 1)
 
 

@@ -25,7 +25,7 @@ from deepgen.estimators.common.streams import (
     require_same_layers,
 )
 from deepgen.estimators.common.validation import reads_tables, rows_to_learn
-from deepgen.estimators.documents import usual_epochs, usual_optimizer, usual_rule
+from deepgen.estimators.documents import RATE, usual_epochs, usual_optimizer, usual_rule
 from deepgen.io import checkpoints
 from deepgen.layers.binary import Binary
 from deepgen.learning.belief_networks import UpDown
@@ -34,6 +34,7 @@ from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule, takes_holes
 from deepgen.learning.runaway import warn_of_runaway
+from deepgen.learning.schedules import Constant
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
@@ -44,6 +45,8 @@ from deepgen.stacks.trainer import StackTrainer
 
 # What may differ from layer to layer: a sequence with one entry a layer.
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
+# Steps of `refine`, of documents: without momentum 60 epochs do not go far (docs/decisions.md).
+OF_DOCUMENTS = SGD(momentum=0.9, weight_decay=0.0, averaging=0.3)
 
 
 class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
@@ -207,7 +210,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         learning_rate : float, schedule or None
             None: 0.1, or 0.01 for Gaussian units, decaying to zero.
         optimizer : SGD, Adam or None
-            None: ``dg.SGD()``; of documents that of :class:`ReplicatedSoftmax`.
+            None: ``dg.SGD()``; of documents with momentum 0.9, without decay, and the last 30 %
+            averaged.
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written in such a refinement: it goes on
             from there, with the same bits. This estimator must hold the model that the
@@ -227,7 +231,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         check_integer(n_epochs, "n_epochs")
         self._check_settings()
         if optimizer is None:
-            optimizer = usual_optimizer() if self.model_.visible.takes_trials else SGD()
+            optimizer = OF_DOCUMENTS if self.model_.visible.takes_trials else SGD()
         settings = UpDown(CD(3) if rule is None else as_rule(rule), learning_rate, optimizer)
 
         def make_problem():
@@ -300,7 +304,7 @@ def _of_documents(rule, learning_rate, optimizer, n_epochs):
     """Return settings of the lowest layer of documents: None is what a replicated softmax has."""
     return (
         usual_rule() if rule is None else rule,
-        learning_rate,
+        Constant(RATE) if learning_rate is None else learning_rate,
         usual_optimizer() if optimizer is None else optimizer,
         n_epochs,
     )

@@ -27,8 +27,8 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.passes import Site
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, as_rule
-from deepgen.learning.schedules import Constant, Linear, as_schedule
+from deepgen.learning.rules import CD, PCD, as_rule
+from deepgen.learning.schedules import Constant, as_schedule
 from deepgen.likelihood import free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.states import row_totals
@@ -36,8 +36,8 @@ from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
 # What works untuned on two corpora (docs/decisions.md, "Documents").
-RATE, MOMENTUM, AVERAGING, EPOCHS = 0.1, 0.9, 0.3, 20
-SWEEPS = 3
+RATE, AVERAGING, EPOCHS, PARTICLES = 0.1, 0.3, 20, 200
+SWEEPS = 3  # of "cd"
 FEWEST_UPDATES = 1_000
 
 
@@ -53,12 +53,13 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
     ----------
     n_hidden : int, default 50
         Hidden binary units, the topics. Unlike those of LDA several are on in one document.
-    rule : {"cd"} or rule, default "cd"
-        ``dg.CD(3, centring=False)`` is what ``"cd"`` means here.
+    rule : {"pcd", "cd"} or rule, default "pcd"
+        ``dg.PCD(n_particles=200)``, whose chains have the lengths of documents, or
+        ``dg.CD(3, centring=False)``.
     learning_rate : float, schedule or None
-        None: 0.1, decaying to zero.
+        None: 0.1, constant; the average of the last steps takes the place of a decay.
     optimizer : SGD, Adam or None
-        None: momentum 0.9, no decay, the last 30 % averaged.
+        None: plain steps, no decay, the last 30 % averaged.
     batch_size : int, default 100
     n_epochs : int or None
         None: 20, or more where rows are few, for 1,000 updates.
@@ -94,7 +95,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
     _saved_as = "ReplicatedSoftmax"
 
     def __init__(
-        self, n_hidden=50, *, rule="cd", learning_rate=None, optimizer=None, batch_size=100,
+        self, n_hidden=50, *, rule="pcd", learning_rate=None, optimizer=None, batch_size=100,
         n_epochs=None, random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
@@ -166,17 +167,9 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         self._rule()
 
     def _rule(self):
-        if isinstance(self.rule, str) and self.rule == "cd":
-            return usual_rule()
-        if isinstance(self.rule, str):
-            raise ValueError(f"rule must be 'cd' or a rule such as dg.CD(1), got {self.rule!r}")
-        rule = as_rule(self.rule)
-        if not getattr(rule, "takes_context", False):
-            raise ValueError(
-                "rule must be 'cd' or one whose chains start from the rows, such as dg.CD(1), got "
-                f"{shown(self.rule)}: chains of their own would be documents of one length"
-            )
-        return rule
+        if isinstance(self.rule, str) and self.rule in RULES:
+            return RULES[self.rule]
+        return as_rule(self.rule)
 
     def _problem(self, rows, y):
         layers = Multinomial(self.n_features_in_), Binary(int(self.n_hidden))
@@ -485,14 +478,17 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         return tags
 
 
+RULES = {"pcd": PCD(n_particles=PARTICLES), "cd": CD(SWEEPS, centring=False)}
+
+
 def usual_rule():
     """Return the rule that a replicated softmax learns by, where nobody says."""
-    return CD(SWEEPS, centring=False)
+    return RULES["pcd"]
 
 
 def usual_optimizer():
-    """Return its optimizer: steps with momentum, no decay, an average of the last ones."""
-    return SGD(momentum=MOMENTUM, weight_decay=0.0, averaging=AVERAGING)
+    """Return its optimizer: plain steps, no decay, an average of the last ones."""
+    return SGD(weight_decay=0.0, averaging=AVERAGING)
 
 
 def usual_epochs(n_rows, batch_size):
@@ -512,7 +508,7 @@ class _DocumentsProblem(MachineProblem):
     def schedule(self):
         """Return the learning rates of `fit`."""
         rate = self.estimator.learning_rate
-        return Linear(RATE, 0.0) if rate is None else as_schedule(rate)
+        return Constant(RATE) if rate is None else as_schedule(rate)
 
     def stream_schedule(self, n_rows):
         """Return the learning rate of an update of a stream."""
@@ -520,7 +516,7 @@ class _DocumentsProblem(MachineProblem):
         return Constant(0.5 * RATE) if rate is None else as_schedule(rate)
 
     def optimizer(self, model):
-        """Return the optimizer of the estimator, else steps with momentum."""
+        """Return the optimizer of the estimator, else plain steps."""
         given = self.estimator.optimizer
         return usual_optimizer() if given is None else given
 

@@ -11,7 +11,7 @@ from deepgen.cli.common.settings import HYPER_PARAMETERS, MODEL, check_together
 from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax
 from deepgen.estimators.common.tables import AUTO
 from deepgen.estimators.dbm_settings import UPPER_RATE
-from deepgen.estimators.documents import AVERAGING, MOMENTUM, SWEEPS
+from deepgen.estimators.documents import AVERAGING, PARTICLES, SWEEPS
 from deepgen.estimators.loading import load
 from deepgen.layers.named import NAMED
 from deepgen.layers.softmax import Softmax
@@ -182,12 +182,11 @@ def _is_of_documents(request):
 
 
 def _rule(given, request):
-    name = given.pop("rule", "cd" if _is_of_documents(request) else "pcd")
+    name = given.pop("rule", "pcd")
     options = _take(given, "k", "centring", "n_particles")
     if _is_of_documents(request):
-        options.setdefault("centring", False)
-        if name == "cd":
-            options.setdefault("k", SWEEPS)
+        usual = {"cd": {"k": SWEEPS, "centring": False}, "pcd": {"n_particles": PARTICLES}}
+        options = {**usual[name], **options}
     if name != "pcd" and "n_particles" in options:
         raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
     if "sparsity" in given:
@@ -229,8 +228,6 @@ def _optimizer(given, request):
         given.setdefault("weight_decay", 0.0)
     if _is_of_documents(request):
         given = {"averaging": AVERAGING, "weight_decay": 0.0, **given}
-        if name == "sgd":
-            given.setdefault("momentum", MOMENTUM)
     if request.kind.name == "dbm" and name == "sgd":
         given["rates"] = (1.0,) + (UPPER_RATE,) * (request.n_weights - 1)
     return STEPS[name](**given)
