@@ -31,10 +31,10 @@ NOTES = [
     "by forward and reverse annealing at 18 lengths, and between them a curve whose error is added "
     "(`log_partition_by_length`, 1,000 temperatures; quick: 300): the upper end, the value, and "
     "the lower end of the perplexity are three rows. LDA: scikit-learn's, 50 topics, online, ten "
-    "passes over shuffled posts, batches of 512, alpha 0.1, eta 0.05, by its ELBO with fixed topics "
-    "and by importance sampling with 1,000 draws, both lower bounds of log p. The published ratios "
-    "to a unigram, on another vocabulary, are 0.714 for the replicated softmax and 0.817 for LDA "
-    "(Salakhutdinov & Hinton 2009, 50 posts).",
+    "passes over shuffled posts, batches of 512, alpha 0.1, eta 0.05, by its ELBO with fixed "
+    "topics and by importance sampling with 1,000 draws, both lower bounds of log p. The "
+    "published ratios to a unigram, on another vocabulary, are 0.714 for the replicated softmax "
+    "and 0.817 for LDA (Salakhutdinov & Hinton 2009, 50 posts).",
 ]
 
 

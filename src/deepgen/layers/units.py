@@ -585,9 +585,10 @@ class Units(ABC):
         """
 
     def target_of(self, states):
-        """Return what the outputs of a network that rebuilds rows should be, (n_rows, size).
+        """Return the outputs of a network that would rebuild rows without an error.
 
-        The rows themselves, dense. NaN where a value is not known.
+        They are the rows themselves, dense, of shape (n_rows, size), with NaN where a value is not
+        known; of counts, for example, their shares.
         """
         return dense(states)
 

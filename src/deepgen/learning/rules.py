@@ -278,7 +278,10 @@ def _finish(rule, model, batch, state, positive, negative, context=None):
 
 
 def _bias_scales(model, state, negative, context):
-    """Return what biases were multiplied by in each phase, by layer; see :class:`Phases`."""
+    """Return the factors of the biases of each phase, dicts by layer: lengths of documents.
+
+    Chains that persist have lengths of their own. See :class:`Phases`.
+    """
     if context is None or not context.bias_scale:
         return {}, {}
     if state.chains is not None:  # whose rows are none of the batch

@@ -68,11 +68,10 @@ class LengthPartition:
             )
         start, step = self.empty.value, self.log_word
         base = start + step * words
-        known = np.maximum(nodes, 1)
         excess = np.array([b.value for b in self.brackets]) - start - step * nodes
-        curve = _Curve(np.log(known), excess / known)
+        curve = _Curve(np.log(nodes), excess / nodes)
         sides = [
-            _Curve(np.log(known), np.array([distance(b) for b in self.brackets]) / known)
+            _Curve(np.log(nodes), np.array([distance(b) for b in self.brackets]) / nodes)
             for distance in (lambda b: b.value - b.lower, lambda b: b.upper - b.value)
         ]
         at = np.log(np.maximum(words, 1.0))

@@ -203,7 +203,12 @@ class Network:
         return _linear_chain(self.layers, weights, biases, l)
 
     def read(self, states):
-        """Return what the first layer reads of rows, states of shape (n_rows, n_inputs)."""
+        """Return rows as the first layer multiplies them: counts as logs or shares, for example.
+
+        Parameters
+        ----------
+        states : states of shape (n_rows, n_inputs)
+        """
         return read(self.inputs, states)
 
     def replace(self, *, layers):
@@ -272,7 +277,7 @@ class Network:
 
 
 def read(inputs, states):
-    """Return what the first layer of a network reads of rows.
+    """Return rows as the first layer multiplies them: as they are, or counts as `inputs` says.
 
     Parameters
     ----------
@@ -355,7 +360,7 @@ class NetworkParameters(WritableArrays):
         return len(self.layers)
 
     def read(self, states):
-        """Return what the first layer reads of rows; see :meth:`Network.read`."""
+        """Return rows as the first layer multiplies them; see :meth:`Network.read`."""
         return read(self.inputs, states)
 
     def learned(self, first=0):

@@ -42,7 +42,7 @@ class CountInputs:
         return MOST_COUNTS if self.form == "counts" else self.gain
 
     def read(self, states):
-        """Return what the first layer reads of some rows, float32, or bytes as they are.
+        """Return counts in their form: logs or shares as float32, counts as they are.
 
         Parameters
         ----------
