@@ -29,10 +29,10 @@ NOTES = [
     "columns, removed together.",
     "RBM: PCD, in the order of the tables 256, 64, 64 and 32 hidden units, 5,000, 15,000, 15,000 "
     "and 1,000 updates, decay 0.0002, 0.001, 0.0001 and 0.001, means over 100 chains of 100 "
-    "sweeps. Mixture of Bernoullis: nothing set. KNNImputer: 20, 20, 50 and 20 "
-    "neighbours. IterativeImputer: as it comes (Bayesian ridge regression). Settings of the RBM "
-    "and of KNNImputer were chosen from about ten of each with the cells removed by seed 100, a "
-    "fifth of which other seeds remove too; the mixture chooses by known cells alone. On one-hot columns "
+    "sweeps. Mixture of Bernoullis: nothing set. KNNImputer: 20, 20, 50 and 20 neighbours. "
+    "IterativeImputer: as it comes (Bayesian ridge regression). Settings of the RBM and of "
+    "KNNImputer were chosen from about ten of each with the cells removed by seed 100, a fifth of "
+    "which other seeds remove too; the mixture chooses by known cells alone. On one-hot columns "
     "IterativeImputer stays at the means: the columns of a variable, removed together, predict "
     "each other exactly.",
 ]
