@@ -4,8 +4,9 @@
 
 A child process calls `partial_fit` with one row after the other, and `save_checkpoint` after 500
 of them. It is killed by SIGKILL or SIGTERM at random times after it has begun, in the middle of
-an update or of a file, and another one goes on from the checkpoint. At the end the model is compared with that of a
-stream in this process, and the child's memory at its end with that after a thousand rows.
+an update or of a file, and another one goes on from the checkpoint. At the end the model is
+compared with that of a stream in this process, and the child's memory at its end with that after a
+thousand rows.
 """
 
 import argparse
