@@ -32,27 +32,25 @@ def show_config():
 
 def warn_of_environment():
     """Warn where a variable of the environment says what this build or this machine cannot do."""
-    wish, best = os.environ.get("DEEPGEN_CPU"), engine.backend()
-    if wish and wish != best:
-        warnings.warn(
-            f"DEEPGEN_CPU must be one of {', '.join(engine.available_backends())} here, got "
-            f"{wish!r}; {best} is used",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    wish = os.environ.get("DEEPGEN_PRECISION")
-    if wish and wish not in PRECISIONS:
-        warnings.warn(
-            f"DEEPGEN_PRECISION must be one of {', '.join(PRECISIONS)}, got {wish!r}; "
-            f"{precision()} is used",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    wish = os.environ.get("OMP_NUM_THREADS")
-    if wish and threads_of(wish) is None:
-        warnings.warn(
-            f"OMP_NUM_THREADS must be an integer from 1 to {MOST_THREADS}, got {wish!r}; deepgen "
-            f"uses {effective_threads()} threads",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    threads = os.environ.get("OMP_NUM_THREADS")
+    among, backends = "must be one of {}", engine.available_backends()
+    for name, is_right, expected, used in (
+        (
+            "DEEPGEN_CPU", os.environ.get("DEEPGEN_CPU") == engine.backend(),
+            f"{among.format(', '.join(backends))} here", f"{engine.backend()} is used",
+        ),
+        (
+            "DEEPGEN_PRECISION", os.environ.get("DEEPGEN_PRECISION") in PRECISIONS,
+            among.format(", ".join(PRECISIONS)), f"{precision()} is used",
+        ),
+        (
+            "OMP_NUM_THREADS", threads is not None and threads_of(threads) is not None,
+            f"must be an integer from 1 to {MOST_THREADS}",
+            f"deepgen uses {effective_threads()} threads",
+        ),
+    ):  # fmt: skip
+        wish = os.environ.get(name)
+        if wish and not is_right:
+            warnings.warn(
+                f"{name} {expected}, got {wish!r}; {used}", RuntimeWarning, stacklevel=2
+            )
