@@ -212,7 +212,8 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
                     pass
             return joined(runs).model
 
-        return chosen_size(rows, n_rows, learn, stream, n_threads=self.n_threads)
+        visible = Binary(rows.n_columns)
+        return chosen_size(rows, visible, n_rows, learn, stream, n_threads=self.n_threads)
 
     def _prior(self, mean, n_rows, n_components):
         """Return the prior: of a single component that was chosen, the column means themselves.

@@ -3,7 +3,6 @@
 import numpy as np
 
 from deepgen.inference.mixtures import impute_mixture, log_likelihood
-from deepgen.layers.binary import Binary
 from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import ArrayRows, select
 from deepgen.rows.survey import survey
@@ -29,7 +28,7 @@ def number_of_runs(size, most=MOST_RUNS):
     return 1 if size == 1 else max(1, min(most, MOST_COMPONENTS // size))
 
 
-def chosen_size(rows, n_rows, learn, stream, *, n_threads=None):
+def chosen_size(rows, visible, n_rows, learn, stream, *, n_threads=None):
     """Return the fewest components not behind the best by more than a standard error.
 
     By the log-likelihood of rows that are held back. Where a tenth of the rows or more have holes:
@@ -40,6 +39,7 @@ def chosen_size(rows, n_rows, learn, stream, *, n_threads=None):
     Parameters
     ----------
     rows : Rows
+    visible : Units
     n_rows : int
     learn : callable
         ``learn(rows, mean, size, stream)`` returns a mixture of `size` components a run.
@@ -53,7 +53,7 @@ def chosen_size(rows, n_rows, learn, stream, *, n_threads=None):
     """
     if not isinstance(rows, ArrayRows) or not 2 * FOLDS <= n_rows < MANY_ROWS:
         return SIZES[-1]
-    parts = _parts(rows, stream)
+    parts = _parts(rows, visible, stream)
     n_learned = min(kept.n_rows for kept, *_ in parts)
     sizes, scores = [size for size in SIZES if size == 1 or size <= n_learned], []
     for size in sizes:
@@ -73,7 +73,7 @@ def chosen_size(rows, n_rows, learn, stream, *, n_threads=None):
     )
 
 
-def _parts(rows, stream):
+def _parts(rows, visible, stream):
     """Return what is learned and what is held back of it, once or several times.
 
     Returns
@@ -82,7 +82,7 @@ def _parts(rows, stream):
         Rows to learn and their column means, the states that are scored, and a mask of the single
         values that are; None: rows by their likelihood.
     """
-    visible, holes = Binary(rows.n_columns), holes_in(rows.X)
+    holes = holes_in(rows.X)
     if holes is not None and holes.any(axis=1).mean() >= SHARE_WITH_HOLES:
         parts = _parts_with_holes(visible, visible.states_of(rows.X, holes=True), holes, stream)
         if sum(hidden.any(axis=1).sum() for *_, hidden in parts) >= 2 * FOLDS:

@@ -31,26 +31,25 @@ def show_config():
 
 
 def warn_of_environment():
-    """Warn where a variable of the environment says what this build or this machine cannot do."""
-    threads = os.environ.get("OMP_NUM_THREADS")
-    among, backends = "must be one of {}", engine.available_backends()
-    for name, is_right, expected, used in (
-        (
-            "DEEPGEN_CPU", os.environ.get("DEEPGEN_CPU") == engine.backend(),
-            f"{among.format(', '.join(backends))} here", f"{engine.backend()} is used",
-        ),
-        (
-            "DEEPGEN_PRECISION", os.environ.get("DEEPGEN_PRECISION") in PRECISIONS,
-            among.format(", ".join(PRECISIONS)), f"{precision()} is used",
-        ),
-        (
-            "OMP_NUM_THREADS", threads is not None and threads_of(threads) is not None,
-            f"must be an integer from 1 to {MOST_THREADS}",
-            f"deepgen uses {effective_threads()} threads",
-        ),
-    ):  # fmt: skip
-        wish = os.environ.get(name)
-        if wish and not is_right:
-            warnings.warn(
-                f"{name} {expected}, got {wish!r}; {used}", RuntimeWarning, stacklevel=2
-            )
+    """Warn where a variable of the environment says what this build or this machine cannot do.
+
+    What is used instead is looked up only then: to count the cores reads a file.
+    """
+    cpu, wish, threads = map(
+        os.environ.get, ("DEEPGEN_CPU", "DEEPGEN_PRECISION", "OMP_NUM_THREADS")
+    )
+    if cpu and cpu != engine.backend():
+        backends = ", ".join(engine.available_backends())
+        _warn("DEEPGEN_CPU", f"must be one of {backends} here", f"{engine.backend()} is used")
+    if wish and wish not in PRECISIONS:
+        expected = f"must be one of {', '.join(PRECISIONS)}"
+        _warn("DEEPGEN_PRECISION", expected, f"{precision()} is used")
+    if threads and threads_of(threads) is None:
+        expected = f"must be an integer from 1 to {MOST_THREADS}"
+        _warn("OMP_NUM_THREADS", expected, f"deepgen uses {effective_threads()} threads")
+
+
+def _warn(name, expected, used):
+    """Warn of a variable, where ``import deepgen`` stands."""
+    message = f"{name} {expected}, got {os.environ[name]!r}; {used}"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
