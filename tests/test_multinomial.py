@@ -12,6 +12,7 @@ from deepgen.inference.gibbs import update_layer
 from deepgen.layers.context import with_trials
 from deepgen.layers.passes import Site
 from deepgen.models import Parameters
+from deepgen.runtime.work import Work
 
 SIZES = 4, 3
 STREAM = dg.Stream(7, 3)
@@ -111,12 +112,12 @@ def test_every_instruction_set_and_number_of_threads_gives_the_same_bits(
     found = []
     for name in engine.available_backends():
         engine.select_backend(name)
-        dg.set_num_threads(n_threads)
         found.append(
             update_layer(
-                model, 0, [None, hidden], context=context, mean=True, site=Site(STREAM, 1)
+                model, 0, [None, hidden], context=context, mean=True, site=Site(STREAM, 1),
+                work=Work(n_threads=n_threads),
             )
-        )
+        )  # fmt: skip
     for mean, draw in found[1:]:
         assert_same_bits(mean, found[0][0])
         assert_same_bits(draw, found[0][1])
