@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import rows_of
+from conftest import assert_same_bits, rows_of
 from scipy import sparse
 
 import deepgen as dg
 from deepgen.rows import sources
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import ArrayRows, IterableRows, is_iterable_of_batches
-from deepgen.rows.states import CompressedRows, as_states, dense
+from deepgen.rows.states import CompressedRows, as_states, compressed, dense
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import Stream
 
@@ -136,12 +136,26 @@ def test_batches_keep_the_form_of_the_rows():
         assert all(np.array_equal(dense(one), other) for one, other in pairs)
 
 
+@pytest.mark.parametrize("shape", [(5, 1), (3, 15), (4, 16), (3, 17), (2, 64), (3, 200), (0, 4)])
+@pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
+def test_counts_become_the_lists_that_scipy_makes(shape, share):
+    """Would catch an entry of the columns after the last strip of sixteen, a row without any, and
+    one written beyond the end."""
+    rng = np.random.default_rng(shape[1])
+    counts = np.where(rng.random(shape) < share, rng.integers(1, 9, shape), 0).astype(np.float32)
+    listed, expected = compressed(counts), sparse.csr_array(counts)
+    assert_same_bits(listed.values, expected.data)
+    assert (listed.indices == expected.indices).all()
+    assert (listed.starts == expected.indptr).all()
+    assert_same_bits(dense(listed), counts)
+
+
 def test_memory_does_not_grow_with_the_data():
     """Would catch a float copy of bytes, or a dense copy of a CSR matrix."""
     n_rows, n_columns = 200_000, 100
     bytes_ = np.zeros((n_rows, n_columns), np.uint8)  # 20 MB; as floats 80 MB
-    compressed = sparse.random(n_rows, n_columns, 0.01, "csr", np.float32, rng=0)
-    for X in (bytes_, compressed):
+    short = sparse.random(n_rows, n_columns, 0.01, "csr", np.float32, rng=0)
+    for X in (bytes_, short):
         tracemalloc.start()
         try:
             rows = ArrayRows(X)

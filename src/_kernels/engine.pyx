@@ -240,6 +240,31 @@ def to_bytes(values, float per_unit, out):
     return bool(beyond)
 
 
+def entry_starts(const float[:, ::1] states, int64_t[::1] starts):
+    """starts[r] .. starts[r + 1]: OUT, where the entries of row r other than zero will lie.
+
+    Returns how many there are in all.
+    """
+    cdef Py_ssize_t n_rows = states.shape[0], n_columns = states.shape[1]
+    cdef int64_t n_entries = 0
+    starts[0] = 0
+    if n_rows and n_columns:
+        with nogil:
+            n_entries = dg_entry_starts(&states[0, 0], n_rows, n_columns, &starts[0])
+    return n_entries
+
+
+def list_entries(const float[:, ::1] states, float[::1] values, int32_t[::1] indices):
+    """values, indices: OUT, the entries of all rows that are not zero, and their columns.
+
+    They have room for one more than there are.
+    """
+    cdef Py_ssize_t n_rows = states.shape[0], n_columns = states.shape[1]
+    if n_rows and n_columns:
+        with nogil:
+            dg_list_entries(&states[0, 0], n_rows, n_columns, &values[0], &indices[0])
+
+
 def weight_sums(lower, upper, out, Workspace workspace, int n_threads):
     """out = lower^T upper, summed over rows: OUT. Only `lower` may be compressed rows."""
     cdef dg_phase phases[2]

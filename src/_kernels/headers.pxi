@@ -133,6 +133,12 @@ cdef extern from "mean_field.h":
 cdef extern from "byte_sums.h":
     int dg_to_bytes(const float *values, Py_ssize_t n, float per_unit, uint8_t *out) noexcept nogil
 
+cdef extern from "compress.h":
+    int64_t dg_entry_starts(const float *states, Py_ssize_t n_rows, Py_ssize_t n_columns,
+                            int64_t *start) noexcept nogil
+    void dg_list_entries(const float *states, Py_ssize_t n_rows, Py_ssize_t n_columns, float *value,
+                         int32_t *index) noexcept nogil
+
 cdef extern from "phases.h":
     struct dg_phase:
         rows lower

@@ -52,15 +52,30 @@ static inline float dg_binomial_survival(float p, int n, int k)
     return (float)survival;
 }
 
+/* The largest of the fields; by lanes, since a single chain of comparisons waits for each. */
+DG_INLINE float dg_top_field(ptrdiff_t width, const float *field)
+{
+    float lanes[16], top = field[0];
+    ptrdiff_t whole = width / 16 * 16;
+    for (int lane = 0; lane < 16; lane++)
+        lanes[lane] = top;
+    for (ptrdiff_t j = 0; j < whole; j += 16)
+        for (int lane = 0; lane < 16; lane++)
+            lanes[lane] = field[j + lane] > lanes[lane] ? field[j + lane] : lanes[lane];
+    for (int lane = 0; lane < 16; lane++)
+        top = lanes[lane] > top ? lanes[lane] : top;
+    for (ptrdiff_t j = whole; j < width; j++)
+        top = field[j] > top ? field[j] : top;
+    return top;
+}
+
 /* out[j] = exp(field[j] - the largest field), which is returned, and *total their sum: float64, in
  * eight lanes by column, which is part of the definition. */
 DG_INLINE float dg_exponentials(ptrdiff_t width, const float *field, float *out, double *total)
 {
     double lanes[8] = {0.0};
     ptrdiff_t whole = width / 8 * 8;
-    float top = field[0];
-    for (ptrdiff_t j = 1; j < width; j++)
-        top = field[j] > top ? field[j] : top;
+    float top = dg_top_field(width, field);
     for (ptrdiff_t j = 0; j < width; j++)
         out[j] = dg_exp(field[j] - top);
     for (ptrdiff_t j = 0; j < whole; j += 8)

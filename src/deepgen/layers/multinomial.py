@@ -108,6 +108,9 @@ class Multinomial(Units):
 
     def trials_of(self, states):
         """Return how many draws each row of states has, float64 of shape (n_rows,)."""
+        if isinstance(states, np.ndarray) and states.dtype == np.float32:
+            # in a quarter of the time, and exact: whole numbers, at most MOST_TRIALS together
+            return states.sum(axis=1).astype(np.float64)
         return row_totals(states)
 
     def alternatives(self):

@@ -217,11 +217,13 @@ def row_totals(states):
 
 
 def compressed(states):
-    """Return an array as compressed rows: few counts among many columns take a small part of it."""
-    rows, columns = np.divmod(np.flatnonzero(states != 0), states.shape[1])
-    starts = np.searchsorted(rows, np.arange(len(states) + 1)).astype(np.int64)
-    values = np.ascontiguousarray(states[rows, columns], np.float32)
-    return CompressedRows(values, columns.astype(np.int32), starts, states.shape[1])
+    """Return a float32 array as compressed rows: few counts among many columns are a short list."""
+    starts = np.zeros(len(states) + 1, np.int64)
+    n_entries = engine.entry_starts(states, starts)
+    # the kernel writes one entry ahead
+    values, indices = np.empty(n_entries + 1, np.float32), np.empty(n_entries + 1, np.int32)
+    engine.list_entries(states, values, indices)
+    return CompressedRows(values[:-1], indices[:-1], starts, states.shape[1])
 
 
 def doubled(states):
