@@ -37,7 +37,8 @@ def folder(tmp_path, monkeypatch):
     [
         (["--rule", "cd", "--k", 3], {"rule": dg.CD(3, centring=False)}),
         (["--rule", "cd", "--centring"], {"rule": dg.CD(3)}),
-        (["--k", 2], {"rule": dg.PCD(2, n_particles=200)}),
+        (["--k", 2], {"rule": dg.PCD(2, n_particles=200, sparsity=dg.Sparsity(0.5))}),
+        (["--sparsity", 0.2], {"rule": dg.PCD(n_particles=200, sparsity=dg.Sparsity(0.2))}),
         (["--momentum", 0.5], {"optimizer": dg.SGD(momentum=0.5, weight_decay=0, averaging=0.3)}),
         (["--weight-decay", 0.01],
          {"optimizer": dg.SGD(weight_decay=0.01, averaging=0.3)}),

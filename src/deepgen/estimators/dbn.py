@@ -47,6 +47,8 @@ from deepgen.stacks.trainer import StackTrainer
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
 # Steps of `refine`, of documents: without momentum 60 epochs do not go far (docs/decisions.md).
 OF_DOCUMENTS = SGD(momentum=0.9, weight_decay=0.0, averaging=0.3)
+# Epochs of `refine`: a prior that knows no length has to be learned anew above documents.
+REFINED, REFINED_DOCUMENTS = 10, 60
 
 
 class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
@@ -193,7 +195,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         return self._partial_fit(X, lambda rows, first: self._problem(rows, y))
 
     def refine(
-        self, X, n_epochs=10, *, rule=None, learning_rate=None, optimizer=None, resume=None
+        self, X, n_epochs=None, *, rule=None, learning_rate=None, optimizer=None, resume=None
     ):
         """Let all layers learn together: the up-down algorithm, after the greedy start.
 
@@ -204,7 +206,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix, memmap or iterable of batches, (n_samples, n_features)
-        n_epochs : int, default 10
+        n_epochs : int or None
+            None: 10; of documents 60.
         rule : rule or None
             Of the top machine. None: ``dg.CD(3)``.
         learning_rate : float, schedule or None
@@ -228,10 +231,13 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
             See :meth:`fit`. `model_` is that of the last good update.
         """
         check_is_fitted(self)
+        documents = self.model_.visible.takes_trials
+        if n_epochs is None:
+            n_epochs = REFINED_DOCUMENTS if documents else REFINED
         check_integer(n_epochs, "n_epochs")
         self._check_settings()
         if optimizer is None:
-            optimizer = OF_DOCUMENTS if self.model_.visible.takes_trials else SGD()
+            optimizer = OF_DOCUMENTS if documents else SGD()
         settings = UpDown(CD(3) if rule is None else as_rule(rule), learning_rate, optimizer)
 
         def make_problem():

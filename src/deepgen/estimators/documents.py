@@ -27,7 +27,7 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.passes import Site
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, PCD, as_rule
+from deepgen.learning.rules import CD, PCD, Sparsity, as_rule
 from deepgen.learning.schedules import Constant, as_schedule
 from deepgen.likelihood import free_energy
 from deepgen.models import BoltzmannMachine
@@ -36,8 +36,7 @@ from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
 # What works untuned on two corpora (docs/decisions.md, "Documents").
-RATE, AVERAGING, EPOCHS, PARTICLES = 0.1, 0.3, 20, 200
-SWEEPS = 3  # of "cd"
+RATE, AVERAGING, EPOCHS = 0.1, 0.3, 20
 FEWEST_UPDATES = 1_000
 
 
@@ -54,8 +53,8 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
     n_hidden : int, default 50
         Hidden binary units, the topics. Unlike those of LDA several are on in one document.
     rule : {"pcd", "cd"} or rule, default "pcd"
-        ``dg.PCD(n_particles=200)``, whose chains have the lengths of documents, or
-        ``dg.CD(3, centring=False)``.
+        ``dg.PCD(n_particles=200, sparsity=dg.Sparsity(0.5))``, whose chains have the lengths of
+        documents, or ``dg.CD(3, centring=False)``.
     learning_rate : float, schedule or None
         None: 0.1, constant; the average of the last steps takes the place of a decay.
     optimizer : SGD, Adam or None
@@ -478,7 +477,9 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         return tags
 
 
-RULES = {"pcd": PCD(n_particles=PARTICLES), "cd": CD(SWEEPS, centring=False)}
+# Without a target some units are off, or on, in all documents for good: their bias counts once for
+# each word.
+RULES = {"pcd": PCD(n_particles=200, sparsity=Sparsity(0.5)), "cd": CD(3, centring=False)}
 
 
 def usual_rule():

@@ -124,10 +124,14 @@ class MoveInfo:
         sampler has them; asked for by ``means=True``. Learning computes those that are not there.
     diagnostics : dict of str to ndarray
         For example the share of accepted swaps.
+    listed : dict of int to CompressedRows
+        By layer of counts: the states of ``chains.at_model()`` as short lists, as far as the sampler
+        has them. Learning makes those that are not there.
     """
 
     means: dict = field(default_factory=dict)
     diagnostics: dict = field(default_factory=dict)
+    listed: dict = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -241,15 +245,16 @@ class Gibbs:
 
 def _odd_layers_last(model, chains, site, n_sweeps, context, work):
     """Sweep over even, then odd layers; keep the last means of the odd ones at the model."""
-    states, by_layer = list(chains.particles.states), {}
+    states, by_layer, listed = list(chains.particles.states), {}, {}
     # how many draws a row has stays; what is read again and again is short lists of counts
     options = {"context": with_trials(model.layers, states, context), "work": work}
-    counts = [l for l, units in enumerate(model.layers) if units.takes_trials]
+    counts = [l for l in range(0, model.n_layers, 2) if model.layers[l].takes_trials]
     for number in range(n_sweeps):
         here, last = site.of_sweep(number), number == n_sweeps - 1
         for l in range(0, model.n_layers, 2):
             _, states[l] = update_layer(model, l, states, site=here, **options)
-        near = [compressed(x) if l in counts else x for l, x in enumerate(states)]
+        listed = {l: compressed(states[l]) for l in counts}
+        near = [listed.get(l, x) for l, x in enumerate(states)]
         for l in range(1, model.n_layers, 2):
             by_layer[l], states[l] = update_layer(
                 model, l, near, mean=last, site=here, **options
@@ -258,7 +263,8 @@ def _odd_layers_last(model, chains, site, n_sweeps, context, work):
     if chains.beta is not None:
         at_model = chains.beta == 1.0
         by_layer = {l: x[at_model] for l, x in by_layer.items()}
-    return MoveInfo(by_layer)
+        listed = {}
+    return MoveInfo(by_layer, listed=listed)
 
 
 def check_sampler(value, *, for_context=False):

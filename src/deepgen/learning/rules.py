@@ -528,10 +528,10 @@ class _Persistent(ABC):
             model, chains, Site(stream, PARTICLES, chains.first_row), n_sweeps=self.k, means=True,
             context=None, work=work,
         )  # fmt: skip
-        states = [
-            compressed(x) if units.takes_trials else x
-            for units, x in zip(model.layers, chains.at_model().states, strict=True)
-        ]
+        states = list(chains.at_model().states)
+        for l, units in enumerate(model.layers):
+            if units.takes_trials:
+                states[l] = info.listed.get(l) or compressed(states[l])
         negative = list(states)
         for l in range(1, model.n_layers, 2):
             negative[l] = info.means.get(l)

@@ -1,17 +1,16 @@
 """From settings to the estimator that they ask for."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepgen.checks import check_integer
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.kinds import KINDS, Kind, names_of
 from deepgen.cli.common.models import in_words
 from deepgen.cli.common.settings import HYPER_PARAMETERS, MODEL, check_together
-from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax
+from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax, documents
 from deepgen.estimators.common.tables import AUTO
 from deepgen.estimators.dbm_settings import UPPER_RATE
-from deepgen.estimators.documents import AVERAGING, PARTICLES, SWEEPS
 from deepgen.estimators.loading import load
 from deepgen.layers.named import NAMED
 from deepgen.layers.softmax import Softmax
@@ -184,14 +183,13 @@ def _is_of_documents(request):
 def _rule(given, request):
     name = given.pop("rule", "pcd")
     options = _take(given, "k", "centring", "n_particles")
-    if _is_of_documents(request):
-        usual = {"cd": {"k": SWEEPS, "centring": False}, "pcd": {"n_particles": PARTICLES}}
-        options = {**usual[name], **options}
     if name != "pcd" and "n_particles" in options:
         raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
     if "sparsity" in given:
         with _told_as({"target": "sparsity", "strength": "sparsity_strength"}):
             options["sparsity"] = Sparsity(given["sparsity"], given.get("sparsity_strength", 0.1))
+    if _is_of_documents(request):
+        return replace(documents.RULES[name], **options)
     return (MeanFieldPCD if request.kind.name == "dbm" else RULES[name])(**options)
 
 
@@ -227,7 +225,7 @@ def _optimizer(given, request):
     if request.kind.is_network:
         given.setdefault("weight_decay", 0.0)
     if _is_of_documents(request):
-        given = {"averaging": AVERAGING, "weight_decay": 0.0, **given}
+        given = {"averaging": documents.AVERAGING, "weight_decay": 0.0, **given}
     if request.kind.name == "dbm" and name == "sgd":
         given["rates"] = (1.0,) + (UPPER_RATE,) * (request.n_weights - 1)
     return STEPS[name](**given)
