@@ -125,8 +125,8 @@ class MoveInfo:
     diagnostics : dict of str to ndarray
         For example the share of accepted swaps.
     listed : dict of int to CompressedRows
-        By layer of counts: the states of ``chains.at_model()`` as short lists, as far as the sampler
-        has them. Learning makes those that are not there.
+        By layer of counts: the states of ``chains.at_model()`` as short lists, as far as the
+        sampler has them. Learning makes those that are not there.
     """
 
     means: dict = field(default_factory=dict)
