@@ -457,14 +457,15 @@ def segments_log_normalizer(segments, const double[:, ::1] field, double[::1] ou
 
 # --- ratings ----------------------------------------------------------------------------------
 
-cdef int fill_ratings_model(dg_ratings_model *out, model) except -1:
+cdef int fill_ratings_model(dg_ratings_model *out, model, bint written=False) except -1:
     """From (weights, bias, hidden bias, conditional or None, scale, n_hidden); see ratings.h."""
-    cdef float[:, :, ::1] weights = model[0]
-    out.weights = &weights[0, 0, 0]
-    out.n_columns, out.n_values, out.width = weights.shape[0], weights.shape[1], weights.shape[2]
-    out.bias, out.hidden_bias = floats_into(model[1]), floats_into(model[2])
-    out.conditional, out.scale = floats_into(model[3]), floats_of(model[4])
-    out.n_hidden = model[5]
+    cdef int flags = PyBUF_WRITABLE if written else 0
+    out.n_columns, out.n_values, out.width = model[0].shape
+    out.weights = <float *> data_of(model[0], b"f", flags)
+    out.bias = <float *> data_of(model[1], b"f", flags)
+    out.hidden_bias = <float *> data_of(model[2], b"f", flags)
+    out.conditional = <float *> data_of(model[3], b"f", flags)
+    out.scale, out.n_hidden = floats_of(model[4]), model[5]
     return 0
 
 
@@ -546,7 +547,7 @@ def ratings_learn(ratings, const int64_t[::1] order, model, particles, step, bin
     cdef dg_ratings_sums sums
     cdef dg_stream stream
     cdef char *scratch
-    fill_ratings_model(&m, model)
+    fill_ratings_model(&m, model, written=True)
     fill_ratings(&rows, ratings, order)
     (s.rate, s.decay, s.hidden_rate, s.conditional_rate, s.fewest, s.most, s.squared,
      s.n_sweeps) = step

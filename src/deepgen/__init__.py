@@ -27,6 +27,7 @@ from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.learning.networks import NetworkTrainer
 from deepgen.learning.optimizers import SGD, Adam
+from deepgen.learning.ratings import MaskedPrediction
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.likelihood import (
@@ -51,6 +52,7 @@ from deepgen.models import (
     Network,
     NetworkLayer,
     PosteriorNetwork,
+    RatingMachine,
     conditional_model,
 )
 from deepgen.networks.losses import (
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
         DeepRegressor,
         Imputer,
         MixtureOfBernoullis,
+        RatingsRBM,
     )
     from deepgen.estimators.loading import load
 
@@ -102,6 +105,7 @@ _LATER = {
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
     "RBM": "deepgen.estimators",
+    "RatingsRBM": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
 }
@@ -143,6 +147,7 @@ __all__ = [
     "Linear",
     "LogPartition",
     "Loss",
+    "MaskedPrediction",
     "MeanField",
     "MeanFieldPCD",
     "Mixed",
@@ -157,6 +162,8 @@ __all__ = [
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
+    "RatingMachine",
+    "RatingsRBM",
     "ReduceLearningRate",
     "RowLoss",
     "Sampler",

@@ -5,6 +5,7 @@ from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 
@@ -18,4 +19,5 @@ __all__ = [
     "DeepRegressor",
     "Imputer",
     "MixtureOfBernoullis",
+    "RatingsRBM",
 ]

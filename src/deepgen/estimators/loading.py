@@ -11,6 +11,7 @@ from deepgen.estimators.common.tables import AUTO, Table
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 from deepgen.io import model_files
@@ -22,6 +23,7 @@ from deepgen.models import (
     BoltzmannMachine,
     Network,
     PosteriorNetwork,
+    RatingMachine,
 )
 
 
@@ -56,6 +58,7 @@ ESTIMATORS = {
         Saved(DeepAutoencoder, (Network,)),
         Saved(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
         Saved(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
+        Saved(RatingsRBM, (RatingMachine,), ("rows",)),
     )
 }
 
@@ -69,8 +72,8 @@ def load(path):
 
     Returns
     -------
-    RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier or
-    DeepRegressor
+    RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier,
+    DeepRegressor or RatingsRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 

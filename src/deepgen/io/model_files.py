@@ -29,7 +29,7 @@ from deepgen.io.atomic import write_atomically
 from deepgen.io.schemas.registry import describe, schema_of
 from deepgen.io.schemas.schema import is_count
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_BYTES = 8 * 2**30  # of a file that is read
 MAX_HEADER = 2**20  # bytes of its header
 BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element of a tensor

@@ -1,0 +1,790 @@
+"""The restricted Boltzmann machine of collaborative filtering as a recommender."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen.checks import check_integer, check_number, is_integer, shown, warn_at_users_line
+from deepgen.estimators.common.fitting import Fitted, FittingEstimator, Problem
+from deepgen.estimators.common.guards import alone
+from deepgen.estimators.common.hyperparameters import (
+    check_callbacks,
+    check_common,
+    check_objects,
+)
+from deepgen.estimators.common.networks import check_choice
+from deepgen.estimators.common.plain_settings import plain_settings
+from deepgen.estimators.common.validation import Survey
+from deepgen.inference.ratings import (
+    best_columns,
+    expected_ratings,
+    hidden_means,
+    rating_probabilities,
+    rating_scores,
+)
+from deepgen.learning.ratings import (
+    MaskedPrediction,
+    RatingStep,
+    RatingTrainer,
+    as_rating_rule,
+    starting_rating_machine,
+)
+from deepgen.learning.schedules import Constant, Linear, as_schedule
+from deepgen.models import RatingMachine
+from deepgen.rows.fingerprint import RowOrder
+from deepgen.rows.patterns import PatternedRows
+from deepgen.rows.scale import MOST_VALUES, Scale
+from deepgen.rows.states import CompressedRows, checked_csr
+from deepgen.runtime.stream import Stream, seed_of
+from deepgen.runtime.work import Work
+
+SIDES = ("items", "users")
+# Where the learning rate starts, by rule; it falls to zero.
+USUAL_RATES = {"MaskedPrediction": 0.03, "CD": 0.02, "PCD": 0.02}
+# Epochs without `n_epochs`, by rule, of fewer ratings than MANY and of more.
+USUAL_EPOCHS = {"MaskedPrediction": (60, 30), "CD": (60, 40), "PCD": (60, 40)}
+MANY = 500_000
+# A stream learns at this share of the rate: the machine is not to forget what it knows.
+STREAM_SHARE = 0.1
+# Rows whose scores are in memory at once.
+ROWS_AT_ONCE = 256
+
+
+class RatingsRBM(FittingEstimator, BaseEstimator):
+    """Recommender: a restricted Boltzmann machine of ratings.
+
+    Each rating is a choice among a few values, and what is not rated is no part of the model
+    (Salakhutdinov, Mnih & Hinton 2007). ``rows="items"``, a row for each item whose columns are
+    users, predicts better, but it cannot answer for users that were not in `fit`: they would be new
+    columns. ``rows="users"`` can; their ratings come with the question.
+
+    Parameters
+    ----------
+    n_hidden : int, default 100
+        Hidden units; 300 predict better where there are a million ratings.
+    rows : {"items", "users"}, default "items"
+        Which side is a row of the machine. `X` is always users by items.
+    scale : sequence of float or None
+        The values that ratings can have, at most 20. None: the distinct ones of X.
+    bins : int, sequence of float or None
+        For continuous ratings: how many bins, of equally many ratings, or the edges between them.
+        A bin counts as the mean of its ratings.
+    rule : {"prediction", "cd", "pcd"} or rule, default "prediction"
+        ``dg.MaskedPrediction(...)`` hides ratings and predicts them. ``dg.CD(k)`` and ``dg.PCD(k)``
+        follow the likelihood; they need many times the epochs, and predict worse.
+    conditional : {"auto", True, False}, default "auto"
+        Whether hidden units see *that* a column is rated, whatever its value. "auto": where rows
+        are items or ratings are masked; with contrastive divergence it makes users worse.
+    learning_rate : float, schedule or None
+        None: 0.03 falling to zero; 0.02 with contrastive divergence.
+    weight_decay : float, default 0.05
+        By rating: a column's weights shrink once for each of its ratings that is learned from.
+    n_epochs : int or None
+        None: 30 for 500,000 ratings and more, else 60; with contrastive divergence 40 and 60.
+    random_state : int, RandomState, Generator or None
+        The same seed gives the same bits for any number of threads.
+    n_threads : int or None
+        Of answers; learning takes one row after the other.
+    callbacks : sequence of callable or None
+        Called with an ``EpochReport`` after each epoch; a true value stops training.
+    verbose : int, default 0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    model_ : RatingMachine
+    scale_ : ndarray of shape (n_values,)
+        The values, ascending.
+    history_ : list of dict
+        One entry an epoch; ``rmse`` is that of the ratings that were hidden and predicted.
+    n_users_, n_items_ : int
+        That the model knows.
+    n_features_in_ : int
+        Number of items.
+    n_updates_, n_epochs_ : int
+
+    Examples
+    --------
+    >>> import numpy as np, deepgen as dg
+    >>> from scipy import sparse
+    >>> rng = np.random.default_rng(0)
+    >>> users, items = np.nonzero(rng.random((40, 30)) < 0.3)
+    >>> X = sparse.csr_array((rng.integers(1, 6, len(users)), (users, items)), shape=(40, 30))
+    >>> model = dg.RatingsRBM(8, n_epochs=5, random_state=0).fit(X)
+    >>> model.predict([0, 1], [3, 3]).shape
+    (2,)
+    >>> ids, scores = model.recommend(X, n=5)
+    >>> ids.shape
+    (40, 5)
+    """
+
+    _saved_as = "RatingsRBM"
+
+    def __init__(
+        self, n_hidden=100, *, rows="items", scale=None, bins=None, rule="prediction",
+        conditional="auto", learning_rate=None, weight_decay=0.05, n_epochs=None,
+        random_state=None, n_threads=None, callbacks=None, verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.rows = rows
+        self.scale = scale
+        self.bins = bins
+        self.rule = rule
+        self.conditional = conditional
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def fit(self, X, y=None, *, resume=None):
+        """Learn from ratings.
+
+        Parameters
+        ----------
+        X : sparse matrix of shape (n_users, n_items)
+            Stored entries are the ratings, zeros too; what is not stored is not rated. The arrays
+            of a CSR matrix may be mapped from a file.
+        y : ignored
+        resume : str, path-like or None
+            A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, with
+            the same bits as if it had not been stopped.
+
+        Returns
+        -------
+        RatingsRBM
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a rating is not valid, or if the checkpoint is that of another run;
+            raised before any work.
+        DivergedError
+            If a parameter is no longer finite; `model_` is the last good model.
+        RuntimeError
+            If another thread is fitting this estimator.
+        """
+        return self._fit(X, y, resume)
+
+    def partial_fit(self, X, y=None):
+        """Learn from rows that come later, and know them from then on.
+
+        With ``rows="users"`` new users by the items of `fit`; with ``rows="items"`` the users of
+        `fit` by new items. They are learned from once, at a tenth of the rate that `fit` starts
+        with, and are known after those that are known already. The first call without `fit` is
+        that of `fit`.
+
+        Parameters
+        ----------
+        X : sparse matrix of shape (n_new, n_items) or (n_users, n_new)
+        y : ignored
+
+        Returns
+        -------
+        RatingsRBM
+            This estimator.
+        """
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X)
+        self._check_settings()
+        with alone(self):
+            rows = self._rows_like_known(X, "partial_fit")
+            machine = self.model_
+            stream = Stream.from_random_state(seed_of(self.random_state))
+            schedule = as_schedule(_schedule_of(self))
+            run = RatingTrainer(
+                machine, self.rule, Constant(STREAM_SHARE * schedule(0.0)), n_rows=rows.n_rows,
+                stream=stream.child("stream").child(machine.n_known), step=self._step(averaging=0.0),
+                n_threads=self.n_threads,
+            )  # fmt: skip
+            if rows.n_rows:
+                run.fit(rows, 1)
+            means = hidden_means(run.model(), rows, work=self._work())[:, : machine.n_hidden]
+            known = np.concatenate([machine.known_means, means])
+            self.model_ = run.model().replace(known_means=known)
+            self.history_ = [*self.history_, *run.history]
+            self.n_updates_ += run.n_updates
+            self._set_sizes(len(known))
+        return self
+
+    def _check_settings(self):
+        check_integer(self.n_hidden, "n_hidden")
+        if self.n_epochs is not None:
+            check_integer(self.n_epochs, "n_epochs")
+        check_choice(self.rows, "rows", SIDES)
+        check_common(self)
+        check_objects(self, ("rule", "learning_rate"))
+        check_number(self.weight_decay, "weight_decay", 0.0, closed=True)
+        as_rating_rule(self.rule)
+        if self.conditional != "auto" and not isinstance(self.conditional, bool):
+            raise ValueError(
+                f"conditional must be 'auto', True or False, got {shown(self.conditional)}"
+            )
+        if self.learning_rate is not None:
+            as_schedule(self.learning_rate)
+        if self.bins is not None and self.scale is not None:
+            raise ValueError("bins and scale exclude each other: a bin's value is its mean")
+        if self.scale is not None:
+            Scale(self.scale)
+        if is_integer(self.bins):
+            check_integer(self.bins, "bins", 2, MOST_VALUES)
+        check_callbacks(self.callbacks)
+
+    def _read(self, X, y):
+        """Return ratings as rows, of users or of items; the scale becomes `scale_`."""
+        matrix = ratings_matrix(X)
+        if 0 in matrix.shape or not matrix.nnz:
+            raise ValueError(
+                f"X must have at least one user, one item and one rating, got shape {matrix.shape} "
+                f"with {matrix.nnz} ratings"
+            )
+        self._scale = _scale_of(self, matrix.data)
+        self.n_features_in_ = matrix.shape[1]
+        return patterned(matrix, self._scale, self.rows), y
+
+    def _problem(self, rows, y):
+        return RatingsProblem(self, rows, self._scale)
+
+    def _step(self, **changes):
+        return RatingStep(weight_decay=float(self.weight_decay), **changes)
+
+    def _set_sizes(self, n_known):
+        """Set what follows from the model: the scale and how many users and items it knows."""
+        sizes = (n_known, self.model_.n_columns)
+        self.n_users_, self.n_items_ = sizes if self.rows == "users" else sizes[::-1]
+        self.n_features_in_ = self.n_items_
+        self.scale_ = np.array(self.model_.scale.values)
+        vars(self).pop("_scale", None)
+
+    # --- questions about known users and items --------------------------------------------------
+
+    def predict(self, users, items):
+        """Return expected ratings of pairs of a user and an item that the model knows.
+
+        Parameters
+        ----------
+        users, items : int or array-like of int
+            Numbers of rows and columns of the X of `fit`; broadcast together.
+
+        Returns
+        -------
+        ndarray, float32
+            Of their common shape, inside the scale. An answer about a pair does not depend on the
+            others. A pair that was rated in `fit` is predicted with its own rating in sight.
+        """
+        check_is_fitted(self)
+        rows, columns, shape = self._pairs(users, items)
+        means = self.model_.wide_known_means
+        answer = expected_ratings(self.model_, means, rows, columns, work=self._work())
+        return answer.reshape(shape)
+
+    def predict_proba(self, users, items):
+        """Return the probability of each value of `scale_` for pairs of a user and an item.
+
+        Parameters
+        ----------
+        users, items : int or array-like of int
+            See :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (..., n_values), float32
+        """
+        check_is_fitted(self)
+        rows, columns, shape = self._pairs(users, items)
+        means = self.model_.wide_known_means
+        answer = rating_probabilities(self.model_, means, rows, columns, work=self._work())
+        return answer.reshape(*shape, -1)
+
+    def similar_items(self, item, n=10):
+        """Return the items whose features are most like those of an item.
+
+        Features are the hidden means of items, where these are rows; else how much each hidden unit
+        moves the expected rating of an item. They are compared by the cosine of what they have
+        beyond the mean of all items.
+
+        Parameters
+        ----------
+        item : int
+        n : int, default 10
+
+        Returns
+        -------
+        tuple of ndarray of shape (n,)
+            Items, the most similar first and without the item itself, and cosines; -1 and NaN where
+            there are no more.
+        """
+        check_is_fitted(self)
+        check_integer(item, "item", 0, self.n_items_ - 1)
+        check_integer(n, "n", 1)
+        machine = self.model_
+        if self.rows == "items":
+            features = machine.known_means.astype(np.float64)
+        else:
+            points = machine.scale.points - machine.scale.points.mean()
+            features = np.einsum("jkf,k->jf", machine.weights, points, dtype=np.float64)
+        features = features - features.mean(axis=0)
+        lengths = np.sqrt((features * features).sum(axis=1))
+        features /= np.where(lengths > 0.0, lengths, 1.0)[:, None]
+        cosines = (features @ features[item]).astype(np.float32)
+        cosines[item] = np.nan
+        ids, best = best_columns(cosines[None], int(n), work=self._work())
+        return ids[0], best[0]
+
+    def score(self, X, y=None):
+        """Return minus the root of the mean squared error of ratings that were held out.
+
+        Parameters
+        ----------
+        X : sparse matrix of shape (n_users, n_items)
+            Of the users and items of `fit`; stored entries are the ratings to be predicted.
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        users, items, ratings = self._held_out(X)
+        error = self.predict(users, items).astype(np.float64) - ratings
+        return -float(np.sqrt(np.mean(error * error)))
+
+    def log_loss(self, X):
+        """Return the mean of minus the log probability of ratings that were held out, in nats.
+
+        With bins, of the bin that a rating falls into.
+
+        Parameters
+        ----------
+        X : sparse matrix of shape (n_users, n_items)
+            See :meth:`score`.
+
+        Returns
+        -------
+        float
+        """
+        users, items, ratings = self._held_out(X)
+        numbers = self.model_.scale.numbers(ratings)
+        p = self.predict_proba(users, items)[np.arange(len(numbers)), numbers]
+        return -float(np.mean(np.log(np.maximum(p.astype(np.float64), 1e-38))))
+
+    def ndcg(self, X, n=10):
+        """Return the normalized discounted cumulative gain of held-out ratings, a mean over users.
+
+        The held-out items of each user are ranked by their expected ratings. The gain of a rating
+        is ``2^value - 1``, with values counted from 0, the discount of place i ``log2(i + 1)``
+        (Järvelin & Kekäläinen 2002; Burges et al. 2005). Users with fewer than two held-out
+        ratings, or with the lowest value alone, do not count.
+
+        Parameters
+        ----------
+        X : sparse matrix of shape (n_users, n_items)
+            See :meth:`score`.
+        n : int, default 10
+            Places that count.
+
+        Returns
+        -------
+        float
+        """
+        check_integer(n, "n", 1)
+        users, items, ratings = self._held_out(X)
+        return ndcg_of_users(
+            users, self.predict(users, items), self.model_.scale.numbers(ratings), int(n)
+        )
+
+    # --- questions about rows -------------------------------------------------------------------
+
+    def recommend(self, X, n=10, *, users=None, exclude=None, among=None, rank="mean"):
+        """Return the best items for users, without those that their rows have.
+
+        Parameters
+        ----------
+        X : sparse matrix of shape (n_rows, n_items)
+            What each user has rated: with ``rows="users"`` that is all the model looks at, so new
+            users are answered like known ones. What is in the row is not recommended.
+        n : int, default 10
+        users : int, array-like of int or None
+            With ``rows="items"``: which users of `fit` the rows are. None: all of them, in their
+            order. Not needed with ``rows="users"``.
+        exclude : array-like of int or None
+            Items that are not to be recommended to anybody.
+        among : array-like of int or None
+            Items to choose from. None: all.
+        rank : {"mean", "top"}, default "mean"
+            By expected rating, or by the probability of the highest value.
+
+        Returns
+        -------
+        tuple of ndarray of shape (n_rows, n)
+            Items, int64, the best first and of equal ones the lower number, and their scores,
+            float32; -1 and NaN where no item is left.
+
+        Raises
+        ------
+        ValueError
+            Also for rows of users that are not known, where rows are items.
+        """
+        check_is_fitted(self)
+        check_integer(n, "n", 1)
+        check_choice(rank, "rank", ("mean", "top"))
+        matrix = self._rows_of_users(X)
+        numbers = self._users_of(matrix, users)
+        chosen = np.arange(self.n_items_)
+        if among is not None:
+            chosen = np.unique(_numbers(among, "among", self.n_items_))
+        if exclude is not None:
+            chosen = np.setdiff1d(chosen, _numbers(exclude, "exclude", self.n_items_))
+        place = np.full(self.n_items_, -1)  # of an item among the chosen ones
+        place[chosen] = np.arange(len(chosen))
+        rows = patterned(matrix, self.model_.scale, "users") if numbers is None else None
+        ids = np.empty((matrix.shape[0], n), np.int64)
+        best = np.empty(ids.shape, np.float32)
+        for first in range(0, matrix.shape[0], ROWS_AT_ONCE):
+            piece = slice(first, min(first + ROWS_AT_ONCE, matrix.shape[0]))
+            scores = self._scores(rows, numbers, piece, chosen, rank == "top")
+            entries = slice(matrix.indptr[piece.start], matrix.indptr[piece.stop])
+            lengths = np.diff(matrix.indptr[piece.start : piece.stop + 1])
+            taken, places = np.repeat(np.arange(len(lengths)), lengths), place[matrix.indices[entries]]
+            scores[taken[places >= 0], places[places >= 0]] = np.nan
+            own, best[piece] = best_columns(scores, n, work=self._work())
+            ids[piece] = np.where(own >= 0, np.append(chosen, -1)[own], -1)
+        return ids, best
+
+    def _scores(self, rows, numbers, piece, chosen, top):
+        """Return scores of some of the rows by the chosen items."""
+        machine, work = self.model_, self._work()
+        if numbers is None:
+            means = hidden_means(machine, rows.of_rows(np.arange(piece.start, piece.stop)), work=work)
+            return rating_scores(machine, means, chosen, top=top, work=work)
+        known = machine.wide_known_means
+        means = known if len(chosen) == len(known) else known[chosen]
+        return rating_scores(machine, means, numbers[piece], top=top, by_column=True, work=work)
+
+    def transform(self, X):
+        """Return the features of rows: the means of the hidden units, given their ratings.
+
+        Parameters
+        ----------
+        X : sparse matrix
+            Users by items: with ``rows="users"`` any users by the items of `fit`, with
+            ``rows="items"`` the users of `fit` by any items.
+
+        Returns
+        -------
+        ndarray of shape (n_users, n_hidden) or (n_items, n_hidden), float32
+            Of users, or of items, whichever rows are.
+        """
+        check_is_fitted(self)
+        rows = self._rows_like_known(X, "transform")
+        means = hidden_means(self.model_, rows, work=self._work())
+        return np.ascontiguousarray(means[:, : self.model_.n_hidden])
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _work(self):
+        return Work(n_threads=self.n_threads)
+
+    def _pairs(self, users, items):
+        """Return rows and columns of the machine for pairs of users and items, and their shape."""
+        users = _numbers(users, "users", self.n_users_, keep_shape=True)
+        items = _numbers(items, "items", self.n_items_, keep_shape=True)
+        try:
+            users, items = np.broadcast_arrays(users, items)
+        except ValueError:
+            raise ValueError(
+                f"users and items must have one shape, got {users.shape} and {items.shape}"
+            ) from None
+        pair = (users, items) if self.rows == "users" else (items, users)
+        return pair[0].reshape(-1), pair[1].reshape(-1), users.shape
+
+    def _held_out(self, X):
+        """Return users, items and ratings of the stored entries of X, after a check of its shape."""
+        check_is_fitted(self)
+        matrix = ratings_matrix(X)
+        if matrix.shape != (self.n_users_, self.n_items_):
+            raise ValueError(
+                f"X must be users by items, ({self.n_users_}, {self.n_items_}) as in fit, got "
+                f"{_turned(matrix.shape, (self.n_users_, self.n_items_))}"
+            )
+        if not matrix.nnz:
+            raise ValueError("X must have at least one rating to predict, got none")
+        self.model_.scale.numbers(matrix.data)
+        users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        return users, matrix.indices, matrix.data.astype(np.float64)
+
+    def _rows_of_users(self, X):
+        matrix = ratings_matrix(X)
+        if matrix.shape[1] != self.n_items_:
+            raise ValueError(
+                f"X must be users by items, with {self.n_items_} columns, got "
+                f"{_turned(matrix.shape, (self.n_users_, self.n_items_))}"
+            )
+        return matrix
+
+    def _users_of(self, matrix, users):
+        """Return the numbers of the known users that rows are, or None where rows speak for all."""
+        if self.rows == "users":
+            if not np.diff(matrix.indptr).all():
+                warn_at_users_line(
+                    "rows of X without a rating get what the items' own frequencies say",
+                    UserWarning,
+                )
+            return None
+        remedy = (
+            "a machine with rows='items' has users as its columns and cannot answer for new ones: "
+            "fit with rows='users' for that"
+        )
+        if users is None:
+            if matrix.shape[0] != self.n_users_:
+                raise ValueError(
+                    f"X must have the {self.n_users_} users of fit, got {matrix.shape[0]} rows; "
+                    f"say with users= which of them they are; {remedy}"
+                )
+            return np.arange(self.n_users_)
+        users = _numbers(users, "users", self.n_users_, remedy=remedy)
+        if len(users) != matrix.shape[0]:
+            raise ValueError(
+                f"users must name one user for each of the {matrix.shape[0]} rows of X, got "
+                f"{len(users)}"
+            )
+        return users
+
+    def _rows_like_known(self, X, method):
+        """Return rows of users or items in place of those of `fit`, whose columns are the same."""
+        matrix = ratings_matrix(X)
+        axis, n_columns = (1, self.n_items_) if self.rows == "users" else (0, self.n_users_)
+        if matrix.shape[axis] != n_columns:
+            side = "items" if self.rows == "users" else "users"
+            raise ValueError(
+                f"X must be users by items, with the {n_columns} {side} of fit, for {method} with "
+                f"rows={self.rows!r}, got "
+                f"{_turned(matrix.shape, (self.n_users_, self.n_items_))}"
+            )
+        return patterned(matrix, self.model_.scale, self.rows)
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def _beside_model(self):
+        return {"rows": self.rows}
+
+    @classmethod
+    def from_model(cls, model, rows="items"):
+        """Return a fitted estimator around a core model.
+
+        Parameters
+        ----------
+        model : RatingMachine
+        rows : {"items", "users"}
+        """
+        if not isinstance(model, RatingMachine):
+            raise ValueError(f"model must be a RatingMachine, got {shown(model)}")
+        check_choice(rows, "rows", SIDES)
+        estimator = cls(
+            model.n_hidden, rows=rows, conditional=model.conditional is not None
+        )
+        estimator.model_, estimator.history_, estimator.n_updates_ = model, [], 0
+        estimator._fitted = Fitted()
+        estimator._set_sizes(model.n_known)
+        return estimator
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class RatingsProblem(Problem):
+    """The training of a rating machine.
+
+    Parameters
+    ----------
+    estimator : RatingsRBM
+    rows : PatternedRows
+    scale : Scale
+    """
+
+    def __init__(self, estimator, rows, scale):
+        super().__init__(estimator, rows)
+        self.scale, self.learning_rule = scale, as_rating_rule(estimator.rule)
+
+    @property
+    def units(self):
+        """None: the scale has checked all ratings."""
+        return
+
+    def surveyed(self):
+        """Measure how often columns are rated, and tell these ratings, in this order, from others.
+
+        A column that nobody rated has the mean 0, which is no value that counts from 1.
+        """
+        rows = self.rows
+        order = RowOrder(self.estimator.n_threads)
+        for first in range(0, rows.n_rows, 8192):
+            starts = rows.starts[first : first + 8193]
+            entries = slice(starts[0], starts[-1])
+            values = rows.values[entries].astype(np.float32) + 1.0
+            order.add(CompressedRows(values, rows.columns[entries], starts - starts[0], rows.n_columns))
+        counts, values = rows.counts(self.scale.n_values), np.arange(1.0, self.scale.n_values + 1.0)
+        n = np.maximum(counts.sum(axis=1), 1)
+        mean = counts @ values / n
+        return Survey(rows.n_rows, mean, counts @ (values * values) / n - mean**2, order.tree())
+
+    def settings(self, n_rows):
+        """Return the settings that decide the bits of a run, as plain data."""
+        estimator = self.estimator
+        many = len(self.rows.columns) >= MANY
+        n_epochs = estimator.n_epochs or USUAL_EPOCHS[type(self.learning_rule).__name__][many]
+        return plain_settings(
+            estimator,
+            {
+                "n_epochs": int(n_epochs), "n_samples": int(n_rows),
+                "learning_rate": _schedule_of(estimator), "rule": self.learning_rule,
+                "scale": list(self.scale.values),
+                "bins": None if self.scale.edges is None else list(self.scale.edges),
+            },
+        )  # fmt: skip
+
+    def run(self, beginning):
+        """Return the run."""
+        estimator = self.estimator
+        stream = Stream.from_random_state(beginning.seed)
+        conditional = estimator.conditional
+        if conditional == "auto":
+            masked = isinstance(self.learning_rule, MaskedPrediction)
+            conditional = masked or estimator.rows == "items"
+        machine = starting_rating_machine(
+            self.rows, self.scale, int(estimator.n_hidden), conditional=conditional, stream=stream
+        )
+        run = RatingTrainer(
+            machine, self.learning_rule, _schedule_of(estimator), n_rows=self.rows.n_rows,
+            stream=stream, step=estimator._step(), n_threads=estimator.n_threads,
+        )  # fmt: skip
+        run.frame = beginning.frame
+        beginning.take_over(run)
+        return run
+
+    def keep(self, run, score_seed):
+        """Set `model_`, with the hidden means of the rows, and the other fitted attributes."""
+        super().keep(run, score_seed)
+        estimator, machine = self.estimator, self.estimator.model_
+        known = hidden_means(machine, self.rows, work=estimator._work())
+        estimator.model_ = machine.replace(known_means=known[:, : machine.n_hidden])
+        estimator._set_sizes(self.rows.n_rows)
+
+
+def _schedule_of(estimator):
+    """Return the learning rate of a run: the estimator's, or the usual one of its rule."""
+    if estimator.learning_rate is not None:
+        return estimator.learning_rate
+    return Linear(USUAL_RATES[type(as_rating_rule(estimator.rule)).__name__], 0.0)
+
+
+def _scale_of(estimator, ratings):
+    if estimator.bins is not None:
+        return Scale.of_bins(ratings, estimator.bins)
+    return Scale.of(ratings) if estimator.scale is None else Scale(estimator.scale)
+
+
+def ratings_matrix(X):
+    """Return ratings as a CSR matrix, each pair at most once, columns ascending within a row.
+
+    The arrays of such a matrix are not copied.
+
+    Raises
+    ------
+    TypeError
+        For a dense array, which does not say what is not rated.
+    ValueError
+        If a pair is there twice, or the matrix is damaged.
+    """
+    if not sparse.issparse(X):
+        raise TypeError(
+            "X must be a sparse matrix of users by items, whose stored entries are the ratings, got "
+            f"{type(X).__name__}; make one with scipy.sparse.csr_array((ratings, (users, items)))"
+        )
+    if X.format == "coo" and X.ndim == 2:  # which adds up, as CSR, what stands for one pair
+        _refuse_pairs(X.coords[0].astype(np.int64) * X.shape[1] + X.coords[1])
+    matrix = checked_csr(X)
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()
+    if not matrix.has_canonical_format:
+        users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        _refuse_pairs(users * np.int64(matrix.shape[1]) + matrix.indices)
+    return matrix
+
+
+def _refuse_pairs(pairs):
+    unique, counts = np.unique(pairs, return_counts=True)
+    if len(unique) != len(pairs):
+        raise ValueError(
+            f"X must have one rating for a user and an item, got {counts.max()} for one pair and "
+            f"{len(pairs) - len(unique)} ratings too many in all; keep the last of each, for example"
+        )
+
+
+def patterned(matrix, scale, side):
+    """Return checked ratings, users by items, as rows of users or of items."""
+    rows = PatternedRows(
+        matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False),
+        scale.numbers(matrix.data), matrix.shape[1],
+    )  # fmt: skip
+    return rows if side == "users" else rows.transposed()
+
+
+def ndcg_of_users(users, scores, gains, n):
+    """Return the mean over users of the normalized discounted cumulative gain of their items.
+
+    Parameters
+    ----------
+    users : ndarray of int
+        Of each pair of a user and an item.
+    scores : ndarray
+        By which the items of a user are ranked; of equal ones the first pair comes first.
+    gains : ndarray of int
+        Numbers of ratings in the scale.
+    n : int
+        Places that count.
+    """
+    gains = 2.0 ** np.asarray(gains, np.float64) - 1.0
+    sums = []
+    for order in (scores, gains):
+        ranked = np.lexsort((np.arange(len(users)), -np.asarray(order, np.float64), users))
+        starts = np.flatnonzero(np.diff(users[ranked], prepend=-1))
+        lengths = np.diff(np.append(starts, len(users)))
+        place = np.arange(len(users)) - np.repeat(starts, lengths)
+        discounted = np.where(place < n, gains[ranked] / np.log2(place + 2.0), 0.0)
+        sums.append(np.add.reduceat(discounted, starts))
+    counted = (lengths > 1) & (sums[1] > 0.0)
+    if not counted.any():
+        raise ValueError("X must hold two ratings of one user, not both the lowest, for ndcg")
+    return float(np.mean(sums[0][counted] / sums[1][counted]))
+
+
+def _numbers(values, name, n, *, keep_shape=False, remedy=""):
+    """Return numbers of users or items as int64; ValueError where one is none of `n`."""
+    array = np.asarray(values)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be whole numbers from 0 to {n - 1}, those of rows or columns of X, got "
+            f"{shown(values)}"
+        )
+    wrong = array[(array < 0) | (array >= n)]
+    if len(wrong):
+        tail = f"; {remedy}" if remedy else ""
+        raise ValueError(f"{name} must be numbers from 0 to {n - 1}, got {wrong[0]}{tail}")
+    array = array.astype(np.int64)
+    return array if keep_shape else np.atleast_1d(array).reshape(-1)
+
+
+def _turned(shape, known):
+    """Say a shape, and where it is the transpose of what is known, say that."""
+    turned = shape != known and shape == known[::-1]
+    return f"{shape}" + ("; it is items by users: pass X.T" if turned else "")
