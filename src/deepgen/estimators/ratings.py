@@ -31,6 +31,7 @@ from deepgen.learning.ratings import (
     starting_rating_machine,
 )
 from deepgen.learning.schedules import Constant, Linear, as_schedule
+from deepgen.likelihood import rating_log_likelihood
 from deepgen.models import RatingMachine
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.patterns import PatternedRows
@@ -484,6 +485,31 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         rows = self._rows_like_known(X, "transform")
         means = hidden_means(self.model_, rows, work=self._work())
         return np.ascontiguousarray(means[:, : self.model_.n_hidden])
+
+    def score_samples(self, X, *, n_chains=100, n_betas=1000, random_state=None):
+        """Return log p(ratings | what is rated) of rows, in nats.
+
+        Exact up to 12 hidden units, else by annealed importance sampling, row by row: ask about a
+        sample of rows. A machine that was trained to predict has no high likelihoods.
+
+        Parameters
+        ----------
+        X : sparse matrix
+            As for :meth:`transform`.
+        n_chains, n_betas : int
+            See :func:`deepgen.ais`.
+        random_state : int, RandomState, Generator or None
+
+        Returns
+        -------
+        ndarray of shape (n_users,) or (n_items,), float64
+        """
+        check_is_fitted(self)
+        rows = self._rows_like_known(X, "score_samples")
+        return rating_log_likelihood(
+            self.model_, rows, n_chains=n_chains, n_betas=n_betas, random_state=random_state,
+            n_threads=self.n_threads,
+        )[0]  # fmt: skip
 
     # --- reading --------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from deepgen.likelihood.exact import (
     is_enumerable,
 )
 from deepgen.likelihood.pseudo import pseudo_log_likelihood
+from deepgen.likelihood.ratings import rating_log_likelihood
 from deepgen.likelihood.trajectory import Trajectory
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "is_enumerable",
     "log_partition_bracket",
     "pseudo_log_likelihood",
+    "rating_log_likelihood",
     "reverse_ais",
     "variational_bound",
 ]

@@ -3,6 +3,9 @@
 import numpy as np
 
 from deepgen.checks import check_instance, float32_array
+from deepgen.layers.binary import Binary
+from deepgen.layers.softmax import Softmax
+from deepgen.models.boltzmann_machine import BoltzmannMachine
 from deepgen.models.parameters import WritableArrays
 from deepgen.rows.scale import Scale
 
@@ -157,6 +160,32 @@ class RatingMachine:
             wide["weights"], wide["bias"], wide["hidden_bias"], wide.get("conditional"),
             self._floats, self.n_hidden,
         )  # fmt: skip
+
+    def of_row(self, columns):
+        """Return the machine of rows that have these columns: an ordinary one of two layers.
+
+        All that is there for machines goes with it: exact likelihoods, :func:`deepgen.ais`,
+        samples. Its states are one-hot, ``n_values`` columns for each of `columns`.
+
+        Parameters
+        ----------
+        columns : array-like of int
+            Without repetition.
+
+        Returns
+        -------
+        BoltzmannMachine
+            Its hidden bias is ``c + sum_j D[j]``.
+        """
+        columns = np.asarray(columns, np.int64)
+        bias = self.hidden_bias.astype(np.float64)
+        if self.conditional is not None:
+            bias = bias + self.conditional[columns].sum(axis=0, dtype=np.float64)
+        layers = [
+            Softmax(self.n_values, bias=self.bias[columns].reshape(-1)),
+            Binary(bias=bias),
+        ]
+        return BoltzmannMachine(layers, [self.weights[columns].reshape(-1, self.n_hidden)])
 
     def replace(self, **arrays):
         """Return a machine with some arrays replaced, by name; ``conditional=None`` drops it."""
