@@ -91,7 +91,7 @@ def changes(before, after):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("conditional", [True, False])
 def test_passes_equal_the_twin(shape, conditional):
-    """Would catch a value read at the wrong place, a lane that is lost, a padded unit that sends."""
+    """Would catch a value read at the wrong place, a lane that is lost, a padded unit sent."""
     machine = machine_of(shape, conditional=conditional)
     rows, twin = rows_of(12, *shape[:2]), twin_of(machine)
     means = hidden_means(machine, rows)
@@ -402,9 +402,9 @@ def test_a_rate_that_is_too_high_is_told():
     """Would catch weights that are not finite, and a run that goes on with them."""
     machine, rows = machine_of((6, 5, 8), size=0.01), rows_of(50, 6, 5)
     run = trainer_of(machine, MaskedPrediction(), rows, rate=1e38)
+    batches = [Batch((rows,))] * 20
     with pytest.raises(dg.DivergedError):
-        for _ in range(20):
-            run.step(Batch((rows,)), 0.0)
+        run.steps(batches, [0.0] * 20)
     assert all(np.isfinite(array).all() for array in run.model().arrays().values())
 
 

@@ -1,7 +1,6 @@
 """The restricted Boltzmann machine of collaborative filtering as a recommender."""
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,6 +14,13 @@ from deepgen.estimators.common.hyperparameters import (
 )
 from deepgen.estimators.common.networks import check_choice
 from deepgen.estimators.common.plain_settings import plain_settings
+from deepgen.estimators.common.ratings import (
+    ndcg_of_users,
+    numbers_of,
+    patterned,
+    ratings_matrix,
+    told_shape,
+)
 from deepgen.estimators.common.validation import Survey
 from deepgen.inference.ratings import (
     best_columns,
@@ -34,15 +40,16 @@ from deepgen.learning.schedules import Constant, Linear, as_schedule
 from deepgen.likelihood import rating_log_likelihood
 from deepgen.models import RatingMachine
 from deepgen.rows.fingerprint import RowOrder
-from deepgen.rows.patterns import PatternedRows
 from deepgen.rows.scale import MOST_VALUES, Scale
-from deepgen.rows.states import CompressedRows, checked_csr
+from deepgen.rows.states import CompressedRows
 from deepgen.runtime.stream import Stream, seed_of
 from deepgen.runtime.work import Work
 
 SIDES = ("items", "users")
-# Where the learning rate starts, by rule; it falls to zero.
-USUAL_RATES = {"MaskedPrediction": 0.03, "CD": 0.02, "PCD": 0.02}
+# Where the learning rate starts; it falls to zero.
+USUAL_RATE = 0.02
+# Decay by rating, by side.
+USUAL_DECAYS = {"items": 0.06, "users": 0.03}
 # Epochs without `n_epochs`, by rule, of fewer ratings than MANY and of more.
 USUAL_EPOCHS = {"MaskedPrediction": (60, 30), "CD": (60, 40), "PCD": (60, 40)}
 MANY = 500_000
@@ -78,9 +85,10 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         Whether hidden units see *that* a column is rated, whatever its value. "auto": where rows
         are items or ratings are masked; with contrastive divergence it makes users worse.
     learning_rate : float, schedule or None
-        None: 0.03 falling to zero; 0.02 with contrastive divergence.
-    weight_decay : float, default 0.05
+        None: 0.02 falling to zero.
+    weight_decay : float or None
         By rating: a column's weights shrink once for each of its ratings that is learned from.
+        None: 0.06 where rows are items, 0.03 where they are users.
     n_epochs : int or None
         None: 30 for 500,000 ratings and more, else 60; with contrastive divergence 40 and 60.
     random_state : int, RandomState, Generator or None
@@ -124,7 +132,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
     def __init__(
         self, n_hidden=100, *, rows="items", scale=None, bins=None, rule="prediction",
-        conditional="auto", learning_rate=None, weight_decay=0.05, n_epochs=None,
+        conditional="auto", learning_rate=None, weight_decay=None, n_epochs=None,
         random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
@@ -201,8 +209,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             schedule = as_schedule(_schedule_of(self))
             run = RatingTrainer(
                 machine, self.rule, Constant(STREAM_SHARE * schedule(0.0)), n_rows=rows.n_rows,
-                stream=stream.child("stream").child(machine.n_known), step=self._step(averaging=0.0),
-                n_threads=self.n_threads,
+                stream=stream.child("stream").child(machine.n_known),
+                step=self._step(averaging=0.0), n_threads=self.n_threads,
             )  # fmt: skip
             if rows.n_rows:
                 run.fit(rows, 1)
@@ -221,7 +229,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         check_choice(self.rows, "rows", SIDES)
         check_common(self)
         check_objects(self, ("rule", "learning_rate"))
-        check_number(self.weight_decay, "weight_decay", 0.0, closed=True)
+        if self.weight_decay is not None:
+            check_number(self.weight_decay, "weight_decay", 0.0, closed=True)
         as_rating_rule(self.rule)
         if self.conditional != "auto" and not isinstance(self.conditional, bool):
             raise ValueError(
@@ -253,7 +262,10 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         return RatingsProblem(self, rows, self._scale)
 
     def _step(self, **changes):
-        return RatingStep(weight_decay=float(self.weight_decay), **changes)
+        return RatingStep(weight_decay=self._decay(), **changes)
+
+    def _decay(self):
+        return float(USUAL_DECAYS[self.rows] if self.weight_decay is None else self.weight_decay)
 
     def _set_sizes(self, n_known):
         """Set what follows from the model: the scale and how many users and items it knows."""
@@ -438,9 +450,9 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         numbers = self._users_of(matrix, users)
         chosen = np.arange(self.n_items_)
         if among is not None:
-            chosen = np.unique(_numbers(among, "among", self.n_items_))
+            chosen = np.unique(numbers_of(among, "among", self.n_items_))
         if exclude is not None:
-            chosen = np.setdiff1d(chosen, _numbers(exclude, "exclude", self.n_items_))
+            chosen = np.setdiff1d(chosen, numbers_of(exclude, "exclude", self.n_items_))
         place = np.full(self.n_items_, -1)  # of an item among the chosen ones
         place[chosen] = np.arange(len(chosen))
         rows = patterned(matrix, self.model_.scale, "users") if numbers is None else None
@@ -451,8 +463,9 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             scores = self._scores(rows, numbers, piece, chosen, rank == "top")
             entries = slice(matrix.indptr[piece.start], matrix.indptr[piece.stop])
             lengths = np.diff(matrix.indptr[piece.start : piece.stop + 1])
-            taken, places = np.repeat(np.arange(len(lengths)), lengths), place[matrix.indices[entries]]
-            scores[taken[places >= 0], places[places >= 0]] = np.nan
+            row, places = np.repeat(np.arange(len(lengths)), lengths), matrix.indices[entries]
+            places = place[places]
+            scores[row[places >= 0], places[places >= 0]] = np.nan
             own, best[piece] = best_columns(scores, n, work=self._work())
             ids[piece] = np.where(own >= 0, np.append(chosen, -1)[own], -1)
         return ids, best
@@ -461,7 +474,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         """Return scores of some of the rows by the chosen items."""
         machine, work = self.model_, self._work()
         if numbers is None:
-            means = hidden_means(machine, rows.of_rows(np.arange(piece.start, piece.stop)), work=work)
+            some = rows.of_rows(np.arange(piece.start, piece.stop))
+            means = hidden_means(machine, some, work=work)
             return rating_scores(machine, means, chosen, top=top, work=work)
         known = machine.wide_known_means
         means = known if len(chosen) == len(known) else known[chosen]
@@ -518,8 +532,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
     def _pairs(self, users, items):
         """Return rows and columns of the machine for pairs of users and items, and their shape."""
-        users = _numbers(users, "users", self.n_users_, keep_shape=True)
-        items = _numbers(items, "items", self.n_items_, keep_shape=True)
+        users = numbers_of(users, "users", self.n_users_, keep_shape=True)
+        items = numbers_of(items, "items", self.n_items_, keep_shape=True)
         try:
             users, items = np.broadcast_arrays(users, items)
         except ValueError:
@@ -530,13 +544,13 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         return pair[0].reshape(-1), pair[1].reshape(-1), users.shape
 
     def _held_out(self, X):
-        """Return users, items and ratings of the stored entries of X, after a check of its shape."""
+        """Return users, items and ratings of the stored entries of X, checked."""
         check_is_fitted(self)
         matrix = ratings_matrix(X)
         if matrix.shape != (self.n_users_, self.n_items_):
             raise ValueError(
                 f"X must be users by items, ({self.n_users_}, {self.n_items_}) as in fit, got "
-                f"{_turned(matrix.shape, (self.n_users_, self.n_items_))}"
+                f"{told_shape(matrix.shape, (self.n_users_, self.n_items_))}"
             )
         if not matrix.nnz:
             raise ValueError("X must have at least one rating to predict, got none")
@@ -549,7 +563,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         if matrix.shape[1] != self.n_items_:
             raise ValueError(
                 f"X must be users by items, with {self.n_items_} columns, got "
-                f"{_turned(matrix.shape, (self.n_users_, self.n_items_))}"
+                f"{told_shape(matrix.shape, (self.n_users_, self.n_items_))}"
             )
         return matrix
 
@@ -573,7 +587,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
                     f"say with users= which of them they are; {remedy}"
                 )
             return np.arange(self.n_users_)
-        users = _numbers(users, "users", self.n_users_, remedy=remedy)
+        users = numbers_of(users, "users", self.n_users_, remedy=remedy)
         if len(users) != matrix.shape[0]:
             raise ValueError(
                 f"users must name one user for each of the {matrix.shape[0]} rows of X, got "
@@ -590,7 +604,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             raise ValueError(
                 f"X must be users by items, with the {n_columns} {side} of fit, for {method} with "
                 f"rows={self.rows!r}, got "
-                f"{_turned(matrix.shape, (self.n_users_, self.n_items_))}"
+                f"{told_shape(matrix.shape, (self.n_users_, self.n_items_))}"
             )
         return patterned(matrix, self.model_.scale, self.rows)
 
@@ -655,7 +669,8 @@ class RatingsProblem(Problem):
             starts = rows.starts[first : first + 8193]
             entries = slice(starts[0], starts[-1])
             values = rows.values[entries].astype(np.float32) + 1.0
-            order.add(CompressedRows(values, rows.columns[entries], starts - starts[0], rows.n_columns))
+            columns = rows.columns[entries]
+            order.add(CompressedRows(values, columns, starts - starts[0], rows.n_columns))
         counts, values = rows.counts(self.scale.n_values), np.arange(1.0, self.scale.n_values + 1.0)
         n = np.maximum(counts.sum(axis=1), 1)
         mean = counts @ values / n
@@ -671,6 +686,7 @@ class RatingsProblem(Problem):
             {
                 "n_epochs": int(n_epochs), "n_samples": int(n_rows),
                 "learning_rate": _schedule_of(estimator), "rule": self.learning_rule,
+                "weight_decay": estimator._decay(),
                 "scale": list(self.scale.values),
                 "bins": None if self.scale.edges is None else list(self.scale.edges),
             },
@@ -708,109 +724,10 @@ def _schedule_of(estimator):
     """Return the learning rate of a run: the estimator's, or the usual one of its rule."""
     if estimator.learning_rate is not None:
         return estimator.learning_rate
-    return Linear(USUAL_RATES[type(as_rating_rule(estimator.rule)).__name__], 0.0)
+    return Linear(USUAL_RATE, 0.0)
 
 
 def _scale_of(estimator, ratings):
     if estimator.bins is not None:
         return Scale.of_bins(ratings, estimator.bins)
     return Scale.of(ratings) if estimator.scale is None else Scale(estimator.scale)
-
-
-def ratings_matrix(X):
-    """Return ratings as a CSR matrix, each pair at most once, columns ascending within a row.
-
-    The arrays of such a matrix are not copied.
-
-    Raises
-    ------
-    TypeError
-        For a dense array, which does not say what is not rated.
-    ValueError
-        If a pair is there twice, or the matrix is damaged.
-    """
-    if not sparse.issparse(X):
-        raise TypeError(
-            "X must be a sparse matrix of users by items, whose stored entries are the ratings, got "
-            f"{type(X).__name__}; make one with scipy.sparse.csr_array((ratings, (users, items)))"
-        )
-    if X.format == "coo" and X.ndim == 2:  # which adds up, as CSR, what stands for one pair
-        _refuse_pairs(X.coords[0].astype(np.int64) * X.shape[1] + X.coords[1])
-    matrix = checked_csr(X)
-    if not matrix.has_sorted_indices:
-        matrix = matrix.sorted_indices()
-    if not matrix.has_canonical_format:
-        users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-        _refuse_pairs(users * np.int64(matrix.shape[1]) + matrix.indices)
-    return matrix
-
-
-def _refuse_pairs(pairs):
-    unique, counts = np.unique(pairs, return_counts=True)
-    if len(unique) != len(pairs):
-        raise ValueError(
-            f"X must have one rating for a user and an item, got {counts.max()} for one pair and "
-            f"{len(pairs) - len(unique)} ratings too many in all; keep the last of each, for example"
-        )
-
-
-def patterned(matrix, scale, side):
-    """Return checked ratings, users by items, as rows of users or of items."""
-    rows = PatternedRows(
-        matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False),
-        scale.numbers(matrix.data), matrix.shape[1],
-    )  # fmt: skip
-    return rows if side == "users" else rows.transposed()
-
-
-def ndcg_of_users(users, scores, gains, n):
-    """Return the mean over users of the normalized discounted cumulative gain of their items.
-
-    Parameters
-    ----------
-    users : ndarray of int
-        Of each pair of a user and an item.
-    scores : ndarray
-        By which the items of a user are ranked; of equal ones the first pair comes first.
-    gains : ndarray of int
-        Numbers of ratings in the scale.
-    n : int
-        Places that count.
-    """
-    gains = 2.0 ** np.asarray(gains, np.float64) - 1.0
-    sums = []
-    for order in (scores, gains):
-        ranked = np.lexsort((np.arange(len(users)), -np.asarray(order, np.float64), users))
-        starts = np.flatnonzero(np.diff(users[ranked], prepend=-1))
-        lengths = np.diff(np.append(starts, len(users)))
-        place = np.arange(len(users)) - np.repeat(starts, lengths)
-        discounted = np.where(place < n, gains[ranked] / np.log2(place + 2.0), 0.0)
-        sums.append(np.add.reduceat(discounted, starts))
-    counted = (lengths > 1) & (sums[1] > 0.0)
-    if not counted.any():
-        raise ValueError("X must hold two ratings of one user, not both the lowest, for ndcg")
-    return float(np.mean(sums[0][counted] / sums[1][counted]))
-
-
-def _numbers(values, name, n, *, keep_shape=False, remedy=""):
-    """Return numbers of users or items as int64; ValueError where one is none of `n`."""
-    array = np.asarray(values)
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} must be whole numbers from 0 to {n - 1}, those of rows or columns of X, got "
-            f"{shown(values)}"
-        )
-    wrong = array[(array < 0) | (array >= n)]
-    if len(wrong):
-        tail = f"; {remedy}" if remedy else ""
-        raise ValueError(f"{name} must be numbers from 0 to {n - 1}, got {wrong[0]}{tail}")
-    array = array.astype(np.int64)
-    return array if keep_shape else np.atleast_1d(array).reshape(-1)
-
-
-def _turned(shape, known):
-    """Say a shape, and where it is the transpose of what is known, say that."""
-    turned = shape != known and shape == known[::-1]
-    return f"{shape}" + ("; it is items by users: pass X.T" if turned else "")

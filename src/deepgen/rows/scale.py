@@ -142,9 +142,9 @@ class Scale:
         number = np.searchsorted(edges, ratings, side="right")
         counts = np.bincount(number, minlength=len(edges) + 1)
         if len(counts) < 2 or not counts.all():
-            empty = "there is but one" if len(counts) < 2 else f"bin {int(counts.argmin())} is empty"
+            what = "there is but one" if len(counts) < 2 else f"part {int(counts.argmin())} is"
             raise ValueError(
-                f"bins must cut the ratings into at least two parts that are not empty, but {empty}"
+                f"bins must cut the ratings into two parts or more that are not empty, but {what}"
             )
         sums = np.bincount(number, ratings, minlength=len(counts))
         return cls(tuple((sums / counts).tolist()), tuple(edges.tolist()))

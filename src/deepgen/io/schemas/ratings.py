@@ -1,6 +1,7 @@
 """Machines of ratings in files."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -79,5 +80,4 @@ def _require_ascending(numbers, name):
     good = isinstance(numbers, list) and all(
         type(number) in (int, float) and math.isfinite(number) for number in numbers
     )
-    require(good and all(a < b for a, b in zip(numbers, numbers[1:], strict=False)),
-            f"{name} must ascend")  # fmt: skip
+    require(good and all(a < b for a, b in pairwise(numbers)), f"{name} must ascend")
