@@ -119,11 +119,11 @@ def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path):
 def test_a_newer_version_is_told_apart_from_damage(blob, tmp_path):
     """Would catch "not a model file" for a file that only asks for an update."""
     header, data = unpack(blob)
-    for version in (2, 3, 1000, 10**9):
+    for version in (3, 4, 1000, 10**9):
         config = {"format_version": version, "anything": ["that", "came", "later"]}
         later = {**header, "__metadata__": {"deepgen": json.dumps(config)}}
         error = outcome(pack(later, data), tmp_path / "a")
-        assert f"format version {version} is newer than 1; update deepgen" in str(error)
+        assert f"format version {version} is newer than 2; update deepgen" in str(error)
     for version in (0, -1, "2", None, 1.5, True):
         config = {**config_of(header), "format_version": version}
         later = {**header, "__metadata__": {"deepgen": json.dumps(config)}}
@@ -249,7 +249,9 @@ def structured_mutants(blob):
             yield differs(new, config), with_text(json.dumps(new))
             free = path[0] == "extra" and isinstance(new["extra"], dict)
             other = path[0] == "observed" and new["observed"] == [1]  # a valid file as well
-            fitting = path[0] == "sha256" or free or other
+            version = new["format_version"] if path[0] == "format_version" else 0
+            older = type(version) is int and version == 1  # a valid file of version 1
+            fitting = path[0] == "sha256" or free or other or older
             yield differs(new, config) and not fitting, with_config(new)
     for path in places(header):
         if not path:
@@ -269,7 +271,7 @@ def structured_mutants(blob):
     yield True, pack(header, serialize(tensors)[-len(data) :])
     for text in ("", "null", "[]", "3", '"x"', "{", "NaN", "{'a': 1}", *deep):
         yield True, with_text(text)
-    yield True, with_text(json.dumps(config).replace("1,", "NaN,", 1))
+    yield True, with_text(json.dumps(config).replace("2,", "NaN,", 1))
     yield True, pack({**header, "__metadata__": {**header["__metadata__"], "more": "x"}}, data)
     yield True, with_config({**config, "extra": {"a": float("inf")}})
     yield True, with_text(json.dumps(config)[:-1] + ', "format_version": 1}')

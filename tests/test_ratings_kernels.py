@@ -70,7 +70,7 @@ def twin_of(machine):
 
 def trainer_of(machine, rule, rows, *, rate=1.0, seed=0, step=None):
     """A run with a constant rate, without decay and with one rate for all unless said."""
-    step = step or RatingStep(weight_decay=0.0, hidden_rate=1.0)
+    step = step or RatingStep(weight_decay=0.0, hidden_rate=1.0, conditional_rate=1.0)
     return RatingTrainer(
         machine, rule, rate, n_rows=rows.n_rows, stream=Stream.from_random_state(seed), step=step
     )

@@ -78,7 +78,7 @@ def test_it_predicts_better_than_means(rows, rule):
 @pytest.mark.parametrize("rows", SIDES)
 def test_probabilities_are_better_than_frequencies(rows):
     """Would catch probabilities that are sure of themselves and wrong."""
-    model = model_of(rows, n_epochs=60).fit(TRAIN)
+    model = model_of(rows, n_epochs=60, learning_rate=0.03).fit(TRAIN)
     counts = np.bincount(TRAIN.data.astype(int))[1:] / TRAIN.nnz
     frequencies = -np.log(counts[TEST.data.astype(int) - 1]).mean()
     assert model.log_loss(TEST) < 0.95 * frequencies

@@ -50,6 +50,8 @@ SIDES = ("items", "users")
 USUAL_RATE = 0.02
 # Decay by rating, by side.
 USUAL_DECAYS = {"items": 0.06, "users": 0.03}
+# Factor on the rate of conditional weights in masked prediction.
+CONDITIONAL_RATE = 3.0
 # Epochs without `n_epochs`, by rule, of fewer ratings than MANY and of more.
 USUAL_EPOCHS = {"MaskedPrediction": (60, 30), "CD": (60, 40), "PCD": (60, 40)}
 MANY = 500_000
@@ -83,7 +85,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         follow the likelihood; they need many times the epochs, and predict worse.
     conditional : {"auto", True, False}, default "auto"
         Whether hidden units see *that* a column is rated, whatever its value. "auto": where rows
-        are items or ratings are masked; with contrastive divergence it makes users worse.
+        are items; it makes users worse.
     learning_rate : float, schedule or None
         None: 0.02 falling to zero.
     weight_decay : float or None
@@ -262,7 +264,9 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         return RatingsProblem(self, rows, self._scale)
 
     def _step(self, **changes):
-        return RatingStep(weight_decay=self._decay(), **changes)
+        masked = isinstance(as_rating_rule(self.rule), MaskedPrediction)
+        factor = CONDITIONAL_RATE if masked else 1.0
+        return RatingStep(weight_decay=self._decay(), conditional_rate=factor, **changes)
 
     def _decay(self):
         return float(USUAL_DECAYS[self.rows] if self.weight_decay is None else self.weight_decay)
@@ -698,8 +702,7 @@ class RatingsProblem(Problem):
         stream = Stream.from_random_state(beginning.seed)
         conditional = estimator.conditional
         if conditional == "auto":
-            masked = isinstance(self.learning_rule, MaskedPrediction)
-            conditional = masked or estimator.rows == "items"
+            conditional = estimator.rows == "items"
         machine = starting_rating_machine(
             self.rows, self.scale, int(estimator.n_hidden), conditional=conditional, stream=stream
         )

@@ -44,13 +44,13 @@ class MaskedPrediction:
 
     Parameters
     ----------
-    masked : tuple of float, default (0.5, 1.0)
+    masked : tuple of float, default (0.2, 0.9)
         Bounds of the share of a row that is hidden, drawn anew each time that the row comes.
     squared_error : float, default 0.5
         Its share of the loss, in [0, 1].
     """
 
-    masked: tuple = (0.5, 1.0)
+    masked: tuple = (0.2, 0.9)
     squared_error: float = 0.5
 
     def __post_init__(self):
