@@ -18,6 +18,7 @@ from bench.results import (
     imputation,
     mixed_columns,
     mob_mnist,
+    ratings_movielens,
     rbm_brackets,
     rbm_mnist,
     rbm_patches,
@@ -46,6 +47,7 @@ TABLES = {
     "classify_mnist": classify_mnist,
     "dbm_classify_mnist": dbm_classify_mnist,
     "semi_supervised_mnist": semi_supervised_mnist,
+    "ratings_movielens": ratings_movielens,
     "defaults": defaults,
 }
 
