@@ -80,7 +80,7 @@ def test_info_in_words(file, capsys):
     assert main(["info", str(file)]) == 0
     out = capsys.readouterr().out
     for words in (
-        str(file), "format version    2", "BoltzmannMachine", '"RBM"', "3 gaussian units",
+        str(file), "format version    1", "BoltzmannMachine", '"RBM"', "3 gaussian units",
         "2 binary units", "parameters        14", "3 x 2", "largest |weight|  2.5",
     ):  # fmt: skip
         assert words in out
@@ -90,7 +90,7 @@ def test_info_as_json(file, capsys):
     """Catches output that programs cannot read, such as numpy numbers or prose beside it."""
     assert main(["info", str(file), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
-    assert about["format_version"] == model_files.FORMAT_VERSION
+    assert about["format_version"] == 1  # that of its model, not the newest
     assert about["n_parameters"] == 3 + 3 + 2 + 6  # biases, log precisions, weights
     assert about["largest_weight"] == 2.5
     assert [layer["units"] for layer in about["layers"]] == ["gaussian", "binary"]
@@ -104,7 +104,7 @@ def test_info_refuses_what_is_not_a_model(file, tmp_path, capsys):
     data = file.read_bytes()
     damaged.write_bytes(data[:-3])
     text.write_text("not a model\n" * 10)
-    newer.write_bytes(data.replace(b'\\"format_version\\": 2', b'\\"format_version\\": 9'))
+    newer.write_bytes(data.replace(b'\\"format_version\\": 1', b'\\"format_version\\": 9'))
     assert newer.read_bytes() != data
     for path in (damaged, text, newer, tmp_path / "missing", tmp_path):
         assert main(["info", str(path)]) == 1

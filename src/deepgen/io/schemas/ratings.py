@@ -14,6 +14,7 @@ class RatingMachineSchema(Schema):
     """Rating machines: sizes, the scale, whether there are conditional weights, rows it knows."""
 
     model_class = RatingMachine
+    format_version = 2
     entries = frozenset({"n_columns", "n_hidden", "n_known", "conditional", "scale", "edges"})
 
     def describe(self, model):
