@@ -24,8 +24,8 @@ def fit(n_rows):
             peak.append(anonymous())
     thread = threading.Thread(target=watch)
     thread.start()
-    rbm = dg.RBM(2, batch_size=5000, n_epochs=1, random_state=0, n_threads=1).fit(rows)
-    rbm.transform(opened(sys.argv[1], 20_000))
+    estimator = ESTIMATOR.fit(rows)
+    estimator.transform(opened(sys.argv[1], 20_000))
     over.set()
     thread.join()
     return max(peak)
@@ -35,7 +35,10 @@ print(json.dumps([fit(int(n_rows)) for n_rows in sys.argv[2:]]))
 """
 
 
-def peaks(path, opened, *n_rows):
+RBM = "dg.RBM(2, batch_size=5000, n_epochs=1, random_state=0, n_threads=1)"
+
+
+def peaks(path, opened, *n_rows, estimator=RBM):
     """Bytes at the worst moment of fits to this many rows of a file; Linux only.
 
     Parameters
@@ -45,8 +48,11 @@ def peaks(path, opened, *n_rows):
         Source of ``opened(path, n_rows)``, which returns the first rows of the file.
     *n_rows : int
         Of one fit after the other.
+    estimator : str
+        Source of what is fitted.
     """
     code = FITS.replace("OPENED", textwrap.dedent(opened).strip())
+    code = code.replace("ESTIMATOR", estimator)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, path, *map(str, n_rows)],
         capture_output=True, text=True, timeout=600, check=True,

@@ -7,7 +7,7 @@ binomial base measure of tied copies.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from math import comb
 
 import numpy as np
@@ -256,6 +256,34 @@ def draw_binary(layer, field, uniforms):
         )
         drawn += uniforms < tail
     return drawn
+
+
+def multinomial_mean(field, trials):
+    """D softmax(f) over all columns, D draws a row: trials (n_rows,)."""
+    return trials[:, None] * row_softmax(field, field.shape[1])
+
+
+def draw_multinomial(mean, trials, uniforms):
+    """Counts of the draws of one row: exponential spacings are uniforms in order, which meet the
+    cumulated means. uniforms: (trials + 1,)."""
+    spacing = -np.log(np.asarray(uniforms, np.float64))
+    places = np.cumsum(spacing)[:-1] / spacing.sum() * mean.sum()
+    columns = np.searchsorted(np.cumsum(mean), places, side="right")
+    return np.bincount(np.minimum(columns, len(mean) - 1), minlength=len(mean))
+
+
+def replicated_log_weight(weights, bias, hidden_bias, v):
+    """log sum_h exp(v^T W h + b^T v + D c^T h) of counts v, (n_rows, n_words): words in order."""
+    trials = v.sum(axis=1)
+    field = v @ weights + trials[:, None] * hidden_bias
+    return v @ bias + softplus(field).sum(axis=1)
+
+
+def replicated_log_partition(weights, bias, hidden_bias, trials):
+    """log sum_h exp(D c^T h) (sum_k exp(b_k + W_k h))^D of rows of D words."""
+    states = np.array(list(product([0.0, 1.0], repeat=len(hidden_bias))))
+    words = log_sum_exp(bias + states @ weights.T)
+    return log_sum_exp(trials * (states @ hidden_bias + words))
 
 
 def draw_softmax(layer, field, uniforms, missing=None):

@@ -104,10 +104,15 @@ def test_repr_names_the_layers():
         ([dg.Gaussian(2), dg.Gaussian(3)], [np.zeros((2, 3))], "both Gaussian"),
         ([dg.Binary(1), dg.Gaussian(2), dg.Gaussian(3)], [np.zeros((1, 2)), np.zeros((2, 3))],
          r"layers\[1\] and layers\[2\] are both Gaussian"),
+        ([dg.Multinomial(2), dg.Binary(3)], [np.full((2, 3), 1e32)],
+         r"weights\[0\] must lie within .* beside Multinomial units"),
+        ([dg.Multinomial(2), dg.Binary(1, bias=[-1e32])], [np.zeros((2, 1))],
+         r"layers\[1\].bias must lie within"),
     ],
 )
 def test_impossible_models_are_refused(layers, weights, message):
-    """Catches shapes that kernels would read beyond, and models without a finite log Z."""
+    """Catches shapes that kernels would read beyond, models without a finite log Z, and parameters
+    whose sum over the words of a long document is infinite."""
     with pytest.raises(ValueError, match=message):
         dg.BoltzmannMachine(layers, weights)
 

@@ -17,15 +17,22 @@ import deepgen as dg
 NEEDS_ARRAY_API = "check_array_api_input"
 
 
-def _to_unit_interval(X):
-    """Map numbers to [0, 1] one by one (0 to 0); leave what is no table of numbers as it is."""
+def _share(numbers):
+    """Map numbers to [0, 1]."""
+    size = np.abs(numbers)
+    with np.errstate(invalid="ignore"):  # inf / inf: NaN, which the estimator refuses as well
+        return size / (1 + size)
+
+
+def _mapped(X, function=_share):
+    """Apply a function, 0 to 0, to numbers; leave what is no table of numbers as it is."""
     if isinstance(X, pd.DataFrame):
-        return X.map(lambda value: abs(value) / (1.0 + abs(value)))
+        return X.map(function)
     if sparse.issparse(X):
         if X.format not in ("csr", "csc", "coo"):
             X = X.tocsr()
         mapped = X.copy()
-        mapped.data = _to_unit_interval(X.data)
+        mapped.data = _mapped(X.data, function)
         return mapped
     array = np.asarray(X)
     if array.dtype == object:
@@ -35,29 +42,27 @@ def _to_unit_interval(X):
             return X
     if array.dtype.kind not in "iuf":
         return X
-    size = np.abs(array.astype(np.float64 if array.dtype.kind != "f" else array.dtype))
-    with np.errstate(invalid="ignore"):  # inf / inf: NaN, which the estimator refuses as well
-        return size / (1 + size)
+    return function(array.astype(np.float64 if array.dtype.kind != "f" else array.dtype))
 
 
-def fed_with_reals(estimator, *methods):
-    """A class like `estimator`, whose `methods` map X to [0, 1] first.
+def fed_with_reals(estimator, *methods, function=_share, prefix="UnitInterval"):
+    """A class like `estimator`, whose `methods` map X to [0, 1] first, or by another function.
 
     What only calls them (`score` of most estimators, `predict` of a mixture) is left as it is.
     """
 
     def mapped(method):
         @functools.wraps(method)
-        def first_mapped(self, X, *y):
+        def first_mapped(self, X, *y, **named):
             with warnings.catch_warnings():
                 if method.__name__ == "score_samples":  # grey values; that warning has its own test
                     warnings.filterwarnings("ignore", "X has values between states", UserWarning)
-                return method(self, _to_unit_interval(X), *y)
+                return method(self, _mapped(X, function), *y, **named)
 
         return first_mapped
 
     own = {name: mapped(getattr(estimator, name)) for name in methods}
-    return type(f"UnitInterval{estimator.__name__}", (estimator,), {"__module__": __name__, **own})
+    return type(f"{prefix}{estimator.__name__}", (estimator,), {"__module__": __name__, **own})
 
 
 UnitIntervalRBM = fed_with_reals(
@@ -71,10 +76,14 @@ UnitIntervalMixtureOfBernoullis = fed_with_reals(
     dg.MixtureOfBernoullis, "fit", "transform", "score_samples"
 )
 UnitIntervalAutoencoder = fed_with_reals(
-    dg.Autoencoder, "fit", "transform", "reconstruction_error"
+    dg.Autoencoder, "fit", "transform", "reconstruction_error", "score"
 )
 
 
+CountsReplicatedSoftmax = fed_with_reals(
+    dg.ReplicatedSoftmax, "fit", "partial_fit", "transform", "free_energy", "score_samples",
+    "score", function=np.rint, prefix="Counts",
+)  # fmt: skip
 UnitIntervalImputer = fed_with_reals(dg.Imputer, "fit", "transform")
 
 
@@ -95,6 +104,7 @@ ESTIMATORS = {
     "deep autoencoder": dg.DeepAutoencoder(
         (6, 3), visible="gaussian", n_epochs=2, random_state=0
     ),
+    "documents": CountsReplicatedSoftmax(4, n_epochs=2, random_state=0),
     "imputer": dg.Imputer(
         dg.RBM(n_hidden=4, visible="gaussian", n_epochs=2, random_state=0), random_state=0
     ),

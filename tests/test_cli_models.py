@@ -25,6 +25,9 @@ RUNS = {
         ["--n-hidden", 5, 4, "--labels", "labels.csv", *SHORT],
         lambda: dg.DBM((5, 4), label_units=True, **EPOCHS),
     ),
+    "replicated-softmax": (
+        ["--n-hidden", 4, *SHORT], lambda: dg.ReplicatedSoftmax(4, **EPOCHS)
+    ),
     "mixture": (
         ["--n-components", 3, "--max-iter", 4],
         lambda: dg.MixtureOfBernoullis(3, max_iter=4, random_state=0),
@@ -91,13 +94,14 @@ def test_every_parameter_has_a_setting():
 
 
 OTHER = {
-    "n_hidden": 7, "visible": "softmax:3", "rule": "cd", "k": 3, "n_particles": 9,
+    "n_hidden": 7, "visible": "softmax:3", "rule": "cd", "k": 4, "n_particles": 9,
     "centring": False, "sparsity": 0.2, "sparsity_strength": 0.3, "learning_rate": 0.3,
     "learning_rate_end": 0.2, "momentum": 0.5, "weight_decay": 0.1, "averaging": 0.3,
     "line_searches": 5, "batch_size": 9, "n_epochs": 3, "seed": 5, "n_threads": 2,
     "features": "means", "transposed": True, "pretrain_epochs": 4, "pretrain_batch_size": 6,
     "l2": 0.1, "l1": 0.1, "loss": "squared_error", "masking": 0.3, "tied": False,
-    "code": "logistic", "activation": "rectified", "dropout": 0.3, "input_dropout": 0.2,
+    "code": "logistic", "code_noise": 0.5, "inputs": "shares", "activation": "rectified",
+    "dropout": 0.3, "input_dropout": 0.2,
     "top_epochs": 1, "class_weight": "balanced", "early_stopping": 4,
     "validation_fraction": 0.3, "smoothness": 0.5,
     "smoothness_weight": 2.0, "n_components": 4, "max_iter": 5, "tol": 0.5, "n_init": 2,
@@ -115,6 +119,8 @@ ELSEWHERE = {"model", "unlabelled", "pretrained"}  # tests of their own
 def value_for(setting, kind):
     if setting == "optimizer":
         return "sgd" if kind.is_network else "adam"
+    if setting == "centring":
+        return kind.name == "replicated-softmax"  # which does not, where nobody says
     if setting == "hidden":
         return "rectified" if kind.is_network else "gaussian"
     return OTHER[setting]
@@ -159,7 +165,7 @@ def _as_flag(setting):
     return [setting.flag, value]
 
 
-@pytest.mark.parametrize("model", ["rbm", "dbm", "mixture", "classifier"])
+@pytest.mark.parametrize("model", ["rbm", "dbm", "mixture", "classifier", "replicated-softmax"])
 def test_a_configuration_file_equals_flags(model, folder, capsys):
     """Catches a key that is read as another type than its flag, lists of sizes above all."""
     learn(capsys, model)
@@ -194,6 +200,7 @@ WORKS = {
     "rbm": {"score", "sample", "transform", "impute"},
     "dbn": {"score", "sample", "transform", "impute"},
     "dbm": {"score", "sample", "transform", "impute", "predict", "predict --proba"},
+    "replicated-softmax": {"score", "sample", "transform", "impute", "topics"},
     "mixture": {"score", "sample", "transform", "impute", "predict", "predict --proba"},
     "autoencoder": {"score", "transform"},
     "deep-autoencoder": {"score", "transform"},
@@ -207,10 +214,16 @@ COMMANDS = {
     "impute": ["impute", "m", "gaps.npy", "--n-chains", 2, "--sweeps", 2, "--out", "o.npy"],
     "predict": ["predict", "m", "valid.npy", "--out", "o.npy"],
     "predict --proba": ["predict", "m", "valid.npy", "--proba", "--out", "o.npy"],
+    "topics": ["topics", "m", "--n", 3],
 }
-EXACT = {  # without chains
-    "sample": ["sample", "m", "--n", 3, "--out", "o.npy"],
-    "impute": ["impute", "m", "gaps.npy", "--out", "o.npy"],
+OTHERWISE = {  # without chains; of documents, which lack words
+    "mixture": {
+        "sample": ["sample", "m", "--n", 3, "--out", "o.npy"],
+        "impute": ["impute", "m", "gaps.npy", "--out", "o.npy"],
+    },
+    "replicated-softmax": {
+        "impute": ["impute", "m", "valid.npy", "--words", 2, "--sweeps", 2, "--out", "o.npy"],
+    },
 }
 SHAPES = {"transform": (60, None), "impute": (60, 9), "sample": (3, 9), "predict": (60,)}
 WORDS = {"rbm": "an RBM", "dbm": "a DBM with label units", "autoencoder": "an Autoencoder",
@@ -236,8 +249,7 @@ def test_every_command_works_or_says_why_not(model, folder, capsys):
     X[:, 2] = np.nan
     np.save("gaps.npy", X)
     for name, argv in COMMANDS.items():
-        if model == "mixture" and name in EXACT:
-            argv = EXACT[name]
+        argv = OTHERWISE.get(model, {}).get(name, argv)
         if name not in WORKS[model]:
             line = fails(capsys, 2 if f"{name} --labels" in WORKS[model] else 1, *argv)
             assert f"m holds {WORDS.get(model, '')}" in line
@@ -261,6 +273,7 @@ WATCHED = {
     "deep-autoencoder": ["validation_squared_error"],
     "classifier": ["validation_accuracy"],
     "regressor": ["validation_r_squared"],
+    "replicated-softmax": ["completion_perplexity"],
 }
 
 
@@ -280,7 +293,7 @@ def test_held_out_rows_are_watched(model, folder, capsys):
     assert json.loads((folder / "h.json").read_text())[-1] == result["last_epoch"]
     words = learn(capsys, model, "--valid", "train.npy", *more)
     assert "held-out" in words
-    if model in ("rbm", "dbn"):
+    if model in ("rbm", "dbn", "replicated-softmax"):
         return
     argv = ["--labels", labels] if "validation_squared_error" not in last else []
     found = json.loads(call(capsys, "score", "m", "train.npy", *argv, "--json")[1])
@@ -368,6 +381,10 @@ def test_files_that_none_can_start_from(folder, capsys):
         ("autoencoder --optimizer adam --momentum 0.5", "momentum belongs to"),
         ("autoencoder --masking 2", "masking"),
         ("mixture --tol -1", "tol"),
+        ("replicated-softmax --n-hidden 4 5", "one size for the model replicated-softmax"),
+        ("replicated-softmax --rule cd --n-particles 5", "n_particles belongs to the rule pcd"),
+        ("replicated-softmax --visible gaussian", "visible is a setting of rbm, dbn"),
+        ("replicated-softmax --optimizer lbfgs", "sgd or adam"),
         ("mixture --n-components 0", "n_components"),
         ("classifier", "labels is missing"),
         ("regressor", "labels is missing"),
@@ -406,6 +423,7 @@ def stops_at(**place):
 
 
 STOPS = {
+    "replicated-softmax": ("replicated-softmax", {"epoch": 2}),
     "dbn in its second layer": ("dbn", {"layer": 1, "epoch": 2}),
     "dbm in its greedy start": ("dbm", {"layer": 0, "epoch": 2}),
     "dbm": ("dbm", {"layer": None, "epoch": 2}),
@@ -434,7 +452,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(name, folder, capsys, monkeypa
     assert (code, out) == (130, "")
     assert "starting anew" in lines[0]
     assert lines[1].endswith("go on by the same command with --resume")
-    has_model = model == "dbn" or place["layer"] is None
+    has_model = model == "dbn" or place.get("layer") is None
     assert (folder / "m").exists() == has_model
     assert ("is in m" if has_model else "no model to write yet") in lines[1]
     code, _, lines = call(capsys, *argv, "--json")

@@ -259,7 +259,7 @@ def test_fields_where_there_are_some(model, folder, capsys):
     for name, words in (("x", "a MixtureOfBernoullis"), ("a", "an Autoencoder")):
         line = fails(capsys, 1, "transform", name, "valid.npy", "--quantity", "mean")
         assert f"{name} holds {words}" in line
-        assert "--quantity is for rbm, dbn and dbm" in line
+        assert "--quantity is for rbm, dbn, dbm and replicated-softmax" in line
 
 
 def test_completions_are_those_of_the_library(model, folder, capsys):

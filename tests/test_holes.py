@@ -548,9 +548,9 @@ def test_the_default_learns_few_components_where_columns_are_independent():
     """Catches a choice that does not look at values held back: noise has one component."""
     rng = np.random.default_rng(0)
     X = (rng.random((80, 10)) < 0.3).astype(float)
-    assert dg.Imputer(random_state=0).fit(X).estimator_.n_components == 1
+    assert dg.Imputer(random_state=0).fit(X).estimator_.n_components_ == 1
     _, holes = rows_with_holes()
-    assert dg.Imputer(random_state=0).fit(holes).estimator_.n_components > 3
+    assert dg.Imputer(random_state=0).fit(holes).estimator_.n_components_ > 3
 
 
 def test_an_imputer_keeps_names_and_makes_frames():

@@ -165,6 +165,26 @@ def test_runs_within_a_run_and_in_other_threads_leave_signals_alone(handled):
 
 
 @pytest.mark.slow
+def test_the_command_line_writes_its_model_when_it_is_told_to_end(tmp_path):
+    """Catches `deepgen train` without a checkpoint that loses all it has learned on SIGTERM."""
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).integers(0, 2, (2_000, 30), np.uint8))
+    script = """if True:
+        import os, signal, sys, threading
+        from deepgen.cli import main
+        threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        sys.exit(main(["train", "--data", "X.npy", "--out", "m", "--n-epochs", "1000000",
+                       "--n-hidden", "4"]))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 128 + signal.SIGTERM, run.stderr
+    assert "terminated; the model of" in run.stderr
+    assert dg.load(tmp_path / "m").model_.layers[1].size == 4
+
+
+@pytest.mark.slow
 def test_the_command_line_keeps_a_checkpoint_when_it_is_told_to_end(tmp_path):
     """Catches `deepgen train --checkpoint` that loses the run of a job that is pre-empted."""
     X = np.random.default_rng(0).integers(0, 2, (2_000, 30)).astype(np.uint8)

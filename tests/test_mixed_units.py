@@ -215,7 +215,10 @@ def test_draws_have_the_means_and_no_part_follows_another(name):
 
 def test_parts_are_checked():
     """Would catch parts without a size, parts within parts and vectors that do not fit."""
-    for parts in ([], [dg.Binary()], [dg.Mixed([dg.Binary(2)])], ["binary"], [dg.Softmax(3)]):
+    for parts in (
+        [], [dg.Binary()], [dg.Mixed([dg.Binary(2)])], ["binary"], [dg.Softmax(3)],
+        [dg.Multinomial(3)],
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="parts must"):
             dg.Mixed(parts)
     with pytest.raises(TypeError, match="parts must be"):

@@ -22,6 +22,8 @@ from deepgen.cli import main
 from deepgen.cli.info import describe_file
 from deepgen.inference import mixtures
 from deepgen.learning import mixtures as em
+from deepgen.learning.mixture_sizes import SIZES as SIZES_OF_RUNS
+from deepgen.learning.mixture_sizes import number_of_runs
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import as_states
 from deepgen.rows.sums import products
@@ -250,6 +252,46 @@ def test_the_best_of_several_starts_is_kept():
     kept = dg.MixtureOfBernoullis(4, n_init=5, max_iter=15, random_state=7).fit(x)
     assert len(set(ends)) > 1
     assert kept.history_[-1]["log_posterior"] == max(ends)
+
+
+def test_joined_runs_average_their_densities():
+    """Catches weights that are not divided, or components of one run that are lost."""
+    x = planted(200)[0]
+    models = [dg.MixtureOfBernoullis(k, random_state=k).fit(x).model_ for k in (2, 3, 5)]
+    one = em.joined([em.Run(model, True, [{"iteration": 1}]) for model in models])
+    expected = np.mean([np.exp(mixtures.log_likelihood(model, x)) for model in models], axis=0)
+    np.testing.assert_allclose(np.exp(mixtures.log_likelihood(one.model, x)), expected, rtol=1e-5)
+    assert one.converged
+    assert len(one.history) == 3
+
+
+def test_with_nothing_set_runs_are_joined():
+    """Catches one run alone, which is behind: the average of densities is ahead of runs on
+    average, on rows that none has seen too (Jensen)."""
+    x = random_rows(400, 12, density=0.5) | np.repeat(random_rows(400, 4, seed=1), 3, axis=1)
+    train, held = x[:120], x[120:]
+    chosen = dg.MixtureOfBernoullis(random_state=0).fit(train)
+    size = next(k for k in SIZES_OF_RUNS if k * number_of_runs(k) == chosen.n_components_)
+    assert size > 1
+    assert len(chosen.history_) == chosen.n_iter_
+    assert chosen.predict_proba(held).shape == (280, chosen.n_components_)
+    single = [dg.MixtureOfBernoullis(size, random_state=s).fit(train).score(held) for s in range(9)]
+    assert chosen.score(held) > np.mean(single)
+
+
+def test_hidden_values_choose_the_size_where_rows_have_holes():
+    """Catches a choice by the likelihood of one-hot columns, which asks for more and more
+    components to learn that one of them is on; a completion is asked for the whole variable."""
+    rng = np.random.default_rng(0)
+    group, kinds = rng.integers(0, 3, 240), rng.integers(0, 3, (240, 8))
+    kinds = np.where(rng.random(kinds.shape) < 0.7, group[:, None], kinds)
+    x = np.eye(3)[kinds].reshape(240, 24)
+    holes = np.where(np.repeat(rng.random((240, 8)) < 0.2, 3, axis=1), np.nan, x)
+    by_values, by_rows = (dg.MixtureOfBernoullis(random_state=0).fit(rows) for rows in (holes, x))
+    assert 1 < by_values.n_components_ <= 6 * number_of_runs(6) < by_rows.n_components_
+    one_row = np.where(np.arange(240)[:, None] == 7, holes, x)  # too few holes to tell anything
+    few = dg.MixtureOfBernoullis(random_state=0).fit(one_row)
+    assert few.n_components_ == by_rows.n_components_
 
 
 def test_an_interrupted_run_keeps_its_last_whole_iteration():

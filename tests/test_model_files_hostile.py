@@ -35,6 +35,9 @@ def whole_files():
     for visible in layers.values():
         model = dg.BoltzmannMachine([visible, dg.Binary(4)], [RNG.normal(size=(6, 4))])
         yield whole_file(model, {"estimator": "RBM", "score_seed": 1})
+    documents = dg.Multinomial(bias=RNG.normal(size=6), mean_trials=20.5)
+    model = dg.BoltzmannMachine([documents, dg.Binary(4)], [RNG.normal(size=(6, 4))])
+    yield whole_file(model, {"estimator": "ReplicatedSoftmax", "score_seed": 1})
     mixture = dg.BernoulliMixture.from_means([0.25] * 4, RNG.random((4, 6)))
     yield whole_file(mixture, {"estimator": "MixtureOfBernoullis"})
     up = dg.NetworkLayer("rectified", RNG.normal(size=4), RNG.normal(size=(6, 4)))
@@ -157,6 +160,12 @@ def use(loaded):
         assert np.isfinite(loaded.transform(draws)).all()
         return
     rows = np.eye(3, loaded.n_features_in_, dtype=np.float32)
+    if isinstance(loaded, dg.ReplicatedSoftmax):
+        draws = loaded.sample(5, n_words=20, n_sweeps=3, random_state=0)
+        assert (draws.sum(axis=1) == 20).all()
+        assert np.isfinite(loaded.transform(draws, quantity="field")).all()
+        assert np.isfinite(loaded.free_energy(draws)).all()
+        return
     names = ("transform", "predict_proba", "score_samples", "reconstruction_error")
     for name in names:
         if hasattr(loaded, name):

@@ -130,6 +130,41 @@ def test_a_newer_version_is_told_apart_from_damage(blob, tmp_path):
         assert "no format_version" in str(outcome(pack(later, data), tmp_path / "a"))
 
 
+DRAWS = [
+    {"trials": -1}, {"trials": 2**24 + 1}, {"trials": 10**30}, {"trials": 3.0}, {"trials": True},
+    {"trials": None}, {"mean_trials": 0.0}, {"mean_trials": -2.5}, {"mean_trials": 1e308},
+    {"mean_trials": float("nan")}, {"mean_trials": float("inf")}, {"mean_trials": "7"},
+    {"mean_trials": 7}, {"trials": 3, "mean_trials": 7.5}, {},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", DRAWS, ids=str)
+@pytest.mark.parametrize("estimator", ["ReplicatedSoftmax", "RBM"])
+def test_numbers_of_draws_that_are_none_are_refused(estimator, options, tmp_path):
+    """Would catch a length that overflows in a kernel, a gain that is infinite, and a file whose
+    two numbers contradict each other."""
+    layers = dg.Multinomial(bias=np.zeros(4), mean_trials=7.5), dg.Binary(2)
+    config, tensors = model_files.describe(dg.BoltzmannMachine(layers, [np.zeros((4, 2))]))
+    config = {"format_version": 1, **config, "extra": {"estimator": estimator}}
+    del config["layers"][0]["mean_trials"]
+    config["layers"][0] |= options
+    (tmp_path / "a").write_bytes(serialize(tensors, metadata=metadata_of(config, tensors)))
+    with pytest.raises(dg.ModelFileError, match=r"trials|not a deepgen model file") as error:
+        dg.load(tmp_path / "a")
+    assert str(tmp_path / "a") in str(error.value)
+
+
+def test_units_of_a_later_version_ask_for_an_update(blob, tmp_path):
+    """Would catch "unknown units" alone, where the file is good and this deepgen is too old."""
+    header, data = unpack(blob)
+    config = config_of(header)
+    config["layers"][0]["units"] = "poisson"
+    _, tensors = model_files.describe(small_model())
+    later = pack({**header, "__metadata__": metadata_of(config, tensors)}, data)
+    error = outcome(later, tmp_path / "a")
+    assert "unknown units 'poisson'; if a newer deepgen has written the file, update" in str(error)
+
+
 # --------------------------------------------------------------------------------------- damage
 
 

@@ -353,3 +353,35 @@ def test_missing_matplotlib_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'deepgen\[demo\]'"):
         plots.plot_samples(np.zeros((1, 4)))
+
+
+def test_names_at_points_do_not_cover_each_other(ax):
+    """Would catch names of classes in one place that are written over each other, and names that
+    leave the middle of their points without need."""
+    codes = np.repeat([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [9.0, 9.0]], 5, axis=0)
+    labels = np.repeat(["wheat", "corn", "grain", "earn"], 5)
+    plots.plot_codes(codes, labels, names="points", ax=ax)
+    assert ax.get_legend() is None
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 4
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number])
+    alone = next(text for text in ax.texts if text.get_text() == "earn")
+    np.testing.assert_allclose(alone.get_position(), [9.0, 9.0], atol=0.1)
+    with pytest.raises(ValueError, match="names must be 'legend' or 'points'"):
+        plots.plot_codes(codes, labels, names="beside", ax=ax)
+
+
+def test_precision_is_drawn_against_recall(ax):
+    """Would catch axes that are swapped, and a curve under another one's name."""
+    one = dg.retrieval.evaluate(np.eye(3), [0, 1, 1])
+    other = dg.retrieval.evaluate(np.ones((4, 2)), [0, 0, 1, 1])
+    plots.plot_precision_recall({"one": one, "other": other}, ax=ax)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    for name, line, found in zip(names, ax.lines, (one, other), strict=True):
+        assert f"({found.mean_average_precision:.3f})" in name
+        np.testing.assert_allclose(line.get_xdata(), found.recalls)
+        np.testing.assert_allclose(line.get_ydata(), found.precisions)
+    with pytest.raises(TypeError, match="dict of what deepgen"):
+        plots.plot_precision_recall({"one": 0.5}, ax=ax)

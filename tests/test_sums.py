@@ -528,8 +528,10 @@ V, H = ROWS, np.ones((84, 6), np.float32)
     (Phases([V, H], [V, H], weights=np.ones(84)), "tuple of two"),
     (Phases([V, H], [V[:7], H[:7]], weights=(np.ones(84), np.ones(84))),
      r"weights\[1\] of the phases must have shape \(7,\)"),
-    (Phases([V, H], [V[:7], H[:7]], bias_scale={1: np.ones(84)}),
+    (Phases([V, H], [V[:7], H[:7]], bias_scale=({}, {1: np.ones(84)})),
      r"bias_scale\[1\] of the phases must have shape \(7,\)"),
+    (Phases([V, H], [V[:7], H[:7]], shares=(np.ones(84), np.ones(84))),
+     r"shares\[1\] of the phases must have shape \(7,\)"),
 ])  # fmt: skip
 def test_phases_of_a_rule_of_ones_own_are_checked(phases, message):
     """Would catch sums over rows that are not there, which kernels would read."""

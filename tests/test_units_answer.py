@@ -35,7 +35,7 @@ from deepgen.stacks.trainer import StackTrainer
 from deepgen.stacks.unrolling import activation_of
 
 PACKAGE, KERNELS = Path(dg.__file__).parent, Path(__file__).parents[1] / "src" / "_kernels"
-TYPES = {"Binary", "Gaussian", "Mixed", "Softmax"}
+TYPES = {"Binary", "Gaussian", "Mixed", "Multinomial", "Softmax"}
 
 # The files that name a unit type, or the kernels' numbers of them, and why they may. None asks.
 NAMED_IN = {
@@ -44,12 +44,14 @@ NAMED_IN = {
     "layers/gaussian.py": "its own file",
     "layers/softmax.py": "its own file",
     "layers/mixed.py": "its own file",
+    "layers/multinomial.py": "its own file",
     "layers/units.py": "a layer that is linear in its states, for log ratios",
     "layers/named.py": "names of types as users pass them",
     "models/mixture.py": "makes its columns, and a component as one group",
     "models/rating_machine.py": "makes the machine of a row",
     "models/network.py": "the kernels' numbers of activations",
     "io/schemas/machines.py": "how each type stands in a file",
+    "estimators/documents.py": "documents are counts, their topics are on or off",
     "estimators/mixture.py": "a mixture is of binary columns",
     "estimators/common/labels.py": "makes label units",
     "estimators/common/tables.py": "makes the units of columns",

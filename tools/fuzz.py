@@ -68,6 +68,12 @@ def machine_for_fit(callbacks=()):
     return dg.RBM(4, batch_size=10, n_epochs=3, random_state=0, callbacks=list(callbacks))
 
 
+def documents_for_fit(callbacks=()):
+    return dg.ReplicatedSoftmax(
+        4, batch_size=10, n_epochs=3, random_state=0, callbacks=list(callbacks)
+    )
+
+
 def read_model(path):
     """Load a model file and use it; look at it by the command line too."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -81,11 +87,15 @@ def read_model(path):
 
 def read_checkpoint(path):
     """Go on from a checkpoint: of a stream, of a stack's stream, of a fit."""
-    for make in (lambda: dg.RBM(4, batch_size=10), lambda: dg.DBN((4, 3), batch_size=10)):
+    for make in (
+        lambda: dg.RBM(4, batch_size=10), lambda: dg.DBN((4, 3), batch_size=10),
+        lambda: dg.ReplicatedSoftmax(4, batch_size=10),
+    ):  # fmt: skip
         with _promised(path):
             make().load_checkpoint(path).partial_fit(rows())
-    with _promised(path):
-        machine_for_fit().fit(rows(), resume=path)
+    for make in (machine_for_fit, documents_for_fit):
+        with _promised(path):
+            make().fit(rows(), resume=path)
 
 
 def read_array(path):
@@ -123,6 +133,7 @@ def whole_models(folder):
         dg.RBM(4, visible=dg.Softmax(3), rule="cd", **few).fit(
             np.tile(np.eye(3, dtype=np.uint8), (10, 2))
         ),
+        dg.ReplicatedSoftmax(4, **few).fit(X),
         dg.DBN((4, 3), **few).fit(X), dg.DBM((4, 3), **few).fit(X),
         dg.MixtureOfBernoullis(3, max_iter=2, random_state=0).fit(X),
         dg.Autoencoder(3, **few).fit(X),
@@ -134,12 +145,14 @@ def whole_models(folder):
 def whole_checkpoints(folder):
     """Write checkpoints of a stream, of a stack's stream and of a fit; rows too few for a batch."""
     X = rows()
-    machine_for_fit([dg.Checkpoint(folder / "fit")]).fit(X)
+    for name, make in (("fit", machine_for_fit), ("fit_documents", documents_for_fit)):
+        make([dg.Checkpoint(folder / name)]).fit(X)
     for name, n in (("short", 4), ("long", 30)):
         for ending, estimator, learned in (
             ("", dg.RBM(4, batch_size=10), X[:n]),
             ("_csr", dg.RBM(4, batch_size=10), sparse.csr_array(X[:n])),
             ("_dbn", dg.DBN((4, 3), batch_size=10), X[:n]),
+            ("_documents", dg.ReplicatedSoftmax(4, batch_size=10), sparse.csr_array(X[:n])),
         ):
             estimator.partial_fit(learned).save_checkpoint(folder / f"{name}{ending}")
 

@@ -3,9 +3,10 @@
     python tools/soak.py --rows 200000 --kills 50
 
 A child process calls `partial_fit` with one row after the other, and `save_checkpoint` after 500
-of them. It is killed by SIGKILL or SIGTERM at random times, in the middle of an update or of a
-file, and another one goes on from the checkpoint. At the end the model is compared with that of a
-stream in this process, and the child's memory at its end with that after a thousand rows.
+of them. It is killed by SIGKILL or SIGTERM at random times after it has begun, in the middle of
+an update or of a file, and another one goes on from the checkpoint. At the end the model is
+compared with that of a stream in this process, and the child's memory at its end with that after a
+thousand rows.
 """
 
 import argparse
@@ -23,6 +24,8 @@ import deepgen as dg
 
 EVERY = 500
 SETTLED = 1_000  # rows after which a process takes no more memory
+ALIVE = (0.5, 3.0)  # seconds from where a child has begun to its end
+BEGUN = 120.0  # seconds that a child may take to begin
 ALLOWED = 16 * 2**20  # bytes that it may grow by in spite of that
 
 
@@ -38,11 +41,15 @@ def row(number):
 
 
 def feed(path, n_rows, answer):
-    """Go on from the checkpoint, if there is one, to the last row; send weights and growth."""
+    """Go on from the checkpoint, if there is one, to the last row.
+
+    Sends None before its first row, and at the end the weights and by how many bytes it has grown.
+    """
     estimator, done = stream(), 0
     if path.exists():
         estimator.load_checkpoint(path)
         done = estimator.n_updates_
+    answer.send(None)  # it has begun: imports can take longer than it is left alive
     first = None
     for number in range(done, n_rows):
         estimator.partial_fit(row(number))
@@ -72,8 +79,12 @@ def main():
             child = context.Process(target=feed, args=(path, arguments.rows, theirs))
             child.start()
             theirs.close()
+            if ours.poll(BEGUN):
+                ours.recv()
+            else:
+                sys.exit(f"a child did not begin within {BEGUN:g} s after {kills} kills")
             if kills < arguments.kills:
-                child.join(rng.uniform(2.0, 6.0))
+                child.join(rng.uniform(*ALIVE))
             else:
                 child.join()
             if child.exitcode is None:

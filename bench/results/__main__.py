@@ -15,6 +15,7 @@ from bench.results import (
     dbm_objects,
     dbn_mnist,
     defaults,
+    documents_newsgroups,
     imputation,
     mixed_columns,
     mob_mnist,
@@ -24,6 +25,8 @@ from bench.results import (
     rbm_patches,
     rbm_precision,
     report,
+    retrieval_newsgroups,
+    reuters_autoencoder,
     semi_supervised_mnist,
 )
 from bench.results.store import Store
@@ -49,6 +52,9 @@ TABLES = {
     "semi_supervised_mnist": semi_supervised_mnist,
     "ratings_movielens": ratings_movielens,
     "defaults": defaults,
+    "documents_newsgroups": documents_newsgroups,
+    "retrieval_newsgroups": retrieval_newsgroups,
+    "reuters_autoencoder": reuters_autoencoder,
 }
 
 

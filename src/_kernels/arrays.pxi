@@ -42,6 +42,14 @@ cdef const double *doubles_of(object array) except? NULL:
     return <const double *> data_of(array, b"d", 0)
 
 
+cdef const int64_t *longs_of(object array) except? NULL:
+    cdef const int64_t[::1] values  # whose type code differs between platforms
+    if array is None:
+        return NULL
+    values = array
+    return &values[0] if values.shape[0] else NULL
+
+
 cdef float *floats_into(object array) except? NULL:
     return <float *> data_of(array, b"f", PyBUF_WRITABLE)
 
@@ -91,6 +99,7 @@ cdef int fill_context(context *out, object layer_context) except -1:
     out.bias_scale = floats_of(layer_context.bias_scale)
     out.held = bytes_of(layer_context.held)
     out.beta = floats_of(layer_context.beta)
+    out.trials = longs_of(layer_context.trials)
     out.base_bias = floats_of(layer_context.base_bias)
     out.base_precision = floats_of(layer_context.base_precision)
     return 0
@@ -99,7 +108,7 @@ cdef int fill_context(context *out, object layer_context) except -1:
 # The numbers of unit types and activations, `enum dg_kind`.
 KINDS = {
     "binary": DG_BINARY, "gaussian": DG_GAUSSIAN, "softmax": DG_SOFTMAX, "linear": DG_LINEAR,
-    "rectified": DG_RECTIFIED,
+    "rectified": DG_RECTIFIED, "multinomial": DG_MULTINOMIAL,
 }
 
 

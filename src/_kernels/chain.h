@@ -12,16 +12,25 @@
 
 #define DG_MAX_LAYERS 64
 
-/* What a layer's units are. The last two are activations of a feed-forward net: they have a mean and
- * nothing else. Python reads the numbers from here (`KINDS` in engine.pyx). A switch over them has
+/* What a layer's units are. Linear and rectified ones are activations of a feed-forward net: they have
+ * a mean and nothing else. Python reads the numbers from here (`KINDS` in engine.pyx). A switch over them has
  * no default: the compiler refuses one that a new kind is missing in (-Werror=switch). */
-enum dg_kind { DG_BINARY = 0, DG_GAUSSIAN = 1, DG_SOFTMAX = 2, DG_LINEAR = 3, DG_RECTIFIED = 4 };
+enum dg_kind {
+    DG_BINARY = 0,
+    DG_GAUSSIAN = 1,
+    DG_SOFTMAX = 2,
+    DG_LINEAR = 3,
+    DG_RECTIFIED = 4,
+    DG_MULTINOMIAL = 5
+};
 
 struct layer {
     enum dg_kind kind;
-    int n_copies;           /* largest state: binary, of so many tied copies; else 1 */
+    int n_copies;           /* largest state: binary, of so many tied copies; multinomial: trials
+                             * of a row, where its context does not tell; else 1 */
     ptrdiff_t size;         /* columns */
-    ptrdiff_t group;        /* columns that belong together: of a softmax group, else 1 */
+    ptrdiff_t group;        /* columns that belong together: of a softmax group, all of a
+                             * multinomial layer, else 1 */
     const float *bias;      /* (size,) */
     const float *precision; /* gaussian: (size,), else NULL */
     /* Of a mixed layer, units of several kinds side by side: its parts, a layer each whose arrays
@@ -62,6 +71,7 @@ struct context {
     const float *bias_scale;     /* (n_rows,): multiplies the bias, before that */
     const uint8_t *held;         /* (n_rows, size): non-zero entries keep their value */
     const float *beta;           /* (n_rows,): inverse temperature */
+    const int64_t *trials;       /* (n_rows,): draws that the units share; multinomial layers */
     const float *base_bias;      /* (size,): natural parameters at beta = 0 ... */
     const float *base_precision; /* ... of an annealed model, else NULL */
 };

@@ -23,6 +23,8 @@
 #define ROW_TILE 128
 /* A tile of rows is halved, to no fewer than this, until there are enough tasks. */
 #define LEAST_ROWS 16
+/* Floats that are looked at together for one that is not zero. */
+#define STRIP 16
 
 /* Scratch for one neighbour's states in the panel, in whatever forms the pass reads them. */
 struct neighbour {
@@ -148,6 +150,7 @@ static int64_t count_nonzero(const struct rows *x, ptrdiff_t row, ptrdiff_t size
 }
 
 /* Write the non-zero entries of one row, DG_GROUP apart; returns how many. */
+DG_CLONES
 static ptrdiff_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, int32_t *index,
                           float *value)
 {
@@ -166,10 +169,16 @@ static ptrdiff_t list_row(const struct rows *x, ptrdiff_t row, ptrdiff_t size, i
         }
     } else {
         const float *floats = (const float *)x->data + row * x->stride;
-        for (ptrdiff_t j = 0; j < size; j++) {
-            index[at * DG_GROUP] = (int32_t)j;
-            value[at * DG_GROUP] = floats[j];
-            at += floats[j] != 0.0f;
+        for (ptrdiff_t first = 0; first < size; first += STRIP) {
+            ptrdiff_t n = dg_min(STRIP, size - first);
+            int any = n < STRIP; /* counts of words: most strips are empty */
+            for (ptrdiff_t j = 0; j < STRIP && n == STRIP; j++)
+                any |= floats[first + j] != 0.0f;
+            for (ptrdiff_t j = first; any && j < first + n; j++) {
+                index[at * DG_GROUP] = (int32_t)j;
+                value[at * DG_GROUP] = floats[j];
+                at += floats[j] != 0.0f;
+            }
         }
     }
     return at;
@@ -536,7 +545,8 @@ static double unit_log_weight(const struct layer *layer, const struct context *c
             weight += log_binomial(layer->n_copies, (int)x);
         break;
     case DG_GAUSSIAN:  /* that of its precision, below */
-    case DG_SOFTMAX:   /* none */
+    case DG_SOFTMAX:     /* none */
+    case DG_MULTINOMIAL: /* none: a state stands for draws in one order */
     case DG_LINEAR:    /* none: log ratios of layers whose base measures cancel */
     case DG_RECTIFIED: /* never weighed */
         break;

@@ -24,13 +24,15 @@ double dg_segments_log_normalizer(const struct dg_segment *segments, int n_segme
                 sum += 0.5 * (f[0] * f[0] / p + DG_LOG_2PI - log(p));
                 break;
             }
-            case DG_SOFTMAX: {
+            case DG_SOFTMAX:
+            case DG_MULTINOMIAL: {
                 double top = f[0], total = 0.0;
                 for (ptrdiff_t k = 1; k < segment->group; k++)
                     top = f[k] > top ? f[k] : top;
                 for (ptrdiff_t k = 0; k < segment->group; k++)
                     total += exp(f[k] - top);
-                sum += top + log(total);
+                double draws = segment->kind == DG_SOFTMAX ? 1.0 : (double)segment->n_copies;
+                sum += draws * (top + log(total));
                 break;
             }
             case DG_LINEAR:

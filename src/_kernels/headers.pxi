@@ -26,6 +26,7 @@ cdef extern from "chain.h":
         DG_SOFTMAX
         DG_LINEAR
         DG_RECTIFIED
+        DG_MULTINOMIAL
     struct layer:
         dg_kind kind
         int n_copies
@@ -57,6 +58,7 @@ cdef extern from "chain.h":
     struct context:
         const float *bias_rows
         const float *bias_scale
+        const int64_t *trials
         const uint8_t *held
         const float *beta
         const float *base_bias

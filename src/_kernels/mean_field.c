@@ -24,6 +24,7 @@ struct tile {
     float change[TILE];  /* largest change of a mean in this sweep, before damping */
     float *mean[DG_MAX_LAYERS], *bias_rows[DG_MAX_LAYERS]; /* (rows, size of the layer) */
     float *bias_scale[DG_MAX_LAYERS];                      /* (rows,) */
+    int64_t *trials[DG_MAX_LAYERS];                        /* (rows,) */
     float *fresh;                                          /* (rows, widest): of one layer */
     uint8_t *held[DG_MAX_LAYERS];
     uint8_t *steps[DG_MAX_LAYERS]; /* the means as bytes; NULL: neighbours read the floats */
@@ -46,12 +47,15 @@ static void make_tile(struct tile *tile, struct dg_arena *arena, const struct ch
         /* room for what a context may have: the size is asked for before there is one */
         tile->bias_rows[l] = dg_take(arena, rows * size * sizeof(float));
         tile->bias_scale[l] = dg_take(arena, rows * sizeof(float));
+        tile->trials[l] = dg_take(arena, rows * sizeof(int64_t));
         tile->held[l] = dg_take(arena, rows * size);
         memset(&tile->contexts[l], 0, sizeof tile->contexts[l]);
         if (contexts && contexts[l].bias_rows)
             tile->contexts[l].bias_rows = tile->bias_rows[l];
         if (contexts && contexts[l].bias_scale)
             tile->contexts[l].bias_scale = tile->bias_scale[l];
+        if (contexts && contexts[l].trials)
+            tile->contexts[l].trials = tile->trials[l];
         if (contexts && contexts[l].held)
             tile->contexts[l].held = tile->held[l];
         tile->states[l] = (struct rows){DG_FLOATS, 1.0f, (ptrdiff_t)rows, (ptrdiff_t)size,
@@ -102,6 +106,8 @@ static void fill(struct tile *tile, const struct chain *chain, const struct rows
         if (contexts[l].bias_scale)
             memcpy(tile->bias_scale[l], contexts[l].bias_scale + first,
                    (size_t)n_rows * sizeof(float));
+        if (contexts[l].trials)
+            memcpy(tile->trials[l], contexts[l].trials + first, (size_t)n_rows * sizeof(int64_t));
         if (contexts[l].held)
             memcpy(tile->held[l], contexts[l].held + at, count);
         for (ptrdiff_t r = 0; r < n_rows; r++)
@@ -175,6 +181,8 @@ static void let_go(struct tile *tile, const struct chain *chain, struct rows *me
                            tile->bias_rows[l] + (size_t)r * size, bytes);
                 if (tile->contexts[l].bias_scale)
                     tile->bias_scale[l][n_left] = tile->bias_scale[l][r];
+                if (tile->contexts[l].trials)
+                    tile->trials[l][n_left] = tile->trials[l][r];
                 if (tile->contexts[l].held)
                     memcpy(tile->held[l] + (size_t)n_left * size,
                            tile->held[l] + (size_t)r * size, size);

@@ -211,13 +211,14 @@ static void tile_finish(const struct layer *layer, const struct context *context
     int plain = !context->beta && !context->base_bias && !layer->precision;
     for (ptrdiff_t i = 0; i < n_rows; i++) {
         ptrdiff_t row = first_row + i, at = row * layer->size + first;
+        int64_t trials = context->trials ? context->trials[row] : layer->n_copies;
         const uint8_t *held = context->held ? context->held + at : NULL;
         const float *natural = tempered;
         double from = 0.0;
         if (out->beta_from) {
             temper(layer, context, out->beta_from[row], first, width, stride, field + i * stride,
                    tempered, precision);
-            from = dg_units_log_normalizer(layer, width, tempered, precision);
+            from = dg_units_log_normalizer(layer, width, trials, tempered, precision);
         }
         if (plain)
             natural = field + i * stride;
@@ -226,7 +227,7 @@ static void tile_finish(const struct layer *layer, const struct context *context
                    stride, field + i * stride, tempered, precision);
         if (block_log_normalizer)
             block_log_normalizer[row] =
-                dg_units_log_normalizer(layer, width, natural, precision) - from;
+                dg_units_log_normalizer(layer, width, trials, natural, precision) - from;
         if (!out->mean && !draw)
             continue;
         if (bytes_alone && !held && width == DG_TILE) {
@@ -234,12 +235,13 @@ static void tile_finish(const struct layer *layer, const struct context *context
                            out->sample_bytes + at);
             continue;
         }
-        dg_units_mean(layer, width, natural, precision, mean);
+        dg_units_mean(layer, width, trials, natural, precision, mean);
         if (out->mean)
             store_floats(out->mean + at, mean, held, width);
         if (!draw)
             continue;
-        dg_units_draw(layer, first - layer->first, width, precision, mean, stream, row, sample);
+        dg_units_draw(layer, first - layer->first, width, trials, precision, mean, stream, row,
+                      sample);
         if (out->sample_bytes)
             store_bytes(out->sample_bytes + at, sample, held, width);
         else

@@ -10,6 +10,7 @@
 #define DEEPGEN_UNITS_H
 
 #include <float.h>
+#include <string.h>
 
 #include "chain.h"
 #include "elementwise.h"
@@ -51,13 +52,102 @@ static inline float dg_binomial_survival(float p, int n, int k)
     return (float)survival;
 }
 
+/* out[j] = exp(field[j] - the largest field), which is returned, and *total their sum: float64, in
+ * eight lanes by column, which is part of the definition. */
+DG_INLINE float dg_exponentials(ptrdiff_t width, const float *field, float *out, double *total)
+{
+    double lanes[8] = {0.0};
+    ptrdiff_t whole = width / 8 * 8;
+    float top = field[0];
+    for (ptrdiff_t j = 1; j < width; j++)
+        top = field[j] > top ? field[j] : top;
+    for (ptrdiff_t j = 0; j < width; j++)
+        out[j] = dg_exp(field[j] - top);
+    for (ptrdiff_t j = 0; j < whole; j += 8)
+        for (int lane = 0; lane < 8; lane++)
+            lanes[lane] += (double)out[j + lane];
+    for (ptrdiff_t j = whole; j < width; j++)
+        lanes[j - whole] += (double)out[j];
+    *total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+             ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+    return top;
+}
+
+/* Sum of n <= 8 means as float64, of eight in pairs. */
+DG_INLINE double dg_sum_of_eight(const float *mean, ptrdiff_t n)
+{
+    double lanes[8] = {0.0};
+    if (n >= 8)
+        for (int lane = 0; lane < 8; lane++)
+            lanes[lane] = (double)mean[lane];
+    else
+        for (ptrdiff_t lane = 0; lane < n; lane++)
+            lanes[lane] = (double)mean[lane];
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
+/* Counts of `trials` draws of one of `width` columns each, in proportion to mean: the partial sums
+ * of trials + 1 exponential draws, divided by their total, are that many uniforms in order, and one
+ * walk along the cumulated means meets them all: over eight columns at a time, and then over single
+ * ones. Word t of the row belongs to draw t. The spacings of the first draws are kept, those of
+ * more draws made twice. */
+#define DG_KEPT 128
+DG_INLINE void dg_multinomial_draw(ptrdiff_t width, int64_t trials, const float *mean,
+                                   const struct dg_stream *stream, int64_t row, float *sample)
+{
+    uint32_t words[32];
+    float kept[DG_KEPT], more[32];
+    double total = 0.0, sum = 0.0, at = 0.0, factor = 0.0, below = 0.0, eight, cumulative;
+    ptrdiff_t j = 0, first = 0; /* the column, and the eight that it is in */
+    memset(sample, 0, (size_t)width * sizeof *sample);
+    if (!trials)
+        return;
+    for (ptrdiff_t k = 0; k < width; k += 8)
+        total += dg_sum_of_eight(mean + k, width - k);
+    eight = dg_sum_of_eight(mean, width);
+    cumulative = (double)mean[0];
+    for (int again = 0; again < 2; again++) { /* first their sum, then the draws */
+        for (int64_t t = 0; t <= trials; t += 32) {
+            float *spacing = t < DG_KEPT ? kept + t : more;
+            if (!again || t >= DG_KEPT) {
+                dg_words32(stream, row, (uint32_t)(t / 4), words);
+                for (int i = 0; i < 32; i++)
+                    spacing[i] = -dg_log(dg_uniform(words[i]));
+            }
+            int n = (int)(trials + 1 - t < 32 ? trials + 1 - t : 32);
+            if (!again) {
+                for (int i = 0; i < n; i++)
+                    sum += (double)spacing[i];
+                continue;
+            }
+            for (int i = 0; i < n && t + i < trials; i++) {
+                at += (double)spacing[i];
+                double place = at * factor;
+                while (first + 8 < width && place >= below + eight) {
+                    below += eight;
+                    first += 8;
+                    eight = dg_sum_of_eight(mean + first, width - first);
+                    j = first;
+                    cumulative = below + (double)mean[j];
+                }
+                while (j < width - 1 && j < first + 7 && place >= cumulative)
+                    cumulative += (double)mean[++j];
+                sample[j] += 1.0f;
+            }
+        }
+        factor = total / sum;
+    }
+}
+
 /* mean[j] = E[x_j | field] of `width` columns of one row; f the field:
  *
  *     binary     n_copies / (1 + exp(-f))      gaussian   f / precision
  *     softmax    exp(f) / sum of exp(f) over the group, the largest field taken out
+ *     multinomial  trials times that over all columns
  *     linear     f                             rectified  max(f, 0) */
-DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const float *field,
-                             const float *precision, float *mean)
+DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, int64_t trials,
+                             const float *field, const float *precision, float *mean)
 {
     switch (layer->kind) {
     case DG_BINARY: {
@@ -85,6 +175,15 @@ DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const f
             }
         }
         break;
+    case DG_MULTINOMIAL: {
+        double total;
+        dg_exponentials(width, field, mean, &total);
+        for (ptrdiff_t j = 0; j < width; j++) {
+            float p = mean[j] / (float)total;
+            mean[j] = (float)trials * (p < FLT_MIN ? FLT_MIN : p); /* normal, or zero trials */
+        }
+        break;
+    }
     case DG_LINEAR:
         for (int j = 0; j < DG_TILE; j++)
             mean[j] = field[j];
@@ -102,14 +201,15 @@ DG_INLINE void dg_units_mean(const struct layer *layer, ptrdiff_t width, const f
  *     binary     how many k < n_copies have u < P(X > k): the inverse of the distribution function
  *     gaussian   mean + normal / sqrt(precision), normals by Box and Muller from the two uniforms
  *                of a pair of columns
- *     softmax    the first column whose cumulated means exceed u, else the last of the group */
+ *     softmax    the first column whose cumulated means exceed u, else the last of the group
+ *     multinomial  counts, see dg_multinomial_draw */
 DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff_t width,
-                             const float *precision, const float *mean,
+                             int64_t trials, const float *precision, const float *mean,
                              const struct dg_stream *stream, int64_t row, float *sample)
 {
     uint32_t words[DG_TILE];
     float u[DG_TILE];
-    if (layer->kind != DG_SOFTMAX) {
+    if (layer->kind != DG_SOFTMAX && layer->kind != DG_MULTINOMIAL) {
         dg_words32(stream, row, (uint32_t)((layer->first_word + first) / 4), words);
         for (int j = 0; j < DG_TILE; j++)
             u[j] = dg_uniform(words[j]);
@@ -152,6 +252,9 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
             sample[g + chosen] = 1.0f;
         }
         break;
+    case DG_MULTINOMIAL:
+        dg_multinomial_draw(width, trials, mean, stream, row, sample);
+        break;
     case DG_LINEAR:
     case DG_RECTIFIED:
         break; /* activations: never drawn */
@@ -173,11 +276,13 @@ DG_INLINE void dg_binary_draw(ptrdiff_t first, const float *field,
  *
  *     binary     n_copies log(1 + exp(f))      softmax    log sum exp(f) over each group
  *     gaussian   (f^2 / precision + log 2 pi - log precision) / 2
+ *     multinomial  trials log sum exp(f) over all columns
  *
  * Terms are added in eight float64 lanes by column, and these in one order: part of the definition,
  * so that every instruction set gives the same bits. */
 DG_INLINE double dg_units_log_normalizer(const struct layer *layer, ptrdiff_t width,
-                                         const float *field, const float *precision)
+                                         int64_t trials, const float *field,
+                                         const float *precision)
 {
     double lanes[8] = {0.0};
     float term[DG_TILE] = {0.0f};
@@ -210,6 +315,24 @@ DG_INLINE double dg_units_log_normalizer(const struct layer *layer, ptrdiff_t wi
             lanes[0] += (double)top + log(total);
         }
         break;
+    case DG_MULTINOMIAL: {
+        float top = field[0];
+        for (ptrdiff_t j = 1; j < width; j++)
+            top = field[j] > top ? field[j] : top;
+        for (ptrdiff_t j = 0; j < width; j += DG_TILE) {
+            ptrdiff_t n = width - j < DG_TILE ? width - j : DG_TILE;
+            for (ptrdiff_t k = 0; k < n; k++)
+                term[k] = dg_exp(field[j + k] - top);
+            for (ptrdiff_t k = n; k < DG_TILE; k++)
+                term[k] = 0.0f;
+            for (int k = 0; k < DG_TILE; k += 8)
+                for (int lane = 0; lane < 8; lane++)
+                    lanes[lane] += (double)term[k + lane];
+        }
+        double total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+                       ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+        return (double)trials * ((double)top + log(total));
+    }
     case DG_LINEAR:
     case DG_RECTIFIED:
         break; /* activations: no distribution to normalize */

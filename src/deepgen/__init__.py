@@ -19,6 +19,7 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.mixed import Mixed
+from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 from deepgen.learning.belief_networks import UpDownTrainer
@@ -31,6 +32,7 @@ from deepgen.learning.ratings import MaskedPrediction
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.likelihood import (
+    LengthPartition,
     LogPartition,
     Trajectory,
     ais,
@@ -40,6 +42,7 @@ from deepgen.likelihood import (
     free_energy,
     importance_weighted_bound,
     log_partition_bracket,
+    log_partition_by_length,
     pseudo_log_likelihood,
     reverse_ais,
     variational_bound,
@@ -62,9 +65,11 @@ from deepgen.networks.losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
-from deepgen.networks.objective import Objective
+from deepgen.networks.objective import FieldNoise, Objective
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
+from deepgen.rows.counts import CountInputs
+from deepgen.rows.mapped import map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
 from deepgen.runtime.config import show_config, warn_of_environment
@@ -106,8 +111,10 @@ _LATER = {
     "MixtureOfBernoullis": "deepgen.estimators",
     "RBM": "deepgen.estimators",
     "RatingsRBM": "deepgen.estimators",
+    "ReplicatedSoftmax": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
+    "retrieval": "deepgen.retrieval",
 }
 
 __all__ = [
@@ -132,17 +139,20 @@ __all__ = [
     "ConjugateGradient",
     "Constant",
     "Context",
+    "CountInputs",
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
+    "FieldNoise",
     "FixedPoint",
     "FreeEnergyGap",
     "Gaussian",
     "Gibbs",
     "Imputer",
+    "LengthPartition",
     "LikelihoodMonitor",
     "Linear",
     "LogPartition",
@@ -154,6 +164,7 @@ __all__ = [
     "MixtureOfBernoullis",
     "ModelFileError",
     "MoveInfo",
+    "Multinomial",
     "Network",
     "NetworkLayer",
     "NetworkTrainer",
@@ -191,9 +202,12 @@ __all__ = [
     "importance_weighted_bound",
     "load",
     "log_partition_bracket",
+    "log_partition_by_length",
+    "map_csr",
     "mean_field",
     "plots",
     "pseudo_log_likelihood",
+    "retrieval",
     "reverse_ais",
     "set_num_threads",
     "set_precision",

@@ -2,9 +2,10 @@
 
 Exit codes: 0 for success; 1 for a failure, such as a file or a package that is missing or
 damaged, or a run that diverged; 2 for wrong usage, on the command line or in a configuration
-file; 130 after Ctrl-C. Results go to standard output, messages and progress to standard error.
-With ``--json`` standard output gets exactly one JSON object, also where the command fails: then
-it has ``error`` and ``exit_code``. Only what argparse itself refuses leaves it empty.
+file; 130 after Ctrl-C; 143 after SIGTERM, which makes `train` without a checkpoint write its model.
+Results go to standard output, messages and progress to standard error. With ``--json`` standard
+output gets exactly one JSON object, also where the command fails: then it has ``error`` and
+``exit_code``. Only what argparse itself refuses leaves it empty.
 """
 
 import argparse
@@ -14,14 +15,16 @@ import sys
 import warnings
 
 from deepgen._version import __version__
-from deepgen.cli import demo, impute, info, predict, sample, score, train, transform
+from deepgen.cli import demo, impute, info, predict, sample, score, topics, train, transform
 from deepgen.cli.common.arguments import near
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.output import print_json
 from deepgen.errors import DivergedError, ModelFileError
 
-COMMANDS = (demo, train, info, score, sample, transform, impute, predict)
-EXIT_CODES = "exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C)"
+COMMANDS = (demo, train, info, score, sample, transform, impute, predict, topics)
+EXIT_CODES = (
+    "exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C), 143 terminated"
+)
 
 
 def main(argv=None):

@@ -1,6 +1,7 @@
 """``deepgen impute``."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from scipy import sparse
@@ -17,9 +18,16 @@ from deepgen.cli.common.arguments import (
     positive,
     refuse_chains,
 )
-from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.frames import check_frame_out, read_data, write_frame
-from deepgen.cli.common.models import in_words, is_exact, load_able
+from deepgen.cli.common.labels import read_targets
+from deepgen.cli.common.models import (
+    in_words,
+    is_exact,
+    is_of_documents,
+    load_able,
+    require_documents,
+)
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, refused, write_rows
 from deepgen.estimators.common.validation import table_of
@@ -34,12 +42,18 @@ def add_to(commands):
         help="complete rows that have missing entries",
         description="Complete rows: entries that are NaN, or empty cells of a text, or that "
         "--missing says, get the means that the model expects given the others. Observed entries "
-        "stay as they are. A mixture does so exactly, without chains.",
+        "stay as they are. A mixture does so exactly, without chains. Of a replicated-softmax "
+        "it is the counts of --words words that each document lacks, apart from those that it has.",
     )
     add_rows(parser)
     parser.add_argument(
         "--missing", type=file_name, metavar="FILE",
         help="a matrix of the shape of DATA: 1 where it is missing",
+    )  # fmt: skip
+    parser.add_argument(
+        "--words", type=file_name, metavar="N|FILE",
+        help="of replicated-softmax, which needs it: how many words are missing, in every document "
+        "or, in a file, in each",
     )  # fmt: skip
     parser.add_argument(
         "--method", choices=("mean", "draw"), default="mean",
@@ -53,8 +67,9 @@ def add_to(commands):
         "--n-chains", type=positive, metavar="N", help=f"chains a row ({N_CHAINS})"
     )
     parser.add_argument(
-        "--sweeps", type=count, metavar="N", help=f"sweeps of each chain ({N_SWEEPS})"
-    )
+        "--sweeps", type=count, metavar="N",
+        help=f"sweeps of each chain ({N_SWEEPS}; replicated-softmax 50)",
+    )  # fmt: skip
     add_seed(parser)
     add_threads(parser)
     add_out(parser)
@@ -64,10 +79,17 @@ def add_to(commands):
 def run(arguments):
     """Complete the rows and write them."""
     read = {name: getattr(arguments, name.lower()) for name in ("MODEL", "DATA")}
+    words = arguments.words
+    if words is not None and not words.isdecimal():
+        read["words"] = words
     check_out(arguments, {**read, "missing": arguments.missing}, std=arguments.std)
     check_numbers(arguments)
     model = load_able(arguments.model, "impute")
     model.set_params(n_threads=arguments.n_threads)
+    if is_of_documents(model):
+        return _complete_documents(arguments, model)
+    if arguments.words is not None:
+        require_documents(model, arguments.model, "words")
     chains = _chains(arguments, model)
     check_frame_out(model, arguments.out)
     rows = read_data(model, arguments.data, arguments.packed_columns)
@@ -96,9 +118,61 @@ def run(arguments):
     }
 
 
+def _complete_documents(arguments, model):
+    """Write the counts of the words that documents lack."""
+    for name in ("missing", "std"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(
+                f"--{name} is about single entries, and {arguments.model} holds {in_words(model)}, "
+                "whose documents lack words; leave it out and give --words"
+            )
+    if arguments.words is None:
+        raise UsageError(
+            f"words is missing: {arguments.model} holds {in_words(model)}; say by --words how many "
+            "words a document lacks"
+        )
+    rows = read_rows(arguments.data, arguments.packed_columns)
+    n_words = _words(arguments, rows.shape[0])
+    chains = {"n_chains": arguments.n_chains, "n_sweeps": arguments.sweeps}
+    try:
+        added = model.impute(
+            rows, n_words, method=arguments.method, random_state=arguments.seed,
+            **{name: value for name, value in chains.items() if value is not None},
+        )  # fmt: skip
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        told = {"lengths": "words", "n_words": "words", "n_sweeps": "sweeps"}
+        if name in told:
+            raise UsageError(f"{told[name]} {rest}") from error
+        raise refused(arguments.data, rows, error) from error
+    write_rows(arguments.out, added)
+    return {
+        **about_array(arguments.out, added),
+        "model": arguments.model,
+        "data": arguments.data,
+        "n_words": int(np.sum(np.broadcast_to(n_words, rows.shape[0]))),
+        "method": arguments.method,
+        "seed": arguments.seed,
+    }
+
+
+def _words(arguments, n_rows):
+    """Return how many words are missing: of every document, or an array."""
+    given = arguments.words
+    if given.isdecimal():
+        return int(given)
+    if Path(given).suffix == "":
+        raise UsageError(f"words must be a number of at least 0, or a file, got {given!r}")
+    return read_targets(given, n_rows, arguments.data)
+
+
 def tell(result):
     """Print where the rows are, and how much of them is new."""
     tell_array(result)
+    if "n_words" in result:
+        if result["file"] != "-":
+            print(f"  {result['n_words']:,} missing words by their {result['method']}")
+        return
     if result["file"] != "-":
         print(f"  {result['n_missing']:,} entries completed by their {result['method']}")
     if result["std"] is not None and result["file"] != "-":

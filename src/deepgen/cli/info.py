@@ -64,10 +64,19 @@ def _in_words(layer):
     size = layer.pop("size")
     units = layer.pop("units" if "units" in layer else "activation")
     parts = layer.pop("parts", [])
-    options = "".join(f", {name} {value}" for name, value in layer.items())
+    options = "".join(f", {_option(name, value)}" for name, value in layer.items())
     if parts:
         options = f": {'; '.join(map(_in_words, parts))}"
     return f"{size:,} {units} units{options}"
+
+
+def _option(name, value):
+    """Return an option of a layer in words."""
+    if name == "trials":
+        return f"{value:,} draws a row"
+    if name == "mean_trials":
+        return f"{value:,.4g} draws a row on average, each row its own number"
+    return f"{name} {value}"
 
 
 def describe_file(path):

@@ -1,7 +1,5 @@
 """``deepgen sample``."""
 
-import numpy as np
-
 from deepgen.cli.common.arguments import (
     add_out,
     add_seed,
@@ -14,7 +12,7 @@ from deepgen.cli.common.arguments import (
     refuse_chains,
 )
 from deepgen.cli.common.frames import check_frame_out, write_frame
-from deepgen.cli.common.models import in_words, is_exact, load_able
+from deepgen.cli.common.models import in_words, is_exact, load_able, require_documents
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import write_rows
 
@@ -27,14 +25,20 @@ def add_to(commands):
         "sample",
         help="draw rows from a model file by Gibbs sampling",
         description="Draw rows from a model file, each from a Gibbs chain of its own that "
-        "starts at the model's biases. A mixture draws at once: it needs no sweeps. Networks "
-        "(autoencoders, classifiers, regressors) have no samples.",
+        "starts at the model's biases. A mixture draws at once: it needs no sweeps. Of a "
+        "replicated-softmax a row is a document, its counts of words. Networks (autoencoders, "
+        "classifiers, regressors) have no samples.",
     )
     parser.add_argument("model", type=file_name, metavar="MODEL")
     parser.add_argument("--n", type=positive, default=100, metavar="N", help="rows (%(default)s)")
     parser.add_argument(
         "--sweeps", type=count, metavar="N",
         help=f"sweeps of each chain ({N_SWEEPS}); too few show the start, not the model",
+    )  # fmt: skip
+    parser.add_argument(
+        "--words", type=count, metavar="N",
+        help="of replicated-softmax: words of each document (as many as those that it learned from "
+        "had on average)",
     )  # fmt: skip
     add_seed(parser)
     add_threads(parser)
@@ -54,9 +58,12 @@ def run(arguments):
         refuse_chains(arguments, {"sweeps": "--sweeps"}, who)
     else:
         chains = {"n_sweeps": N_SWEEPS if arguments.sweeps is None else arguments.sweeps}
+    if arguments.words is not None:
+        require_documents(model, arguments.model, "words")
+        chains["n_words"] = arguments.words
     check_frame_out(model, arguments.out)
     rows = model.sample(arguments.n, **chains, random_state=arguments.seed)
-    write = write_rows if isinstance(rows, np.ndarray) else write_frame
+    write = write_frame if hasattr(rows, "columns") else write_rows
     write(arguments.out, rows)
     return {
         **about_array(arguments.out, rows),

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from deepgen.checks import check_integer
 from deepgen.cli.common.arguments import (
     add_rows,
@@ -14,18 +16,19 @@ from deepgen.cli.common.arguments import (
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.frames import read_data
 from deepgen.cli.common.measures import accuracy, mean_with_error, r_squared
-from deepgen.cli.common.models import in_words, is_exact, load_able
+from deepgen.cli.common.models import in_words, is_exact, is_of_documents, load_able
 from deepgen.cli.common.output import print_fields
 from deepgen.cli.common.rows import check_apart, refused
 from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
-from deepgen.estimators.common.validation import table_of
+from deepgen.estimators.common.validation import by_pieces, table_of
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
 from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import checked_pieces
 
-N_CHAINS, N_BETAS = 100, 3000  # where no flag says another number
+# Where no flag says another number.
+N_CHAINS, N_BETAS, DOCUMENT_BETAS = 100, 3000, 1000
 
 
 def add_to(commands):
@@ -35,7 +38,8 @@ def add_to(commands):
         help="say how well a model file fits rows: likelihood, accuracy or error",
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
         "is cheap, else by annealed importance sampling both ways. Of deep belief networks and "
-        "deep Boltzmann machines it is low on average. Of autoencoders it is the squared error "
+        "deep Boltzmann machines it is low on average. Of a replicated-softmax it comes with "
+        "the perplexities, by document and by word. Of autoencoders it is the squared error "
         "of reconstructions; with --labels the accuracy of a classifier or of a dbm with label "
         "units, or the R2 of a regressor.",
     )
@@ -53,7 +57,8 @@ def add_to(commands):
     )
     parser.add_argument(
         "--n-betas", type=positive, metavar="N",
-        help=f"AIS temperatures ({N_BETAS}); more of both make the bracket narrower",
+        help=f"AIS temperatures ({N_BETAS}; replicated-softmax {DOCUMENT_BETAS}, of each of some "
+        "lengths); more of both make the bracket narrower",
     )  # fmt: skip
     add_threads(parser)
     return parser
@@ -65,7 +70,7 @@ def run(arguments):
     model = load_able(arguments.model, "score")
     model.set_params(n_threads=arguments.n_threads)
     measure = _measure_for(model, arguments)
-    if measure is not _likelihood or is_exact(model):
+    if measure not in (_likelihood, _documents) or is_exact(model):
         why = (
             "its likelihood is exact" if measure is _likelihood else "it is judged without log Z"
         )
@@ -97,7 +102,7 @@ def _measure_for(model, arguments):
     if arguments.unlabelled is not None:
         raise UsageError("unlabelled needs labels, the file")
     if density:
-        return _likelihood
+        return _documents if is_of_documents(model) else _likelihood
     if predicts:
         raise UsageError(
             f"{arguments.model} holds {in_words(model)}, which is scored against labels or "
@@ -138,6 +143,47 @@ def _likelihood(model, rows, arguments):
     }
 
 
+def _documents(model, rows, arguments):
+    """Return the mean log-likelihood of documents, and perplexities, between the ends of log Z."""
+    energies = model.free_energy(rows)
+    visible = model.model_.visible
+    lengths = by_pieces(rows, visible, visible.trials_of).astype(np.int64)
+    log_z = model.log_partition(
+        lengths, n_chains=arguments.n_chains or N_CHAINS,
+        n_betas=arguments.n_betas or DOCUMENT_BETAS,
+    )  # fmt: skip
+    ends = {"lower": log_z.upper, "value": log_z.value, "upper": log_z.lower}  # of log p
+    log_p = {name: -energies - end(lengths) for name, end in ends.items()}
+    words = lengths > 0
+    if not words.any():
+        raise ValueError("it has no document with words, so there is no perplexity")
+    by_document = {name: -np.mean(p[words] / lengths[words]) for name, p in log_p.items()}
+    by_word = {name: -p.sum() / lengths.sum() for name, p in log_p.items()}
+    return {
+        "log_likelihood": {
+            **{name: float(np.mean(p)) for name, p in log_p.items()},
+            "is_bound": False,
+            "standard_error": mean_with_error(log_p["value"])["standard_error"],
+        },
+        "perplexity": {
+            "document": _perplexities(by_document), "word": _perplexities(by_word)
+        },
+        "n_words": int(lengths.sum()),
+        "n_empty": int((~words).sum()),
+        "lengths": list(log_z.lengths),
+        "method": ", ".join(dict.fromkeys(b.method for b in log_z.brackets)),
+    }  # fmt: skip
+
+
+def _perplexities(nats):
+    """Return perplexities from nats a word; the lower end of log p is the upper of these."""
+    return {
+        "lower": float(np.exp(nats["upper"])),
+        "value": float(np.exp(nats["value"])),
+        "upper": float(np.exp(nats["lower"])),
+    }
+
+
 def _accuracy(model, rows, arguments):
     settings = {} if arguments.unlabelled is None else {"unlabelled": arguments.unlabelled}
     return {
@@ -154,7 +200,7 @@ def _r_squared(model, rows, arguments):
 
 
 def _squared_error(model, rows, arguments):
-    found = mean_with_error(model.reconstruction_error(rows))
+    found = mean_with_error(model.reconstruction_error(rows, loss="squared_error"))
     return {"squared_error": {**found, "per_value": found["value"] / rows.shape[1]}}
 
 
@@ -189,6 +235,24 @@ def _tell_likelihood(result):
     ]
 
 
+def _tell_documents(result):
+    mean, found = result["log_likelihood"], result["perplexity"]
+    perplexities = [
+        (f"per {what}", f"{p['value']:.2f}, bracket {p['lower']:.2f} to {p['upper']:.2f}")
+        for what, p in found.items()
+    ]
+    empty = f", {result['n_empty']:,} documents without any" if result["n_empty"] else ""
+    return [
+        ("log-likelihood", f"{mean['value']:.4f} nats a document, of words in their order"),
+        ("bracket", f"{mean['lower']:.4f} to {mean['upper']:.4f} ({result['method']}, "
+         f"{len(result['lengths'])} lengths and a curve through them)"),
+        ("rows differ by", f"{mean['standard_error']:.4f} (standard error of their mean)"),
+        ("words", f"{result['n_words']:,}{empty}"),
+        ("perplexity", f"{perplexities[0][0]} {perplexities[0][1]}"),
+        ("", f"{perplexities[1][0]} {perplexities[1][1]}"),
+    ]  # fmt: skip
+
+
 def _tell_accuracy(result):
     found = result["accuracy"]
     return [
@@ -215,6 +279,7 @@ def _tell_squared_error(result):
 
 
 _TOLD = (
+    ("perplexity", _tell_documents),
     ("log_likelihood", _tell_likelihood),
     ("accuracy", _tell_accuracy),
     ("r_squared", _tell_r_squared),

@@ -1,16 +1,24 @@
 """``deepgen train``."""
 
 import argparse
+import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 
 from deepgen.cli.common.building import estimator_for
-from deepgen.cli.common.errors import CommandError, InterruptedRun, UsageError
+from deepgen.cli.common.errors import (
+    CommandError,
+    InterruptedRun,
+    TerminatedRun,
+    UsageError,
+)
 from deepgen.cli.common.frames import read_frame
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.labels import check_classes, read_labels, read_targets, unlabelled_in
@@ -71,10 +79,14 @@ def run(arguments):
     estimator.verbose = int(progress)
     began = time.perf_counter()
     try:
-        _fit(kind, estimator, X, y, resume)
+        # a checkpoint holds more than a model, and the process then ends by the signal itself
+        with contextlib.nullcontext() if checkpoint else _sigterm_as_exception():
+            _fit(kind, estimator, X, y, resume)
     except KeyboardInterrupt:
         how = "; go on by the same command with --resume" if checkpoint else ""
         raise InterruptedRun(f"interrupted; {_keep(estimator, out, history)}{how}") from None
+    except Terminated:
+        raise TerminatedRun(f"terminated; {_keep(estimator, out, history)}") from None
     except DivergedError as error:
         raise CommandError(f"{error} ({_keep(estimator, out, history)})") from error
     except OtherRunError as error:
@@ -102,6 +114,31 @@ def run(arguments):
         "last_epoch": estimator.history_[-1],
         **_layers(estimator.history_),
     }
+
+
+class Terminated(BaseException):
+    """SIGTERM has come, and the last update of the run is whole."""
+
+
+@contextlib.contextmanager
+def _sigterm_as_exception():
+    """Raise Terminated at SIGTERM, unless something else is to be done at it already.
+
+    A run holds the signal until its update is whole, and then calls this handler.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number, frame):
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _by_settings(message):
@@ -150,12 +187,14 @@ _TOLD = (
     ("weight_max", "largest |weight|", "{:.4g}".format),
     ("log_likelihood", "log-likelihood", "{:.4f} nats a held-out row".format),
     ("free_energy_gap", "free-energy gap", "{:.4f}".format),
+    ("completion_perplexity", "perplexity",
+     "{:.2f}, of halves of held-out documents given the others".format),
     ("loss", "loss", "{:.4f}, the mean of the last epoch's updates".format),
     ("validation_loss", "validation loss", "{:.4f} of rows held back".format),
     ("validation_accuracy", "accuracy", "{:.4f} of held-out labels".format),
     ("validation_r_squared", "R2", "{:.4f} of held-out targets".format),
     ("validation_squared_error", "squared error", "{:.4f} a held-out row".format),
-)
+)  # fmt: skip
 
 
 def _config(arguments):

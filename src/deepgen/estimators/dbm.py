@@ -32,6 +32,7 @@ from deepgen.estimators.dbm_settings import (
     rule_of,
     start_of,
 )
+from deepgen.estimators.documents import usual_epochs
 from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.batch import Batch
@@ -60,8 +61,9 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     ----------
     n_hidden : int or sequence of int, default (500, 1000)
         Sizes of the hidden layers, bottom first; hidden units are binary.
-    visible : {"binary", "gaussian", "auto"} or Units, default "binary"
-        See :class:`RBM`.
+    visible : {"binary", "gaussian", "multinomial", "auto"} or Units, default "binary"
+        See :class:`RBM`. ``"multinomial"``: counts of words, whose number each row has of its own;
+        log Z is then one for each length. A :class:`DBN` of documents is the better model.
     label_units : bool, default False
         Put a group of softmax units on top, one for each class of `y`, so that the model is one of
         rows and labels together, and can :meth:`predict`.
@@ -363,6 +365,7 @@ class _DBMProblem(MachineProblem):
         return (
             self.estimator.n_epochs is None
             and self.targets is None
+            and not self.units.takes_trials
             and self.evidence.n_updates < MOST_UPDATES
         )
 
@@ -370,7 +373,16 @@ class _DBMProblem(MachineProblem):
         """Return the start of `fit`: see :func:`start_of`; of few rows none, where it is auto."""
         start = start_of(self.estimator)
         is_auto = is_greedy(start) and not is_greedy(self.estimator.pretrained)
+        if is_auto and self.units.takes_trials:
+            n_epochs = self.estimator.n_epochs or self.usual_epochs(self.survey.n_rows)
+            return [replace(each, n_epochs=int(n_epochs)) for each in start]
         return None if is_auto and self._has_few_rows else start
+
+    def usual_epochs(self, n_rows):
+        """Return as many as the rows call for; of documents those of a replicated softmax."""
+        if self.units.takes_trials:
+            return usual_epochs(n_rows, self.estimator.batch_size)
+        return super().usual_epochs(n_rows)
 
     def schedule(self):
         """Return the learning rates of the joint training: half of what an RBM takes.

@@ -1,6 +1,9 @@
 """What the hyper-parameters of a DBM stand for: start, rule, optimizer, layers, first model."""
 
+from dataclasses import replace
+
 from deepgen.checks import check_flag, has_role, shown
+from deepgen.estimators.common.documents import reads_documents
 from deepgen.estimators.common.hyperparameters import (
     asked_units,
     check_machine_settings,
@@ -9,9 +12,11 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.labels import label_units, units_for_labels
+from deepgen.estimators.documents import RATE, usual_optimizer, usual_rule
 from deepgen.layers.binary import Binary
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Rule
+from deepgen.learning.schedules import Constant
 from deepgen.learning.starts import (
     first_hidden,
     initial_deep_model,
@@ -79,15 +84,22 @@ def start_of(dbm, *, stream=False):
 
     ``"auto"`` is a greedy start where there is something to stack, in `fit`, with the epochs and
     the batches of the joint training for each layer: fewer updates leave the second layer idle
-    (docs/decisions.md). A stream has no second pass over its rows, and one hidden layer is an RBM,
-    which starts as one.
+    (docs/decisions.md); of documents the lowest layer has the other settings of
+    :class:`ReplicatedSoftmax`. A stream has no second pass over its rows, and one hidden layer is
+    an RBM, which starts as one.
     """
     if not (isinstance(dbm.pretrained, str) and dbm.pretrained == AUTO):
         return dbm.pretrained
     if stream or len(check_sizes(dbm.n_hidden)) == 1:
         return None
     n_epochs = None if dbm.n_epochs is None else int(dbm.n_epochs)
-    return Pretraining(n_epochs, batch_size=int(dbm.batch_size))
+    usual = Pretraining(n_epochs, batch_size=int(dbm.batch_size))
+    if not reads_documents(dbm):
+        return usual
+    lowest = replace(
+        usual, rule=usual_rule(), optimizer=usual_optimizer(), learning_rate=Constant(RATE)
+    )
+    return [lowest] + [usual] * (len(check_sizes(dbm.n_hidden)) - 1)
 
 
 def rule_of(dbm):
@@ -107,6 +119,8 @@ def layers_of(dbm, n_columns):
     start = start_of(dbm)
     hidden = [first_hidden(Binary(size)) for size in check_sizes(dbm.n_hidden)]
     layers = [visible_units(dbm, n_columns), *hidden]
+    if layers[0].takes_trials:  # beside which a bias counts once a word
+        layers[1] = Binary(hidden[0].size)
     if is_greedy(start):
         settings = settings_by_layer(start, len(hidden))
         check_layers(layers, settings, tied=True)

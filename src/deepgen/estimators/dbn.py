@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, shown
 from deepgen.estimators.common.belief import BeliefEstimator
+from deepgen.estimators.common.documents import reads_documents
 from deepgen.estimators.common.fitting import Fitted, Problem, solve
 from deepgen.estimators.common.hyperparameters import (
     asked_units,
@@ -24,6 +25,7 @@ from deepgen.estimators.common.streams import (
     require_same_layers,
 )
 from deepgen.estimators.common.validation import reads_tables, rows_to_learn
+from deepgen.estimators.documents import RATE, usual_epochs, usual_optimizer, usual_rule
 from deepgen.io import checkpoints
 from deepgen.layers.binary import Binary
 from deepgen.learning.belief_networks import UpDown
@@ -32,6 +34,7 @@ from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule, takes_holes
 from deepgen.learning.runaway import warn_of_runaway
+from deepgen.learning.schedules import Constant
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
@@ -42,6 +45,8 @@ from deepgen.stacks.trainer import StackTrainer
 
 # What may differ from layer to layer: a sequence with one entry a layer.
 BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
+# Steps of `refine`, of documents: without momentum 60 epochs do not go far (docs/decisions.md).
+OF_DOCUMENTS = SGD(momentum=0.9, weight_decay=0.0, averaging=0.3)
 
 
 class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
@@ -54,16 +59,20 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     ----------
     n_hidden : int or sequence of int, default (500, 2000)
         Sizes of the hidden layers, bottom first; an int is one layer.
-    visible : {"binary", "gaussian", "auto"} or Units, default "binary"
-        See :class:`RBM`. Hidden units are binary.
-    rule : {"pcd", "cd"}, rule, or sequence with one a layer, default "pcd"
+    visible : {"binary", "gaussian", "multinomial", "auto"} or Units, default "binary"
+        See :class:`RBM`. ``"multinomial"``: counts of words, so that the lowest machine is a
+        :class:`ReplicatedSoftmax`, whose settings it has where a value here is None; call
+        :meth:`refine` after `fit`, or the network is no better than that. Hidden units are binary.
+    rule : {"pcd", "cd"}, rule, None, or sequence with one a layer
+        None: ``"pcd"``.
     learning_rate : float, schedule, None, or sequence with one a layer
         None: what an RBM of the same units takes, decaying to zero; a quarter of it for a layer
         that starts `transposed`.
     optimizer : SGD, Adam, None, or sequence with one a layer
     batch_size : int, default 100
     n_epochs : int, None, or sequence with one a layer
-        Of each layer. None: as many as the rows call for, the same for all; see :class:`RBM`.
+        Of each layer. None: as many as the rows call for, the same for all; see :class:`RBM`, and
+        for documents :class:`ReplicatedSoftmax`.
     features : {"samples", "means"}, default "samples"
         What a layer reads of the one below: states, drawn anew for each presentation of a row,
         which the bound on log p(v) is about, or mean activities, for stacks of features
@@ -111,7 +120,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     _saved_as = "DBN"
 
     def __init__(
-        self, n_hidden=(500, 2000), *, visible="binary", rule="pcd", learning_rate=None,
+        self, n_hidden=(500, 2000), *, visible="binary", rule=None, learning_rate=None,
         optimizer=None, batch_size=100, n_epochs=None, features="samples", transposed=False,
         random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
@@ -201,7 +210,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         learning_rate : float, schedule or None
             None: 0.1, or 0.01 for Gaussian units, decaying to zero.
         optimizer : SGD, Adam or None
-            None: ``dg.SGD()``.
+            None: ``dg.SGD()``; of documents with momentum 0.9, without decay, and the last 30 %
+            averaged.
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written in such a refinement: it goes on
             from there, with the same bits. This estimator must hold the model that the
@@ -220,10 +230,9 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         check_is_fitted(self)
         check_integer(n_epochs, "n_epochs")
         self._check_settings()
-        settings = UpDown(
-            CD(3) if rule is None else as_rule(rule), learning_rate,
-            SGD() if optimizer is None else optimizer,
-        )  # fmt: skip
+        if optimizer is None:
+            optimizer = OF_DOCUMENTS if self.model_.visible.takes_trials else SGD()
+        settings = UpDown(CD(3) if rule is None else as_rule(rule), learning_rate, optimizer)
 
         def make_problem():
             rows = rows_to_learn(self, X, reset=False)
@@ -248,6 +257,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         values = {name: _by_layer(getattr(self, name), name, len(sizes)) for name in BY_LAYER}
         settings = []
         for l, each in enumerate(zip(*values.values(), strict=True)):
+            if l == 0 and reads_documents(self):
+                each = _of_documents(*each)
             try:
                 settings.append(self._settings_of_layer(*each))
             except ValueError as error:
@@ -259,9 +270,10 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
 
     def _settings_of_layer(self, rule, learning_rate, optimizer, n_epochs):
         optimizer = SGD() if optimizer is None else optimizer
+        rule = as_rule("pcd" if rule is None else rule)
         return Pretraining(
-            n_epochs, as_rule(rule), learning_rate, optimizer, int(self.batch_size),
-            self.features, self.transposed,
+            n_epochs, rule, learning_rate, optimizer, int(self.batch_size), self.features,
+            self.transposed,
         )  # fmt: skip
 
     # --- files --------------------------------------------------------------------------------
@@ -286,6 +298,16 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         dbn.n_features_in_ = visible.size
         dbn._fitted = Fitted()
         return dbn
+
+
+def _of_documents(rule, learning_rate, optimizer, n_epochs):
+    """Return settings of the lowest layer of documents: None is what a replicated softmax has."""
+    return (
+        usual_rule() if rule is None else rule,
+        Constant(RATE) if learning_rate is None else learning_rate,
+        usual_optimizer() if optimizer is None else optimizer,
+        n_epochs,
+    )
 
 
 def _is_by_layer(value):
@@ -333,6 +355,15 @@ class _StackProblem(StreamProblem):
         return takes_holes(self.rule)
 
     # --- settings -----------------------------------------------------------------------------
+
+    def draw(self, seed):
+        """Choose the epochs of documents, now that their number is known."""
+        if self.units.takes_trials:
+            n_epochs = usual_epochs(self.survey.n_rows, self.estimator.batch_size)
+            self.layer_settings = [
+                replace(each, n_epochs=n_epochs) if each.n_epochs is None else each
+                for each in self.layer_settings
+            ]
 
     def _resolved(self):
         by_layer = {

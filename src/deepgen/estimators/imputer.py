@@ -2,24 +2,15 @@
 
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepgen.checks import RefusedValue, has_role, shown
-from deepgen.estimators.common.validation import refuse_other_forms, validated
+from deepgen.estimators.common.validation import refuse_other_forms
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.rows.sources import is_iterable_of_batches
-from deepgen.runtime.stream import Stream, check_random_state, child_seed, seed_of
-
-# The default tries mixtures of so many components, of which one is independent columns, on at most
-# so many rows: on a fifth of their known values, which are held back.
-N_COMPONENTS = (1, 3, 10, 30, 100)
-TRIED_ROWS = 5_000
-HELD_BACK = 0.2
-# Pseudo-rows of each component: two are better than one for predictions of single values.
-SMOOTHING = 2.0
+from deepgen.runtime.stream import check_random_state, child_seed, seed_of
 
 
 @runtime_checkable
@@ -41,8 +32,8 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     estimator : object or None
         What learns, with `fit` and `impute`: :class:`RBM`, :class:`DBM`, :class:`DBN` or
-        :class:`MixtureOfBernoullis`; a copy of it is fitted. None: a mixture with as few of 1, 3,
-        10, 30 and 100 components as predict values held back within a standard error of the best.
+        :class:`MixtureOfBernoullis`; a copy of it is fitted. None: a mixture
+        whose size is chosen by known values that are hidden (``MixtureOfBernoullis()``).
         It is for columns of zeros and ones, or values between, and takes seconds; an RBM is often
         better. For real columns standardize them first (``StandardScaler`` lets NaN pass) and give
         ``dg.RBM(visible="gaussian")``; for categories one-hot columns and
@@ -105,8 +96,10 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._check_settings()
         _check_form(X)
         seed = seed_of(self.random_state)
-        estimator = _chosen(X, seed) if self.estimator is None else clone(self.estimator)
-        estimator.fit(X)
+        if self.estimator is None:
+            estimator = _fitted_mixture(X, seed)
+        else:
+            estimator = clone(self.estimator).fit(X)
         validate_data(self, X=X, skip_check_array=True, reset=True)
         self.estimator_, self._seed = estimator, child_seed(seed, "impute")
         return self
@@ -153,47 +146,14 @@ _REMEDY = (
 )
 
 
-def _chosen(X, seed):
-    """Return a mixture, not yet fitted, of a size that predicts values held back."""
-    trial = MixtureOfBernoullis(1, max_iter=1)
+def _fitted_mixture(X, seed):
+    """Return the default estimator, fitted; say what to do with columns that it does not take."""
     try:
-        trial.fit(X)  # refuses what no mixture takes, by its place in X
+        return MixtureOfBernoullis(random_state=child_seed(seed, "estimator")).fit(X)
     except RefusedValue as error:
         if error.expected.startswith("have values in"):
             raise RefusedValue(*error.args[:5], _REMEDY, error.column_name) from None
         raise
-    values = validated(trial, X, reset=False, ensure_all_finite=False)
-    random = Stream.from_random_state(child_seed(seed, "choice")).generator("cells")
-    rows = values[random.permutation(len(values))[:TRIED_ROWS]].astype(np.float32)
-    held = ~np.isnan(rows) & (random.random(rows.shape) < HELD_BACK)
-    held[:, (held | np.isnan(rows)).all(axis=0)] = False  # a column must keep a value
-    holes, target = np.where(held, np.nan, rows), rows[held].astype(np.float64)
-    losses, settings = [], {"smoothing": SMOOTHING, "random_state": child_seed(seed, "estimator")}
-    known = ~np.isnan(holes).all(axis=0)
-    for n_components in N_COMPONENTS:
-        mixture = MixtureOfBernoullis(n_components, **settings).fit(holes[:, known])
-        p = np.clip(mixture.impute(holes[:, known])[held[:, known]], 1e-6, 1.0 - 1e-6)
-        p = p.astype(np.float64)
-        losses.append(-(target * np.log(p) + (1.0 - target) * np.log1p(-p)))
-    return MixtureOfBernoullis(N_COMPONENTS[_simplest(losses)], n_init=3, **settings)
-
-
-def _simplest(losses):
-    """Return the number of the first list of losses within a standard error of the best one.
-
-    Parameters
-    ----------
-    losses : list of ndarray of shape (n_values,)
-        Of the same values, by models of rising size.
-    """
-    if not len(losses[0]):
-        return 0
-    best = min(losses, key=np.mean)
-    return next(
-        number
-        for number, each in enumerate(losses)
-        if (each - best).mean() <= (each - best).std() / np.sqrt(len(best))
-    )
 
 
 def _check_form(X):

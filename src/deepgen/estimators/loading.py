@@ -10,6 +10,7 @@ from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.estimators.common.tables import AUTO, Table
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
+from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
@@ -51,6 +52,7 @@ ESTIMATORS = {
     saved.estimator.__name__: saved
     for saved in (
         Saved(RBM, (BoltzmannMachine,)),
+        Saved(ReplicatedSoftmax, (BoltzmannMachine,)),
         Saved(DBM, (BoltzmannMachine,), ("classes",)),
         Saved(DBN, (BeliefNetwork,)),
         Saved(MixtureOfBernoullis, (BernoulliMixture,)),
@@ -72,8 +74,8 @@ def load(path):
 
     Returns
     -------
-    RBM, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder, DeepClassifier,
-    DeepRegressor or RatingsRBM
+    RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
+    DeepClassifier, DeepRegressor or RatingsRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 
@@ -129,6 +131,8 @@ def _saved_by(model, name):
     if saved is not None and isinstance(model, saved.models):
         return saved
     if isinstance(model, BoltzmannMachine):
+        if model.n_layers == 2 and model.visible.takes_trials:
+            return ESTIMATORS["ReplicatedSoftmax"]
         return ESTIMATORS["RBM" if model.n_layers == 2 else "DBM"]
     usual = {BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis"}
     return ESTIMATORS.get(usual.get(type(model)))

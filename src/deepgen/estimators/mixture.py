@@ -28,20 +28,15 @@ from deepgen.inference.mixtures import (
     sample_mixture,
 )
 from deepgen.layers.binary import Binary
-from deepgen.learning.mixtures import Prior, Run, run_em, starting_mixture
+from deepgen.learning.mixture_sizes import RUNS_OF_CHOICE, chosen_size, number_of_runs
+from deepgen.learning.mixtures import Prior, Run, joined, run_em, starting_mixture
 from deepgen.models import BernoulliMixture
 from deepgen.rows.holes import filled, holes_in
-from deepgen.rows.sources import ArrayRows, is_iterable_of_batches, select
-from deepgen.rows.survey import checked_pieces, survey
+from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
+from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.progress import ProgressBar
-from deepgen.runtime.stream import SHUFFLE, Stream
-
-# Numbers of components to choose from, and rows from which on it is the largest.
-SIZES, MANY_ROWS = (1, 5, 20, 60, 200, 500), 10_000
-# Parts that the rows are cut into for the choice; from so many rows on one of them is held back,
-# of fewer each in turn.
-FOLDS, ROWS_OF_ONE_FOLD = 6, 1_000
+from deepgen.runtime.stream import Stream
 
 
 class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
@@ -53,15 +48,20 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     Parameters
     ----------
     n_components : int or None
-        None: of 1, 5, 20, 60, 200 and 500, the fewest that are not behind the best by more than a
-        standard error on held-out rows: a sixth of them, of fewer than 1,000 each sixth in turn.
-        See `n_components_`. 500 from 10,000 rows up, of fewer than 12, and for iterables.
+        Components of one run of EM. None: chosen, for densities and completions. Then up to 30 runs
+        from different starts are joined, their densities averaged, into one mixture of up to 500
+        components: on average ahead of each of them, on new rows too. Each has the fewest of 1, 3,
+        6, 12, 25, 50, 100, 250 and 500 components that are not behind the best by more than a
+        standard error, on rows that are held back; where a tenth of the rows have NaN, on known
+        values that are hidden as others are missing. One run of 500 from 10,000 rows up, of fewer
+        than 12, and for iterables. For groups of rows (`predict`) say how many: those of several
+        runs overlap.
     max_iter : int, default 100
         Iterations of EM at most.
     tol : float, default 1e-3
         Stop when the log posterior rises by less, in nats a row and iteration.
     n_init : int, default 1
-        Runs from different starts; the one with the largest log posterior is kept.
+        Different starts of a run; the one with the largest log posterior is kept.
     smoothing : float, default 1.0
         Pseudo-rows that each component gets, all equal to the column means: a Dirichlet prior
         of the weights and Beta priors of the probabilities. Positive; the estimate is the
@@ -78,12 +78,14 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     model_ : BernoulliMixture
         ``model_.weights`` (n_components,); ``model_.means`` (n_components, n_features).
     history_ : list of dict
-        One entry an iteration of the kept run: log likelihood and log posterior density (up to
-        a constant) at its start, nats a row; seconds.
+        One entry an iteration of the kept runs, one after the other: log likelihood and log
+        posterior density (up to a constant) at its start, nats a row; seconds.
     n_iter_ : int
-        Iterations of the kept run.
+        Iterations of the kept runs.
     converged_ : bool
+        Whether all of them did.
     n_components_ : int
+        Of all runs together.
     n_features_in_ : int
 
     Notes
@@ -143,7 +145,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         ValueError
             If a parameter or a value of X is not valid; raised before any work.
         KeyboardInterrupt
-            After Ctrl-C; `model_` is the best run's, of its last whole iteration.
+            After Ctrl-C; `model_` has the kept runs, the last as of its last whole iteration.
         RuntimeError
             If another thread is fitting this estimator.
         """
@@ -178,63 +180,40 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     def _learn(self, rows, n_rows, mean):
         stream = Stream.from_random_state(self.random_state)
-        best = None
         with interrupt_between_steps() as interrupts:
-            n_components = self.n_components
-            if n_components is None:
-                n_components = self._chosen_size(rows, n_rows, stream, interrupts.check)
-            prior = self._prior(mean, n_rows, n_components)
-            for number in range(self.n_init):
-                start = starting_mixture(
-                    rows, n_rows, n_components, prior, stream.child(number)
-                )
-                run = Run(start)
+            size, n_runs = self.n_components, 1
+            if size is None:
+                size = self._chosen_size(rows, n_rows, stream.child("size"), interrupts.check)
+                n_runs = number_of_runs(size)
+            prior, kept = self._prior(mean, n_rows, size), []
+            for number in range(n_runs * self.n_init):
+                run = Run(starting_mixture(rows, n_rows, size, prior, stream.child(number)))
+                if number % self.n_init == 0:
+                    kept.append(run)
                 try:
                     self._improve(run, rows, n_rows, prior, interrupts.check)
                 finally:
-                    if best is None or run.log_posterior > best.log_posterior:
-                        best = run
-                    self._keep(best)
+                    if run.log_posterior > kept[-1].log_posterior:
+                        kept[-1] = run
+                    self._keep(joined(kept))
 
     def _chosen_size(self, rows, n_rows, stream, check):
-        """Choose a number of components by rows that are held back."""
-        if not isinstance(rows, ArrayRows) or not 2 * FOLDS <= n_rows < MANY_ROWS:
-            return SIZES[-1]
-        order = stream.child("size").permutation(n_rows, SHUFFLE)
-        folds = np.array_split(order, FOLDS)
-        n_largest = max(len(fold) for fold in folds)
-        sizes = [size for size in SIZES if size == 1 or size <= n_rows - n_largest]
-        scores = np.concatenate(
-            [
-                self._held_out(rows, order, fold, sizes, stream.child("size"), check)
-                for fold in (folds if n_rows < ROWS_OF_ONE_FOLD else folds[:1])
-            ],
-            axis=1,
-        )
-        behind = scores[scores.mean(axis=1).argmax()] - scores
-        error = behind.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
-        return sizes[int((behind.mean(axis=1) <= error).argmax())]
+        """Choose the number of components of a run by rows that are held back."""
 
-    def _held_out(self, rows, order, fold, sizes, stream, check):
-        """Return the log-likelihood of the rows of a fold for each size, (n_sizes, n_held)."""
-        kept = ArrayRows(select(rows.X, np.setdiff1d(order, fold)))
-        held, visible = select(rows.X, np.sort(fold)), Binary(rows.n_columns)
-        _, mean, _ = survey(kept, visible, n_threads=self.n_threads, holes=True)
-        scores = np.empty((len(sizes), len(fold)))
-        for number, size in enumerate(sizes):
-            prior = self._prior(mean, kept.n_rows, size)
-            run = Run(starting_mixture(kept, kept.n_rows, size, prior, stream))
-            for _ in run_em(
-                run, kept, prior, max_iter=self.max_iter, tol=self.tol, check=check,
-                n_threads=self.n_threads,
-            ):  # fmt: skip
-                pass
+        def learn(some, mean, size, stream):
+            prior, runs = self._prior(mean, some.n_rows, size), []
+            for number in range(number_of_runs(size, RUNS_OF_CHOICE)):
+                start = starting_mixture(some, some.n_rows, size, prior, stream.child(number))
+                runs.append(Run(start))
+                for _ in run_em(
+                    runs[-1], some, prior, max_iter=self.max_iter, tol=self.tol, check=check,
+                    n_threads=self.n_threads,
+                ):  # fmt: skip
+                    pass
+            return joined(runs).model
 
-            def likelihoods(x, model=run.model):
-                return log_likelihood(model, x, n_threads=self.n_threads)
-
-            scores[number] = by_pieces(held, visible, likelihoods, holes=True)
-        return scores
+        visible = Binary(rows.n_columns)
+        return chosen_size(rows, visible, n_rows, learn, stream, n_threads=self.n_threads)
 
     def _prior(self, mean, n_rows, n_components):
         """Return the prior: of a single component that was chosen, the column means themselves.

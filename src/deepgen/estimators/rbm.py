@@ -177,6 +177,12 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         check_machine_settings(self)
         as_rule(self.rule)
         visible, hidden = asked_units(self), as_units(self.hidden, "hidden")
+        for name, units in (("visible", visible), ("hidden", hidden)):
+            if units.takes_trials:
+                raise ValueError(
+                    f"{name} must not be multinomial without a number of trials, which are the "
+                    "words of documents; use dg.ReplicatedSoftmax, or dg.Multinomial(trials=...)"
+                )
         if not (visible.is_bounded or hidden.is_bounded):
             names = [type(units).__name__ for units in (hidden, visible)]
             is_too = "" if names[0] == names[1] else f" {names[1]}"
@@ -308,6 +314,11 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         """
         if not isinstance(model, BoltzmannMachine) or model.n_layers != 2:
             raise ValueError(f"model must be a BoltzmannMachine of 2 layers, got {shown(model)}")
+        if any(units.takes_trials for units in model.layers):
+            raise ValueError(
+                f"model must be one of rows of one length, got {model!r}; of documents use "
+                "dg.ReplicatedSoftmax.from_model"
+            )
         visible, hidden = model.layers
         rbm = cls(
             hidden.size,

@@ -136,7 +136,7 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
 
     def _network(self, problem, survey, stack):
         """Return the start: hidden layers, then a small random top."""
-        self.stack_, stream = stack, problem.stream
+        self.stack_, stream, inputs = stack, problem.stream, None
         if stack is None:
             sizes = check_sizes(self.n_hidden)
             kinds = [self.activation] * len(sizes)
@@ -144,11 +144,11 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
         elif _is_deep(stack):
             hidden = self._posterior_layers(problem.examples, stack[0])
         else:
-            hidden = list(encoder(stack).layers)
+            start = encoder(stack)
+            hidden, inputs = list(start.layers), start.inputs
         kind, size = self._top(problem.examples)
-        return Network(
-            [*hidden, random_layer(kind, hidden[-1].size, size, stream.generator("top"))]
-        )
+        top = random_layer(kind, hidden[-1].size, size, stream.generator("top"))
+        return Network([*hidden, top], inputs)
 
     def _input_scale(self, problem, survey):
         if can_be_scaled(problem.rows):

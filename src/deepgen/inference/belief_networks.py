@@ -2,6 +2,7 @@
 
 from deepgen.checks import MOST_ROWS, check_integer
 from deepgen.inference.gibbs import gibbs, start_particles, update_layer
+from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.models import check_belief_network
 from deepgen.runtime.stream import RECOGNIZE, SAMPLE, Stream
@@ -39,7 +40,9 @@ def upward_pass(model, states, stream=None, *, first_row=0, n_threads=None):
     return by_layer
 
 
-def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=None):
+def downward_pass(
+    model, states, stream, *, first_row=0, mean=False, trials=None, n_threads=None
+):
     """Run the generative model from the lower layer of the top machine down to data.
 
     Parameters
@@ -51,6 +54,8 @@ def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=N
     first_row : int
     mean : bool
         Take the mean of the visible layer given the draws above it.
+    trials : ndarray of shape (n_rows,), int64, or None
+        Words of each row, of a model of documents. None: the usual number.
 
     Returns
     -------
@@ -62,9 +67,10 @@ def downward_pass(model, states, stream, *, first_row=0, mean=False, n_threads=N
         site = None
         if l or not mean:
             site = Site(stream.child(f"layer {l}"), SAMPLE, first_row)
+        context = Context(trials={0: trials}) if l == 0 and trials is not None else None
         means, draws = update_layer(
-            model.layers[l].downward, 0, [None, states], mean=site is None, site=site,
-            work=Work(n_threads=n_threads),
+            model.layers[l].downward, 0, [None, states], context=context, mean=site is None,
+            site=site, work=Work(n_threads=n_threads),
         )  # fmt: skip
         states = means if site is None else draws
         by_layer.append(states)

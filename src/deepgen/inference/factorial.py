@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepgen.inference.mean_field import FixedPoint, field_from, infer_layers
+from deepgen.layers.context import with_trials
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
 from deepgen.layers.units import log_ratio_chain, lone_chain
 from deepgen.rows.fingerprint import row_digests
@@ -73,15 +74,24 @@ class FactorialPosterior:
         Base measures and precisions are the same in the energy and in the entropy, and cancel:
         a layer of q with natural parameters `f` and mean `m` adds ``A(f) + (b - f) . m``.
         """
-        means = self.means(v)
+        means, biases = self.means(v), self._biases(v)
         total = layer_log_weight(self.model.chain, 0, v, n_threads=self._work.n_threads)
         for l, units in enumerate(self.model.layers[1:], start=1):
             m = dense(means[l])
             field = units.field_of(m)
             sent = field_from(self.model, l - 1, l, means[l - 1], self._work)
             total += units.log_normalizer(field)
-            total += _dots(m, units.bias - field.astype(np.float64) + sent)
+            total += _dots(m, biases[l] - field.astype(np.float64) + sent)
         return total
+
+    def _biases(self, v):
+        """Return the biases of all layers; of those beside rows of several lengths by row."""
+        context = with_trials(self.model.layers, [v, *[None] * (self.model.n_layers - 1)])
+        scales = {} if context is None else context.bias_scale
+        return [
+            units.bias * scales[l][:, None] if l in scales else units.bias
+            for l, units in enumerate(self.model.layers)
+        ]
 
     def terms(self, v):
         """Return the numbers of these rows that all their draws share.
@@ -90,12 +100,12 @@ class FactorialPosterior:
         ----------
         v : states of the visible layer
         """
-        means, fields, slopes = self.means(v), {}, {}
+        means, biases, fields, slopes = self.means(v), self._biases(v), {}, {}
         total = layer_log_weight(self.model.chain, 0, v, n_threads=self._work.n_threads)
         for l in self._odd:
             units = self.model.layers[l]
             fields[l] = units.field_of(dense(means[l]))
-            slopes[l] = units.bias - fields[l]
+            slopes[l] = biases[l] - fields[l]
             if l == 1:
                 slopes[l] += field_from(self.model, 0, 1, v, self._work)
             total += units.log_normalizer(fields[l])

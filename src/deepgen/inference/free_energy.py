@@ -1,7 +1,7 @@
 """Free energies: a layer of hidden units summed out in closed form."""
 
 from deepgen.checks import check_instance
-from deepgen.layers.context import Context
+from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Outputs, conditional_pass, layer_log_weight
 from deepgen.models import check_model
 from deepgen.runtime.work import Work
@@ -30,7 +30,7 @@ def free_energy(model, X, *, context=None, n_threads=None):
     """
     check_model(model, 2)
     x = model.layers[0].states_of(X)
-    context = Context() if context is None else context
+    context = with_trials(model.layers, [x, None], Context() if context is None else context)
     check_instance(context, "context", Context, "a dg.Context or None")
     context.check(model.layers, x.shape[0])
     out = layer_log_weight(model.chain, 0, x, context.of_layer(0), n_threads=n_threads)

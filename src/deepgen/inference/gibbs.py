@@ -4,7 +4,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import MOST_ROWS, as_list, check_instance, check_integer, shown
-from deepgen.layers.context import Context
+from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import (
     CALL_WORK,
     LayerContext,
@@ -48,6 +48,7 @@ def update_layer(model, layer, states, *, context=None, mean=False, site=None, w
     """
     neighbour = states[layer - 1] if layer > 0 else states[layer + 1]
     n_rows, units = neighbour.shape[0], model.layers[layer]
+    context = with_trials(model.layers, states, context)
     held, around = False, None
     if context is not None:
         context.check(model.layers, n_rows)
@@ -75,7 +76,8 @@ def update_layer(model, layer, states, *, context=None, mean=False, site=None, w
 def layer_field(model, layer, states, *, work=ANY_WORK):
     """Compute the field of a layer: ``bias + x_below W + x_above W^T``, float32.
 
-    Where its mean rounds to 0 or 1, the field still tells rows apart.
+    Where its mean rounds to 0 or 1, the field still tells rows apart. Beside words of documents the
+    bias counts once for each.
 
     Parameters
     ----------
@@ -100,12 +102,23 @@ def layer_field(model, layer, states, *, work=ANY_WORK):
     out = np.empty((neighbour.shape[0], units.size), np.float32)
     if len(out):
         chain = engine.Chain(layers, weights, packed)
-        conditional_pass(chain, layer - first, inputs, Outputs(out), work=work)
+        context = with_trials(model.layers, states)
+        around = None if context is None else context.of_layer(layer)
+        conditional_pass(chain, layer - first, inputs, Outputs(out), around, work=work)
     return out
 
 
-def start_particles(model, n_particles, stream, *, first_row=0):
+def start_particles(model, n_particles, stream, *, first_row=0, trials=None):
     """Draw particles from independent layers, each with its own bias.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    n_particles : int
+    stream : Stream
+    first_row : int, default 0
+    trials : ndarray of shape (n_particles,), int64, or None
+        Of layers whose rows have their own number of draws. None: the usual one.
 
     Returns
     -------
@@ -116,7 +129,8 @@ def start_particles(model, n_particles, stream, *, first_row=0):
         chain = engine.Chain([layer.kernel_layer()], [])
         draws = np.empty((n_particles, layer.size), layer.state_dtype)
         site = Site(stream.child(number), START, first_row)
-        conditional_pass(chain, 0, [None], Outputs(sample=draws), site=site)
+        around = LayerContext(trials=trials) if layer.takes_trials else None
+        conditional_pass(chain, 0, [None], Outputs(sample=draws), around, site)
         states.append(draws)
     return Particles(states)
 
@@ -221,6 +235,7 @@ def sweep(model, particles, n_sweeps, site, *, free=None, context=_NO_CONTEXT, n
     Particles
     """
     n_rows, layers = len(particles), range(model.n_layers)
+    context = with_trials(model.layers, particles.states, context)
     states = [
         np.array(dense(x), layer.state_dtype, order="C")
         for layer, x in zip(model.layers, particles.states, strict=True)

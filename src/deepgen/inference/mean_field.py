@@ -12,7 +12,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_instance, check_integer, check_number
 from deepgen.inference.gibbs import update_layer
-from deepgen.layers.context import Context
+from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Outputs, conditional_pass, fixed_point
 from deepgen.models import Parameters, check_model
 from deepgen.models.network import ACTIVATIONS
@@ -156,6 +156,7 @@ def infer_layers(model, states, *, context=None, until, start=None, work=ANY_WOR
 def _inferred(model, states, context, until, start, work):
     """Infer the layers that are not known, from states that have been checked."""
     work, n_rows = work.reusing(), _n_rows(states)
+    context = with_trials(model.layers, states, context)
     unknown = [x is None or context.holds(l) for l, x in enumerate(states)]
     means = [None if u else x for x, u in zip(states, unknown, strict=True)]
     sweeps, change = np.zeros(n_rows, np.int32), np.zeros(n_rows, np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.inference.free_energy import free_energy
+from deepgen.layers.context import with_trials
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass, layer_log_weight
 from deepgen.layers.units import log_ratio_chain, lone_chain
 from deepgen.models.network import ACTIVATIONS
@@ -31,26 +32,28 @@ class _Correction:
     ``log p(y) p(x | y) - log q(y | x)`` without the log normalizers is ``x (G - R) y + (b - c) y -
     (p - r) y^2 / 2``: generative minus recognition weights, biases and precisions. Base measures
     are the same and cancel. Nothing at all is left of a fresh stack whose upper machine began as
-    the transpose of the lower one.
+    the transpose of the lower one. Where x are rows of several lengths D, such as documents, the
+    recognition bias counts D times: it goes into the slopes then.
     """
 
     def __init__(self, layer, above, work):
         self.layer, self._work = layer, work
-        bias, precision = above.bias - layer.upper.bias, None
+        by_length = layer.lower.takes_trials
+        bias = above.bias if by_length else above.bias - layer.upper.bias
+        precision = None
         if above.precision is not None:
             precision = above.precision - layer.upper.precision
         self.slopes_chain = None
-        if not np.array_equal(layer.generative, layer.recognition):
-            self.slopes_chain = _linear_upward(
-                layer, np.zeros_like(bias), layer.generative - layer.recognition
-            )
+        if by_length or not np.array_equal(layer.generative, layer.recognition):
+            own = -layer.upper.bias if by_length else np.zeros_like(bias)
+            self.slopes_chain = _linear_upward(layer, own, layer.generative - layer.recognition)
         self.is_zero = self.slopes_chain is None and not (
             bias.any() or (precision is not None and precision.any())
         )
         self.y_chain = log_ratio_chain(bias, precision)
 
     def slopes(self, x):
-        """Return x (G - R) by row, or None where both are equal."""
+        """Return x (G - R) by row, less D c of rows of several lengths; None where all are zero."""
         if self.slopes_chain is None:
             return None
         return _field(self.slopes_chain, self.layer, x, self._work)
@@ -65,7 +68,9 @@ class _Correction:
 
 def _field(chain, layer, x, work):
     out = np.empty((x.shape[0], layer.upper.size), np.float32)
-    conditional_pass(chain, 1, [x, None], Outputs(out), work=work)
+    context = with_trials((layer.lower, layer.upper), [x, None])
+    around = None if context is None else context.of_layer(1)
+    conditional_pass(chain, 1, [x, None], Outputs(out), around, work=work)
     return out
 
 
@@ -83,12 +88,15 @@ class RecognitionTerms:
         Of the correction by the first hidden layer.
     digests : list of int
         Of the rows, which name the random numbers of their draws.
+    trials : ndarray of shape (n_rows,), int64, or None
+        Words of each row, of a model of documents.
     """
 
     constants: np.ndarray
     fields: np.ndarray
     slopes: np.ndarray | None
     digests: list
+    trials: np.ndarray | None = None
 
 
 class Recognition:
@@ -139,7 +147,10 @@ class Recognition:
                 self._first, 0, [None], Outputs(log_normalizer=total),
                 LayerContext(bias_rows=fields), work=self._work,
             )  # fmt: skip
-        return RecognitionTerms(total, fields, slopes, [] if ratios else row_digests(v))
+        trials = None
+        if layer.lower.takes_trials:
+            trials = layer.lower.trials_of(v).astype(np.int64)
+        return RecognitionTerms(total, fields, slopes, [] if ratios else row_digests(v), trials)
 
     def log_weights(self, terms, rows, first_draw, n_draws):
         """Return the log weights of draws of each row.
@@ -162,13 +173,15 @@ class Recognition:
         constants = terms.constants[rows, None]
         if not self.model.layers:
             return np.repeat(constants, n_draws, axis=1)
-        fields, slopes = terms.fields[rows], terms.slopes
+        fields, slopes, trials = terms.fields[rows], terms.slopes, terms.trials
         streams = [self.stream.child(digest) for digest in terms.digests[rows]]
         x = np.concatenate([
             self.first_draws(np.repeat(field[None], n_draws, axis=0), stream, first_draw)
             for field, stream in zip(fields, streams, strict=True)
         ])  # fmt: skip
-        rest = self.weigh(x, streams, first_draw)
+        if trials is not None:
+            trials = np.repeat(trials[rows], n_draws)
+        rest = self.weigh(x, streams, first_draw, trials)
         if slopes is not None:
             slopes = np.repeat(slopes[rows], n_draws, axis=0)
         return constants + (rest + self.first_correction(x, slopes)).reshape(-1, n_draws)
@@ -187,7 +200,7 @@ class Recognition:
         """Return the part of the log weight that depends on both the data and draws `x`."""
         return self._corrections[0].at(x, slopes)
 
-    def weigh(self, x, streams, first_row):
+    def weigh(self, x, streams, first_row, trials=None):
         """Draw the layers above draws `x` of the first; return the rest of their log weight.
 
         Parameters
@@ -198,6 +211,8 @@ class Recognition:
             its own stream.
         first_row : int
             Number of the first row of each part.
+        trials : ndarray of shape (n_rows,), int64, or None
+            See :class:`RecognitionTerms`.
 
         Returns
         -------
@@ -207,9 +222,11 @@ class Recognition:
         total = np.zeros(n_rows)
         for l, layer in enumerate(layers):
             below = np.zeros(n_rows)
+            around = LayerContext(trials=trials) if l == 0 and trials is not None else None
             conditional_pass(
-                layer.downward.chain, 0, [None, x], Outputs(log_normalizer=below), work=self._work
-            )
+                layer.downward.chain, 0, [None, x], Outputs(log_normalizer=below), around,
+                work=self._work,
+            )  # fmt: skip
             above = np.zeros(n_rows)
             if l + 1 < len(layers):
                 x, correction = self._upward(l + 1, x, above, streams, first_row)

@@ -11,9 +11,10 @@ import numpy as np
 
 from deepgen.checks import check_instance, check_integer, float32_array, has_role, shown
 from deepgen.inference.gibbs import check_particles, sweep, update_layer
-from deepgen.layers.context import Context
+from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Site
 from deepgen.rows.particles import Particles, unchecked_particles
+from deepgen.rows.states import compressed
 from deepgen.runtime.work import ANY_WORK
 
 _NO_CONTEXT = Context()
@@ -241,14 +242,17 @@ class Gibbs:
 def _odd_layers_last(model, chains, site, n_sweeps, context, work):
     """Sweep over even, then odd layers; keep the last means of the odd ones at the model."""
     states, by_layer = list(chains.particles.states), {}
-    options = {"context": context, "work": work}
+    # how many draws a row has stays; what is read again and again is short lists of counts
+    options = {"context": with_trials(model.layers, states, context), "work": work}
+    counts = [l for l, units in enumerate(model.layers) if units.takes_trials]
     for number in range(n_sweeps):
         here, last = site.of_sweep(number), number == n_sweeps - 1
         for l in range(0, model.n_layers, 2):
             _, states[l] = update_layer(model, l, states, site=here, **options)
+        near = [compressed(x) if l in counts else x for l, x in enumerate(states)]
         for l in range(1, model.n_layers, 2):
             by_layer[l], states[l] = update_layer(
-                model, l, states, mean=last, site=here, **options
+                model, l, near, mean=last, site=here, **options
             )
     chains.particles = unchecked_particles(states)
     if chains.beta is not None:

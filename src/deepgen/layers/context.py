@@ -197,6 +197,48 @@ class Context:
         )
 
 
+def with_trials(layers, states, context=None):
+    """Return a context that has what the states of multinomial layers tell: how long rows are.
+
+    The number of trials of each row, its sum of counts, and by how much the biases of the layers
+    beside are multiplied: by the trials of their neighbours. What the context has already stays.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+    states : sequence
+        By layer; None where they are not known.
+    context : Context or None
+
+    Returns
+    -------
+    Context or None
+        The one that was given, where no layer has rows of several lengths.
+    """
+    several = [l for l, units in enumerate(layers) if units.takes_trials]
+    if not several:
+        return context
+    if context is not None and all(
+        l in context.trials and all(beside in context.bias_scale for beside in _beside(l, layers))
+        for l in several
+    ):
+        return context
+    trials, scales = {} if context is None else dict(context.trials), {}
+    for l in several:
+        if l not in trials and states[l] is not None:
+            trials[l] = layers[l].trials_of(states[l]).astype(np.int64)
+        for beside in _beside(l, layers) if l in trials else ():
+            scales[beside] = scales.get(beside, 0.0) + trials[l].astype(np.float32)
+    if context is None:
+        return Context(trials=trials, bias_scale=scales)
+    return replace(context, trials=trials, bias_scale={**scales, **context.bias_scale})
+
+
+def _beside(layer, layers):
+    """Return the numbers of the neighbours of a layer."""
+    return [l for l in (layer - 1, layer + 1) if 0 <= l < len(layers)]
+
+
 def _absent(pattern):
     """Return 1 where a pattern has no entry, uint8 of its shape."""
     absent = np.ones(pattern.shape, np.uint8)

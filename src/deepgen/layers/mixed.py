@@ -37,10 +37,11 @@ class Mixed(Units):
         parts = as_list(parts, "parts", "Units such as dg.Binary(3)")
         for part in parts:
             alone = isinstance(part, Units) and part.size and part.placed_parts[0][1] is part
-            if not alone:
+            if not alone or part.takes_trials:
                 raise ValueError(
                     "parts must be Units of one type that have a size, such as dg.Binary(3) or "
-                    f"dg.Softmax(4, size=4), got {shown(part)}"
+                    "dg.Softmax(4, size=4), and no number of draws for each row, got "
+                    f"{shown(part)}"
                 )
         if not parts:
             raise ValueError("parts must name one layer of Units at least, got none")

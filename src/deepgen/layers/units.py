@@ -227,6 +227,11 @@ class Units(ABC):
     takes_trials : bool
         Whether each row has a number of draws that its units share (``Context.trials``), such as
         the words of a document.
+    gain : ndarray of shape (size,), float32, or None
+        Factor on the gradients by the bias and the weights, where a type's states are far from 1:
+        the precisions, or how many draws a row has.
+    usual_trials : int
+        Draws of a row whose number nobody tells, of units that take trials; 1 of all others.
     limits : tuple of (float, float) or None
         Smallest and largest value of rows, where :meth:`check` forgives rounding beyond them and
         :meth:`clipped` takes it back. None: nothing is forgiven.
@@ -242,6 +247,12 @@ class Units(ABC):
     can_tie = False
     can_be_missing = takes_trials = False
     limits = None
+    usual_trials = 1
+
+    @property
+    def gain(self):
+        """Factor on gradients by bias and weights, or None."""
+        return None if self.precision is None else self.precision.copy()
 
     size = bias = None  # until the constructor has checked them
 
@@ -331,6 +342,13 @@ class Units(ABC):
     def parameters(self):
         """Return the layer's parameters by name (float32 vectors)."""
         return {"bias": self.bias}
+
+    def measures(self):
+        """Return options that were measured of the rows by :meth:`fitted_to`, by name.
+
+        A run that goes on has to have them again.
+        """
+        return {}
 
     def replace(self, **parameters):
         """Return the same layer with other parameters."""
@@ -550,6 +568,29 @@ class Units(ABC):
 
     def missing(self, states):
         """Return a bool mask of entries that say "missing", or None where there are none."""
+
+    def trials_of(self, states):
+        """Return how many draws each row has, of units that take trials (`takes_trials`)."""
+        raise ValueError(f"{self!r} has no number of trials")
+
+    def row_weights(self, states):
+        """Return how much each row counts in learning, float64 of shape (n_rows,); None: 1."""
+
+    def inputs(self, form="counts"):
+        """Return how a network reads rows of these units, :class:`CountInputs`; None: as they are.
+
+        Parameters
+        ----------
+        form : {"counts", "logs", "shares"}
+        """
+
+    def target_of(self, states):
+        """Return the outputs of a network that would rebuild rows without an error.
+
+        They are the rows themselves, dense, of shape (n_rows, size), with NaN where a value is not
+        known; of counts, for example, their shares.
+        """
+        return dense(states)
 
     def is_state(self, states):
         """Tell whether the values are states, not means between states."""

@@ -10,12 +10,14 @@ import numpy as np
 
 from deepgen.checks import check_instance, check_integer, real_array
 from deepgen.inference.gibbs import update_layer
+from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import check_phases, named_gradients
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import SGD, GradientOptimizer, check_optimizer
 from deepgen.learning.rules import CD, as_rule, check_particles
 from deepgen.learning.schedules import Linear, as_schedule
+from deepgen.learning.sums import phase_sums
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network
 from deepgen.models.parameters import WritableArrays
 from deepgen.rows.batch import Batch, check_batch, with_checked_states
@@ -264,14 +266,22 @@ class UpDownTrainer(TrainingLoop):
 
             wake:   e = E[x | y] - x,   generative weights  e^T y / n,   lower bias  mean of e
             sleep:  e = E[y | x] - y,   recognition weights x^T e / n,   upper bias  mean of e
+
+        Rows of words count by the word there, as in the greedy training: their errors e downwards
+        and their counts x upwards are those of a row of usual length. Dreams are as long as rows.
         """
         parameters, gradients = self.parameters, {}
+        words = _Words(parameters.network.visible, rows)
         x = rows
         for l, (down, up) in enumerate(zip(parameters.downward, parameters.upward, strict=True)):
             site = Site(stream.child(f"wake {l}"), DATA)
             above = update_layer(up, 1, [x, None], site=site, work=work)[1]
-            means = update_layer(down, 0, [None, above], mean=True, work=work)[0]
+            around = None if l else words.context(rows.shape[0])
+            means = update_layer(
+                down, 0, [None, above], context=around, mean=True, work=work
+            )[0]
             error = _error(means, x, down.layers[0])
+            error = error if l else words.of_usual_length(error)
             gradients[f"weights.generative[{l}]"] = _mean_product(error, above, work)
             gradients[f"layers[{l}].lower.bias"] = _mean(error, work)
             x = above
@@ -287,10 +297,12 @@ class UpDownTrainer(TrainingLoop):
         for l in reversed(range(len(parameters.downward))):
             down, up = parameters.downward[l], parameters.upward[l]
             site = Site(stream.child(f"sleep {l}"), DATA)
-            below = update_layer(down, 0, [None, x], site=site, work=work)[1]
+            around = None if l else words.context(x.shape[0])
+            below = update_layer(down, 0, [None, x], context=around, site=site, work=work)[1]
             means = update_layer(up, 1, [below, None], mean=True, work=work)[0]
             error = _error(means, x, up.layers[1])
-            gradients[f"weights.recognition[{l}]"] = _mean_product(below, error, work)
+            seen = below if l else words.of_usual_length(below)
+            gradients[f"weights.recognition[{l}]"] = _mean_product(seen, error, work)
             gradients[f"layers[{l}].upper.bias"] = _mean(error, work)
             x = below
         return gradients
@@ -308,6 +320,36 @@ class UpDownTrainer(TrainingLoop):
         # particles and velocities may hold what is not finite
         top = self.parameters.to_network().top
         self.rule_state = self.rule.start(top, self.stream.child("diverged"))
+
+
+class _Words:
+    """How many words the rows of a batch have, where the visible units have a number of draws.
+
+    Parameters
+    ----------
+    units : Units
+        The visible ones.
+    rows : states of the visible layer
+    """
+
+    def __init__(self, units, rows):
+        self.usual, self.lengths = units.gain, None
+        if units.takes_trials:
+            self.lengths = units.trials_of(rows).astype(np.int64)
+
+    def context(self, n_rows):
+        """Return a context of so many rows with the lengths of the batch in turn, or None."""
+        if self.lengths is None:
+            return None
+        return Context(trials={0: self.lengths[np.arange(n_rows) % len(self.lengths)]})
+
+    def of_usual_length(self, x):
+        """Return arrays by row and word, scaled as if each row had the usual number of words."""
+        if self.lengths is None:
+            return x
+        lengths = self.lengths[np.arange(len(x)) % len(self.lengths)][:, None]
+        share = np.where(lengths > 0, self.usual / np.maximum(lengths, 1), 0.0)
+        return x * share.astype(np.float32)
 
 
 def _error(means, states, units):
@@ -331,7 +373,8 @@ def _mean(error, work):
 
 def _of_top(top, phases, work):
     """Gradients of the top machine, downwards."""
-    upwards = named_gradients(top, phases, work=work)
+    statistics = phases if phases.has_equal_rows else phase_sums(top, phases, work=work)
+    upwards = named_gradients(top, statistics, work=work)
     gradients = {"weights.top": -upwards["weights[0]"]}
     for l in range(top.n_layers):
         gradients[f"top.layers[{l}].bias"] = -upwards[f"layers[{l}].bias"]

@@ -38,8 +38,12 @@ class Phases:
     weights : tuple of two ndarrays of shape (n_rows,), float64, or None
         How much each row of the two phases counts. None: 1. The second may be None alone, of chains
         that belong to no row: they share the total of the first.
-    bias_scale : dict of int to ndarray of shape (n_rows,)
-        By layer: what the bias was multiplied by, row by row, in both phases (`Context`).
+    shares : tuple of two ndarrays of shape (n_rows,), float64, or None
+        What the states of each row are multiplied by beside its weight: one over the words of a
+        document. A row of weight 1 has as much of the total as any other, whatever its share.
+    bias_scale : tuple of two dicts of int to ndarray of shape (n_rows,)
+        By layer: what the bias was multiplied by, row by row (`Context`), in the positive and in
+        the negative phase.
     follow : callable or None
         Of a part of a batch: what the rule still has to do. Called once with ``mean(x+)`` by
         layer, float64, over the rows of all parts; moves the state of the rule and returns
@@ -52,13 +56,24 @@ class Phases:
     gains: list | None = None
     bias_terms: dict = field(default_factory=dict)
     weights: tuple | None = None
-    bias_scale: dict = field(default_factory=dict)
+    shares: tuple | None = None
+    bias_scale: tuple = field(default_factory=lambda: ({}, {}))
     follow: Callable | None = None
 
     @property
     def has_equal_rows(self):
         """Whether every row counts alike, so that sums and step can be one visit of the weights."""
-        return self.weights is None and not self.bias_scale
+        return self.weights is None and not any(self.bias_scale)
+
+    def counts_of(self, side):
+        """Return the weights of the rows of a phase (0 or 1), and those times their shares.
+
+        None: every row counts 1.
+        """
+        weights = None if self.weights is None else self.weights[side]
+        if self.shares is None:
+            return weights, weights
+        return weights, self.shares[side] if weights is None else weights * self.shares[side]
 
     def mean_changes(self, scaled, squares, work):
         """Return means over the positive phase minus those over the negative one.
@@ -77,21 +92,36 @@ class Phases:
     def visit_weights(self, parameters, layer, differences, step, gradient, work):
         """Write the gradient by a matrix, or take the step; see :class:`PhaseStatistics`."""
         pair = slice(layer, layer + 2)
-        (lower, upper), (below, above) = self.positive[pair], self.negative[pair]
-        rows = self.positive[layer].shape[0] + self.negative[layer].shape[0]
-        weights = parameters.weights[layer]
-        return engine.update_weights(
-            (kernel_states(lower), _expanded(upper)),
-            (kernel_states(below), _expanded(above)),
-            None if self.offsets is None else self.offsets[pair],
-            differences[pair],
-            None if self.gains is None else self.gains[pair],
-            gradient, weights, step.velocity, step.average,
-            None if gradient is not None else parameters.packed[layer],
-            step.learning_rate, step.momentum, step.weight_decay, step.averaging,
-            work.workspace or engine.Workspace(),
-            effective_threads(work.n_threads, (rows + 4) * weights.size),
-        )  # fmt: skip
+        phases = self.positive[pair], self.negative[pair]
+        return visit_pair(parameters, layer, phases, self, differences, step, gradient, work)
+
+
+def visit_pair(parameters, layer, phases, statistics, differences, step, gradient, work):
+    """Write the gradient by ``weights[layer]`` to `gradient`, or where that is None step.
+
+    Parameters
+    ----------
+    phases : tuple of two pairs (lower, upper) of states
+        Positive and negative; each is divided by its number of rows.
+    statistics : PhaseStatistics
+        With offsets and gains.
+    parameters, layer, differences, step, gradient, work
+        See :meth:`PhaseStatistics.visit_weights`.
+    """
+    pair, weights = slice(layer, layer + 2), parameters.weights[layer]
+    rows = sum(lower.shape[0] for lower, _ in phases)
+    positive, negative = ((kernel_states(lower), _expanded(upper)) for lower, upper in phases)
+    return engine.update_weights(
+        positive, negative,
+        None if statistics.offsets is None else statistics.offsets[pair],
+        differences[pair],
+        None if statistics.gains is None else statistics.gains[pair],
+        gradient, weights, step.velocity, step.average,
+        None if gradient is not None else parameters.packed[layer],
+        step.learning_rate, step.momentum, step.weight_decay, step.averaging,
+        work.workspace or engine.Workspace(),
+        effective_threads(work.n_threads, (rows + 4) * weights.size),
+    )  # fmt: skip
 
 
 def check_phases(phases, layers, batch):
@@ -141,7 +171,7 @@ def check_phases(phases, layers, batch):
         ("weights", batch.weights is not None),
         ("bias_scale", batch.context is not None and batch.context.bias_scale),
     ):
-        if given and not getattr(phases, name):
+        if given and not (phases.weights if name == "weights" else any(phases.bias_scale)):
             raise ValueError(
                 f"phases of a batch with {name} must have {name} too, got none: a rule passes them "
                 "on, or refuses the batch"
@@ -155,8 +185,10 @@ def check_phases(phases, layers, batch):
         for side, weights in enumerate(phases.weights):
             if weights is not None:
                 _check_by_row(f"weights[{side}]", weights, counts[side])
-    for l, scale in phases.bias_scale.items():
-        for n_rows in counts:
+    for side, shares in enumerate(phases.shares or ()):
+        _check_by_row(f"shares[{side}]", shares, counts[side])
+    for scales, n_rows in zip(phases.bias_scale, counts, strict=True):
+        for l, scale in scales.items():
             _check_by_row(f"bias_scale[{l}]", scale, n_rows)
 
 

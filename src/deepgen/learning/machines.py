@@ -10,7 +10,7 @@ from deepgen.learning.gradients import RowGradients, check_phases
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
 from deepgen.learning.rules import check_particles, takes_holes
-from deepgen.learning.sums import phase_sums
+from deepgen.learning.sums import WeighedPhases, phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import check_batch, with_checked_states
 from deepgen.rows.holes import filled, holes_in
@@ -69,6 +69,20 @@ class Trainer(TrainingLoop):
         about = {} if self._some_rows is None else {"rows": self._some_rows}
         return self.rule.start(model, stream, **about)
 
+    def _take_lengths(self, batch):
+        """Let particles have the lengths of the first rows, where rows have lengths of their own.
+
+        Particles of the usual length alone would be those of another model. Those that have others
+        already were put there, and stay.
+        """
+        units, particles = self.parameters.layers[0], self.rule_state.particles
+        if not units.takes_trials or particles is None or self._some_rows is not None:
+            return
+        if (units.trials_of(particles[0]) == units.usual_trials).all():
+            self._some_rows = batch.states[0]
+            model = self.parameters.to_model()
+            self.rule_state = self._start_rule(model, self.stream.child("rule"))
+
     def begin_trained(self, rows, n_sweeps):
         """Let the run begin from a model that has learned already.
 
@@ -79,6 +93,8 @@ class Trainer(TrainingLoop):
         Parameters
         ----------
         rows : array-like or states of the first layer, (n_rows, n_units)
+            Drawn at random: the first rows of a file that is sorted by topic are of one topic, and
+            the offset of the first layer would stay at its mean.
         n_sweeps : int
         """
         model = self.parameters.to_model()
@@ -135,7 +151,7 @@ class Trainer(TrainingLoop):
         return frozenset(told)
 
     def _further_state(self):
-        start = [layer.parameters() for layer in self.parameters.layers]
+        start = [{**layer.parameters(), **layer.measures()} for layer in self.parameters.layers]
         return {"start": start, "rule": self.rule_state.tree()}
 
     def _take_over(self, state):
@@ -156,6 +172,8 @@ class Trainer(TrainingLoop):
         for batch, site, progress in updates:
             if self.binarize:
                 batch = self._binarized(batch, site)
+            if self.n_updates == 0:
+                self._take_lengths(batch)
             result = self.rule.phases(self.parameters, batch, self.rule_state, site, work=work)
             rate = self._rate(progress)
             if isinstance(result, RowGradients):
@@ -163,7 +181,9 @@ class Trainer(TrainingLoop):
                 continue
             check_phases(result, layers, batch)
             statistics = result
-            if batch.is_part or not result.has_equal_rows:
+            if result.shares is not None and not batch.is_part:
+                statistics = WeighedPhases(result)
+            elif batch.is_part or not result.has_equal_rows:
                 statistics = self._summed(result, batch, work)
             overflow = self.optimizer.step(
                 self.parameters, statistics, self.optimizer_state, rate, progress, work=work

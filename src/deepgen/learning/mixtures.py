@@ -178,6 +178,31 @@ class Run:
         return self.history[-1]["log_posterior"] if self.history else -np.inf
 
 
+def joined(runs):
+    """Return the average of the densities of some runs, as one run: components of all of them.
+
+    ``p(x) = mean over runs of p_r(x)``, weights divided by the number of runs. Its log is on
+    average at least the average of theirs (Jensen), on rows that none of them has seen too.
+
+    Parameters
+    ----------
+    runs : list of Run
+
+    Returns
+    -------
+    Run
+        Its history is theirs, one after the other.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    log_weights = np.concatenate([run.model.log_weights for run in runs]) - np.log(len(runs))
+    return Run(
+        BernoulliMixture(log_weights, np.hstack([run.model.logits for run in runs])),
+        all(run.converged for run in runs),
+        [entry for run in runs for entry in run.history],
+    )
+
+
 def run_em(run, rows, prior, *, max_iter, tol, n_rows=None, n_threads=None, check=None):
     """Improve the model of a run in place until the log posterior rises by less than `tol`.
 

@@ -27,11 +27,11 @@ from deepgen.inference.samplers import (
     check_sampler,
     description_of,
 )
-from deepgen.layers.context import Context
+from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
 from deepgen.rows.holes import filled, holes_in
-from deepgen.rows.states import ByteMeans, dense
+from deepgen.rows.states import ByteMeans, compressed, dense
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
 
@@ -201,22 +201,26 @@ def _start(model, rule, chains, rows):
     """Return the first state of a rule.
 
     Offsets are the means by layer of `rows`, or else of the biases: of the visible layer alone,
-    and of each layer above for the offset below, ``mu_(l+1) = E[x | field b + mu_l W]``. Gains are
-    the precisions of Gaussian layers, and running means start at their targets.
+    and of each layer above for the offset below, ``mu_(l+1) = E[x | field b + mu_l W]``. Of counts
+    they are shares of one draw, and the field is that of a row of usual length (docs/math.md,
+    "Documents"). Gains are those of the layers, and running means start at their targets.
     """
     offsets = None
     if rule.centring and rows is not None:
         means = infer(model, rows, FixedPoint())
         offsets = [dense(x).mean(axis=0, dtype=np.float64).astype(np.float32) for x in means]
+        offsets = [x / units.usual_trials for x, units in zip(offsets, model.layers, strict=True)]
     elif rule.centring:
-        offsets = [model.layers[0].mean(model.layers[0].bias[None])[0]]
+        below = model.layers[0]
+        offsets = [below.mean(below.bias[None])[0] / below.usual_trials]
         for layer, weights in zip(model.layers[1:], model.weights, strict=True):
             field = layer.bias + (offsets[-1][:, None] * weights).sum(axis=0, dtype=np.float64)
-            offsets.append(layer.mean(field[None])[0])
+            offsets.append(layer.mean(below.usual_trials * field[None])[0] / layer.usual_trials)
+            below = layer
     gains = None
-    if any(layer.precision is not None for layer in model.layers):
+    if any(layer.gain is not None for layer in model.layers):
         gains = [
-            np.ones(layer.size, np.float32) if layer.precision is None else layer.precision.copy()
+            np.ones(layer.size, np.float32) if layer.gain is None else layer.gain
             for layer in model.layers
         ]
     activity, targets = None, _targets(rule, model.n_layers)
@@ -228,18 +232,28 @@ def _start(model, rule, chains, rows):
     return RuleState(chains, offsets, gains, activity)
 
 
-def _finish(rule, model, batch, state, positive, negative):
+def _finish(rule, model, batch, state, positive, negative, context=None):
     """Make the phases of an update, and let the state follow the positive phase x+.
+
+    `context` is that of the rows of the batch; chains have the one that their states tell.
 
     Of a part of a batch the state follows later, when the means over all parts are there.
     """
-    weights = None
-    if batch.weights is not None:  # chains that persist belong to no row: they count alike
-        weights = (batch.weights, batch.weights if state.chains is None else None)
+    own, units = batch.weights, model.layers[0]
+    shares = units.row_weights(positive[0]), units.row_weights(negative[0])
+    if shares[0] is None:
+        shares = None
+        # chains that persist belong to no row: they count alike
+        weights = None if own is None else (own, own if state.chains is None else None)
+    else:  # empty rows have no part
+        some = [(share > 0).astype(np.float64) for share in shares]
+        if own is not None:
+            some = [own * some[0], some[1] if state.chains is not None else own * some[1]]
+        weights = tuple(some)
     phases = Phases(
         _in_bytes(model, list(positive)), _in_bytes(model, list(negative)), state.offsets,
-        state.gains, weights=weights,
-        bias_scale={} if batch.context is None else batch.context.bias_scale,
+        state.gains, weights=weights, shares=shares,
+        bias_scale=_bias_scales(model, state, negative, context),
     )  # fmt: skip
     if batch.is_part:
         phases.follow = partial(_follow, rule, state)
@@ -250,16 +264,29 @@ def _finish(rule, model, batch, state, positive, negative):
         means = [x.sum(axis=0) / batch.n_rows if l else None for l, x in enumerate(positive)]
     if state.activity is not None:
         running = [x.mean(axis=0, dtype=np.float64) if l else None for l, x in enumerate(positive)]
-    if batch.weights is not None:
-        total = batch.weights.sum()
+    if weights is not None:
+        own = weights[0]
+        total = own.sum()
         if not total:  # no row counts: there is no mean to follow
             return phases
         means = running = [
-            (batch.weights[:, None] * x).sum(axis=0) / total if l else None
+            (own[:, None] * x).sum(axis=0) / total if l else None
             for l, x in enumerate(positive)
         ]
     phases.bias_terms = _follow(rule, state, means, running)
     return phases
+
+
+def _bias_scales(model, state, negative, context):
+    """Return the factors of the biases of each phase, dicts by layer: lengths of documents.
+
+    Chains that persist have lengths of their own. See :class:`Phases`.
+    """
+    if context is None or not context.bias_scale:
+        return {}, {}
+    if state.chains is not None:  # whose rows are none of the batch
+        return context.bias_scale, with_trials(model.layers, negative).bias_scale
+    return context.bias_scale, context.bias_scale
 
 
 def _follow(rule, state, means, running=None):
@@ -386,8 +413,8 @@ class CD:
         model : BoltzmannMachine
         stream : Stream
         rows : states of the first layer, or None
-            Some rows of the data, whose means by layer are the first offsets of centring. None:
-            the visible biases are at the mean of the data, as those of
+            Some rows of the data, drawn at random, whose means by layer are the first offsets of
+            centring. None: the visible biases are at the mean of the data, as those of
             :func:`~deepgen.learning.starts.initial_model` are.
         """
         _check_two_layers(self, model)
@@ -410,17 +437,19 @@ class CD:
         """
         options = {"context": _context_of(model, batch), "work": work}
         v = _completed(model, batch, state, stream, self.hole_sweeps, **options)
+        options["context"] = context = with_trials(model.layers, [v, None], options["context"])
         site = Site(stream.child("data"), DATA, batch.first_row)
         means, draws = update_layer(model, 1, [v, None], mean=True, site=site, **options)
         positive = [v, means]
         for sweep in range(self.k):
             site = Site(stream.child(sweep), DATA, batch.first_row)
             _, v = update_layer(model, 0, [v, draws], site=site, **options)
+            v = compressed(v) if model.layers[0].takes_trials else v
             last = sweep == self.k - 1
             means, draws = update_layer(
                 model, 1, [v, draws], mean=last, site=None if last else site, **options
             )
-        return _finish(self, model, batch, state, positive, [v, means])
+        return _finish(self, model, batch, state, positive, [v, means], context)
 
 
 class _Persistent(ABC):
@@ -443,10 +472,18 @@ class _Persistent(ABC):
     def start(self, model, stream, *, rows=None):
         """Return the state before the first update; see :meth:`CD.start`.
 
-        Particles start from the biases.
+        Particles start from the biases. Where rows have their own number of draws, such as the
+        words of a document, the particles have quantiles of those of the rows.
         """
         self._check_model(model)
-        particles = start_particles(model, self.n_particles, stream.child("particles"))
+        trials = None
+        if rows is not None and model.layers[0].takes_trials:
+            lengths = model.layers[0].trials_of(rows).astype(np.int64)
+            at = (np.arange(self.n_particles) + 0.5) * (len(lengths) / self.n_particles)
+            trials = np.sort(lengths)[at.astype(np.int64)]
+        particles = start_particles(
+            model, self.n_particles, stream.child("particles"), trials=trials
+        )
         chains = self.sampler.start(model, particles, Site(stream.child("chains"), START))
         return _start(model, self, chains, rows)
 
@@ -471,7 +508,8 @@ class _Persistent(ABC):
             )
         positive = self._posterior(model, batch, state, stream, work)
         negative = self._moved(model, state.chains, stream, work)
-        return _finish(self, model, batch, state, positive, negative)
+        context = with_trials(model.layers, positive)
+        return _finish(self, model, batch, state, positive, negative, context)
 
     def _check_model(self, model):
         """Raise ValueError where the rule cannot learn a model."""
@@ -490,7 +528,10 @@ class _Persistent(ABC):
             model, chains, Site(stream, PARTICLES, chains.first_row), n_sweeps=self.k, means=True,
             context=None, work=work,
         )  # fmt: skip
-        states = chains.at_model().states
+        states = [
+            compressed(x) if units.takes_trials else x
+            for units, x in zip(model.layers, chains.at_model().states, strict=True)
+        ]
         negative = list(states)
         for l in range(1, model.n_layers, 2):
             negative[l] = info.means.get(l)

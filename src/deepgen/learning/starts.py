@@ -43,7 +43,9 @@ def initial_model(visible, hidden, mean, variance, n_rows, stream):
             weights *= np.expand_dims(np.sqrt(units.precision), 1 - axis)
     # hidden fields start at the hidden biases for the mean row, wherever the data lie
     shift = (np.asarray(mean)[:, None] * weights).sum(axis=0)
-    hidden = hidden.replace(bias=hidden.bias - shift)
+    # a bias that counts once for each draw is that share of the field
+    draws = visible.mean_trials if visible.takes_trials else 1.0
+    hidden = hidden.replace(bias=(hidden.bias - shift) / draws)
     return BoltzmannMachine([visible, hidden], [weights])
 
 

@@ -10,8 +10,9 @@ import itertools
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.learning.gradients import visit_pair
 from deepgen.rows.states import ByteMeans, dense, row_slice
-from deepgen.rows.sums import column_sums, weight_sums, weighted_sums
+from deepgen.rows.sums import column_sums, row_dots, weight_sums, weighted_sums
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
 
@@ -30,6 +31,9 @@ class Sums:
         states[l] = sum w x      scaled[l] = sum w s x       where the layer has a bias scale
         squares[l] = sum w x^2   products[l] = sum w x^T y   weight = sum w
 
+    Where rows have shares (:class:`~deepgen.learning.gradients.Phases`), w is the weight times the
+    share in all of these but ``weight``, and ``whole[l]`` is the sum of the weight times x.
+
     The positive phase is divided by its number of rows n, the negative one by its weight times
     n / weight of the positive one.
 
@@ -42,6 +46,8 @@ class Sums:
         Units of each layer.
     squares, scaled : sequence of bool
         By layer: whether these are summed.
+    shared : bool
+        Whether rows have shares.
 
     Attributes
     ----------
@@ -49,7 +55,7 @@ class Sums:
         All sums, and the number of rows of the positive phase: what processes add.
     n_rows : ndarray of shape (1,)
         View of that number.
-    weight, states, scaled, squares, products : dict
+    weight, states, scaled, squares, products, whole : dict
         Views of the others, by phase ("positive", "negative") and layer.
     units : dict of tuple (phase, layer) to float
         What a step stands for; the same in all processes.
@@ -57,12 +63,14 @@ class Sums:
         See :class:`~deepgen.learning.gradients.Phases`.
     """
 
-    def __init__(self, sizes, squares, scaled):
+    def __init__(self, sizes, squares, scaled, *, shared=False):
         shapes = {"n_rows": (1,)}
         for side in SIDES:
             shapes[side, "weight"] = (1,)
             for l, size in enumerate(sizes):
                 shapes[side, "states", l] = (size,)
+                if shared:
+                    shapes[side, "whole", l] = (size,)
                 if scaled[l]:
                     shapes[side, "scaled", l] = (size,)
                 if squares[l]:
@@ -78,9 +86,9 @@ class Sums:
         }
         self.n_rows = views.pop("n_rows")
         self.weight = {side: views.pop((side, "weight")) for side in SIDES}
-        self.states, self.scaled, self.squares, self.products = (
+        self.states, self.scaled, self.squares, self.products, self.whole = (
             {(side, l): view for (side, kind, l), view in views.items() if kind == wanted}
-            for wanted in ("states", "scaled", "squares", "products")
+            for wanted in ("states", "scaled", "squares", "products", "whole")
         )
         self.sizes, self.units = list(sizes), {}
         self.offsets, self.gains, self.bias_terms = None, None, {}
@@ -88,8 +96,9 @@ class Sums:
     def positive_means(self):
         """Return the weighted mean of x over the positive phase by layer, float64."""
         total = float(self.weight["positive"][0]) or 1.0
+        sums = self.whole or self.states
         return [
-            self.states["positive", l] * self.units["positive", l] / total
+            sums["positive", l] * self.units["positive", l] / total
             for l in range(len(self.sizes))
         ]
 
@@ -154,6 +163,71 @@ class Sums:
         )  # fmt: skip
 
 
+class WeighedPhases:
+    """Phases whose rows count differently, for one process: sums and step are one visit.
+
+    What a row counts is multiplied into its states of the upper layer of each pair, so that no
+    array of the shape of the weights is written in between; :class:`Sums` are what processes add.
+
+    Parameters
+    ----------
+    phases : Phases
+        With weights.
+    """
+
+    def __init__(self, phases):
+        self._phases, self._factors = phases, []
+        self.offsets, self.gains = phases.offsets, phases.gains
+        self.bias_terms = phases.bias_terms
+        counts = [x[0].shape[0] for x in (phases.positive, phases.negative)]
+        total = None
+        for side, n_rows in enumerate(counts):
+            weights, factor = phases.counts_of(side)
+            own = n_rows if weights is None else weights.sum()
+            factor = np.ones(n_rows) if factor is None else factor
+            if total is None:
+                total = own / n_rows
+            else:  # both phases have the total weight of the positive one
+                factor = factor * (total * n_rows / own if own else 0.0)
+            self._factors.append(factor)
+
+    def mean_changes(self, scaled, squares, work):
+        """Return means of the positive phase minus those of the negative one.
+
+        See :meth:`deepgen.learning.gradients.PhaseStatistics.mean_changes`.
+        """
+        phases, threads = self._phases, work.n_threads
+        sizes = [x.shape[1] for x in phases.positive]
+        stops = [0, *itertools.accumulate(sizes)]
+        plain = scaled is None and not any(squares)
+        change = np.zeros((1 if plain else 4, stops[-1]))
+        for sign, side, factor in zip((1.0, -1.0), SIDES, self._factors, strict=True):
+            states, scales = getattr(phases, side), phases.bias_scale[SIDES.index(side)]
+            sign /= states[0].shape[0]
+            for l, x in enumerate(states):
+                rows = change[:, stops[l] : stops[l + 1]]
+                own = factor * scales[l] if l in scales else factor
+                rows[0] += sign * weighted_sums(x, own, threads)
+                if squares[l]:
+                    rows[1] += sign * _square_sums(dense(x), factor)
+                for row, m in ((2, l - 1), (3, l + 1)):
+                    if scaled is not None and 0 <= m < len(states):
+                        dots = row_dots(states[m], np.float32(scaled[m]), threads)
+                        rows[row] += sign * weighted_sums(x, factor * dots, threads)
+        return change
+
+    def visit_weights(self, parameters, layer, differences, step, gradient, work):
+        """Write the gradient by a matrix, or take the step.
+
+        See :meth:`deepgen.learning.gradients.PhaseStatistics.visit_weights`.
+        """
+        pairs = []
+        for side, factor in zip(SIDES, self._factors, strict=True):
+            lower, upper = getattr(self._phases, side)[layer : layer + 2]
+            pairs.append((lower, np.float32(factor)[:, None] * dense(upper)))
+        return visit_pair(parameters, layer, pairs, self, differences, step, gradient, work)
+
+
 def phase_sums(parameters, phases, *, work=ANY_WORK):
     """Return the sums of the two phases of an update, or of the part of it that is here.
 
@@ -166,17 +240,18 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     Returns
     -------
     Sums
-        Rows that count differently are multiplied by ``phases.weights``; their number stays the
-        number of rows.
+        Rows that count differently are multiplied by ``phases.weights`` and ``phases.shares``;
+        their number stays the number of rows, and their weight that of the weights alone.
     """
     learns = parameters.learns_precision
-    scaled = [l in phases.bias_scale for l in range(parameters.n_layers)]
-    sums = Sums([layer.size for layer in parameters.layers], learns, scaled)
+    scaled = [l in phases.bias_scale[0] for l in range(parameters.n_layers)]
+    sizes = [layer.size for layer in parameters.layers]
+    sums = Sums(sizes, learns, scaled, shared=phases.shares is not None)
     sums.offsets, sums.gains = phases.offsets, phases.gains
     sums.bias_terms = phases.bias_terms
     work = work.reusing()
     for number, side in enumerate(SIDES):
-        weights = None if phases.weights is None else phases.weights[number]
+        weights, factor = phases.counts_of(number)
         states = [
             x if l == 0 else _in_steps(x, units, side)
             for l, (x, units) in enumerate(
@@ -191,15 +266,17 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
         for l, x in enumerate(states):
             unit = x.unit if isinstance(x, ByteMeans) else 1.0
             sums.units[side, l] = float(np.float32(unit))  # as kernels read it
-            sums.states[side, l][:] = _state_sums(plain[l], weights, work)
+            sums.states[side, l][:] = _state_sums(plain[l], factor, work)
+            if phases.shares is not None:
+                sums.whole[side, l][:] = _state_sums(plain[l], weights, work)
             if scaled[l]:
-                scale = phases.bias_scale[l]
-                factor = scale if weights is None else weights * scale
-                sums.scaled[side, l][:] = _state_sums(plain[l], factor, work)
+                scale = phases.bias_scale[number][l]
+                scale = scale if factor is None else factor * scale
+                sums.scaled[side, l][:] = _state_sums(plain[l], scale, work)
             if learns[l]:
-                sums.squares[side, l][:] = _square_sums(dense(x), weights)
+                sums.squares[side, l][:] = _square_sums(dense(x), factor)
         for l in range(len(plain) - 1):
-            _add_products(plain[l], plain[l + 1], weights, sums.products[side, l], work)
+            _add_products(plain[l], plain[l + 1], factor, sums.products[side, l], work)
     return sums
 
 

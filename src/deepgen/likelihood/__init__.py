@@ -11,11 +11,13 @@ from deepgen.likelihood.exact import (
     is_cheap,
     is_enumerable,
 )
+from deepgen.likelihood.lengths import LengthPartition, log_partition_by_length
 from deepgen.likelihood.pseudo import pseudo_log_likelihood
 from deepgen.likelihood.ratings import rating_log_likelihood
 from deepgen.likelihood.trajectory import Trajectory
 
 __all__ = [
+    "LengthPartition",
     "LogPartition",
     "Trajectory",
     "ais",
@@ -28,6 +30,7 @@ __all__ = [
     "is_cheap",
     "is_enumerable",
     "log_partition_bracket",
+    "log_partition_by_length",
     "pseudo_log_likelihood",
     "rating_log_likelihood",
     "reverse_ais",

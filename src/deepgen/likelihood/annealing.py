@@ -20,7 +20,7 @@ from deepgen.layers.context import Context
 from deepgen.layers.passes import Outputs, Site, conditional_pass
 from deepgen.layers.units import Units
 from deepgen.likelihood.exact import LogPartition
-from deepgen.models import check_model
+from deepgen.models import check_model, check_one_length
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import ANNEAL, REVERSE, Stream
@@ -261,6 +261,7 @@ def ais(
     Hinton (2009).
     """
     check_model(model)
+    check_one_length(model)
     check_integer(n_chains, "n_chains")
     check_threads(n_threads)
     log_weights, log_base, _ = forward_chains(
@@ -315,6 +316,7 @@ def reverse_ais(
     Burda, Grosse & Salakhutdinov (2015).
     """
     check_model(model)
+    check_one_length(model)
     betas = as_betas(n_betas)
     check_particles(model, particles)
     if not len(particles):

@@ -57,10 +57,11 @@ def variational_bound(
     model : BeliefNetwork or BoltzmannMachine
     X : array-like or sparse matrix of shape (n_samples, n_visible)
         States; values between states give no likelihood.
-    log_partition : float
+    log_partition : float or array-like of shape (n_samples,)
         log Z of the machine, or of the top machine of a belief network. The result is a bound
         where this is exact; at the upper end of a bracket it is one as surely as the bracket
-        holds.
+        holds. Of a machine whose rows have several lengths, one for each row:
+        ``log_partition_by_length(model, lengths).value(lengths)``.
     n_draws : int, default 100
         Draws a row. Their random numbers are those of what the row holds: its value does not
         depend on its neighbours or its place, errors of different rows are independent, and equal
@@ -162,10 +163,10 @@ def _bound(model, X, average, log_partition, n_draws, random_state, n_threads):
             "model must be a dg.BeliefNetwork or a dg.BoltzmannMachine, got "
             f"{shown(model)}{model_remedy(model)}"
         )
-    check_number(log_partition, "log_partition")
     check_integer(n_draws, "n_draws")
     check_threads(n_threads)
     stream, rows = Stream.from_random_state(random_state), _checked_rows(model, X)
+    log_partition = _by_row(log_partition, rows.n_rows)
     pieces = (model.visible.clipped(batch.states[0]) for batch in rows.pieces())
     posterior = _POSTERIORS[type(model)](model, stream, n_threads)
     if average is _Mean and isinstance(posterior, PosteriorInClosedForm):
@@ -173,6 +174,20 @@ def _bound(model, X, average, log_partition, n_draws, random_state, n_threads):
     else:
         out = [_of_piece(posterior, v, average, n_draws) for v in pieces]
     return np.concatenate([np.zeros(0), *out]) - log_partition
+
+
+def _by_row(log_partition, n_rows):
+    """Return log Z, one number or one for each row, after a check."""
+    if np.ndim(log_partition) == 0:
+        check_number(log_partition, "log_partition")
+        return log_partition
+    values = np.asarray(real_array(log_partition, "log_partition"), np.float64)
+    if values.shape != (n_rows,) or not np.isfinite(values).all():
+        raise ValueError(
+            f"log_partition must be a number or finite numbers of shape ({n_rows},), got "
+            f"{shown(log_partition)}"
+        )
+    return values
 
 
 def _checked_rows(model, X):

@@ -16,7 +16,7 @@ from deepgen.likelihood.annealing import (
 )
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_cheap
-from deepgen.models import check_model
+from deepgen.models import check_model, check_one_length
 from deepgen.rows.particles import Particles
 from deepgen.runtime.stream import Stream, child_seed
 from deepgen.runtime.threads import check_threads
@@ -90,6 +90,7 @@ def log_partition_bracket(
     (2015).
     """
     check_model(model)
+    check_one_length(model)
     check_integer(n_chains, "n_chains")
     check_threads(n_threads)
     betas = as_betas(n_betas)

@@ -8,7 +8,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import check_number
 from deepgen.layers.passes import layer_log_weight, segments_log_normalizer
-from deepgen.models import check_model
+from deepgen.models import check_model, check_one_length
 from deepgen.rows.states import dense
 from deepgen.runtime.threads import check_threads, effective_threads
 
@@ -184,6 +184,7 @@ def exact_log_partition(model, *, n_threads=None):
     against 784 take seconds.
     """
     check_model(model)
+    check_one_length(model)
     check_threads(n_threads)
     enumeration = _Enumeration(
         model.layers, model.weights, "use ais and reverse_ais for a bracket"
@@ -276,6 +277,8 @@ def exact_log_likelihood(model, X, *, log_partition=None):
     """
     check_model(model)
     x = model.layers[0].states_of(X)
+    if model.layers[0].takes_trials:
+        return _by_length(model, x)
     hidden = None
     if model.n_layers > 2:
         hidden = _Enumeration(
@@ -297,3 +300,12 @@ def exact_log_likelihood(model, X, *, log_partition=None):
         else:
             out[piece] += [hidden.log_sum([bias, *biases[1:]]) for bias in field]
     return out - log_partition
+
+
+def _by_length(model, x):
+    """Return exact log p(v | number of trials) of rows that have their own numbers of them."""
+    trials, out = model.layers[0].trials_of(x).astype(int), np.empty(x.shape[0])
+    for length in np.unique(trials):
+        rows = trials == length
+        out[rows] = exact_log_likelihood(model.of_length(int(length)), dense(x)[rows])
+    return out

@@ -5,7 +5,12 @@ from deepgen.models.belief_network import (
     BeliefNetwork,
     check_belief_network,
 )
-from deepgen.models.boltzmann_machine import BoltzmannMachine, are_layers, check_model
+from deepgen.models.boltzmann_machine import (
+    BoltzmannMachine,
+    are_layers,
+    check_model,
+    check_one_length,
+)
 from deepgen.models.clamped import conditional_model
 from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
@@ -28,6 +33,7 @@ __all__ = [
     "are_layers",
     "check_belief_network",
     "check_model",
+    "check_one_length",
     "conditional_model",
     "n_hidden_layers",
 ]

@@ -77,18 +77,20 @@ class Dropout:
         return mask
 
 
-def forward(network, X, *, dropout=None, work=ANY_WORK):
+def forward(network, X, *, dropout=None, noise=None, work=ANY_WORK):
     """Run rows through a network and return the states of all its layers.
 
-    ``output_l = activation_l(input_l W_l + bias_l)``, ``input_l = mask_l o output_(l-1)``, row by
-    row; of the last layer the field, not the output.
+    ``output_l = activation_l(input_l W_l + bias_l + noise_l)`` with
+    ``input_l = mask_l o output_(l-1)``, row by row; of the last layer the field, not the output.
 
     Parameters
     ----------
     network : Network or NetworkParameters
     X : states of shape (n_rows, n_inputs)
-        Bytes, floats or compressed rows.
+        What the first layer reads: bytes, floats or compressed rows.
     dropout : Dropout or None
+    noise : dict of {int: ndarray of shape (n_rows, n_units), float32} or None
+        Added to the fields of some layers.
     work : Work
 
     Returns
@@ -103,23 +105,26 @@ def forward(network, X, *, dropout=None, work=ANY_WORK):
             below = dense(below) * mask
         activities.inputs.append(below)
         activities.masks.append(mask)
+        pair = network.field_chain if l == last else network.chains[l]
+        output = _layer_output(pair, network, l, below, work, noise and noise.get(l))
         if l == last:
-            activities.field = _layer_output(network.field_chain, network, l, below, work)
+            activities.field = output
         else:
-            activities.outputs.append(_layer_output(network.chains[l], network, l, below, work))
+            activities.outputs.append(output)
     return activities
 
 
-def _layer_output(pair, network, l, below, work):
+def _layer_output(pair, network, l, below, work, noise=None):
     """Return the mean of layer l given rows below it, by its (chain, position in the chain)."""
     chain, position = pair
     out = np.empty((below.shape[0], network.layers[l].size), np.float32)
     states = [below, None] if position else [None, dense(below)]
-    conditional_pass(chain, position, states, Outputs(out), work=work)
+    around = None if noise is None else LayerContext(bias_rows=noise)
+    conditional_pass(chain, position, states, Outputs(out), around, work=work)
     return out
 
 
-def outputs(network, X, *, first=0, until=None, work=ANY_WORK):
+def outputs(network, X, *, first=0, until=None, field=False, work=ANY_WORK):
     """Return the output of rows, keeping nothing.
 
     Parameters
@@ -127,7 +132,10 @@ def outputs(network, X, *, first=0, until=None, work=ANY_WORK):
     network : Network or NetworkParameters
     X : array-like or sparse matrix of shape (n_rows, n_columns)
     first, until : int
-        Layers ``first, ..., until - 1`` are run; `X` is what `first` reads. None: to the last.
+        Layers ``first, ..., until - 1`` are run; `X` is what `first` reads, and rows as they came
+        where it is 0. None: to the last.
+    field : bool, default False
+        Return the field of the last layer that is run, ``input W + bias``, not its output.
     work : Work
 
     Returns
@@ -135,8 +143,12 @@ def outputs(network, X, *, first=0, until=None, work=ANY_WORK):
     ndarray of shape (n_rows, n_outputs), float32
     """
     rows = as_states(X)
-    for l in range(first, network.n_layers if until is None else until):
-        rows = _layer_output(network.chains[l], network, l, rows, work)
+    if first == 0:
+        rows = network.read(rows)
+    end = network.n_layers if until is None else until
+    for l in range(first, end):
+        pair = network.field_chain_of(l) if field and l == end - 1 else network.chains[l]
+        rows = _layer_output(pair, network, l, rows, work)
     return rows
 
 

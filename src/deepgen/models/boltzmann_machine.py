@@ -7,6 +7,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import as_list, float32_array, is_integer, model_remedy, shown
 from deepgen.layers.units import Units, both_in_words
+from deepgen.rows.counts import MOST_COUNTS
 from deepgen.runtime.precision import pack_exactly, precision
 
 _versions = itertools.count(1)
@@ -42,9 +43,9 @@ class BoltzmannMachine:
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not finite, or the states of two neighbours have no
-        bounds, as those of Gaussian units (such a model need not have a finite partition
-        function).
+        If shapes do not fit, a value is not finite or could not be summed over the draws of a row,
+        or the states of two neighbours have no bounds, as those of Gaussian units (such a model
+        need not have a finite partition function).
     """
 
     def __init__(self, layers, weights, *, observed=(0,)):
@@ -78,6 +79,7 @@ class BoltzmannMachine:
                     f"layers[{number}] and layers[{number + 1}] are {are}; such "
                     "a model need not be normalizable: make one of them binary"
                 )
+        self._check_sums_of_trials()
         self._packed, self._chain = {}, {}  # by setting of the precision, made when asked for
 
     def _matrix(self, number, matrix):
@@ -92,6 +94,23 @@ class BoltzmannMachine:
             )
         matrix.flags.writeable = False
         return matrix
+
+    def _check_sums_of_trials(self):
+        """Refuse parameters whose sums over the draws of the longest row are beyond float32."""
+        most = float(np.finfo(np.float32).max) / (2 * MOST_COUNTS)
+        for l, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
+            summed = [(lower, l + 1, upper), (upper, l, lower)]
+            for units, k, neighbour in [each for each in summed if each[0].takes_trials]:
+                for name, values in (
+                    (f"weights[{l}]", self.weights[l]), (f"layers[{k}].bias", neighbour.bias)
+                ):  # fmt: skip
+                    largest = float(np.abs(values).max())
+                    if largest > most:
+                        raise ValueError(
+                            f"{name} must lie within {most:.2g} in absolute value beside "
+                            f"{type(units).__name__} units, which sum it over the draws of a row, "
+                            f"got {largest:.3g}"
+                        )
 
     def __repr__(self):
         layers = " - ".join(f"{type(layer).__name__}({layer.size})" for layer in self.layers)
@@ -161,10 +180,41 @@ class BoltzmannMachine:
         )
 
 
+    def of_length(self, trials):
+        """Return the machine of rows of so many draws, of one whose rows have their own number.
+
+        A model of documents is one machine for each length: hidden biases count ``trials`` times,
+        and Z is another number.
+
+        Parameters
+        ----------
+        trials : int
+        """
+        layers = list(self.layers)
+        for l, units in enumerate(self.layers):
+            if not units.takes_trials:
+                continue
+            layers[l] = units.of_length(trials)
+            for beside in (l - 1, l + 1):
+                if 0 <= beside < self.n_layers:
+                    bias = layers[beside].bias.astype(np.float64) * trials
+                    layers[beside] = layers[beside].replace(bias=bias)
+        return self.replace(layers=layers)
+
+
 def are_layers(numbers, n_layers):
     """Tell whether `numbers` are numbers of layers, each once."""
     known = all(is_integer(l) and 0 <= l < n_layers for l in numbers)
     return known and len(set(numbers)) == len(numbers)
+
+
+def check_one_length(model, name="model"):
+    """Raise ValueError for a model whose rows have their own numbers of draws: it has no one Z."""
+    if any(units.takes_trials for units in model.layers):
+        raise ValueError(
+            f"{name} must be one of rows of one length to have one log Z, got {model!r}, whose "
+            "rows have their own; use model.of_length(trials), or dg.LengthPartition"
+        )
 
 
 def check_model(model, n_layers=None, name="model"):

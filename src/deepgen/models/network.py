@@ -9,10 +9,11 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_integer, float32_array, shown
-from deepgen.layers.named import real_columns
+from deepgen.layers.named import columns_of
 from deepgen.models import backprop
 from deepgen.models.boltzmann_machine import next_version
 from deepgen.models.parameters import WritableArrays
+from deepgen.rows.counts import CountInputs
 from deepgen.runtime.work import Work
 
 # Names in files and messages, and the kernels' kinds.
@@ -115,10 +116,13 @@ class Network:
     ----------
     layers : sequence of NetworkLayer
         Bottom layer first.
+    inputs : CountInputs or None
+        How rows of counts are read. None: the first layer reads rows as they are.
 
     Attributes
     ----------
     layers : tuple of NetworkLayer
+    inputs : CountInputs or None
     sizes : tuple of int
         Columns of the input and of each layer.
     version : int
@@ -130,8 +134,11 @@ class Network:
         If the layers do not fit together.
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers, inputs=None):
         self.layers = tuple(as_list(layers, "layers", "NetworkLayer"))
+        if not isinstance(inputs, CountInputs | None):
+            raise TypeError(f"inputs must be None or dg.CountInputs(...), got {shown(inputs)}")
+        self.inputs = inputs
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
         self.version = next_version()
@@ -168,7 +175,7 @@ class Network:
         return f"Network({' - '.join([str(self.sizes[0]), *layers])})"
 
     def __reduce__(self):
-        return Network, (self.layers,)
+        return Network, (self.layers, self.inputs)
 
     @property
     def n_layers(self):
@@ -190,9 +197,23 @@ class Network:
         """(chain, number) of the last layer as a linear one, whose output is the field."""
         return self.chains and self._chains[-1]  # `chains` builds them
 
+    def field_chain_of(self, l):
+        """Return (chain, number) of layer l as a linear one, whose output is the field."""
+        weights, biases = zip(*((layer.weights, layer.bias) for layer in self.layers), strict=True)
+        return _linear_chain(self.layers, weights, biases, l)
+
+    def read(self, states):
+        """Return rows as the first layer multiplies them: counts as logs or shares, for example.
+
+        Parameters
+        ----------
+        states : states of shape (n_rows, n_inputs)
+        """
+        return read(self.inputs, states)
+
     def replace(self, *, layers):
-        """Return a network with other layers."""
-        return Network(layers)
+        """Return a network with other layers, which reads rows in the same way."""
+        return Network(layers, inputs=self.inputs)
 
     def forward(self, X, *, keep=False, n_threads=None):
         """Return the output of each row.
@@ -212,10 +233,10 @@ class Network:
         ValueError
             If X has another width than the network, or a value that is not finite.
         """
-        rows = real_columns(self.sizes[0]).states_of(X)  # finite, and as wide as the network
+        rows = columns_of(self.inputs, self.sizes[0]).states_of(X)  # as wide as the network
         if not keep:
             return backprop.outputs(self, rows, work=Work(n_threads=n_threads))
-        activities = backprop.forward(self, rows, work=Work(n_threads=n_threads))
+        activities = backprop.forward(self, self.read(rows), work=Work(n_threads=n_threads))
         return backprop.mean_of_field(self.layers[-1], activities.field)[0], activities
 
     def backward(self, kept, grad_output, *, by_input=False, n_threads=None):
@@ -228,7 +249,7 @@ class Network:
         grad_output : array-like of shape (n_rows, n_outputs)
             Derivatives of any function of the outputs; it need be no sum over rows.
         by_input : bool, default False
-            Also return the gradient by X.
+            Also return the gradient by what the first layer reads of X.
 
         Returns
         -------
@@ -255,6 +276,17 @@ class Network:
         return backprop.backward(self, kept, gradient, by_input=by_input, work=work)
 
 
+def read(inputs, states):
+    """Return rows as the first layer multiplies them: as they are, or counts as `inputs` says.
+
+    Parameters
+    ----------
+    inputs : CountInputs or None
+    states : states
+    """
+    return states if inputs is None else inputs.read(states)
+
+
 def _build_chains(layers, weights, biases):
     """Return (chain, number) for each layer, and once more for the last one as a linear layer.
 
@@ -264,20 +296,27 @@ def _build_chains(layers, weights, biases):
     another one the other way round: it is the lower one, number 0.
     """
 
-    def pair(l, kernel_layer):
-        layer = layers[l]
-        matrix = weights[l if layer.tied_to is None else layer.tied_to]
-        number = 1 if layer.tied_to is None else 0
-        zeros = np.zeros(matrix.shape[1 - number], np.float32)
-        read = (ACTIVATIONS["linear"], 1, 1, zeros, None)
-        pair_of_layers = [read, kernel_layer] if number else [kernel_layer, read]
-        return engine.Chain(pair_of_layers, [matrix]), number
-
     chains = [
-        pair(l, (layer.kind, 1, layer.group or 1, biases[l], None))
+        _chain(layers, weights, l, (layer.kind, 1, layer.group or 1, biases[l], None))
         for l, layer in enumerate(layers)
     ]
-    return [*chains, pair(len(layers) - 1, (ACTIVATIONS["linear"], 1, 1, biases[-1], None))]
+    return [*chains, _linear_chain(layers, weights, biases, len(layers) - 1)]
+
+
+def _chain(layers, weights, l, kernel_layer):
+    """Return (chain, number) of layer l, whose units are `kernel_layer`."""
+    layer = layers[l]
+    matrix = weights[l if layer.tied_to is None else layer.tied_to]
+    number = 1 if layer.tied_to is None else 0
+    zeros = np.zeros(matrix.shape[1 - number], np.float32)
+    read = (ACTIVATIONS["linear"], 1, 1, zeros, None)
+    pair_of_layers = [read, kernel_layer] if number else [kernel_layer, read]
+    return engine.Chain(pair_of_layers, [matrix]), number
+
+
+def _linear_chain(layers, weights, biases, l):
+    """Return (chain, number) of layer l as a linear one, whose output is its field."""
+    return _chain(layers, weights, l, (ACTIVATIONS["linear"], 1, 1, biases[l], None))
 
 
 class NetworkParameters(WritableArrays):
@@ -303,7 +342,7 @@ class NetworkParameters(WritableArrays):
     """
 
     def __init__(self, network, loss=None):
-        self.layers, self.sizes = network.layers, network.sizes
+        self.layers, self.sizes, self.inputs = network.layers, network.sizes, network.inputs
         self.loss = {name: np.array(array) for name, array in (loss or {}).items()}
         self.weights = [None if l.weights is None else np.array(l.weights) for l in self.layers]
         self.biases = [np.array(layer.bias) for layer in self.layers]
@@ -320,6 +359,10 @@ class NetworkParameters(WritableArrays):
         """Number of layers, the input not counted."""
         return len(self.layers)
 
+    def read(self, states):
+        """Return rows as the first layer multiplies them; see :meth:`Network.read`."""
+        return read(self.inputs, states)
+
     def learned(self, first=0):
         """Return the arrays of the layers from `first` on, and those of the loss, by name."""
         arrays = {}
@@ -332,9 +375,10 @@ class NetworkParameters(WritableArrays):
     def to_network(self, arrays=None):
         """Return a network with these parameters, or with `arrays` in their place."""
         arrays = {**self.learned(), **(arrays or {})}
-        return Network(
+        layers = [
             replace(
                 layer, weights=arrays.get(f"weights[{l}]"), bias=arrays[f"layers[{l}].bias"]
             )
             for l, layer in enumerate(self.layers)
-        )
+        ]
+        return Network(layers, inputs=self.inputs)

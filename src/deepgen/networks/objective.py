@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_number, shown
+from deepgen.checks import check_instance, check_integer, check_number, shown
+from deepgen.layers.named import real_columns
 from deepgen.models import backprop
 from deepgen.networks.losses import Loss, check_row_loss, starting_parameters
 from deepgen.networks.smoothness import VirtualAdversarial
@@ -12,6 +13,46 @@ from deepgen.runtime.work import ANY_WORK, Work
 
 # Rows of one pass where a whole data set goes through.
 PASS_ROWS = 2_048
+
+
+@dataclass(frozen=True)
+class FieldNoise:
+    """Normal noise that is added to the field of one layer while a network learns.
+
+    A logistic layer of few units, whose outputs are to tell much in spite of it, learns fields far
+    from zero: its outputs become binary (Salakhutdinov & Hinton 2009, "Semantic hashing"). They
+    drew the noise of a row once; here it is drawn anew in each update.
+
+    Parameters
+    ----------
+    layer : int
+        Number of the layer, from 0.
+    deviation : float
+        Standard deviation of the noise.
+    """
+
+    layer: int
+    deviation: float
+
+    def __post_init__(self):
+        check_integer(self.layer, "layer", 0)
+        check_number(self.deviation, "deviation", 0.0)
+
+    def draw(self, network, n_rows, stream):
+        """Return the noise of some rows by layer, which a forward pass adds to the fields.
+
+        Parameters
+        ----------
+        network : Network or NetworkParameters
+        n_rows : int
+        stream : Stream
+            At the position of the update.
+        """
+        size = network.layers[self.layer].size
+        normal = real_columns(size).sample(
+            np.zeros((n_rows, size), np.float32), stream.child("field noise")
+        )
+        return {self.layer: np.float32(self.deviation) * normal}
 
 
 @dataclass(frozen=True)
@@ -32,6 +73,8 @@ class Objective:
         Share of the inputs that is set to zero; the target stays whole (Vincent et al. 2008).
     smoothness : VirtualAdversarial or None
         A penalty on outputs that change where inputs move a little, of rows without a target too.
+    noise : FieldNoise or None
+        Noise in the fields of one layer.
     """
 
     loss: Loss
@@ -41,6 +84,7 @@ class Objective:
     input_dropout: float = 0.0
     masking: float = 0.0
     smoothness: VirtualAdversarial | None = None
+    noise: FieldNoise | None = None
 
     def __post_init__(self):
         check_instance(self.loss, "loss", Loss, "a loss such as dg.SquaredError()")
@@ -53,6 +97,8 @@ class Objective:
                 "smoothness must be None or dg.VirtualAdversarial(...), got "
                 f"{shown(self.smoothness)}"
             )
+        if not isinstance(self.noise, FieldNoise | None):
+            raise ValueError(f"noise must be None or dg.FieldNoise(...), got {shown(self.noise)}")
 
     def check(self, activation):
         """Raise ValueError unless loss and penalty fit the last layer's activation."""
@@ -90,13 +136,15 @@ class Objective:
         tuple of (float, dict of {str: ndarray})
             Gradients by what the loss learns are named ``"loss.<name>"``.
         """
-        X = batch.states[0]
+        X = network.read(batch.states[0])
         if loss_parameters is None:
             loss_parameters = starting_parameters(self.loss)
-        dropout = None
+        dropout = noise = None
         if stream is not None and self.is_random:
             dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
-        activities = backprop.forward(network, X, dropout=dropout, work=work)
+        if stream is not None and self.noise is not None:
+            noise = self.noise.draw(network, X.shape[0], stream)
+        activities = backprop.forward(network, X, dropout=dropout, noise=noise, work=work)
         about = (network.layers[-1], activities.field, batch.target)
         if batch.weights is None:
             value, gradient, of_loss = self.loss.evaluate(*about, loss_parameters)
@@ -123,7 +171,7 @@ class Objective:
                     gradients[name] += np.float32(self.l2) * array
         if self.smoothness is not None and stream is not None:
             field = activities.field
-            if dropout is not None:
+            if dropout is not None or noise is not None:
                 field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(
                 network, X, field, stream=stream, first=first, work=work
@@ -168,8 +216,9 @@ def loss_by_row(network, loss, rows, *, n_threads=None):
     """
     check_row_loss(loss, "the loss of each row")
     work, last = Work(n_threads=n_threads).reusing(), network.layers[-1]
-    by_row = [
-        loss.by_row(last, backprop.forward(network, states, work=work).field, target)[0]
-        for states, target in ((b.states[0], b.target) for b in rows.in_order(PASS_ROWS))
-    ]
+    by_row = []
+    for batch in rows.in_order(PASS_ROWS):
+        read = network.read(batch.states[0])
+        field = backprop.forward(network, read, work=work).field
+        by_row.append(loss.by_row(last, field, batch.target)[0])
     return np.concatenate(by_row) if by_row else np.empty(0)

@@ -6,6 +6,7 @@ import numpy as np
 
 from deepgen.checks import real_array, shown
 from deepgen.plots.tiles import require_matplotlib
+from deepgen.retrieval.evaluation import Retrieved
 
 # Ten colours that differ also for the colour-blind and in grey: Petroff (2021), "Accessible color
 # sequences for data visualization", the sequence of ten.
@@ -16,7 +17,7 @@ _COLOURS = (
 _MARKERS = "o^sDvP"  # one for each round through the colours
 
 
-def plot_codes(codes, labels, *, ax=None):
+def plot_codes(codes, labels, *, names="legend", ax=None):
     """Draw two-dimensional codes as points, coloured by class.
 
     Parameters
@@ -26,6 +27,9 @@ def plot_codes(codes, labels, *, ax=None):
     labels : array-like of shape (n_samples,)
         Class of each row: numbers or strings, at most 60 different ones. The legend names them in
         order; from the eleventh on colours come again, with another marker.
+    names : {"legend", "points"}, default "legend"
+        Where the names of the classes stand: beside the picture, or at the middle of their points,
+        moved up or down where two would cover each other.
     ax : matplotlib Axes or None
         None: a new figure.
 
@@ -41,22 +45,88 @@ def plot_codes(codes, labels, *, ax=None):
         )
     if not np.isfinite(codes).all():
         raise ValueError("codes must be finite, but contains NaN or inf")
+    if names not in ("legend", "points"):
+        raise ValueError(f"names must be 'legend' or 'points', got {shown(names)}")
     labels, classes = _classes(labels, len(codes))
+    size = 12 if len(codes) < 2_000 else 4
     if ax is None:
         _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
     for number, name in enumerate(classes):
         points = codes[labels == number]
         turn, colour = divmod(number, len(_COLOURS))
         ax.scatter(
-            points[:, 0], points[:, 1], s=12, linewidths=0, alpha=0.8, color=_COLOURS[colour],
+            points[:, 0], points[:, 1], s=size, linewidths=0, alpha=0.8, color=_COLOURS[colour],
             marker=_MARKERS[turn], label=str(name),
         )  # fmt: skip
     ax.set_xlabel("code 1")
     ax.set_ylabel("code 2")
+    if names == "points":
+        middles = [np.median(codes[labels == number], axis=0) for number in range(len(classes))]
+        colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(classes))]
+        _write_apart(ax, middles, [str(name) for name in classes], colours)
+        return ax
     ax.legend(
-        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, markerscale=2.0,
-        ncols=-(-len(classes) // 20),
+        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
+        markerscale=24.0 / size, ncols=-(-len(classes) // 20),
     )  # fmt: skip
+    return ax
+
+
+def _write_apart(ax, places, texts, colours):
+    """Write texts at places of the axes, the lowest first, each above those that it would cover."""
+    ax.figure.draw_without_rendering()  # sizes of texts are known in pixels, after a layout
+    to_data, taken = ax.transData.inverted(), []
+    found = zip(places, texts, colours, strict=True)
+    for place, text, colour in sorted(found, key=lambda one: one[0][1]):
+        written = ax.text(
+            *place, text, ha="center", va="center", fontsize=8,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "lw": 1.5},
+        )  # fmt: skip
+        box = written.get_window_extent().padded(4.0)  # with its frame
+        for below in taken:  # ascending: what is moved above one can meet the next
+            if box.overlaps(below):
+                box = box.translated(0.0, below.y1 - box.y0 + 1.0)
+        middle = (0.5 * (box.x0 + box.x1), 0.5 * (box.y0 + box.y1))
+        written.set_position(to_data.transform(middle))
+        taken = sorted([*taken, box], key=lambda one: one.y0)
+
+
+def plot_precision_recall(retrieved, *, ax=None):
+    """Draw precision against recall, a curve for each way of retrieval.
+
+    Parameters
+    ----------
+    retrieved : dict of {str: Retrieved}
+        By name what :func:`deepgen.retrieval.evaluate` returned. The legend has the mean average
+        precisions too.
+    ax : matplotlib Axes or None
+        None: a new figure. The recall has a logarithmic axis: the first places count most.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    known = isinstance(retrieved, Mapping) and retrieved and all(
+        isinstance(one, Retrieved) for one in retrieved.values()
+    )
+    if not known:
+        raise TypeError(
+            "retrieved must be a dict of what deepgen.retrieval.evaluate returns, by names, got "
+            f"{shown(retrieved)}"
+        )
+    if ax is None:
+        _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
+    for number, (name, one) in enumerate(retrieved.items()):
+        turn, colour = divmod(number, len(_COLOURS))
+        ax.plot(
+            one.recalls, one.precisions, color=_COLOURS[colour], marker=_MARKERS[turn],
+            markersize=4, label=f"{name} ({one.mean_average_precision:.3f})",
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xlabel("recall")
+    ax.set_ylabel("precision")
+    ax.set_ylim(0.0, 1.0)
+    ax.legend(title="mean average precision", frameon=False)
     return ax
 
 

@@ -24,7 +24,7 @@ class PairedRows(ArrayRows):
     ----------
     X : ndarray, PackedBits or sparse matrix of shape (n_rows, n_columns)
     targets : ndarray of shape (n_rows, ...) or None
-        None: the rows themselves.
+        None: the rows themselves, see `target_of`.
     known : ndarray of bool, shape (n_rows,), or None
         Which rows have a target. None: all. Where fewer than a fifth have one, an epoch still has
         `n_rows` rows, a fifth of them with a target: of 1,000 rows with 50 targets each of the 50
@@ -32,13 +32,15 @@ class PairedRows(ArrayRows):
         takes memory for every row, and files on disk are read in a random order.
     weights : array-like of shape (n_rows,) or None
         See :class:`ArrayRows`.
+    target_of : callable, default dense
+        Makes the targets of some states, where `targets` is None: ``Units.target_of``.
     """
 
-    def __init__(self, X, targets=None, known=None, *, weights=None):
+    def __init__(self, X, targets=None, known=None, *, weights=None, target_of=dense):
         super().__init__(X, weights=weights)
         if targets is not None and len(targets) != self.n_rows:
             raise ValueError(f"targets must have {self.n_rows} rows, got {len(targets)}")
-        self.targets, self.known = targets, known
+        self.targets, self.known, self.target_of = targets, known, target_of
 
     def orders(self, batch_size, stream):
         """Yield the numbers of the rows of each batch; see `known`."""
@@ -65,7 +67,7 @@ class PairedRows(ArrayRows):
         """Return some rows and their targets; see :meth:`ArrayRows.batch`."""
         batch = super().batch(chosen)
         states = batch.states[0]
-        target = dense(states) if self.targets is None else self.targets[chosen]
+        target = self.target_of(states) if self.targets is None else self.targets[chosen]
         return replace(batch, states=(filled(states, holes_in(states)),), target=target)
 
 

@@ -206,6 +206,24 @@ def dense(states):
     return states.to_dense() if isinstance(states, CompressedRows | ByteMeans) else states
 
 
+def row_totals(states):
+    """Return the sum of each row of states, float64 of shape (n_rows,)."""
+    if isinstance(states, CompressedRows):
+        edges = np.concatenate([[0.0], np.cumsum(states.values, dtype=np.float64)])
+        return edges[states.starts[1:]] - edges[states.starts[:-1]]
+    if isinstance(states, ByteMeans):
+        return states.unit * states.steps.sum(axis=1, dtype=np.float64)
+    return states.sum(axis=1, dtype=np.float64)
+
+
+def compressed(states):
+    """Return an array as compressed rows: few counts among many columns take a small part of it."""
+    rows, columns = np.divmod(np.flatnonzero(states != 0), states.shape[1])
+    starts = np.searchsorted(rows, np.arange(len(states) + 1)).astype(np.int64)
+    values = np.ascontiguousarray(states[rows, columns], np.float32)
+    return CompressedRows(values, columns.astype(np.int32), starts, states.shape[1])
+
+
 def doubled(states):
     """Return states times two, stored as they were: rows as a layer of two tied copies has them."""
     if isinstance(states, CompressedRows):

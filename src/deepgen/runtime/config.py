@@ -31,28 +31,25 @@ def show_config():
 
 
 def warn_of_environment():
-    """Warn where a variable of the environment says what this build or this machine cannot do."""
-    wish, best = os.environ.get("DEEPGEN_CPU"), engine.backend()
-    if wish and wish != best:
-        warnings.warn(
-            f"DEEPGEN_CPU must be one of {', '.join(engine.available_backends())} here, got "
-            f"{wish!r}; {best} is used",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    wish = os.environ.get("DEEPGEN_PRECISION")
+    """Warn where a variable of the environment says what this build or this machine cannot do.
+
+    What is used instead is looked up only then: to count the cores reads a file.
+    """
+    cpu, wish, threads = map(
+        os.environ.get, ("DEEPGEN_CPU", "DEEPGEN_PRECISION", "OMP_NUM_THREADS")
+    )
+    if cpu and cpu != engine.backend():
+        backends = ", ".join(engine.available_backends())
+        _warn("DEEPGEN_CPU", f"must be one of {backends} here", f"{engine.backend()} is used")
     if wish and wish not in PRECISIONS:
-        warnings.warn(
-            f"DEEPGEN_PRECISION must be one of {', '.join(PRECISIONS)}, got {wish!r}; "
-            f"{precision()} is used",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    wish = os.environ.get("OMP_NUM_THREADS")
-    if wish and threads_of(wish) is None:
-        warnings.warn(
-            f"OMP_NUM_THREADS must be an integer from 1 to {MOST_THREADS}, got {wish!r}; deepgen "
-            f"uses {effective_threads()} threads",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        expected = f"must be one of {', '.join(PRECISIONS)}"
+        _warn("DEEPGEN_PRECISION", expected, f"{precision()} is used")
+    if threads and threads_of(threads) is None:
+        expected = f"must be an integer from 1 to {MOST_THREADS}"
+        _warn("OMP_NUM_THREADS", expected, f"deepgen uses {effective_threads()} threads")
+
+
+def _warn(name, expected, used):
+    """Warn of a variable, where ``import deepgen`` stands."""
+    message = f"{name} {expected}, got {os.environ[name]!r}; {used}"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)

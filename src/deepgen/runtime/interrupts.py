@@ -16,6 +16,10 @@ ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 # What a scheduler can be told to send before that: held where Python has a handler for it. Where it
 # seems to have none, a library may have set one, as `faulthandler.register` does.
 WARNING = ("SIGUSR1", "SIGUSR2")
+# Those that this system has.
+HELD = tuple(
+    signal.Signals[name] for name in (*ENDING, *WARNING) if name in signal.Signals.__members__
+)
 # `timeout` sends a signal to the process and to its group: within so many seconds it is one.
 ONE_SIGNAL = 1.0
 
@@ -77,12 +81,12 @@ class Interrupts:
         """Take the signals that would raise or end the process; the main thread alone gets any."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in [n for n in signal.valid_signals() if isinstance(n, signal.Signals)]:
+        for number in HELD:
             handler = signal.getsignal(number)
             # a run around this one holds them already
             around = isinstance(getattr(handler, "__self__", None), Interrupts)
             ends = number.name in ENDING and handler is signal.SIG_DFL
-            handled = number.name in (*ENDING, *WARNING) and callable(handler) and not around
+            handled = callable(handler) and not around
             if ends or handled:
                 self.handlers[number] = handler
                 signal.signal(number, self.handle)

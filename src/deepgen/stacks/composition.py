@@ -156,7 +156,7 @@ def compose(machines, *, layers=None, observed=(0,)):
         if [units.form for units in layers] != [units.form for units in composed]:
             raise ValueError(f"layers must be those of the machines, {composed!r}, got {layers!r}")
         composed = [
-            units.replace(**own.parameters())
+            units.replace(**own.parameters(), **own.measures())
             for units, own in zip(layers, composed, strict=True)
         ]
     return BoltzmannMachine(composed, weights, observed=observed)

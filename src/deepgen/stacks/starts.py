@@ -11,9 +11,14 @@ RATE_TURNED_OVER = 0.25
 
 
 def first_machine(visible, hidden, moments, stream):
-    """Return the machine that a layer starts from, as an RBM of the same units would."""
+    """Return the machine that a layer starts from, as an RBM of the same units would.
+
+    Beside words of documents hidden biases start at zero: they count once a word.
+    """
     n_rows, mean, variance = moments
-    return initial_model(visible, first_hidden(hidden), mean, variance, n_rows, stream)
+    if not visible.takes_trials:
+        hidden = first_hidden(hidden)
+    return initial_model(visible, hidden, mean, variance, n_rows, stream)
 
 
 def turned_over(model, below):

@@ -92,24 +92,39 @@ def _layer(units, weights):
     return NetworkLayer(activation, bias, weights, group=group)
 
 
-def encoder(stack):
+def _above_rows(machine):
+    """Return (first hidden layer, weights) of a machine as a network has them.
+
+    Above counts the bias counts once for each draw: ``D c + x W = x (W + 1 c^T)``.
+    """
+    visible, hidden = machine.layers[:2]
+    if visible.takes_trials:
+        return hidden.replace(bias=np.zeros(hidden.size)), machine.weights[0] + hidden.bias
+    return hidden, machine.weights[0]
+
+
+def encoder(stack, inputs=None):
     """Return the network whose output is the features of a stack, bit for bit.
 
     (Of hidden Gaussian units that is so at precision 1; other precisions are divided out of the
-    weights, which rounds.)
+    weights, which rounds. Above counts the bias is added to the weights, which rounds, too.)
 
     Parameters
     ----------
     stack : sequence of BoltzmannMachine, or BeliefNetwork
+    inputs : CountInputs or None
+        How a network above multinomial units reads rows. None: as the stack does, as counts.
 
     Returns
     -------
     Network
     """
-    return Network(_layer(m.layers[1], m.weights[0]) for m in checked_stack(stack))
+    lowest, *others = checked_stack(stack)
+    layers = [_layer(*_above_rows(lowest)), *(_layer(m.layers[1], m.weights[0]) for m in others)]
+    return Network(layers, inputs or lowest.layers[0].inputs())
 
 
-def unrolled(stack):
+def unrolled(stack, inputs=None):
     """Return the deep autoencoder of a stack: encoder, then decoder, which starts as its mirror.
 
     The decoder's weights are copies: training is free to move them apart (Hinton &
@@ -118,6 +133,8 @@ def unrolled(stack):
     Parameters
     ----------
     stack : sequence of BoltzmannMachine, or BeliefNetwork
+    inputs : CountInputs or None
+        See :func:`encoder`.
 
     Returns
     -------
@@ -125,7 +142,8 @@ def unrolled(stack):
     """
     stack = checked_stack(stack)
     down = [_layer(m.layers[0], m.weights[0].T) for m in reversed(stack)]
-    return Network([*encoder(stack).layers, *down])
+    up = encoder(stack, inputs)
+    return Network([*up.layers, *down], up.inputs)
 
 
 def posterior_layers(machine, averages=None):
@@ -155,8 +173,9 @@ def posterior_layers(machine, averages=None):
         If the machine has no second hidden layer of binary units.
     """
     n_hidden, weights = n_hidden_layers(machine), machine.weights
-    first = np.concatenate([weights[0], weights[1].T])  # the copy is free to move apart
-    layers = [NetworkLayer("logistic", machine.layers[1].bias, first)]
+    lowest, reading = _above_rows(machine)
+    first = np.concatenate([reading, weights[1].T])  # the copy is free to move apart
+    layers = [NetworkLayer("logistic", lowest.bias, first)]
     for l in range(2, 1 + n_hidden):
         bias = machine.layers[l].bias.astype(np.float64)
         if l + 1 < machine.n_layers:

@@ -8,9 +8,10 @@ from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.kinds import KINDS, Kind, names_of
 from deepgen.cli.common.models import in_words
 from deepgen.cli.common.settings import HYPER_PARAMETERS, MODEL, check_together
-from deepgen.estimators import DBM, DBN, RBM
+from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax
 from deepgen.estimators.common.tables import AUTO
 from deepgen.estimators.dbm_settings import UPPER_RATE
+from deepgen.estimators.documents import AVERAGING, PARTICLES, SWEEPS
 from deepgen.estimators.loading import load
 from deepgen.layers.named import NAMED
 from deepgen.layers.softmax import Softmax
@@ -176,9 +177,16 @@ def _units(text, name):
     return kind
 
 
+def _is_of_documents(request):
+    return issubclass(request.kind.estimator, ReplicatedSoftmax)
+
+
 def _rule(given, request):
     name = given.pop("rule", "pcd")
     options = _take(given, "k", "centring", "n_particles")
+    if _is_of_documents(request):
+        usual = {"cd": {"k": SWEEPS, "centring": False}, "pcd": {"n_particles": PARTICLES}}
+        options = {**usual[name], **options}
     if name != "pcd" and "n_particles" in options:
         raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
     if "sparsity" in given:
@@ -218,6 +226,8 @@ def _optimizer(given, request):
             return LINE_SEARCHES[name](given.get("line_searches", 3))
     if request.kind.is_network:
         given.setdefault("weight_decay", 0.0)
+    if _is_of_documents(request):
+        given = {"averaging": AVERAGING, "weight_decay": 0.0, **given}
     if request.kind.name == "dbm" and name == "sgd":
         given["rates"] = (1.0,) + (UPPER_RATE,) * (request.n_weights - 1)
     return STEPS[name](**given)

@@ -23,3 +23,9 @@ class InterruptedRun(CommandError):
     """Ctrl-C ended the command; the message says what is kept and how to go on."""
 
     code = 130
+
+
+class TerminatedRun(CommandError):
+    """SIGTERM ended the command; the message says what is kept."""
+
+    code = 143

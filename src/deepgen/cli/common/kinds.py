@@ -12,6 +12,7 @@ from deepgen.estimators import (
     DeepClassifier,
     DeepRegressor,
     MixtureOfBernoullis,
+    ReplicatedSoftmax,
 )
 
 
@@ -55,6 +56,7 @@ KINDS = {
         Kind("rbm", RBM),
         Kind("dbn", DBN, is_deep=True),
         Kind("dbm", DBM, is_deep=True, starts_from=(DBM, RBM)),
+        Kind("replicated-softmax", ReplicatedSoftmax),
         Kind("mixture", MixtureOfBernoullis),
         Kind("autoencoder", Autoencoder, is_network=True),
         Kind("deep-autoencoder", DeepAutoencoder, is_network=True, is_deep=True,

@@ -1,6 +1,7 @@
 """Model files that commands use, and which commands work on which."""
 
-from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.errors import CommandError, UsageError
+from deepgen.estimators import ReplicatedSoftmax
 from deepgen.estimators.common.validation import table_of
 from deepgen.estimators.loading import load
 
@@ -11,6 +12,7 @@ METHODS = {
     "transform": ("transform", "has no features or codes to write"),
     "impute": ("impute", "cannot complete rows"),
     "predict": ("predict", "predicts nothing"),
+    "topics": ("top_words", "has no topics"),
 }
 
 
@@ -19,7 +21,21 @@ def is_exact(estimator):
     return not hasattr(estimator, "log_partition")
 
 
-def load_able(path, command):
+def is_of_documents(estimator):
+    """Tell whether rows of an estimator are documents: counts, with a number of words each."""
+    return isinstance(estimator, ReplicatedSoftmax)
+
+
+def require_documents(estimator, path, flag):
+    """Raise UsageError where a flag about words is given for a model of other rows."""
+    if not is_of_documents(estimator):
+        raise UsageError(
+            f"--{flag} is for replicated-softmax, but {path} holds {in_words(estimator)}; leave it "
+            "out"
+        )
+
+
+def load_able(path, command, *, with_names=False):
     """Load an estimator that a command works on.
 
     Parameters
@@ -27,6 +43,8 @@ def load_able(path, command):
     path : str
     command : str
         A key of `METHODS`.
+    with_names : bool, default False
+        Leave the names of columns to it. Rows in files are arrays, which have none.
 
     Raises
     ------
@@ -36,8 +54,8 @@ def load_able(path, command):
         If the file is no whole, valid model.
     """
     estimator = load(path)
-    if table_of(estimator) is None:
-        vars(estimator).pop("feature_names_in_", None)  # rows are arrays, without names of columns
+    if table_of(estimator) is None and not with_names:
+        vars(estimator).pop("feature_names_in_", None)
     method, lack = METHODS[command]
     # what an estimator can do may depend on its fitted model: scikit-learn tells by attributes
     if not hasattr(estimator, method):

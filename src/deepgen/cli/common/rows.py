@@ -19,12 +19,14 @@ from deepgen.cli.common.archives import read_npz, require_regular
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.tables import head_of, place, read_parquet, read_text
 from deepgen.io.atomic import write_atomically
+from deepgen.rows.mapped import ARRAYS, map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import CHECK_ROWS
+from deepgen.rows.states import checked_csr
 
 READS = (
     "a .npy (memory-mapped), .npz (FILE.npz:NAME where it holds several arrays), .csv, .tsv or "
-    ".parquet file, or - for standard input"
+    ".parquet file, a folder of the arrays of a CSR matrix (memory-mapped), or - for standard input"
 )
 PACKED = "the rows are bits that numpy.packbits(rows, axis=1) has packed: so many columns of them"
 WRITES = (".npy", ".npz", ".csv")
@@ -39,7 +41,8 @@ def read_rows(source, packed_columns=None):
         ``FILE.npy``, which is mapped and not read as a whole; ``FILE.npz`` of one array or of
         ``scipy.sparse.save_npz``; ``FILE.npz:NAME``; ``FILE.csv``, ``FILE.tsv`` and
         ``FILE.parquet``, see :mod:`deepgen.cli.common.tables`, where what is missing is NaN;
-        ``-``: any of these from standard input, told by its first bytes.
+        ``-``: any of these from standard input, told by its first bytes; a folder of which
+        :func:`deepgen.map_csr` knows the files.
     packed_columns : int or None
         The bytes of the matrix are rows of so many bits.
 
@@ -54,7 +57,8 @@ def read_rows(source, packed_columns=None):
     OSError
         If the file cannot be read.
     """
-    rows = _checked(read_array(source, "data", READS), name_of(source))
+    rows = _read_folder(source) if os.path.isdir(source) else read_array(source, "data", READS)
+    rows = _checked(rows, name_of(source))
     if packed_columns is None:
         return rows
     try:
@@ -198,6 +202,20 @@ def _checked(rows, source):
     return rows
 
 
+def _read_folder(path):
+    for name in (*ARRAYS, "shape"):
+        if not os.path.exists(os.path.join(path, f"{name}.npy")):
+            raise CommandError(
+                f"{path} is a folder, in which there is no {name}.npy; name a file of rows, or a "
+                "folder that a file of scipy.sparse.save_npz was unpacked to"
+            )
+        require_regular(os.path.join(path, f"{name}.npy"))
+    try:
+        return checked_csr(map_csr(path), path)
+    except _DAMAGE as error:
+        raise CommandError(f"{path} must hold a CSR matrix: {error}") from error
+
+
 def _read_npy(path, name):
     require_regular(path)
     with np.errstate(over="raise"):  # of a header whose shape is beyond all files
@@ -305,10 +323,17 @@ def write_rows(path, rows):
     Parameters
     ----------
     path : str
-    rows : ndarray of shape (n_rows,) or (n_rows, n_columns)
-        Numbers or texts.
+    rows : ndarray of shape (n_rows,) or (n_rows, n_columns), or sparse matrix
+        Numbers or texts. A sparse matrix stays one in .npz, and becomes an array elsewhere.
     """
     ending = Path(path).suffix.lower()
+    if sparse.issparse(rows):
+        if ending == ".npz":
+            buffer = io.BytesIO()
+            sparse.save_npz(buffer, rows)
+            write_atomically(path, buffer.getvalue())
+            return
+        rows = rows.toarray()
     if path == "-":
         _write_csv(sys.stdout, rows)
         return

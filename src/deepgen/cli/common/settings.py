@@ -15,6 +15,7 @@ from deepgen.cli.common.arguments import count, file_name, near, one_of
 from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.rows import PACKED
+from deepgen.rows.counts import FORMS
 
 MODEL = "rbm"  # where --model is not given
 
@@ -159,13 +160,14 @@ SCORE_LATER = "run deepgen score on the model file instead"
 NO_CHECKPOINT = "a mixture learns in one go"
 
 FILES = (
-    Setting("data", File, "rows to learn from: .npy, .npz, FILE.npz:NAME, .csv, .tsv, .parquet, or "
-            "- for standard input", models=ALL),
+    Setting("data", File, "rows to learn from: .npy, .npz, FILE.npz:NAME, .csv, .tsv, .parquet, a "
+            "folder of the arrays of a CSR matrix, or - for standard input", models=ALL),
     Setting("labels", File, "a label or a target for each row: .npy, .npz, .csv, .tsv or .parquet; "
             "a label may be text; a dbm gets units for them", models=LABELLED),
     Setting("valid", File, "held-out rows; what is watched of them goes into the history: "
             "likelihood and free-energy gap (rbm, lowest layer of a dbn), squared error "
-            "(autoencoders), accuracy or R2 with --valid-labels",
+            "(autoencoders), accuracy or R2 with --valid-labels, completion perplexity "
+            "(replicated-softmax)",
             models=tuple(name for name in NOT_MIXTURE if name != "dbm"), otherwise=SCORE_LATER),
     Setting("valid_labels", File, "labels or targets of the held-out rows",
             models=SUPERVISED, needs=("valid", "the rows")),
@@ -186,32 +188,38 @@ HYPER_PARAMETERS = (
     Setting("seed", int, "(0); the same seed gives the same model", part_of="random_state"),
     Setting("n_threads", int, "(OMP_NUM_THREADS, else all cores); results never depend on it"),
     Setting("n_hidden", int, "hidden units; of a deep model the sizes of its layers, bottom first "
-            "(rbm 256, autoencoder 64, dbn 500 2000, dbm 500 1000, deep-autoencoder 1000 500 250 "
-            "30, classifier and regressor 500 500)", several=True,
+            "(rbm 256, replicated-softmax 50, autoencoder 64, dbn 500 2000, dbm 500 1000, "
+            "deep-autoencoder 1000 500 250 30, classifier and regressor 500 500)", several=True,
             otherwise="a mixture has n_components"),
-    Setting("visible", str, "binary, gaussian, softmax:K of K columns, or auto: of an rbm, dbn or "
-            "dbm by the columns of a table of texts and numbers (binary); of a classifier or "
-            "regressor for its pretraining", metavar="UNITS"),
+    Setting("visible", str, "binary, gaussian, multinomial (counts), softmax:K of K columns, or "
+            "auto: of an rbm, dbn or dbm by the columns of a table of texts and numbers (binary); "
+            "of a classifier or regressor for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
-            "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0)"),
+            "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0; "
+            "replicated-softmax 0.1, constant)"),
     Setting("learning_rate_end", float, "the rate moves here in a straight line",
             part_of="learning_rate", needs=("learning_rate", "the start")),
     Setting("optimizer", str, "(sgd; of networks adam); networks have all four",
             ("sgd", "adam", "conjugate-gradient", "lbfgs")),
     Setting("momentum", float, "of sgd (0)", part_of="optimizer"),
-    Setting("weight_decay", float, "of the weights, for sgd and adam (0.0001; of networks 0)",
+    Setting("weight_decay", float, "of the weights, for sgd and adam (0.0001; of networks and "
+            "replicated-softmax 0)",
             part_of="optimizer"),
-    Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2)",
+    Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2; "
+            "replicated-softmax 0.3)",
             part_of="optimizer"),
     Setting("batch_size", int, "rows of an update (100)", otherwise="a mixture reads all rows"),
     Setting("n_epochs", int, "of each layer, for a dbn (chosen by the rows)",
             otherwise="a mixture has max_iter"),
     Setting("rule", str, "persistent or plain contrastive divergence (pcd)", ("pcd", "cd"),
-            models=("rbm", "dbn"),
+            models=("rbm", "dbn", "replicated-softmax"),
             otherwise="choose one of these by --model; a dbm learns by pcd and mean field"),
-    Setting("k", int, "sweeps of the rule for each update (1)", part_of="rule"),
-    Setting("n_particles", int, "persistent chains of pcd (100)", part_of="rule"),
-    Setting("centring", bool, "centre the gradient (yes)", part_of="rule"),
+    Setting("k", int, "sweeps of the rule for each update (1; of cd of a replicated-softmax 3)",
+            part_of="rule"),
+    Setting("n_particles", int, "persistent chains of pcd (100; replicated-softmax 200)",
+            part_of="rule"),
+    Setting("centring", bool, "centre the gradient (yes; no with cd of a replicated-softmax)",
+            part_of="rule"),
     Setting("sparsity", float, "target for the mean of hidden units (none)", part_of="rule"),
     Setting("sparsity_strength", float, "its weight in the gradient (0.1)", part_of="rule",
             needs=("sparsity", "the target")),
@@ -238,8 +246,11 @@ HYPER_PARAMETERS = (
     Setting("tied", bool, "the decoder's weights are the encoder's, transposed (yes)"),
     Setting("code", str, "activation of the code (linear, or that of --pretrained)",
             ("linear", "logistic")),
-    Setting("activation", str, "of hidden layers that start at random (logistic)",
-            ("logistic", "rectified")),
+    Setting("code_noise", float, "deviation of the noise that the code gets in training (0)"),
+    Setting("inputs", str, "how counts are read: as they are, as logs or as shares of words (logs)",
+            FORMS),
+    Setting("activation", str, "of hidden layers that start at random (logistic; a "
+            "deep-autoencoder of counts: rectified)", ("logistic", "rectified")),
     Setting("dropout", float, "share of the hidden units left out of an update (0)"),
     Setting("input_dropout", float, "share of the inputs left out of an update (0)"),
     Setting("top_epochs", int, "epochs at the start in which only the new top moves (0)"),

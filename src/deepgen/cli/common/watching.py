@@ -1,12 +1,14 @@
 """What ``deepgen train --valid`` watches of held-out rows, by the kind of the model."""
 
 import numpy as np
+from scipy import sparse
 
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.frames import read_frame
 from deepgen.cli.common.labels import read_labels, read_targets
 from deepgen.cli.common.measures import r_squared_of
 from deepgen.cli.common.rows import read_rows, refused
+from deepgen.estimators import ReplicatedSoftmax
 from deepgen.estimators.common.labels import has_label
 from deepgen.estimators.common.tables import Table
 from deepgen.estimators.common.validation import reads_tables
@@ -18,6 +20,8 @@ from deepgen.rows.states import as_states
 
 # Rows whose free energies are compared with those of held-out rows.
 GAP_ROWS = 10_000
+# Documents whose words are predicted at a time.
+ROWS_AT_A_TIME = 1_000
 
 
 class NetworkMonitor:
@@ -42,6 +46,47 @@ class NetworkMonitor:
     def __call__(self, report):
         """Add this epoch's number."""
         report.entry[self.name] = float(self.measure(report.trainer.model()))
+
+
+class CompletionMonitor:
+    """Callback that writes how well one half of held-out documents tells the other.
+
+    The halves are drawn once, word by word. ``exp(-mean(log p / D))`` over documents, with p of the
+    D words of one half by ``softmax(b + W E[h | other half])``: document completion, which needs no
+    log Z. Documents without words in both halves are left out.
+
+    Parameters
+    ----------
+    counts : sparse matrix of shape (n_documents, n_words)
+    judge : callable
+        From a model to its estimator.
+    """
+
+    name = "completion_perplexity"
+
+    def __init__(self, counts, judge):
+        counts = sparse.csr_array(counts).astype(np.int64)
+        given = counts.copy()
+        given.data = np.random.default_rng(0).binomial(counts.data, 0.5)
+        asked = counts - given
+        both = (given.sum(axis=1) > 0) & (asked.sum(axis=1) > 0)
+        self.given, self.asked, self.judge = given[both], asked[both], judge
+
+    @property
+    def n_documents(self):
+        """How many have words in both halves."""
+        return self.given.shape[0]
+
+    def __call__(self, report):
+        """Add this epoch's number."""
+        estimator, nats = self.judge(report.trainer.model()), 0.0
+        for first in range(0, self.n_documents, ROWS_AT_A_TIME):
+            rows = slice(first, first + ROWS_AT_A_TIME)
+            given, asked = self.given[rows], self.asked[rows]
+            words = estimator.inverse_transform(estimator.transform(given)).astype(np.float64)
+            logs = np.log(np.maximum(words, np.finfo(np.float32).tiny))
+            nats -= (asked.multiply(logs).sum(axis=1) / asked.sum(axis=1)).sum()
+        report.entry[self.name] = float(np.exp(nats / self.n_documents))
 
 
 def monitors_for(kind, estimator, data, settings):
@@ -72,7 +117,7 @@ def monitors_for(kind, estimator, data, settings):
         raise CommandError(
             f"{source} has {valid.shape[1]} columns, but {settings['data']} has {X.shape[1]}"
         )
-    units = real_columns() if kind.learns_labels else as_units(estimator.visible)
+    units = _units_of(kind, estimator)
     try:
         units = units.sized(X.shape[1])
         states = as_states(valid)
@@ -86,6 +131,8 @@ def monitors_for(kind, estimator, data, settings):
         return [watch(estimator, y, valid, labels, settings["valid_labels"])]
     if kind.is_network:
         return [_of_autoencoder(estimator, valid)]
+    if isinstance(estimator, ReplicatedSoftmax):
+        return [_of_documents(estimator, valid, source)]
     watch, learned = [], as_states(X[:GAP_ROWS])
     holes = holes_in(learned)
     if holes is not None:  # a row with holes has no free energy
@@ -113,10 +160,29 @@ def _of_table(estimator, X, source):
     return watch
 
 
+def _units_of(kind, estimator):
+    """Return the units that held-out rows are checked by, without a size."""
+    if kind.learns_labels:
+        return real_columns()
+    return as_units(estimator.visible) if kind.has("visible") else as_units("multinomial")
+
+
+def _of_documents(estimator, valid, source):
+    counts = sparse.csr_array(valid if sparse.issparse(valid) else np.asarray(valid))
+
+    def judge(model):
+        return type(estimator).from_model(model).set_params(n_threads=estimator.n_threads)
+
+    watch = CompletionMonitor(counts, judge)
+    if not watch.n_documents:
+        raise CommandError(f"{source} must have a document of two words or more, got none")
+    return watch
+
+
 def _of_autoencoder(estimator, valid):
     def squared_error(network):
         judge = type(estimator).from_model(network).set_params(n_threads=estimator.n_threads)
-        return judge.reconstruction_error(valid).mean()
+        return judge.reconstruction_error(valid, loss="squared_error").mean()
 
     return NetworkMonitor("validation_squared_error", squared_error)
 

@@ -5,18 +5,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
+from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.belief_completion import impute_belief
-from deepgen.inference.belief_networks import sample_belief
+from deepgen.inference.belief_networks import downward_pass
 from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
 from deepgen.layers.passes import Site
 from deepgen.likelihood import importance_weighted_bound, variational_bound
-from deepgen.runtime.stream import SAMPLE, Stream, seed_of
+from deepgen.runtime.stream import SAMPLE, Stream
 from deepgen.runtime.work import Work
 from deepgen.stacks.features import stack_features
 
 
-class BeliefEstimator(density.DensityEstimator):
+class BeliefEstimator(DeepDocuments, density.DensityEstimator):
     """Mix-in around `model_`, a BeliefNetwork: features, likelihoods, samples, completions.
 
     The particles in ``_fitted`` are those of the top machine.
@@ -88,13 +89,14 @@ class BeliefEstimator(density.DensityEstimator):
         check_integer(n_draws, "n_draws")
         density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
         return function(
-            self.model_, X, log_partition=density.last_bracket(self).value, n_draws=n_draws,
+            self.model_, X, log_partition=self._log_z(X)[0], n_draws=n_draws,
             random_state=self._fitted.score_seed, n_threads=self.n_threads,
         )  # fmt: skip
 
     def sample(
-        self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0, sampler=None
-    ):
+        self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0, sampler=None,
+        n_words=None,
+    ):  # fmt: skip
         """Draw rows: chains of the top machine, then one pass down.
 
         Parameters
@@ -108,31 +110,36 @@ class BeliefEstimator(density.DensityEstimator):
             Pieces drawn with the right `first_row` equal the whole.
         sampler : Sampler or None
             What moves the chains. None: :class:`deepgen.Gibbs`.
+        n_words : int, array-like of shape (n_samples,) or None
+            Of documents: words of each. None: as many as those of `fit` had on average.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
             uint8, or float32 for Gaussian and mixed units. With ``visible="auto"`` a table of the
-            kind that `fit` got.
+            kind that `fit` got. Documents are a csr_array of counts.
         """
         check_is_fitted(self)
         density.check_sampling(n_samples, n_sweeps, first_row)
         sampler = Gibbs() if sampler is None else sampler
         check_sampler(sampler)
+        units, top = self.model_.visible, self.model_.top
+        lengths = lengths_of_samples(units, n_words, n_samples)
         if n_samples == 0:
-            units = self.model_.visible
             return density.as_rows(self, np.empty((0, units.size), units.state_dtype))
-        seed, top = seed_of(random_state), self.model_.top
-        stream = Stream.from_random_state(seed)
-        particles = moved_particles(
-            top, density.first_states(self, top, n_samples, stream, first_row),
+        stream, of_top = Stream.from_random_state(random_state), None
+        if not self.model_.layers:
+            of_top = lengths
+        states = moved_particles(
+            top, density.first_states(self, top, n_samples, stream, first_row, of_top),
             Site(stream.child("sample"), SAMPLE, first_row), n_sweeps=n_sweeps, sampler=sampler,
             work=Work(n_threads=self.n_threads),
-        )  # fmt: skip
-        states = sample_belief(
-            self.model_, n_samples, particles=particles, n_sweeps=0, random_state=seed,
-            first_row=first_row, n_threads=self.n_threads,
-        )  # fmt: skip
+        )[0]  # fmt: skip
+        if self.model_.layers:
+            states = downward_pass(
+                self.model_, states, stream.child("down"), first_row=first_row, trials=lengths,
+                n_threads=self.n_threads,
+            )[0]  # fmt: skip
         return density.as_rows(self, states)
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):

@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
+from deepgen.estimators.common.documents import DeepDocuments
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.factorial import BOUND_FIXED_POINT
 from deepgen.inference.gibbs import layer_field
@@ -28,7 +29,7 @@ def _has_labels(estimator):
     return True
 
 
-class DeepBoltzmannEstimator(density.MachineEstimator):
+class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
     """Mix-in around `model_`, a BoltzmannMachine of any depth: features, likelihoods, classes.
 
     With label units, ``classes_`` names the units of the uppermost layer.
@@ -133,9 +134,8 @@ class DeepBoltzmannEstimator(density.MachineEstimator):
     def _bounded(self, function, X, **settings):
         X = rows_to_read(self, X)
         density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
-        log_z = density.last_bracket(self).value
         return function(
-            self.model_, X, log_partition=log_z, n_threads=self.n_threads, **settings
+            self.model_, X, log_partition=self._log_z(X)[0], n_threads=self.n_threads, **settings
         )
 
     @available_if(_has_labels)

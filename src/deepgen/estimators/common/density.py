@@ -5,12 +5,15 @@ import threading
 from abc import abstractmethod
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.documents import lengths_in, lengths_of_samples, partition_of
 from deepgen.estimators.common.frames import completed_rows, framed_like
 from deepgen.estimators.common.validation import (
+    rows_to_read,
     rows_with_gaps,
     table_of,
     table_with_gaps,
@@ -91,17 +94,25 @@ def check_quantity(quantity):
         raise ValueError(f"quantity must be {expected}, got {shown(quantity)}")
 
 
-def first_states(estimator, machine, n_samples, stream, first_row):
-    """Return where chains start: the training particles where there are any."""
+def first_states(estimator, machine, n_samples, stream, first_row, lengths=None):
+    """Return where chains start: the training particles where there are any.
+
+    Documents of given lengths start from the biases; particles have lengths of their own.
+    """
     particles = estimator._fitted.particles
-    if particles is None:
-        return start_particles(machine, n_samples, stream, first_row=first_row)
+    if particles is None or lengths is not None:
+        return start_particles(machine, n_samples, stream, first_row=first_row, trials=lengths)
     chosen = np.arange(first_row, first_row + n_samples) % len(particles)
     return Particles([x[chosen] for x in particles.states])
 
 
 def as_rows(estimator, states):
-    """Return states as rows of the kind that `fit` got: as a table, where it read one."""
+    """Return states as rows of the kind that `fit` got: as a table, where it read one.
+
+    Documents are a csr_array of counts.
+    """
+    if estimator.model_.visible.takes_trials:
+        return sparse.csr_array(states.astype(np.int64))
     table = table_of(estimator)
     return states if table is None else table.rows(states)
 
@@ -121,7 +132,7 @@ class DensityEstimator(FeatureEstimator):
     def _beside_model(self):
         return {"score_seed": self._fitted.score_seed}
 
-    def log_partition(self, *, n_chains=100, n_betas=3000):
+    def log_partition(self, X=None, *, n_chains=100, n_betas=3000):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
 
         Of a belief network it is that of the top machine. Likelihoods use the bracket of the last
@@ -130,6 +141,10 @@ class DensityEstimator(FeatureEstimator):
 
         Parameters
         ----------
+        X : array-like or sparse matrix of shape (n_documents, n_words), or None
+            Of a model of documents in which log Z depends on their lengths: counts, or numbers of
+            words, of shape (n_documents,). None for all others. A belief network of documents
+            with more than one hidden layer is one of the others.
         n_chains : int, default 100
             The width falls with the square root.
         n_betas : int, array-like or None, default 3000
@@ -137,13 +152,32 @@ class DensityEstimator(FeatureEstimator):
 
         Returns
         -------
-        LogPartition
+        LogPartition or LengthPartition
             `lower`, `value`, `upper`, and by `method` which way was taken; see
             :func:`deepgen.log_partition_bracket`. Computed once for a fitted model and these
-            numbers.
+            numbers. By length: see :func:`deepgen.log_partition_by_length`; likelihoods take 1,000
+            temperatures of each length where nobody has asked for others.
         """
         check_is_fitted(self)
+        by_length = self._machine.visible.takes_trials
+        if by_length != (X is not None):
+            raise ValueError(
+                "X must hold documents, or their numbers of words: log Z depends on them, got None"
+                if by_length
+                else f"X must be None where log Z is one number, got {shown(X)}"
+            )
+        if by_length:
+            return partition_of(self, self._machine, X, n_chains, n_betas)
         return bracket_of(self, self._machine, n_chains, n_betas)
+
+    def _log_z(self, X):
+        """Return log Z and the upper end of its bracket; of documents one of each by row."""
+        if not self._machine.visible.takes_trials:
+            bracket = last_bracket(self)
+            return bracket.value, bracket.upper
+        lengths = lengths_in(rows_to_read(self, X), self._machine.visible)
+        partition = partition_of(self, self._machine, lengths)
+        return partition.value(lengths), partition.upper(lengths)
 
     def score(self, X, y=None):
         """Return the mean of `score_samples` with log Z at the upper end of its bracket.
@@ -161,8 +195,8 @@ class DensityEstimator(FeatureEstimator):
         float
             Nats a row.
         """
-        at_value, bracket = self.score_samples(X), last_bracket(self)
-        return float(np.mean(at_value) - (bracket.upper - bracket.value))
+        at_value, (value, upper) = self.score_samples(X), self._log_z(X)
+        return float(np.mean(at_value) - np.mean(upper - value))
 
     def impute(
         self, X, missing=None, *, method="mean", return_std=False, n_chains=20, n_sweeps=100,
@@ -199,6 +233,11 @@ class DensityEstimator(FeatureEstimator):
             the probability that it is another one.
         """
         check_is_fitted(self)
+        if self.model_.visible.takes_trials:
+            raise ValueError(
+                f"impute needs columns that can be missing, and this {type(self).__name__} is one "
+                "of documents; ReplicatedSoftmax.impute tells which words they lack"
+            )
         if method not in ("mean", "draw"):
             raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
         check_flag(return_std, "return_std")
@@ -235,8 +274,9 @@ class MachineEstimator(DensityEstimator):
     """Mix-in around `model_`, a BoltzmannMachine: samples and completions by chains."""
 
     def sample(
-        self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0, sampler=None
-    ):
+        self, n_samples=1, *, n_sweeps=1000, random_state=None, first_row=0, sampler=None,
+        n_words=None,
+    ):  # fmt: skip
         """Draw rows, each from a Markov chain of its own.
 
         Parameters
@@ -249,22 +289,25 @@ class MachineEstimator(DensityEstimator):
             Pieces drawn with the right `first_row` equal the whole.
         sampler : Sampler or None
             What moves the chains. None: :class:`deepgen.Gibbs`.
+        n_words : int, array-like of shape (n_samples,) or None
+            Of documents: words of each. None: as many as those of `fit` had on average.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
             uint8, or float32 for Gaussian and mixed units. With ``visible="auto"`` a table of the
-            kind that `fit` got: a data frame of a data frame.
+            kind that `fit` got: a data frame of a data frame. Documents are a csr_array of counts.
         """
         check_is_fitted(self)
         check_sampling(n_samples, n_sweeps, first_row)
         sampler = Gibbs() if sampler is None else sampler
         check_sampler(sampler)
+        units = self.model_.layers[0]
+        lengths = lengths_of_samples(units, n_words, n_samples)
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
-            units = self.model_.layers[0]
             return as_rows(self, np.empty((0, units.size), units.state_dtype))
-        particles = first_states(self, self.model_, n_samples, stream, first_row)
+        particles = first_states(self, self.model_, n_samples, stream, first_row, lengths)
         site = Site(stream.child("sample"), SAMPLE, first_row)
         states = moved_particles(
             self.model_, particles, site, n_sweeps=n_sweeps, sampler=sampler,

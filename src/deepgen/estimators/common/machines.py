@@ -100,10 +100,14 @@ class MachineProblem(StreamProblem):
     def settings(self, n_rows):
         """Return the settings that decide the bits of a run of `fit`, as plain data."""
         estimator = self.estimator
-        n_epochs = estimator.n_epochs or self.evidence.n_epochs(estimator.batch_size)
+        n_epochs = estimator.n_epochs or self.usual_epochs(n_rows)
         resolved = self.resolved(self.schedule())
         counts = {"n_samples": int(n_rows), "n_epochs": int(n_epochs)}
         return plain_settings(estimator, {**resolved, **counts})
+
+    def usual_epochs(self, n_rows):
+        """Return how many epochs a run has where nobody says: as many as the rows call for."""
+        return self.evidence.n_epochs(self.estimator.batch_size)
 
     def stream_settings(self):
         """Return the settings that decide the bits of a stream, as plain data."""

@@ -16,7 +16,7 @@ from deepgen.estimators.common.hyperparameters import (
 )
 from deepgen.estimators.common.plain_settings import plain_settings
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
-from deepgen.layers.named import real_columns
+from deepgen.layers.named import columns_of
 from deepgen.layers.units import Units
 from deepgen.learning.callbacks import EarlyStopping
 from deepgen.learning.evidence import MOST_UPDATES
@@ -316,22 +316,24 @@ class NetworkEstimator(FittingEstimator):
         """Return the model that the estimator keeps of a trained network."""
         return network
 
-    def _outputs(self, X, until=None, *, holes=False):
-        """Return the outputs of rows, after checks of their values.
+    def _outputs(self, X, until=None, *, field=False, holes=False):
+        """Return the outputs of rows, or the fields of the last layer, after checks of values.
 
         `holes` lets NaN pass: inputs that are not known, and zero to the network.
         """
         X, network, work = rows_to_read(self, X), self.model_, Work(n_threads=self.n_threads)
         return by_pieces(
             X, self._units,
-            lambda x: outputs(network, filled(x, holes_in(x)), until=until, work=work),
+            lambda x: outputs(
+                network, filled(x, holes_in(x)), until=until, field=field, work=work
+            ),
             holes=holes,
         )  # fmt: skip
 
     @property
     def _units(self):
-        """The units that values of X are checked by: any real numbers."""
-        return real_columns(self.model_.sizes[0])
+        """The units that values of X are checked by: any real numbers, or counts."""
+        return columns_of(self.model_.inputs, self.model_.sizes[0])
 
     def _take(self, network):
         """Become a fitted estimator around a network."""

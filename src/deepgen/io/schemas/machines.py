@@ -1,14 +1,17 @@
 """Boltzmann machines, and layers of units, in files."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from deepgen.checks import shown
 from deepgen.io.schemas.schema import Schema, absolute_sums, check_list_of_layers, is_count, require
 from deepgen.layers.binary import Binary
 from deepgen.layers.gaussian import Gaussian
 from deepgen.layers.mixed import Mixed
+from deepgen.layers.multinomial import MOST_TRIALS, Multinomial
 from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import BoltzmannMachine
@@ -29,12 +32,32 @@ class UnitSchema(NamedTuple):
         entry lists other units side by side, have those of their parts.
     groups : str or None
         The option that says how many columns a group has, which an entry must have.
+    check : callable or None
+        Raises ValueError where the values of the options of an entry are none.
     """
 
     unit_class: type
     options: dict
     vectors: tuple = ("bias",)
     groups: str | None = None
+    check: Callable | None = None
+
+
+def _check_draws(layer):
+    """Raise ValueError unless an entry says one number of draws, or their mean."""
+    require(
+        ("trials" in layer) != ("mean_trials" in layer),
+        "multinomial units must have one of trials and mean_trials",
+    )
+    require(
+        0 <= layer.get("trials", 0) <= MOST_TRIALS,
+        f"multinomial units must have from 0 to {MOST_TRIALS} trials, got {layer.get('trials')!r}",
+    )
+    mean = layer.get("mean_trials", 1.0)
+    require(
+        0.0 < mean <= MOST_TRIALS,
+        f"mean_trials of multinomial units must be above 0 and at most {MOST_TRIALS}, got {mean!r}",
+    )
 
 
 # By tag. A new unit type is one row.
@@ -42,6 +65,9 @@ UNITS = {
     "binary": UnitSchema(Binary, {"n_copies": int}),
     "gaussian": UnitSchema(Gaussian, {"learn_precision": bool}, ("bias", "log_precision")),
     "softmax": UnitSchema(Softmax, {"n_categories": int}, groups="n_categories"),
+    "multinomial": UnitSchema(
+        Multinomial, {"trials": int, "mean_trials": float}, check=_check_draws
+    ),
     "mixed": UnitSchema(Mixed, {"parts": list}),
 }
 
@@ -72,7 +98,10 @@ def describe_units(units, name):
 def check_units(layer):
     """Raise ValueError unless an entry, whose size is checked, describes a layer of units."""
     tag = layer.get("units")
-    require(isinstance(tag, str) and tag in UNITS, f"unknown units {tag!r}")
+    require(
+        isinstance(tag, str) and tag in UNITS,
+        f"unknown units {shown(tag)}; if a newer deepgen has written the file, update to read it",
+    )
     schema = UNITS[tag]
     for name, value in layer.items():
         option = schema.options.get(name)  # the type of its values; True is no integer here
@@ -81,6 +110,8 @@ def check_units(layer):
     if schema.groups is not None:
         count = layer.get(schema.groups)
         require(is_count(count, layer["size"]), f"{tag} has no valid {schema.groups}")
+    if schema.check is not None:
+        schema.check(layer)
     if "parts" in schema.options:
         _check_parts(layer)
 

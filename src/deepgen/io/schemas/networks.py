@@ -15,13 +15,15 @@ from deepgen.io.schemas.schema import (
 )
 from deepgen.models import Network, NetworkLayer, PosteriorNetwork
 from deepgen.models.network import ACTIVATIONS
+from deepgen.rows.counts import FORMS, MOST_COUNTS, CountInputs
 
 
 class NetworkSchema(Schema):
-    """Networks: number of inputs; activation, size and ties of each layer."""
+    """Networks: number of inputs; activation, size and ties of each layer; how counts are read."""
 
     model_class = Network
     entries = frozenset({"n_inputs", "layers"})
+    optional = frozenset({"inputs"})
 
     def describe(self, network):
         layers, tensors = [], {}
@@ -33,12 +35,17 @@ class NetworkSchema(Schema):
             tensors[f"layers.{l}.bias"] = layer.bias
             if layer.weights is not None:
                 tensors[f"weights.{l}"] = layer.weights
-        return {"n_inputs": network.sizes[0], "layers": layers}, tensors
+        entries = {"n_inputs": network.sizes[0], "layers": layers}
+        if network.inputs is not None:
+            entries["inputs"] = {"form": network.inputs.form, "gain": network.inputs.gain}
+        return entries, tensors
 
     def check(self, config):
         layers = config["layers"]
         require(is_count(config["n_inputs"], MAX_UNITS), "it has no valid n_inputs")
         check_list_of_layers(layers, 1)
+        if "inputs" in config:
+            _check_inputs(config["inputs"])
         for layer in layers:
             activation = layer.get("activation")
             require(
@@ -62,13 +69,15 @@ class NetworkSchema(Schema):
         return shapes
 
     def build(self, config, tensors):
-        network = Network([
+        layers = [
             NetworkLayer(
                 layer["activation"], tensors[f"layers.{l}.bias"], tensors.get(f"weights.{l}"),
                 layer.get("tied_to"), layer.get("group"),
             )
             for l, layer in enumerate(config["layers"])
-        ])  # fmt: skip
+        ]  # fmt: skip
+        inputs = CountInputs(**config["inputs"]) if "inputs" in config else None
+        network = Network(layers, inputs)
         require(
             network.sizes[0] == config["n_inputs"],
             f"n_inputs is {config['n_inputs']}, but layers.0 takes {network.sizes[0]}",
@@ -76,7 +85,8 @@ class NetworkSchema(Schema):
         return network
 
     def is_usable(self, network):
-        reach = 1.0
+        inputs = network.inputs
+        reach = 1.0 if inputs is None else inputs.largest
         for layer in network.layers:
             owner = layer if layer.tied_to is None else network.layers[layer.tied_to]
             by_row, by_column = absolute_sums(owner.weights)
@@ -86,6 +96,18 @@ class NetworkSchema(Schema):
                 return False
             reach = field if layer.activation in ("linear", "rectified") else 1.0
         return True
+
+
+def _check_inputs(inputs):
+    """Raise ValueError unless this is how a network reads counts."""
+    good = isinstance(inputs, dict) and set(inputs) == {"form", "gain"}
+    require(good, "inputs is not an object of form and gain")
+    form, gain = inputs["form"], inputs["gain"]
+    require(isinstance(form, str) and form in FORMS, f"unknown form of inputs {form!r}")
+    require(
+        isinstance(gain, int | float) and not isinstance(gain, bool) and 0.0 < gain <= MOST_COUNTS,
+        "inputs have no valid gain",
+    )
 
 
 _PARTS = {"machine": MACHINE, "network": NetworkSchema()}
@@ -108,7 +130,7 @@ class PosteriorNetworkSchema(Schema):
         for name, schema in _PARTS.items():
             entries = config[name]
             require(
-                isinstance(entries, dict) and set(entries) == schema.entries,
+                isinstance(entries, dict) and schema.knows(entries),
                 f"{name} is not an object of {' and '.join(sorted(schema.entries))}",
             )
             schema.check(entries)

@@ -59,8 +59,8 @@ def schema_of(config):
     name = config.get("model")
     require(isinstance(name, str) and name in SCHEMAS, f"unknown model {name!r}")
     schema = SCHEMAS[name]
-    complete = set(config) == schema.entries | {"model"}
-    require(complete, "the configuration has unknown or missing entries")
+    known = schema.knows(set(config) - {"model"})
+    require(known, "the configuration has unknown or missing entries")
     schema.check(config)
     return schema
 

@@ -26,11 +26,18 @@ class Schema(ABC):
     format_version : int
         Of files that hold such a model: the first version that knew it, so that versions of the
         library that know it read the file.
+    optional : frozenset of str
+        Names of those that it may have.
     """
 
     model_class: ClassVar[type]
     entries: ClassVar[frozenset]
     format_version: ClassVar[int] = 1
+    optional: ClassVar[frozenset] = frozenset()
+
+    def knows(self, entries):
+        """Tell whether a configuration has all entries and no unknown ones, given their names."""
+        return self.entries <= set(entries) <= self.entries | self.optional
 
     @abstractmethod
     def describe(self, model):
