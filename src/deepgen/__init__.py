@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from deepgen import datasets
 from deepgen._version import __version__
 from deepgen.errors import DivergedError, ModelFileError
+from deepgen.inference.blends import Blend, blend
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
 from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
@@ -72,6 +73,7 @@ from deepgen.rows.counts import CountInputs
 from deepgen.rows.mapped import map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
+from deepgen.rows.ratings import Ratings
 from deepgen.runtime.config import show_config, warn_of_environment
 from deepgen.runtime.precision import set_precision
 from deepgen.runtime.stream import Stream, child_seed
@@ -132,6 +134,7 @@ __all__ = [
     "BeliefNetwork",
     "BernoulliMixture",
     "Binary",
+    "Blend",
     "BoltzmannMachine",
     "CSVLog",
     "Chains",
@@ -174,6 +177,7 @@ __all__ = [
     "PosteriorNetwork",
     "Pretraining",
     "RatingMachine",
+    "Ratings",
     "RatingsRBM",
     "ReduceLearningRate",
     "RowLoss",
@@ -190,6 +194,7 @@ __all__ = [
     "__version__",
     "ais",
     "base_rates",
+    "blend",
     "child_seed",
     "compose",
     "conditional_model",

@@ -26,6 +26,7 @@ from deepgen.models import (
     PosteriorNetwork,
     RatingMachine,
 )
+from deepgen.rows.identifiers import Identifiers
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ ESTIMATORS = {
         Saved(DeepAutoencoder, (Network,)),
         Saved(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
         Saved(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
-        Saved(RatingsRBM, (RatingMachine,), ("rows",)),
+        Saved(RatingsRBM, (RatingMachine,), ("rows", "user_ids", "item_ids")),
     )
 }
 
@@ -99,6 +100,9 @@ def load(path):
         )
     try:
         extra = {**extra, "classes": classes_of_plain(extra.get("classes"))}
+        for name in ("user_ids", "item_ids"):
+            if name in extra:
+                extra[name] = Identifiers.from_texts(extra[name], name).values
         estimator = saved.estimator.from_model(model, *(extra.get(name) for name in saved.entries))
     except ValueError as error:
         raise model_files.ModelFileError(f"{path}: no estimator for this model ({error})") from None

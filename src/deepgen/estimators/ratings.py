@@ -1,6 +1,7 @@
 """The restricted Boltzmann machine of collaborative filtering as a recommender."""
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -40,6 +41,8 @@ from deepgen.learning.schedules import Constant, Linear, as_schedule
 from deepgen.likelihood import rating_log_likelihood
 from deepgen.models import RatingMachine
 from deepgen.rows.fingerprint import RowOrder
+from deepgen.rows.identifiers import Identifiers
+from deepgen.rows.ratings import Ratings
 from deepgen.rows.scale import MOST_VALUES, Scale
 from deepgen.rows.states import CompressedRows
 from deepgen.runtime.stream import Stream, seed_of
@@ -59,6 +62,12 @@ MANY = 500_000
 STREAM_SHARE = 0.1
 # Rows whose scores are in memory at once.
 ROWS_AT_ONCE = 256
+# What helps who asks about users that are not known, by side.
+_NEW_USERS = {
+    "items": "a machine with rows='items' has users as its columns and cannot answer for new ones: "
+    "fit with rows='users' for that",
+    "users": "pass the ratings of new users as X",
+}
 
 
 class RatingsRBM(FittingEstimator, BaseEstimator):
@@ -69,6 +78,10 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
     users, predicts better, but it cannot answer for users that were not in `fit`: they would be new
     columns. ``rows="users"`` can; their ratings come with the question.
 
+    Fitted on a :class:`Ratings`, the model calls users and items by their identifiers, in questions
+    and in answers. Fitted on a sparse matrix it knows none, and calls them by the numbers of rows
+    and columns.
+
     Parameters
     ----------
     n_hidden : int, default 100
@@ -76,7 +89,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
     rows : {"items", "users"}, default "items"
         Which side is a row of the machine. `X` is always users by items.
     scale : sequence of float or None
-        The values that ratings can have, at most 20. None: the distinct ones of X.
+        The values that ratings can have, at most 20. None: that of a :class:`Ratings`, or the
+        distinct values of a matrix.
     bins : int, sequence of float or None
         For continuous ratings: how many bins, of equally many ratings, or the edges between them.
         A bin counts as the mean of its ratings.
@@ -111,6 +125,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         One entry an epoch; ``rmse`` is that of the ratings that were hidden and predicted.
     n_users_, n_items_ : int
         That the model knows.
+    user_ids_, item_ids_ : ndarray or None
+        Identifiers of these, in the order of rows and columns. None: the model knows none.
     n_features_in_ : int
         Number of items.
     n_updates_, n_epochs_ : int
@@ -158,9 +174,9 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        X : sparse matrix of shape (n_users, n_items)
-            Stored entries are the ratings, zeros too; what is not stored is not rated. The arrays
-            of a CSR matrix may be mapped from a file.
+        X : Ratings, or sparse matrix of shape (n_users, n_items)
+            Stored entries of a matrix are the ratings, zeros too; what is not stored is not rated.
+            The arrays of a CSR matrix may be mapped from a file.
         y : ignored
         resume : str, path-like or None
             A file that :class:`deepgen.Checkpoint` has written: the run goes on from there, with
@@ -193,7 +209,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        X : sparse matrix of shape (n_new, n_items) or (n_users, n_new)
+        X : Ratings, or sparse matrix of shape (n_new, n_items) or (n_users, n_new)
+            A :class:`Ratings` where the model knows identifiers, which must be new ones.
         y : ignored
 
         Returns
@@ -206,6 +223,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         self._check_settings()
         with alone(self):
             rows = self._rows_like_known(X, "partial_fit")
+            ids = self._ids_with(X)
             machine = self.model_
             stream = Stream.from_random_state(seed_of(self.random_state))
             schedule = as_schedule(_schedule_of(self))
@@ -221,8 +239,20 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             self.model_ = run.model().replace(known_means=known)
             self.history_ = [*self.history_, *run.history]
             self.n_updates_ += run.n_updates
-            self._set_sizes(len(known))
+            self._set_sizes(len(known), ids)
         return self
+
+    def _ids_with(self, X):
+        """Return the identifiers that are known once new ones have been learned from."""
+        if self._ids is None:
+            return None
+        if not isinstance(X, Ratings):
+            raise ValueError(
+                "X must be a dg.Ratings for partial_fit, as in fit: the model knows identifiers, "
+                f"and needs those of what is new, got {type(X).__name__}"
+            )
+        new = {"users": X.users, "items": X.items}[self.rows]
+        return {**self._ids, self.rows: self._ids[self.rows].followed_by(new, self.rows)}
 
     def _check_settings(self):
         check_integer(self.n_hidden, "n_hidden")
@@ -249,19 +279,21 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         check_callbacks(self.callbacks)
 
     def _read(self, X, y):
-        """Return ratings as rows, of users or of items; the scale becomes `scale_`."""
-        matrix = ratings_matrix(X)
+        """Return ratings as rows, of users or of items, and their scale and identifiers."""
+        named = isinstance(X, Ratings)
+        matrix = ratings_matrix(X.matrix if named else X)
         if 0 in matrix.shape or not matrix.nnz:
             raise ValueError(
                 f"X must have at least one user, one item and one rating, got shape {matrix.shape} "
                 f"with {matrix.nnz} ratings"
             )
-        self._scale = _scale_of(self, matrix.data)
         self.n_features_in_ = matrix.shape[1]
-        return patterned(matrix, self._scale, self.rows), y
+        scale = _scale_of(self, matrix.data, X.scale if named else None)
+        ids = {"users": X.users, "items": X.items} if named else None
+        return patterned(matrix, scale, self.rows), (scale, ids)
 
     def _problem(self, rows, y):
-        return RatingsProblem(self, rows, self._scale)
+        return RatingsProblem(self, rows, *y)
 
     def _step(self, **changes):
         masked = isinstance(as_rating_rule(self.rule), MaskedPrediction)
@@ -271,13 +303,16 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
     def _decay(self):
         return float(USUAL_DECAYS[self.rows] if self.weight_decay is None else self.weight_decay)
 
-    def _set_sizes(self, n_known):
-        """Set what follows from the model: the scale and how many users and items it knows."""
+    def _set_sizes(self, n_known, ids):
+        """Set what follows from the model and the identifiers: sizes, the scale, names."""
         sizes = (n_known, self.model_.n_columns)
         self.n_users_, self.n_items_ = sizes if self.rows == "users" else sizes[::-1]
         self.n_features_in_ = self.n_items_
         self.scale_ = np.array(self.model_.scale.values)
-        vars(self).pop("_scale", None)
+        self._ids = ids
+        self.user_ids_, self.item_ids_ = (
+            (None, None) if ids is None else (ids["users"].values, ids["items"].values)
+        )
 
     # --- questions about known users and items --------------------------------------------------
 
@@ -286,8 +321,9 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        users, items : int or array-like of int
-            Numbers of rows and columns of the X of `fit`; broadcast together.
+        users, items : identifier or int, or array-like
+            Identifiers where the model knows them, else numbers of rows and columns of the X of
+            `fit`; broadcast together.
 
         Returns
         -------
@@ -296,17 +332,16 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             others. A pair that was rated in `fit` is predicted with its own rating in sight.
         """
         check_is_fitted(self)
-        rows, columns, shape = self._pairs(users, items)
-        means = self.model_.wide_known_means
-        answer = expected_ratings(self.model_, means, rows, columns, work=self._work())
-        return answer.reshape(shape)
+        users, items = self._pairs(users, items)
+        answer = self._of_pairs(expected_ratings, users.reshape(-1), items.reshape(-1))
+        return answer.reshape(users.shape)
 
     def predict_proba(self, users, items):
         """Return the probability of each value of `scale_` for pairs of a user and an item.
 
         Parameters
         ----------
-        users, items : int or array-like of int
+        users, items : identifier or int, or array-like
             See :meth:`predict`.
 
         Returns
@@ -314,10 +349,9 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         ndarray of shape (..., n_values), float32
         """
         check_is_fitted(self)
-        rows, columns, shape = self._pairs(users, items)
-        means = self.model_.wide_known_means
-        answer = rating_probabilities(self.model_, means, rows, columns, work=self._work())
-        return answer.reshape(*shape, -1)
+        users, items = self._pairs(users, items)
+        answer = self._of_pairs(rating_probabilities, users.reshape(-1), items.reshape(-1))
+        return answer.reshape(*users.shape, -1)
 
     def similar_items(self, item, n=10):
         """Return the items whose features are most like those of an item.
@@ -328,39 +362,55 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        item : int
+        item : identifier or int
+            See :meth:`predict`.
         n : int, default 10
 
         Returns
         -------
         tuple of ndarray of shape (n,)
-            Items, the most similar first and without the item itself, and cosines; -1 and NaN where
-            there are no more.
+            Items, the most similar first and without the item itself, and cosines. Where there are
+            no more, NaN, and -1 for the item, or None where items have identifiers.
         """
         check_is_fitted(self)
-        check_integer(item, "item", 0, self.n_items_ - 1)
+        numbers = self._numbers("items", item, "item")
+        if numbers.size != 1:
+            raise ValueError(f"item must be one item, got {numbers.size}")
+        item = int(numbers.reshape(-1)[0])
         check_integer(n, "n", 1)
+        features = self.item_features()
+        lengths = np.sqrt((features * features).sum(axis=1))
+        features /= np.where(lengths > 0.0, lengths, 1.0)[:, None]
+        cosines = (features @ features[item]).astype(np.float32)
+        cosines[item] = np.nan
+        ids, best = best_columns(cosines[None], int(n), work=self._work())
+        return self._items_named(ids[0]), best[0]
+
+    def item_features(self):
+        """Return what hidden units know of each item, as :meth:`similar_items` compares it.
+
+        Returns
+        -------
+        ndarray of shape (n_items, n_hidden), float64
+            The hidden means of items where these are rows, else how much each hidden unit moves the
+            expected rating of an item; minus the mean of all items.
+        """
+        check_is_fitted(self)
         machine = self.model_
         if self.rows == "items":
             features = machine.known_means.astype(np.float64)
         else:
             points = machine.scale.points - machine.scale.points.mean()
             features = np.einsum("jkf,k->jf", machine.weights, points, dtype=np.float64)
-        features = features - features.mean(axis=0)
-        lengths = np.sqrt((features * features).sum(axis=1))
-        features /= np.where(lengths > 0.0, lengths, 1.0)[:, None]
-        cosines = (features @ features[item]).astype(np.float32)
-        cosines[item] = np.nan
-        ids, best = best_columns(cosines[None], int(n), work=self._work())
-        return ids[0], best[0]
+        return features - features.mean(axis=0)
 
     def score(self, X, y=None):
         """Return minus the root of the mean squared error of ratings that were held out.
 
         Parameters
         ----------
-        X : sparse matrix of shape (n_users, n_items)
-            Of the users and items of `fit`; stored entries are the ratings to be predicted.
+        X : Ratings, or sparse matrix of shape (n_users, n_items)
+            Of users and items of `fit`; its ratings are those to be predicted.
         y : ignored
 
         Returns
@@ -368,7 +418,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         float
         """
         users, items, ratings = self._held_out(X)
-        error = self.predict(users, items).astype(np.float64) - ratings
+        error = self._of_pairs(expected_ratings, users, items).astype(np.float64) - ratings
         return -float(np.sqrt(np.mean(error * error)))
 
     def log_loss(self, X):
@@ -378,7 +428,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        X : sparse matrix of shape (n_users, n_items)
+        X : Ratings, or sparse matrix of shape (n_users, n_items)
             See :meth:`score`.
 
         Returns
@@ -387,7 +437,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         """
         users, items, ratings = self._held_out(X)
         numbers = self.model_.scale.numbers(ratings)
-        p = self.predict_proba(users, items)[np.arange(len(numbers)), numbers]
+        p = self._of_pairs(rating_probabilities, users, items)[np.arange(len(numbers)), numbers]
         return -float(np.mean(np.log(np.maximum(p.astype(np.float64), 1e-38))))
 
     def ndcg(self, X, n=10):
@@ -400,7 +450,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        X : sparse matrix of shape (n_users, n_items)
+        X : Ratings, or sparse matrix of shape (n_users, n_items)
             See :meth:`score`.
         n : int, default 10
             Places that count.
@@ -411,27 +461,29 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         """
         check_integer(n, "n", 1)
         users, items, ratings = self._held_out(X)
-        return ndcg_of_users(
-            users, self.predict(users, items), self.model_.scale.numbers(ratings), int(n)
-        )
+        scores = self._of_pairs(expected_ratings, users, items)
+        return ndcg_of_users(users, scores, self.model_.scale.numbers(ratings), int(n))
 
     # --- questions about rows -------------------------------------------------------------------
 
-    def recommend(self, X, n=10, *, users=None, exclude=None, among=None, rank="mean"):
+    def recommend(self, X=None, n=10, *, users=None, exclude=None, among=None, rank="mean"):
         """Return the best items for users, without those that their rows have.
 
         Parameters
         ----------
-        X : sparse matrix of shape (n_rows, n_items)
+        X : Ratings, sparse matrix of shape (n_rows, n_items), or None
             What each user has rated: with ``rows="users"`` that is all the model looks at, so new
-            users are answered like known ones. What is in the row is not recommended.
+            users are answered like known ones. What is in the row is not recommended, and nothing
+            else is left out: ratings of `fit` are not remembered. None: known users are asked for,
+            and nothing is left out but `exclude`.
         n : int, default 10
-        users : int, array-like of int or None
-            With ``rows="items"``: which users of `fit` the rows are. None: all of them, in their
-            order. Not needed with ``rows="users"``.
-        exclude : array-like of int or None
+        users : identifier or int, array-like of these, or None
+            Of a :class:`Ratings`: which of its users to answer for. Of a matrix with
+            ``rows="items"``, or without X: which users of `fit` the rows are. None: all, in their
+            order.
+        exclude : array-like of identifiers or int, or None
             Items that are not to be recommended to anybody.
-        among : array-like of int or None
+        among : array-like of identifiers or int, or None
             Items to choose from. None: all.
         rank : {"mean", "top"}, default "mean"
             By expected rating, or by the probability of the highest value.
@@ -439,24 +491,24 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         Returns
         -------
         tuple of ndarray of shape (n_rows, n)
-            Items, int64, the best first and of equal ones the lower number, and their scores,
-            float32; -1 and NaN where no item is left.
+            Items, the best first and of equal ones the one that `fit` had first, and their scores,
+            float32. Items are int64, or identifiers where the model knows them. Where no item is
+            left, NaN, and -1 for the item, or None where items have identifiers.
 
         Raises
         ------
         ValueError
-            Also for rows of users that are not known, where rows are items.
+            Also for users that are not known, where rows are items.
         """
         check_is_fitted(self)
         check_integer(n, "n", 1)
         check_choice(rank, "rank", ("mean", "top"))
-        matrix = self._rows_of_users(X)
-        numbers = self._users_of(matrix, users)
+        matrix, numbers = self._asked(X, users)
         chosen = np.arange(self.n_items_)
         if among is not None:
-            chosen = np.unique(numbers_of(among, "among", self.n_items_))
+            chosen = np.unique(self._numbers("items", among, "among"))
         if exclude is not None:
-            chosen = np.setdiff1d(chosen, numbers_of(exclude, "exclude", self.n_items_))
+            chosen = np.setdiff1d(chosen, self._numbers("items", exclude, "exclude"))
         place = np.full(self.n_items_, -1)  # of an item among the chosen ones
         place[chosen] = np.arange(len(chosen))
         rows = patterned(matrix, self.model_.scale, "users") if numbers is None else None
@@ -472,7 +524,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             scores[row[places >= 0], places[places >= 0]] = np.nan
             own, best[piece] = best_columns(scores, n, work=self._work())
             ids[piece] = np.where(own >= 0, np.append(chosen, -1)[own], -1)
-        return ids, best
+        return self._items_named(ids), best
 
     def _scores(self, rows, numbers, piece, chosen, top):
         """Return scores of some of the rows by the chosen items."""
@@ -482,6 +534,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             means = hidden_means(machine, some, work=work)
             return rating_scores(machine, means, chosen, top=top, work=work)
         known = machine.wide_known_means
+        if self.rows == "users":
+            return rating_scores(machine, known[numbers[piece]], chosen, top=top, work=work)
         means = known if len(chosen) == len(known) else known[chosen]
         return rating_scores(machine, means, numbers[piece], top=top, by_column=True, work=work)
 
@@ -490,14 +544,14 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        X : sparse matrix
+        X : Ratings or sparse matrix
             Users by items: with ``rows="users"`` any users by the items of `fit`, with
             ``rows="items"`` the users of `fit` by any items.
 
         Returns
         -------
         ndarray of shape (n_users, n_hidden) or (n_items, n_hidden), float32
-            Of users, or of items, whichever rows are.
+            Of users, or of items, whichever rows are, in the order of X.
         """
         check_is_fitted(self)
         rows = self._rows_like_known(X, "transform")
@@ -512,7 +566,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
 
         Parameters
         ----------
-        X : sparse matrix
+        X : Ratings or sparse matrix
             As for :meth:`transform`.
         n_chains, n_betas : int
             See :func:`deepgen.ais`.
@@ -534,23 +588,49 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
     def _work(self):
         return Work(n_threads=self.n_threads)
 
+    def _numbers(self, side, wanted, name, remedy=""):
+        """Return numbers of users or items that are called as users of the model call them."""
+        if self._ids is not None:
+            return self._ids[side].numbers(wanted, name, remedy)
+        n = self.n_users_ if side == "users" else self.n_items_
+        return numbers_of(wanted, name, n, remedy=remedy)
+
+    def _items_named(self, numbers):
+        return numbers if self._ids is None else self._ids["items"].named(numbers)
+
     def _pairs(self, users, items):
-        """Return rows and columns of the machine for pairs of users and items, and their shape."""
-        users = numbers_of(users, "users", self.n_users_, keep_shape=True)
-        items = numbers_of(items, "items", self.n_items_, keep_shape=True)
+        """Return the numbers of users and items, of one shape."""
+        users = self._numbers("users", users, "users")
+        items = self._numbers("items", items, "items")
         try:
-            users, items = np.broadcast_arrays(users, items)
+            return np.broadcast_arrays(users, items)
         except ValueError:
             raise ValueError(
                 f"users and items must have one shape, got {users.shape} and {items.shape}"
             ) from None
-        pair = (users, items) if self.rows == "users" else (items, users)
-        return pair[0].reshape(-1), pair[1].reshape(-1), users.shape
+
+    def _of_pairs(self, question, users, items):
+        """Ask about pairs of numbers of users and items by a function of `inference.ratings`."""
+        rows, columns = (users, items) if self.rows == "users" else (items, users)
+        return question(
+            self.model_, self.model_.wide_known_means, rows, columns, work=self._work()
+        )
+
+    def _matrix(self, X, *sides):
+        """Return ratings as CSR; those of these sides, which X names, in the order of `fit`."""
+        if not isinstance(X, Ratings):
+            return ratings_matrix(X)
+        if self._ids is None:
+            raise ValueError(
+                "X must be a sparse matrix, as in fit: the model knows no identifiers; pass "
+                "X.matrix where its rows and columns are those of fit, or fit on a dg.Ratings"
+            )
+        return ratings_matrix(X.ordered(**{side: self._ids[side] for side in sides}))
 
     def _held_out(self, X):
-        """Return users, items and ratings of the stored entries of X, checked."""
+        """Return numbers of users and items, and ratings, of all ratings of X, checked."""
         check_is_fitted(self)
-        matrix = ratings_matrix(X)
+        matrix = self._matrix(X, "users", "items")
         if matrix.shape != (self.n_users_, self.n_items_):
             raise ValueError(
                 f"X must be users by items, ({self.n_users_}, {self.n_items_}) as in fit, got "
@@ -562,28 +642,44 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         return users, matrix.indices, matrix.data.astype(np.float64)
 
-    def _rows_of_users(self, X):
-        matrix = ratings_matrix(X)
+    def _asked(self, X, users):
+        """Return ratings of the users who are asked about, and the numbers of these users.
+
+        No numbers where the ratings alone say who is asked about.
+        """
+        if X is None:
+            numbers = np.arange(self.n_users_)
+            if users is not None:
+                numbers = self._numbers("users", users, "users", _NEW_USERS[self.rows]).reshape(-1)
+            return sparse.csr_array((len(numbers), self.n_items_)), numbers
+        matrix = self._matrix(X, "items")
         if matrix.shape[1] != self.n_items_:
             raise ValueError(
                 f"X must be users by items, with {self.n_items_} columns, got "
                 f"{told_shape(matrix.shape, (self.n_users_, self.n_items_))}"
             )
-        return matrix
+        names = users
+        if isinstance(X, Ratings):
+            names = X.user_ids
+            if users is not None:
+                chosen = X.users.numbers(users, "users", "ask about users of X").reshape(-1)
+                matrix, names = matrix[chosen], X.users.named(chosen)
+        elif self.rows == "users" and users is not None:
+            raise ValueError(
+                "users must be None for a matrix with rows='users': its rows say all that the "
+                "model looks at; pass the rows that you ask about"
+            )
+        if self.rows == "items":
+            return matrix, self._users_of(matrix, names)
+        if not np.diff(matrix.indptr).all():
+            warn_at_users_line(
+                "rows of X without a rating get what the items' own frequencies say", UserWarning
+            )
+        return matrix, None
 
     def _users_of(self, matrix, users):
-        """Return the numbers of the known users that rows are, or None where rows speak for all."""
-        if self.rows == "users":
-            if not np.diff(matrix.indptr).all():
-                warn_at_users_line(
-                    "rows of X without a rating get what the items' own frequencies say",
-                    UserWarning,
-                )
-            return None
-        remedy = (
-            "a machine with rows='items' has users as its columns and cannot answer for new ones: "
-            "fit with rows='users' for that"
-        )
+        """Return the numbers of the known users that rows are."""
+        remedy = _NEW_USERS["items"]
         if users is None:
             if matrix.shape[0] != self.n_users_:
                 raise ValueError(
@@ -591,20 +687,20 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
                     f"say with users= which of them they are; {remedy}"
                 )
             return np.arange(self.n_users_)
-        users = numbers_of(users, "users", self.n_users_, remedy=remedy)
-        if len(users) != matrix.shape[0]:
+        numbers = self._numbers("users", users, "users", remedy).reshape(-1)
+        if len(numbers) != matrix.shape[0]:
             raise ValueError(
                 f"users must name one user for each of the {matrix.shape[0]} rows of X, got "
-                f"{len(users)}"
+                f"{len(numbers)}"
             )
-        return users
+        return numbers
 
     def _rows_like_known(self, X, method):
         """Return rows of users or items in place of those of `fit`, whose columns are the same."""
-        matrix = ratings_matrix(X)
+        side = "items" if self.rows == "users" else "users"
+        matrix = self._matrix(X, side)
         axis, n_columns = (1, self.n_items_) if self.rows == "users" else (0, self.n_users_)
         if matrix.shape[axis] != n_columns:
-            side = "items" if self.rows == "users" else "users"
             raise ValueError(
                 f"X must be users by items, with the {n_columns} {side} of fit, for {method} with "
                 f"rows={self.rows!r}, got "
@@ -615,16 +711,22 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
     # --- files ------------------------------------------------------------------------------------
 
     def _beside_model(self):
-        return {"rows": self.rows}
+        if self._ids is None:
+            return {"rows": self.rows}
+        texts = {f"{side[:-1]}_ids": ids.texts(side) for side, ids in self._ids.items()}
+        return {"rows": self.rows, **texts}
 
     @classmethod
-    def from_model(cls, model, rows="items"):
+    def from_model(cls, model, rows="items", user_ids=None, item_ids=None):
         """Return a fitted estimator around a core model.
 
         Parameters
         ----------
         model : RatingMachine
         rows : {"items", "users"}
+        user_ids, item_ids : sequence of hashable, or None
+            Identifiers of all users and items that the model knows, in their order; of both or of
+            neither.
         """
         if not isinstance(model, RatingMachine):
             raise ValueError(f"model must be a RatingMachine, got {shown(model)}")
@@ -634,7 +736,17 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         )
         estimator.model_, estimator.history_, estimator.n_updates_ = model, [], 0
         estimator._fitted = Fitted()
-        estimator._set_sizes(model.n_known)
+        estimator._set_sizes(model.n_known, None)
+        if user_ids is not None or item_ids is not None:
+            ids, sizes = {}, (estimator.n_users_, estimator.n_items_)
+            for side, given, size in zip(SIDES[::-1], (user_ids, item_ids), sizes, strict=True):
+                name = f"{side[:-1]}_ids"
+                ids[side] = Identifiers.in_order([] if given is None else given, name)
+                if len(ids[side]) != size:
+                    raise ValueError(
+                        f"{name} must name the {size} {side} of model, got {len(ids[side])}"
+                    )
+            estimator._set_sizes(model.n_known, ids)
         return estimator
 
     def __sklearn_tags__(self):
@@ -651,11 +763,14 @@ class RatingsProblem(Problem):
     estimator : RatingsRBM
     rows : PatternedRows
     scale : Scale
+    ids : dict of {str: Identifiers} or None
+        Of "users" and "items".
     """
 
-    def __init__(self, estimator, rows, scale):
+    def __init__(self, estimator, rows, scale, ids):
         super().__init__(estimator, rows)
-        self.scale, self.learning_rule = scale, as_rating_rule(estimator.rule)
+        self.scale, self.ids = scale, ids
+        self.learning_rule = as_rating_rule(estimator.rule)
 
     @property
     def units(self):
@@ -720,7 +835,7 @@ class RatingsProblem(Problem):
         estimator, machine = self.estimator, self.estimator.model_
         known = hidden_means(machine, self.rows, work=estimator._work())
         estimator.model_ = machine.replace(known_means=known[:, : machine.n_hidden])
-        estimator._set_sizes(self.rows.n_rows)
+        estimator._set_sizes(self.rows.n_rows, self.ids)
 
 
 def _schedule_of(estimator):
@@ -730,7 +845,10 @@ def _schedule_of(estimator):
     return Linear(USUAL_RATE, 0.0)
 
 
-def _scale_of(estimator, ratings):
+def _scale_of(estimator, ratings, own):
+    """Return the scale that the settings ask for, else the ratings' own, else their values."""
     if estimator.bins is not None:
         return Scale.of_bins(ratings, estimator.bins)
-    return Scale.of(ratings) if estimator.scale is None else Scale(estimator.scale)
+    if estimator.scale is not None:
+        return Scale(estimator.scale)
+    return Scale.of(ratings) if own is None else own

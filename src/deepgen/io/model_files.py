@@ -43,7 +43,7 @@ _LIST, _OBJECT, _VALUE = 64, 240, 40
 _COMMON = {"format_version", "extra", "sha256"}
 # Lists of texts in `extra` stand as tensors where they have one of these names or, as JSON, more
 # than this many characters (texts.py).
-_NAMES_OF_TEXTS = ("feature_names",)
+_NAMES_OF_TEXTS = ("feature_names", "user_ids", "item_ids")
 _LONG_TEXTS = 2**16
 
 logger = logging.getLogger("deepgen")

@@ -22,8 +22,9 @@ def ratings_matrix(X):
     """
     if not sparse.issparse(X):
         raise TypeError(
-            "X must be a sparse matrix of users by items, whose stored entries are the ratings, "
-            f"got {type(X).__name__}; write scipy.sparse.csr_array((ratings, (users, items)))"
+            "X must be a dg.Ratings, or a sparse matrix of users by items, whose stored entries "
+            f"are the ratings, got {type(X).__name__}; write dg.Ratings.from_triples(users, items, "
+            "ratings)"
         )
     if X.format == "coo" and X.ndim == 2:  # which adds up, as CSR, what stands for one pair
         _refuse_pairs(X.coords[0].astype(np.int64) * X.shape[1] + X.coords[1])
@@ -83,7 +84,7 @@ def ndcg_of_users(users, scores, gains, n):
     return float(np.mean(sums[0][counted] / sums[1][counted]))
 
 
-def numbers_of(values, name, n, *, keep_shape=False, remedy=""):
+def numbers_of(values, name, n, *, remedy=""):
     """Return numbers of users or items as int64; ValueError where one is none of `n`."""
     array = np.asarray(values)
     if array.size == 0:
@@ -97,8 +98,7 @@ def numbers_of(values, name, n, *, keep_shape=False, remedy=""):
     if len(wrong):
         tail = f"; {remedy}" if remedy else ""
         raise ValueError(f"{name} must be numbers from 0 to {n - 1}, got {wrong[0]}{tail}")
-    array = array.astype(np.int64)
-    return array if keep_shape else np.atleast_1d(array).reshape(-1)
+    return array.astype(np.int64)
 
 
 def told_shape(shape, known):
