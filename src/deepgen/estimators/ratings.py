@@ -49,6 +49,7 @@ from deepgen.runtime.stream import Stream, seed_of
 from deepgen.runtime.work import Work
 
 SIDES = ("items", "users")
+RANKS = ("mean", "top")
 # Where the learning rate starts; it falls to zero.
 USUAL_RATE = 0.02
 # Decay by rating, by side.
@@ -502,7 +503,7 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         """
         check_is_fitted(self)
         check_integer(n, "n", 1)
-        check_choice(rank, "rank", ("mean", "top"))
+        check_choice(rank, "rank", RANKS)
         matrix, numbers = self._asked(X, users)
         chosen = np.arange(self.n_items_)
         if among is not None:

@@ -50,8 +50,9 @@ class Ratings:
             Identifiers: strings, integers or other hashable objects, in lists, arrays or columns
             of a data frame. Only strings and integers can be saved in a model file.
         ratings : array-like of shape (n_ratings,)
-        scale : sequence of float or None
-            The values that ratings can have, at most 20. None: the distinct ones.
+        scale : sequence of float, Scale or None
+            The values that ratings can have, at most 20; or the `scale` of other ratings. None: the
+            distinct ones.
         bins : int, sequence of float or None
             For continuous ratings: how many bins of equally many ratings, or the edges between
             them; see :class:`deepgen.RatingsRBM`.
@@ -98,7 +99,8 @@ class Ratings:
         if bins is not None:
             scale = Scale.of_bins(values, bins)
         else:
-            scale = Scale.of(values, "ratings") if scale is None else Scale(scale)
+            if not isinstance(scale, Scale):
+                scale = Scale.of(values, "ratings") if scale is None else Scale(scale)
             scale.numbers(values, "ratings")
         shape = (len(users), len(items))
         return cls(_matrix(values, rows, columns, shape), users, items, scale)
@@ -134,6 +136,11 @@ class Ratings:
                     f"{name} must name a column of frame, got {shown(label)}: {error}"
                 ) from error
         return cls.from_triples(*columns, scale=scale, bins=bins)
+
+    @property
+    def shape(self):
+        """(n_users, n_items)."""
+        return self.matrix.shape
 
     @property
     def n_ratings(self):
@@ -184,7 +191,7 @@ class Ratings:
 
         Parameters
         ----------
-        users, items : Identifiers or None
+        users, items : Identifiers, array-like of distinct identifiers, or None
             None: those of this object.
 
         Returns
@@ -201,7 +208,7 @@ class Ratings:
             ("users", "items"), (self.users, self.items), (users, items), self._places(),
             strict=True,
         ):  # fmt: skip
-            others = own if others is None else others
+            others = own if others is None else _as_identifiers(others, name)
             sizes.append(len(others))
             if own is others:
                 places.append(used)
@@ -212,15 +219,44 @@ class Ratings:
                 first = own.named(used[lost[:1]])[0]
                 raise ValueError(
                     f"X must have {name} that the model knows, got {shown(first)}, which was not "
-                    "in fit; leave its ratings out"
+                    f"in fit; X.among({name}=model.{name[:-1]}_ids_) leaves its ratings out"
                 )
             places.append(found[used])
         return _matrix(self.matrix.data, *places, tuple(sizes))
+
+    def among(self, *, users=None, items=None):
+        """Return the ratings whose users and items are among some identifiers.
+
+        Parameters
+        ----------
+        users, items : Identifiers, array-like of distinct identifiers, or None
+            For example those that a model knows. None: all.
+
+        Returns
+        -------
+        Ratings
+            Of all users and items that were there, in their order, also of those that have no
+            rating any more.
+        """
+        good = np.ones(self.n_ratings, bool)
+        for name, own, others, used in zip(
+            ("users", "items"), (self.users, self.items), (users, items), self._places(),
+            strict=True,
+        ):  # fmt: skip
+            if others is not None:
+                good &= (_as_identifiers(others, name).find(own.values) >= 0)[used]
+        rows, columns = self._places()
+        matrix = _matrix(self.matrix.data[good], rows[good], columns[good], self.shape)
+        return Ratings(matrix, self.users, self.items, self.scale)
 
     def _places(self):
         """Return row and column of each rating, in the order of the matrix."""
         lengths = np.diff(self.matrix.indptr)
         return np.repeat(np.arange(len(lengths)), lengths), self.matrix.indices
+
+
+def _as_identifiers(values, name):
+    return values if isinstance(values, Identifiers) else Identifiers.in_order(values, name)
 
 
 def _matrix(values, rows, columns, shape):
