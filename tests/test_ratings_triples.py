@@ -209,6 +209,9 @@ def test_a_user_is_asked_about_by_name(fitted, rows):
     ):
         assert one[0].tolist() == [every[0][place].tolist()]
         np.testing.assert_array_equal(one[1], every[1][[place]])
+    twice = model.recommend(TRAIN, 5, users=["user 3", "user 12", "user 3"])[0]
+    assert twice[1].tolist() == every[0][place].tolist()
+    assert twice[0].tolist() == twice[2].tolist()
     some = model.recommend(TRAIN, 5, users="user 12", among=[100, 107, 114], exclude=[107])
     assert {item for item in some[0][0] if item is not None} <= {100, 114}
     # ratings of fit are not remembered: without any, the same scores and nothing left out

@@ -653,19 +653,23 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             if users is not None:
                 numbers = self._numbers("users", users, "users", _NEW_USERS[self.rows]).reshape(-1)
             return sparse.csr_array((len(numbers), self.n_items_)), numbers
-        matrix = self._matrix(X, "items")
+        names = users
+        if isinstance(X, Ratings):
+            names, place = X.user_ids, slice(None)
+            if users is not None:  # their rows alone: X may have millions
+                chosen = X.users.numbers(users, "users", "ask about users of X").reshape(-1)
+                names, (few, place) = X.users.named(chosen), np.unique(chosen, return_inverse=True)
+                some = Identifiers.in_order(X.users.named(few), "users")
+                X = Ratings(X.matrix[few], some, X.items, X.scale)
+            matrix = self._matrix(X, "items")[place]
+        else:
+            matrix = self._matrix(X)
         if matrix.shape[1] != self.n_items_:
             raise ValueError(
                 f"X must be users by items, with {self.n_items_} columns, got "
                 f"{told_shape(matrix.shape, (self.n_users_, self.n_items_))}"
             )
-        names = users
-        if isinstance(X, Ratings):
-            names = X.user_ids
-            if users is not None:
-                chosen = X.users.numbers(users, "users", "ask about users of X").reshape(-1)
-                matrix, names = matrix[chosen], X.users.named(chosen)
-        elif self.rows == "users" and users is not None:
+        if not isinstance(X, Ratings) and self.rows == "users" and users is not None:
             raise ValueError(
                 "users must be None for a matrix with rows='users': its rows say all that the "
                 "model looks at; pass the rows that you ask about"

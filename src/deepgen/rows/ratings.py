@@ -203,16 +203,17 @@ class Ratings:
         ValueError
             If a user or an item that has a rating is not among them; the message names it.
         """
-        places, sizes = [], []
+        places, sizes, all_own = [], [], True
         for name, own, others, used in zip(
             ("users", "items"), (self.users, self.items), (users, items), self._places(),
             strict=True,
         ):  # fmt: skip
             others = own if others is None else _as_identifiers(others, name)
             sizes.append(len(others))
-            if own is others:
+            if own is others or np.array_equal(own.values, others.values):
                 places.append(used)
                 continue
+            all_own = False
             found = others.find(own.values)
             lost = np.flatnonzero(found[used] < 0)
             if len(lost):
@@ -222,7 +223,7 @@ class Ratings:
                     f"in fit; X.among({name}=model.{name[:-1]}_ids_) leaves its ratings out"
                 )
             places.append(found[used])
-        return _matrix(self.matrix.data, *places, tuple(sizes))
+        return self.matrix if all_own else _matrix(self.matrix.data, *places, tuple(sizes))
 
     def among(self, *, users=None, items=None):
         """Return the ratings whose users and items are among some identifiers.
