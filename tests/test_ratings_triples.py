@@ -162,8 +162,27 @@ def test_a_scale_that_is_given_is_kept_to():
         dg.Ratings.from_triples([1, 2], [1, 2], [6, 3], scale=[1, 2, 3, 4, 5])
     with pytest.raises(ValueError, match="exclude each other"):
         dg.Ratings.from_triples([1, 2], [1, 2], [6, 3], scale=[1, 2], bins=2)
-    with pytest.raises(ValueError, match="matrix must have shape"):
-        dg.Ratings(TRAIN.matrix, TRAIN.items, TRAIN.users, TRAIN.scale)
+
+
+def test_a_matrix_that_is_there_gets_names(tmp_path):
+    """Would catch arrays of a mapped file that are copied, and names of the wrong axis."""
+    for name in ("data", "indices", "indptr"):
+        np.save(tmp_path / f"{name}.npy", getattr(TRAIN.matrix, name))
+    np.save(tmp_path / "shape.npy", TRAIN.shape)
+    mapped = dg.map_csr(tmp_path)
+    ratings = dg.Ratings(mapped, TRAIN.user_ids.tolist(), TRAIN.item_ids, [1, 2, 3, 4, 5])
+    assert ratings.matrix is mapped
+    model, wanted = model_of().fit(ratings), model_of().fit(TRAIN)
+    np.testing.assert_array_equal(model.model_.weights, wanted.model_.weights)
+    assert model.recommend(ratings, 3)[0].tolist() == wanted.recommend(TRAIN, 3)[0].tolist()
+    for arguments, error, words in (
+        ((mapped, TRAIN.item_ids, TRAIN.user_ids, TRAIN.scale), ValueError, "a row for each user"),
+        ((mapped, ["a"] * 40, TRAIN.item_ids, TRAIN.scale), ValueError, "users must be .*distinct"),
+        ((mapped.toarray(), TRAIN.user_ids, TRAIN.item_ids, TRAIN.scale), TypeError, "csr_array"),
+        ((mapped, TRAIN.user_ids, TRAIN.item_ids, [1]), ValueError, "2 to 20"),
+    ):
+        with pytest.raises(error, match=words):
+            dg.Ratings(*arguments)
 
 
 # ------------------------------------------------------------------- questions by identifiers

@@ -13,16 +13,30 @@ from deepgen.runtime.stream import Stream, seed_of
 
 @dataclass(frozen=True, eq=False)
 class Ratings:
-    """Ratings of users for items, with the identifiers of both; see :meth:`from_triples`.
+    """Ratings of users for items, with the identifiers of both.
+
+    :meth:`from_triples` and :meth:`from_frame` make one of what people have. The class itself takes
+    a matrix that is there already, whose arrays may be mapped from files, and names its rows and
+    columns.
+
+    Parameters
+    ----------
+    matrix : CSR matrix of shape (n_users, n_items)
+        What is stored is a rating, zeros too; what is not stored is not rated.
+    users, items : array-like of distinct identifiers
+        Of rows and columns.
+    scale : sequence of float, or Scale
+        The values that a rating can have, or bins of continuous ones.
 
     Attributes
     ----------
-    matrix : csr_array of shape (n_users, n_items), float64
-        What is stored is a rating, zeros too; what is not stored is not rated.
+    matrix, scale
     users, items : Identifiers
-        Of rows and columns.
-    scale : Scale
-        The values that a rating can have, or bins of continuous ones.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the matrix is no CSR matrix with an identifier for each row and column.
     """
 
     matrix: sparse.csr_array
@@ -31,9 +45,21 @@ class Ratings:
     scale: Scale
 
     def __post_init__(self):
+        if not sparse.issparse(self.matrix) or self.matrix.format != "csr":
+            raise TypeError(
+                "matrix must be a CSR matrix of users by items, got "
+                f"{type(self.matrix).__name__}; write scipy.sparse.csr_array(matrix)"
+            )
+        for name in ("users", "items"):
+            object.__setattr__(self, name, _as_identifiers(getattr(self, name), name))
+        if not isinstance(self.scale, Scale):
+            object.__setattr__(self, "scale", Scale(self.scale))
         shape = (len(self.users), len(self.items))
         if self.matrix.shape != shape:
-            raise ValueError(f"matrix must have shape {shape}, got {self.matrix.shape}")
+            raise ValueError(
+                f"matrix must have a row for each user and a column for each item, shape {shape}, "
+                f"got {self.matrix.shape}"
+            )
 
     def __repr__(self):
         n_users, n_items = self.matrix.shape

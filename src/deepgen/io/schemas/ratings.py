@@ -73,7 +73,7 @@ class RatingMachineSchema(Schema):
             most = max(most, float(fields.max()))
         if model.conditional is not None:
             reach += np.abs(model.conditional).sum(axis=0, dtype=np.float64)
-        return max(most, float(reach.max())) < np.finfo(np.float32).max
+        return max(most, float(reach.max())) < float(np.finfo(np.float32).max)
 
 
 def _require_ascending(numbers, name):
