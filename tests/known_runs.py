@@ -38,6 +38,8 @@ CATEGORIES = np.eye(4, 3, dtype=np.uint8)[_RNG.integers(0, 4, (N_ROWS, 4))].resh
 LABELS = _RNG.integers(0, 3, N_ROWS)
 FEW_LABELS = np.where(np.arange(N_ROWS) % 3, -1, LABELS)
 TARGETS = (BITS[:, :6].sum(axis=1) - 0.5 * BITS[:, 6:].sum(axis=1)).astype(np.float64)
+_THERE = _RNG.random((230, N_COLUMNS)) < 0.4  # more users than an update reads
+RATINGS = sparse.csr_array(np.where(_THERE, _RNG.integers(1, 6, _THERE.shape), 0).astype(float))
 for _array in (BITS, GREY, REAL, CATEGORIES, LABELS, FEW_LABELS, TARGETS):
     _array.flags.writeable = False
 
@@ -65,6 +67,10 @@ def _dbn(X=BITS, **settings):
 
 def _dbm(X=BITS, y=None, **settings):
     return dg.DBM((7, 5), **{**COMMON, **settings}).fit(X, y)
+
+
+def _ratings(**settings):
+    return dg.RatingsRBM(7, n_epochs=3, random_state=3, n_threads=1, **settings)
 
 
 def _classifier(y=LABELS, **settings):
@@ -127,6 +133,10 @@ RUNS = {
     ),
     "classifier beside a machine": lambda: _classifier(pretrained=_machine()),
     "regressor": lambda: dg.DeepRegressor((7, 5), pretrained=GREEDY, **COMMON).fit(BITS, TARGETS),
+    "ratings": lambda: _ratings().fit(RATINGS),
+    "ratings users cd": lambda: _ratings(rows="users", rule=dg.CD(2)).fit(RATINGS),
+    "ratings users pcd": lambda: _ratings(rows="users", rule="pcd").fit(RATINGS),
+    "ratings stream": lambda: _ratings(rows="users").fit(RATINGS[:200]).partial_fit(RATINGS[200:]),
 }  # fmt: skip
 
 # One for each kind of file, to be kept: name of the file, run
@@ -179,6 +189,9 @@ STOPPED = {
         ),
         GREY, LABELS,
     ),
+    "ratings users pcd": _fit_of(
+        lambda **more: _ratings(rows="users", rule="pcd", **more), RATINGS
+    ),
     "regressor": _fit_of(
         lambda **more: dg.DeepRegressor((7, 5), pretrained=GREEDY, **COMMON, **more), BITS, TARGETS
     ),
@@ -190,6 +203,7 @@ PLACES = {
     "dbm": (8, 4),  # the joint training asks its callbacks before the greedy start, too
     "deep autoencoder greedy": (4, 2),
     "classifier greedy": (8, 3),
+    "ratings users pcd": (4, 1),
     "regressor": (4, 1),
 }
 # Streams of `partial_fit`
@@ -271,6 +285,11 @@ def _particles(estimator):
 
 def _answers(estimator):
     """Means and draws for some rows."""
+    if isinstance(estimator, dg.RatingsRBM):
+        yield estimator.transform(RATINGS)
+        yield estimator.predict(np.arange(9)[:, None], np.arange(N_COLUMNS))
+        yield estimator.recommend(RATINGS, 4)[0]
+        return
     X = {"gaussian": REAL, "softmax": CATEGORIES}.get(_kind(estimator), BITS)[:9]
     if hasattr(estimator, "transform"):
         yield estimator.transform(X)

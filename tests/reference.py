@@ -726,3 +726,59 @@ def virtual_adversarial(layers, arrays, X, direction, radius, step):
         float64(X) + scaled(float64(direction), step),
     )
     return output, scaled(slope, radius)
+
+
+# -------------------------------------------------------------------------------------- ratings
+
+
+@dataclass
+class Ratings:
+    """A machine of ratings: W (n_columns, K, F), b (n_columns, K), c (F,), D (n_columns, F)."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    hidden_bias: np.ndarray
+    conditional: np.ndarray
+
+    def arrays(self):
+        """All parameters by name."""
+        return {name: float64(value) for name, value in vars(self).items()}
+
+    def means(self, columns, values, hidden=()):
+        """logistic(c + sum_j D[j] + sum over ratings that are not hidden of W[j, v_j])."""
+        seen = np.setdiff1d(np.arange(len(columns)), np.flatnonzero(hidden))
+        field = self.hidden_bias + self.conditional[columns].sum(axis=0)
+        field = field + self.weights[columns[seen], values[seen]].sum(axis=0)
+        return 1.0 / (1.0 + np.exp(-field))
+
+    def probabilities(self, h, columns):
+        """softmax_k(b[j, k] + W[j, k] . h), (n, K)."""
+        fields = self.bias[columns] + self.weights[columns] @ h
+        p = np.exp(fields - fields.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
+
+    def prediction_loss(self, columns, values, hidden, points, squared):
+        """Loss of the hidden ratings of a row, given the others (docs/math.md, "Ratings")."""
+        at = np.flatnonzero(hidden)
+        p = self.probabilities(self.means(columns, values, hidden), columns[at])
+        cross = -np.log(p[np.arange(len(at)), values[at]]).sum()
+        errors = p @ points - points[values[at]]
+        return (1.0 - squared) * cross + squared * (errors**2).sum()
+
+    def log_weights(self, columns):
+        """-E of all (v, h) of a row's columns: states of values, of hidden units, (n_v, n_h)."""
+        n, (_, n_values, n_hidden) = len(columns), self.weights.shape
+        v = np.indices((n_values,) * n).reshape(n, -1).T
+        h = np.indices((2,) * n_hidden).reshape(n_hidden, -1).T
+        field = self.hidden_bias + self.conditional[columns].sum(axis=0)
+        field = field + self.weights[columns, v].sum(axis=1)
+        return v, h, self.bias[columns, v].sum(axis=1)[:, None] + field @ h.T
+
+    def statistics(self, columns, values, h):
+        """Gradient of -E(v, h) by each parameter, for one row, h may be means."""
+        gradient = {name: np.zeros_like(value) for name, value in self.arrays().items()}
+        gradient["weights"][columns, values] = h
+        gradient["bias"][columns, values] = 1.0
+        gradient["hidden_bias"][...] = h
+        gradient["conditional"][columns] = h
+        return gradient

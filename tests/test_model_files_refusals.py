@@ -119,11 +119,11 @@ def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path):
 def test_a_newer_version_is_told_apart_from_damage(blob, tmp_path):
     """Would catch "not a model file" for a file that only asks for an update."""
     header, data = unpack(blob)
-    for version in (2, 3, 1000, 10**9):
+    for version in (3, 4, 1000, 10**9):
         config = {"format_version": version, "anything": ["that", "came", "later"]}
         later = {**header, "__metadata__": {"deepgen": json.dumps(config)}}
         error = outcome(pack(later, data), tmp_path / "a")
-        assert f"format version {version} is newer than 1; update deepgen" in str(error)
+        assert f"format version {version} is newer than 2; update deepgen" in str(error)
     for version in (0, -1, "2", None, 1.5, True):
         config = {**config_of(header), "format_version": version}
         later = {**header, "__metadata__": {"deepgen": json.dumps(config)}}

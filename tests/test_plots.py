@@ -373,6 +373,43 @@ def test_names_at_points_do_not_cover_each_other(ax):
         plots.plot_codes(codes, labels, names="beside", ax=ax)
 
 
+def test_items_lie_by_their_principal_components(ax):
+    """Would catch components in ascending order, features that are not centred, and names at the
+    points of other items."""
+    rng = np.random.default_rng(0)
+    plane = rng.normal(size=(50, 2)) * [3.0, 1.0]
+    axes, _ = np.linalg.qr(rng.normal(size=(5, 2)))
+    names = [None] * 50
+    names[7], names[31] = "seven", "thirty-one"
+    plane[9], names[9] = plane[7], "below seven"  # it has no room
+    plots.plot_items(plane @ axes.T + 4.0, names, ax=ax)
+    points = ax.collections[0].get_offsets()
+    centred = plane - plane.mean(axis=0)
+    assert np.allclose(points[:, 0].var() + points[:, 1].var(), centred.var(axis=0).sum())
+    assert points[:, 0].var() > points[:, 1].var()
+    assert abs(np.cov(points.T)[0, 1]) < 1e-9
+    written = {text.get_text(): text.xy for text in ax.texts}
+    assert set(written) == {"seven", "thirty-one"}
+    assert np.allclose(written["thirty-one"], points[31])
+    assert "of the variance" in ax.get_xlabel()
+    plots.plot_items(np.zeros((3, 4)), ax=Figure().subplots())
+
+
+@pytest.mark.parametrize(
+    ("features", "names", "words"),
+    [
+        (np.zeros((3, 1)), None, "at least two of each"),
+        (np.full((3, 2), np.nan), None, "finite"),
+        (np.zeros((3, 2)), ["a"], "a text or None for each of the 3 items"),
+        (np.zeros((3, 2)), ["a", 2, None], "a text or None for each of the 3 items"),
+    ],
+)
+def test_items_that_cannot_be_drawn(features, names, words, ax):
+    """Would catch names that are shifted where some are missing."""
+    with pytest.raises(ValueError, match=words):
+        plots.plot_items(features, names, ax=ax)
+
+
 def test_precision_is_drawn_against_recall(ax):
     """Would catch axes that are swapped, and a curve under another one's name."""
     one = dg.retrieval.evaluate(np.eye(3), [0, 1, 1])

@@ -48,6 +48,7 @@ NAMED_IN = {
     "layers/units.py": "a layer that is linear in its states, for log ratios",
     "layers/named.py": "names of types as users pass them",
     "models/mixture.py": "makes its columns, and a component as one group",
+    "models/rating_machine.py": "makes the machine of a row",
     "models/network.py": "the kernels' numbers of activations",
     "io/schemas/machines.py": "how each type stands in a file",
     "estimators/documents.py": "documents are counts, their topics are on or off",

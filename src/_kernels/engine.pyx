@@ -480,6 +480,111 @@ def segments_log_normalizer(segments, const double[:, ::1] field, double[::1] ou
                 out[r] = dg_segments_log_normalizer(parts, n_segments, &field[r, 0])
 
 
+# --- ratings ----------------------------------------------------------------------------------
+
+cdef int fill_ratings_model(dg_ratings_model *out, model, bint written=False) except -1:
+    """From (weights, bias, hidden bias, conditional or None, scale, n_hidden); see ratings.h."""
+    cdef int flags = PyBUF_WRITABLE if written else 0
+    out.n_columns, out.n_values, out.width = model[0].shape
+    out.weights = <float *> data_of(model[0], b"f", flags)
+    out.bias = <float *> data_of(model[1], b"f", flags)
+    out.hidden_bias = <float *> data_of(model[2], b"f", flags)
+    out.conditional = <float *> data_of(model[3], b"f", flags)
+    out.scale, out.n_hidden = floats_of(model[4]), model[5]
+    return 0
+
+
+cdef int fill_ratings(dg_ratings *out, ratings, order) except -1:
+    """From (starts, columns, values) and the numbers of the rows that are meant, or None: all."""
+    cdef const int64_t[::1] starts = ratings[0], numbers
+    cdef const int32_t[::1] columns = ratings[1]
+    cdef const uint8_t[::1] values = ratings[2]
+    out.starts, out.order = &starts[0], NULL
+    out.columns = &columns[0] if columns.shape[0] else NULL
+    out.values = &values[0] if values.shape[0] else NULL
+    out.n_rows = starts.shape[0] - 1
+    if order is not None:
+        numbers = order
+        out.n_rows = numbers.shape[0]
+        out.order = &numbers[0] if numbers.shape[0] else NULL
+    return 0
+
+
+def ratings_hidden(ratings, order, model, bint fields, float[:, ::1] out, int n_threads):
+    """out: OUT, (n_rows, width), means of the hidden units of rows, or their fields."""
+    cdef dg_ratings_model m
+    cdef dg_ratings rows
+    fill_ratings_model(&m, model)
+    fill_ratings(&rows, ratings, order)
+    if rows.n_rows:
+        with nogil:
+            dg_ratings_hidden(&m, &rows, fields, &out[0, 0], n_threads)
+
+
+def ratings_pairs(const float[:, ::1] hidden, const int64_t[::1] row, const int32_t[::1] column,
+                  model, probabilities, expected, int n_threads):
+    """probabilities (n, K), expected (n,): OUT, each an array or None, of pairs of a row of hidden
+    means and a column."""
+    cdef dg_ratings_model m
+    cdef float *p = floats_into(probabilities)
+    cdef float *e = floats_into(expected)
+    fill_ratings_model(&m, model)
+    if row.shape[0]:
+        with nogil:
+            dg_ratings_pairs(&m, &hidden[0, 0], &row[0], &column[0], row.shape[0], p, e, n_threads)
+
+
+def ratings_scores(const float[:, ::1] hidden, const int32_t[::1] columns, model, bint top,
+                   float[:, ::1] out, bint transposed, int n_threads):
+    """out: OUT, (n_rows, n_columns) or transposed: expected ratings, or with `top` probabilities of
+    the highest value, of all rows of hidden means and these columns."""
+    cdef dg_ratings_model m
+    cdef Py_ssize_t row_stride = 1 if transposed else out.shape[1]
+    cdef Py_ssize_t column_stride = out.shape[1] if transposed else 1
+    fill_ratings_model(&m, model)
+    if hidden.shape[0] and columns.shape[0]:
+        with nogil:
+            dg_ratings_scores(&m, &hidden[0, 0], hidden.shape[0], &columns[0], columns.shape[0],
+                              top, &out[0, 0], row_stride, column_stride, n_threads)
+
+
+def ratings_top(const float[:, ::1] scores, int64_t[:, ::1] ids, float[:, ::1] top, int n_threads):
+    """ids, top: OUT, (n_rows, n): columns of the highest scores of each row, and these."""
+    if scores.shape[0] and ids.shape[1]:
+        with nogil:
+            dg_ratings_top(&scores[0, 0] if scores.shape[1] else NULL, scores.shape[0],
+                           scores.shape[1], ids.shape[1], &ids[0, 0], &top[0, 0], n_threads)
+
+
+def ratings_learn(ratings, const int64_t[::1] order, model, particles, step, bint chains,
+                  uint64_t key, uint64_t position, uint32_t purpose, Py_ssize_t longest,
+                  Workspace workspace):
+    """Learn from rows, one after the other; the arrays of `model` and `particles`: INOUT.
+
+    `step` is (rate, decay, factors of the rate for hidden bias and conditional weights, least and
+    most share that is masked, share of the squared error, sweeps). `longest` is a number of
+    ratings that no row exceeds. Returns the sums of the loss and of squared errors, and their
+    number.
+    """
+    cdef dg_ratings_model m
+    cdef dg_ratings rows
+    cdef dg_ratings_step s
+    cdef dg_ratings_sums sums
+    cdef dg_stream stream
+    cdef char *scratch
+    fill_ratings_model(&m, model, written=True)
+    fill_ratings(&rows, ratings, order)
+    (s.rate, s.decay, s.hidden_rate, s.conditional_rate, s.fewest, s.most, s.squared,
+     s.n_sweeps) = step
+    s.particles = bytes_into(particles)
+    stream.key, stream.step, stream.first_row, stream.purpose = key, position, 0, purpose
+    sums.loss, sums.squared, sums.n = 0.0, 0.0, 0
+    scratch = workspace.reserve(dg_ratings_learn_bytes(&m, longest))
+    with nogil:
+        dg_ratings_learn(&m, &rows, &s, &stream, chains, &sums, scratch)
+    return sums.loss, sums.squared, sums.n
+
+
 # --- random words and elementwise functions ---------------------------------------------------
 
 def random_words(uint32_t[:, ::1] out, uint64_t key, uint64_t step, uint32_t purpose,

@@ -218,3 +218,51 @@ cdef extern from *:
     #endif
     """
     int dg_openmp
+
+cdef extern from "ratings.h":
+    struct dg_ratings_model:
+        float *weights
+        float *bias
+        float *hidden_bias
+        float *conditional
+        const float *scale
+        Py_ssize_t n_columns
+        Py_ssize_t n_values
+        Py_ssize_t n_hidden
+        Py_ssize_t width
+    struct dg_ratings:
+        const int64_t *starts
+        const int32_t *columns
+        const uint8_t *values
+        const int64_t *order
+        Py_ssize_t n_rows
+    struct dg_ratings_step:
+        float rate
+        float decay
+        float hidden_rate
+        float conditional_rate
+        float fewest
+        float most
+        float squared
+        int n_sweeps
+        uint8_t *particles
+    struct dg_ratings_sums:
+        double loss
+        double squared
+        int64_t n
+    void dg_ratings_hidden(const dg_ratings_model *model, const dg_ratings *rows, int quantity,
+                           float *out, int n_threads) noexcept nogil
+    void dg_ratings_pairs(const dg_ratings_model *model, const float *hidden, const int64_t *row,
+                          const int32_t *column, Py_ssize_t n, float *probabilities,
+                          float *expected, int n_threads) noexcept nogil
+    void dg_ratings_scores(const dg_ratings_model *model, const float *hidden, Py_ssize_t n_rows,
+                           const int32_t *column, Py_ssize_t n, int top, float *scores,
+                           Py_ssize_t row_stride, Py_ssize_t column_stride,
+                           int n_threads) noexcept nogil
+    void dg_ratings_top(const float *scores, Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n,
+                        int64_t *ids, float *top, int n_threads) noexcept nogil
+    void dg_ratings_learn(const dg_ratings_model *model, const dg_ratings *rows,
+                          const dg_ratings_step *step, const dg_stream *stream, int chains,
+                          dg_ratings_sums *sums, void *scratch) noexcept nogil
+    size_t dg_ratings_learn_bytes(const dg_ratings_model *model,
+                                  Py_ssize_t longest) noexcept nogil

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from deepgen import datasets
 from deepgen._version import __version__
 from deepgen.errors import DivergedError, ModelFileError
+from deepgen.inference.blends import Blend, blend
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
 from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
@@ -28,6 +29,7 @@ from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.learning.networks import NetworkTrainer
 from deepgen.learning.optimizers import SGD, Adam
+from deepgen.learning.ratings import MaskedPrediction
 from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.likelihood import (
@@ -54,6 +56,7 @@ from deepgen.models import (
     Network,
     NetworkLayer,
     PosteriorNetwork,
+    RatingMachine,
     conditional_model,
 )
 from deepgen.networks.losses import (
@@ -70,6 +73,7 @@ from deepgen.rows.counts import CountInputs
 from deepgen.rows.mapped import map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
+from deepgen.rows.ratings import Ratings
 from deepgen.runtime.config import show_config, warn_of_environment
 from deepgen.runtime.precision import set_precision
 from deepgen.runtime.stream import Stream, child_seed
@@ -90,6 +94,7 @@ if TYPE_CHECKING:
         DeepRegressor,
         Imputer,
         MixtureOfBernoullis,
+        RatingsRBM,
     )
     from deepgen.estimators.loading import load
 
@@ -107,6 +112,7 @@ _LATER = {
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
     "RBM": "deepgen.estimators",
+    "RatingsRBM": "deepgen.estimators",
     "ReplicatedSoftmax": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
@@ -128,6 +134,7 @@ __all__ = [
     "BeliefNetwork",
     "BernoulliMixture",
     "Binary",
+    "Blend",
     "BoltzmannMachine",
     "CSVLog",
     "Chains",
@@ -153,6 +160,7 @@ __all__ = [
     "Linear",
     "LogPartition",
     "Loss",
+    "MaskedPrediction",
     "MeanField",
     "MeanFieldPCD",
     "Mixed",
@@ -168,6 +176,9 @@ __all__ = [
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
+    "RatingMachine",
+    "Ratings",
+    "RatingsRBM",
     "ReduceLearningRate",
     "RowLoss",
     "Sampler",
@@ -183,6 +194,7 @@ __all__ = [
     "__version__",
     "ais",
     "base_rates",
+    "blend",
     "child_seed",
     "compose",
     "conditional_model",

@@ -15,13 +15,24 @@ import sys
 import warnings
 
 from deepgen._version import __version__
-from deepgen.cli import demo, impute, info, predict, sample, score, topics, train, transform
+from deepgen.cli import (
+    demo,
+    impute,
+    info,
+    predict,
+    recommend,
+    sample,
+    score,
+    topics,
+    train,
+    transform,
+)
 from deepgen.cli.common.arguments import near
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.output import print_json
 from deepgen.errors import DivergedError, ModelFileError
 
-COMMANDS = (demo, train, info, score, sample, transform, impute, predict, topics)
+COMMANDS = (demo, train, info, score, sample, transform, impute, predict, topics, recommend)
 EXIT_CODES = (
     "exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C), 143 terminated"
 )

@@ -10,7 +10,9 @@ from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.io import model_files
 
 # Entries beside layers that models other than Boltzmann machines have.
-SIZES = ("n_features", "n_components", "n_inputs")
+SIZES = ("n_features", "n_components", "n_inputs", "n_columns", "n_hidden", "n_known")
+# Tensors of several axes that are no weights.
+NO_WEIGHTS = ("bias", "known_means")
 
 
 def add_to(commands):
@@ -36,6 +38,9 @@ def tell(about):
     for name in SIZES:
         if name in about:
             print(f"  {name.removeprefix('n_'):<18}{about[name]:,}")
+    if "scale" in about:
+        print(f"  {'rows are':<18}{json.dumps(about['rows'])}")
+        print(f"  {'scale':<18}{', '.join(f'{value:g}' for value in about['scale'])}")
     if "machine" in about:
         print(f"  {'machine':<18}{' - '.join(_in_words(u) for u in about['machine']['layers'])}")
     for number, layer in enumerate(about["layers"]):
@@ -93,7 +98,8 @@ def describe_file(path):
         mixture none; of a belief network each with ``lower`` and ``upper``, beside ``top``, the
         ``layers`` of its uppermost machine; of a network beside a machine those of the network,
         and ``machine`` with its own), ``n_features`` and ``n_components`` of a mixture,
-        ``n_inputs`` of a network, ``n_parameters``, ``tensors`` (shapes by name),
+        ``n_inputs`` of a network, ``n_columns``, ``n_hidden``, ``n_known``, ``scale`` and ``rows``
+        of a machine of ratings, ``n_parameters``, ``tensors`` (shapes by name),
         ``largest_weight`` (of a mixture: of the log odds), ``classes`` (labels in the order of
         the units that stand for them, or None), ``feature_names`` (of the columns, or None).
 
@@ -122,10 +128,12 @@ def describe_file(path):
         "layers": config.get("layers", []),
         "classes": classes if isinstance(classes, list) else None,
         "feature_names": names if isinstance(names, list) else None,
-        **{name: config[name] for name in ("top", "machine", *SIZES) if name in config},
+        **{name: config[name] for name in ("top", "machine", "scale", *SIZES) if name in config},
+        **({"rows": extra.get("rows")} if "scale" in config else {}),
         "n_parameters": sum(tensor.size for tensor in tensors.values()),
         "tensors": {name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
         "largest_weight": max(
-            float(np.abs(tensor).max()) for tensor in tensors.values() if tensor.ndim == 2
+            float(np.abs(tensor).max())
+            for name, tensor in tensors.items() if tensor.ndim > 1 and name not in NO_WEIGHTS
         ),
     }

@@ -16,9 +16,17 @@ from deepgen.cli.common.arguments import (
 from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.frames import read_data
 from deepgen.cli.common.measures import accuracy, mean_with_error, r_squared
-from deepgen.cli.common.models import in_words, is_exact, is_of_documents, load_able
+from deepgen.cli.common.models import (
+    in_words,
+    is_exact,
+    is_of_documents,
+    is_of_ratings,
+    load_able,
+    load_ratings,
+)
 from deepgen.cli.common.output import print_fields
 from deepgen.cli.common.rows import check_apart, refused
+from deepgen.cli.common.triples import read_ratings
 from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
 from deepgen.estimators.common.validation import by_pieces, table_of
 from deepgen.likelihood import LogPartition
@@ -39,7 +47,8 @@ def add_to(commands):
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
         "is cheap, else by annealed importance sampling both ways. Of deep belief networks and "
         "deep Boltzmann machines it is low on average. Of a replicated-softmax it comes with "
-        "the perplexities, by document and by word. Of autoencoders it is the squared error "
+        "the perplexities, by document and by word. Of ratings it is the error, the log loss and "
+        "the NDCG of those in DATA, a line for each. Of autoencoders it is the squared error "
         "of reconstructions; with --labels the accuracy of a classifier or of a dbm with label "
         "units, or the R2 of a regressor.",
     )
@@ -77,7 +86,11 @@ def run(arguments):
         who = f"{arguments.model} holds {in_words(model)}, and {why}"
         refuse_chains(arguments, {"n_chains": "--n-chains", "n_betas": "--n-betas"}, who)
     check_apart({"MODEL": arguments.model, "DATA": arguments.data, "labels": arguments.labels}, {})
-    rows = read_data(model, arguments.data, arguments.packed_columns)
+    if measure is _ratings:
+        model = load_ratings(arguments.model, "score").set_params(n_threads=arguments.n_threads)
+        rows = read_ratings(arguments.data, scale=model.model_.scale)
+    else:
+        rows = read_data(model, arguments.data, arguments.packed_columns)
     try:
         found = measure(model, rows, arguments)
     except ValueError as error:
@@ -89,6 +102,14 @@ def run(arguments):
 
 def _measure_for(model, arguments):
     """Return the function that scores this model; raise where labels lack, or are of no use."""
+    if is_of_ratings(model):
+        for name in ("labels", "unlabelled", "packed_columns"):
+            if getattr(arguments, name) is not None:
+                raise UsageError(
+                    f"{name} is not for {in_words(model)}, which {arguments.model} holds; leave it "
+                    "out"
+                )
+        return _ratings
     density = hasattr(model, "score_samples")
     # a mixture predicts components, which no label is compared with
     predicts = hasattr(model, "predict") and not isinstance(model, MixtureOfBernoullis)
@@ -175,6 +196,20 @@ def _documents(model, rows, arguments):
     }  # fmt: skip
 
 
+def _ratings(model, rows, arguments):
+    """Return how well held-out ratings are predicted, and how well they rank."""
+    n_ratings = rows.n_ratings
+    rows = rows.among(users=model.user_ids_, items=model.item_ids_)
+    if not rows.n_ratings:
+        raise ValueError("it has no rating of a user and an item that the model knows")
+    found = {"rmse": -model.score(rows), "log_loss": model.log_loss(rows)}
+    try:
+        found["ndcg"] = model.ndcg(rows)
+    except ValueError:  # single ratings, and the lowest alone, have no order
+        found["ndcg"] = None
+    return {**found, "n_ratings": rows.n_ratings, "n_unknown": n_ratings - rows.n_ratings}
+
+
 def _perplexities(nats):
     """Return perplexities from nats a word; the lower end of log p is the upper of these."""
     return {
@@ -217,7 +252,8 @@ def _check_flags(arguments):
 
 def tell(result):
     """Print the score."""
-    title = f"{result['model']} on {result['n_rows']:,} rows of {result['data']}"
+    what = "users" if "rmse" in result else "rows"
+    title = f"{result['model']} on {result['n_rows']:,} {what} of {result['data']}"
     print_fields(title, next(told(result) for name, told in _TOLD if name in result))
 
 
@@ -278,7 +314,21 @@ def _tell_squared_error(result):
     ]
 
 
+def _tell_ratings(result):
+    ndcg = "none: no user has two of them, and not the lowest alone"
+    if result["ndcg"] is not None:
+        ndcg = f"{result['ndcg']:.4f}, of the held-out ratings of each user"
+    return [
+        ("ratings", f"{result['n_ratings']:,}; {result['n_unknown']:,} more of users or items that "
+         "the model does not know"),
+        ("error", f"{result['rmse']:.4f}, root of the mean square"),
+        ("log loss", f"{result['log_loss']:.4f} nats a rating"),
+        ("NDCG@10", ndcg),
+    ]  # fmt: skip
+
+
 _TOLD = (
+    ("rmse", _tell_ratings),
     ("perplexity", _tell_documents),
     ("log_likelihood", _tell_likelihood),
     ("accuracy", _tell_accuracy),

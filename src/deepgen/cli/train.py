@@ -25,6 +25,7 @@ from deepgen.cli.common.labels import check_classes, read_labels, read_targets, 
 from deepgen.cli.common.output import as_json, print_fields
 from deepgen.cli.common.rows import check_apart, check_target, read_rows, refused
 from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_together, read_config
+from deepgen.cli.common.triples import read_ratings
 from deepgen.cli.common.watching import monitors_for
 from deepgen.errors import DivergedError, ModelFileError
 from deepgen.estimators import MixtureOfBernoullis
@@ -70,8 +71,11 @@ def run(arguments):
     check_target(out)
     check_target(history, (".csv", ".json"))
     checkpoint, resume = _checkpoint(settings)
-    read = read_frame if reads_tables(estimator) else read_rows
-    X = read(settings["data"], settings.get("packed_columns"))
+    if kind.name == "ratings":
+        X = read_ratings(settings["data"], scale=estimator.scale, bins=estimator.bins)
+    else:
+        read = read_frame if reads_tables(estimator) else read_rows
+        X = read(settings["data"], settings.get("packed_columns"))
     y = _labels(kind, estimator, X, settings)
     if kind.has("callbacks"):
         estimator.callbacks = [*monitors_for(kind, estimator, (X, y), settings), *checkpoint]
@@ -184,6 +188,8 @@ _TOLD_OF_MIXTURES = (
     ("log_likelihood", "log-likelihood", "{:.4f} nats a row, before the last iteration".format),
 )
 _TOLD = (
+    ("rmse", "error",
+     "{:.4f}, root of the mean square, of ratings that were hidden and predicted".format),
     ("weight_max", "largest |weight|", "{:.4g}".format),
     ("log_likelihood", "log-likelihood", "{:.4f} nats a held-out row".format),
     ("free_energy_gap", "free-energy gap", "{:.4f}".format),

@@ -6,6 +6,7 @@ from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 
@@ -19,5 +20,6 @@ __all__ = [
     "DeepRegressor",
     "Imputer",
     "MixtureOfBernoullis",
+    "RatingsRBM",
     "ReplicatedSoftmax",
 ]

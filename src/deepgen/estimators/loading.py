@@ -12,6 +12,7 @@ from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 from deepgen.io import model_files
@@ -23,7 +24,9 @@ from deepgen.models import (
     BoltzmannMachine,
     Network,
     PosteriorNetwork,
+    RatingMachine,
 )
+from deepgen.rows.identifiers import Identifiers
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ ESTIMATORS = {
         Saved(DeepAutoencoder, (Network,)),
         Saved(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
         Saved(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
+        Saved(RatingsRBM, (RatingMachine,), ("rows", "user_ids", "item_ids")),
     )
 }
 
@@ -72,7 +76,7 @@ def load(path):
     Returns
     -------
     RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
-    DeepClassifier or DeepRegressor
+    DeepClassifier, DeepRegressor or RatingsRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 
@@ -96,6 +100,9 @@ def load(path):
         )
     try:
         extra = {**extra, "classes": classes_of_plain(extra.get("classes"))}
+        for name in ("user_ids", "item_ids"):
+            if name in extra:
+                extra[name] = Identifiers.from_texts(extra[name], name).values
         estimator = saved.estimator.from_model(model, *(extra.get(name) for name in saved.entries))
     except ValueError as error:
         raise model_files.ModelFileError(f"{path}: no estimator for this model ({error})") from None

@@ -26,10 +26,10 @@ from deepgen.checks import as_path
 from deepgen.errors import ModelFileError
 from deepgen.io import texts
 from deepgen.io.atomic import write_atomically
-from deepgen.io.schemas.registry import describe, schema_of
+from deepgen.io.schemas.registry import describe, schema_for, schema_of
 from deepgen.io.schemas.schema import is_count
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_BYTES = 8 * 2**30  # of a file that is read
 MAX_HEADER = 2**20  # bytes of its header
 BYTES = {"F32": 4, "F64": 8, "U8": 1, "BOOL": 1, "I32": 4, "I64": 8}  # of one element of a tensor
@@ -43,7 +43,7 @@ _LIST, _OBJECT, _VALUE = 64, 240, 40
 _COMMON = {"format_version", "extra", "sha256"}
 # Lists of texts in `extra` stand as tensors where they have one of these names or, as JSON, more
 # than this many characters (texts.py).
-_NAMES_OF_TEXTS = ("feature_names",)
+_NAMES_OF_TEXTS = ("feature_names", "user_ids", "item_ids")
 _LONG_TEXTS = 2**16
 
 logger = logging.getLogger("deepgen")
@@ -75,7 +75,8 @@ def save(model, path, *, extra=None):
         tensors |= texts.tensors_of(name, values)
     if lists:
         config["texts"] = {name: texts.sizes_of(name, tensors) for name in lists}
-    write(path, {"format_version": FORMAT_VERSION, **config, "extra": extra}, tensors)
+    version = schema_for(model).format_version
+    write(path, {"format_version": version, **config, "extra": extra}, tensors)
 
 
 def _is_for_tensors(name, value):
@@ -265,9 +266,15 @@ def _model_schema(path, config):
         name: value for name, value in config.items() if name not in _COMMON and name != "texts"
     }
     try:
-        return entries, schema_of(entries)
+        schema = schema_of(entries)
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from None
+    version = config["format_version"]
+    _require(
+        version == schema.format_version, path,
+        f"damaged (a {entries['model']} has format version {schema.format_version}, not {version})",
+    )  # fmt: skip
+    return entries, schema
 
 
 def read_tensors(file):

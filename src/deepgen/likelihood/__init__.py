@@ -13,6 +13,7 @@ from deepgen.likelihood.exact import (
 )
 from deepgen.likelihood.lengths import LengthPartition, log_partition_by_length
 from deepgen.likelihood.pseudo import pseudo_log_likelihood
+from deepgen.likelihood.ratings import rating_log_likelihood
 from deepgen.likelihood.trajectory import Trajectory
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "log_partition_bracket",
     "log_partition_by_length",
     "pseudo_log_likelihood",
+    "rating_log_likelihood",
     "reverse_ais",
     "variational_bound",
 ]

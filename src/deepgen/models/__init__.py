@@ -16,6 +16,7 @@ from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
 from deepgen.models.posterior_network import PosteriorNetwork, n_hidden_layers
+from deepgen.models.rating_machine import RatingMachine, RatingParameters
 
 __all__ = [
     "BeliefLayer",
@@ -27,6 +28,8 @@ __all__ = [
     "NetworkParameters",
     "Parameters",
     "PosteriorNetwork",
+    "RatingMachine",
+    "RatingParameters",
     "are_layers",
     "check_belief_network",
     "check_model",

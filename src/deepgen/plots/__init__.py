@@ -5,7 +5,7 @@ given, pyplot is not touched; nothing is ever shown or saved here.
 """
 
 from deepgen.plots.filters import plot_filters
-from deepgen.plots.points import plot_codes, plot_history, plot_precision_recall
+from deepgen.plots.points import plot_codes, plot_history, plot_items, plot_precision_recall
 from deepgen.plots.rows import (
     plot_completions,
     plot_reconstructions,
@@ -20,6 +20,7 @@ __all__ = [
     "plot_completions",
     "plot_filters",
     "plot_history",
+    "plot_items",
     "plot_precision_recall",
     "plot_reconstructions",
     "plot_rows",

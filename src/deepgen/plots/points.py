@@ -72,6 +72,69 @@ def plot_codes(codes, labels, *, names="legend", ax=None):
     return ax
 
 
+def plot_items(features, names=None, *, ax=None):
+    """Draw items as points: the two principal components of their features, some with names.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_items, n_features)
+        At least two of each; ``model.item_features()`` of a :class:`deepgen.RatingsRBM`.
+    names : sequence of (str or None), or None
+        A text for each item, or None where it gets none. Where a text would cover an earlier one
+        it is left out, so put the items that many know first. None: no texts.
+    ax : matplotlib Axes or None
+        None: a new figure. The axes tell which share of the variance they show.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    features = real_array(features, "features").astype(np.float64)
+    if features.ndim != 2 or min(features.shape) < 2:
+        raise ValueError(
+            "features must have shape (n_items, n_features), at least two of each, got "
+            f"{features.shape}"
+        )
+    if not np.isfinite(features).all():
+        raise ValueError("features must be finite, but contains NaN or inf")
+    names = [None] * len(features) if names is None else list(names)
+    if len(names) != len(features) or not all(n is None or isinstance(n, str) for n in names):
+        raise ValueError(
+            f"names must be a text or None for each of the {len(features)} items, got "
+            f"{shown(names)}"
+        )
+    centred = features - features.mean(axis=0)
+    variances, axes = np.linalg.eigh(centred.T @ centred)  # ascending
+    axes = axes[:, :-3:-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # which end is up is chance
+    points, total = centred @ axes, max(float(variances.sum()), np.finfo(np.float64).tiny)
+    if ax is None:
+        _, ax = require_matplotlib("pyplot").subplots(layout="constrained")
+    ax.scatter(points[:, 0], points[:, 1], s=8, linewidths=0, color=_COLOURS[0])
+    ax.margins(0.1)
+    ax.set_xlabel(f"component 1, {variances[-1] / total:.0%} of the variance")
+    ax.set_ylabel(f"component 2, {variances[-2] / total:.0%} of the variance")
+    _write_where_free(ax, points, names)
+    return ax
+
+
+def _write_where_free(ax, points, texts):
+    """Write texts below points, and leave out what would cover one that is there already."""
+    ax.figure.draw_without_rendering()  # sizes of texts are known in pixels, after a layout
+    taken = []
+    for point, text in zip(points, texts, strict=True):
+        if text is None:
+            continue
+        written = ax.annotate(
+            text, point, (0, -3), textcoords="offset points", ha="center", va="top", fontsize=7
+        )
+        box = written.get_window_extent()
+        if any(box.overlaps(other) for other in taken):
+            written.remove()
+        else:
+            taken.append(box)
+
+
 def _write_apart(ax, places, texts, colours):
     """Write texts at places of the axes, the lowest first, each above those that it would cover."""
     ax.figure.draw_without_rendering()  # sizes of texts are known in pixels, after a layout

@@ -85,24 +85,29 @@ class ArrayRows:
         return map(self.batch, islice(self.orders(batch_size, stream), skip, None))
 
     def orders(self, batch_size, stream):
-        """Yield the numbers of the rows of each batch.
+        """Yield the numbers of the rows of each batch; see :func:`shuffled`."""
+        return shuffled(self.n_rows, batch_size, stream)
 
-        Blocks come in a random order, the rows of each in one too. A batch may reach from one
-        block into the next, so that all have `batch_size` rows but the last of the epoch.
-        """
-        n_blocks = -(-self.n_rows // BLOCK)
-        pending = np.empty(0, np.int64)
-        for block in stream.permutation(n_blocks, SHUFFLE):
-            start = int(block) * BLOCK
-            size = min(BLOCK, self.n_rows - start)
-            order = start + stream.permutation(size, SHUFFLE, row=1 + int(block))
-            order = np.concatenate([pending, order])
-            full = len(order) // batch_size * batch_size
-            for first in range(0, full, batch_size):
-                yield order[first : first + batch_size]
-            pending = order[full:]
-        if len(pending):
-            yield pending
+
+def shuffled(n_rows, batch_size, stream):
+    """Yield the numbers of the rows of each batch of an epoch, in the keyed order of `stream`.
+
+    Blocks come in a random order, the rows of each in one too. A batch may reach from one block
+    into the next, so that all have `batch_size` rows but the last of the epoch.
+    """
+    n_blocks = -(-n_rows // BLOCK)
+    pending = np.empty(0, np.int64)
+    for block in stream.permutation(n_blocks, SHUFFLE):
+        start = int(block) * BLOCK
+        size = min(BLOCK, n_rows - start)
+        order = start + stream.permutation(size, SHUFFLE, row=1 + int(block))
+        order = np.concatenate([pending, order])
+        full = len(order) // batch_size * batch_size
+        for first in range(0, full, batch_size):
+            yield order[first : first + batch_size]
+        pending = order[full:]
+    if len(pending):
+        yield pending
 
 
 def _in_order(X):

@@ -73,7 +73,8 @@ def estimator_for(settings):
     parts = {}
     for setting in HYPER_PARAMETERS:
         if setting.name in settings and setting.name != "model":
-            parts.setdefault(setting.parameter, {})[setting.name] = settings[setting.name]
+            parameter = setting.parameter_of(kind)
+            parts.setdefault(parameter, {})[setting.name] = settings[setting.name]
     parts.pop("unlabelled", None)
     parts.setdefault("random_state", {"seed": 0})
     request = Request(kind, settings, _start(settings, kind))
@@ -181,7 +182,11 @@ def _is_of_documents(request):
 
 
 def _rule(given, request):
+    if request.kind.name == "ratings":
+        return _rule_of_ratings(given)
     name = given.pop("rule", "pcd")
+    if name not in RULES:
+        raise UsageError(f"rule must be pcd or cd for the model {request.kind.name}, got {name}")
     options = _take(given, "k", "centring", "n_particles")
     if name != "pcd" and "n_particles" in options:
         raise UsageError(f"n_particles belongs to the rule pcd, got rule {name}")
@@ -191,6 +196,24 @@ def _rule(given, request):
     if _is_of_documents(request):
         return replace(documents.RULES[name], **options)
     return (MeanFieldPCD if request.kind.name == "dbm" else RULES[name])(**options)
+
+
+def _rule_of_ratings(given):
+    name = given.pop("rule", "prediction")
+    if name in RULES:
+        return RULES[name](**given)
+    if given:
+        raise UsageError(f"k belongs to the rules {' and '.join(RULES)}, got rule {name}")
+    return name
+
+
+def _scale(given, request):
+    try:
+        return tuple(float(value) for value in given["scale"].split(","))
+    except ValueError:
+        raise UsageError(
+            f"scale must be numbers with commas between, such as 1,2,3,4,5, got {given['scale']!r}"
+        ) from None
 
 
 def _learning_rate(given, request):
@@ -294,6 +317,7 @@ _PARTS = {
     "visible": _visible,
     "hidden": _hidden,
     "rule": _rule,
+    "scale": _scale,
     "learning_rate": _learning_rate,
     "optimizer": _optimizer,
     "pretrained": _pretraining,

@@ -12,6 +12,7 @@ from deepgen.estimators import (
     DeepClassifier,
     DeepRegressor,
     MixtureOfBernoullis,
+    RatingsRBM,
     ReplicatedSoftmax,
 )
 
@@ -58,6 +59,7 @@ KINDS = {
         Kind("dbm", DBM, is_deep=True, starts_from=(DBM, RBM)),
         Kind("replicated-softmax", ReplicatedSoftmax),
         Kind("mixture", MixtureOfBernoullis),
+        Kind("ratings", RatingsRBM),
         Kind("autoencoder", Autoencoder, is_network=True),
         Kind("deep-autoencoder", DeepAutoencoder, is_network=True, is_deep=True,
              starts_from=(DBN, RBM)),

@@ -1,7 +1,7 @@
 """Model files that commands use, and which commands work on which."""
 
 from deepgen.cli.common.errors import CommandError, UsageError
-from deepgen.estimators import ReplicatedSoftmax
+from deepgen.estimators import RatingsRBM, ReplicatedSoftmax
 from deepgen.estimators.common.validation import table_of
 from deepgen.estimators.loading import load
 
@@ -13,7 +13,10 @@ METHODS = {
     "impute": ("impute", "cannot complete rows"),
     "predict": ("predict", "predicts nothing"),
     "topics": ("top_words", "has no topics"),
+    "recommend": ("recommend", "recommends nothing"),
 }
+# Commands that work on a model of ratings: others read rows, and it answers about users and items.
+OF_RATINGS = ("score", "recommend")
 
 
 def is_exact(estimator):
@@ -24,6 +27,27 @@ def is_exact(estimator):
 def is_of_documents(estimator):
     """Tell whether rows of an estimator are documents: counts, with a number of words each."""
     return isinstance(estimator, ReplicatedSoftmax)
+
+
+def is_of_ratings(estimator):
+    """Tell whether an estimator is of ratings, which files hold as triples."""
+    return isinstance(estimator, RatingsRBM)
+
+
+def load_ratings(path, command):
+    """Load a model of ratings, with identifiers: numbers from 0 where it was fitted on a matrix.
+
+    Raises
+    ------
+    CommandError, ModelFileError
+        See :func:`load_able`.
+    """
+    estimator = load_able(path, command)
+    if estimator.item_ids_ is not None:
+        return estimator
+    return RatingsRBM.from_model(
+        estimator.model_, estimator.rows, range(estimator.n_users_), range(estimator.n_items_)
+    )
 
 
 def require_documents(estimator, path, flag):
@@ -56,6 +80,11 @@ def load_able(path, command, *, with_names=False):
     estimator = load(path)
     if table_of(estimator) is None and not with_names:
         vars(estimator).pop("feature_names_in_", None)
+    if is_of_ratings(estimator) and command not in OF_RATINGS:
+        raise CommandError(
+            f"{path} holds {in_words(estimator)}, which answers about users and items, not about "
+            f"rows; commands that work on it are info, {' and '.join(OF_RATINGS)}"
+        )
     method, lack = METHODS[command]
     # what an estimator can do may depend on its fitted model: scikit-learn tells by attributes
     if not hasattr(estimator, method):

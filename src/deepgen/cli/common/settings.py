@@ -15,6 +15,7 @@ from deepgen.cli.common.arguments import count, file_name, near, one_of
 from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.rows import PACKED
+from deepgen.estimators.ratings import SIDES
 from deepgen.rows.counts import FORMS
 
 MODEL = "rbm"  # where --model is not given
@@ -74,12 +75,19 @@ class Setting:
         """The estimator's parameter that it becomes, alone or with other settings."""
         return self.part_of or self.name
 
+    def parameter_of(self, kind):
+        """The parameter that it becomes of one kind of model: that of its name where there is one.
+
+        The decay of weights, for example, is as a rule a part of an optimizer.
+        """
+        return self.name if kind.has(self.name) else self.parameter
+
     @cached_property
     def owners(self):
         """Names of the models that have it."""
         if self.models is not None:
             return self.models
-        return tuple(name for name, kind in KINDS.items() if kind.has(self.parameter))
+        return tuple(name for name, kind in KINDS.items() if kind.has(self.parameter_of(kind)))
 
     def add_to(self, parser, *, tell_owners=False):
         """Add the flag; where it is not given, the namespace has no such name."""
@@ -153,25 +161,30 @@ class _Several(argparse.Action):
 
 ALL = tuple(KINDS)
 NOT_MIXTURE = tuple(name for name in ALL if name != "mixture")
+OF_ROWS = tuple(name for name in ALL if name != "ratings")
 LABELLED = ("dbm", "classifier", "regressor")
 SUPERVISED = ("classifier", "regressor")
 NETWORKS = tuple(name for name, kind in KINDS.items() if kind.is_network)
+RULED = tuple(name for name, kind in KINDS.items() if kind.has("rule") and name != "ratings")
 SCORE_LATER = "run deepgen score on the model file instead"
 NO_CHECKPOINT = "a mixture learns in one go"
 
 FILES = (
     Setting("data", File, "rows to learn from: .npy, .npz, FILE.npz:NAME, .csv, .tsv, .parquet, a "
-            "folder of the arrays of a CSR matrix, or - for standard input", models=ALL),
+            "folder of the arrays of a CSR matrix, or - for standard input; of ratings a line for "
+            "each: columns user, item and rating, or the first three (.csv, .tsv, .parquet, -)",
+            models=ALL),
     Setting("labels", File, "a label or a target for each row: .npy, .npz, .csv, .tsv or .parquet; "
             "a label may be text; a dbm gets units for them", models=LABELLED),
     Setting("valid", File, "held-out rows; what is watched of them goes into the history: "
             "likelihood and free-energy gap (rbm, lowest layer of a dbn), squared error "
             "(autoencoders), accuracy or R2 with --valid-labels, completion perplexity "
             "(replicated-softmax)",
-            models=tuple(name for name in NOT_MIXTURE if name != "dbm"), otherwise=SCORE_LATER),
+            models=tuple(name for name in NOT_MIXTURE if name not in ("dbm", "ratings")),
+            otherwise=SCORE_LATER),
     Setting("valid_labels", File, "labels or targets of the held-out rows",
             models=SUPERVISED, needs=("valid", "the rows")),
-    Setting("packed_columns", int, PACKED, models=ALL),
+    Setting("packed_columns", int, PACKED, models=OF_ROWS),
     Setting("out", File, "the model file to write, by custom .safetensors",
             models=ALL),
     Setting("history", File, "write a line an epoch to a .csv or .json file",
@@ -189,21 +202,21 @@ HYPER_PARAMETERS = (
     Setting("n_threads", int, "(OMP_NUM_THREADS, else all cores); results never depend on it"),
     Setting("n_hidden", int, "hidden units; of a deep model the sizes of its layers, bottom first "
             "(rbm 256, replicated-softmax 50, autoencoder 64, dbn 500 2000, dbm 500 1000, "
-            "deep-autoencoder 1000 500 250 30, classifier and regressor 500 500)", several=True,
-            otherwise="a mixture has n_components"),
+            "deep-autoencoder 1000 500 250 30, classifier and regressor 500 500, ratings 100)",
+            several=True, otherwise="a mixture has n_components"),
     Setting("visible", str, "binary, gaussian, multinomial (counts), softmax:K of K columns, or "
             "auto: of an rbm, dbn or dbm by the columns of a table of texts and numbers (binary); "
             "of a classifier or regressor for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0; "
-            "replicated-softmax 0.1, constant)"),
+            "replicated-softmax 0.1, constant; ratings 0.02)"),
     Setting("learning_rate_end", float, "the rate moves here in a straight line",
             part_of="learning_rate", needs=("learning_rate", "the start")),
     Setting("optimizer", str, "(sgd; of networks adam); networks have all four",
             ("sgd", "adam", "conjugate-gradient", "lbfgs")),
     Setting("momentum", float, "of sgd (0)", part_of="optimizer"),
     Setting("weight_decay", float, "of the weights, for sgd and adam (0.0001; of networks and "
-            "replicated-softmax 0)",
+            "replicated-softmax 0); of ratings by rating (0.06, with --rows users 0.03)",
             part_of="optimizer"),
     Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2; "
             "replicated-softmax 0.3)",
@@ -211,18 +224,20 @@ HYPER_PARAMETERS = (
     Setting("batch_size", int, "rows of an update (100)", otherwise="a mixture reads all rows"),
     Setting("n_epochs", int, "of each layer, for a dbn (chosen by the rows)",
             otherwise="a mixture has max_iter"),
-    Setting("rule", str, "persistent or plain contrastive divergence (pcd)", ("pcd", "cd"),
-            models=("rbm", "dbn", "replicated-softmax"),
+    Setting("rule", str, "persistent or plain contrastive divergence (pcd); of ratings alone "
+            "prediction of ratings that are hidden for the moment (its usual rule)",
+            ("pcd", "cd", "prediction"), models=("rbm", "dbn", "replicated-softmax", "ratings"),
             otherwise="choose one of these by --model; a dbm learns by pcd and mean field"),
     Setting("k", int, "sweeps of the rule for each update (1; of cd of a replicated-softmax 3)",
             part_of="rule"),
     Setting("n_particles", int, "persistent chains of pcd (100; replicated-softmax 200)",
-            part_of="rule"),
+            part_of="rule", models=RULED),
     Setting("centring", bool, "centre the gradient (yes; no with cd of a replicated-softmax)",
-            part_of="rule"),
-    Setting("sparsity", float, "target for the mean of hidden units (none)", part_of="rule"),
+            part_of="rule", models=RULED),
+    Setting("sparsity", float, "target for the mean of hidden units (none)", part_of="rule",
+            models=RULED),
     Setting("sparsity_strength", float, "its weight in the gradient (0.1)", part_of="rule",
-            needs=("sparsity", "the target")),
+            models=RULED, needs=("sparsity", "the target")),
     Setting("binarize", bool, "draw bits from grey values at each presentation (no)"),
     Setting("hidden", str, "as --visible for an rbm (binary); logistic, linear or rectified for "
             "an autoencoder (logistic)", metavar="UNITS"),
@@ -264,6 +279,13 @@ HYPER_PARAMETERS = (
             "rows without a label count too (none)"),
     Setting("smoothness_weight", float, "weight of that in the loss (1)", part_of="smoothness",
             needs=("smoothness", "the length")),
+    Setting("rows", str, "which side is a row: items predict better, users can be new ones (items)",
+            SIDES),
+    Setting("scale", str, "the values that ratings can have, with commas between: 1,2,3,4,5 (those "
+            "that are there)", metavar="VALUES"),
+    Setting("bins", int, "of continuous ratings: cut them into so many bins"),
+    Setting("conditional", bool, "let hidden units see that a rating is there, whatever its value "
+            "(yes, with --rows users no)"),
     Setting("n_components", int, "components (chosen by rows held back)"),
     Setting("max_iter", int, "iterations at most (100)"),
     Setting("tol", float, "stop where the log posterior rises by less, in nats a row (0.001)"),

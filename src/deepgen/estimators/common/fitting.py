@@ -127,6 +127,11 @@ class Problem(ABC):
     def units(self):
         """The units that values of the rows are checked by."""
 
+    def surveyed(self):
+        """Check every value of the rows and measure them; return the :class:`Survey`."""
+        n_threads = self.estimator.n_threads
+        return surveyed(self.rows, self.units, n_threads, holes=self.takes_holes)
+
     def check_missing(self):
         """Raise ValueError where rows have missing variables that the rule cannot leave out."""
         if self.rule is not None:
@@ -252,10 +257,7 @@ def solve(estimator, make_problem, resume):
             stopped = None if path is None else read_run(estimator, path)
             problem = make_problem()
             with naming_columns(estimator):
-                survey = surveyed(
-                    problem.rows, problem.units, estimator.n_threads, holes=problem.takes_holes
-                )
-            problem.survey = survey
+                problem.survey = survey = problem.surveyed()
             problem.check_missing()
             seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
             problem.draw(seed)

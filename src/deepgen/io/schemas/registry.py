@@ -8,12 +8,14 @@ from deepgen.io.schemas.belief_networks import BeliefNetworkSchema
 from deepgen.io.schemas.machines import MACHINE
 from deepgen.io.schemas.mixtures import MixtureSchema
 from deepgen.io.schemas.networks import NetworkSchema, PosteriorNetworkSchema
+from deepgen.io.schemas.ratings import RatingMachineSchema
 from deepgen.io.schemas.schema import require
 
 SCHEMAS = {
     schema.model_class.__name__: schema
     for schema in (
         MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
+        RatingMachineSchema(),
     )
 }  # fmt: skip
 

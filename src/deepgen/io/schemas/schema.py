@@ -23,12 +23,16 @@ class Schema(ABC):
         Its name is the entry ``model`` of a configuration.
     entries : frozenset of str
         Names of the other entries, all of which a configuration has.
+    format_version : int
+        Of files that hold such a model: the first version that knew it, so that versions of the
+        library that know it read the file.
     optional : frozenset of str
         Names of those that it may have.
     """
 
     model_class: ClassVar[type]
     entries: ClassVar[frozenset]
+    format_version: ClassVar[int] = 1
     optional: ClassVar[frozenset] = frozenset()
 
     def knows(self, entries):
