@@ -70,8 +70,8 @@ def fitted(store, key, entry, data, seed, *, blends):
     dict
         `test`, predictions of the test ratings; `medians`, where the model has them; `validation`,
         of the validation ratings after learning from the rest, if `blends`; `nll` of a test rating
-        and `seconds` of processor time of the fit to `data.train`, `epoch` of one epoch; NaN where
-        there is none.
+        and `seconds` of processor time of the fit to `data.train`, `epoch` its share of one epoch;
+        NaN where there is none.
     """
 
     def fit():
@@ -83,7 +83,7 @@ def fitted(store, key, entry, data, seed, *, blends):
         arrays["test"] = np.asarray(model.predict(users, items), np.float32)
         if isinstance(model, dg.RatingsRBM):
             arrays["nll"] = model.log_loss(data.test)
-            arrays["epoch"] = np.mean([epoch["seconds"] for epoch in model.history_])
+            arrays["epoch"] = seconds / model.n_epochs_
             if model.model_.scale.edges is not None:
                 arrays["medians"] = medians(model, users, items)
         if blends:
@@ -228,7 +228,7 @@ def star_row(data, name, bars, by_seed):
 
 STAR_COLUMNS = (
     "data", "model", "RMSE", "must / aim", "NDCG@10", "NLL, nats", "seeds", "CPU s to fit",
-    "s an epoch",
+    "CPU s an epoch",
 )  # fmt: skip
 
 

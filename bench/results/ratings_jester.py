@@ -7,7 +7,7 @@ from bench.results.ratings import Blend, Entry, cell, plain, rbm, results
 TITLE = "Ratings: Jester"
 COLUMNS = (
     "model", "NMAE", "NMAE of medians", "RMSE", "NDCG@10", "NLL, nats", "seeds", "CPU s to fit",
-    "s an epoch",
+    "CPU s an epoch",
 )  # fmt: skip
 BOUNDS = (-10.0, 10.0)
 

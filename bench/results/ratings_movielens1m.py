@@ -8,23 +8,34 @@ TITLE = "Ratings: MovieLens 1M"
 COLUMNS = STAR_COLUMNS
 BOUNDS = (1.0, 5.0)
 
-ITEMS = Entry("items, 300 hidden", rbm(n_hidden=300), "0.848 / 0.840")
+# Prediction by rows of users: half of the usual rate for twice the epochs, and more weight on the
+# squared error, were better on validation ratings.
+PREDICTING_USERS = {
+    "rows": "users",
+    "rule": dg.MaskedPrediction(squared_error=0.75),
+    "learning_rate": dg.Linear(0.01, 0.0),
+    "n_epochs": 60,
+}
 WIDE = Entry("items, 500 hidden", rbm(n_hidden=500), "0.848 / 0.840")
 NARROW = Entry("items, 100 hidden", rbm())
-USERS = Entry("users, 100 hidden", rbm(rows="users"), "0.878 / 0.872")
+USERS = Entry("users, 100 hidden", rbm(**PREDICTING_USERS), "0.878 / 0.872")
 ENTRIES = (
     Entry("biases", lambda X, seed: Biases(X), n_seeds=1),
-    Entry("SVD-50", lambda X, seed: SVD(X, seed, rate=0.03, decay=0.05)),
-    Entry("EASE", lambda X, seed: EASE(X, decay=1000.0), n_seeds=1),
+    Entry("SVD-50", lambda X, seed: SVD(X, seed, rate=0.03)),
+    Entry("EASE", lambda X, seed: EASE(X), n_seeds=1),
     Entry("scikit-surprise SVD", lambda X, seed: Surprise(X, seed, model="SVD"), n_seeds=1),
     Entry("scikit-surprise SVD++", lambda X, seed: Surprise(X, seed), n_seeds=1),
     Entry("implicit ALS-50", lambda X, seed: ImplicitALS(X, seed), n_seeds=1, ranks_only=True),
-    ITEMS,
     WIDE,
+    Entry("items, 300 hidden", rbm(n_hidden=300), "0.848 / 0.840"),
     NARROW,
     USERS,
     Entry("items, 300 hidden, CD-1", rbm(n_hidden=300, rule="cd"), "0.890 / 0.854"),
-    Entry("users, 100 hidden, CD-1", rbm(rows="users", rule="cd"), "0.890 / 0.881"),
+    Entry(
+        "users, 100 hidden, CD-1",
+        rbm(rows="users", rule="cd", learning_rate=dg.Linear(0.01, 0.0)),
+        "0.890 / 0.881",
+    ),
 )
 QUICK = ("biases", "SVD-50", "EASE", NARROW.name, USERS.name)
 BLENDS = (
