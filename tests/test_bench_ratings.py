@@ -142,3 +142,39 @@ def test_medians_lie_where_half_of_the_ratings_do():
     medians = ratings.medians(model, users, items)
     assert np.median(medians) == pytest.approx(np.median(values), abs=0.25)
     assert np.abs(medians - values).mean() < np.abs(model.predict(users, items) - values).mean()
+
+
+def test_drawn_ratings_are_a_matrix(tmp_path, monkeypatch):
+    """Would catch pairs that stand twice, rows that begin elsewhere after the first block of users,
+    and films that are all rated alike."""
+    speed = pytest.importorskip("bench.speed.ratings")
+    monkeypatch.setattr(speed, "BLOCK", 30)
+    n = speed.write_ratings(tmp_path, 100, 50, 1200)
+    X = dg.map_csr(tmp_path)
+    assert X.shape == (100, 50)
+    assert X.nnz == n == pytest.approx(1200, rel=0.2)
+    assert X.has_canonical_format
+    assert (np.diff(X.indptr) > 0).all()
+    assert sorted(np.unique(X.data)) == [1, 2, 3, 4, 5]
+    counts = np.sort(np.bincount(X.indices, minlength=50))
+    assert counts[-5:].sum() > 5 * counts[:5].sum()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "data.npy", "indices.npy", "indptr.npy", "shape.npy",
+    ]  # fmt: skip
+    found = speed.time_mapped(str(tmp_path))
+    assert 0.0 < found["epoch"] < found["fit"]
+
+
+@pytest.mark.parametrize("package", ["surprise", "implicit"])
+def test_models_of_other_packages(made_up, package):
+    """Would catch users or items under other numbers than ours, which a package renumbers."""
+    pytest.importorskip(package)
+    train, test = made_up
+    users, items, truth = baselines.triples(test)
+    if package == "surprise":
+        model = baselines.Surprise(train, model="SVD", n_factors=4, n_epochs=60, lr_all=0.02)
+        assert error_of(model, test) < 0.75 * error_of(baselines.Biases(train), test)
+        return
+    high = sparse.csr_array(train.toarray() * (train.toarray() > 3.0))
+    scores = baselines.ImplicitALS(high, n_factors=4).predict(users, items)
+    assert np.corrcoef(scores, truth)[0, 1] > 0.3

@@ -5,6 +5,7 @@ Each is fitted on (users, items, ratings) and has `predict(users, items)`.
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 
 def triples(matrix):
@@ -180,16 +181,13 @@ class Surprise:
     """
 
     def __init__(self, matrix, seed=0, *, model="SVDpp", **settings):
+        import pandas as pd
         import surprise
-        from surprise.dataset import DatasetAutoFolds
 
         users, items, ratings = triples(matrix)
-        low, high = ratings.min(), ratings.max()
-        data = DatasetAutoFolds(reader=surprise.Reader(rating_scale=(low, high)))
-        data.raw_ratings = [
-            (u, i, r, None)
-            for u, i, r in zip(users.tolist(), items.tolist(), ratings.tolist(), strict=True)
-        ]
+        reader = surprise.Reader(rating_scale=(ratings.min(), ratings.max()))
+        table = pd.DataFrame({"user": users, "item": items, "rating": ratings})
+        data = surprise.Dataset.load_from_df(table, reader)
         self.model = getattr(surprise, model)(random_state=seed, **settings)
         self.model.fit(data.build_full_trainset())
 
@@ -212,8 +210,9 @@ class ImplicitALS:
     def __init__(self, matrix, seed=0, *, n_factors=50):
         from implicit.als import AlternatingLeastSquares
 
-        model = AlternatingLeastSquares(factors=n_factors, random_state=seed, num_threads=1)
-        model.fit(sparse.csr_matrix(matrix.astype(np.float32)), show_progress=False)
+        with threadpool_limits(1, "blas"):  # as implicit asks for
+            model = AlternatingLeastSquares(factors=n_factors, random_state=seed, num_threads=1)
+            model.fit(sparse.csr_matrix(matrix.astype(np.float32)), show_progress=False)
         self.users, self.items = model.user_factors, model.item_factors
 
     def predict(self, users, items):

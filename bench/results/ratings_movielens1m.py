@@ -33,7 +33,7 @@ ENTRIES = (
     Entry("items, 300 hidden, CD-1", rbm(n_hidden=300, rule="cd"), "0.890 / 0.854"),
     Entry(
         "users, 100 hidden, CD-1",
-        rbm(rows="users", rule="cd", learning_rate=dg.Linear(0.01, 0.0)),
+        rbm(rows="users", rule="cd", learning_rate=dg.Linear(0.005, 0.0)),
         "0.890 / 0.881",
     ),
 )
