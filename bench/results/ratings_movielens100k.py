@@ -11,13 +11,15 @@ FOLDS = ("u1", "u2", "u3", "u4", "u5")
 # What must be reached and what is aimed at: one model, blend.
 BARS = {"u1-u5": ("0.905 / 0.897", "0.892 / 0.884"), "ua": ("0.935 / 0.927", "0.912 / 0.904")}
 
+PACKAGES = (
+    Entry("scikit-surprise SVD", lambda X, seed: Surprise(X, seed, model="SVD"), n_seeds=1),
+    Entry("scikit-surprise SVD++", lambda X, seed: Surprise(X, seed), n_seeds=1),
+    Entry("implicit ALS-50", lambda X, seed: ImplicitALS(X, seed), n_seeds=1, ranks_only=True),
+)
 BASELINES = (
     Entry("biases", lambda X, seed: Biases(X), n_seeds=1),
     Entry("SVD-50", lambda X, seed: SVD(X, seed, batch_size=200, decay=0.08)),
     Entry("EASE", lambda X, seed: EASE(X, decay=250.0), n_seeds=1),
-    Entry("scikit-surprise SVD", lambda X, seed: Surprise(X, seed, model="SVD"), n_seeds=1),
-    Entry("scikit-surprise SVD++", lambda X, seed: Surprise(X, seed), n_seeds=1),
-    Entry("implicit ALS-50", lambda X, seed: ImplicitALS(X, seed), n_seeds=1, ranks_only=True),
 )
 ITEMS, USERS = "items, 300 hidden", "users, 100 hidden"
 # A small table wants more decay than the default, and by rows of users fewer hidden ratings.
@@ -50,6 +52,7 @@ def rows(store, quick):
             Entry(ITEMS, rbm(**BY_ITEMS), one),
             Entry("items, 100 hidden, nothing set", rbm(), one),
             Entry(USERS, rbm(**BY_USERS)),
+            *PACKAGES,
         ]
         entries = [entry for entry in entries if not quick or entry.name in QUICK]
         blends = (
