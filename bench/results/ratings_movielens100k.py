@@ -34,8 +34,9 @@ QUICK = ("biases", "SVD-50", "EASE", ITEMS, USERS)
 NOTES = [
     "`datasets.load_movielens(\"100k\", split=...)`: the published folds u1 to u5, blocks of the "
     "file, not random (mean of the five), and ua, ten test ratings of each user (quick: u1 and "
-    "ua). Settings, those of the baselines too, were chosen on the validation slices, 5 % of the "
-    "training ratings of each split, one choice for all (docs/decisions.md, \"Ratings\"); the "
+    "ua). Settings were chosen on the validation slices, 5 % of the training ratings of each "
+    "split, one choice for all; those of SVD and EASE on the slice of u1, packages as they come "
+    "(docs/decisions.md, \"Ratings\"); the "
     "test ratings of a fold are training ratings of the others, a mild leak that all rows share. "
     "All else as for MovieLens 1M. Numbers that others print for random folds (scikit-surprise: "
     "SVD 0.934, SVD++ 0.92) are not of these.",

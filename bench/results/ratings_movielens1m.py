@@ -56,7 +56,7 @@ QUICK_BLENDS = (
 
 NOTES = [
     "`datasets.load_movielens(\"1m\")`: 100,021 of the 1,000,209 ratings are the test, 900,188 are "
-    "learned from. Settings, those of the baselines too, were chosen on the validation slice, 5 % "
+    "learned from. Settings, those of SVD and EASE too, were chosen on the validation slice, 5 % "
     "of the training ratings, and learned then from all of them (docs/decisions.md, \"Ratings\"). "
     "Weights of blends are those of a ridge regression of the validation ratings on predictions "
     "of models that learned from the rest; they weigh predictions of models that learned from all. "
