@@ -69,6 +69,9 @@ def _dbm(X=BITS, y=None, **settings):
     return dg.DBM((7, 5), **{**COMMON, **settings}).fit(X, y)
 
 
+FALLING = {"learning_rate": dg.Linear(0.02, 0.0)}
+
+
 def _ratings(**settings):
     return dg.RatingsRBM(7, n_epochs=3, random_state=3, n_threads=1, **settings)
 
@@ -134,8 +137,8 @@ RUNS = {
     "classifier beside a machine": lambda: _classifier(pretrained=_machine()),
     "regressor": lambda: dg.DeepRegressor((7, 5), pretrained=GREEDY, **COMMON).fit(BITS, TARGETS),
     "ratings": lambda: _ratings().fit(RATINGS),
-    "ratings users cd": lambda: _ratings(rows="users", rule=dg.CD(2)).fit(RATINGS),
-    "ratings users pcd": lambda: _ratings(rows="users", rule="pcd").fit(RATINGS),
+    "ratings users cd": lambda: _ratings(rows="users", rule=dg.CD(2), **FALLING).fit(RATINGS),
+    "ratings users pcd": lambda: _ratings(rows="users", rule="pcd", **FALLING).fit(RATINGS),
     "ratings stream": lambda: _ratings(rows="users").fit(RATINGS[:200]).partial_fit(RATINGS[200:]),
 }  # fmt: skip
 
@@ -190,7 +193,7 @@ STOPPED = {
         GREY, LABELS,
     ),
     "ratings users pcd": _fit_of(
-        lambda **more: _ratings(rows="users", rule="pcd", **more), RATINGS
+        lambda **more: _ratings(rows="users", rule="pcd", **FALLING, **more), RATINGS
     ),
     "regressor": _fit_of(
         lambda **more: dg.DeepRegressor((7, 5), pretrained=GREEDY, **COMMON, **more), BITS, TARGETS

@@ -1,10 +1,13 @@
 """Pieces of a long run that are done already, one file each."""
 
+import io
 import json
 import os
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
 
 import deepgen as dg
 from deepgen.errors import ModelFileError
@@ -40,6 +43,16 @@ class Store:
         result.setdefault("seconds", time.perf_counter() - began)
         self._replace(path, json.dumps(result).encode())
         return result
+
+    def arrays(self, name, function):
+        """Return the arrays and numbers of `function()`, by name, computed once for this name."""
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            content = io.BytesIO()
+            np.savez(content, **function())
+            self._replace(path, content.getvalue())
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
 
     def model(self, name, train):
         """Return (estimator, seconds) of `train()`, which is called once for this name."""

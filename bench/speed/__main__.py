@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, rbm
+from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, ratings, rbm
 
 
 def parse():
@@ -30,6 +30,10 @@ def parse():
         "--rows", type=int, help="rows of data (2,000,000, with --bits 10,000,000; quick: a tenth)"
     )
     command.add_argument("--bits", action="store_true", help="rows packed as bits")
+    command = commands.add_parser("ratings", help=ratings.__doc__, parents=[shared])
+    command.add_argument(
+        "--mapped", action="store_true", help="100 million drawn ratings in a mapped file"
+    )
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
@@ -84,6 +88,16 @@ def main():
             n_threads=arguments.threads,
             bits=arguments.bits,
         )
+        return
+    if arguments.command == "ratings":
+        if arguments.mapped:
+            ratings.run_mapped(
+                share=0.1 if arguments.quick else 1.0, n_threads=arguments.threads
+            )
+        else:
+            ratings.run(
+                n_rounds=1 if arguments.quick else arguments.rounds, n_threads=arguments.threads
+            )
         return
     rbm.run(
         n_rows=arguments.rows or (6_000 if arguments.quick else 60_000),

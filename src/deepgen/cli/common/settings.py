@@ -209,7 +209,7 @@ HYPER_PARAMETERS = (
             "of a classifier or regressor for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0; "
-            "replicated-softmax 0.1, constant; ratings 0.02)"),
+            "replicated-softmax 0.1, constant; ratings 0.02, with --rule cd 0.005)"),
     Setting("learning_rate_end", float, "the rate moves here in a straight line",
             part_of="learning_rate", needs=("learning_rate", "the start")),
     Setting("optimizer", str, "(sgd; of networks adam); networks have all four",
