@@ -34,7 +34,7 @@ from deepgen.learning.hooks import callbacks_for
 from deepgen.learning.optimizers import SGD
 from deepgen.learning.rules import CD, as_rule, takes_holes
 from deepgen.learning.runaway import warn_of_runaway
-from deepgen.learning.schedules import Constant
+from deepgen.learning.schedules import Constant, Linear
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import ArrayRows
@@ -49,6 +49,7 @@ BY_LAYER = ("rule", "learning_rate", "optimizer", "n_epochs")
 OF_DOCUMENTS = SGD(momentum=0.9, weight_decay=0.0, averaging=0.3)
 # Epochs of `refine`: a prior that knows no length has to be learned anew above documents.
 REFINED, REFINED_DOCUMENTS = 10, 60
+REFINED_RATE = 0.03  # of documents
 
 
 class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
@@ -211,7 +212,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         rule : rule or None
             Of the top machine. None: ``dg.CD(3)``.
         learning_rate : float, schedule or None
-            None: 0.1, or 0.01 for Gaussian units, decaying to zero.
+            None: 0.1, or 0.01 for Gaussian units, or 0.03 of documents, decaying to zero.
         optimizer : SGD, Adam or None
             None: ``dg.SGD()``; of documents with momentum 0.9, without decay, and the last 30 %
             averaged.
@@ -238,6 +239,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         self._check_settings()
         if optimizer is None:
             optimizer = OF_DOCUMENTS if documents else SGD()
+        if learning_rate is None and documents:
+            learning_rate = Linear(REFINED_RATE, 0.0)
         settings = UpDown(CD(3) if rule is None else as_rule(rule), learning_rate, optimizer)
 
         def make_problem():
