@@ -289,8 +289,8 @@ def test_refining_makes_a_better_belief_network():
     """Would catch wake and sleep phases that work against each other on documents."""
     counts, _ = themes()
     dbn = dg.DBN((5, 4), visible="multinomial", random_state=0).fit(counts)
-    before = dbn.bound(counts).mean()
-    assert dbn.refine(counts, 200).bound(counts).mean() > before + 0.1
+    before, rate = dbn.bound(counts).mean(), dg.Linear(0.1, 0.0)
+    assert dbn.refine(counts, 200, learning_rate=rate).bound(counts).mean() > before + 0.1
 
 
 @pytest.mark.parametrize("kind", ["dbn", "dbm"])
