@@ -40,7 +40,9 @@ FEW_LABELS = np.where(np.arange(N_ROWS) % 3, -1, LABELS)
 TARGETS = (BITS[:, :6].sum(axis=1) - 0.5 * BITS[:, 6:].sum(axis=1)).astype(np.float64)
 _THERE = _RNG.random((230, N_COLUMNS)) < 0.4  # more users than an update reads
 RATINGS = sparse.csr_array(np.where(_THERE, _RNG.integers(1, 6, _THERE.shape), 0).astype(float))
-for _array in (BITS, GREY, REAL, CATEGORIES, LABELS, FEW_LABELS, TARGETS):
+_THEME = np.arange(N_ROWS)[:, None] % 3 == np.arange(N_COLUMNS) % 3
+COUNTS = (_RNG.random((N_ROWS, N_COLUMNS)) * (1.5 + 2.0 * _THEME)).astype(np.int64)
+for _array in (COUNTS, BITS, GREY, REAL, CATEGORIES, LABELS, FEW_LABELS, TARGETS):
     _array.flags.writeable = False
 
 
@@ -67,6 +69,10 @@ def _dbn(X=BITS, **settings):
 
 def _dbm(X=BITS, y=None, **settings):
     return dg.DBM((7, 5), **{**COMMON, **settings}).fit(X, y)
+
+
+def _topics(**settings):
+    return dg.ReplicatedSoftmax(5, **{**COMMON, **settings})
 
 
 FALLING = {"learning_rate": dg.Linear(0.02, 0.0)}
@@ -139,6 +145,10 @@ RUNS = {
     "ratings": lambda: _ratings().fit(RATINGS),
     "ratings users cd": lambda: _ratings(rows="users", rule=dg.CD(2), **FALLING).fit(RATINGS),
     "ratings users pcd": lambda: _ratings(rows="users", rule="pcd", **FALLING).fit(RATINGS),
+    "documents": lambda: _topics().fit(COUNTS),
+    "documents cd": lambda: _topics(rule="cd").fit(sparse.csr_array(COUNTS)),
+    "documents stream": lambda: _streamed(_topics(n_epochs=None), COUNTS),
+    "documents deep": lambda: _dbn(COUNTS, visible="multinomial").refine(COUNTS, 2),
     "ratings stream": lambda: _ratings(rows="users").fit(RATINGS[:200]).partial_fit(RATINGS[200:]),
 }  # fmt: skip
 
@@ -153,6 +163,7 @@ FILES = {
     "deep_autoencoder": "deep autoencoder greedy",
     "classifier": "classifier greedy",
     "classifier_posterior": "classifier beside a machine",
+    "documents": "documents",
     "regressor": "regressor",
 }
 
@@ -192,6 +203,7 @@ STOPPED = {
         ),
         GREY, LABELS,
     ),
+    "documents": _fit_of(lambda **more: _topics(**more), COUNTS),
     "ratings users pcd": _fit_of(
         lambda **more: _ratings(rows="users", rule="pcd", **FALLING, **more), RATINGS
     ),
@@ -206,6 +218,7 @@ PLACES = {
     "dbm": (8, 4),  # the joint training asks its callbacks before the greedy start, too
     "deep autoencoder greedy": (4, 2),
     "classifier greedy": (8, 3),
+    "documents": (8, 1),
     "ratings users pcd": (4, 1),
     "regressor": (4, 1),
 }
@@ -293,7 +306,14 @@ def _answers(estimator):
         yield estimator.predict(np.arange(9)[:, None], np.arange(N_COLUMNS))
         yield estimator.recommend(RATINGS, 4)[0]
         return
-    X = {"gaussian": REAL, "softmax": CATEGORIES}.get(_kind(estimator), BITS)[:9]
+    if isinstance(estimator, dg.ReplicatedSoftmax):
+        yield estimator.transform(COUNTS)
+        yield estimator.sample(9, n_sweeps=4, random_state=1)
+        yield estimator.impute(COUNTS[:9], 3, method="draw", n_chains=2, n_sweeps=3, random_state=1)
+        return
+    samples = {"gaussian": REAL, "softmax": CATEGORIES, "multinomial": COUNTS}
+    rows = samples.get(_kind(estimator), BITS)
+    X = rows[:9]
     if hasattr(estimator, "transform"):
         yield estimator.transform(X)
     if hasattr(estimator, "predict_proba"):
@@ -301,6 +321,8 @@ def _answers(estimator):
     if hasattr(estimator, "sample"):
         sweeps = {} if isinstance(estimator, dg.MixtureOfBernoullis) else {"n_sweeps": 4}
         yield estimator.sample(9, random_state=1, **sweeps)
+        if rows is COUNTS:
+            return  # words that documents lack are ReplicatedSoftmax's
         chains = sweeps and {"n_sweeps": 3, "n_chains": 2}
         missing = np.zeros(X.shape, bool)
         missing[:, :6] = True

@@ -260,3 +260,22 @@ def test_learning_gives_the_same_bits_for_threads_and_forms(form, threaded):
         found.append(model.fit(form(rows)).model_.weights[0])
     assert_same_bits(found[0], found[1])
     assert_same_bits(found[0], found[2])
+
+
+def test_single_counts_are_not_held():
+    """Would catch a row that gets all its draws beside counts that stay: too many in all."""
+    model = machine()
+    hidden = np.zeros((2, model.layers[1].size), np.uint8)
+    states = np.ones((2, model.layers[0].size), np.float32)
+    held = np.zeros(states.shape, np.uint8)
+    held[0] = 1
+    options = {"site": Site(STREAM, 1)}
+    trials = {0: states.sum(axis=1).astype(np.int64)}
+    whole = dg.Context(held={0: held}, trials=trials)
+    _, draw = update_layer(model, 0, [states, hidden], context=whole, **options)
+    assert (draw[0] == 1.0).all()
+    held[1, 0] = 1
+    with pytest.raises(ValueError, match=r"held\[0\] must hold all counts of a row or none"):
+        update_layer(
+            model, 0, [states, hidden], context=dg.Context(held={0: held}, trials=trials), **options
+        )

@@ -122,6 +122,12 @@ class Context:
                 raise ValueError(
                     f"trials names layer {layer}, but {layers[layer]!r} has no number of trials"
                 )
+        for layer, held in self.held.items():
+            if layers[layer].takes_trials and (held.any(axis=1) != held.all(axis=1)).any():
+                raise ValueError(
+                    f"held[{layer}] must hold all counts of a row or none, as {layers[layer]!r} "
+                    "shares its draws among them; ReplicatedSoftmax.impute completes documents"
+                )
         if self.beta is not None and self.beta.shape != (n_rows,):
             raise ValueError(f"beta must have shape ({n_rows},), got {self.beta.shape}")
         if self.base is not None and len(self.base) != len(layers):
