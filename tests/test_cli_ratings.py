@@ -290,11 +290,13 @@ def test_new_users_are_those_of_a_file(folder, capsys):
     assert (code, lines) == (0, [])
     assert len(out.splitlines()) == 1 + 18 + 1
     assert "1 ratings of items that the model does not know" in out
-    assert "fit with rows='users'" in fails(
+    assert "train one with --rows users, and pass what they have rated by --ratings" in fails(
         capsys, 1, "recommend", "items", "--ratings", "new.csv", "--user", "eve"
     )
     assert "must have a rating of user 'u3', got none" in fails(capsys, 1, *argv, "--user", "u3")
-    assert "got 'eve'" in fails(capsys, 1, "recommend", "users", "--user", "eve")
+    assert "does not know user 'eve'; pass what this user has rated by --ratings" in fails(
+        capsys, 1, "recommend", "users", "--user", "eve"
+    )
 
 
 def test_numbers_are_identifiers_of_a_model_without(folder, capsys):

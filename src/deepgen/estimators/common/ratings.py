@@ -24,7 +24,7 @@ def ratings_matrix(X):
         raise TypeError(
             "X must be a dg.Ratings, or a sparse matrix of users by items, whose stored entries "
             f"are the ratings, got {type(X).__name__}; write dg.Ratings.from_triples(users, items, "
-            "ratings)"
+            "ratings), or for a table dg.Ratings.from_frame(frame, user=..., item=..., rating=...)"
         )
     if X.format == "coo" and X.ndim == 2:  # which adds up, as CSR, what stands for one pair
         _refuse_pairs(X.coords[0].astype(np.int64) * X.shape[1] + X.coords[1])
