@@ -418,6 +418,13 @@ def test_bad_ratings_are_refused_with_the_remedy(X, error, words):
     assert not hasattr(model, "_scale")
 
 
+@pytest.mark.parametrize("form", ["bsr", "dia"])
+def test_formats_that_do_not_say_what_is_rated_are_refused(form):
+    """Would catch the zeros that fill a block up as ratings of zero."""
+    with pytest.raises(TypeError, match=rf"format '{form}'.*build a scipy.sparse.csr_array"):
+        model_of().fit(TRAIN.asformat(form))
+
+
 def test_duplicates_in_a_csr_matrix_are_refused():
     """Would catch pairs that scipy has not added up yet."""
     X = sparse.csr_array((np.array([1.0, 5.0, 2.0]), np.array([1, 1, 0]), np.array([0, 2, 3])))

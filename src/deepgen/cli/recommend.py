@@ -89,7 +89,9 @@ def _asked(model, arguments):
         )  # fmt: skip
     if arguments.ratings is None:
         return users, None
-    rows = read_ratings(arguments.ratings, scale=model.model_.scale, users=arguments.user)
+    rows = read_ratings(
+        arguments.ratings, scale=model.model_.scale, users=arguments.user, model=model
+    )
     rated = set() if rows is None else set(rows.user_ids.tolist())
     users = [identifier_of(text, rated) for text in arguments.user]
     lost = [user for user in users if user not in rated]
