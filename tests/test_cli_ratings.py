@@ -333,6 +333,12 @@ def test_a_part_of_a_file_has_the_identifiers_of_the_whole(folder, capsys):
         assert {item["item"] for item in found["users"][0]["items"]} == left
 
 
+def test_more_items_than_there_are_take_no_memory(folder, capsys):
+    """Would catch an array of the size that was asked for, where 20 items are all."""
+    argv = ["recommend", "items", "--user", "u3", "--n", 10**9, "--json"]
+    assert len(json.loads(call(capsys, *argv)[1])["users"][0]["items"]) == 20
+
+
 def test_titles_do_not_move_the_terminal(folder, capsys):
     """Would catch control characters of a strange file on the screen."""
     write(folder / "t.csv", [(10 * n, "\x1b[2J") for n in range(20)], "")

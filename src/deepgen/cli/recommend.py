@@ -57,8 +57,9 @@ def run(arguments):
     if rows is not None:
         known = rows.among(items=model.item_ids_)
         rows, n_unknown = known, rows.n_ratings - known.n_ratings
+    n = min(arguments.n, model.n_items_)  # no memory for places that stay empty
     try:
-        ids, scores = model.recommend(rows, arguments.n, users=users, rank=arguments.rank)
+        ids, scores = model.recommend(rows, n, users=users, rank=arguments.rank)
     except ValueError as error:
         raise CommandError(f"{arguments.ratings or arguments.model}: {error}") from error
     return {
