@@ -7,28 +7,23 @@ and draw them all. With MovieLens 100k in ``$DEEPGEN_DATA/movielens100k`` the fi
 without it ratings of made-up films are drawn here. Takes some seconds, nothing is downloaded.
 """
 
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 import deepgen as dg
 from deepgen import plots
 
-FOLDER = Path(os.environ.get("DEEPGEN_DATA", "."), "movielens100k")
-
 
 def movielens():
-    """Return ratings of MovieLens 100k, and titles by number of the film."""
-    users, items, values = np.loadtxt(FOLDER / "u.data", int, usecols=(0, 1, 2)).T
-    lines = (FOLDER / "u.item").read_text(encoding="latin-1").splitlines()
-    titles = {int(number): title for number, title, *_ in (line.split("|") for line in lines)}
-    return dg.Ratings.from_triples(users, items, values), titles
+    """Return MovieLens 100k, to learn from and to test, and titles by number of the film."""
+    data = dg.datasets.load_movielens("100k", split="ua")
+    users, films = (np.arange(1, n + 1) for n in data.train.shape)  # numbers of the release
+    parts = (dg.Ratings(part, users, films, [1, 2, 3, 4, 5]) for part in (data.train, data.test))
+    return *parts, dict(zip(films.tolist(), data.titles, strict=True))
 
 
 def made_up(n_users=300):
-    """Return ratings of made-up films, and titles: users have tastes, and films have kinds."""
+    """Return ratings of made-up films in the same form: users have tastes, and films have kinds."""
     rng = np.random.default_rng(0)
     kinds = {
         "Western": ["Dust", "The Last Saddle", "Two Rivers", "High Mesa", "Marshal", "Coyote"],
@@ -43,11 +38,14 @@ def made_up(n_users=300):
     values = np.clip(np.round(wish + rng.normal(0.0, 0.5, wish.shape)), 1, 5)
     users, items = np.nonzero(rng.random(wish.shape) < 0.4)
     ratings = dg.Ratings.from_triples(users + 1, items + 1, values[users, items])
-    return ratings, dict(enumerate(titles, start=1))
+    return *ratings.split(0.1, random_state=0), dict(enumerate(titles, start=1))
 
 
-ratings, titles = movielens() if FOLDER.is_dir() else made_up()
-train, test = ratings.split(0.1, random_state=0)
+try:
+    train, test, titles = movielens()
+except FileNotFoundError:
+    print("There is no MovieLens 100k here: these films are made up.")
+    train, test, titles = made_up()
 print(train)
 
 # %%

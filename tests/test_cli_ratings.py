@@ -290,11 +290,13 @@ def test_new_users_are_those_of_a_file(folder, capsys):
     assert (code, lines) == (0, [])
     assert len(out.splitlines()) == 1 + 18 + 1
     assert "1 ratings of items that the model does not know" in out
-    assert "fit with rows='users'" in fails(
+    assert "train one with --rows users, and pass what they have rated by --ratings" in fails(
         capsys, 1, "recommend", "items", "--ratings", "new.csv", "--user", "eve"
     )
     assert "must have a rating of user 'u3', got none" in fails(capsys, 1, *argv, "--user", "u3")
-    assert "got 'eve'" in fails(capsys, 1, "recommend", "users", "--user", "eve")
+    assert "does not know user 'eve'; pass what this user has rated by --ratings" in fails(
+        capsys, 1, "recommend", "users", "--user", "eve"
+    )
 
 
 def test_numbers_are_identifiers_of_a_model_without(folder, capsys):
@@ -310,6 +312,31 @@ def test_numbers_are_identifiers_of_a_model_without(folder, capsys):
     argv = ["recommend", "plain", "--user", "7", "--ratings", "mine.csv", "--n", 30, "--json"]
     items = json.loads(call(capsys, *argv)[1])["users"][0]["items"]
     assert {item["item"] for item in items} == set(range(2, 20))
+
+
+def test_a_part_of_a_file_has_the_identifiers_of_the_whole(folder, capsys):
+    """Would catch users 1 to 9 who are unknown, and rated items that are recommended, where the
+    part of a file that is asked about has no name but whole numbers and the whole had others."""
+    rng = np.random.default_rng(0)
+    pairs = [(u, i, int(rng.integers(1, 6))) for u in range(20) for i in range(9) if (u + i) % 3]
+    write(folder / "all.csv", [*pairs, ("bob", "tt7", 3), ("bob", 2, 5)])
+    for rows in ("items", "users"):
+        call(capsys, "train", "--model", "ratings", "--data", "all.csv", "--rows", rows,
+             "--n-epochs", 2, "--out", "m")  # fmt: skip
+        write(folder / "some.csv", [p for p in pairs if p[0] in (4, 7)])
+        scored = json.loads(call(capsys, "score", "m", "some.csv", "--json")[1])
+        assert (scored["n_ratings"], scored["n_unknown"]) == (12, 0)
+        argv = ["recommend", "m", "--user", 7, "--ratings", "some.csv", "--n", 30, "--json"]
+        found = json.loads(call(capsys, *argv)[1])
+        assert found["n_unknown"] == 0
+        left = {str(item) for item in range(9) if not (7 + item) % 3} | {"tt7"}
+        assert {item["item"] for item in found["users"][0]["items"]} == left
+
+
+def test_more_items_than_there_are_take_no_memory(folder, capsys):
+    """Would catch an array of the size that was asked for, where 20 items are all."""
+    argv = ["recommend", "items", "--user", "u3", "--n", 10**9, "--json"]
+    assert len(json.loads(call(capsys, *argv)[1])["users"][0]["items"]) == 20
 
 
 def test_titles_do_not_move_the_terminal(folder, capsys):

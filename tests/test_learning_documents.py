@@ -186,3 +186,13 @@ def test_processes_share_the_rows_of_several_lengths():
         )
         for name, one in alone.parameters.learned().items():
             np.testing.assert_allclose(run.parameters.learned()[name], one, atol=1e-5)
+
+
+def test_weights_that_run_away_are_told_as_a_divergence():
+    """Would catch finite weights that no model of documents takes: the run ended with an error
+    about a model that nobody had made."""
+    counts = np.random.default_rng(0).poisson(0.5, (200, 20))
+    topics = dg.ReplicatedSoftmax(4, n_epochs=3, learning_rate=1e32, random_state=0)
+    with pytest.raises(dg.DivergedError, match=r"weights\[0\]"):
+        topics.fit(counts)
+    assert np.isfinite(topics.transform(counts)).all()

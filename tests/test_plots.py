@@ -395,6 +395,14 @@ def test_items_lie_by_their_principal_components(ax):
     plots.plot_items(np.zeros((3, 4)), ax=Figure().subplots())
 
 
+def test_titles_are_no_formulas():
+    """Would catch a film with two dollar signs that ends the picture in an error."""
+    ax = Figure().subplots()
+    plots.plot_items(np.eye(2), [r"$\bad$", "$100 or $200"], ax=ax)
+    ax.figure.draw_without_rendering()
+    assert {text.get_text() for text in ax.texts} == {r"$\bad$", "$100 or $200"}
+
+
 @pytest.mark.parametrize(
     ("features", "names", "words"),
     [

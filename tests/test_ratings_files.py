@@ -12,6 +12,8 @@ from safetensors.numpy import save as serialize
 from sklearn.exceptions import NotFittedError
 
 import deepgen as dg
+from deepgen.io import texts
+from deepgen.io.schemas.ratings import RatingMachineSchema
 
 DATA = Path(__file__).parent / "data"
 
@@ -96,6 +98,7 @@ def test_flipped_bits_give_a_model_or_one_error(blob, tmp_path):
         ({"scale": list(range(21))}, "no valid number of values"),
         ({"scale": [1, 2, "3"]}, "scale must ascend"),
         ({"scale": 3}, "scale must ascend"),
+        ({"scale": [1, 2, 1e300]}, "differ in float32"),
         ({"edges": [1.5]}, "edges do not fit"),
         ({"edges": [2.5, 1.5]}, "edges must ascend"),
         ({"format_version": 1}, "has format version 2, not 1"),
@@ -156,6 +159,17 @@ def test_sizes_that_the_file_does_not_hold_are_refused(blob, tmp_path):
     header["texts.user_ids.bytes"]["shape"] = [2**40]
     assert isinstance(outcome(pack(header, data), tmp_path / "a"), dg.ModelFileError)
     assert "sha256" in json.dumps(header)
+
+
+def test_there_may_be_more_users_than_units_of_a_layer():
+    """Would catch a model of 20 million users that can be saved and not loaded: the limit is the
+    one of the known rows, and the file must have all that it says."""
+    n, config = 2**31 - 1, {"conditional": False, "scale": [1, 2], "edges": None}
+    for sizes in ({"n_columns": n, "n_known": 5}, {"n_columns": 5, "n_known": n}):
+        RatingMachineSchema().check({**config, **sizes, "n_hidden": 1})
+    assert texts.shapes({"user_ids": [n, 2**40]})["texts.user_ids.ends"] == ("I64", (n,))
+    with pytest.raises(ValueError, match="no valid sizes"):
+        texts.shapes({"user_ids": [n + 1, 2**40]})
 
 
 # ------------------------------------------------------------------------- before there is a model

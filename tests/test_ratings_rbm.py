@@ -239,6 +239,33 @@ def test_partial_fit_knows_what_came_later(rows):
     np.testing.assert_array_equal(first.model_.weights, model_of(rows).fit(TRAIN).model_.weights)
 
 
+def test_a_stream_of_single_users_takes_no_memory_of_their_calls():
+    """Would catch a history that grows, and is copied, with each call of `partial_fit`."""
+    model = model_of("users").fit(TRAIN)
+    before, updates = list(model.history_), model.n_updates_
+    for user in range(3):
+        model.partial_fit(TRAIN[[user]])
+    assert model.history_ == before
+    assert model.n_updates_ == updates + 3
+    assert model.n_users_ == N_USERS + 3
+
+
+@pytest.mark.parametrize("rows", SIDES)
+def test_settings_of_the_next_fit_change_no_answer(rows, tmp_path):
+    """Would catch a known user who is looked up among items, beyond the end of their array."""
+    model, other = model_of(rows).fit(TRAIN), SIDES[rows == "items"]
+    users, items = np.array([0, N_USERS - 1]), np.array([3, 4])
+    wanted = model.predict(users, items), model.recommend(TRAIN, 3), model.similar_items(2, 3)
+    model.set_params(rows=other, n_hidden=3, conditional=True, rule="pcd")
+    model.save(tmp_path / "a")
+    for same in (model, dg.load(tmp_path / "a"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(same.predict(users, items), wanted[0])
+        np.testing.assert_array_equal(same.recommend(TRAIN, 3), wanted[1])
+        np.testing.assert_array_equal(same.similar_items(2, 3), wanted[2])
+        assert same.transform(TRAIN).shape == (N_USERS if rows == "users" else N_ITEMS, 12)
+    assert model.fit(TRAIN).model_.n_columns == (N_USERS if other == "items" else N_ITEMS)
+
+
 def test_similar_items_are_alike():
     """Would catch features of users in place of items, and an item that resembles itself."""
     # two kinds of items, and users who like one of them
@@ -391,6 +418,13 @@ def test_bad_ratings_are_refused_with_the_remedy(X, error, words):
     assert not hasattr(model, "_scale")
 
 
+@pytest.mark.parametrize("form", ["bsr", "dia"])
+def test_formats_that_do_not_say_what_is_rated_are_refused(form):
+    """Would catch the zeros that fill a block up as ratings of zero."""
+    with pytest.raises(TypeError, match=rf"format '{form}'.*build a scipy.sparse.csr_array"):
+        model_of().fit(TRAIN[:40, :20].asformat(form))
+
+
 def test_duplicates_in_a_csr_matrix_are_refused():
     """Would catch pairs that scipy has not added up yet."""
     X = sparse.csr_array((np.array([1.0, 5.0, 2.0]), np.array([1, 1, 0]), np.array([0, 2, 3])))
@@ -405,12 +439,16 @@ def test_duplicates_in_a_csr_matrix_are_refused():
         ({"n_hidden": 0}, "n_hidden"),
         ({"rule": "sml"}, "MaskedPrediction"),
         ({"rule": dg.MaskedPrediction}, "write MaskedPrediction"),
+        ({"rule": type("Own", (dg.MaskedPrediction,), {})()}, "rule must be"),
         ({"rule": dg.CD(1, centring=False)}, "k alone"),
         ({"rule": dg.PCD(1, n_particles=7)}, "k alone"),
         ({"conditional": 1.5}, "conditional"),
         ({"scale": [1, 2, 2]}, "ascending"),
         ({"scale": [1]}, "2 to 20"),
         ({"scale": [1, 2, 3]}, "got 4|got 5"),
+        ({"scale": [0, 1e39]}, "finite and differ in float32"),
+        ({"scale": [-1e308, 1e308]}, "finite and differ in float32"),
+        ({"scale": [1e9, 1e9 + 1]}, "subtract a number"),
         ({"scale": [1, 2, 3, 4, 5], "bins": 5}, "exclude each other"),
         ({"bins": 21}, "bins"),
         ({"bins": [9.0]}, "part|but one"),

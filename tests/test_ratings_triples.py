@@ -185,6 +185,40 @@ def test_a_matrix_that_is_there_gets_names(tmp_path):
             dg.Ratings(*arguments)
 
 
+def test_a_matrix_that_says_a_pair_twice_is_refused():
+    """Would catch two ratings of 5 that become one of 10 where a matrix is cut or turned."""
+    matrix = sparse.csr_array((np.array([5.0, 5.0, 3.0]), np.array([0, 0, 1]), np.array([0, 2, 3])))
+    twice = dg.Ratings(matrix, ["ann", "bob"], ["Alien", "Heat"], [1, 2, 3, 4, 5])
+    for call in (
+        lambda: twice.ordered(users=["bob", "ann"]), twice.among, lambda: twice.split(0.1),
+        lambda: model_of().fit(twice),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="must have one rating for a user and an item, got"):
+            call()
+
+
+def test_whole_floats_of_a_column_are_integers(tmp_path):
+    """Would catch users that no file can hold, since one who was missing made all of them floats;
+    and numbers with a fraction that are cut off."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"who": [3, None, 7], "what": [1.0, 2.0, 2.0], "how": [1, 2, 5]})
+    ratings = dg.Ratings.from_frame(frame.dropna(), user="who", item="what", rating="how")
+    assert ratings.user_ids.dtype == ratings.item_ids.dtype == np.int64
+    assert ratings.user_ids.tolist() == [3, 7]
+    model_of().fit(ratings).save(tmp_path / "a")
+    assert dg.load(tmp_path / "a").user_ids_.tolist() == [3, 7]
+    for column in ([1.5, 2.0], [1e300, 2.0]):
+        users = dg.Ratings.from_triples(np.array(column), [1, 2], [1, 2]).user_ids
+        assert users.tolist() == column
+
+
+def test_a_column_that_is_not_there_is_told_which_are():
+    """Would catch a message that says the name, and no more than the name."""
+    frame = {"userId": [1, 2], "movieId": [1, 2], "rating": [1, 2]}
+    with pytest.raises(ValueError, match=r"got 'user': it has 'userId', 'movieId', 'rating'"):
+        dg.Ratings.from_frame(frame, user="user", item="movieId", rating="rating")
+
+
 # ------------------------------------------------------------------- questions by identifiers
 
 
@@ -274,7 +308,7 @@ def test_new_users_are_answered_by_their_ratings(fitted):
     assert not {100, 121} & set(ids[0])
     with pytest.raises(ValueError, match=r"got 'eve'; .* fit with rows='users'"):
         fitted["items"].recommend(new, 4)
-    with pytest.raises(ValueError, match=r"got 'eve'; pass the ratings of new users as X"):
+    with pytest.raises(ValueError, match=r"got 'eve'; recommend\(X\) answers for new"):
         fitted["users"].recommend(users="eve")
 
 
@@ -306,15 +340,17 @@ def test_bad_questions_name_the_identifier(fitted):
     for call, words in (
         (lambda: model.predict("nobody", 107), "users must be identifiers .* got 'nobody'"),
         (lambda: model.predict("user 7", [107, 1]), "items must be identifiers .* got 1"),
-        (lambda: model.predict("user 7", "107"), "got '107'"),
+        (lambda: model.predict("user 7", "107"), "got '107'; 107, an integer, is there"),
         (lambda: model.similar_items([107, 114]), "one item"),
         (lambda: model.similar_items([[107]]), "item must be"),
-        (lambda: model.recommend(TRAIN, users="nobody"), "ask about users of X"),
+        (lambda: model.recommend(TRAIN, users="nobody"), "that X has, .*'nobody'; leave"),
         (lambda: model.recommend(TRAIN.matrix, users=["user 1"]), "users must be None"),
         (lambda: model.score(dg.Ratings.from_triples(["user 1", "x"], [107, 107], [1, 2])),
          "X must have users that the model knows, got 'x'"),
         (lambda: model.recommend(dg.Ratings.from_triples([1, 2], [107, 9], [1, 2])),
          "X must have items that the model knows, got 9"),
+        (lambda: model.recommend(dg.Ratings.from_triples([1, 2], ["107", "114"], [1, 2])),
+         "got '107', which was not in fit; 107, an integer, is there"),
         (lambda: plain.score(TEST), "knows no identifiers"),
         (lambda: plain.partial_fit(TEST), "knows no identifiers"),
     ):  # fmt: skip

@@ -63,11 +63,13 @@ def test_what_a_reader_must_not_do_is_found(read, words, fuzz, tmp_path, monkeyp
     assert found[0] is None if words is None else words in found[0]
 
 
-@pytest.mark.parametrize("name", ["models", "checkpoints", "arrays", "tables", "settings"])
+@pytest.mark.parametrize(
+    "name", ["models", "checkpoints", "arrays", "tables", "ratings", "settings"]
+)
 def test_files_change_and_new_lines_are_kept(name, fuzz, tmp_path, monkeypatch):
     """Catches mutants that are all refused at the first line, or a corpus that never grows."""
     monkeypatch.setattr(fuzz, "AT_ONCE", 5)
     n, n_lines, findings = fuzz.fuzz(name, 0.1, 0, tmp_path / "findings")
     assert findings == 0, list((tmp_path / "findings").iterdir())
     assert n >= fuzz.AT_ONCE
-    assert n_lines > {"tables": 30, "settings": 25, "arrays": 60}.get(name, 500)
+    assert n_lines > {"tables": 30, "settings": 25, "arrays": 60, "ratings": 100}.get(name, 500)

@@ -2,9 +2,10 @@
 
     python tools/fuzz.py --seconds 3600 --out findings
 
-Needs Linux and deepgen, installed. Model files, checkpoints, arrays, sparse matrices, CSV and TOML
-are changed at random, bytes and values, those of model files with a checksum that fits. A file
-that reaches a line of deepgen which none before it reached becomes a start for further changes.
+Needs Linux and deepgen, installed. Model files, checkpoints, arrays, sparse matrices, tables,
+ratings and TOML are changed at random, bytes and values, those of model files with a checksum that
+fits. A file that reaches a line of deepgen which none before it reached becomes a start for further
+changes.
 
 Each file is read in a child process that dies for it. A finding is a crash, an exception that the
 reader does not promise, more than `HANGS` seconds, or memory of more than ten times the file. It is
@@ -38,6 +39,7 @@ from deepgen.cli import main as command
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.rows import read_rows
 from deepgen.cli.common.settings import KNOWN, check_together, read_config
+from deepgen.cli.common.triples import read_ratings, read_titles
 from deepgen.io import model_files
 
 HANGS = 20.0  # seconds
@@ -74,6 +76,18 @@ def documents_for_fit(callbacks=()):
     )
 
 
+def ratings():
+    """Ratings that recommenders of the campaign were made with."""
+    users, items = np.nonzero(rows())
+    return dg.Ratings.from_triples([f"u{user}" for user in users], items, 1 + users * items % 5)
+
+
+def recommender_for_fit(callbacks=(), **settings):
+    return dg.RatingsRBM(
+        4, n_epochs=3, random_state=0, callbacks=list(callbacks), **{"rule": "pcd", **settings}
+    )
+
+
 def read_model(path):
     """Load a model file and use it; look at it by the command line too."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -81,12 +95,32 @@ def read_model(path):
     if code not in (0, 1):
         raise AssertionError(f"exit code {code}")
     estimator = dg.load(path)
-    if hasattr(estimator, "transform"):
+    if isinstance(estimator, dg.RatingsRBM):
+        ask(estimator)
+    elif hasattr(estimator, "transform"):
         estimator.transform(np.zeros((2, estimator.n_features_in_), np.float32))
 
 
+def ask(recommender):
+    """Ask a recommender of a file for all that it answers; each answer is a number of the scale."""
+    n_users, n_items = recommender.n_users_, recommender.n_items_
+    few = sparse.csr_array((n_users if recommender.rows == "items" else 1, n_items))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of rows without a rating
+        recommender.recommend(few, 3)
+    recommender.transform(few)
+    if n_users and n_items:
+        named = recommender.user_ids_ is not None
+        user = recommender.user_ids_[-1] if named else n_users - 1
+        item = recommender.item_ids_[-1] if named else n_items - 1
+        recommender.similar_items(item, 3)
+        rating, scale = float(recommender.predict(user, item)), recommender.scale_.astype("f4")
+        if not scale[0] <= rating <= scale[-1]:
+            raise AssertionError(f"{rating} is not on the scale")
+
+
 def read_checkpoint(path):
-    """Go on from a checkpoint: of a stream, of a stack's stream, of a fit."""
+    """Go on from a checkpoint: of a stream, of a stack's stream, of a fit, of ratings."""
     for make in (
         lambda: dg.RBM(4, batch_size=10), lambda: dg.DBN((4, 3), batch_size=10),
         lambda: dg.ReplicatedSoftmax(4, batch_size=10),
@@ -96,11 +130,21 @@ def read_checkpoint(path):
     for make in (machine_for_fit, documents_for_fit):
         with _promised(path):
             make().fit(rows(), resume=path)
+    for rule in ("pcd", "prediction"):
+        with _promised(path):
+            recommender_for_fit(rule=rule).fit(ratings(), resume=path)
 
 
 def read_array(path):
     """Read rows as commands do."""
     read_rows(str(path))
+
+
+def read_triples(path):
+    """Read ratings and titles as commands do."""
+    for read in (read_ratings, read_titles):
+        with _promised(path):
+            read(str(path))
 
 
 def read_toml(path):
@@ -138,6 +182,8 @@ def whole_models(folder):
         dg.MixtureOfBernoullis(3, max_iter=2, random_state=0).fit(X),
         dg.Autoencoder(3, **few).fit(X),
         dg.DeepClassifier((4,), **few).fit(X, y), dg.DeepRegressor((4,), **few).fit(X, y),
+        dg.RatingsRBM(4, **few).fit(ratings()),
+        dg.RatingsRBM(4, rows="users", bins=3, **few).fit(sparse.csr_array(X * np.arange(1.0, 7))),
     )):  # fmt: skip
         estimator.save(folder / f"{number}.safetensors")
 
@@ -147,6 +193,9 @@ def whole_checkpoints(folder):
     X = rows()
     for name, make in (("fit", machine_for_fit), ("fit_documents", documents_for_fit)):
         make([dg.Checkpoint(folder / name)]).fit(X)
+    for rule in ("pcd", "prediction"):
+        path = folder / f"fit_ratings_{rule}"
+        recommender_for_fit([dg.Checkpoint(path)], rule=rule).fit(ratings())
     for name, n in (("short", 4), ("long", 30)):
         for ending, estimator, learned in (
             ("", dg.RBM(4, batch_size=10), X[:n]),
@@ -173,6 +222,13 @@ def whole_tables(folder):
     np.savetxt(folder / "a.csv", X, delimiter=",", fmt="%d")
     np.savetxt(folder / "b.csv", X * 0.125, delimiter=",", header="a,b,c,d,e,f", comments="")
     (folder / "c.csv").write_text('"x","y"\n"1",2\n,3\n1e-3,-4\n')
+
+
+def whole_triples(folder):
+    """Write ratings, with and without names of columns, and titles."""
+    (folder / "a.csv").write_text("userId,movieId,rating,timestamp\nann,10,3.5,0\nbob,10,4,1\n")
+    (folder / "b.tsv").write_text("1\t7\t5\n2\t7\t3\n1\t9\t3\n")
+    (folder / "c.csv").write_text('movie_id,title\n10,"Alien, the ""first"""\n9,Heat\n')
 
 
 def whole_settings(folder):
@@ -305,6 +361,7 @@ TARGETS = {
     "checkpoints": (whole_checkpoints, (change_bytes, *[change_signed] * 3), read_checkpoint),
     "arrays": (whole_arrays, (change_bytes, change_archive, change_archive), read_array),
     "tables": (whole_tables, (change_bytes,), read_array),
+    "ratings": (whole_triples, (change_bytes,), read_triples),
     "settings": (whole_settings, (change_bytes,), read_toml),
 }
 

@@ -7,7 +7,7 @@ from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.models import load_ratings
 from deepgen.cli.common.rows import check_apart
 from deepgen.cli.common.triples import READS, identifier_of, read_ratings, read_titles
-from deepgen.estimators.ratings import RANKS
+from deepgen.estimators.common.recommending import RANKS
 
 
 def add_to(commands):
@@ -57,8 +57,9 @@ def run(arguments):
     if rows is not None:
         known = rows.among(items=model.item_ids_)
         rows, n_unknown = known, rows.n_ratings - known.n_ratings
+    n = min(arguments.n, model.n_items_)  # no memory for places that stay empty
     try:
-        ids, scores = model.recommend(rows, arguments.n, users=users, rank=arguments.rank)
+        ids, scores = model.recommend(rows, n, users=users, rank=arguments.rank)
     except ValueError as error:
         raise CommandError(f"{arguments.ratings or arguments.model}: {error}") from error
     return {
@@ -78,9 +79,20 @@ def _asked(model, arguments):
     """Return the identifiers of the users, and their ratings or None."""
     known = set(model.user_ids_.tolist())
     users = [identifier_of(text, known) for text in arguments.user]
+    lost = [user for user in users if user not in known]
+    new = model.rows == "users"
+    if lost and not (new and arguments.ratings):
+        raise CommandError(
+            f"{arguments.model} does not know user {lost[0]!r}; "
+            + ("pass what this user has rated by --ratings" if new else
+               "a model with rows of items cannot answer for new users: train one with --rows "
+               "users, and pass what they have rated by --ratings")
+        )  # fmt: skip
     if arguments.ratings is None:
         return users, None
-    rows = read_ratings(arguments.ratings, scale=model.model_.scale, users=arguments.user)
+    rows = read_ratings(
+        arguments.ratings, scale=model.model_.scale, users=arguments.user, model=model
+    )
     rated = set() if rows is None else set(rows.user_ids.tolist())
     users = [identifier_of(text, rated) for text in arguments.user]
     lost = [user for user in users if user not in rated]

@@ -88,7 +88,7 @@ def run(arguments):
     check_apart({"MODEL": arguments.model, "DATA": arguments.data, "labels": arguments.labels}, {})
     if measure is _ratings:
         model = load_ratings(arguments.model, "score").set_params(n_threads=arguments.n_threads)
-        rows = read_ratings(arguments.data, scale=model.model_.scale)
+        rows = read_ratings(arguments.data, scale=model.model_.scale, model=model)
     else:
         rows = read_data(model, arguments.data, arguments.packed_columns)
     try:

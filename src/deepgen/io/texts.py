@@ -7,7 +7,10 @@ Python text may hold, is written as Python writes it ("surrogatepass").
 
 import numpy as np
 
-from deepgen.io.schemas.schema import MAX_UNITS, is_count, require
+from deepgen.io.schemas.schema import is_count, require
+
+# Users may be more than the units of a layer; that the file has so many texts is checked.
+MAX_TEXTS = 2**31 - 1
 
 
 def tensors_of(name, texts):
@@ -41,7 +44,7 @@ def shapes(sizes):
     expected = {}
     for name, size in sizes.items():
         require(
-            isinstance(size, list) and len(size) == 2 and is_count(size[0], MAX_UNITS)
+            isinstance(size, list) and len(size) == 2 and is_count(size[0], MAX_TEXTS)
             and type(size[1]) is int and size[1] >= 0,
             f"texts {name!r} have no valid sizes",
         )  # fmt: skip

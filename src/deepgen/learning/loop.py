@@ -293,6 +293,9 @@ class TrainingLoop(ABC):
                     self._diverged(name or ("parameters" if value is None else "loss"))
                 self.n_updates += 1
                 values.append(value)
+        name = self.parameters.first_run_away()
+        if name is not None:
+            self._diverged(name)
         self._governor.done()
         self.whole = True
 

@@ -80,7 +80,7 @@ def as_rating_rule(value):
     """
     usual = {"prediction": MaskedPrediction(), "cd": CD(), "pcd": PCD()}
     rule = usual.get(value) if isinstance(value, str) else value
-    if isinstance(rule, MaskedPrediction):
+    if type(rule) is MaskedPrediction:
         return rule
     if type(rule) not in (CD, PCD):
         raise ValueError(
@@ -153,8 +153,8 @@ class RatingTrainer(TrainingLoop):
     """A run of a rating machine on rows with patterns.
 
     A batch has :class:`PatternedRows` for its states, without context, target or weights. Its rows
-    are learned from one after the other, on one thread. :meth:`step` returns the mean loss of a
-    rating before the step of its row.
+    are learned from one after the other, on one thread. :meth:`step` returns the mean of minus the
+    log probability of a rating that was predicted, in nats, before the step of its row.
 
     Parameters
     ----------

@@ -11,6 +11,34 @@ from deepgen.rows.counts import MOST_COUNTS
 from deepgen.runtime.precision import pack_exactly, precision
 
 _versions = itertools.count(1)
+# A parameter that is added for each draw of the longest row: the sum has to be finite.
+MOST_SUMMED = float(np.finfo(np.float32).max) / (2 * MOST_COUNTS)
+
+
+def beyond_sums(layers, weights, biases):
+    """Look for a parameter that could not be summed over the draws of the longest row.
+
+    Parameters
+    ----------
+    layers : sequence of Units
+    weights, biases : sequence of ndarray, float32
+
+    Returns
+    -------
+    tuple of (name, units, largest) or None
+        The parameter, the units that take trials, and its largest absolute value.
+    """
+    for l, (lower, upper) in enumerate(itertools.pairwise(layers)):
+        for units, k in ((lower, l + 1), (upper, l)):
+            if not units.takes_trials:
+                continue
+            for name, values in (
+                (f"weights[{l}]", weights[l]), (f"layers[{k}].bias", biases[k])
+            ):  # fmt: skip
+                largest = float(max(values.max(), -values.min()))
+                if not largest <= MOST_SUMMED:
+                    return name, units, largest
+    return None
 
 
 def next_version():
@@ -79,7 +107,14 @@ class BoltzmannMachine:
                     f"layers[{number}] and layers[{number + 1}] are {are}; such "
                     "a model need not be normalizable: make one of them binary"
                 )
-        self._check_sums_of_trials()
+        found = beyond_sums(self.layers, self.weights, [layer.bias for layer in self.layers])
+        if found is not None:
+            name, units, largest = found
+            raise ValueError(
+                f"{name} must lie within {MOST_SUMMED:.2g} in absolute value beside "
+                f"{type(units).__name__} units, which sum it over the draws of a row, got "
+                f"{largest:.3g}"
+            )
         self._packed, self._chain = {}, {}  # by setting of the precision, made when asked for
 
     def _matrix(self, number, matrix):
@@ -94,23 +129,6 @@ class BoltzmannMachine:
             )
         matrix.flags.writeable = False
         return matrix
-
-    def _check_sums_of_trials(self):
-        """Refuse parameters whose sums over the draws of the longest row are beyond float32."""
-        most = float(np.finfo(np.float32).max) / (2 * MOST_COUNTS)
-        for l, (lower, upper) in enumerate(itertools.pairwise(self.layers)):
-            summed = [(lower, l + 1, upper), (upper, l, lower)]
-            for units, k, neighbour in [each for each in summed if each[0].takes_trials]:
-                for name, values in (
-                    (f"weights[{l}]", self.weights[l]), (f"layers[{k}].bias", neighbour.bias)
-                ):  # fmt: skip
-                    largest = float(np.abs(values).max())
-                    if largest > most:
-                        raise ValueError(
-                            f"{name} must lie within {most:.2g} in absolute value beside "
-                            f"{type(units).__name__} units, which sum it over the draws of a row, "
-                            f"got {largest:.3g}"
-                        )
 
     def __repr__(self):
         layers = " - ".join(f"{type(layer).__name__}({layer.size})" for layer in self.layers)

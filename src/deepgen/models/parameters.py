@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from deepgen._kernels import engine
+from deepgen.models.boltzmann_machine import beyond_sums
 from deepgen.runtime.precision import pack, rounded
 from deepgen.runtime.threads import effective_threads
 
@@ -18,6 +19,10 @@ class WritableArrays:
             if not np.isfinite(array).all():
                 return name
         return None
+
+    def first_run_away(self):
+        """Return the name of a parameter that is finite but too large for a model, or None."""
+        return
 
     def snapshot(self):
         """Return copies of the learned arrays."""
@@ -135,6 +140,11 @@ class Parameters(WritableArrays):
         for weights, packed in zip(self.weights, self.packed, strict=True):
             if packed is not None:
                 packed.refresh(effective_threads(n_threads, 4 * weights.size))
+
+    def first_run_away(self):
+        """See :meth:`WritableArrays.first_run_away`: too large to be summed over long rows."""
+        found = beyond_sums(self.layers, self.weights, self.biases)
+        return None if found is None else found[0]
 
     def restore(self, arrays):
         """Put back what :meth:`snapshot` returned."""

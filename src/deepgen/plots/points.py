@@ -126,8 +126,9 @@ def _write_where_free(ax, points, texts):
         if text is None:
             continue
         written = ax.annotate(
-            text, point, (0, -3), textcoords="offset points", ha="center", va="top", fontsize=7
-        )
+            text, point, (0, -3), textcoords="offset points", ha="center", va="top", fontsize=7,
+            parse_math=False,
+        )  # fmt: skip
         box = written.get_window_extent()
         if any(box.overlaps(other) for other in taken):
             written.remove()

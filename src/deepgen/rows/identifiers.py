@@ -22,7 +22,8 @@ class Identifiers:
     Attributes
     ----------
     values : ndarray of shape (n,)
-        int64 where all are integers, else objects.
+        int64 where all are integers, else objects. Whole numbers that an array of floats holds are
+        integers: pandas makes such columns where some were missing.
     """
 
     values: np.ndarray
@@ -118,7 +119,7 @@ class Identifiers:
         places = [self._places.get(entry, -1) if _is_hashable(entry) else -1 for entry in entries]
         return np.array(places, np.int64).reshape(shape)
 
-    def numbers(self, wanted, name, remedy=""):
+    def numbers(self, wanted, name, remedy="", *, whose="that the model knows"):
         """Return numbers of identifiers; ValueError that names the first that is unknown.
 
         Parameters
@@ -128,7 +129,9 @@ class Identifiers:
         name : str
             What the message calls them.
         remedy : str
-            Its end.
+            The end of the message.
+        whose : str
+            Which identifiers they must be.
         """
         found = self.find(wanted)
         if (found < 0).any():
@@ -136,10 +139,18 @@ class Identifiers:
             entry = _plain([_entries(wanted)[0][first]])[0]
             known = ", ".join(map(repr, self.values[:3].tolist()))
             raise ValueError(
-                f"{name} must be identifiers that the model knows, such as {known}, got "
-                f"{shown(entry)}{remedy and '; '}{remedy}"
+                f"{name} must be identifiers {whose}, such as {known}, got "
+                f"{shown(entry)}{self.other_form(entry) or (remedy and f'; {remedy}')}"
             )
         return found
+
+    def other_form(self, entry):
+        """Say that an unknown identifier is known as a text or as an integer, else nothing."""
+        if isinstance(entry, str):
+            other, what = int(entry) if _WHOLE.fullmatch(entry) else None, "an integer"
+        else:
+            other, what = str(entry) if type(entry) is int else None, "a string"
+        return f"; {other!r}, {what}, is there" if other in self._places else ""
 
     @classmethod
     def in_order(cls, values, name):
@@ -227,6 +238,8 @@ def _entries(values):
     array = np.asarray(values)
     if array.ndim == 0:
         return [array.item() if isinstance(values, np.generic) else values], ()
+    if array.dtype.kind == "f" and (np.abs(array) < 2**53).all() and (array % 1 == 0).all():
+        array = array.astype(np.int64)
     if array.dtype.kind in "iu":
         return array.reshape(-1), array.shape
     return _plain(array.reshape(-1).tolist()), array.shape

@@ -158,8 +158,12 @@ class Ratings:
             try:
                 columns.append(frame[label])
             except Exception as error:  # each kind of frame has its own for a name it lacks
+                what = error
+                if isinstance(error, KeyError):  # which says no more than the name
+                    there = [shown(column) for column in frame if isinstance(column, str)]
+                    what = f"it has {', '.join(there[:10]) or 'no such name'}"
                 raise ValueError(
-                    f"{name} must name a column of frame, got {shown(label)}: {error}"
+                    f"{name} must name a column of frame, got {shown(label)}: {what}"
                 ) from error
         return cls.from_triples(*columns, scale=scale, bins=bins)
 
@@ -244,9 +248,10 @@ class Ratings:
             lost = np.flatnonzero(found[used] < 0)
             if len(lost):
                 first = own.named(used[lost[:1]])[0]
+                remedy = f"; X.among({name}=model.{name[:-1]}_ids_) leaves its ratings out"
                 raise ValueError(
                     f"X must have {name} that the model knows, got {shown(first)}, which was not "
-                    f"in fit; X.among({name}=model.{name[:-1]}_ids_) leaves its ratings out"
+                    f"in fit{others.other_form(first) or remedy}"
                 )
             places.append(found[used])
         return self.matrix if all_own else _matrix(self.matrix.data, *places, tuple(sizes))
@@ -288,6 +293,11 @@ def _as_identifiers(values, name):
 
 def _matrix(values, rows, columns, shape):
     matrix = sparse.csr_array((values, (rows, columns)), shape=shape)
+    if matrix.nnz < len(values):  # scipy adds up what stands for one pair
+        raise ValueError(
+            "matrix must have one rating for a user and an item, got "
+            f"{len(values) - matrix.nnz} too many; keep the last of each, for example"
+        )
     matrix.sort_indices()
     return matrix
 

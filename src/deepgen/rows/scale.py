@@ -35,6 +35,13 @@ class Scale:
                 f"scale must have 2 to {MOST_VALUES} values, got {len(values)}; pass bins= for "
                 "continuous ratings"
             )
+        with np.errstate(over="ignore"):
+            floats = np.array(values).astype(np.float32)
+        if not np.isfinite(floats).all() or not (floats[1:] > floats[:-1]).all():
+            raise ValueError(
+                f"scale must have values that are finite and differ in float32, got {list(values)};"
+                " subtract a number from all ratings, or divide them by one"
+            )
         object.__setattr__(self, "values", values)
         if self.edges is not None:
             edges = _ascending(self.edges, "edges")
@@ -153,6 +160,6 @@ class Scale:
 def _ascending(numbers, name):
     """Return ascending finite numbers as a tuple of float; ValueError where they are none."""
     array = real_array(numbers, name).astype(np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
+    if array.ndim != 1 or not np.isfinite(array).all() or not (array[1:] > array[:-1]).all():
         raise ValueError(f"{name} must be ascending finite numbers, got {shown(numbers)}")
     return tuple(array.tolist())

@@ -21,8 +21,11 @@ _TITLE = {"item": _TRIPLE["item"], "title": ("title", "name")}
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
-def read_ratings(source, *, scale=None, bins=None, users=None):
+def read_ratings(source, *, scale=None, bins=None, users=None, model=None):
     """Read ratings with identifiers: integers where all users, or all items, are such.
+
+    A part of a file may have integers alone where the whole has other names too. So beside a model
+    an identifier is the one that the model knows, a text or an integer, whatever else is there.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ def read_ratings(source, *, scale=None, bins=None, users=None):
         See :meth:`deepgen.Ratings.from_triples`.
     users : sequence of str or None
         Texts of the identifiers whose ratings are wanted. None: those of all.
+    model : RatingsRBM or None
+        The model that is asked about them.
 
     Returns
     -------
@@ -48,6 +53,8 @@ def read_ratings(source, *, scale=None, bins=None, users=None):
     who, what, ratings = _columns(source, _TRIPLE)
     ratings = _numbers(source, ratings)
     who, what = _identifiers(who), _identifiers(what)
+    if model is not None:
+        who, what = _as_known(who, model.user_ids_), _as_known(what, model.item_ids_)
     if users is not None:
         users = set(users)
         wanted = [number for number, user in enumerate(who) if str(user) in users]
@@ -156,6 +163,12 @@ def _identifiers(cells):
     if all(isinstance(cell, float) and cell.is_integer() for cell in cells):
         return [int(cell) for cell in cells]  # as frames hold integers of which some were missing
     return [None if cell == "" else cell for cell in cells]
+
+
+def _as_known(cells, known):
+    """Return identifiers in the form that a model knows: 7 and "7" are one on a command line."""
+    known = set(known.tolist())
+    return [cell if cell is None else identifier_of(str(cell), known) for cell in cells]
 
 
 def _numbers(source, cells):

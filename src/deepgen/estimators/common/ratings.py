@@ -16,7 +16,7 @@ def ratings_matrix(X):
     Raises
     ------
     TypeError
-        For a dense array, which does not say what is not rated.
+        For a dense array, or a matrix of blocks or diagonals: they do not say what is not rated.
     ValueError
         If a pair is there twice, or the matrix is damaged.
     """
@@ -24,7 +24,13 @@ def ratings_matrix(X):
         raise TypeError(
             "X must be a dg.Ratings, or a sparse matrix of users by items, whose stored entries "
             f"are the ratings, got {type(X).__name__}; write dg.Ratings.from_triples(users, items, "
-            "ratings)"
+            "ratings), or for a table dg.Ratings.from_frame(frame, user=..., item=..., rating=...)"
+        )
+    if X.format in ("bsr", "dia"):
+        raise TypeError(
+            f"X must store ratings one by one, got a sparse matrix of format {X.format!r}, which "
+            "stores zeros of whole blocks or diagonals: they would be ratings of zero, or ratings "
+            "of zero would be lost; build a scipy.sparse.csr_array from triples"
         )
     if X.format == "coo" and X.ndim == 2:  # which adds up, as CSR, what stands for one pair
         _refuse_pairs(X.coords[0].astype(np.int64) * X.shape[1] + X.coords[1])

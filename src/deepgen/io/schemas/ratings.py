@@ -9,6 +9,10 @@ from deepgen.io.schemas.schema import MAX_UNITS, Schema, is_count, require
 from deepgen.models import RatingMachine
 from deepgen.rows.scale import MOST_VALUES, Scale
 
+# Users may be more than the units of a layer: any number that kernels count, whichever side they
+# are. The tensors of such a size must be in the file before anything is made of them.
+MOST_PEOPLE = 2**31 - 1
+
 
 class RatingMachineSchema(Schema):
     """Rating machines: sizes, the scale, whether there are conditional weights, rows it knows."""
@@ -26,10 +30,10 @@ class RatingMachineSchema(Schema):
         return entries, {name: model.arrays()[name] for name in self.shapes(entries)}
 
     def check(self, config):
-        for name in ("n_columns", "n_hidden"):
-            require(is_count(config[name], MAX_UNITS), f"{name} is not valid")
+        require(is_count(config["n_columns"], MOST_PEOPLE), "n_columns is not valid")
+        require(is_count(config["n_hidden"], MAX_UNITS), "n_hidden is not valid")
         n_known = config["n_known"]
-        require(n_known == 0 or is_count(n_known, 2**31 - 1), "n_known is not valid")
+        require(n_known == 0 or is_count(n_known, MOST_PEOPLE), "n_known is not valid")
         require(type(n_known) is int, "n_known is not valid")
         require(isinstance(config["conditional"], bool), "conditional is neither true nor false")
         _require_ascending(config["scale"], "scale")
