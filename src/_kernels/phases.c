@@ -312,26 +312,28 @@ struct piece {
     ptrdiff_t column, width, first, n_columns;
 };
 
-/* acc += unit * sums, for `width` lower units of a tile; whole numbers of either type. */
-#define ADD_STEPS(name, type) \
+/* acc = unit * sums or acc += unit * sums, by `op`, for `width` lower units of a tile; whole numbers
+ * of either type. */
+#define SCALED_STEPS(name, type, op) \
     DG_CLONES \
     static void name(const type *sums, ptrdiff_t width, float unit, float *acc, \
                      ptrdiff_t stride) \
     { \
         for (ptrdiff_t i = 0; i < width; i++) \
             for (int c = 0; c < DG_TILE; c++) \
-                acc[i * stride + c] += unit * (float)sums[i * DG_TILE + c]; \
+                acc[i * stride + c] op unit * (float)sums[i * DG_TILE + c]; \
     }
-ADD_STEPS(add_integers, int32_t)
-ADD_STEPS(add_floats, float)
+SCALED_STEPS(put_integers, int32_t, =)
+SCALED_STEPS(add_integers, int32_t, +=)
+SCALED_STEPS(add_floats, float, +=)
 
 /* acc[i, c] += sum_r x[r, i] y[r, c] over rows start .. start + n - 1 of one phase, for the lower
  * units i and the upper units c of a piece.
  *
  * `tiles` has the upper states y of these rows (prepare_upper); the lower states x are turned here.
- * acc: INOUT, (piece->width, piece->n_columns), rows `stride` apart. The sums of bytes are whole
- * numbers until the end, where the units of both layers (1 for states, the step of means) come in
- * as one factor. */
+ * acc: INOUT, (piece->width, piece->n_columns), rows `stride` apart; OUT where bytes start at row 0.
+ * The sums of bytes are whole numbers until the end, where the units of both layers (1 for states,
+ * the step of means) come in as one factor. */
 static void add_rows(const struct dg_phase *phase, enum way way, ptrdiff_t start, ptrdiff_t n,
                      const struct piece *piece, const void *tiles, struct task_scratch *task,
                      float *acc, ptrdiff_t stride)
@@ -370,7 +372,10 @@ static void add_rows(const struct dg_phase *phase, enum way way, ptrdiff_t start
         else
             dg_sum_lines(lower->index, lower->length, n, width,
                          (const uint16_t *)tiles + first * n, task->sums);
-        add_integers(task->sums, width, unit, acc + c, stride);
+        if (start == 0)
+            put_integers(task->sums, width, unit, acc + c, stride);
+        else
+            add_integers(task->sums, width, unit, acc + c, stride);
     }
 }
 
@@ -489,8 +494,9 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                         stride[side] = padded;
                     }
                     size_t line = (size_t)dg_round_up(piece.n_columns, DG_TILE) * sizeof(float);
-                    for (ptrdiff_t i = 0; n_rows[side] && start == 0 && i < DG_TILE; i++)
-                        memset(acc[side] + i * stride[side], 0, line);
+                    if (start == 0 && n_rows[side] && ways[side] == FLOATS)
+                        for (ptrdiff_t i = 0; i < DG_TILE; i++)
+                            memset(acc[side] + i * stride[side], 0, line);
                     if (n[side])
                         add_rows(phases[side], ways[side], start, n[side], &piece,
                                  plan.upper[side], &task, acc[side], stride[side]);
