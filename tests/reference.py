@@ -402,6 +402,12 @@ def gradient(layers, positive, negative):
     return difference(phase(layers, positive), phase(layers, negative))
 
 
+def follow_sums(gradient, mu, lam):
+    """What the biases below and above weights lose: dW lam and dW^T mu, with mu and lam the offsets
+    of the layers below and above."""
+    return float64(gradient) @ float64(lam), float64(gradient).T @ float64(mu)
+
+
 def centred_gradient(layers, positive, negative, mu, lam):
     """dW = <(v-mu)(h-lam)>_d - <(v-mu)(h-lam)>_m; db = dv - dW lam; dc = dh - dW^T mu."""
     plain = gradient(layers, positive, negative)
@@ -410,7 +416,8 @@ def centred_gradient(layers, positive, negative, mu, lam):
     d_weights = (statistics(*centred[0]) / len(centred[0][0])
                  - statistics(*centred[1]) / len(centred[1][0]))
     d_visible, d_hidden = plain.biases
-    biases = [d_visible - d_weights @ lam, d_hidden - d_weights.T @ mu]
+    by_lower, by_upper = follow_sums(d_weights, mu, lam)
+    biases = [d_visible - by_lower, d_hidden - by_upper]
     return Gradient([d_weights], biases, plain.log_precisions)
 
 

@@ -17,7 +17,14 @@ from conftest import (
 )
 from deepgen._kernels import engine
 
-from deepgen.learning.gradients import Phases, Step, layer_gradients, step_weights, weight_gradient
+from deepgen.learning.gradients import (
+    Phases,
+    Step,
+    follow_of,
+    layer_gradients,
+    step_weights,
+    weight_gradient,
+)
 from deepgen.models import Parameters
 from deepgen.rows.states import ByteMeans, as_states
 from deepgen.rows.sums import column_moments, column_sums, weight_sums
@@ -101,8 +108,13 @@ def test_centred_gradients_equal_reference(kinds):
     mu, lam = (o.astype(np.float64) for o in offsets)
     expected = reference.centred_gradient(layers, positive, negative, mu, lam)
     assert_weights_close(weights, expected.weights, layers, positive, negative, 4.0)
-    for found, exact in zip(biases, expected.biases, strict=True):
-        np.testing.assert_allclose(found, exact, rtol=1e-7, atol=1e-7)
+    # biases follow the float32 gradient by the weights: sums over units of it, and of its rounding
+    one, other = absolute_gradient(layers, positive, negative)
+    terms = 4.0 * (one.weights[0] + other.weights[0])
+    sums = reference.follow_sums(terms, mu, lam)
+    for found, exact, size in zip(biases, expected.biases, sums, strict=True):
+        n_roundings = len(positive[0]) + max(len(mu), len(lam)) + 8
+        assert_within_errors(found, exact, 0.0, n_roundings * FLOAT32_ROUNDING * size)
 
 
 @pytest.mark.parametrize("gained", [False, True])
@@ -147,6 +159,78 @@ def test_centring_and_gains_are_a_change_of_parameters(kinds, gained):
         square = [((x[0]) ** 2).mean(axis=0) for x in centred]
         expected = -0.5 * layers[0].precision * (square[0] - square[1])
         np.testing.assert_allclose(log_precisions[0], expected, rtol=1e-6, atol=1e-6)
+
+
+# both sides of a lane of 16, a tile of 32 and a block of 256
+FOLLOW_SIZES = [(1, 1), (33, 15), (31, 16), (64, 257), (70, 530)]
+
+
+def followed(sizes, gained=False, n_threads=None, weight_decay=0.0):
+    """The gradient of one matrix, the offsets of both layers, and the follow sums."""
+    parameters, positive, negative = make_case(("binary", "binary"), sizes=sizes)
+    rng = np.random.default_rng(8)
+    offsets, gains = random_offsets(parameters, rng), None
+    if gained:
+        gains = [rng.uniform(0.5, 2.0, o.shape).astype(np.float32) for o in offsets]
+    phases = Phases(positive, negative, offsets, gains)
+    difference = layer_gradients(parameters, phases).difference
+    follow = follow_of(phases, 0)
+    gradient = weight_gradient(parameters, phases, 0, difference, weight_decay=weight_decay,
+                               follow=follow, work=Work(n_threads=n_threads))  # fmt: skip
+    return gradient, offsets, follow
+
+
+@pytest.mark.parametrize("gained", [False, True])
+@pytest.mark.parametrize("sizes", FOLLOW_SIZES, ids=str)
+def test_follow_sums_are_those_of_the_gradient(sizes, gained, backend):
+    """Catches a lane, a tile or a block that is left out or counted twice, and biases that follow
+    the decay without gains, or do not with them."""
+    plain, (mu, lam), _ = followed(sizes, gained)
+    decayed, _, follow = followed(sizes, gained, weight_decay=0.5)
+    gradient = decayed if gained else plain
+    expected = reference.follow_sums(gradient, mu, lam)
+    terms = reference.follow_sums(np.abs(gradient), mu, lam)
+    for found, exact, size, n in zip(follow, expected, terms, sizes[::-1], strict=True):
+        assert_float32_close(found, exact, size, n)
+
+
+def test_follow_sums_have_the_same_bits(restored_backend, threaded):
+    """Catches an order of the sums over units that depends on the instruction set, or on how many
+    units a task has."""
+    for sizes in FOLLOW_SIZES:
+        restored_backend("generic")
+        _, _, expected = followed(sizes, n_threads=1)
+        for name in engine.available_backends():
+            restored_backend(name)
+            for n_threads in THREADS:
+                for one, other in zip(followed(sizes, False, n_threads)[2], expected, strict=True):
+                    assert_same_bits(one, other)
+
+
+def test_follow_sums_have_the_order_of_their_definition(backend):
+    """Catches another order of lanes, halves, tiles and blocks than docs/math.md tells, which
+    would change the bits of every run."""
+    gradient, (mu, lam), (lower, upper) = followed((70, 530))
+
+    def fma(a, b, c):  # a product of float32 is exact in float64; ties of the sum are not met here
+        return (a.astype(np.float64) * b.astype(np.float64) + c).astype(np.float32)
+
+    total = np.zeros(70, np.float32)
+    for first in range(0, 530, 256):
+        lanes = np.zeros((70, 16), np.float32)
+        for c in range(first, min(first + 256, 530)):
+            lanes[:, c % 16] = fma(gradient[:, c], lam[c], lanes[:, c % 16])
+        for half in (8, 4, 2, 1):
+            lanes = lanes[:, :half] + lanes[:, half:]
+        total = lanes[:, 0] if first == 0 else total + lanes[:, 0]
+    assert_same_bits(lower, total)
+    total = np.zeros(530, np.float32)
+    for first in range(0, 70, 32):
+        part = np.zeros(530, np.float32)
+        for i in range(first, min(first + 32, 70)):
+            part = fma(gradient[i], mu[i], part)
+        total = part if first == 0 else total + part
+    assert_same_bits(upper, total)
 
 
 def test_bias_terms_are_added_to_the_bias_alone():

@@ -26,6 +26,11 @@
 /* Running products of an enumeration: part of the definition, as the order of a sum is. */
 #define DG_PRODUCT_LANES 32
 
+/* Sums over upper units that biases follow by (docs/math.md, "Follow sums"): lanes of a row, within
+ * a block of columns. Part of the definition too. */
+#define DG_FOLLOW_LANES 16
+#define DG_FOLLOW_BLOCK 256
+
 struct dg_operand {
     const float *dense;      /* NULL for lists */
     ptrdiff_t stride, step;
@@ -51,6 +56,7 @@ struct dg_update {
     const float *offset_lower, *offset_upper;         /* centring, or NULL */
     const float *difference_lower, *difference_upper; /* mean of the phases' difference */
     const float *gain_lower, *gain_upper;             /* standardization by unit, or NULL */
+    float *follow_lower, *follow_upper; /* OUT, by unit: what the biases follow by; or NULL */
 };
 
 struct dg_backend {
@@ -70,11 +76,14 @@ struct dg_backend {
                    const struct dg_stream *stream, const struct dg_outputs *out,
                    ptrdiff_t first_row, ptrdiff_t n_rows, ptrdiff_t first, ptrdiff_t width,
                    float *field, ptrdiff_t stride, float *scratch, double *block_log_normalizer);
-    /* `width` neighbouring weights of a row: gradient from the two sums, then the step; returns
-     * the largest magnitude of a new weight, infinite or not a number where one is */
+    /* `width` neighbouring weights of a row, at most DG_FOLLOW_BLOCK: gradient from the two sums,
+     * then the step; returns the largest magnitude of a new weight, infinite or not a number where
+     * one is. Where update->follow_lower is wanted: by_lower, OUT, its part of these columns;
+     * by_upper, (width,), INOUT, += the row's terms of follow_upper */
     float (*update_row)(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                       ptrdiff_t width, const float *positive, const float *negative,
-                      float *gradient, float *weights, float *velocity, float *average);
+                      float *gradient, float *weights, float *velocity, float *average,
+                      float *by_lower, float *by_upper);
     /* out[k, c] = weights[(first + c), k] for c < width: a tile of the transpose, zero padded */
     void (*transpose)(const float *weights, ptrdiff_t stride, ptrdiff_t first, ptrdiff_t width,
                       ptrdiff_t n_inputs, float *out);

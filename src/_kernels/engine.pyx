@@ -131,7 +131,7 @@ def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] cha
 
 # --- phases -----------------------------------------------------------------------------------
 
-cdef int fill_update(dg_update *update, offsets, differences, gains, float learning_rate,
+cdef int fill_update(dg_update *update, offsets, differences, gains, follow, float learning_rate,
                      float momentum, float weight_decay, float averaging) except -1:
     """All but the numbers of rows."""
     memset(update, 0, sizeof(dg_update))
@@ -145,6 +145,8 @@ cdef int fill_update(dg_update *update, offsets, differences, gains, float learn
         update.difference_upper = floats_of(differences[1])
     if gains is not None:
         update.gain_lower, update.gain_upper = floats_of(gains[0]), floats_of(gains[1])
+    if follow is not None:
+        update.follow_lower, update.follow_upper = floats_into(follow[0]), floats_into(follow[1])
     return 0
 
 
@@ -157,19 +159,20 @@ cdef dg_repack *fill_repack(dg_repack *repack, Packed packed):
     return repack
 
 
-def update_weights(positive, negative, offsets, differences, gains, gradient, weights, velocity,
-                   average, Packed packed, float learning_rate, float momentum,
+def update_weights(positive, negative, offsets, differences, gains, gradient, follow, weights,
+                   velocity, average, Packed packed, float learning_rate, float momentum,
                    float weight_decay, float averaging, Workspace workspace, int n_threads):
     """The tiled update, or its gradient alone; True when a weight became non-finite.
 
     `positive` and `negative` are pairs (lower, upper) of states; `offsets`, `differences` and
-    `gains` pairs of float32 vectors or None. OUT: gradient. INOUT: weights, velocity, average,
-    packed (the packed form of the weights, or None).
+    `gains` pairs of float32 vectors or None. OUT: gradient, follow (a pair of float32 vectors, what
+    the biases of either layer follow by, or None; it needs offsets). INOUT: weights, velocity,
+    average, packed (the packed form of the weights, or None).
     """
     cdef dg_phase phases[2]
     cdef dg_update update
     cdef dg_repack repack
-    cdef dg_repack *follow = fill_repack(&repack, packed)
+    cdef dg_repack *anew = fill_repack(&repack, packed)
     cdef Py_ssize_t n_lower = weights.shape[0], n_upper = weights.shape[1]
     cdef float *gradient_out = floats_into(gradient)
     cdef float *weights_out = floats_into(weights)
@@ -177,8 +180,8 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
     cdef float *average_out = floats_into(average)
     cdef char *scratch
     cdef int overflow
-    fill_update(&update, offsets, differences, gains, learning_rate, momentum, weight_decay,
-                averaging)
+    fill_update(&update, offsets, differences, gains, follow, learning_rate, momentum,
+                weight_decay, averaging)
     for side, phase in enumerate((positive, negative)):
         fill_rows(&phases[<int> side].lower, phase[0])
         fill_rows(&phases[<int> side].upper, phase[1])
@@ -188,36 +191,38 @@ def update_weights(positive, negative, offsets, differences, gains, gradient, we
                                                 n_lower, n_upper, n_threads))
     with nogil:
         overflow = dg_update_weights(&phases[0], &phases[1], n_lower, n_upper, &update,
-                                     gradient_out, weights_out, velocity_out, average_out, follow,
+                                     gradient_out, weights_out, velocity_out, average_out, anew,
                                      scratch, n_threads)
     return bool(overflow)
 
 
 def update_from_sums(float[:, ::1] positive, float[:, ::1] negative, double per_positive,
-                     double per_negative, offsets, differences, gains, gradient, weights, velocity,
-                     average, Packed packed, float learning_rate, float momentum,
-                     float weight_decay, float averaging, int n_threads):
+                     double per_negative, offsets, differences, gains, gradient, follow, weights,
+                     velocity, average, Packed packed, float learning_rate, float momentum,
+                     float weight_decay, float averaging, Workspace workspace, int n_threads):
     """The update of :func:`update_weights` from x^T y of each phase, a sum over rows.
 
     per_positive, per_negative: what the sums are multiplied by, 1 / n where all rows count alike.
     """
     cdef dg_update update
     cdef dg_repack repack
-    cdef dg_repack *follow = fill_repack(&repack, packed)
+    cdef dg_repack *anew = fill_repack(&repack, packed)
     cdef Py_ssize_t n_lower = weights.shape[0], n_upper = weights.shape[1]
     cdef float *gradient_out = floats_into(gradient)
     cdef float *weights_out = floats_into(weights)
     cdef float *velocity_out = floats_into(velocity)
     cdef float *average_out = floats_into(average)
+    cdef char *scratch
     cdef int overflow
-    fill_update(&update, offsets, differences, gains, learning_rate, momentum, weight_decay,
-                averaging)
+    fill_update(&update, offsets, differences, gains, follow, learning_rate, momentum,
+                weight_decay, averaging)
     update.scale_positive = per_positive
     update.scale_negative = per_negative
+    scratch = workspace.reserve(dg_update_bytes(0, 0, n_lower, n_upper, n_threads))
     with nogil:
         overflow = dg_update_from_sums(&positive[0, 0], &negative[0, 0], n_lower, n_upper, &update,
                                        gradient_out, weights_out, velocity_out, average_out,
-                                       follow, n_threads)
+                                       anew, scratch, n_threads)
     return bool(overflow)
 
 
@@ -288,52 +293,33 @@ def layer_sums(x, factor, total, square, weighted, int n_threads):
     """Sums over rows of x and, where there is an array for them, of x^2 and factor * x: INOUT."""
     cdef rows states
     cdef Py_ssize_t size = len(total)
-    cdef const double *factors[2]
-    cdef double *products[2]
+    cdef const double *factors = doubles_of(factor)
+    cdef double *products = doubles_into(weighted)
     cdef double *totals = doubles_into(total)
     cdef double *squares = doubles_into(square)
-    factors[0], factors[1] = doubles_of(factor), NULL
-    products[0], products[1] = doubles_into(weighted), NULL
     fill_rows(&states, x)
     if states.n_rows:
         with nogil:
             dg_layer_sums(&states, size, factors, totals, squares, products, n_threads)
 
 
-def phase_sums(states, sizes, offsets, squares, dots, out, int n_threads):
-    """out: rows for the sums over states of x, x^2, below * x and above * x; INOUT.
+def phase_sums(states, sizes, squares, out, int n_threads):
+    """out: rows for the sums over states of x and, if it has a second one, of x^2; INOUT.
 
-    Columns are the units of all layers. `below` and `above` are the dot products of the offsets
-    with the states of the neighbours, row by row; dots, (n_layers, n_rows): OUT. Without offsets
-    there are none; without squares too, `out` is the first row alone. `squares` says by layer
-    whether those are wanted.
+    Columns are the units of all layers. `squares` says by layer whether those of x^2 are wanted.
     """
     cdef rows x[64]
-    cdef Py_ssize_t size, n_rows, n_units = out.shape[1]
+    cdef Py_ssize_t size, n_units = out.shape[1]
     cdef int l, n_layers = len(states)
-    cdef const float *offset
-    cdef const double *factors[2]
-    cdef double *weighted[2]
-    cdef double *dot = doubles_into(dots)
     cdef double *total = doubles_into(out)
     cdef double *square
     fill_states(x, states, n_layers)
-    n_rows = x[0].n_rows
-    if n_rows == 0:
+    if x[0].n_rows == 0:
         return
-    if dot != NULL:
-        for l in range(n_layers):
-            size, offset = sizes[l], floats_of(offsets[l])
-            with nogil:
-                dg_row_dot(&x[l], size, offset, dot + l * n_rows, n_threads)
     for l in range(n_layers):
         size, square = sizes[l], total + n_units if squares[l] else NULL
-        factors[0] = dot + (l - 1) * n_rows if dot != NULL and l > 0 else NULL
-        factors[1] = dot + (l + 1) * n_rows if dot != NULL and l + 1 < n_layers else NULL
-        weighted[0] = total + 2 * n_units if factors[0] != NULL else NULL
-        weighted[1] = total + 3 * n_units if factors[1] != NULL else NULL
         with nogil:
-            dg_layer_sums(&x[l], size, factors, total, square, weighted, n_threads)
+            dg_layer_sums(&x[l], size, NULL, total, square, NULL, n_threads)
         total += size
 
 

@@ -83,6 +83,8 @@ cdef extern from "backend.h":
         const float *difference_upper
         const float *gain_lower
         const float *gain_upper
+        float *follow_lower
+        float *follow_upper
     struct dg_fixed:
         int layout
     struct dg_backend_struct "dg_backend":
@@ -154,13 +156,13 @@ cdef extern from "phases.h":
     int dg_update_from_sums(const float *positive, const float *negative, Py_ssize_t n_lower,
                             Py_ssize_t n_upper, const dg_update *update, float *gradient,
                             float *weights, float *velocity, float *average,
-                            dg_repack *repack, int n_threads) noexcept nogil
+                            dg_repack *repack, void *scratch, int n_threads) noexcept nogil
     size_t dg_update_bytes(Py_ssize_t n_positive, Py_ssize_t n_negative, Py_ssize_t n_lower,
                            Py_ssize_t n_upper, int n_threads) noexcept nogil
     Py_ssize_t dg_update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper,
                                int n_threads) noexcept nogil
-    void dg_layer_sums(const rows *x, Py_ssize_t size, const double **factor, double *total,
-                       double *square, double **weighted, int n_threads) noexcept nogil
+    void dg_layer_sums(const rows *x, Py_ssize_t size, const double *factor, double *total,
+                       double *square, double *weighted, int n_threads) noexcept nogil
     void dg_row_dot(const rows *x, Py_ssize_t size, const float *offset, double *out,
                     int n_threads) noexcept nogil
 

@@ -7,14 +7,14 @@
 
 /* What is summed for one block of columns; as many as there are, the rest stays zero. */
 struct sums {
-    double total[SUM_BLOCK], square[SUM_BLOCK], weighted[2][SUM_BLOCK];
+    double total[SUM_BLOCK], square[SUM_BLOCK], weighted[SUM_BLOCK];
 };
 
 /* Sums over all rows for n columns from `first` on, in row order. Row by row the values are spread
  * into a block of constant length, zero beyond n, so that every loop over it vectorizes. */
 DG_CLONES
 static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int squares,
-                      const double *const factor[2], struct sums *sums)
+                      const double *factor, struct sums *sums)
 {
     double values[SUM_BLOCK] = {0.0};
     for (ptrdiff_t r = 0; r < x->n_rows; r++) {
@@ -32,10 +32,9 @@ static void sum_block(const struct rows *x, ptrdiff_t first, ptrdiff_t n, int sq
         if (squares)
             for (int j = 0; j < SUM_BLOCK; j++)
                 sums->square[j] += values[j] * values[j];
-        for (int side = 0; side < 2; side++)
-            if (factor[side])
-                for (int j = 0; j < SUM_BLOCK; j++)
-                    sums->weighted[side][j] += factor[side][r] * values[j];
+        if (factor)
+            for (int j = 0; j < SUM_BLOCK; j++)
+                sums->weighted[j] += factor[r] * values[j];
     }
 }
 
@@ -71,8 +70,8 @@ static void add(double *to, const double *from, ptrdiff_t n)
         to[j] += from[j];
 }
 
-void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const factor[2],
-                   double *total, double *square, double *const weighted[2], int n_threads)
+void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *factor, double *total,
+                   double *square, double *weighted, int n_threads)
 {
     if (x->storage == DG_SPARSE) { /* on one thread: an entry's column belongs to no one block */
         DG_FLUSH;
@@ -83,9 +82,8 @@ void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const fac
                 total[j] += v;
                 if (square)
                     square[j] += v * v;
-                for (int side = 0; side < 2; side++)
-                    if (factor[side])
-                        weighted[side][j] += factor[side][r] * v;
+                if (factor)
+                    weighted[j] += factor[r] * v;
             }
         return;
     }
@@ -94,15 +92,14 @@ void dg_layer_sums(const struct rows *x, ptrdiff_t size, const double *const fac
         DG_FLUSH;
         struct sums sums = {{0.0}};
         ptrdiff_t n = dg_min(SUM_BLOCK, size - j);
-        if (x->storage == DG_BYTES && !square && !factor[0] && !factor[1]) {
+        if (x->storage == DG_BYTES && !square && !factor) {
             sum_bytes(x, j, n, total + j);
             continue;
         }
         sum_block(x, j, n, square != NULL, factor, &sums);
         add(total + j, sums.total, n);
         add(square ? square + j : NULL, sums.square, n);
-        for (int side = 0; side < 2; side++)
-            add(factor[side] ? weighted[side] + j : NULL, sums.weighted[side], n);
+        add(factor ? weighted + j : NULL, sums.weighted, n);
     }
 }
 

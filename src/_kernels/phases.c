@@ -8,9 +8,10 @@
  *     pass 2  for each task and phase, acc[i, c] += sum_r x[r, i] y[r, c]: the columns of its lower
  *             units are turned into rows, then one product for each tile (add_rows)
  *     pass 3  after the last chunk, in the same task: gradient or step, row by row of the piece
- *             (update_row), and the packed form of what was written
+ *             (step_piece), and the packed form of what was written
  *
- * No sum crosses threads, and each runs over the rows in order.
+ * No sum crosses threads, and each runs over the rows in order. What biases follow by is a sum over
+ * units: each piece writes the parts that are its own, and they are added in order at the end.
  */
 #include "phases.h"
 
@@ -179,6 +180,24 @@ static enum way way_of(const struct dg_phase *phase, ptrdiff_t n_lower)
     return dg_sums_along_lists(dg_backend()->fixed, &phase->lower, n_lower) ? LINES : WORDS;
 }
 
+/* Parts of the sums that biases follow by: of block b of DG_FOLLOW_BLOCK upper units those of each
+ * lower one, of tile t of DG_TILE lower units those of each upper one. */
+struct follow_parts {
+    ptrdiff_t n_blocks, n_tiles;
+    float *lower; /* (n_blocks, n_lower) */
+    float *upper; /* (n_tiles, n_upper) */
+};
+
+/* Take the parts of a matrix, or count them (see dg_arena). */
+static void take_parts(struct follow_parts *parts, struct dg_arena *arena, ptrdiff_t n_lower,
+                       ptrdiff_t n_upper)
+{
+    parts->n_blocks = (n_upper + DG_FOLLOW_BLOCK - 1) / DG_FOLLOW_BLOCK;
+    parts->n_tiles = (n_lower + DG_TILE - 1) / DG_TILE;
+    parts->lower = dg_take(arena, (size_t)(parts->n_blocks * n_lower) * sizeof(float));
+    parts->upper = dg_take(arena, (size_t)(parts->n_tiles * n_upper) * sizeof(float));
+}
+
 /* How an update is cut, and where its scratch lies. */
 struct update_plan {
     ptrdiff_t longest;       /* rows of the longer phase */
@@ -186,6 +205,7 @@ struct update_plan {
     ptrdiff_t n_tasks;       /* tiles of lower units by slices of upper ones */
     void *upper[2];          /* tiles of all upper units: floats, or words of numbers */
     float *sums[2];          /* of all weights, where they wait for another chunk; else NULL */
+    struct follow_parts parts;
     char *thread_base;       /* scratch of thread 0; the others follow, thread_bytes apart */
     size_t thread_bytes;
 };
@@ -209,12 +229,13 @@ static void take_scratch(struct task_scratch *task, struct dg_arena *arena, ptrd
         task->acc[side] = dg_take(arena, (size_t)(DG_TILE * slice) * sizeof(float));
 }
 
-/* Upper units of a task: all, or fewer where lower units alone make too few tasks. */
+/* Upper units of a task: all, or fewer where lower units alone make too few tasks; whole blocks of
+ * the sums that biases follow by. */
 static ptrdiff_t slice_width(ptrdiff_t n_lower, ptrdiff_t n_upper, int n_threads)
 {
     ptrdiff_t wanted = DG_TASKS * n_threads, n = (n_lower + DG_TILE - 1) / DG_TILE;
     ptrdiff_t n_slices = n > 0 ? (wanted + n - 1) / n : 1;
-    return dg_round_up((n_upper + n_slices - 1) / n_slices, DG_TILE);
+    return dg_round_up((n_upper + n_slices - 1) / n_slices, DG_FOLLOW_BLOCK);
 }
 
 /* Cut an update and take its scratch, or count it (see dg_arena). n_rows: of both phases. */
@@ -225,7 +246,8 @@ static void make_update_plan(struct update_plan *plan, struct dg_arena *arena,
     size_t padded = (size_t)dg_round_up(n_upper, DG_TILE);
     size_t n_sums = (size_t)dg_round_up(n_lower, DG_TILE) * padded;
     plan->longest = n_rows[0] > n_rows[1] ? n_rows[0] : n_rows[1];
-    plan->slice = slice_width(n_lower, n_upper, n_threads);
+    plan->slice = dg_min(slice_width(n_lower, n_upper, n_threads), (ptrdiff_t)padded);
+    take_parts(&plan->parts, arena, n_lower, n_upper);
     plan->n_tasks = (n_lower + DG_TILE - 1) / DG_TILE *
                     (plan->slice ? (n_upper + plan->slice - 1) / plan->slice : 0);
     for (int side = 0; side < 2; side++) {
@@ -290,26 +312,28 @@ struct piece {
     ptrdiff_t column, width, first, n_columns;
 };
 
-/* acc += unit * sums, for `width` lower units of a tile; whole numbers of either type. */
-#define ADD_STEPS(name, type) \
+/* acc = unit * sums or acc += unit * sums, by `op`, for `width` lower units of a tile; whole numbers
+ * of either type. */
+#define SCALED_STEPS(name, type, op) \
     DG_CLONES \
     static void name(const type *sums, ptrdiff_t width, float unit, float *acc, \
                      ptrdiff_t stride) \
     { \
         for (ptrdiff_t i = 0; i < width; i++) \
             for (int c = 0; c < DG_TILE; c++) \
-                acc[i * stride + c] += unit * (float)sums[i * DG_TILE + c]; \
+                acc[i * stride + c] op unit * (float)sums[i * DG_TILE + c]; \
     }
-ADD_STEPS(add_integers, int32_t)
-ADD_STEPS(add_floats, float)
+SCALED_STEPS(put_integers, int32_t, =)
+SCALED_STEPS(add_integers, int32_t, +=)
+SCALED_STEPS(add_floats, float, +=)
 
 /* acc[i, c] += sum_r x[r, i] y[r, c] over rows start .. start + n - 1 of one phase, for the lower
  * units i and the upper units c of a piece.
  *
  * `tiles` has the upper states y of these rows (prepare_upper); the lower states x are turned here.
- * acc: INOUT, (piece->width, piece->n_columns), rows `stride` apart. The sums of bytes are whole
- * numbers until the end, where the units of both layers (1 for states, the step of means) come in
- * as one factor. */
+ * acc: INOUT, (piece->width, piece->n_columns), rows `stride` apart; OUT where bytes start at row 0.
+ * The sums of bytes are whole numbers until the end, where the units of both layers (1 for states,
+ * the step of means) come in as one factor. */
 static void add_rows(const struct dg_phase *phase, enum way way, ptrdiff_t start, ptrdiff_t n,
                      const struct piece *piece, const void *tiles, struct task_scratch *task,
                      float *acc, ptrdiff_t stride)
@@ -348,8 +372,71 @@ static void add_rows(const struct dg_phase *phase, enum way way, ptrdiff_t start
         else
             dg_sum_lines(lower->index, lower->length, n, width,
                          (const uint16_t *)tiles + first * n, task->sums);
-        add_integers(task->sums, width, unit, acc + c, stride);
+        if (start == 0)
+            put_integers(task->sums, width, unit, acc + c, stride);
+        else
+            add_integers(task->sums, width, unit, acc + c, stride);
     }
+}
+
+/* The arrays of an update, (n_lower, n_upper); NULL: not there. */
+struct matrices {
+    float *gradient, *weights, *velocity, *average;
+};
+
+/* Gradient or step of a piece, row by row, from its sums acc[side][i * stride[side] + c] of each
+ * phase. overflow: INOUT, 1 where a weight became non-finite. Returns the largest magnitude of the
+ * others. */
+static float step_piece(const struct dg_update *update, const struct piece *piece,
+                        const float *const acc[2], const ptrdiff_t stride[2], ptrdiff_t n_lower,
+                        ptrdiff_t n_upper, const struct matrices *to,
+                        const struct follow_parts *parts, int *overflow)
+{
+    float largest = 0.0f;
+    float *by_upper = NULL;
+    if (update->follow_lower) {
+        by_upper = parts->upper + piece->column / DG_TILE * n_upper + piece->first;
+        memset(by_upper, 0, (size_t)piece->n_columns * sizeof *by_upper);
+    }
+    for (ptrdiff_t i = 0; i < piece->width; i++)
+        for (ptrdiff_t c = 0; c < piece->n_columns; c += DG_FOLLOW_BLOCK) {
+            ptrdiff_t row = piece->column + i, first = piece->first + c;
+            ptrdiff_t at = row * n_upper + first;
+            float most = dg_backend()->update_row(
+                update, row, first, dg_min(DG_FOLLOW_BLOCK, piece->n_columns - c),
+                acc[0] + i * stride[0] + c, acc[1] + i * stride[1] + c,
+                to->gradient ? to->gradient + at : NULL, to->weights ? to->weights + at : NULL,
+                to->velocity ? to->velocity + at : NULL, to->average ? to->average + at : NULL,
+                by_upper ? parts->lower + first / DG_FOLLOW_BLOCK * n_lower + row : NULL,
+                by_upper ? by_upper + c : NULL);
+            *overflow |= !isfinite(most);
+            largest = most > largest ? most : largest;
+        }
+    return largest;
+}
+
+/* out[j] = sum_p parts[p, j] of n units, in the order of the parts. Called by a team of threads. */
+static void join_parts(const float *parts, ptrdiff_t n_parts, ptrdiff_t n, float *out)
+{
+    DG_OMP(omp for schedule(static))
+    for (ptrdiff_t first = 0; first < n; first += DG_FOLLOW_BLOCK) {
+        ptrdiff_t end = dg_min(first + DG_FOLLOW_BLOCK, n);
+        for (ptrdiff_t j = first; j < end; j++)
+            out[j] = parts[j];
+        for (ptrdiff_t p = 1; p < n_parts; p++)
+            for (ptrdiff_t j = first; j < end; j++)
+                out[j] += parts[p * n + j];
+    }
+}
+
+/* Both sums that biases follow by, where they are wanted. Called by a team of threads. */
+static void join_follow(const struct dg_update *update, const struct follow_parts *parts,
+                        ptrdiff_t n_lower, ptrdiff_t n_upper)
+{
+    if (!update->follow_lower)
+        return;
+    join_parts(parts->lower, parts->n_blocks, n_lower, update->follow_lower);
+    join_parts(parts->upper, parts->n_tiles, n_upper, update->follow_upper);
 }
 
 int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *negative,
@@ -357,8 +444,8 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                       float *gradient, float *weights, float *velocity, float *average,
                       struct dg_repack *repack, void *scratch, int n_threads)
 {
-    const struct dg_backend *backend = dg_backend();
     const struct dg_phase *phases[2] = {positive, negative};
+    const struct matrices to = {gradient, weights, velocity, average};
     const ptrdiff_t n_rows[2] = {positive->upper.n_rows, negative->upper.n_rows};
     const ptrdiff_t padded = dg_round_up(n_upper, DG_TILE);
     struct update_plan plan;
@@ -407,30 +494,25 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
                         stride[side] = padded;
                     }
                     size_t line = (size_t)dg_round_up(piece.n_columns, DG_TILE) * sizeof(float);
-                    for (ptrdiff_t i = 0; n_rows[side] && start == 0 && i < DG_TILE; i++)
-                        memset(acc[side] + i * stride[side], 0, line);
+                    if (start == 0 && n_rows[side] && ways[side] == FLOATS)
+                        for (ptrdiff_t i = 0; i < DG_TILE; i++)
+                            memset(acc[side] + i * stride[side], 0, line);
                     if (n[side])
                         add_rows(phases[side], ways[side], start, n[side], &piece,
                                  plan.upper[side], &task, acc[side], stride[side]);
                 }
                 if (!is_last)
                     continue;
-                for (ptrdiff_t i = 0; i < piece.width; i++) {
-                    ptrdiff_t to = (piece.column + i) * n_upper + piece.first;
-                    float most = backend->update_row(
-                        update, piece.column + i, piece.first, piece.n_columns,
-                        acc[0] + i * stride[0], acc[1] + i * stride[1],
-                        gradient ? gradient + to : NULL, weights ? weights + to : NULL,
-                        velocity ? velocity + to : NULL, average ? average + to : NULL);
-                    overflow |= !isfinite(most);
-                    largest = most > largest ? most : largest;
-                }
+                float most = step_piece(update, &piece, (const float *const *)acc, stride,
+                                        n_lower, n_upper, &to, &plan.parts, &overflow);
+                largest = most > largest ? most : largest;
                 if (by_pieces) /* what was written is still in the caches */
                     dg_pack_piece(repack->packed, repack->lower, repack->upper, weights,
                                   piece.column, piece.first, piece.n_columns);
             }
             start += CHUNK;
         } while (start < plan.longest);
+        join_follow(update, &plan.parts, n_lower, n_upper);
     }
     /* the scale is one for the whole matrix: a new one makes every number anew */
     if (repack && (!by_pieces || dg_scale(largest) != repack->packed->scale))
@@ -441,19 +523,24 @@ int dg_update_weights(const struct dg_phase *positive, const struct dg_phase *ne
 int dg_update_from_sums(const float *positive, const float *negative, ptrdiff_t n_lower,
                         ptrdiff_t n_upper, const struct dg_update *update, float *gradient,
                         float *weights, float *velocity, float *average,
-                        struct dg_repack *repack, int n_threads)
+                        struct dg_repack *repack, void *scratch, int n_threads)
 {
-    const struct dg_backend *backend = dg_backend();
+    const struct matrices to = {gradient, weights, velocity, average};
+    struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
+    struct follow_parts parts;
+    take_parts(&parts, &arena, n_lower, n_upper);
     int overflow = 0;
-    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
-           reduction(| : overflow))
-    for (ptrdiff_t i = 0; i < n_lower; i++) {
-        ptrdiff_t at = i * n_upper;
-        float most = backend->update_row(
-            update, i, 0, n_upper, positive + at, negative + at,
-            gradient ? gradient + at : NULL, weights ? weights + at : NULL,
-            velocity ? velocity + at : NULL, average ? average + at : NULL);
-        overflow |= !isfinite(most);
+    DG_OMP(omp parallel num_threads(n_threads) if (n_threads > 1) reduction(| : overflow))
+    {
+        DG_FLUSH;
+        DG_OMP(omp for schedule(static))
+        for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
+            const struct piece piece = {column, dg_min(DG_TILE, n_lower - column), 0, n_upper};
+            const float *const acc[2] = {positive + column * n_upper, negative + column * n_upper};
+            const ptrdiff_t stride[2] = {n_upper, n_upper};
+            step_piece(update, &piece, acc, stride, n_lower, n_upper, &to, &parts, &overflow);
+        }
+        join_follow(update, &parts, n_lower, n_upper);
     }
     if (repack)
         dg_pack(repack->packed, repack->lower, repack->upper, weights, n_threads);

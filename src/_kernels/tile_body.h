@@ -249,6 +249,39 @@ static void tile_finish(const struct layer *layer, const struct context *context
     }
 }
 
+/* What the biases follow `width` neighbouring weights of one lower unit by, from their steps and
+ * both offsets, mu of the lower unit and lam of the upper ones:
+ *
+ *     by_upper[j] += step[j] mu                 returns sum_j step[j] lam[j]
+ *
+ * by_upper (width,): INOUT. The sum runs in lanes, lane j % DG_FOLLOW_LANES, joined by halves. */
+static float follow_row(const float *restrict step, float mu, const float *restrict lam,
+                        ptrdiff_t width, float *restrict by_upper)
+{
+    float lanes[DG_FOLLOW_LANES];
+    VEC sums[DG_FOLLOW_LANES / LANES];
+    ptrdiff_t j = 0;
+    for (int v = 0; v < DG_FOLLOW_LANES / LANES; v++)
+        sums[v] = SET1(0.0f);
+    for (; j + DG_FOLLOW_LANES <= width; j += DG_FOLLOW_LANES)
+        for (int v = 0; v < DG_FOLLOW_LANES / LANES; v++) {
+            const ptrdiff_t at = j + v * LANES;
+            VEC steps = LOAD(step + at);
+            STORE(by_upper + at, FMA(steps, SET1(mu), LOAD(by_upper + at)));
+            sums[v] = FMA(steps, LOAD(lam + at), sums[v]);
+        }
+    for (int v = 0; v < DG_FOLLOW_LANES / LANES; v++)
+        STORE(lanes + v * LANES, sums[v]);
+    for (ptrdiff_t lane = 0; j + lane < width; lane++) {
+        by_upper[j + lane] = DG_FMA(step[j + lane], mu, by_upper[j + lane]);
+        lanes[lane] = DG_FMA(step[j + lane], lam[j + lane], lanes[lane]);
+    }
+    for (int half = DG_FOLLOW_LANES / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++)
+            lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
 /* Gradient and step of `width` <= DG_TILE neighbouring weights of one lower unit, `row`:
  *
  *     step = (scale_positive positive - scale_negative negative
@@ -260,12 +293,16 @@ static void tile_finish(const struct layer *layer, const struct context *context
  *
  * or the gradient alone, which is `step`; without weights it has no decay. Without a velocity the
  * step takes its place. `width` is a constant of the caller for whole tiles. most[j]: INOUT, the
- * bits of the largest magnitude so far, which compare as magnitudes do. */
+ * bits of the largest magnitude so far, which compare as magnitudes do.
+ *
+ * follow: OUT, the steps that biases follow, before decay, or after it where there are gains; NULL
+ * where nobody asks. */
 DG_INLINE void step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                          const ptrdiff_t width, const float *restrict positive,
                          const float *restrict negative, float *restrict gradient,
                          float *restrict weights, float *restrict velocity,
-                         float *restrict average, int32_t *restrict most)
+                         float *restrict average, float *restrict follow,
+                         int32_t *restrict most)
 {
     float step[DG_TILE];
     for (ptrdiff_t j = 0; j < width; j++)
@@ -279,15 +316,19 @@ DG_INLINE void step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_
     if (update->gain_lower)
         for (ptrdiff_t j = 0; j < width; j++)
             step[j] *= update->gain_lower[row] * update->gain_upper[first + j];
+    if (follow && !update->gain_lower)
+        memcpy(follow, step, (size_t)width * sizeof *step);
+    if (weights)
+        for (ptrdiff_t j = 0; j < width; j++)
+            step[j] = DG_FMA(-update->weight_decay, weights[j], step[j]);
+    if (follow && update->gain_lower)
+        memcpy(follow, step, (size_t)width * sizeof *step);
     if (gradient) {
         for (ptrdiff_t j = 0; j < width; j++)
-            gradient[j] =
-                weights ? DG_FMA(-update->weight_decay, weights[j], step[j]) : step[j];
+            gradient[j] = step[j];
         return;
     }
     float rate = update->learning_rate;
-    for (ptrdiff_t j = 0; j < width; j++)
-        step[j] = DG_FMA(-update->weight_decay, weights[j], step[j]);
     if (velocity)
         for (ptrdiff_t j = 0; j < width; j++)
             velocity[j] = step[j] = DG_FMA(update->momentum, velocity[j], step[j]);
@@ -306,21 +347,32 @@ DG_INLINE void step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_
  * weight, or one that is not finite; 0 where the gradient alone is made. */
 static float tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                            ptrdiff_t width, const float *positive, const float *negative,
-                           float *gradient, float *weights, float *velocity, float *average)
+                           float *gradient, float *weights, float *velocity, float *average,
+                           float *by_lower, float *by_upper)
 {
     int32_t most[DG_TILE] = {0}, largest = 0;
-#define STEP(j, n) \
+    float follow[DG_FOLLOW_BLOCK];
+    ptrdiff_t j = 0;
+#define STEP(j, n, gradient, velocity, average) \
     step_tile(update, row, first + (j), n, positive + (j), negative + (j), \
               gradient ? gradient + (j) : NULL, weights ? weights + (j) : NULL, \
-              velocity ? velocity + (j) : NULL, average ? average + (j) : NULL, most)
-    ptrdiff_t j = 0;
+              velocity ? velocity + (j) : NULL, average ? average + (j) : NULL, \
+              by_lower ? follow + (j) : NULL, most)
+    if (!gradient && !velocity && !average) { /* the usual one, free of the others' pointers */
+        float *const none = NULL;
+        for (; j + DG_TILE <= width; j += DG_TILE)
+            STEP(j, DG_TILE, none, none, none);
+    }
     for (; j + DG_TILE <= width; j += DG_TILE)
-        STEP(j, DG_TILE);
+        STEP(j, DG_TILE, gradient, velocity, average);
     if (j < width)
-        STEP(j, width - j);
+        STEP(j, width - j, gradient, velocity, average);
 #undef STEP
     for (j = 0; j < DG_TILE; j++)
         largest = most[j] > largest ? most[j] : largest;
+    if (by_lower)
+        *by_lower = follow_row(follow, update->offset_lower[row], update->offset_upper + first,
+                               width, by_upper);
     return dg_from_bits(largest);
 }
 

@@ -15,7 +15,6 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.checks import shown
 from deepgen.rows.states import CompressedRows, dense, kernel_states
-from deepgen.rows.sums import row_dots, weighted_mean
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
 
@@ -75,7 +74,7 @@ class Phases:
             return weights, weights
         return weights, self.shares[side] if weights is None else weights * self.shares[side]
 
-    def mean_changes(self, scaled, squares, work):
+    def mean_changes(self, squares, work):
         """Return means over the positive phase minus those over the negative one.
 
         See :class:`PhaseStatistics`.
@@ -85,19 +84,35 @@ class Phases:
                 "phases whose rows count differently must be summed first: "
                 "phase_sums(parameters, phases)"
             )
-        change = _phase_means(self.positive, scaled, squares, work.n_threads)
-        change -= _phase_means(self.negative, scaled, squares, work.n_threads)
+        change = _phase_means(self.positive, squares, work.n_threads)
+        change -= _phase_means(self.negative, squares, work.n_threads)
         return change
 
-    def visit_weights(self, parameters, layer, differences, step, gradient, work):
+    def visit_weights(self, parameters, layer, differences, step, out, work):
         """Write the gradient by a matrix, or take the step; see :class:`PhaseStatistics`."""
         pair = slice(layer, layer + 2)
         phases = self.positive[pair], self.negative[pair]
-        return visit_pair(parameters, layer, phases, self, differences, step, gradient, work)
+        return visit_pair(parameters, layer, phases, self, differences, step, out, work)
 
 
-def visit_pair(parameters, layer, phases, statistics, differences, step, gradient, work):
-    """Write the gradient by ``weights[layer]`` to `gradient`, or where that is None step.
+class Visit(NamedTuple):
+    """Arrays that a visit of a weight matrix (n_lower, n_upper) writes beside the matrix.
+
+    Attributes
+    ----------
+    gradient : ndarray of shape (n_lower, n_upper), float32, or None
+        The gradient by the weights; then these stay. None: they take the step.
+    follow : tuple of two ndarrays of shape (n_lower,) and (n_upper,), float32, or None
+        The centred gradient times the offsets of the other layer (docs/math.md, "Follow sums"):
+        what the gradients by the two biases lose. None without centring, or where nobody asks.
+    """
+
+    gradient: np.ndarray | None = None
+    follow: tuple | None = None
+
+
+def visit_pair(parameters, layer, phases, statistics, differences, step, out, work):
+    """Write the gradient by ``weights[layer]``, or where `out` has no array for it step.
 
     Parameters
     ----------
@@ -105,7 +120,7 @@ def visit_pair(parameters, layer, phases, statistics, differences, step, gradien
         Positive and negative; each is divided by its number of rows.
     statistics : PhaseStatistics
         With offsets and gains.
-    parameters, layer, differences, step, gradient, work
+    parameters, layer, differences, step, out, work
         See :meth:`PhaseStatistics.visit_weights`.
     """
     pair, weights = slice(layer, layer + 2), parameters.weights[layer]
@@ -116,8 +131,8 @@ def visit_pair(parameters, layer, phases, statistics, differences, step, gradien
         None if statistics.offsets is None else statistics.offsets[pair],
         differences[pair],
         None if statistics.gains is None else statistics.gains[pair],
-        gradient, weights, step.velocity, step.average,
-        None if gradient is not None else parameters.packed[layer],
+        out.gradient, out.follow, weights, step.velocity, step.average,
+        None if out.gradient is not None else parameters.packed[layer],
         step.learning_rate, step.momentum, step.weight_decay, step.averaging,
         work.workspace or engine.Workspace(),
         effective_threads(work.n_threads, (rows + 4) * weights.size),
@@ -212,32 +227,24 @@ class PhaseStatistics(Protocol):
         See :class:`Phases`.
     """
 
-    def mean_changes(self, scaled, squares, work):
+    def mean_changes(self, squares, work):
         """Return means over the positive phase minus those over the negative one.
 
         Parameters
         ----------
-        scaled : list of ndarray or None
-            Gain times offset by layer, ``mu`` below; None without centring.
         squares : list of bool
             By layer: whether means of x^2 are wanted.
         work : Work
 
         Returns
         -------
-        ndarray of shape (4, n_units of all layers), float64
-            With x of a unit, and ``u``, ``w`` the states of the layers below and above:
-
-            0. mean of x
-            1. mean of x^2, where `squares` says so for the layer
-            2. mean of x (u . mu_below)
-            3. mean of x (w . mu_above)
-
-            Row 0 alone where neither squares nor offsets are given.
+        ndarray of shape (1 or 2, n_units of all layers), float64
+            The mean of x of each unit, and the mean of x^2 where `squares` says so for its layer;
+            without any of these there is no second row.
         """
 
-    def visit_weights(self, parameters, layer, differences, step, gradient, work):
-        """Write the gradient by ``weights[layer]`` to `gradient`, or where that is None step.
+    def visit_weights(self, parameters, layer, differences, step, out, work):
+        """Write the gradient by ``weights[layer]``, or where `out` has no array for it step.
 
         Parameters
         ----------
@@ -246,7 +253,7 @@ class PhaseStatistics(Protocol):
         differences : list of ndarray, float32
             By layer: row 0 of :meth:`mean_changes`.
         step : Step
-        gradient : ndarray or None
+        out : Visit
         work : Work
 
         Returns
@@ -256,18 +263,42 @@ class PhaseStatistics(Protocol):
         """
 
 
-def _phase_means(states, offsets, squares, n_threads):
+def _phase_means(states, squares, n_threads):
     """Return means over the rows of one phase, see :meth:`PhaseStatistics.mean_changes`."""
     sizes, n_rows = [x.shape[1] for x in states], states[0].shape[0]
-    plain = offsets is None and not any(squares)
-    means = np.zeros((1 if plain else 4, sum(sizes)))
-    # scratch of the kernel: the products u . mu of each row, by layer
-    dots = None if offsets is None else np.empty((len(states), n_rows))
+    means = np.zeros((2 if any(squares) else 1, sum(sizes)))
     threads = effective_threads(n_threads, n_rows * max(sizes) * 8)
-    rows = [kernel_states(x) for x in states]
-    engine.phase_sums(rows, sizes, offsets, squares, dots, means, threads)
+    engine.phase_sums([kernel_states(x) for x in states], sizes, squares, means, threads)
     means /= max(n_rows, 1)
     return means
+
+
+class Differences:
+    """Means over the positive phase minus those over the negative one, by layer.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    statistics : PhaseStatistics
+    work : Work
+
+    Attributes
+    ----------
+    states : list of ndarray, float64
+        ``mean(x+) - mean(x-)``.
+    rounded : list of ndarray, float32
+        The same, which gradients by weights are centred with.
+    squares : list of ndarray, float64, or None
+        ``mean(x+^2) - mean(x-^2)`` of layers that learn a precision; elsewhere of no use.
+    """
+
+    def __init__(self, parameters, statistics, work):
+        change = statistics.mean_changes(parameters.learns_precision, work)
+        stops = list(itertools.accumulate(layer.size for layer in parameters.layers))
+        cuts = [slice(start, stop) for start, stop in itertools.pairwise([0, *stops])]
+        self.states = [change[0, cut] for cut in cuts]
+        self.rounded = [x.astype(np.float32) for x in self.states]
+        self.squares = [change[1, cut] for cut in cuts] if len(change) > 1 else None
 
 
 @dataclass
@@ -275,36 +306,25 @@ class LayerGradients:
     """By layer: gradients by bias and by log precision (None where it is not learned), float64.
 
     `difference` is ``mean(x+) - mean(x-)``, float32, which gradients by weights are centred with.
+    `weights` are the gradients by the matrices, float32; None where they were stepped instead.
     """
 
     bias: list
     log_precision: list
     difference: list
+    weights: list | None = None
 
 
-def layer_gradients(
-    parameters, statistics, work=ANY_WORK, *, weight_decay=0.0, rates=None, centred=False
-):
-    """Return the gradient of every bias and log precision, up the likelihood.
-
-    With mean differences ``dx_l = mean(x+) - mean(x-)``, offsets ``mu`` and gains ``g``::
-
-        bias of layer l:  g_l (dx_l - sum over neighbours m of (centred gradient) (g_m o mu_m))
-        log precision:    -p/2 (mean(x+^2) - mean(x-^2) - 2 mu dx)
-
-    where o is a product by unit (docs/math.md, "One update").
+def layer_gradients(parameters, statistics, work=ANY_WORK, *, weight_decay=0.0, centred=False):
+    """Return the gradient of every weight matrix, bias and log precision, up the likelihood.
 
     Parameters
     ----------
     parameters : Parameters
-    statistics : Phases or Sums
+    statistics : PhaseStatistics
     work : Work
     weight_decay : float
-        Of the weights. Real-valued units far from zero need their neighbours' biases to follow
-        the decay too, or it would move every field.
-    rates : sequence of float or None
-        Factors on the learning rate of each weight matrix. The sum over neighbours, by which a
-        bias follows the weights, gets them too; ``dx_l`` does not.
+        Of the weights.
     centred : bool, default False
         Leave out of the bias gradients what the change of the weights adds to them: the
         gradient by the biases of the centred parametrization.
@@ -312,36 +332,65 @@ def layer_gradients(
     Returns
     -------
     LayerGradients
-        ``difference[l]`` is the plain difference of means, float32; ``bias[l]`` and
-        ``log_precision[l]`` are float64. The latter is taken at a fixed mean: who changes a log
-        precision moves the bias along by ``precision * offset * change``.
     """
-    n_layers, offsets, gains = parameters.n_layers, statistics.offsets, statistics.gains
-    scaled = None  # gain o offset, by layer
-    if offsets is not None and not centred:
-        scaled = [o if gains is None else o * gains[l] for l, o in enumerate(offsets)]
-    learns = parameters.learns_precision
-    # every mean of the positive phase minus that of the negative one, cut into layers
-    change = statistics.mean_changes(scaled, learns, work)
-    stops = list(itertools.accumulate(layer.size for layer in parameters.layers))
-    changes = [change[:, start:stop] for start, stop in itertools.pairwise([0, *stops])]
-    difference = [rows[0] for rows in changes]  # dx_l
+    differences = Differences(parameters, statistics, work)
+    follow = [None if centred else follow_of(statistics, l) for l in range(parameters.n_layers - 1)]
+    weights = [
+        weight_gradient(
+            parameters, statistics, l, differences.rounded,
+            weight_decay=weight_decay, follow=follow[l], work=work,
+        )
+        for l in range(len(parameters.weights))
+    ]  # fmt: skip
+    found = vector_gradients(parameters, statistics, differences, follow)
+    found.weights = weights
+    return found
+
+
+def follow_of(statistics, layer):
+    """Return arrays for what the biases follow ``weights[layer]`` by, or None without centring.
+
+    See :class:`Visit`.
+    """
+    if statistics.offsets is None:
+        return None
+    return tuple(np.empty(len(o), np.float32) for o in statistics.offsets[layer : layer + 2])
+
+
+def vector_gradients(parameters, statistics, differences, follow, rates=None):
+    """Return the gradient of every bias and log precision, up the likelihood.
+
+    With mean differences ``dx_l = mean(x+) - mean(x-)``, offsets ``mu`` and gains ``g``::
+
+        bias of layer l:  g_l dx_l - sum of what it follows the weights to both neighbours by
+        log precision:    -p/2 (mean(x+^2) - mean(x-^2) - 2 mu dx)
+
+    (docs/math.md, "One update").
+
+    Parameters
+    ----------
+    parameters : Parameters
+    statistics : PhaseStatistics
+    differences : Differences
+    follow : list of tuple or None
+        By matrix, written by a visit of it: see :class:`Visit`.
+    rates : sequence of float or None
+        Factors on the learning rate of each weight matrix. A bias follows the weights at their
+        rate, so what it follows by gets them too; ``dx_l`` does not.
+
+    Returns
+    -------
+    LayerGradients
+        Without `weights`. A log precision's gradient is taken at a fixed mean: who changes it
+        moves the bias along by ``precision * offset * change``.
+    """
+    offsets, gains, learns = statistics.offsets, statistics.gains, parameters.learns_precision
     bias, log_precision = [], []
-    for l in range(n_layers):
-        # dx_l - sum over neighbours m of (G - mu_l dx_m^T - dx_l mu_m^T) (g_m o mu_m),
-        # G as seen from layer l: mean of x_l x_m^T under the data minus that under the model.
-        # Rows 2 and 3 of the means are G (g_m o mu_m) of the layers below and above.
-        gradient = difference[l].copy()
-        for row, m in ((2, l - 1), (3, l + 1)):
-            if scaled is None or not 0 <= m < n_layers:
-                continue
-            follow = changes[l][row]
-            follow -= offsets[l] * (difference[m] * scaled[m]).sum()
-            follow -= difference[l] * (offsets[m] * scaled[m]).sum(dtype=np.float64)
-            # the bias follows the weights, so it goes at their rate
-            gradient -= follow if rates is None else rates[min(l, m)] * follow
-        if gains is not None:
-            gradient *= gains[l]
+    for l, difference in enumerate(differences.states):
+        gradient = difference.copy() if gains is None else gains[l] * difference
+        for m, side in ((l - 1, 1), (l, 0)):  # matrices that the layer is above and below of
+            if 0 <= m < len(follow) and follow[m] is not None:
+                gradient -= follow[m][side] if rates is None else rates[m] * follow[m][side]
         if l in statistics.bias_terms:
             gradient += statistics.bias_terms[l]
         bias.append(gradient)
@@ -349,20 +398,13 @@ def layer_gradients(
         if learns[l]:
             # -p/2 (d mean(x^2) - 2 mu dx): of -p/2 (x - mu)^2 at an offset that stays
             centre = 0.0 if offsets is None else offsets[l]
-            square = changes[l][1] - 2.0 * centre * difference[l]
+            square = differences.squares[l] - 2.0 * centre * difference
             by_log_precision = -0.5 * parameters.precisions[l] * square
             learned = parameters.layers[l].learned_precisions
             if learned is not None:
                 by_log_precision *= learned
         log_precision.append(by_log_precision)
-    if gains is not None and scaled is not None and weight_decay:
-        # Weights lose a W in centred coordinates: biases get a W lambda below, a W^T mu above, or
-        # the decay would move the field of the mean row.
-        for l, weights in enumerate(parameters.weights):
-            decay = weight_decay if rates is None else rates[l] * weight_decay
-            bias[l] += decay * row_dots(weights, offsets[l + 1], work.n_threads)
-            bias[l + 1] += decay * len(weights) * weighted_mean(weights, offsets[l], work.n_threads)
-    return LayerGradients(bias, log_precision, [d.astype(np.float32) for d in difference])
+    return LayerGradients(bias, log_precision, differences.rounded)
 
 
 class Step(NamedTuple):
@@ -391,23 +433,32 @@ def _expanded(upper):
     return dense(upper) if isinstance(upper, CompressedRows) else kernel_states(upper)
 
 
-def weight_gradient(parameters, statistics, layer, differences, *, weight_decay=0.0, work=ANY_WORK):
-    """Return the gradient by weights[layer], float32 of shape (n_lower, n_upper)."""
+def weight_gradient(
+    parameters, statistics, layer, differences, *, weight_decay=0.0, follow=None, work=ANY_WORK
+):
+    """Return the gradient by weights[layer], float32 of shape (n_lower, n_upper).
+
+    `follow` is written: see :class:`Visit`.
+    """
     out = np.empty_like(parameters.weights[layer])
     step = Step(0.0, weight_decay=weight_decay)
-    statistics.visit_weights(parameters, layer, differences, step, out, work)
+    visit = Visit(out, follow)
+    statistics.visit_weights(parameters, layer, differences, step, visit, work)
     return out
 
 
-def step_weights(parameters, statistics, layer, differences, step, *, work=ANY_WORK):
+def step_weights(parameters, statistics, layer, differences, step, *, follow=None, work=ANY_WORK):
     """Change weights[layer], its velocity, its average and its packed form tile by tile.
+
+    `follow` is written: see :class:`Visit`.
 
     Returns
     -------
     bool
         True where a weight became non-finite.
     """
-    return statistics.visit_weights(parameters, layer, differences, step, None, work)
+    visit = Visit(None, follow)
+    return statistics.visit_weights(parameters, layer, differences, step, visit, work)
 
 
 def named_gradients(parameters, statistics, *, work=ANY_WORK):
@@ -427,12 +478,7 @@ def named_gradients(parameters, statistics, *, work=ANY_WORK):
         By the names of ``parameters.learned()``.
     """
     by_layer = layer_gradients(parameters, statistics, work)
-    gradients = {
-        f"weights[{l}]": weight_gradient(
-            parameters, statistics, l, by_layer.difference, work=work
-        )
-        for l in range(len(parameters.weights))
-    }  # fmt: skip
+    gradients = {f"weights[{l}]": gradient for l, gradient in enumerate(by_layer.weights)}
     for l, bias in enumerate(by_layer.bias):
         gradients[f"layers[{l}].bias"] = bias.astype(np.float32)
         if by_layer.log_precision[l] is not None:

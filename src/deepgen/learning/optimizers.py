@@ -7,7 +7,14 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import as_list, check_number, has_role, shown
-from deepgen.learning.gradients import Step, layer_gradients, step_weights, weight_gradient
+from deepgen.learning.gradients import (
+    Differences,
+    Step,
+    follow_of,
+    layer_gradients,
+    step_weights,
+    vector_gradients,
+)
 from deepgen.learning.schedules import check_rate
 from deepgen.models import Parameters
 from deepgen.runtime.threads import effective_threads
@@ -161,19 +168,19 @@ class SGD:
             tail["arrays"] = parameters.snapshot()
         averages = tail["arrays"] or {}
         rates = self.rates or (1.0,) * len(parameters.weights)
-        gradients = layer_gradients(
-            parameters, statistics, work, weight_decay=self.weight_decay, rates=self.rates
-        )
-        overflow = False
+        differences = Differences(parameters, statistics, work)
+        overflow, follow = False, []
         for l in range(len(parameters.weights)):
             name = f"weights[{l}]"
+            follow.append(follow_of(statistics, l))
             step = Step(
                 rates[l] * rate, self.momentum, self.weight_decay, weight,
                 velocity and velocity[name], averages.get(name),
             )  # fmt: skip
             overflow |= step_weights(
-                parameters, statistics, l, gradients.difference, step, work=work
+                parameters, statistics, l, differences.rounded, step, follow=follow[l], work=work
             )
+        gradients = vector_gradients(parameters, statistics, differences, follow, self.rates)
         vectors = (  # log precisions first: they move their biases along
             ("log_precision", parameters.log_precisions, gradients.log_precision),
             ("bias", parameters.biases, gradients.bias),
@@ -274,13 +281,11 @@ class Adam:
         # The step divides element by element, which is no linear map: it is taken in centred and
         # standardized coordinates, where the gradient D of a bias is g dx alone, and its changes
         # are brought back to the plain ones (docs/math.md, "One update").
-        gradients = layer_gradients(parameters, statistics, work, centred=True)
-        changes = {}  # by name: first gradients, then changes, in place
-        for l in range(len(parameters.weights)):
-            changes[f"weights[{l}]"] = weight_gradient(
-                parameters, statistics, l, gradients.difference, weight_decay=self.weight_decay,
-                work=work,
-            )  # fmt: skip
+        gradients = layer_gradients(
+            parameters, statistics, work, weight_decay=self.weight_decay, centred=True
+        )
+        # by name: first gradients, then changes, in place
+        changes = {f"weights[{l}]": gradient for l, gradient in enumerate(gradients.weights)}
         for l in range(parameters.n_layers):
             changes[f"layers[{l}].bias"] = gradients.bias[l].astype(np.float32)
             if gradients.log_precision[l] is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from deepgen._kernels import engine
 from deepgen.learning.gradients import visit_pair
 from deepgen.rows.states import ByteMeans, dense, row_slice
-from deepgen.rows.sums import column_sums, row_dots, weight_sums, weighted_sums
+from deepgen.rows.sums import column_sums, weight_sums, weighted_sums
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
 
@@ -110,14 +110,12 @@ class Sums:
         # below 1 where few chains stand against heavy rows
         return (float(self.weight[side][0]) * (n_rows / weight) if weight else 0.0) or np.inf
 
-    def mean_changes(self, scaled, squares, work):
+    def mean_changes(self, squares, work):
         """Return means of the positive phase minus those of the negative one.
 
-        See :meth:`deepgen.learning.gradients.PhaseStatistics.mean_changes`. Its rows 2 and 3 are
-        the products of the sums with the offsets here, ``(sum x u^T) mu_below / n``.
+        See :meth:`deepgen.learning.gradients.PhaseStatistics.mean_changes`.
         """
-        plain = scaled is None and not any(squares)
-        change = np.zeros((1 if plain else 4, sum(self.sizes)))
+        change = np.zeros((2 if any(squares) else 1, sum(self.sizes)))
         stops = list(itertools.accumulate(self.sizes))
         for sign, side in ((1.0, "positive"), (-1.0, "negative")):
             means, divisor = np.zeros_like(change), self._divisor(side)
@@ -126,22 +124,10 @@ class Sums:
                 means[0, start:stop] = total * self.units[side, l] / divisor
                 if squares[l]:
                     means[1, start:stop] = self.squares[side, l] / divisor
-            if scaled is not None:
-                self._add_products(means, side, scaled, [0, *stops])
             change += sign * means
         return change
 
-    def _add_products(self, means, side, scaled, stops):
-        """Set rows 2 and 3 of the means of one phase."""
-        for l in range(len(self.sizes) - 1):
-            lower, upper = slice(stops[l], stops[l + 1]), slice(stops[l + 1], stops[l + 2])
-            sums = self.products[side, l]
-            unit = self.units[side, l] * self.units[side, l + 1] / self._divisor(side)
-            # sums over an axis and no BLAS: the same bits on every machine
-            means[2, upper] = unit * (sums * np.float64(scaled[l])[:, None]).sum(axis=0)
-            means[3, lower] = unit * (sums * np.float64(scaled[l + 1])).sum(axis=1)
-
-    def visit_weights(self, parameters, layer, differences, step, gradient, work):
+    def visit_weights(self, parameters, layer, differences, step, out, work):
         """Write the gradient by a matrix, or take the step.
 
         See :meth:`deepgen.learning.gradients.PhaseStatistics.visit_weights`.
@@ -156,9 +142,10 @@ class Sums:
             None if self.offsets is None else self.offsets[pair],
             differences[pair],
             None if self.gains is None else self.gains[pair],
-            gradient, weights, step.velocity, step.average,
-            None if gradient is not None else parameters.packed[layer],
+            out.gradient, out.follow, weights, step.velocity, step.average,
+            None if out.gradient is not None else parameters.packed[layer],
             step.learning_rate, step.momentum, step.weight_decay, step.averaging,
+            work.workspace or engine.Workspace(),
             effective_threads(work.n_threads, 8 * weights.size),
         )  # fmt: skip
 
@@ -191,7 +178,7 @@ class WeighedPhases:
                 factor = factor * (total * n_rows / own if own else 0.0)
             self._factors.append(factor)
 
-    def mean_changes(self, scaled, squares, work):
+    def mean_changes(self, squares, work):
         """Return means of the positive phase minus those of the negative one.
 
         See :meth:`deepgen.learning.gradients.PhaseStatistics.mean_changes`.
@@ -199,8 +186,7 @@ class WeighedPhases:
         phases, threads = self._phases, work.n_threads
         sizes = [x.shape[1] for x in phases.positive]
         stops = [0, *itertools.accumulate(sizes)]
-        plain = scaled is None and not any(squares)
-        change = np.zeros((1 if plain else 4, stops[-1]))
+        change = np.zeros((2 if any(squares) else 1, stops[-1]))
         for sign, side, factor in zip((1.0, -1.0), SIDES, self._factors, strict=True):
             states, scales = getattr(phases, side), phases.bias_scale[SIDES.index(side)]
             sign /= states[0].shape[0]
@@ -210,13 +196,9 @@ class WeighedPhases:
                 rows[0] += sign * weighted_sums(x, own, threads)
                 if squares[l]:
                     rows[1] += sign * _square_sums(dense(x), factor)
-                for row, m in ((2, l - 1), (3, l + 1)):
-                    if scaled is not None and 0 <= m < len(states):
-                        dots = row_dots(states[m], np.float32(scaled[m]), threads)
-                        rows[row] += sign * weighted_sums(x, factor * dots, threads)
         return change
 
-    def visit_weights(self, parameters, layer, differences, step, gradient, work):
+    def visit_weights(self, parameters, layer, differences, step, out, work):
         """Write the gradient by a matrix, or take the step.
 
         See :meth:`deepgen.learning.gradients.PhaseStatistics.visit_weights`.
@@ -225,7 +207,7 @@ class WeighedPhases:
         for side, factor in zip(SIDES, self._factors, strict=True):
             lower, upper = getattr(self._phases, side)[layer : layer + 2]
             pairs.append((lower, np.float32(factor)[:, None] * dense(upper)))
-        return visit_pair(parameters, layer, pairs, self, differences, step, gradient, work)
+        return visit_pair(parameters, layer, pairs, self, differences, step, out, work)
 
 
 def phase_sums(parameters, phases, *, work=ANY_WORK):

@@ -47,11 +47,6 @@ def weighted_sums(x, factor, n_threads=None):
     return weighted
 
 
-def weighted_mean(x, factor, n_threads):
-    """Return ``mean_r factor[r] x[r, :]``, float64 of shape (n_columns,)."""
-    return weighted_sums(x, factor, n_threads) / max(x.shape[0], 1)
-
-
 def weight_sums(lower, upper, *, work=ANY_WORK):
     """Return lower^T upper, summed over rows in their order.
 
