@@ -74,7 +74,7 @@ def chosen_size(rows, visible, n_rows, learn, stream, *, n_threads=None):
 
 
 def _parts(rows, visible, stream):
-    """Return what is learned and what is held back of it, once or several times.
+    """Cut the rows into some to learn and some to score, in several ways where rows are few.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def _parts_with_holes(visible, states, holes, stream):
 
 
 def _scores(model, held, hidden, n_threads):
-    """Return what a model makes of each row that is scored, in nats."""
+    """Return the log probability of each held-back row, or of its hidden values alone, in nats."""
     if hidden is None:
         return log_likelihood(model, held, n_threads=n_threads)
     chosen = hidden.any(axis=1)

@@ -228,7 +228,7 @@ def _of_no_words(model):
 
 
 def _log_of_word(model):
-    """Return what a word adds to log Z at no weights."""
+    """Return ``log sum_w exp(b_w)`` over words w: without weights each word adds it to log Z."""
     return sum(
         float(units.of_length(1).log_normalizer(units.bias[None])[0])
         for units in model.layers

@@ -202,7 +202,10 @@ class Identifiers:
 
     @classmethod
     def from_texts(cls, texts, name):
-        """Return what :meth:`texts` was called on; ValueError where it is damaged."""
+        """Make identifiers of the texts of a file, as :meth:`texts` wrote them.
+
+        ValueError where a text is no JSON of a string or of a 64-bit integer.
+        """
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{name} are no list of texts")
         return cls.in_order([_value(text, name) for text in texts], name)

@@ -102,7 +102,7 @@ class Recommender:
         return self._known.items_named(ids[0]), best[0]
 
     def item_features(self):
-        """Return what hidden units know of each item, as :meth:`similar_items` compares it.
+        """Return a vector for each item; :meth:`similar_items` takes cosines between them.
 
         Returns
         -------
