@@ -56,7 +56,9 @@ from deepgen.models import (
     Network,
     NetworkLayer,
     PosteriorNetwork,
+    ProcessNetwork,
     RatingMachine,
+    SquaredExponential,
     conditional_model,
 )
 from deepgen.networks.losses import (
@@ -67,6 +69,7 @@ from deepgen.networks.losses import (
     SquaredError,
 )
 from deepgen.networks.objective import FieldNoise, Objective
+from deepgen.networks.process_loss import ProcessLikelihood
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
 from deepgen.rows.counts import CountInputs
@@ -91,6 +94,7 @@ if TYPE_CHECKING:
         Autoencoder,
         DeepAutoencoder,
         DeepClassifier,
+        DeepGaussianProcessRegressor,
         DeepRegressor,
         Imputer,
         MixtureOfBernoullis,
@@ -108,6 +112,7 @@ _LATER = {
     "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
+    "DeepGaussianProcessRegressor": "deepgen.estimators",
     "DeepRegressor": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
@@ -146,6 +151,7 @@ __all__ = [
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
+    "DeepGaussianProcessRegressor",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
@@ -176,6 +182,8 @@ __all__ = [
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
+    "ProcessLikelihood",
+    "ProcessNetwork",
     "RatingMachine",
     "Ratings",
     "RatingsRBM",
@@ -186,6 +194,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Sparsity",
     "SquaredError",
+    "SquaredExponential",
     "Stream",
     "Trajectory",
     "Units",

@@ -4,6 +4,7 @@ from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
+from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.ratings import RatingsRBM
@@ -17,6 +18,7 @@ __all__ = [
     "Autoencoder",
     "DeepAutoencoder",
     "DeepClassifier",
+    "DeepGaussianProcessRegressor",
     "DeepRegressor",
     "Imputer",
     "MixtureOfBernoullis",

@@ -16,6 +16,7 @@ from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
 from deepgen.models.posterior_network import PosteriorNetwork, n_hidden_layers
+from deepgen.models.process_network import ProcessNetwork, SquaredExponential
 from deepgen.models.rating_machine import RatingMachine, RatingParameters
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "NetworkParameters",
     "Parameters",
     "PosteriorNetwork",
+    "ProcessNetwork",
     "RatingMachine",
     "RatingParameters",
+    "SquaredExponential",
     "are_layers",
     "check_belief_network",
     "check_model",
