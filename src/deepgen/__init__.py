@@ -53,6 +53,7 @@ from deepgen.models import (
     BeliefNetwork,
     BernoulliMixture,
     BoltzmannMachine,
+    NeighbourNetwork,
     Network,
     NetworkLayer,
     PosteriorNetwork,
@@ -68,6 +69,7 @@ from deepgen.networks.losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
+from deepgen.networks.neighbour_loss import NeighbourLoss
 from deepgen.networks.objective import FieldNoise, Objective
 from deepgen.networks.process_loss import ProcessLikelihood
 from deepgen.networks.smoothness import VirtualAdversarial
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
         DeepRegressor,
         Imputer,
         MixtureOfBernoullis,
+        NeighbourhoodComponents,
         RatingsRBM,
     )
     from deepgen.estimators.loading import load
@@ -116,6 +119,7 @@ _LATER = {
     "DeepRegressor": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
+    "NeighbourhoodComponents": "deepgen.estimators",
     "RBM": "deepgen.estimators",
     "RatingsRBM": "deepgen.estimators",
     "ReplicatedSoftmax": "deepgen.estimators",
@@ -174,6 +178,9 @@ __all__ = [
     "ModelFileError",
     "MoveInfo",
     "Multinomial",
+    "NeighbourLoss",
+    "NeighbourNetwork",
+    "NeighbourhoodComponents",
     "Network",
     "NetworkLayer",
     "NetworkTrainer",

@@ -7,6 +7,7 @@ from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -22,6 +23,7 @@ __all__ = [
     "DeepRegressor",
     "Imputer",
     "MixtureOfBernoullis",
+    "NeighbourhoodComponents",
     "RatingsRBM",
     "ReplicatedSoftmax",
 ]

@@ -19,6 +19,7 @@ from deepgen.checks import (
 )
 from deepgen.estimators.common.fitting import Problem
 from deepgen.estimators.common.hyperparameters import check_sizes
+from deepgen.estimators.common.known_rows import outputs_of, outputs_of_some
 from deepgen.estimators.common.networks import (
     Examples,
     NetworkProblem,
@@ -38,7 +39,7 @@ from deepgen.layers.named import as_units, columns_of
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import ProcessNetwork, SquaredExponential
 from deepgen.models.backprop import outputs
-from deepgen.networks.objective import PASS_ROWS, Objective
+from deepgen.networks.objective import Objective
 from deepgen.networks.process_loss import ProcessLikelihood
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import select
@@ -72,10 +73,7 @@ class _ProcessProblem(NetworkProblem):
         """
         Problem.keep(self, run, score_seed)
         estimator, rows, network = self.estimator, self.examples.rows, run.model()
-        work = Work(n_threads=estimator.n_threads).reusing()
-        features = np.concatenate([
-            outputs(network, batch.states[0], work=work) for batch in rows.in_order(PASS_ROWS)
-        ])  # fmt: skip
+        features = outputs_of(network, rows, n_threads=estimator.n_threads)
         covariance = run.objective.loss.covariance_of(run.loss_parameters())
         model = ProcessNetwork(network, covariance, features, rows.targets, *estimator._scale)
         estimator.model_ = model
@@ -238,12 +236,11 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
         """Return the hidden layers, and let the covariance start as long as their features need."""
         network = self._hidden_layers(problem, stack)
         scale = self._input_scale(problem, survey) if stack is None else None
-        rows, examples = problem.examples.rows, problem.examples
-        chosen = np.linspace(0, rows.n_rows - 1, min(rows.n_rows, MEDIAN_ROWS)).astype(np.intp)
-        states = rows.batch(chosen).states[0]
-        if scale is not None:
-            states = scale.standardized(states)
-        D = squared_distances(outputs(network, states, work=Work(n_threads=self.n_threads)))
+        examples = problem.examples
+        features = outputs_of_some(
+            network, examples.rows, MEDIAN_ROWS, scale=scale, n_threads=self.n_threads
+        )
+        D = squared_distances(features)
         apart = D[np.triu_indices_from(D, 1)]
         apart = apart[apart > 0.0]
         length = float(np.sqrt(np.median(apart))) if len(apart) else 1.0

@@ -13,6 +13,7 @@ from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -23,6 +24,7 @@ from deepgen.models import (
     BeliefNetwork,
     BernoulliMixture,
     BoltzmannMachine,
+    NeighbourNetwork,
     Network,
     PosteriorNetwork,
     ProcessNetwork,
@@ -64,6 +66,7 @@ ESTIMATORS = {
         Saved(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
         Saved(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
         Saved(DeepGaussianProcessRegressor, (ProcessNetwork,)),
+        Saved(NeighbourhoodComponents, (NeighbourNetwork,), ("classes",)),
         Saved(RatingsRBM, (RatingMachine,), ("rows", "user_ids", "item_ids")),
     )
 }
@@ -79,7 +82,8 @@ def load(path):
     Returns
     -------
     RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
-    DeepClassifier, DeepRegressor, DeepGaussianProcessRegressor or RatingsRBM
+    DeepClassifier, DeepRegressor, DeepGaussianProcessRegressor,
+    NeighbourhoodComponents or RatingsRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 
@@ -144,5 +148,6 @@ def _saved_by(model, name):
     usual = {
         BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis",
         ProcessNetwork: "DeepGaussianProcessRegressor",
+        NeighbourNetwork: "NeighbourhoodComponents",
     }  # fmt: skip
     return ESTIMATORS.get(usual.get(type(model)))

@@ -13,6 +13,7 @@ from deepgen.models.boltzmann_machine import (
 )
 from deepgen.models.clamped import conditional_model
 from deepgen.models.mixture import BernoulliMixture
+from deepgen.models.neighbour_network import NeighbourNetwork
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
 from deepgen.models.posterior_network import PosteriorNetwork, n_hidden_layers
@@ -24,6 +25,7 @@ __all__ = [
     "BeliefNetwork",
     "BernoulliMixture",
     "BoltzmannMachine",
+    "NeighbourNetwork",
     "Network",
     "NetworkLayer",
     "NetworkParameters",
