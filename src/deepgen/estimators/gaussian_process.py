@@ -46,8 +46,6 @@ from deepgen.rows.sources import select
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.work import Work
 
-# Where the learning rate starts, with Adam; it falls to zero.
-USUAL_RATE = 0.001
 # Labelled rows whose distances say how long the covariance is at its start.
 MEDIAN_ROWS = 500
 # Rows that are drawn together, at most: their covariance is a matrix of so many by so many.
@@ -56,9 +54,6 @@ MOST_DRAWN = 10_000
 
 class _ProcessProblem(NetworkProblem):
     """The training of a network by marginal likelihood, then a process on all labelled rows."""
-
-    def _default_rate(self):
-        return USUAL_RATE
 
     def learn(self, run, settings, n_rows):
         """Let the network learn, unless it is to stay as it starts."""
@@ -117,7 +112,7 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     batch_size : int, default 250
         Of labelled rows.
     optimizer, learning_rate, n_epochs
-        See :class:`Autoencoder`. Without `learning_rate` it falls from 0.001 to 0.
+        See :class:`Autoencoder`.
     random_state, n_threads, callbacks, verbose
         See :class:`Autoencoder`. `fit` and `predict` have the same bits for any number of threads
         on one machine; on another one they may have others, because they call LAPACK.
