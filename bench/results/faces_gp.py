@@ -21,11 +21,11 @@ NOTES = [
     "Olivetti faces: 12,000 patches of 28 x 28 pixels of 30 people, turned by -90 to 90 "
     "degrees, one pixel of the patch for 1.6 of the picture, around its centre, each pixel of "
     "mean 0 and variance 1; 1,000 patches of 10 other people to test. Labels are drawn among "
-    "the 12,000; a draw is a row of everything else. NLPD: minus the mean log density of the "
-    "test angles, noise included; of a network the variance is that of its errors on the "
-    "labelled rows, which says nothing of new people and is left out. Published: Salakhutdinov "
-    "& Hinton (2008) as quoted by others; their patches are not ours, and the place and scale "
-    "of a patch set how hard the task is.",
+    "the 12,000; each draw has another seed, and the same rows for every model. NLPD: minus the "
+    "mean log density of the test angles, noise included; of a network the variance is that of "
+    "its errors on the labelled rows, which says nothing of new people and is left out. "
+    "Published: Salakhutdinov & Hinton (2008) as quoted by others; their patches are not ours, "
+    "and the place and scale of a patch set how hard the task is.",
     "All networks are 784-1000-1000. Pretrained: CD on the 12,000 patches without labels, 30 "
     "and 20 epochs. Input dropout 0.6 was chosen for the process among 0.2, 0.4, 0.6 and 0.75, "
     "for DeepRegressor among the first three, with labels of the first 25 people by the error "
