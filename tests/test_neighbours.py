@@ -14,6 +14,7 @@ from stops import ANY, At, Stop, fail
 from threadpoolctl import threadpool_limits
 
 import deepgen as dg
+from deepgen.cli import main
 from deepgen.inference import neighbours
 from deepgen.inference.neighbours import neighbour_loss, votes
 from deepgen.io.schemas.registry import as_tree, from_tree
@@ -232,6 +233,12 @@ def test_a_saved_model_has_the_same_bits(tmp_path, way):
     assert_same(fitted, again, X)
     names = [f"neighbourhoodcomponents{k}" for k in range(2)]
     assert again.get_feature_names_out().tolist() == names
+
+
+def test_the_command_tells_what_a_file_holds(capsys):
+    """Would catch an entry of the file that the command takes for one of another model."""
+    assert main(["info", str(DATA / "neighbours_v2.safetensors")]) == 0
+    assert "NeighbourNetwork" in capsys.readouterr().out
 
 
 def test_a_file_of_before_loads():

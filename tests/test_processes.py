@@ -16,6 +16,7 @@ from stops import ANY, At, Stop, fail
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import deepgen as dg
+from deepgen.cli import main
 from deepgen.inference import processes
 from deepgen.inference.processes import (
     ProcessPosterior,
@@ -406,14 +407,21 @@ def test_a_saved_model_has_the_same_bits(tmp_path, way):
     assert again.log_marginal_likelihood_ == fitted.log_marginal_likelihood_
 
 
+def test_whole_numbers_of_a_covariance_come_back(tmp_path):
+    """Would catch integers that are written into a file whose reader wants floats."""
+    whole = dg.DeepGaussianProcessRegressor.from_model(process(20, dg.SquaredExponential(1, 2)))
+    whole.save(tmp_path / "model")
+    assert dg.load(tmp_path / "model").kernel_ == whole.kernel_
+
+
 @pytest.mark.parametrize(("entry", "value", "message"), [
     ("n_rows", 0, "n_rows is not valid"),
     ("n_rows", 41, "tensors of other names or shapes"),
     ("covariance", {"amplitude": 1.0}, "covariance is not an object of"),
     ("covariance", dict.fromkeys(NUMBERS, -1.0), "amplitude is not positive"),
     ("covariance", dict.fromkeys(NUMBERS, "1"), "amplitude is no finite number"),
-    ("mean", float("inf"), "mean is no finite number"),
-    ("scale", 0.0, "scale is not positive"),
+    ("target_mean", float("inf"), "target_mean is no finite number"),
+    ("target_scale", 0.0, "target_scale is not positive"),
     ("network", {}, "network is not an object of layers and n_inputs"),
     ("network", {"n_inputs": 6, "layers": []}, "layers must be a list"),
 ])  # fmt: skip
@@ -423,6 +431,12 @@ def test_a_damaged_configuration_is_refused(entry, value, message):
     tree["model"] = {**tree["model"], entry: value}
     with pytest.raises(ValueError, match=message):
         from_tree(tree)
+
+
+def test_the_command_tells_what_a_file_holds(capsys):
+    """Would catch an entry of the file that the command takes for one of another model."""
+    assert main(["info", str(DATA / "gaussian_process_v2.safetensors")]) == 0
+    assert "ProcessNetwork" in capsys.readouterr().out
 
 
 def test_a_file_of_before_loads():

@@ -43,7 +43,9 @@ class SquaredExponential:
 
     def __post_init__(self):
         for name in ("amplitude", "length", "noise", "noise_floor"):
-            check_number(getattr(self, name), name, 0.0)
+            value = getattr(self, name)
+            check_number(value, name, 0.0)
+            object.__setattr__(self, name, float(value))  # frozen for all but the constructor
 
     @property
     def variance(self):
@@ -116,7 +118,7 @@ class ProcessNetwork:
         check_number(scale, "scale", 0.0)
         self.network, self.covariance = network, covariance
         self.features, self.targets = features, targets
-        self.mean, self.scale = mean, float(scale)
+        self.mean, self.scale = float(mean), float(scale)
         self.version = next_version()
         self.kept = None
 

@@ -16,13 +16,14 @@ class ProcessNetworkSchema(Schema):
 
     model_class = ProcessNetwork
     format_version = 2
-    entries = frozenset({"network", "n_rows", "covariance", "mean", "scale"})
+    entries = frozenset({"network", "n_rows", "covariance", "target_mean", "target_scale"})
 
     def describe(self, model):
         network, tensors = _NETWORK.describe(model.network)
         entries = {
             "network": network, "n_rows": len(model.targets),
-            "covariance": asdict(model.covariance), "mean": model.mean, "scale": model.scale,
+            "covariance": asdict(model.covariance), "target_mean": model.mean,
+            "target_scale": model.scale,
         }  # fmt: skip
         own = {"features": model.features, "targets": model.targets}
         return entries, under("network", tensors) | own
@@ -39,10 +40,10 @@ class ProcessNetworkSchema(Schema):
             isinstance(covariance, dict) and set(covariance) == _OF_COVARIANCE,
             f"covariance is not an object of {', '.join(sorted(_OF_COVARIANCE))}",
         )
-        numbers = {**covariance, "mean": config["mean"], "scale": config["scale"]}
+        numbers = covariance | {name: config[name] for name in ("target_mean", "target_scale")}
         for name, value in numbers.items():
             require(type(value) is float and math.isfinite(value), f"{name} is no finite number")
-            require(name == "mean" or value > 0.0, f"{name} is not positive")
+            require(name == "target_mean" or value > 0.0, f"{name} is not positive")
 
     def shapes(self, config):
         n_rows, width = config["n_rows"], config["network"]["layers"][-1]["size"]
@@ -53,7 +54,7 @@ class ProcessNetworkSchema(Schema):
         return ProcessNetwork(
             _NETWORK.build(config["network"], within("network", tensors)),
             SquaredExponential(**config["covariance"]), tensors["features"], tensors["targets"],
-            config["mean"], config["scale"],
+            config["target_mean"], config["target_scale"],
         )  # fmt: skip
 
     def is_usable(self, model):
