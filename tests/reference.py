@@ -735,6 +735,43 @@ def virtual_adversarial(layers, arrays, X, direction, radius, step):
     return output, scaled(slope, radius)
 
 
+# ---------------------------------------------------------------------------- Gaussian processes
+
+
+def process_covariance(ones, others, amplitude, length):
+    """a exp(-|f - f'|^2 / 2 l^2), pair by pair."""
+    return np.array([
+        [amplitude * np.exp(-((f - g) ** 2).sum() / (2.0 * length**2)) for g in float64(others)]
+        for f in float64(ones)
+    ])
+
+
+def process_value(features, targets, amplitude, length, variance):
+    """-log N(targets; 0, K + variance I)."""
+    K = process_covariance(features, features, amplitude, length)
+    K += variance * np.eye(len(K))
+    y, (_, log_det) = float64(targets), np.linalg.slogdet(K)
+    return 0.5 * (y @ np.linalg.solve(K, y) + log_det + len(y) * np.log(2.0 * np.pi))
+
+
+# -------------------------------------------------------------------------------- neighbours
+
+
+def neighbour_value(codes, labels, temperature):
+    """Mean of -log p_i over rows with another one of their class; rows of -1 are not there."""
+    codes, labels = float64(codes)[labels >= 0], labels[labels >= 0]
+    logs = []
+    for i, label in enumerate(labels):
+        others = [j for j in range(len(labels)) if j != i]
+        if not any(labels[j] == label for j in others):
+            continue
+        chosen = np.array([np.exp(-((codes[i] - codes[j]) ** 2).sum() / temperature)
+                           for j in others])
+        same = np.array([labels[j] == label for j in others])
+        logs.append(np.log(chosen[same].sum() / chosen.sum()))
+    return -np.mean(logs) if logs else 0.0
+
+
 # -------------------------------------------------------------------------------------- ratings
 
 

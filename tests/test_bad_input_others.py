@@ -43,6 +43,10 @@ ESTIMATORS = {
     "deep": lambda **o: dg.DeepAutoencoder(**{"n_hidden": (4, 3), **QUICK, **o}),
     "classifier": lambda **o: dg.DeepClassifier(**{"n_hidden": (4,), **QUICK, **o}),
     "regressor": lambda **o: dg.DeepRegressor(**{"n_hidden": (4,), **QUICK, **o}),
+    "process": lambda **o: dg.DeepGaussianProcessRegressor(**{"n_hidden": (4,), **QUICK, **o}),
+    "neighbours": lambda **o: dg.NeighbourhoodComponents(
+        **{"n_hidden": (4,), "n_components": 2, **QUICK, **o}
+    ),
 }
 NETWORKS = ("autoencoder", "deep", "classifier", "regressor")
 METHODS = {
@@ -52,6 +56,8 @@ METHODS = {
     "deep": ("fit", "transform"),
     "classifier": ("fit", "predict", "predict_proba"),
     "regressor": ("fit", "predict"),
+    "process": ("fit", "predict", "sample_y"),
+    "neighbours": ("fit", "transform", "predict", "predict_proba"),
 }
 
 
@@ -68,7 +74,11 @@ def machine():
 
 def fit(estimator, rows=X, y=LABELS):
     """Fit to rows, with labels where they are wanted."""
-    supervised = isinstance(estimator, dg.DeepClassifier | dg.DeepRegressor)
+    supervised = isinstance(
+        estimator,
+        dg.DeepClassifier | dg.DeepRegressor | dg.DeepGaussianProcessRegressor
+        | dg.NeighbourhoodComponents,
+    )  # fmt: skip
     return estimator.fit(rows, y) if supervised else estimator.fit(rows)
 
 

@@ -31,6 +31,8 @@ MODELS = {
     "deep autoencoder": lambda: dg.DeepAutoencoder((4, 2), **RUN),
     "classifier": lambda: dg.DeepClassifier((4,), **RUN),
     "regressor": lambda: dg.DeepRegressor((4,), **RUN),
+    "process": lambda: dg.DeepGaussianProcessRegressor((4,), **RUN),
+    "neighbours": lambda: dg.NeighbourhoodComponents((4,), 2, **RUN),
 }
 
 

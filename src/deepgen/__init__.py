@@ -53,10 +53,13 @@ from deepgen.models import (
     BeliefNetwork,
     BernoulliMixture,
     BoltzmannMachine,
+    NeighbourNetwork,
     Network,
     NetworkLayer,
     PosteriorNetwork,
+    ProcessNetwork,
     RatingMachine,
+    SquaredExponential,
     conditional_model,
 )
 from deepgen.networks.losses import (
@@ -66,7 +69,9 @@ from deepgen.networks.losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
+from deepgen.networks.neighbour_loss import NeighbourLoss
 from deepgen.networks.objective import FieldNoise, Objective
+from deepgen.networks.process_loss import ProcessLikelihood
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
 from deepgen.rows.counts import CountInputs
@@ -91,9 +96,11 @@ if TYPE_CHECKING:
         Autoencoder,
         DeepAutoencoder,
         DeepClassifier,
+        DeepGaussianProcessRegressor,
         DeepRegressor,
         Imputer,
         MixtureOfBernoullis,
+        NeighbourhoodComponents,
         RatingsRBM,
     )
     from deepgen.estimators.loading import load
@@ -108,9 +115,11 @@ _LATER = {
     "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
+    "DeepGaussianProcessRegressor": "deepgen.estimators",
     "DeepRegressor": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
+    "NeighbourhoodComponents": "deepgen.estimators",
     "RBM": "deepgen.estimators",
     "RatingsRBM": "deepgen.estimators",
     "ReplicatedSoftmax": "deepgen.estimators",
@@ -146,6 +155,7 @@ __all__ = [
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
+    "DeepGaussianProcessRegressor",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
@@ -168,6 +178,9 @@ __all__ = [
     "ModelFileError",
     "MoveInfo",
     "Multinomial",
+    "NeighbourLoss",
+    "NeighbourNetwork",
+    "NeighbourhoodComponents",
     "Network",
     "NetworkLayer",
     "NetworkTrainer",
@@ -176,6 +189,8 @@ __all__ = [
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
+    "ProcessLikelihood",
+    "ProcessNetwork",
     "RatingMachine",
     "Ratings",
     "RatingsRBM",
@@ -186,6 +201,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Sparsity",
     "SquaredError",
+    "SquaredExponential",
     "Stream",
     "Trajectory",
     "Units",

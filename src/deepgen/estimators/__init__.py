@@ -4,8 +4,10 @@ from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
+from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -17,9 +19,11 @@ __all__ = [
     "Autoencoder",
     "DeepAutoencoder",
     "DeepClassifier",
+    "DeepGaussianProcessRegressor",
     "DeepRegressor",
     "Imputer",
     "MixtureOfBernoullis",
+    "NeighbourhoodComponents",
     "RatingsRBM",
     "ReplicatedSoftmax",
 ]

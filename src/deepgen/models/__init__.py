@@ -13,9 +13,11 @@ from deepgen.models.boltzmann_machine import (
 )
 from deepgen.models.clamped import conditional_model
 from deepgen.models.mixture import BernoulliMixture
+from deepgen.models.neighbour_network import NeighbourNetwork
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
 from deepgen.models.posterior_network import PosteriorNetwork, n_hidden_layers
+from deepgen.models.process_network import ProcessNetwork, SquaredExponential
 from deepgen.models.rating_machine import RatingMachine, RatingParameters
 
 __all__ = [
@@ -23,13 +25,16 @@ __all__ = [
     "BeliefNetwork",
     "BernoulliMixture",
     "BoltzmannMachine",
+    "NeighbourNetwork",
     "Network",
     "NetworkLayer",
     "NetworkParameters",
     "Parameters",
     "PosteriorNetwork",
+    "ProcessNetwork",
     "RatingMachine",
     "RatingParameters",
+    "SquaredExponential",
     "are_layers",
     "check_belief_network",
     "check_model",

@@ -1,0 +1,301 @@
+"""Nonlinear neighbourhood components: codes of a deep network that lie by classes."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from deepgen.checks import check_integer, check_number, shown
+from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.fitting import Problem
+from deepgen.estimators.common.hyperparameters import check_sizes
+from deepgen.estimators.common.known_rows import outputs_of, outputs_of_some
+from deepgen.estimators.common.labels import (
+    as_classes,
+    classes_in,
+    plain_classes,
+    split_labels,
+)
+from deepgen.estimators.common.networks import (
+    Examples,
+    NetworkProblem,
+    check_choice,
+    check_network_settings,
+    pretrained_stack,
+)
+from deepgen.estimators.common.validation import by_pieces, rows_to_read, rows_with_targets
+from deepgen.estimators.supervised import DeepSupervised
+from deepgen.inference.neighbours import votes
+from deepgen.layers.named import as_units, columns_of
+from deepgen.models import NeighbourNetwork, Network, NetworkLayer
+from deepgen.models.backprop import outputs
+from deepgen.networks.neighbour_loss import NeighbourLoss
+from deepgen.networks.objective import Objective
+from deepgen.rows.paired import PairedRows
+from deepgen.rows.sources import select
+from deepgen.runtime.blas import one_blas_thread
+from deepgen.runtime.work import Work
+from deepgen.stacks.unrolling import random_layer
+
+# Rows whose principal components the code starts from, at most.
+START_ROWS = 10_000
+
+
+class _NeighbourProblem(NetworkProblem):
+    """The training of codes, which are then kept for the labelled rows."""
+
+    def keep(self, run, score_seed):
+        """Set what is fitted, with the codes of the labelled rows by the network of the run."""
+        Problem.keep(self, run, score_seed)
+        estimator, rows, network = self.estimator, self.examples.rows, run.model()
+        codes = outputs_of(network, rows, n_threads=estimator.n_threads)
+        estimator.model_ = NeighbourNetwork(
+            network, codes, rows.targets, len(estimator.classes_), float(estimator.temperature)
+        )
+
+
+class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised, BaseEstimator):
+    """Codes of a deep network, such that the neighbours of a row are of its class.
+
+    A row chooses a neighbour with a probability that falls with the squared distance of their
+    codes; training makes it choose one of its own class (nonlinear NCA). What comes out is a
+    small code for search and pictures, and a classifier that votes among the labelled rows. As a
+    classifier alone :class:`DeepClassifier` is better.
+
+    Parameters
+    ----------
+    n_hidden : int or sequence of int, default (500, 500)
+        Sizes of the hidden layers. With machines in `pretrained` their sizes count.
+    n_components : int, default 30
+        Size of the code: a linear layer above them, which starts as the principal components of
+        the last hidden layer, scaled to a mean variance of 1.
+    pretrained : BeliefNetwork, list of BoltzmannMachine, Pretraining, list of it, or None
+        See :class:`DeepClassifier`; a machine of several hidden layers is not taken.
+    visible, activation
+        See :class:`DeepClassifier`.
+    temperature : float, default 4.0
+        See :class:`NeighbourLoss`.
+    input_dropout : float, default 0.3
+        Share of the inputs that is left out of an update.
+    unlabelled : label, NaN or None, default None
+        See :class:`DeepClassifier`: such rows serve the pretraining and the start of the code.
+    batch_size : int, default 1000
+        Labelled rows that choose among each other. Time grows with the square of it.
+    optimizer, learning_rate, n_epochs
+        See :class:`Autoencoder`.
+    random_state, n_threads, callbacks, verbose
+        See :class:`Autoencoder`. Results have the same bits for any number of threads on one
+        machine; on another one they may have others, because BLAS is called.
+
+    Attributes
+    ----------
+    model_ : NeighbourNetwork
+    classes_ : ndarray of shape (n_classes,)
+    stack_ : list of BoltzmannMachine or None
+        What the hidden layers started from.
+    history_ : list of dict
+        One entry an epoch, its ``loss`` in nats a row; those of a greedy pretraining come first
+        and have a ``layer``.
+    n_features_in_, n_updates_, n_epochs_ : int
+
+    References
+    ----------
+    Salakhutdinov & Hinton (2007), "Learning a nonlinear embedding by preserving class
+    neighbourhood structure".
+    """
+
+    _saved_as = "NeighbourhoodComponents"
+    _usual_epochs, _fewest_updates = 40, 150
+
+    def __init__(
+        self, n_hidden=(500, 500), n_components=30, *, pretrained=None, visible="binary",
+        activation="logistic", temperature=4.0, input_dropout=0.3, unlabelled=None, optimizer=None,
+        learning_rate=None, batch_size=1000, n_epochs=None, random_state=None, n_threads=None,
+        callbacks=None, verbose=0,
+    ):  # fmt: skip
+        self.n_hidden = n_hidden
+        self.n_components = n_components
+        self.pretrained = pretrained
+        self.visible = visible
+        self.activation = activation
+        self.temperature = temperature
+        self.input_dropout = input_dropout
+        self.unlabelled = unlabelled
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X, y, *, resume=None):
+        """Learn from rows and labels.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or memmap of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Labels; `unlabelled` where there is none.
+        resume : str, path-like or None
+            See :meth:`DeepClassifier.fit`.
+
+        Returns
+        -------
+        NeighbourhoodComponents
+            This estimator.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError, DivergedError, RuntimeError
+            See :meth:`DeepClassifier.fit`.
+        """
+        return self._fit(X, y, resume)
+
+    def _check_settings(self):
+        check_network_settings(self)
+        check_integer(self.n_components, "n_components")
+        check_number(self.temperature, "temperature", 0.0)
+        check_choice(self.activation, "activation", ("logistic", "rectified"))
+        as_units(self.visible, "visible")
+        check_sizes(self.n_hidden)
+        self._objective()
+
+    def _objective(self):
+        return Objective(NeighbourLoss(self.temperature), input_dropout=self.input_dropout)
+
+    @property
+    def _top_epochs(self):
+        return 0
+
+    def _pretrained_models(self, n_columns):
+        return pretrained_stack(self.pretrained, n_columns)
+
+    def _read(self, X, y):
+        return rows_with_targets(self, X, y), y
+
+    def _problem(self, rows, y):
+        known, labels = split_labels(y, rows.n_rows, self.unlabelled)
+        self.classes_ = classes_in(labels, self.unlabelled)
+        X = rows.X if known.all() else select(rows.X, known)
+        targets = np.searchsorted(self.classes_, labels)
+        examples = Examples(
+            PairedRows(X, targets), self._objective(), self._visible(X.shape[1])
+        )
+        return _NeighbourProblem(self, rows, examples)
+
+    def _network(self, problem, survey, stack):
+        """Return the start: hidden layers under the principal components of their features."""
+        hidden = self._hidden_layers(problem, stack)
+        if self.n_components > hidden.sizes[-1]:
+            raise ValueError(
+                f"n_components must be at most {hidden.sizes[-1]}, the size of the last hidden "
+                f"layer, got {self.n_components}"
+            )
+        scale = self._input_scale(problem, survey) if stack is None else None
+        features = outputs_of_some(
+            hidden, problem.rows, START_ROWS, scale=scale, n_threads=self.n_threads
+        )
+        generator = problem.stream.generator("top")
+        small = random_layer("linear", hidden.sizes[-1], self.n_components, generator)
+        code = _principal_layer(features, small)
+        return Network([*hidden.layers, code], hidden.inputs)
+
+    # --- what a fitted one answers ----------------------------------------------------------------
+
+    def transform(self, X):
+        """Return the codes of rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), float32
+        """
+        check_is_fitted(self)
+        rows, network = rows_to_read(self, X), self.model_.network
+        units, work = columns_of(network.inputs, network.sizes[0]), Work(n_threads=self.n_threads)
+        return by_pieces(rows, units, lambda states: outputs(network, states, work=work))
+
+    def predict_proba(self, X):
+        """Return the share of each class in a row's choice among the labelled rows of `fit`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+        """
+        codes = self.transform(X)
+        return votes(self.model_, codes)
+
+    def predict(self, X):
+        """Return the class of each row that has the largest share of its choice.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        chosen = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[chosen]
+
+    @property
+    def _n_features_out(self):
+        return self.model_.sizes[-1]
+
+    def _beside_model(self):
+        return {"classes": plain_classes(self.classes_)}
+
+    @classmethod
+    def from_model(cls, model, classes=None):
+        """Return a fitted estimator around a network of codes.
+
+        Parameters
+        ----------
+        model : NeighbourNetwork
+        classes : array-like or None
+            None: 0, 1, 2, ...
+        """
+        if not isinstance(model, NeighbourNetwork):
+            raise ValueError(f"model must be a NeighbourNetwork, got {shown(model)}")
+        size = model.n_classes
+        classes = as_classes(np.arange(size) if classes is None else classes, size)
+        *n_hidden, n_components = model.sizes[1:]
+        estimator = cls(n_hidden, n_components, temperature=model.temperature)._take(model)
+        estimator.classes_, estimator.stack_ = classes, None
+        return estimator
+
+
+def _principal_layer(features, small):
+    """Return a linear layer that gives the principal components of features.
+
+    ``(f - mean) V / s``, V the eigenvectors of the largest eigenvalues of the covariance of
+    features, s the root of the mean of these eigenvalues.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_rows, n_lower)
+    small : NetworkLayer
+        A layer of random weights: its columns stay where the features have no variance left, as
+        a column of zeros would never learn.
+    """
+    n_components = small.size
+    centred = features.astype(np.float64)
+    mean = centred.mean(axis=0)
+    centred -= mean
+    with one_blas_thread():
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+        values, vectors = values[::-1][:n_components], vectors[:, ::-1][:, :n_components]
+        there = values > 1e-10 * max(values[0], 1e-30)
+        size = np.sqrt(np.mean(values[there])) if there.any() else 1.0
+        weights = np.where(there, vectors / size, small.weights)
+        bias = -mean @ weights
+    return NetworkLayer("linear", bias, weights)
