@@ -754,6 +754,25 @@ def process_value(features, targets, amplitude, length, variance):
     return 0.5 * (y @ np.linalg.solve(K, y) + log_det + len(y) * np.log(2.0 * np.pi))
 
 
+def inducing_process(features, targets, new, n_inducing, amplitude, length, variance, jitter):
+    """Bound of log p(targets), and mean and covariance of the function at new rows, where the
+    first rows stand for all: every matrix of all rows by all rows is written out.
+    """
+    y, basis = float64(targets), features[:n_inducing]
+    C = process_covariance(basis, features, amplitude, length)
+    c = process_covariance(basis, new, amplitude, length)
+    Z = process_covariance(basis, basis, amplitude, length) + jitter * np.eye(n_inducing)
+    Q = C.T @ np.linalg.solve(Z, C)
+    S = Q + variance * np.eye(len(y))
+    value = 0.5 * (y @ np.linalg.solve(S, y) + np.linalg.slogdet(S)[1])
+    value += 0.5 * len(y) * np.log(2.0 * np.pi)
+    value += (len(y) * amplitude - np.trace(Q)) / (2.0 * variance)
+    A = variance * Z + C @ C.T
+    mean = c.T @ np.linalg.solve(A, C @ y)
+    own = process_covariance(new, new, amplitude, length)
+    return -value, mean, own - c.T @ np.linalg.solve(Z, c) + variance * c.T @ np.linalg.solve(A, c)
+
+
 # -------------------------------------------------------------------------------- neighbours
 
 

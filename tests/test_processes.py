@@ -19,6 +19,7 @@ import deepgen as dg
 from deepgen.cli import main
 from deepgen.inference import processes
 from deepgen.inference.processes import (
+    InducedPosterior,
     ProcessPosterior,
     marginal_likelihood,
     most_likely,
@@ -169,6 +170,78 @@ def test_draws_have_the_moments_of_the_posterior():
     expected, found = theirs * model.scale**2, np.cov(draws)
     error = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / n)
     assert (np.abs(found - expected) < 5 * error).all()
+
+
+# --- inducing rows --------------------------------------------------------------------------------
+
+
+def with_inducing(model, n_inducing):
+    """The same model, in which the first rows stand for all."""
+    return dg.ProcessNetwork(
+        model.network, model.covariance, model.features, model.targets, model.mean, model.scale,
+        n_inducing,
+    )  # fmt: skip
+
+
+def test_inducing_rows_give_what_their_formula_says(monkeypatch):
+    """Would catch a piece of the labelled rows that is lost, a variance that is forgotten in the
+    inner matrix, a bound without its last part.
+    """
+    monkeypatch.setattr(processes, "PIECE_ROWS", 7)
+    model, (new, _) = with_inducing(process(40), 12), data(9, seed=5)
+    features, ours, c = model.network.forward(new), InducedPosterior(model), model.covariance
+    bound, mean, covariance = reference.inducing_process(
+        model.features, model.targets, features, 12, c.amplitude, c.length, c.variance,
+        processes.JITTER * c.amplitude,
+    )
+    found = ours.mean_and_deviation(features)
+    np.testing.assert_allclose(found[0], model.mean + model.scale * mean, rtol=1e-7)
+    deviation = model.scale * np.sqrt(np.diagonal(covariance) + c.variance)
+    np.testing.assert_allclose(found[1], deviation, rtol=1e-7)
+    np.testing.assert_allclose(ours.mean(features), found[0], rtol=1e-12)
+    expected = bound - len(model.targets) * np.log(model.scale)
+    np.testing.assert_allclose(ours.log_likelihood, expected, rtol=1e-7)
+
+
+def test_draws_by_inducing_rows_have_their_covariance():
+    """Would catch draws that know more, or less, than the deviations say."""
+    model, (new, _) = with_inducing(process(40), 12), data(3, seed=6)
+    features, ours, c = model.network.forward(new), InducedPosterior(model), model.covariance
+    n = 20_000
+    draws = ours.draw(features, n, np.random.default_rng(0))
+    _, mean, covariance = reference.inducing_process(
+        model.features, model.targets, features, 12, c.amplitude, c.length, c.variance,
+        processes.JITTER * c.amplitude,
+    )
+    expected = model.scale**2 * (covariance + c.variance * np.eye(3))
+    spread = np.sqrt(np.diagonal(expected) / n)
+    assert (np.abs(draws.mean(axis=1) - model.mean - model.scale * mean) < 5 * spread).all()
+    error = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / n)
+    assert (np.abs(np.cov(draws) - expected) < 5 * error).all()
+
+
+def test_more_inducing_rows_tell_more_and_all_of_them_everything():
+    """Would catch a bound above the likelihood, or one that does not rise to it."""
+    model, (new, _) = process(60), data(20, seed=5)
+    features, exact = model.network.forward(new), ProcessPosterior(model)
+    bounds = [InducedPosterior(with_inducing(model, n)).log_likelihood for n in (5, 15, 30, 60)]
+    assert (np.diff([*bounds, exact.log_likelihood]) > 0.0).all()
+    whole = InducedPosterior(with_inducing(model, 60))
+    np.testing.assert_allclose(whole.log_likelihood, exact.log_likelihood, atol=0.01)
+    for one, other in zip(
+        whole.mean_and_deviation(features), exact.mean_and_deviation(features), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+def test_equal_inducing_rows_are_no_error():
+    """Would catch a covariance without a factor, where a table has the same row twice."""
+    model = process(40)
+    twice = dg.ProcessNetwork(
+        model.network, model.covariance, np.repeat(model.features, 2, axis=0),
+        np.repeat(model.targets, 2), n_inducing=40,
+    )  # fmt: skip
+    assert np.isfinite(InducedPosterior(twice).mean(model.features)).all()
 
 
 # --- the loss -------------------------------------------------------------------------------------
@@ -371,6 +444,31 @@ def test_features_stay_where_they_are_not_tuned():
     assert np.abs(slopes[inside]).max() < 0.05 * len(z)
 
 
+def test_rows_beyond_the_limit_are_known_through_some_of_them(tmp_path):
+    """Would catch targets that part from their rows, a file without the inducing rows, and labels
+    beyond `max_exact` that are not used.
+    """
+    X, y = data(400)
+    settings = {"n_epochs": 30, "batch_size": 100, "n_hidden": (30, 20)}
+    many = regressor(max_exact=100, inducing=60, **settings).fit(X[:300], y[:300])
+    model = many.model_
+    assert model.n_inducing == 60
+    assert len(model.targets) == 300
+    features = model.network.forward(X[:300])
+    order = [int(np.abs(features - f).sum(axis=1).argmin()) for f in model.features]
+    assert sorted(order) == list(range(300))
+    assert order != list(range(300))  # not the first 60 rows of a table that may be sorted
+    np.testing.assert_allclose(model.mean + model.scale * model.targets, y[order], rtol=1e-5)
+    assert many.score(X[300:], y[300:]) > 0.8
+    exact = regressor(**settings).fit(X[:300], y[:300])
+    assert exact.model_.n_inducing is None
+    assert_same_network(exact.model_.network, model.network)
+    assert many.log_marginal_likelihood_ < exact.log_marginal_likelihood_
+    many.save(tmp_path / "model")
+    assert_same(many, dg.load(tmp_path / "model"), X)
+    assert_same(many, pickle.loads(pickle.dumps(many)), X)
+
+
 def test_fine_tuning_predicts_better_than_the_mean():
     """Would catch a network that is trained to no end: new rows are then no better than a guess."""
     X, y = data(300)
@@ -417,6 +515,8 @@ def test_whole_numbers_of_a_covariance_come_back(tmp_path):
 @pytest.mark.parametrize(("entry", "value", "message"), [
     ("n_rows", 0, "n_rows is not valid"),
     ("n_rows", 41, "tensors of other names or shapes"),
+    ("n_inducing", 41, "n_inducing is not valid"),
+    ("n_inducing", 0, "n_inducing is not valid"),
     ("covariance", {"amplitude": 1.0}, "covariance is not an object of"),
     ("covariance", dict.fromkeys(NUMBERS, -1.0), "amplitude is not positive"),
     ("covariance", dict.fromkeys(NUMBERS, "1"), "amplitude is no finite number"),
@@ -459,7 +559,12 @@ def test_a_file_of_before_loads():
     ({"n_hidden": ()}, "n_hidden"),
     ({"optimizer": "adam"}, "optimizer"),
     ({"pretrained": 3}, "pretrained must be None"),
-    ({"max_exact": 39}, r"at most max_exact=39 targets, got 40: .* GB, and .* s .* raise"),
+    ({"max_exact": 39, "inducing": None},
+     r"at most max_exact=39 targets where inducing is None, got 40: .* GB, and .* s .* inducing"),
+    ({"inducing": 0}, "inducing must be a positive integer"),
+    ({"max_exact": 39, "inducing": 40},
+     "inducing must be at most max_exact=39 for 40 targets, got 40"),
+    ({"input_noise": -1.0}, "input_noise must be a number"),
 ])  # fmt: skip
 def test_settings_without_a_meaning_are_refused(settings, message):
     """Would catch an error in the middle of the work, or one that names no remedy."""
@@ -514,6 +619,8 @@ def test_questions_without_a_meaning_are_refused(monkeypatch):
     ({"targets": np.zeros(3)}, r"targets must have shape \(4,\)"),
     ({"mean": np.nan}, "mean must be a finite float"),
     ({"scale": 0.0}, "scale must be a number in"),
+    ({"n_inducing": 0}, "n_inducing must be a positive integer"),
+    ({"n_inducing": 5}, "n_inducing must be at most the number of labelled rows, 4, got 5"),
 ])  # fmt: skip
 def test_a_model_of_parts_that_do_not_fit_is_refused(change, message):
     """Would catch labelled rows of another network."""

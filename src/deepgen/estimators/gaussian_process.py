@@ -30,7 +30,7 @@ from deepgen.estimators.common.networks import (
 from deepgen.estimators.common.validation import by_pieces, rows_to_read, rows_with_targets
 from deepgen.estimators.supervised import DeepSupervised
 from deepgen.inference.processes import (
-    check_exact,
+    check_size,
     most_likely,
     posterior_of,
     squared_distances,
@@ -64,19 +64,25 @@ class _ProcessProblem(NetworkProblem):
         """Set what is fitted: the process of the labelled rows, with the features of the run.
 
         At the end of a whole run amplitude, length and noise are those of the greatest likelihood
-        of all labelled rows; before, those that the run has learned from its batches.
+        of all labelled rows, or of the inducing ones; before, those that the run has learned from
+        its batches.
         """
         Problem.keep(self, run, score_seed)
         estimator, rows, network = self.estimator, self.examples.rows, run.model()
         features = outputs_of(network, rows, n_threads=estimator.n_threads)
+        targets, n_inducing = rows.targets, None
+        if len(targets) > estimator.max_exact:
+            # those that stand for all come first in the model
+            n_inducing = int(estimator.inducing)
+            order = self.stream.generator("inducing").permutation(len(targets))
+            features, targets = features[order], targets[order]
         covariance = run.objective.loss.covariance_of(run.loss_parameters())
-        model = ProcessNetwork(network, covariance, features, rows.targets, *estimator._scale)
-        estimator.model_ = model
         if run.finished or not estimator.fine_tune:
-            covariance = most_likely(features, rows.targets, covariance)
-            estimator.model_ = ProcessNetwork(
-                network, covariance, features, rows.targets, *estimator._scale
-            )
+            alone = slice(n_inducing)
+            covariance = most_likely(features[alone], targets[alone], covariance)
+        estimator.model_ = ProcessNetwork(
+            network, covariance, features, targets, *estimator._scale, n_inducing
+        )
 
 
 class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
@@ -85,7 +91,8 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     The covariance of two rows falls with the distance of their features, the outputs of the last
     hidden layer (:class:`SquaredExponential`). All layers are trained, with the covariance, by
     the marginal likelihood of mini-batches, each a process of its own, and with inputs left out.
-    Predictions are exact: they take all labelled rows.
+    Predictions take all labelled rows, exactly up to `max_exact`; beyond, some of them stand for
+    all.
 
     Deviations are honest where the rows to come are like the labelled ones. Of known people in a
     new pose, say, they are good; of new people they are too small without `noise_floor`.
@@ -104,11 +111,19 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     input_dropout : float, default 0.2
         Share of the inputs that is left out of an update. With 0 the process soon fits the
         labelled rows alone.
+    input_noise : float, default 0.0
+        Standard deviation of normal noise that is added to the inputs of an update, in units of
+        the inputs.
     fine_tune : bool, default True
         False: the network stays as it starts, and amplitude, length and noise alone are learned.
     max_exact : int, default 4000
-        Labelled rows at most. Time grows with the cube of their number and memory with its
-        square: 4,000 take some 0.6 GB, and 3 minutes at the end of `fit`.
+        Labelled rows up to which the process is exact. Time grows with the cube of their number
+        and memory with its square: 4,000 take some 0.6 GB, and 3 minutes at the end of `fit`.
+    inducing : int or None, default 1000
+        Beyond `max_exact`: so many of the labelled rows, drawn at random, stand for all. Time
+        grows with the number of labelled rows times the square of this one. The covariance is
+        then that of the greatest likelihood of the drawn rows. None: refuse more than
+        `max_exact`.
     batch_size : int, default 250
         Of labelled rows.
     optimizer, learning_rate, n_epochs
@@ -123,8 +138,9 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     kernel_ : SquaredExponential
         The covariance, of targets that are standardized.
     log_marginal_likelihood_ : float
-        ``log p(y)`` of all labelled rows, in nats. Never choose settings by it: it goes on rising
-        long after predictions of new rows have become worse.
+        ``log p(y)`` of all labelled rows, in nats; with inducing rows a lower bound of it (Titsias
+        2009). Never choose settings by it: it goes on rising long after predictions of new rows
+        have become worse.
     stack_ : list of BoltzmannMachine or None
         What the hidden layers started from.
     history_ : list of dict
@@ -135,17 +151,18 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     References
     ----------
     Salakhutdinov & Hinton (2008), "Using deep belief nets to learn covariance kernels for Gaussian
+    processes". Titsias (2009), "Variational learning of inducing variables in sparse Gaussian
     processes".
     """
 
     _saved_as = "DeepGaussianProcessRegressor"
-    _usual_epochs, _fewest_updates = 50, 300
+    _usual_epochs, _fewest_updates = 20, 300
 
     def __init__(
         self, n_hidden=(500, 500), *, pretrained=None, visible="binary", activation="logistic",
-        noise_floor=0.01, input_dropout=0.2, fine_tune=True, max_exact=4000, optimizer=None,
-        learning_rate=None, batch_size=250, n_epochs=None, random_state=None, n_threads=None,
-        callbacks=None, verbose=0,
+        noise_floor=0.01, input_dropout=0.2, input_noise=0.0, fine_tune=True, max_exact=4000,
+        inducing=1000, optimizer=None, learning_rate=None, batch_size=250, n_epochs=None,
+        random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.pretrained = pretrained
@@ -153,8 +170,10 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
         self.activation = activation
         self.noise_floor = noise_floor
         self.input_dropout = input_dropout
+        self.input_noise = input_noise
         self.fine_tune = fine_tune
         self.max_exact = max_exact
+        self.inducing = inducing
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -183,8 +202,8 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
         Raises
         ------
         ValueError, FileNotFoundError, DivergedError, RuntimeError
-            See :meth:`DeepClassifier.fit`. Also if y has more than `max_exact` targets: the
-            message tells what they would take.
+            See :meth:`DeepClassifier.fit`. Also if y has more than `max_exact` targets and
+            `inducing` is None: the message tells what they would take.
         """
         return self._fit(X, y, resume)
 
@@ -193,6 +212,8 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
         check_number(self.noise_floor, "noise_floor", 0.0)
         check_flag(self.fine_tune, "fine_tune")
         check_integer(self.max_exact, "max_exact")
+        if self.inducing is not None:
+            check_integer(self.inducing, "inducing")
         check_choice(self.activation, "activation", ("logistic", "rectified"))
         as_units(self.visible, "visible")
         check_sizes(self.n_hidden)
@@ -202,7 +223,9 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
         return ProcessLikelihood(SquaredExponential(noise_floor=float(self.noise_floor)))
 
     def _objective(self):
-        return Objective(self._loss(), input_dropout=self.input_dropout)
+        return Objective(
+            self._loss(), input_dropout=self.input_dropout, input_noise=self.input_noise
+        )
 
     @property
     def _top_epochs(self):
@@ -214,7 +237,7 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     def _read(self, X, y):
         rows = rows_with_targets(self, X, y)
         y = _targets(y, rows.n_rows)
-        check_exact(int((~np.isnan(y)).sum()), int(self.max_exact))
+        check_size(int((~np.isnan(y)).sum()), int(self.max_exact), self.inducing)
         return rows, y
 
     def _problem(self, rows, y):

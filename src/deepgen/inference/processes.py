@@ -1,7 +1,8 @@
 """Gaussian processes on features: marginal likelihood, its gradients, and what new rows have.
 
-All of it is exact, in float64, by LAPACK on one thread (``runtime/blas.py``): work grows with the
-cube of the number of labelled rows, memory with its square.
+In float64, by LAPACK on one thread (``runtime/blas.py``). Exact work grows with the cube of the
+number of labelled rows, memory with its square; where some inducing rows stand for all, work grows
+with the number of rows times the square of the number of inducing ones.
 """
 
 from dataclasses import replace
@@ -15,6 +16,8 @@ from deepgen.runtime.blas import one_blas_thread
 PIECE_ROWS = 1_024
 # Matrices of labelled rows by labelled rows that are in memory at a time, at most.
 N_MATRICES = 5
+# Part of the amplitude that is added to the diagonal of inducing rows: two of them may be equal.
+JITTER = 1e-6
 # Seconds of a value and its gradient for n labelled rows are some 1e-10 n^3 on one core of 2023.
 SECONDS_OF_A_CUBE = 1e-10
 
@@ -124,11 +127,13 @@ def _factor(C, variance):
     return None if failed else factor
 
 
-def _solved(factor, right):
-    """Return ``L^-1 right`` of a lower factor L."""
+def _solved(factor, right, *, transposed=False):
+    """Return ``L^-1 right`` of a lower factor L, or ``L^-T right``."""
     from scipy.linalg import solve_triangular
 
-    return solve_triangular(factor, right, lower=True, check_finite=False)
+    return solve_triangular(
+        factor, right, lower=True, trans="T" if transposed else "N", check_finite=False
+    )
 
 
 def _solved_twice(factor, right):
@@ -204,6 +209,10 @@ def with_logs(covariance, logs):
 class ProcessPosterior:
     """The values at new rows, given the labelled rows of a model: a normal distribution.
 
+    With c the covariances of a new row with the labelled ones, K their own with the noise, and
+    L the Cholesky factor of K: mean ``c . K^-1 y``, variance ``a - |L^-1 c|^2`` and the noise
+    (Rasmussen & Williams 2006, algorithm 2.1).
+
     Parameters
     ----------
     model : ProcessNetwork
@@ -221,20 +230,35 @@ class ProcessPosterior:
 
     def __init__(self, model):
         self.model = model
-        y = model.targets.astype(np.float64)
         with one_blas_thread():
-            C = model.covariance.of_distances(squared_distances(model.features))
-            self._factor = _factor(C, model.covariance.variance)
-            if self._factor is None:
-                raise ValueError(
-                    "the covariance of the labelled rows is not positive definite in float64: "
-                    f"{model.covariance!r}; fit with a larger noise_floor"
-                )
-            self._weights = _solved_twice(self._factor, y)
-            value = 0.5 * y @ self._weights + np.log(np.diagonal(self._factor)).sum()
-        self.log_likelihood = -float(value) - len(y) * (
-            0.5 * np.log(2.0 * np.pi) + np.log(model.scale)
-        )
+            standardized = self._learn(model.targets.astype(np.float64))
+        self.log_likelihood = float(standardized) - len(model.targets) * np.log(model.scale)
+
+    def _learn(self, y):
+        """Compute what predictions need; return the log likelihood of standardized targets."""
+        model = self.model
+        self._basis = model.features
+        C = model.covariance.of_distances(squared_distances(self._basis))
+        self._factor = _needed(_factor(C, model.covariance.variance), model.covariance)
+        self._weights = _solved_twice(self._factor, y)
+        value = 0.5 * y @ self._weights + np.log(np.diagonal(self._factor)).sum()
+        return -value - 0.5 * len(y) * np.log(2.0 * np.pi)
+
+    def _known(self, C):
+        """Return what the labelled rows tell of new ones.
+
+        Parameters
+        ----------
+        C : ndarray of shape (n_rows, n_basis)
+            Covariances of new rows with those that stand for the labelled ones.
+
+        Returns
+        -------
+        list of (float, ndarray of shape (n_basis, n_rows))
+            Signs s and matrices V: the covariance of the function at the rows is what it was
+            before any target, plus the sum of all ``s V^T V``.
+        """
+        return [(-1.0, _solved(self._factor, C.T))]
 
     def mean(self, features):
         """Return the expected values of rows, float64 of shape (n_rows,).
@@ -259,8 +283,10 @@ class ProcessPosterior:
         covariance = self.model.covariance
 
         def answer(C):
-            known = np.square(_solved(self._factor, C.T)).sum(axis=0)
-            variance = np.maximum(covariance.amplitude - known, 0.0) + covariance.variance
+            variance = np.full(len(C), covariance.amplitude)
+            for sign, V in self._known(C):
+                variance += sign * np.square(V).sum(axis=0)
+            variance = np.maximum(variance, 0.0) + covariance.variance
             return C @ self._weights, np.sqrt(variance)
 
         mean, deviation = self._by_pieces(features, answer)
@@ -284,30 +310,75 @@ class ProcessPosterior:
         covariance = self.model.covariance
         normal = generator.standard_normal((len(features), n_draws))
         with one_blas_thread():
-            C = covariance.of_distances(squared_distances(features, self.model.features))
-            solved = _solved(self._factor, C.T)
-            own = covariance.of_distances(squared_distances(features)) - solved.T @ solved
+            C = covariance.of_distances(squared_distances(features, self._basis))
+            own = covariance.of_distances(squared_distances(features))
+            for sign, V in self._known(C):
+                own += sign * (V.T @ V)
             # what is known of a row may round to a little more than all that there is: the noise
             # keeps the sum positive definite
-            factor = _factor(own, covariance.variance)
-            if factor is None:
-                raise ValueError(
-                    "the covariance of the drawn rows is not positive definite in float64: "
-                    f"{covariance!r}; fit with a larger noise_floor"
-                )
+            factor = _needed(_factor(own, covariance.variance), covariance)
             values = (C @ self._weights)[:, None] + factor @ normal
         return self.model.mean + self.model.scale * values
 
     def _by_pieces(self, features, answer):
-        """Apply a function of covariances with the labelled rows; the first answer is a mean."""
+        """Apply a function of covariances with the basis; the first answer is a mean."""
         model, found = self.model, []
         with one_blas_thread():
             for first in range(0, len(features), PIECE_ROWS):
                 piece = features[first : first + PIECE_ROWS]
-                D = squared_distances(piece, model.features)
+                D = squared_distances(piece, self._basis)
                 found.append(answer(model.covariance.of_distances(D)))
         mean, *others = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return [model.mean + model.scale * mean, *others]
+
+
+class InducedPosterior(ProcessPosterior):
+    """The values at new rows where the function is known through its values at inducing rows.
+
+    With Z the covariances of the inducing rows, L their Cholesky factor, C those of them with the
+    n labelled rows, ``V = L^-1 C``, v the variance of a value around the function and
+    ``B = I + V V^T / v``: mean ``c . L^-T B^-1 V y / v``, variance
+    ``a - |L^-1 c|^2 + |B^-1/2 L^-1 c|^2`` and the noise. `log_likelihood` is a lower bound:
+    ``log N(y; 0, V^T V + v I) - (n a - sum V o V) / 2v``, whose last part is what the inducing
+    rows do not tell of the labelled ones (Titsias 2009, "Variational learning of inducing
+    variables in sparse Gaussian processes", equations 6, 9 and 10).
+    """
+
+    def _learn(self, y):
+        model, covariance = self.model, self.model.covariance
+        v, n_inducing = covariance.variance, model.n_inducing
+        self._basis = model.features[:n_inducing]
+        Z = covariance.of_distances(squared_distances(self._basis))
+        self._factor = _needed(_factor(Z, JITTER * covariance.amplitude), covariance)
+        B, right, told = np.eye(n_inducing), np.zeros(n_inducing), 0.0
+        for first in range(0, len(y), PIECE_ROWS):
+            piece = slice(first, first + PIECE_ROWS)
+            D = squared_distances(model.features[piece], self._basis)
+            V = _solved(self._factor, covariance.of_distances(D).T)
+            B += V @ V.T / v
+            right += V @ y[piece]
+            told += np.square(V).sum()
+        self._inner = _needed(_factor(B, 0.0), covariance)
+        half = _solved(self._inner, right)
+        self._weights = _solved(self._factor, _solved(self._inner, half, transposed=True) / v,
+                                transposed=True)  # fmt: skip
+        value = (y @ y - half @ half / v) / v + len(y) * np.log(2.0 * np.pi * v)
+        value += 2.0 * np.log(np.diagonal(self._inner)).sum()
+        return -0.5 * value - 0.5 * (len(y) * covariance.amplitude - told) / v
+
+    def _known(self, C):
+        V = _solved(self._factor, C.T)
+        return [(-1.0, V), (1.0, _solved(self._inner, V))]
+
+
+def _needed(factor, covariance):
+    """Return a Cholesky factor, or raise ValueError where there is none."""
+    if factor is None:
+        raise ValueError(
+            "a covariance of rows is not positive definite in float64: "
+            f"{covariance!r}; fit with a larger noise_floor"
+        )
+    return factor
 
 
 def posterior_of(model):
@@ -322,26 +393,37 @@ def posterior_of(model):
     ProcessPosterior
     """
     if model.kept is None:  # two threads may both compute it: they are equal
-        model.kept = ProcessPosterior(model)
+        kind = ProcessPosterior if model.n_inducing is None else InducedPosterior
+        model.kept = kind(model)
     return model.kept
 
 
-def check_exact(n_labelled, most):
-    """Raise ValueError, with time and memory, unless so few labelled rows are exact work.
+def check_size(n_labelled, most, n_inducing):
+    """Raise ValueError unless a process of so many labelled rows is exact, or by inducing rows.
 
     Parameters
     ----------
     n_labelled : int
     most : int
         The estimator's `max_exact`.
+    n_inducing : int or None
+        The estimator's `inducing`.
     """
     if n_labelled <= most:
         return
-    memory = N_MATRICES * 8 * n_labelled**2 / 1e9
-    seconds = SECONDS_OF_A_CUBE * n_labelled**3
-    raise ValueError(
-        f"y must hold at most max_exact={most} targets, got {n_labelled}: the exact process of so "
-        f"many takes some {memory:.1f} GB, and {seconds:.0f} s for each of some 30 steps at the "
-        "end of fit; make more of y NaN (such rows still serve a greedy pretraining), or raise "
-        "max_exact"
-    )
+    if n_inducing is None:
+        memory = N_MATRICES * 8 * n_labelled**2 / 1e9
+        seconds = SECONDS_OF_A_CUBE * n_labelled**3
+        raise ValueError(
+            f"y must hold at most max_exact={most} targets where inducing is None, got "
+            f"{n_labelled}: the exact process of so many takes some {memory:.1f} GB, and "
+            f"{seconds:.0f} s for each of some 30 steps at the end of fit; let inducing=1000 of "
+            "them stand for all, make more of y NaN (such rows still serve a greedy pretraining), "
+            "or raise max_exact"
+        )
+    if n_inducing > most:
+        raise ValueError(
+            f"inducing must be at most max_exact={most} for {n_labelled} targets, got "
+            f"{n_inducing}: so many are as much work as an exact process of them; lower it, or "
+            "raise max_exact"
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_number, float32_array, shown
+from deepgen.checks import check_instance, check_integer, check_number, float32_array, shown
 from deepgen.models.boltzmann_machine import next_version
 from deepgen.models.network import Network
 
@@ -75,6 +75,9 @@ class ProcessNetwork:
         Of these rows, standardized: ``(y - mean) / scale``.
     mean, scale : float, default 0.0 and 1.0
         From standardized targets to those of the user.
+    n_inducing : int or None
+        The function is known through its values at the first so many labelled rows, whose best
+        guess takes all targets. None: it is known at all of them, which is exact.
 
     Attributes
     ----------
@@ -92,7 +95,9 @@ class ProcessNetwork:
         If `network` is no Network, or `covariance` no SquaredExponential.
     """
 
-    def __init__(self, network, covariance, features, targets, mean=0.0, scale=1.0):
+    def __init__(
+        self, network, covariance, features, targets, mean=0.0, scale=1.0, n_inducing=None
+    ):
         check_instance(network, "network", Network, "a dg.Network")
         check_instance(
             covariance, "covariance", SquaredExponential, "a dg.SquaredExponential(...)"
@@ -116,9 +121,17 @@ class ProcessNetwork:
         if not (isinstance(mean, float) and math.isfinite(mean)):
             raise ValueError(f"mean must be a finite float, got {shown(mean)}")
         check_number(scale, "scale", 0.0)
+        if n_inducing is not None:
+            check_integer(n_inducing, "n_inducing")
+            if n_inducing > len(features):
+                raise ValueError(
+                    "n_inducing must be at most the number of labelled rows, "
+                    f"{len(features)}, got {n_inducing}"
+                )
+            n_inducing = int(n_inducing)
         self.network, self.covariance = network, covariance
         self.features, self.targets = features, targets
-        self.mean, self.scale = float(mean), float(scale)
+        self.mean, self.scale, self.n_inducing = float(mean), float(scale), n_inducing
         self.version = next_version()
         self.kept = None
 
@@ -128,6 +141,7 @@ class ProcessNetwork:
     def __reduce__(self):
         return ProcessNetwork, (
             self.network, self.covariance, self.features, self.targets, self.mean, self.scale,
+            self.n_inducing,
         )  # fmt: skip
 
     @property

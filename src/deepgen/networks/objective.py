@@ -9,6 +9,7 @@ from deepgen.layers.named import real_columns
 from deepgen.models import backprop
 from deepgen.networks.losses import Loss, check_row_loss, starting_parameters
 from deepgen.networks.smoothness import VirtualAdversarial
+from deepgen.rows.states import dense
 from deepgen.runtime.work import ANY_WORK, Work
 
 # Rows of one pass where a whole data set goes through.
@@ -71,6 +72,10 @@ class Objective:
         al. 2014).
     masking : float, default 0.0
         Share of the inputs that is set to zero; the target stays whole (Vincent et al. 2008).
+    input_noise : float, default 0.0
+        Standard deviation of normal noise that is added to the inputs of an update, in units of
+        the inputs; of standardized ones where a run standardizes them (Bishop 1995, "Training
+        with noise is equivalent to Tikhonov regularization").
     smoothness : VirtualAdversarial or None
         A penalty on outputs that change where inputs move a little, of rows without a target too.
     noise : FieldNoise or None
@@ -83,6 +88,7 @@ class Objective:
     dropout: float = 0.0
     input_dropout: float = 0.0
     masking: float = 0.0
+    input_noise: float = 0.0
     smoothness: VirtualAdversarial | None = None
     noise: FieldNoise | None = None
 
@@ -90,7 +96,7 @@ class Objective:
         check_instance(self.loss, "loss", Loss, "a loss such as dg.SquaredError()")
         for name in ("dropout", "input_dropout", "masking"):
             check_number(getattr(self, name), name, 0.0, 1.0, closed=True)
-        for name in ("l1", "l2"):
+        for name in ("l1", "l2", "input_noise"):
             check_number(getattr(self, name), name, 0.0, closed=True)
         if not isinstance(self.smoothness, VirtualAdversarial | None):
             raise ValueError(
@@ -144,7 +150,8 @@ class Objective:
             dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
         if stream is not None and self.noise is not None:
             noise = self.noise.draw(network, X.shape[0], stream)
-        activities = backprop.forward(network, X, dropout=dropout, noise=noise, work=work)
+        read = X if stream is None else self._noisy(X, stream)
+        activities = backprop.forward(network, read, dropout=dropout, noise=noise, work=work)
         about = (network.layers[-1], activities.field, batch.target)
         if batch.weights is None:
             value, gradient, of_loss = self.loss.evaluate(*about, loss_parameters)
@@ -171,7 +178,7 @@ class Objective:
                     gradients[name] += np.float32(self.l2) * array
         if self.smoothness is not None and stream is not None:
             field = activities.field
-            if dropout is not None or noise is not None:
+            if dropout is not None or noise is not None or read is not X:
                 field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(
                 network, X, field, stream=stream, first=first, work=work
@@ -180,6 +187,14 @@ class Objective:
             for name, slope in slopes.items():
                 gradients[name] += slope
         return value, gradients | of_loss
+
+    def _noisy(self, X, stream):
+        """Return the inputs with their noise: X itself where there is none."""
+        if not self.input_noise:
+            return X
+        X = dense(X)
+        normal = real_columns(X.shape[1]).sample(np.zeros(X.shape), stream.child("input noise"))
+        return X + np.float32(self.input_noise) * normal
 
     def _checked(self, gradients, parameters):
         """Return the gradients by what the loss learns as kernels read them, after a check."""

@@ -16,14 +16,16 @@ class ProcessNetworkSchema(Schema):
 
     model_class = ProcessNetwork
     format_version = 2
-    entries = frozenset({"network", "n_rows", "covariance", "target_mean", "target_scale"})
+    entries = frozenset({
+        "network", "n_rows", "n_inducing", "covariance", "target_mean", "target_scale",
+    })  # fmt: skip
 
     def describe(self, model):
         network, tensors = _NETWORK.describe(model.network)
         entries = {
             "network": network, "n_rows": len(model.targets),
             "covariance": asdict(model.covariance), "target_mean": model.mean,
-            "target_scale": model.scale,
+            "target_scale": model.scale, "n_inducing": model.n_inducing,
         }  # fmt: skip
         own = {"features": model.features, "targets": model.targets}
         return entries, under("network", tensors) | own
@@ -35,7 +37,9 @@ class ProcessNetworkSchema(Schema):
             "network is not an object of layers and n_inputs",
         )
         _NETWORK.check(network)
-        require(is_count(config["n_rows"], MAX_UNITS), "n_rows is not valid")
+        n_rows, n_inducing = config["n_rows"], config["n_inducing"]
+        require(is_count(n_rows, MAX_UNITS), "n_rows is not valid")
+        require(n_inducing is None or is_count(n_inducing, n_rows), "n_inducing is not valid")
         require(
             isinstance(covariance, dict) and set(covariance) == _OF_COVARIANCE,
             f"covariance is not an object of {', '.join(sorted(_OF_COVARIANCE))}",
@@ -54,7 +58,7 @@ class ProcessNetworkSchema(Schema):
         return ProcessNetwork(
             _NETWORK.build(config["network"], within("network", tensors)),
             SquaredExponential(**config["covariance"]), tensors["features"], tensors["targets"],
-            config["target_mean"], config["target_scale"],
+            config["target_mean"], config["target_scale"], config["n_inducing"],
         )  # fmt: skip
 
     def is_usable(self, model):
