@@ -121,7 +121,7 @@ def test_labels_that_are_none(folder, capsys):
 # --- rows without a label -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["classifier", "dbm"])
+@pytest.mark.parametrize("model", ["classifier", "dbm", "neighbours"])
 def test_rows_without_a_label_are_none_of_a_class(model, folder, capsys):
     """Catches a text that stands for no label and is learned as one, and classes that are lost."""
     y = np.array(["?", "a", "b"])[np.load("train.npy")[:, :2].sum(axis=1)]
@@ -136,6 +136,19 @@ def test_rows_without_a_label_are_none_of_a_class(model, folder, capsys):
     assert dg.load("m").classes_.tolist() == [-1, 1]
     line = fails(capsys, 1, *train("--unlabelled", "-1", model=model, labels="signs.npy"))
     assert "is a class without --unlabelled" in line
+
+
+def test_rows_without_a_target_are_none_of_a_process(folder, capsys):
+    """Catches NaN that is refused, where rows without a target serve the pretraining."""
+    y = np.load("train.npy").mean(axis=1)
+    y[20:] = np.nan
+    np.save("y.npy", y)
+    argv = train("--pretrain-epochs", "1", model="gaussian-process", labels="y.npy")
+    assert call(capsys, *argv)[0] == 0
+    assert len(dg.load("m").model_.targets) == 20
+    y[3] = np.inf
+    np.save("y.npy", y)
+    assert "or NaN for none" in fails(capsys, 1, *argv)
 
 
 # --- scores ---------------------------------------------------------------------------------------

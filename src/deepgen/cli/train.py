@@ -28,7 +28,7 @@ from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_togeth
 from deepgen.cli.common.triples import read_ratings
 from deepgen.cli.common.watching import monitors_for
 from deepgen.errors import DivergedError, ModelFileError
-from deepgen.estimators import MixtureOfBernoullis
+from deepgen.estimators import DeepGaussianProcessRegressor, MixtureOfBernoullis
 from deepgen.estimators.common.validation import reads_tables
 from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
@@ -221,12 +221,12 @@ def _settings(arguments, config):
             raise UsageError(f"{name} is missing: give --{name} FILE, or {name} in CONFIG")
     check_together(settings, config)
     model = settings.get("model", MODEL)
-    if KINDS[model].learns_labels and "labels" not in settings:
+    if KINDS[model].learns and "labels" not in settings:
         raise UsageError(
             f"labels is missing: a {model} learns from them; give --labels FILE, or labels in "
             "CONFIG"
         )
-    if KINDS[model].learns_labels and "valid" in settings and "valid_labels" not in settings:
+    if KINDS[model].learns and "valid" in settings and "valid_labels" not in settings:
         raise UsageError("valid_labels is missing: held-out rows are judged by their labels")
     return settings
 
@@ -236,8 +236,9 @@ def _labels(kind, estimator, X, settings):
     if "labels" not in settings:
         return None
     source, n_rows = settings["labels"], X.shape[0]
-    if not kind.has("unlabelled"):
-        return read_targets(source, n_rows, settings["data"])
+    if kind.learns == "numbers":
+        gaps = issubclass(kind.estimator, DeepGaussianProcessRegressor)
+        return read_targets(source, n_rows, settings["data"], gaps=gaps)
     labels = read_labels(source, n_rows, settings["data"])
     estimator.unlabelled = unlabelled_in(labels, settings)
     check_classes(labels, estimator.unlabelled, source)
