@@ -121,7 +121,7 @@ def test_labels_that_are_none(folder, capsys):
 # --- rows without a label -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["classifier", "dbm", "neighbours"])
+@pytest.mark.parametrize("model", ["classifier", "dbm"])
 def test_rows_without_a_label_are_none_of_a_class(model, folder, capsys):
     """Catches a text that stands for no label and is learned as one, and classes that are lost."""
     y = np.array(["?", "a", "b"])[np.load("train.npy")[:, :2].sum(axis=1)]
