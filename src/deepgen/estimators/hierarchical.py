@@ -163,22 +163,27 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
             If the label is known, or of another kind, or a value of X is not valid.
         """
         points = self._coordinates(X)
-        names = self.classes_.tolist()
-        if label in names:
+        given, names = _one_label(label), self.classes_.tolist()
+        if given.item() in names:
             raise ValueError(
                 f"label must be that of a new class, but {shown(label)} is known; add_rows gives "
                 "it more rows"
             )
-        classes = self._with_label(label)
+        kinds = [labels.dtype.kind for labels in (self.classes_, given)]
+        if kinds[0] != kinds[1] and not set(kinds) <= set("iuf"):
+            raise ValueError(
+                f"label must be of the kind of the known ones, such as {shown(names[0])}, got "
+                f"{shown(label)}"
+            )
         self.model_ = self.model_.with_classes([*self.model_.classes, class_of_rows(points)])
-        self.classes_ = classes
+        self.classes_ = np.concatenate([self.classes_, given])
         return self
 
     def add_rows(self, X, label):
         """Give a known class more rows, as if they had come with its first ones.
 
-        What a class passes on to others is changed by rows of `fit` alone where they come from
-        one, or by a new `fit`; coordinates and super-categories stay as they are.
+        Coordinates and super-categories stay as they are. Where the class is one of `fit`, what new
+        classes inherit from it changes with its rows.
 
         Parameters
         ----------
@@ -202,25 +207,14 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         self.model_ = self.model_.with_classes(classes)
         return self
 
-    def _with_label(self, label):
-        """Return the names of the classes with one more, of the same kind."""
-        _, given = split_labels([label], 1, None)
-        kinds = [labels.dtype.kind for labels in (self.classes_, given)]
-        if kinds[0] != kinds[1] and not set(kinds) <= set("iuf"):
-            raise ValueError(
-                f"label must be of the kind of the known ones, such as "
-                f"{shown(self.classes_[0].item())}, got {shown(label)}"
-            )
-        return np.concatenate([self.classes_, given])
-
     def _number_of(self, label):
-        names = self.classes_.tolist()
-        if label not in names:
+        given, names = _one_label(label).item(), self.classes_.tolist()
+        if given not in names:
             raise ValueError(
                 f"label must be one of the known classes, {shown(names)}, got {shown(label)}; "
                 "add_class adds a new one"
             )
-        return names.index(label)
+        return names.index(given)
 
     def _check_settings(self):
         check_integer(self.n_components, "n_components")
@@ -364,3 +358,11 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         estimator.classes_ = as_classes(np.arange(size) if classes is None else classes, size)
         estimator.model_, estimator.n_features_in_ = model, model.n_features
         return estimator
+
+
+def _one_label(label):
+    """Return a label as an array of one; ValueError where it is none."""
+    try:
+        return split_labels([label], 1, None)[1]
+    except ValueError as error:
+        raise ValueError(f"label must be one label, got {shown(label)}: {error}") from None
