@@ -20,7 +20,7 @@ from deepgen.inference.class_hierarchy import (
     joined,
     log_predictives,
 )
-from deepgen.layers.gaussian import Gaussian
+from deepgen.layers.named import real_columns
 from deepgen.learning.class_hierarchy import learn_hierarchy, with_super_categories
 from deepgen.models import ClassHierarchy
 from deepgen.rows.states import dense
@@ -130,7 +130,7 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
             rows = rows_with_targets(self, X, y)
             _, labels = split_labels(y, rows.n_rows, None)
             classes = classes_in(labels, None)
-            units = Gaussian(rows.n_columns)
+            units = real_columns(rows.n_columns)
             states = np.concatenate([dense(piece) for piece in checked_pieces(rows, units)])
             model = learn_hierarchy(
                 states, np.searchsorted(classes, labels), n_components=self.n_components,
@@ -325,7 +325,7 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
 
     def _coordinates(self, X):
         rows = rows_to_read(self, X)
-        model, units = self.model_, Gaussian(self.n_features_in_)
+        model, units = self.model_, real_columns(self.n_features_in_)
         with naming_columns(self):
             return by_pieces(rows, units, lambda states: coordinates(model, dense(states)))
 
