@@ -11,6 +11,7 @@ from itertools import pairwise, product
 from math import comb
 
 import numpy as np
+from scipy import stats
 from scipy.special import gammaln, xlogy
 
 # ---------------------------------------------------------------------------- random numbers
@@ -789,6 +790,55 @@ def neighbour_value(codes, labels, temperature):
         same = np.array([labels[j] == label for j in others])
         logs.append(np.log(chosen[same].sum() / chosen.sum()))
     return -np.mean(logs) if logs else 0.0
+
+
+# ------------------------------------------------------------------------- hierarchies of classes
+
+
+def class_log_densities(rows, points, heritages, variances, inherited_rows):
+    """log p of each point given the rows of its class; heritages are (weight, covariance)."""
+    rows, B = float64(rows), np.diag(float64(variances))
+    n, d = rows.shape
+    mean = rows.mean(axis=0)
+    S, logs, weights = (rows - mean).T @ (rows - mean), [], []
+    for weight, P in heritages:
+        C = P if inherited_rows is None else (inherited_rows * P + S) / (inherited_rows + n - 1)
+        V = np.linalg.inv(np.linalg.inv(B) + n * np.linalg.inv(C))
+        centre = V @ (n * np.linalg.inv(C)) @ mean
+        if inherited_rows is None:
+            law = stats.multivariate_normal(centre, C + V)
+        else:
+            degrees = inherited_rows + n + 1
+            law = stats.multivariate_t(centre, (C + V) * (degrees - 2) / degrees, df=degrees)
+        logs.append(np.atleast_1d(law.logpdf(points)))
+        at_mean = stats.multivariate_normal(np.zeros(d), B + C / n).logpdf(mean)
+        weights.append(np.log(weight) + at_mean + scatter_log_density(S, n - 1, P, inherited_rows))
+    weights = np.exp(weights - np.max(weights))
+    return np.log((weights / weights.sum()) @ np.exp(logs))
+
+
+def scatter_log_density(S, n_rows, P, inherited_rows):
+    """log p of n_rows centred rows with scatter S, their covariance inverse Wishart of mean P."""
+    d = len(P)
+    if inherited_rows is None:
+        log_det = np.log(np.linalg.det(2.0 * np.pi * P))
+        return -0.5 * (np.trace(np.linalg.inv(P) @ S) + n_rows * log_det)
+    v, prior = d + 1 + inherited_rows, inherited_rows * P
+    gammas = sum(
+        gammaln((v + n_rows - j) / 2) - gammaln((v - j) / 2) for j in range(d)
+    )
+    dets = v * np.log(np.linalg.det(prior)) - (v + n_rows) * np.log(np.linalg.det(prior + S))
+    return gammas + 0.5 * dets - 0.5 * n_rows * d * np.log(np.pi)
+
+
+def partition_log_weight(groups, scatters, n_rows, inherited_rows, alpha=1.0):
+    """log of the posterior weight of a partition of classes, up to a constant."""
+    total = 0.0
+    for group in groups:
+        total += np.log(alpha) + gammaln(len(group))
+        S, n = sum(scatters[k] for k in group), sum(n_rows[k] for k in group)
+        total += scatter_log_density(S, n, np.eye(len(S)), inherited_rows)
+    return total
 
 
 # -------------------------------------------------------------------------------------- ratings

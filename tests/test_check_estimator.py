@@ -113,6 +113,7 @@ ESTIMATORS = {
     "classifier": dg.DeepClassifier(unlabelled=None, **SUPERVISED),
     "regressor": dg.DeepRegressor(**SUPERVISED),
     "neighbours": dg.NeighbourhoodComponents(n_components=2, **SUPERVISED),
+    "hierarchy": dg.HierarchicalGaussian(random_state=0),
     "gaussian process": dg.DeepGaussianProcessRegressor(**SUPERVISED),
 }
 
@@ -128,6 +129,7 @@ OWN_CHECKS = {
     "regressor": ("check_regressors_train", "check_regressor_multioutput"),
     "neighbours": ("check_classifiers_train", "check_transformer_general"),
     "gaussian process": ("check_regressors_train",),
+    "hierarchy": ("check_classifiers_train", "check_transformer_general"),
 }
 
 

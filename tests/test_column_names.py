@@ -32,6 +32,7 @@ MODELS = {
     "classifier": lambda: dg.DeepClassifier((4,), **RUN),
     "regressor": lambda: dg.DeepRegressor((4,), **RUN),
     "process": lambda: dg.DeepGaussianProcessRegressor((4,), **RUN),
+    "hierarchy": lambda: dg.HierarchicalGaussian(2, random_state=0),
     "neighbours": lambda: dg.NeighbourhoodComponents((4,), 2, **RUN),
 }
 

@@ -5,6 +5,7 @@ from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
+from deepgen.estimators.hierarchical import HierarchicalGaussian
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.neighbours import NeighbourhoodComponents
@@ -21,6 +22,7 @@ __all__ = [
     "DeepClassifier",
     "DeepGaussianProcessRegressor",
     "DeepRegressor",
+    "HierarchicalGaussian",
     "Imputer",
     "MixtureOfBernoullis",
     "NeighbourhoodComponents",

@@ -12,6 +12,7 @@ from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
+from deepgen.estimators.hierarchical import HierarchicalGaussian
 from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
@@ -24,6 +25,7 @@ from deepgen.models import (
     BeliefNetwork,
     BernoulliMixture,
     BoltzmannMachine,
+    ClassHierarchy,
     NeighbourNetwork,
     Network,
     PosteriorNetwork,
@@ -67,6 +69,7 @@ ESTIMATORS = {
         Saved(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
         Saved(DeepGaussianProcessRegressor, (ProcessNetwork,)),
         Saved(NeighbourhoodComponents, (NeighbourNetwork,), ("classes",)),
+        Saved(HierarchicalGaussian, (ClassHierarchy,), ("classes",)),
         Saved(RatingsRBM, (RatingMachine,), ("rows", "user_ids", "item_ids")),
     )
 }
@@ -83,7 +86,7 @@ def load(path):
     -------
     RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
     DeepClassifier, DeepRegressor, DeepGaussianProcessRegressor,
-    NeighbourhoodComponents or RatingsRBM
+    NeighbourhoodComponents, HierarchicalGaussian or RatingsRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 
@@ -148,6 +151,6 @@ def _saved_by(model, name):
     usual = {
         BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis",
         ProcessNetwork: "DeepGaussianProcessRegressor",
-        NeighbourNetwork: "NeighbourhoodComponents",
+        NeighbourNetwork: "NeighbourhoodComponents", ClassHierarchy: "HierarchicalGaussian",
     }  # fmt: skip
     return ESTIMATORS.get(usual.get(type(model)))

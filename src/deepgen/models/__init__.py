@@ -12,6 +12,7 @@ from deepgen.models.boltzmann_machine import (
     check_one_length,
 )
 from deepgen.models.clamped import conditional_model
+from deepgen.models.class_hierarchy import ClassHierarchy, ClassRows
 from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.neighbour_network import NeighbourNetwork
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
@@ -25,6 +26,8 @@ __all__ = [
     "BeliefNetwork",
     "BernoulliMixture",
     "BoltzmannMachine",
+    "ClassHierarchy",
+    "ClassRows",
     "NeighbourNetwork",
     "Network",
     "NetworkLayer",

@@ -5,6 +5,7 @@ the entries of its schema. Header, checksum and bytes of the file are those of `
 """
 
 from deepgen.io.schemas.belief_networks import BeliefNetworkSchema
+from deepgen.io.schemas.hierarchies import ClassHierarchySchema
 from deepgen.io.schemas.machines import MACHINE
 from deepgen.io.schemas.mixtures import MixtureSchema
 from deepgen.io.schemas.neighbours import NeighbourNetworkSchema
@@ -18,6 +19,7 @@ SCHEMAS = {
     for schema in (
         MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
         RatingMachineSchema(), ProcessNetworkSchema(), NeighbourNetworkSchema(),
+        ClassHierarchySchema(),
     )
 }  # fmt: skip
 
