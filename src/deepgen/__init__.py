@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         NeighbourhoodComponents,
         RatingsRBM,
     )
+    from deepgen.estimators.deep_kernel import DeepKernel
     from deepgen.estimators.loading import load
 
 warn_of_environment()
@@ -116,6 +117,7 @@ _LATER = {
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
     "DeepGaussianProcessRegressor": "deepgen.estimators",
+    "DeepKernel": "deepgen.estimators.deep_kernel",
     "DeepRegressor": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
@@ -156,6 +158,7 @@ __all__ = [
     "DeepAutoencoder",
     "DeepClassifier",
     "DeepGaussianProcessRegressor",
+    "DeepKernel",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
