@@ -25,10 +25,10 @@ PUBLISHED = {
     "smooth, pretrained": (8.81, 3.24, 2.58, 1.00),
 }
 # epochs of the labelled rows alone, and of all rows
-N_EPOCHS = {600: 150, 3_000: 120, 6_000: 120, 60_000: 30}
+N_EPOCHS = {600: 160, 3_000: 120, 6_000: 120, 60_000: 30}
 SMOOTH_EPOCHS = {600: 5, 3_000: 5, 6_000: 5, 60_000: 20}
-DROPOUT = {"dropout": 0.2, "input_dropout": 0.3}
-SMOOTH = {"smoothness": dg.VirtualAdversarial(2.0), "input_dropout": 0.0}
+DROPOUT = {"dropout": 0.5, "input_dropout": 0.3}
+SMOOTH = {"smoothness": dg.VirtualAdversarial(2.0), "input_dropout": 0.3}
 MODELS = {
     "code before fine-tuning": (True, False), "random start": (False, False),
     "pretrained": (True, False), "smooth, random start": (False, True),
@@ -55,12 +55,15 @@ def rows(store, quick):
 def results(store, digits, name, n_labels, quick):
     """Return what was measured of a model, by draw."""
     return [
-        store.once(
-            f"{name.replace(', ', '-').replace(' ', '-')}-{n_labels}-{draw}",
-            lambda draw=draw: measured(store, digits, name, n_labels, draw, quick),
-        )
+        result(store, digits, name, n_labels, draw, quick)
         for draw in range(n_draws(name, n_labels, quick))
     ]
+
+
+def result(store, digits, name, n_labels, draw, quick):
+    """Return what was measured of a model on the labels of one draw, measured once."""
+    key = f"{name.replace(', ', '-').replace(' ', '-')}-{n_labels}-{draw}"
+    return store.once(key, lambda: measured(store, digits, name, n_labels, draw, quick))
 
 
 def n_draws(name, n_labels, quick):
