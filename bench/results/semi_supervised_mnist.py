@@ -5,7 +5,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import deepgen as dg
 from bench.results import dbm_mnist, report
-from bench.results.stacks import fewer, fitted, grey_mnist, stack_of
+from bench.results.stacks import chosen, fewer, fitted, grey_mnist, stack_of
 from bench.results.store import Store
 
 TITLE = "Classification of MNIST with few labels"
@@ -102,19 +102,6 @@ def rows(store, quick):
                 report.spread([run["error"] for run in runs]), len(runs),
                 report.spread([run["seconds"] for run in runs], 0),
             )  # fmt: skip
-
-
-def chosen(digits, n_labels, draw):
-    """Return the rows whose labels are known in this draw, in order."""
-    everything = np.arange(len(digits.y_train))
-    if n_labels == len(everything):
-        return everything
-    rng = np.random.default_rng(draw)
-    picked = [
-        rng.choice(everything[digits.y_train == digit], n_labels // 10, replace=False)
-        for digit in range(10)
-    ]
-    return np.sort(np.concatenate(picked))
 
 
 def codes_of(store, digits, n_pre, n_epochs):

@@ -105,6 +105,7 @@ if TYPE_CHECKING:
         NeighbourhoodComponents,
         RatingsRBM,
     )
+    from deepgen.estimators.deep_kernel import DeepKernel
     from deepgen.estimators.loading import load
 
 warn_of_environment()
@@ -118,6 +119,7 @@ _LATER = {
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
     "DeepGaussianProcessRegressor": "deepgen.estimators",
+    "DeepKernel": "deepgen.estimators.deep_kernel",
     "DeepRegressor": "deepgen.estimators",
     "HierarchicalGaussian": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
@@ -160,6 +162,7 @@ __all__ = [
     "DeepAutoencoder",
     "DeepClassifier",
     "DeepGaussianProcessRegressor",
+    "DeepKernel",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",

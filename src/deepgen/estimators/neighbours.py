@@ -26,6 +26,7 @@ from deepgen.estimators.common.validation import by_pieces, rows_to_read, rows_w
 from deepgen.estimators.supervised import DeepSupervised
 from deepgen.inference.neighbours import votes
 from deepgen.layers.named import as_units, columns_of
+from deepgen.learning.networks import check_objective
 from deepgen.models import NeighbourNetwork, Network, NetworkLayer
 from deepgen.models.backprop import outputs
 from deepgen.networks.neighbour_loss import NeighbourLoss
@@ -47,6 +48,8 @@ class _NeighbourProblem(NetworkProblem):
         """Set what is fitted, with the codes of the labelled rows by the network of the run."""
         Problem.keep(self, run, score_seed)
         estimator, rows, network = self.estimator, self.examples.rows, run.model()
+        if rows.known is not None:
+            rows = PairedRows(select(rows.X, rows.known), rows.targets[rows.known])
         codes = outputs_of(network, rows, n_threads=estimator.n_threads)
         estimator.model_ = NeighbourNetwork(
             network, codes, rows.targets, len(estimator.classes_), float(estimator.temperature)
@@ -74,12 +77,16 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         See :class:`DeepClassifier`.
     temperature : float, default 4.0
         See :class:`NeighbourLoss`.
-    input_dropout : float, default 0.3
-        Share of the inputs that is left out of an update.
+    dropout, input_dropout : float, default 0.0 and 0.3
+        Share of the hidden units and of the inputs that is left out of an update.
+    smoothness : VirtualAdversarial or None
+        A penalty on codes that move far where inputs move a little: half of their squared
+        distance. With it rows without a label take part in the fine-tuning.
     unlabelled : label, NaN or None, default None
-        See :class:`DeepClassifier`: such rows serve the pretraining and the start of the code.
+        See :class:`DeepClassifier`: such rows serve the pretraining, the start of the code, and
+        `smoothness`.
     batch_size : int, default 1000
-        Labelled rows that choose among each other. Time grows with the square of it.
+        Rows of an update, whose labelled ones choose among each other.
     optimizer, learning_rate, n_epochs
         See :class:`Autoencoder`.
     random_state, n_threads, callbacks, verbose
@@ -108,9 +115,9 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
 
     def __init__(
         self, n_hidden=(500, 500), n_components=30, *, pretrained=None, visible="binary",
-        activation="logistic", temperature=4.0, input_dropout=0.3, unlabelled=None, optimizer=None,
-        learning_rate=None, batch_size=1000, n_epochs=None, random_state=None, n_threads=None,
-        callbacks=None, verbose=0,
+        activation="logistic", temperature=4.0, dropout=0.0, input_dropout=0.3, smoothness=None,
+        unlabelled=None, optimizer=None, learning_rate=None, batch_size=1000, n_epochs=None,
+        random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.n_components = n_components
@@ -118,7 +125,9 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         self.visible = visible
         self.activation = activation
         self.temperature = temperature
+        self.dropout = dropout
         self.input_dropout = input_dropout
+        self.smoothness = smoothness
         self.unlabelled = unlabelled
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -159,10 +168,13 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         check_choice(self.activation, "activation", ("logistic", "rectified"))
         as_units(self.visible, "visible")
         check_sizes(self.n_hidden)
-        self._objective()
+        check_objective(self._objective(), "linear", self.optimizer)
 
     def _objective(self):
-        return Objective(NeighbourLoss(self.temperature), input_dropout=self.input_dropout)
+        return Objective(
+            NeighbourLoss(self.temperature), dropout=self.dropout,
+            input_dropout=self.input_dropout, smoothness=self.smoothness,
+        )  # fmt: skip
 
     @property
     def _top_epochs(self):
@@ -177,11 +189,13 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
     def _problem(self, rows, y):
         known, labels = split_labels(y, rows.n_rows, self.unlabelled)
         self.classes_ = classes_in(labels, self.unlabelled)
-        X = rows.X if known.all() else select(rows.X, known)
-        targets = np.searchsorted(self.classes_, labels)
-        examples = Examples(
-            PairedRows(X, targets), self._objective(), self._visible(X.shape[1])
-        )
+        X, targets = rows.X, np.searchsorted(self.classes_, labels)
+        paired = PairedRows(X if known.all() else select(X, known), targets)
+        if not known.all() and self.smoothness is not None:
+            everywhere = np.full(len(known), -1)
+            everywhere[known] = targets
+            paired = PairedRows(X, everywhere, known)
+        examples = Examples(paired, self._objective(), self._visible(X.shape[1]))
         return _NeighbourProblem(self, rows, examples)
 
     def _network(self, problem, survey, stack):

@@ -32,35 +32,38 @@ def neighbour_loss(codes, labels, temperature):
     -------
     tuple of (float, ndarray of shape (n_rows, n_units))
     """
-    F = np.asarray(codes, np.float64)
-    S = labels[:, None] == labels
-    np.fill_diagonal(S, False)
-    counted = S.any(axis=1)
-    if not counted.any():
+    F, labels = np.asarray(codes, np.float64), np.asarray(labels)
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    classes = [rows for rows in classes if len(rows) > 1]
+    if not classes:
         return 0.0, np.zeros(F.shape)
+    n_counted = sum(map(len, classes))
     with one_blas_thread():
         z = squared_distances(F)
         z *= -1.0 / temperature
         np.fill_diagonal(z, -np.inf)
+        own = [z[np.ix_(rows, rows)] for rows in classes]  # before z is overwritten
         P, log_all = _choice(z)
-        z[~S] = -np.inf
-        Q, log_same = _choice(z[counted])
-        value = (log_all[counted] - log_same).mean()
-        P[~counted] = 0.0
-        P[counted] -= Q
-        P *= 1.0 / counted.sum()
-        M = P + P.T
+        G, value = np.zeros(P.shape), 0.0
+        for rows, z_own in zip(classes, own, strict=True):
+            Q, log_own = _choice(z_own)
+            value += (log_all[rows] - log_own).sum()
+            G[rows] = P[rows]
+            G[np.ix_(rows, rows)] -= Q
+        G *= 1.0 / n_counted
+        M = G + G.T
         slopes = (-2.0 / temperature) * (M.sum(axis=1)[:, None] * F - M @ F)
-    return float(value), slopes
+    return float(value / n_counted), slopes
 
 
 def _choice(z):
-    """Return the softmax of each row and its log normalizer; entries of -inf are never chosen.
+    """Return the softmax of each row, in place of `z`, and its log normalizer.
 
-    Each row has one that is finite.
+    Entries of -inf are never chosen; each row has one that is finite.
     """
     greatest = z.max(axis=1, keepdims=True)
-    chosen = np.exp(z - greatest)
+    z -= greatest
+    chosen = np.exp(z, out=z)
     total = chosen.sum(axis=1, keepdims=True)
     chosen /= total
     return chosen, (greatest + np.log(total))[:, 0]
