@@ -22,7 +22,7 @@ COLUMNS = ("task", "features", "model", "1 shot (se)", "3 shots", "5 shots", "20
 NOTES = [
     "MNIST: each digit in turn is new; the other nine are known from the first 20,000 training "
     "rows, its shots are drawn there too. Area under the ROC curve of all 10,000 test rows, the "
-    "new digit against the rest; mean and standard error of 100 pairs of a digit and a draw, the "
+    "new digit against the rest; mean and standard error of 30 pairs of a digit and a draw, the "
     "same for every model. Alone: minus the distance of the nearest shot. Against known: that of "
     "the nearest known row minus it; of HierarchicalGaussian `score_samples(X, label)`. Shared "
     "covariance: `inherited_rows=None`; own covariance: `super_categories=None`; super-categories: "
@@ -69,7 +69,7 @@ def digits(store, quick):
     settings = [dg.Pretraining(n_epochs=n) for n in EPOCHS]
     stack, _ = stack_of(store, "digits", mnist.X_train, layers, settings)
     machines = {"pixels": [], "random start": random_stack(layers), "pretrained": stack}
-    n_draws, every = (1, 5) if quick else (10, 1)
+    n_draws, every = (1, 5) if quick else (3, 1)
     for name, stack in machines.items():
         found = store.once(
             f"digits-{name.replace(' ', '-')}",
