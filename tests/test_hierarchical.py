@@ -357,6 +357,20 @@ def test_scores_compare_with_the_other_classes():
     assert fitted.score_samples(X + 1e3).max() < fitted.score_samples(X).min()
 
 
+def test_the_functions_give_the_scores_of_the_estimator():
+    """Would catch a new class that changes what is said of known ones, and a table of results that
+    is not one of this estimator."""
+    (X, y), new = data(), data(7)[0][:3]
+    fitted = known(X, y)
+    before, points = fitted.model_, coordinates(fitted.model_, X)
+    score = log_predictive(
+        before, class_of_rows(coordinates(before, new)), points, heritages_of_new(before)
+    ) - logsumexp(log_predictives(before, points), axis=1)
+    np.testing.assert_allclose(
+        fitted.add_class(new, 9).score_samples(X, 9), score, rtol=1e-4, atol=1e-4
+    )
+
+
 @pytest.mark.parametrize("super_categories", ["crp", None])
 def test_rows_of_a_new_class_may_come_one_at_a_time(super_categories):
     """Would catch rows that count by the order in which they came."""

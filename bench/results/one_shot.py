@@ -80,7 +80,8 @@ def digits(store, quick):
         )  # fmt: skip
         for label, areas in found.items():
             if label != "seconds":
-                yield ("MNIST, AUROC", name, label, *cells(areas, 4 if label.startswith("gain") else 3))
+                places = 4 if label.startswith("gain") else 3
+                yield ("MNIST, AUROC", name, label, *cells(areas, places))
 
 
 def judged_digits(X, y, X_test, y_test, n_draws):
@@ -226,12 +227,7 @@ def judged_faces(store, images, person, fold, quick):
                 dg.HierarchicalGaussian(**plain, inherited_rows=None), F_many, names
             ),
         }
-        if name == "pixels" and not quick:
-            estimators["own covariance"] = (
-                dg.HierarchicalGaussian(**plain, super_categories=None), F_many, names
-            )
-            estimators["super-categories"] = (dg.HierarchicalGaussian(**plain), F_many, names)
-        models = {label: e.fit(X, y) for label, (e, X, y) in estimators.items()}
+        models = {label: e.fit(X, y).model_ for label, (e, X, y) in estimators.items()}
         for draw in range(5):
             rng = np.random.default_rng(100 * fold + draw)
             order = np.stack([rng.permutation(np.flatnonzero(person == p)) for p in new])
@@ -243,7 +239,7 @@ def judged_faces(store, images, person, fold, quick):
                     for kind in ("", " cosine")
                 }  # fmt: skip
                 for label, model in models.items():
-                    answers[label] = of_new_people(model, F, shots, new, test)
+                    answers[label] = of_new_people(model, F, shots, test)
                 for label, answer in answers.items():
                     wrong = new[answer.argmax(axis=1)] != person[test]
                     errors = found.setdefault(f"{name}|{label}", [[] for _ in SHOTS[:-1]])
@@ -251,12 +247,16 @@ def judged_faces(store, images, person, fold, quick):
     return found
 
 
-def of_new_people(model, F, shots, new, test):
-    """Return log probabilities of new people, after their shots, of shape (n_test, n_new)."""
-    known = dg.HierarchicalGaussian.from_model(model.model_, model.classes_)
-    for label, rows_of_label in zip(new, shots, strict=True):
-        known.add_class(F[rows_of_label], label)
-    return known.predict_log_proba(F[test])[:, -len(new) :]
+def of_new_people(model, F, shots, test):
+    """Return log densities of new people, after their shots, of shape (n_test, n_new).
+
+    What add_class and predict_log_proba give, without the known people.
+    """
+    points, heritages = coordinates(model, F[test]), heritages_of_new(model)
+    return np.stack([
+        log_predictive(model, class_of_rows(coordinates(model, F[rows])), points, heritages)
+        for rows in shots
+    ], axis=1)  # fmt: skip
 
 
 def copies(images):
