@@ -18,7 +18,7 @@ from deepgen.datasets import load_olivetti
 TITLE = "Orientation of faces of new people by Gaussian processes"
 COLUMNS = (
     "model", "labels", "published, degrees", "test RMSE, degrees (sd)", "NLPD, nats (sd)", "draws",
-    "s to fit",
+    "processor s to fit",
 )  # fmt: skip
 NOTES = [
     "Olivetti faces: 12,000 patches of 28 x 28 pixels of 30 people, turned by -90 to 90 "
@@ -33,7 +33,12 @@ NOTES = [
     "and 20 epochs. Input dropout 0.6 was chosen for the process among 0.2, 0.4, 0.6 and 0.75, "
     "for DeepRegressor among the first three, with labels of the first 25 people by the error "
     "on the other 5 of the 30 (whose patches, without labels, the stack had seen); everything "
-    "else is a default. DeepRegressor: squared error from the same stack.",
+    "else is a default. Normal noise in the inputs beside it gained nothing there. "
+    "DeepRegressor: squared error from the same stack. MLPRegressor: three layers of 500 "
+    "rectified units, alpha 0.3, 300 epochs, chosen in the same way among one to four layers of "
+    "500 or 1,000 rectified or logistic units, alpha from 0.0001 to 100 and 100 or 300 epochs. "
+    "Labels of all patches: the covariance is that of 1,000 rows drawn from them, which stand for "
+    "all (`inducing`). Seconds of the pretraining are those of the clock.",
 ]
 
 SIDE, SCALE = 28, 1.6
@@ -44,11 +49,12 @@ PUBLISHED = {
 }
 LABELS = {
     "pixels": "process on pixels (scikit-learn)", "features": "process on features",
-    "mlp": "MLPRegressor (scikit-learn)", "regressor": "DeepRegressor, pretrained", "random": "learned process, random start",
+    "mlp": "MLPRegressor (scikit-learn)", "regressor": "DeepRegressor, pretrained",
+    "random": "learned process, random start",
     "learned": "learned process, pretrained",
 }  # fmt: skip
 DROPOUT = 0.6
-MLP_SIZES, MLP_L2, MLP_EPOCHS = (500,), 0.1, 100
+MLP_SIZES, MLP_L2, MLP_EPOCHS = (500, 500, 500), 0.3, 300
 
 
 def rows(store, quick):
@@ -104,7 +110,7 @@ def model_of(name, stack, seed):
         return dg.DeepGaussianProcessRegressor(pretrained=stack, fine_tune=False, random_state=seed)
     if name == "mlp":
         network = MLPRegressor(
-            hidden_layer_sizes=MLP_SIZES, activation="logistic", alpha=MLP_L2, max_iter=MLP_EPOCHS,
+            hidden_layer_sizes=MLP_SIZES, activation="relu", alpha=MLP_L2, max_iter=MLP_EPOCHS,
             batch_size=100, random_state=seed,
         )  # fmt: skip
         return TransformedTargetRegressor(network, transformer=StandardScaler())
@@ -115,10 +121,10 @@ def model_of(name, stack, seed):
 
 
 def judged(estimator, X, y, X_test, y_test):
-    """Return errors in degrees, the density of the test rows and the seconds of the fit."""
-    began = time.perf_counter()
+    """Return errors in degrees, the density of the test rows, processor seconds of the fit."""
+    began = time.process_time()
     estimator.fit(X, y)
-    seconds, nlpd = time.perf_counter() - began, None
+    seconds, nlpd = time.process_time() - began, None
     if isinstance(estimator, dg.DeepRegressor | TransformedTargetRegressor):
         mean = estimator.predict(X_test)
     else:
