@@ -25,9 +25,9 @@ PUBLISHED = {
     "smooth, pretrained": (8.81, 3.24, 2.58, 1.00),
 }
 # epochs of the labelled rows alone, and of all rows
-N_EPOCHS = {600: 160, 3_000: 120, 6_000: 120, 60_000: 30}
+N_EPOCHS = {600: 160, 3_000: 150, 6_000: 120, 60_000: 20}
 SMOOTH_EPOCHS = {600: 5, 3_000: 5, 6_000: 5, 60_000: 20}
-DROPOUT = {"dropout": 0.5, "input_dropout": 0.3}
+DROPOUT = {600: 0.5, 3_000: 0.4, 6_000: 0.4, 60_000: 0.4}
 SMOOTH = {"smoothness": dg.VirtualAdversarial(2.0), "input_dropout": 0.3}
 MODELS = {
     "code before fine-tuning": (True, False), "random start": (False, False),
@@ -84,13 +84,15 @@ def measured(store, digits, name, n_labels, draw, quick):
         error = of_nearest(X, y, digits.X_test, digits.y_test)
         return {"error": error, "nearest": None, "seconds": time.process_time() - began}
     is_pretrained, smooth = MODELS[name]
-    epochs, settings = (SMOOTH_EPOCHS, SMOOTH) if smooth else (N_EPOCHS, DROPOUT)
+    epochs = SMOOTH_EPOCHS if smooth else N_EPOCHS
+    settings = SMOOTH if smooth else {"dropout": DROPOUT[n_labels], "input_dropout": 0.3}
     n_epochs, rate = 2 if quick else epochs[n_labels], dg.Linear(0.001, 0.0)
     if name == "code before fine-tuning":
         n_epochs, rate = 1, 1e-9  # one update, which moves nothing that can be seen
     path, clock = store.folder / f"{name}-{n_labels}-{draw}.run", ProcessorSeconds()
     components = dg.NeighbourhoodComponents(
         SIZES, N_COMPONENTS, pretrained=pretrained(digits, quick) if is_pretrained else None,
+        batch_size=500 if n_labels == LABELS[-1] else 1_000,
         n_epochs=n_epochs, learning_rate=rate, unlabelled=-1, random_state=draw,
         callbacks=[clock, dg.Checkpoint(path, minutes=3.0)], **settings,
     )  # fmt: skip
