@@ -87,15 +87,6 @@ def result(store, digits, name, n_labels, draw, quick):
     return store.once(key, lambda: measured(store, digits, name, n_labels, draw, quick))
 
 
-def n_draws(name, n_labels, quick):
-    """Return how many draws of labels, or seeds, a row of the table stands for."""
-    if quick:
-        return 1
-    if n_labels < LABELS[-1]:
-        return 5
-    return 1 if name in ("nearest neighbours, pixels", "code before fine-tuning") else 5
-
-
 def measured(store, digits, name, n_labels, draw, quick):
     """Return test errors in per cent and processor seconds of a model on the labels of a draw."""
     known = chosen(digits, n_labels, draw)
