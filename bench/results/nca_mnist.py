@@ -1,6 +1,7 @@
 """Nonlinear neighbourhood components of MNIST: codes of 30 numbers, and votes among them."""
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
@@ -43,9 +44,20 @@ PUBLISHED = {
     LEARNED: (8.81, 3.24, 2.58, 1.00),
     SMOOTH: (8.81, 3.24, 2.58, 1.00),
 }
-N_EPOCHS = {600: 160, 3_000: 150, 6_000: 120, 60_000: 20}
-DROPOUT = {600: 0.5, 3_000: 0.4, 6_000: 0.4, 60_000: 0.4}
-SMOOTH_EPOCHS, RADIUS = 5, 2.0
+N_EPOCHS = {600: 160, 3_000: 150, 6_000: 120, 60_000: 40}
+DROPOUT = {600: 0.5, 3_000: 0.4, 6_000: 0.4, 60_000: 0.2}
+
+
+class Smooth(NamedTuple):
+    """How other rows take part without their labels."""
+
+    weight: float
+    dropout: float
+    n_others: int
+    n_epochs: int
+
+
+SMOOTH_BY = {600: Smooth(1.0, 0.0, 59_400, 5), 3_000: Smooth(0.15, 0.2, 3_000, 66)}
 
 
 def rows(store, quick):
@@ -53,9 +65,8 @@ def rows(store, quick):
     digits = grey_mnist()
     digits = fewer(digits) if quick else digits
     for i, n_labels in enumerate(LABELS[:1] if quick else LABELS):
-        # with more labels the other rows add little
-        names = (PIXELS, START, RANDOM, LEARNED, SMOOTH)[: 5 if n_labels == LABELS[0] else 4]
-        for name in names:
+        names = (PIXELS, START, RANDOM, LEARNED)
+        for name in (*names, SMOOTH) if n_labels in SMOOTH_BY else names:
             found = results(store, digits, name, n_labels, quick)
             nearest = [run["nearest"] for run in found if run["nearest"] is not None]
             yield (
@@ -95,25 +106,23 @@ def measured(store, digits, name, n_labels, draw, quick):
         began = time.process_time()
         error = of_nearest(X, y, digits.X_test, digits.y_test)
         return {"error": error, "nearest": None, "seconds": time.process_time() - began}
-    if name == SMOOTH:  # the others take part without their labels
-        labels = np.full(len(digits.y_train), -1)
-        labels[known] = y
-        X_fit, y_fit, n_epochs = digits.X_train, labels, 2 if quick else SMOOTH_EPOCHS
-        settings = {"smoothness": dg.VirtualAdversarial(RADIUS)}
-    else:
-        X_fit, y_fit, n_epochs = X, y, N_EPOCHS[n_labels]
-        settings = {"dropout": DROPOUT[n_labels]}
+    settings, n_epochs = {"dropout": DROPOUT[n_labels]}, N_EPOCHS[n_labels]
+    labelled = X, y
+    if name == SMOOTH:
+        smooth = SMOOTH_BY[n_labels]
+        labelled = with_others(digits, known, smooth.n_others, draw)
+        settings, n_epochs = {"dropout": smooth.dropout}, 2 if quick else smooth.n_epochs
+        settings["smoothness"] = dg.VirtualAdversarial(2.0, smooth.weight)
     rate = dg.Linear(0.001, 0.0)
     if name == START:
         n_epochs, rate = 1, 1e-9  # updates that move nothing which can be seen
     path, clock = store.folder / f"{name}-{n_labels}-{draw}.run", ProcessorSeconds()
     components = dg.NeighbourhoodComponents(
         SIZES, N_COMPONENTS, pretrained=None if name == RANDOM else pretrained(digits, quick),
-        batch_size=500 if n_labels == LABELS[-1] else 1_000, n_epochs=n_epochs,
-        learning_rate=rate, unlabelled=-1, random_state=draw,
+        n_epochs=n_epochs, learning_rate=rate, unlabelled=-1, random_state=draw,
         callbacks=[clock, dg.Checkpoint(path, minutes=3.0)], **settings,
     )  # fmt: skip
-    components.fit(X_fit, y_fit, resume=path if path.exists() else None)
+    components.fit(*labelled, resume=path if path.exists() else None)
     found = {
         "error": float(100.0 * (components.predict(digits.X_test) != digits.y_test).mean()),
         "nearest": of_nearest(
@@ -123,6 +132,15 @@ def measured(store, digits, name, n_labels, draw, quick):
     }
     path.unlink(missing_ok=True)
     return found
+
+
+def with_others(digits, known, n_others, draw):
+    """Return labelled rows among some others, in order, and labels, -1 of the others."""
+    labels = np.full(len(digits.y_train), -1)
+    labels[known] = digits.y_train[known]
+    others = np.random.default_rng([draw, n_others]).permutation(np.flatnonzero(labels < 0))
+    rows = np.sort(np.concatenate([known, others[:n_others]]))
+    return digits.X_train[rows], labels[rows]
 
 
 def pretrained(digits, quick):
