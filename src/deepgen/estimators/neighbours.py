@@ -100,7 +100,8 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         See :class:`DeepClassifier`: such rows serve the pretraining, the start of the code,
         `smoothness` and `reconstruction`.
     batch_size : int, default 1000
-        Rows of an update, whose labelled ones choose among each other.
+        Rows of an update, whose labelled ones choose among each other: time and memory of that
+        grow with the square of their number.
     optimizer, learning_rate, n_epochs
         See :class:`Autoencoder`.
     random_state, n_threads, callbacks, verbose
