@@ -841,6 +841,21 @@ def partition_log_weight(groups, scatters, n_rows, inherited_rows, alpha=1.0):
     return total
 
 
+
+def neighbour_reconstruction(layers, arrays, X, labels, temperature, code, weight):
+    """The value of the codes of layer `code`, and `weight` times the loss of the rebuilt rows.
+
+    Cross-entropy of a logistic last layer, squared error of a linear one, mean over rows.
+    """
+    outputs = network_outputs(layers, arrays, X)
+    y, x = outputs[-1], float64(X)
+    if layers[-1][0] == "logistic":
+        by_row = -(x * np.log(y) + (1 - x) * np.log(1 - y)).sum(axis=1)
+    else:
+        by_row = ((y - x) ** 2).sum(axis=1)
+    return neighbour_value(outputs[code], labels, temperature) + weight * by_row.mean()
+
+
 # -------------------------------------------------------------------------------------- ratings
 
 

@@ -116,7 +116,7 @@ OTHER = {
     "smoothness_weight": 2.0, "n_components": 4, "max_iter": 5, "tol": 0.5, "n_init": 2,
     "smoothing": 0.5, "binarize": True, "rows": "users", "scale": "1,2,4", "bins": 6,
     "conditional": True, "input_noise": 0.1, "noise_floor": 0.2, "fine_tune": False,
-    "max_exact": 50, "inducing": 20, "temperature": 2.0,
+    "max_exact": 50, "inducing": 20, "temperature": 2.0, "reconstruction": 0.5,
 }  # fmt: skip
 BESIDE = {
     "sparsity_strength": {"sparsity": 0.1}, "learning_rate_end": {"learning_rate": 0.1},

@@ -72,7 +72,7 @@ def test_an_estimator_is_the_one_on_features(name):
 
 
 def test_the_gradient_is_that_of_finite_differences():
-    """Would catch a gradient of another order than `theta`, or by lengths in place of logarithms."""
+    """Would catch a gradient in another order than `theta`, or by lengths, not their logarithms."""
     X = data(7)[0]
     base = ConstantKernel(1.3) * RBF([0.5, 1.0, 2.0]) + Matern(0.8, nu=1.5)
     kernel = dg.DeepKernel(network(), base)
@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_refused():
             kernel(X, wrong)
         with pytest.raises(ValueError, match=r"X must have shape \(n_samples, 4\)"):
             dg.DeepKernel.from_data(network(), wrong)
-    with pytest.raises(ValueError, match="NaN|finite"):
+    with pytest.raises(ValueError, match=r"NaN|finite"):
         kernel(np.where(np.eye(4), np.nan, 1.0))
     with pytest.raises(TypeError, match=r"base must be a kernel of sklearn.*got"):
         dg.DeepKernel(network(), "rbf")

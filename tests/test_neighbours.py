@@ -1,6 +1,7 @@
 """Nonlinear neighbourhood components: the loss, votes, the estimator, files."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,66 @@ def test_gradients_of_a_network_equal_finite_differences(top, without):
             lambda a, n=name: at({**arrays, n: a}), array, step=1e-5
         )
         np.testing.assert_allclose(gradients[name], slope, rtol=1e-4, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("last", ["logistic", "linear"])
+@pytest.mark.parametrize("without", [0, 4, 10])
+def test_gradients_with_a_decoder_equal_finite_differences(last, without):
+    """Would catch the gradient by the code that is lost below the decoder, counted twice, or
+    multiplied by its weight; and rows without a label that are not rebuilt.
+    """
+    X, y = data(10)
+    target = np.unique(y, return_inverse=True)[1]
+    target[:without] = -1
+    rng, below = np.random.default_rng(5), network("linear")
+    net = dg.Network([
+        *below.layers, dg.NetworkLayer("logistic", np.zeros(4), rng.normal(0.0, 0.9, (2, 4))),
+        dg.NetworkLayer(last, np.zeros(6), rng.normal(0.0, 0.9, (4, 6))),
+    ])  # fmt: skip
+    loss = dg.CrossEntropy() if last == "logistic" else dg.SquaredError()
+    decoder = dg.Reconstruction(1, dg.Binary(6), loss, 0.3)
+    value, gradients = dg.Objective(dg.NeighbourLoss(1.5), reconstruction=decoder).evaluate(
+        NetworkParameters(net), dg.Batch((X,), target=target)
+    )
+    layers, arrays = reference.network_arrays(net)
+
+    def at(moved):
+        return reference.neighbour_reconstruction(layers, moved, X, target, 1.5, 1, 0.3)
+
+    np.testing.assert_allclose(value, at(arrays), rtol=1e-5)
+    assert set(gradients) == set(arrays)
+    for name, array in arrays.items():
+        slope = reference.finite_difference(
+            lambda a, n=name: at({**arrays, n: a}), array, step=1e-5
+        )
+        np.testing.assert_allclose(gradients[name], slope, rtol=1e-4, atol=2e-6, err_msg=name)
+
+
+def test_a_decoder_that_does_not_fit_is_refused():
+    """Would catch a code whose field is not its output, and a last layer of other columns."""
+    one = dg.Reconstruction(0, dg.Binary(6), dg.CrossEntropy(), 0.1)
+    run = {"optimizer": dg.Adam(), "schedule": 0.1, "stream": dg.Stream(1)}
+    for net, decoder, message in (
+        (network("logistic"), replace(one, layer=1), "one of the layers 0 to 0, below the last"),
+        (network("logistic"), one, "must be a linear layer, got layer 0 of logistic units"),
+        (network("linear"), one, "needs a last layer of logistic"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dg.NetworkTrainer(net, dg.Objective(dg.NeighbourLoss(), reconstruction=decoder), **run)
+    linear = dg.Network([
+        dg.NetworkLayer("linear", np.zeros(2), np.ones((6, 2))),
+        dg.NetworkLayer("logistic", np.zeros(5), np.ones((2, 5))),
+    ])  # fmt: skip
+    with pytest.raises(ValueError, match="needs a last layer of 6 units, as the rows have, got 5"):
+        dg.NetworkTrainer(linear, dg.Objective(dg.NeighbourLoss(), reconstruction=one), **run)
+    with pytest.raises(ValueError, match="leave one of them out"):
+        dg.Objective(
+            dg.NeighbourLoss(), reconstruction=one, smoothness=dg.VirtualAdversarial(1.0)
+        )
+    with pytest.raises(ValueError, match="reconstruction needs a loss of each row"):
+        replace(one, loss=dg.NeighbourLoss())
+    with pytest.raises(ValueError, match=r"reconstruction must be None or dg\.Reconstruction"):
+        dg.Objective(dg.NeighbourLoss(), reconstruction=0.1)
 
 
 def test_far_codes_have_a_finite_loss():
@@ -217,6 +278,58 @@ def test_rows_without_a_label_serve_the_start_alone():
     assert (with_others.stack_[0].weights[0] != alone.stack_[0].weights[0]).any()
 
 
+WITH_OTHERS = {
+    "smoothness": {"smoothness": dg.VirtualAdversarial(0.3), "unlabelled": -1},
+    "reconstruction": {"reconstruction": 0.1, "unlabelled": -1},
+    "both labelled": {"reconstruction": 0.1},
+    "rectified": {"reconstruction": 0.1, "unlabelled": -1, "activation": "rectified"},
+    "one layer": {"reconstruction": 0.1, "unlabelled": -1, "n_hidden": (8,)},
+    "stack": {"reconstruction": 0.1, "unlabelled": -1, "pretrained": GREEDY},
+    "gaussian": {
+        "reconstruction": 0.1, "unlabelled": -1, "pretrained": GREEDY, "visible": "gaussian"
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_OTHERS)
+def test_rows_without_a_label_take_part_in_the_fine_tuning(name, tmp_path):
+    """Would catch rows without a label that vote or that change nothing, a decoder that is kept,
+    and a run that goes on as another one.
+    """
+    X, y = data()
+    numbers = np.unique(y, return_inverse=True)[1]
+    settings = WITH_OTHERS[name]
+    if "unlabelled" in settings:
+        numbers[20:] = -1
+    fitted = components(**settings).fit(X, numbers)
+    n_labelled = int((numbers >= 0).sum())
+    assert len(fitted.model_.labels) == n_labelled
+    assert fitted.model_.network.sizes[-1] == fitted.transform(X).shape[1] == 2
+    np.testing.assert_array_equal(fitted.transform(X[:n_labelled]), fitted.model_.codes)
+    assert fitted.n_updates_ == 8  # 4 epochs of 40 rows by 20
+    if "unlabelled" in settings:
+        moved = X.copy()
+        moved[20:] = 1.0 - moved[20:]
+        other = components(**settings).fit(moved, numbers)
+        assert (other.model_.codes != fitted.model_.codes).any()
+    path = tmp_path / "run.checkpoint"
+    callbacks = [dg.Checkpoint(path), At(fail, update=3, layer=None)]
+    with pytest.raises(Stop):
+        components(**settings, callbacks=callbacks).fit(X, numbers)
+    assert_same(fitted, components(**settings).fit(X, numbers, resume=path), X)
+
+
+def test_a_decoder_learns_to_rebuild():
+    """Would catch a decoder that does not learn, or one whose gradient does not reach the code."""
+    X = np.repeat(np.eye(6, dtype=np.float32)[::2], 60, axis=0)
+    y = np.tile([0, 1], 90)  # labels that say nothing of the rows
+    settings = {"n_epochs": 60, "input_dropout": 0.0, "n_hidden": (20,)}
+    fitted = components(reconstruction=1.0, **settings).fit(X, y)
+    first, last = fitted.history_[0]["loss"], fitted.history_[-1]["loss"]
+    assert first > 1.5  # log 2 of them by the labels
+    assert last < 0.8
+
+
 @pytest.mark.parametrize("way", ["file", "pickle", "model"])
 def test_a_saved_model_has_the_same_bits(tmp_path, way):
     """Would catch a file without the labelled rows, their classes or the temperature."""
@@ -269,6 +382,13 @@ def test_a_damaged_configuration_is_refused(entry, value, message):
     ({"temperature": 0.0}, r"temperature must be a number in \(0, inf\), got 0\.0"),
     ({"temperature": "warm"}, "temperature must be a number"),
     ({"input_dropout": 1.0}, r"input_dropout must be a number in \[0, 1\)"),
+    ({"dropout": 1.0}, r"dropout must be a number in \[0, 1\)"),
+    ({"smoothness": 1.0}, r"smoothness must be None or dg\.VirtualAdversarial"),
+    ({"reconstruction": -0.1}, r"reconstruction must be a number in \[0, "),
+    ({"reconstruction": 0.1, "smoothness": dg.VirtualAdversarial(1.0)},
+     "reconstruction and smoothness do not go together"),
+    ({"smoothness": dg.VirtualAdversarial(1.0), "optimizer": dg.LBFGS()},
+     "smoothness needs an optimizer that takes steps"),
     ({"n_components": 0}, "n_components must be a positive integer"),
     ({"n_components": 6}, "n_components must be at most 5, the size of the last hidden layer"),
     ({"activation": "linear"}, "activation must be 'logistic' or 'rectified'"),

@@ -71,7 +71,7 @@ from deepgen.networks.losses import (
     SquaredError,
 )
 from deepgen.networks.neighbour_loss import NeighbourLoss
-from deepgen.networks.objective import FieldNoise, Objective
+from deepgen.networks.objective import FieldNoise, Objective, Reconstruction
 from deepgen.networks.process_loss import ProcessLikelihood
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
@@ -202,6 +202,7 @@ __all__ = [
     "RatingMachine",
     "Ratings",
     "RatingsRBM",
+    "Reconstruction",
     "ReduceLearningRate",
     "RowLoss",
     "Sampler",

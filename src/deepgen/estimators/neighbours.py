@@ -1,5 +1,7 @@
 """Nonlinear neighbourhood components: codes of a deep network that lie by classes."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -16,6 +18,7 @@ from deepgen.estimators.common.labels import (
     split_labels,
 )
 from deepgen.estimators.common.networks import (
+    LOSS_OF,
     Examples,
     NetworkProblem,
     check_choice,
@@ -26,28 +29,34 @@ from deepgen.estimators.common.validation import by_pieces, rows_to_read, rows_w
 from deepgen.estimators.supervised import DeepSupervised
 from deepgen.inference.neighbours import votes
 from deepgen.layers.named import as_units, columns_of
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.learning.networks import check_objective
 from deepgen.models import NeighbourNetwork, Network, NetworkLayer
 from deepgen.models.backprop import outputs
+from deepgen.networks.losses import LOSSES
 from deepgen.networks.neighbour_loss import NeighbourLoss
-from deepgen.networks.objective import Objective
+from deepgen.networks.objective import Objective, Reconstruction
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import select
 from deepgen.runtime.blas import one_blas_thread
 from deepgen.runtime.work import Work
-from deepgen.stacks.unrolling import random_layer
+from deepgen.stacks.settings import is_greedy
+from deepgen.stacks.unrolling import activation_of, random_layer, random_layers, unrolled
 
 # Rows whose principal components the code starts from, at most.
 START_ROWS = 10_000
 
 
 class _NeighbourProblem(NetworkProblem):
-    """The training of codes, which are then kept for the labelled rows."""
+    """The training of codes, which are then kept for the labelled rows; a decoder is not kept."""
 
     def keep(self, run, score_seed):
         """Set what is fitted, with the codes of the labelled rows by the network of the run."""
         Problem.keep(self, run, score_seed)
         estimator, rows, network = self.estimator, self.examples.rows, run.model()
+        decoder = self.examples.objective.reconstruction
+        if decoder is not None:
+            network = Network(network.layers[: decoder.layer + 1], network.inputs)
         if rows.known is not None:
             rows = PairedRows(select(rows.X, rows.known), rows.targets[rows.known])
         codes = outputs_of(network, rows, n_threads=estimator.n_threads)
@@ -82,11 +91,17 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
     smoothness : VirtualAdversarial or None
         A penalty on codes that move far where inputs move a little: half of their squared
         distance. With it rows without a label take part in the fine-tuning.
+    reconstruction : float, default 0.0
+        Factor of the loss of a decoder that rebuilds the rows from the code, a mean over rows: of
+        binary columns the cross-entropy in nats, of Gaussian ones the squared error. With it rows
+        without a label take part in the fine-tuning, which costs twice as much; not together with
+        `smoothness`. The decoder starts as the mirror of the network, and is not kept.
     unlabelled : label, NaN or None, default None
-        See :class:`DeepClassifier`: such rows serve the pretraining, the start of the code, and
-        `smoothness`.
+        See :class:`DeepClassifier`: such rows serve the pretraining, the start of the code,
+        `smoothness` and `reconstruction`.
     batch_size : int, default 1000
-        Rows of an update, whose labelled ones choose among each other.
+        Rows of an update, whose labelled ones choose among each other: time and memory of that
+        grow with the square of their number.
     optimizer, learning_rate, n_epochs
         See :class:`Autoencoder`.
     random_state, n_threads, callbacks, verbose
@@ -116,8 +131,8 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
     def __init__(
         self, n_hidden=(500, 500), n_components=30, *, pretrained=None, visible="binary",
         activation="logistic", temperature=4.0, dropout=0.0, input_dropout=0.3, smoothness=None,
-        unlabelled=None, optimizer=None, learning_rate=None, batch_size=1000, n_epochs=None,
-        random_state=None, n_threads=None, callbacks=None, verbose=0,
+        reconstruction=0.0, unlabelled=None, optimizer=None, learning_rate=None, batch_size=1000,
+        n_epochs=None, random_state=None, n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.n_components = n_components
@@ -128,6 +143,7 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.smoothness = smoothness
+        self.reconstruction = reconstruction
         self.unlabelled = unlabelled
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -168,6 +184,12 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         check_choice(self.activation, "activation", ("logistic", "rectified"))
         as_units(self.visible, "visible")
         check_sizes(self.n_hidden)
+        check_number(self.reconstruction, "reconstruction", 0.0, LARGEST_VALUE, closed=True)
+        if self.reconstruction and self.smoothness is not None:
+            raise ValueError(
+                "reconstruction and smoothness do not go together: the one judges the outputs of a "
+                "decoder, the other the code; leave one of them out"
+            )
         check_objective(self._objective(), "linear", self.optimizer)
 
     def _objective(self):
@@ -191,12 +213,22 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         self.classes_ = classes_in(labels, self.unlabelled)
         X, targets = rows.X, np.searchsorted(self.classes_, labels)
         paired = PairedRows(X if known.all() else select(X, known), targets)
-        if not known.all() and self.smoothness is not None:
+        if not known.all() and (self.smoothness is not None or self.reconstruction):
             everywhere = np.full(len(known), -1)
             everywhere[known] = targets
             paired = PairedRows(X, everywhere, known)
-        examples = Examples(paired, self._objective(), self._visible(X.shape[1]))
-        return _NeighbourProblem(self, rows, examples)
+        visible, objective = self._visible(X.shape[1]), self._objective()
+        if self.reconstruction:
+            loss = LOSSES[LOSS_OF[activation_of(visible, "visible")[0]]]()
+            objective = replace(objective, reconstruction=Reconstruction(
+                self._n_hidden_layers(), visible, loss, float(self.reconstruction)
+            ))  # fmt: skip
+        return _NeighbourProblem(self, rows, Examples(paired, objective, visible))
+
+    def _n_hidden_layers(self):
+        if self.pretrained is None or is_greedy(self.pretrained):
+            return len(check_sizes(self.n_hidden))
+        return len(self._pretrained_models(self.n_features_in_))
 
     def _network(self, problem, survey, stack):
         """Return the start: hidden layers under the principal components of their features."""
@@ -213,7 +245,27 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         generator = problem.stream.generator("top")
         small = random_layer("linear", hidden.sizes[-1], self.n_components, generator)
         code = _principal_layer(features, small)
-        return Network([*hidden.layers, code], hidden.inputs)
+        encoder = Network([*hidden.layers, code], hidden.inputs)
+        if not self.reconstruction:
+            return encoder
+        return Network([*encoder.layers, *self._decoder(problem, encoder, stack)], hidden.inputs)
+
+    def _decoder(self, problem, encoder, stack):
+        """Return the layers that rebuild rows from the code: the mirror of those below it."""
+        visible, stream = problem.examples.units, problem.stream.child("decoder")
+        *hidden, _ = encoder.layers
+        sizes = [layer.size for layer in reversed(hidden)]
+        lowest = random_layer(
+            hidden[-1].activation, self.n_components, sizes[0], stream.generator("code")
+        )
+        if stack is not None:
+            return [lowest, *unrolled(stack, encoder.inputs).layers[len(hidden) :]]
+        activation, group = activation_of(visible, "visible")
+        last = random_layer(
+            activation, sizes[-1], visible.size, stream.generator("last"), group=group
+        )
+        between = random_layers(sizes, [layer.activation for layer in hidden[-2::-1]], stream)
+        return [lowest, *between, last]
 
     # --- what a fitted one answers ----------------------------------------------------------------
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from deepgen.checks import check_instance, check_integer, check_number, shown
 from deepgen.layers.named import real_columns
+from deepgen.layers.units import LARGEST_VALUE, Units
 from deepgen.models import backprop
-from deepgen.networks.losses import Loss, check_row_loss, starting_parameters
+from deepgen.networks.losses import Loss, RowLoss, check_row_loss, starting_parameters
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.states import dense
 from deepgen.runtime.work import ANY_WORK, Work
@@ -57,6 +58,57 @@ class FieldNoise:
 
 
 @dataclass(frozen=True)
+class Reconstruction:
+    """A second loss: the layers above a code rebuild the rows from it, labelled ones or not.
+
+    With it the loss of an :class:`Objective` judges the code, not the last layer. So rows without
+    a target shape a code that is learned from few (Salakhutdinov & Hinton 2007, "Learning a
+    nonlinear embedding by preserving class neighbourhood structure", section 3).
+
+    Parameters
+    ----------
+    layer : int
+        Number of the layer that is the code, from 0; it must be linear, and not the last.
+    units : Units
+        What the rows are: they say what a row's outputs without an error are.
+    loss : RowLoss
+        Of the last layer; such as cross-entropy, in nats a row, where its outputs are logistic.
+    weight : float
+        Factor of the mean of this loss over the rows of a batch.
+    """
+
+    layer: int
+    units: Units
+    loss: RowLoss
+    weight: float
+
+    def __post_init__(self):
+        check_integer(self.layer, "layer", 0)
+        check_instance(self.units, "units", Units, "units such as dg.Binary(784)")
+        check_row_loss(self.loss, "reconstruction")
+        check_number(self.weight, "weight", 0.0, LARGEST_VALUE)
+
+    def check(self, network):
+        """Raise ValueError unless a network has such a code, and its outputs can be the rows."""
+        if self.layer >= network.n_layers - 1:
+            raise ValueError(
+                f"the code that reconstruction starts from must be one of the layers 0 to "
+                f"{network.n_layers - 2}, below the last one, got layer {self.layer}"
+            )
+        activation = network.layers[self.layer].activation
+        if activation != "linear":
+            raise ValueError(
+                "the code that reconstruction starts from must be a linear layer, got layer "
+                f"{self.layer} of {activation} units"
+            )
+        if network.sizes[-1] != self.units.size:
+            raise ValueError(
+                f"reconstruction needs a last layer of {self.units.size} units, as the rows have, "
+                f"got {network.sizes[-1]}"
+            )
+
+
+@dataclass(frozen=True)
 class Objective:
     """The function that training makes small: a loss, penalties, and random omissions.
 
@@ -80,6 +132,8 @@ class Objective:
         A penalty on outputs that change where inputs move a little, of rows without a target too.
     noise : FieldNoise or None
         Noise in the fields of one layer.
+    reconstruction : Reconstruction or None
+        A decoder's loss beside `loss`, which then judges the code below the decoder.
     """
 
     loss: Loss
@@ -91,6 +145,7 @@ class Objective:
     input_noise: float = 0.0
     smoothness: VirtualAdversarial | None = None
     noise: FieldNoise | None = None
+    reconstruction: Reconstruction | None = None
 
     def __post_init__(self):
         check_instance(self.loss, "loss", Loss, "a loss such as dg.SquaredError()")
@@ -105,10 +160,24 @@ class Objective:
             )
         if not isinstance(self.noise, FieldNoise | None):
             raise ValueError(f"noise must be None or dg.FieldNoise(...), got {shown(self.noise)}")
+        if not isinstance(self.reconstruction, Reconstruction | None):
+            raise ValueError(
+                "reconstruction must be None or dg.Reconstruction(...), got "
+                f"{shown(self.reconstruction)}"
+            )
+        if self.reconstruction is not None and self.smoothness is not None:
+            raise ValueError(
+                "smoothness judges the last layer, which with reconstruction rebuilds the rows: "
+                "leave one of them out"
+            )
 
     def check(self, activation):
         """Raise ValueError unless loss and penalty fit the last layer's activation."""
-        self.loss.check(activation)
+        if self.reconstruction is None:
+            self.loss.check(activation)
+        else:
+            self.reconstruction.loss.check(activation)
+            self.loss.check("linear")
         if self.smoothness is not None:
             self.smoothness.check(activation)
 
@@ -152,7 +221,10 @@ class Objective:
             noise = self.noise.draw(network, X.shape[0], stream)
         read = X if stream is None else self._noisy(X, stream)
         activities = backprop.forward(network, read, dropout=dropout, noise=noise, work=work)
-        about = (network.layers[-1], activities.field, batch.target)
+        decoder, field, code = self.reconstruction, activities.field, network.n_layers - 1
+        if decoder is not None:  # a linear layer, whose output is its field
+            code, field = decoder.layer, activities.outputs[decoder.layer + 1]
+        about = (network.layers[code], field, batch.target)
         if batch.weights is None:
             value, gradient, of_loss = self.loss.evaluate(*about, loss_parameters)
         else:
@@ -160,16 +232,28 @@ class Objective:
             (value, gradient), of_loss = self.loss.weighted(*about, batch.weights), {}
         of_loss = self._checked(of_loss, loss_parameters)
         gradient = np.ascontiguousarray(gradient, np.float32)
-        if gradient.shape != activities.field.shape:  # a kernel would read beyond it
+        if gradient.shape != field.shape:  # a kernel would read beyond it
             raise ValueError(
                 f"the gradient of {self.loss!r} by the field must have the shape of the field, "
-                f"{activities.field.shape}, got {gradient.shape}"
+                f"{field.shape}, got {gradient.shape}"
             )
+        inner = None
+        if decoder is not None:
+            inner, target = {code: gradient}, decoder.units.target_of(batch.states[0])
+            weights = np.full(len(field), decoder.weight)
+            if batch.weights is not None:
+                weights *= batch.weights
+            more, gradient = decoder.loss.weighted(
+                network.layers[-1], activities.field, target, weights
+            )
+            value += more
         l1 = self.l1 / max(len(activities.field), 1)
         if l1:
             hidden = activities.outputs[1:]
             value += l1 * sum(float(np.abs(h).sum(dtype=np.float64)) for h in hidden)
-        gradients = backprop.backward(network, activities, gradient, first=first, l1=l1, work=work)
+        gradients = backprop.backward(
+            network, activities, gradient, inner=inner, first=first, l1=l1, work=work
+        )
         if self.l2:
             arrays = network.learned(first)
             for name, array in arrays.items():
