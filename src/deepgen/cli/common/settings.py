@@ -278,7 +278,7 @@ HYPER_PARAMETERS = (
     Setting("fine_tune", bool, "train the network too, not the covariance alone (yes)"),
     Setting("max_exact", int, "rows with a target up to which the process is exact (4000)"),
     Setting("inducing", int, "beyond: so many of them stand for all (1000)"),
-    Setting("reconstruction", float, "times the loss of rows rebuilt from their codes is added (0)"),
+    Setting("reconstruction", float, "times the loss of rows rebuilt from codes is added (0)"),
     Setting("temperature", float, "what squared distances of codes are divided by (4)"),
     Setting("top_epochs", int, "epochs at the start in which only the new top moves (0)"),
     Setting("class_weight", str, "how much rows of a class count: as much in sum for every class "
