@@ -1,5 +1,6 @@
 """Hierarchies of classes: posteriors, super-categories, the estimator, files."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -457,6 +458,31 @@ def test_the_command_tells_what_a_file_holds(capsys):
     """Would catch an entry of the file that the command takes for one of another model."""
     assert main(["info", str(DATA / "hierarchy_v2.safetensors")]) == 0
     assert "ClassHierarchy" in capsys.readouterr().out
+
+
+def test_commands_work_on_a_file_of_classes(tmp_path, capsys):
+    """Would catch a command that sets threads which the estimator has not, or takes its densities
+    for a likelihood of rows.
+    """
+    X, y = data()
+    fitted, model_file = known(X, y), str(tmp_path / "model")
+    fitted.save(model_file)
+    rows, labels, out = (str(tmp_path / name) for name in ("rows.npy", "labels.npy", "out.npy"))
+    np.save(rows, X)
+    np.save(labels, y)
+    for arguments, expected in (
+        (["predict"], fitted.predict(X)), (["predict", "--proba"], fitted.predict_proba(X)),
+        (["transform"], fitted.transform(X)),
+    ):  # fmt: skip
+        command, *flags = arguments
+        assert main([command, model_file, rows, *flags, "--n-threads", "2", "--out", out]) == 0
+        np.testing.assert_array_equal(np.load(out), expected)
+    capsys.readouterr()
+    assert main(["score", model_file, rows, "--labels", labels, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(told["accuracy"]["value"], fitted.score(X, y))
+    assert main(["score", model_file, rows]) == 2
+    assert "give --labels FILE" in capsys.readouterr().err
 
 
 def test_a_file_of_before_loads():
