@@ -1,8 +1,11 @@
 """Hierarchies of classes: posteriors, super-categories, the estimator, files."""
 
+import datetime
 import json
 import pickle
+import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -575,6 +578,77 @@ def test_a_class_without_a_meaning_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(fitted, X[:3] + 1.0)
     assert_same(fitted, known(X, y), X)
+
+
+DAYS = np.array(["2020-01-01", "2020-01-02", "2020-01-03", "2021-01-01", "2021-01-02"], "M8[D]")
+
+
+@pytest.mark.parametrize("names", [DAYS, DAYS.astype("M8[ns]")], ids=["days", "nanoseconds"])
+def test_dates_are_labels_whatever_their_unit(tmp_path, names):
+    """Would catch a date that is not known again, or is added twice, because dates in nanoseconds
+    are whole numbers in Python and others are not.
+    """
+    X, y = data()
+    fitted, plain = known(X, names[y]), known(X, y)
+    for known_day in (np.datetime64("2020-01-03"), datetime.date(2020, 1, 3), names[2]):
+        with pytest.raises(ValueError, match="add_rows gives it more rows"):
+            fitted.add_class(X[:1], known_day)
+        assert_same_bits(fitted.score_samples(X, known_day), plain.score_samples(X, 2))
+    new = np.datetime64("2022-05-01")
+    fitted.add_class(X[:2] + 9.0, new)
+    assert fitted.classes_.dtype == names.dtype
+    assert fitted.predict(X[:1] + 9.0)[0] == new
+    groups = fitted.super_categories_
+    assert {day for group in groups for day in group} == set(names)
+    fitted.save(tmp_path / "model")
+    assert (dg.load(tmp_path / "model").add_rows(X[:1], new).classes_ == fitted.classes_).all()
+
+
+def test_a_new_label_leaves_the_type_of_the_known_ones():
+    """Would catch classes that become fractions because of one new label, numbers that are rounded
+    to another one, and True that stands for 1.
+    """
+    X, y = data()
+    for dtype, new in (("uint64", 7), ("int64", 7.0), ("float64", 7), ("uint8", np.array(7))):
+        fitted = known(X, y.astype(dtype)).add_class(X[:1], new)
+        assert fitted.classes_.dtype == dtype
+        assert fitted.classes_[-1] == 7
+    assert known(X, y.astype("uint8")).add_class(X[:1], 300).classes_[-1] == 300
+    for dtype, new in (("uint64", -5), ("float64", 2**60 + 1), ("int64", True), ("bool", 0)):
+        with pytest.raises(ValueError, match="label must be of the kind of the known ones"):
+            known(X, (y % 2).astype(dtype)).add_class(X[:1], new)
+    with pytest.raises(ValueError, match="label must be one of the known classes"):
+        known(X, y).score_samples(X, True)
+
+
+def test_threads_that_add_classes_do_not_lose_any():
+    """Would catch labels and models of different classes: two threads that each add one to the
+    classes that both have seen.
+    """
+    X, y = data()
+    fitted = known(X, y)
+    inside, refused = threading.Event(), []
+
+    def slow(rows):
+        inside.set()
+        other.join()
+        return coordinates(fitted.model_, rows)
+
+    def add():
+        inside.wait()
+        try:
+            fitted.add_class(X[:1], 8)
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    other = threading.Thread(target=add)
+    other.start()
+    with mock.patch("deepgen.estimators.hierarchical.coordinates", lambda model, rows: slow(rows)):
+        fitted.add_class(X[:1], 7)
+    assert len(refused) == 1
+    assert "wait" in refused[0]
+    assert fitted.classes_.tolist() == [0, 1, 2, 3, 4, 7]
+    assert fitted.model_.n_classes == 6
 
 
 @pytest.mark.parametrize(("change", "message"), [
