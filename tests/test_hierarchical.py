@@ -529,11 +529,37 @@ def test_a_covariance_that_is_none_is_refused(tmp_path):
     assert not schema_for(bad).is_usable(bad)
 
 
+def test_a_super_category_without_a_covariance_is_refused():
+    """Would catch a file whose classes have covariances each, but none for those that inherit from
+    both: the sum has a negative variance.
+    """
+    odd = np.array([[0.0, 30.0], [30.0, 5.0]])  # -28 and 33 in its own directions
+    for size, usable in ((0.0, True), (1.0, False)):
+        parts = {"counts": [3, 4, 5], "means": np.zeros((3, 2)), "scatters": [size * odd] * 3}
+        one = dg.ClassHierarchy(
+            np.zeros(2), np.eye(2), np.ones(2), **parts, categories=[[0, 0, 0]]
+        )
+        assert (np.linalg.eigvalsh(100.0 * np.eye(2) + size * odd) > 0.0).all()
+        assert schema_for(one).is_usable(one) == usable
+
+
+def test_more_draws_than_classes_come_back():
+    """Would catch a file that is written and cannot be read: draws counted by classes."""
+    parts = {"counts": [3, 4], "means": np.zeros((2, 2)), "scatters": np.stack([np.eye(2)] * 2)}
+    start = dg.ClassHierarchy(np.zeros(2), np.eye(2), np.ones(2), **parts)
+    many = start.with_categories([[0, 1]] * 7)
+    np.testing.assert_array_equal(from_tree(as_tree(many)).categories, many.categories)
+    with pytest.raises(ValueError, match="categories must hold at most 100 draws, got 101"):
+        start.with_categories([[0, 1]] * 101)
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"n_components": 0}, "n_components must be a positive integer"),
     ({"shrinkage": 0.0}, r"shrinkage must be a number in \(0"),
     ({"shrinkage": 1.5}, r"shrinkage must be a number in \(0, 1\], got 1\.5"),
     ({"inherited_rows": -1.0}, "inherited_rows must be a number in"),
+    ({"inherited_rows": 0.5}, r"inherited_rows must be a number in \[1, 1e\+09\).*None is for"),
+    ({"inherited_rows": 1e12}, "inherited_rows must be a number in"),
     ({"super_categories": "hdp"}, "super_categories must be 'crp' or None, got 'hdp'"),
     ({"random_state": "x"}, "random_state must be None, an integer"),
 ])  # fmt: skip
@@ -553,11 +579,22 @@ def test_settings_without_a_meaning_are_refused(settings, message):
     (lambda X, y: (np.where(np.arange(4) == 2, np.nan, X), y), "got NaN in row 0, column 2"),
     (lambda X, y: (np.tile(X, (1, 20)), y), "X must have more rows than n_components=60"),
     (lambda X, y: (np.repeat(y[:, None], 4, axis=1), y), "X must differ within classes"),
+    (lambda X, y: (1e-42 * X.astype(np.float64), y), "standardize columns of tiny values"),
 ])  # fmt: skip
 def test_rows_without_a_meaning_are_refused(change, message):
     """Would catch a covariance of no rows, and NaN that spreads to all coordinates."""
     with pytest.raises(ValueError, match=message):
         dg.HierarchicalGaussian(60).fit(*change(*data()))
+
+
+@pytest.mark.parametrize("n_rows", [5, 60])
+def test_a_direction_without_variance_is_told(n_rows):
+    """Would catch an error of LAPACK, or one about weights that no user has given."""
+    X, y = data()
+    X = np.column_stack([X, np.ones(60)])[:n_rows]
+    with pytest.raises(ValueError, match="raise shrinkage"):
+        known(X, y[:n_rows], shrinkage=1e-300)
+    known(X, y[:n_rows])
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -23,6 +23,7 @@ from deepgen.inference.class_hierarchy import (
 from deepgen.layers.named import real_columns
 from deepgen.learning.class_hierarchy import learn_hierarchy, with_super_categories
 from deepgen.models import ClassHierarchy
+from deepgen.models.class_hierarchy import check_inherited_rows
 from deepgen.rows.states import dense
 from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.stream import Stream, check_random_state
@@ -45,9 +46,9 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         Share of the covariance of rows within classes, and of that of the means of classes, that
         is replaced by a multiple of I. More where rows or classes are few.
     inherited_rows : float or None, default 100.0
-        How many rows of a class count as much as the covariance that it inherits. None: all
-        classes have one covariance, whatever their rows are (two-covariance Gaussian, also known as
-        PLDA).
+        How many rows of a class, 1 or more, count as much as the covariance that it inherits.
+        None: all classes have one covariance, whatever their rows are (two-covariance Gaussian,
+        also known as PLDA).
     super_categories : {"crp"} or None, default "crp"
         "crp": groups of known classes that vary alike, their number and members drawn from the
         posterior under a Chinese restaurant process. None: all inherit from all; also where
@@ -239,8 +240,7 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         check_number(self.shrinkage, "shrinkage", 0.0)
         if self.shrinkage > 1.0:
             raise ValueError(f"shrinkage must be a number in (0, 1], got {self.shrinkage}")
-        if self.inherited_rows is not None:
-            check_number(self.inherited_rows, "inherited_rows", 0.0)
+        check_inherited_rows(self.inherited_rows)
         if self.super_categories is not None and (
             not isinstance(self.super_categories, str) or self.super_categories != "crp"
         ):
