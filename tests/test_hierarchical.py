@@ -544,11 +544,15 @@ def test_a_super_category_without_a_covariance_is_refused():
 
 
 def test_more_draws_than_classes_come_back():
-    """Would catch a file that is written and cannot be read: draws counted by classes."""
+    """Would catch a file that is written and cannot be read, draws counted by classes; and numbers
+    of super-categories that are taken for how many there are.
+    """
     parts = {"counts": [3, 4], "means": np.zeros((2, 2)), "scatters": np.stack([np.eye(2)] * 2)}
     start = dg.ClassHierarchy(np.zeros(2), np.eye(2), np.ones(2), **parts)
     many = start.with_categories([[0, 1]] * 7)
     np.testing.assert_array_equal(from_tree(as_tree(many)).categories, many.categories)
+    far = dg.HierarchicalGaussian.from_model(start.with_categories([[2**31 - 1, 1]]))
+    assert far.super_categories_ == [[0], [1]]
     with pytest.raises(ValueError, match="categories must hold at most 100 draws, got 101"):
         start.with_categories([[0, 1]] * 101)
 
@@ -694,14 +698,14 @@ def test_threads_that_add_classes_do_not_lose_any():
     ({"weights": np.full((2, 2), np.nan)}, "weights must be finite"),
     ({"variances": [1.0, -1.0]}, "variances must not be negative"),
     ({"means": np.zeros((2, 3))}, r"means must have shape \(n, 2\)"),
-    ({"counts": [1, 0]}, "counts must be whole numbers of at least 1, got 0"),
-    ({"counts": [1, 2.5]}, r"counts must be whole numbers of at least 1, got 2\.5"),
+    ({"counts": [1, 0]}, "counts must be whole numbers from 1 to 2147483647, got 0"),
+    ({"counts": [1, 2.5]}, r"counts must be whole numbers from 1 to 2147483647, got 2\.5"),
     ({"counts": ["a", "b"]}, "counts must be whole numbers, got dtype"),
     ({"scatters": np.zeros((2, 2, 3))}, r"scatters must have shape \(2, 2, 2\)"),
     ({"scatters": -np.ones((2, 2, 2))}, "scatters must be sums of squares"),
     ({"scatters": np.triu(np.ones((2, 2, 2)))}, "scatters must be symmetric"),
     ({"categories": [[0, 1, 0]]}, "categories must have at most 2 columns"),
-    ({"categories": [[0, -1]]}, "categories must be whole numbers of at least 0"),
+    ({"categories": [[0, -1]]}, "categories must be whole numbers from 0"),
     ({"categories": [[0, 1]], "inherited_rows": None}, "categories need classes"),
     ({"inherited_rows": 0.0}, "inherited_rows must be a number"),
 ])  # fmt: skip

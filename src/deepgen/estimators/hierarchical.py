@@ -19,6 +19,7 @@ from deepgen.inference.class_hierarchy import (
     coordinates,
     joined,
     log_predictives,
+    members_of,
 )
 from deepgen.layers.named import real_columns
 from deepgen.learning.class_hierarchy import learn_hierarchy, with_super_categories
@@ -339,7 +340,7 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         if not draws.size:
             return None
         names = self.classes_[: draws.shape[1]]
-        return [_names(names[draws[-1] == k]) for k in range(draws[-1].max() + 1)]
+        return [_names(names[list(members)]) for members in members_of(draws[-1])]
 
     def _coordinates(self, X):
         rows = rows_to_read(self, X)

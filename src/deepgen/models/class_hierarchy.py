@@ -219,7 +219,7 @@ def _whole(value, name, least):
     bad = ~((given >= least) & (given < 2**31) & (given == np.floor(given)))
     if bad.any():
         raise ValueError(
-            f"{name} must be whole numbers of at least {least}, got {given[bad][0]}"
+            f"{name} must be whole numbers from {least} to {2**31 - 1}, got {given[bad][0]}"
         )
     return given.astype(np.int64)
 
