@@ -113,7 +113,8 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
         labelled rows alone.
     input_noise : float, default 0.0
         Standard deviation of normal noise that is added to the inputs of an update, in units of
-        the inputs.
+        the inputs, or of standardized columns where the network is trained on those
+        (:class:`DeepClassifier` tells where).
     fine_tune : bool, default True
         False: the network stays as it starts, and amplitude, length and noise alone are learned.
     max_exact : int, default 4000

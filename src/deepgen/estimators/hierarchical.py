@@ -36,8 +36,9 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
     From known classes it learns how far the means of classes lie apart and how rows of a class
     vary. A new class inherits both: one row tells roughly where it is, and what it has inherited,
     in which directions its other rows differ from that one. With super-categories it inherits from
-    classes that vary as it does. It reads any columns; of deep machines fields serve better than
-    means (``transform(X, quantity="field")``), which saturate.
+    classes that vary as it does. It reads any columns of like size: one that is far larger than
+    the others is nearly all that it sees, so standardize such columns. Of deep machines fields
+    serve better than means (``transform(X, quantity="field")``), which saturate.
 
     Parameters
     ----------
