@@ -471,6 +471,17 @@ def test_features_stay_where_they_are_not_tuned():
     assert np.abs(slopes[inside]).max() < 0.05 * len(z)
 
 
+@pytest.mark.parametrize("n_rows", [1, 3, 4, 7])
+def test_equal_targets_leave_the_noise_as_it_is(n_rows):
+    """Would catch deviations of 1e-18 where the mean of equal targets rounds to another number."""
+    X, _ = data()
+    fitted = regressor().fit(X[:n_rows], np.full(n_rows, 0.1))
+    mean, deviation = fitted.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, 0.1)
+    assert (deviation >= 0.1).all()
+    assert (deviation < 0.2).all()
+
+
 def test_rows_beyond_the_limit_are_known_through_some_of_them(tmp_path):
     """Would catch targets that part from their rows, a file without the inducing rows, and labels
     beyond `max_exact` that are not used.
