@@ -1,7 +1,11 @@
 """Hierarchies of classes: posteriors, super-categories, the estimator, files."""
 
+import datetime
+import json
 import pickle
+import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -459,6 +463,31 @@ def test_the_command_tells_what_a_file_holds(capsys):
     assert "ClassHierarchy" in capsys.readouterr().out
 
 
+def test_commands_work_on_a_file_of_classes(tmp_path, capsys):
+    """Would catch a command that sets threads which the estimator has not, or takes its densities
+    for a likelihood of rows.
+    """
+    X, y = data()
+    fitted, model_file = known(X, y), str(tmp_path / "model")
+    fitted.save(model_file)
+    rows, labels, out = (str(tmp_path / name) for name in ("rows.npy", "labels.npy", "out.npy"))
+    np.save(rows, X)
+    np.save(labels, y)
+    for arguments, expected in (
+        (["predict"], fitted.predict(X)), (["predict", "--proba"], fitted.predict_proba(X)),
+        (["transform"], fitted.transform(X)),
+    ):  # fmt: skip
+        command, *flags = arguments
+        assert main([command, model_file, rows, *flags, "--n-threads", "2", "--out", out]) == 0
+        np.testing.assert_array_equal(np.load(out), expected)
+    capsys.readouterr()
+    assert main(["score", model_file, rows, "--labels", labels, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(told["accuracy"]["value"], fitted.score(X, y))
+    assert main(["score", model_file, rows]) == 2
+    assert "give --labels FILE" in capsys.readouterr().err
+
+
 def test_a_file_of_before_loads():
     """Would catch a loader that no longer reads files that users have."""
     loaded, (X, y) = dg.load(DATA / "hierarchy_v2.safetensors"), data()
@@ -500,11 +529,41 @@ def test_a_covariance_that_is_none_is_refused(tmp_path):
     assert not schema_for(bad).is_usable(bad)
 
 
+def test_a_super_category_without_a_covariance_is_refused():
+    """Would catch a file whose classes have covariances each, but none for those that inherit from
+    both: the sum has a negative variance.
+    """
+    odd = np.array([[0.0, 30.0], [30.0, 5.0]])  # -28 and 33 in its own directions
+    for size, usable in ((0.0, True), (1.0, False)):
+        parts = {"counts": [3, 4, 5], "means": np.zeros((3, 2)), "scatters": [size * odd] * 3}
+        one = dg.ClassHierarchy(
+            np.zeros(2), np.eye(2), np.ones(2), **parts, categories=[[0, 0, 0]]
+        )
+        assert (np.linalg.eigvalsh(100.0 * np.eye(2) + size * odd) > 0.0).all()
+        assert schema_for(one).is_usable(one) == usable
+
+
+def test_more_draws_than_classes_come_back():
+    """Would catch a file that is written and cannot be read, draws counted by classes; and numbers
+    of super-categories that are taken for how many there are.
+    """
+    parts = {"counts": [3, 4], "means": np.zeros((2, 2)), "scatters": np.stack([np.eye(2)] * 2)}
+    start = dg.ClassHierarchy(np.zeros(2), np.eye(2), np.ones(2), **parts)
+    many = start.with_categories([[0, 1]] * 7)
+    np.testing.assert_array_equal(from_tree(as_tree(many)).categories, many.categories)
+    far = dg.HierarchicalGaussian.from_model(start.with_categories([[2**31 - 1, 1]]))
+    assert far.super_categories_ == [[0], [1]]
+    with pytest.raises(ValueError, match="categories must hold at most 100 draws, got 101"):
+        start.with_categories([[0, 1]] * 101)
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"n_components": 0}, "n_components must be a positive integer"),
     ({"shrinkage": 0.0}, r"shrinkage must be a number in \(0"),
     ({"shrinkage": 1.5}, r"shrinkage must be a number in \(0, 1\], got 1\.5"),
     ({"inherited_rows": -1.0}, "inherited_rows must be a number in"),
+    ({"inherited_rows": 0.5}, r"inherited_rows must be a number in \[1, 1e\+09\).*None is for"),
+    ({"inherited_rows": 1e12}, "inherited_rows must be a number in"),
     ({"super_categories": "hdp"}, "super_categories must be 'crp' or None, got 'hdp'"),
     ({"random_state": "x"}, "random_state must be None, an integer"),
 ])  # fmt: skip
@@ -524,11 +583,22 @@ def test_settings_without_a_meaning_are_refused(settings, message):
     (lambda X, y: (np.where(np.arange(4) == 2, np.nan, X), y), "got NaN in row 0, column 2"),
     (lambda X, y: (np.tile(X, (1, 20)), y), "X must have more rows than n_components=60"),
     (lambda X, y: (np.repeat(y[:, None], 4, axis=1), y), "X must differ within classes"),
+    (lambda X, y: (1e-42 * X.astype(np.float64), y), "standardize columns of tiny values"),
 ])  # fmt: skip
 def test_rows_without_a_meaning_are_refused(change, message):
     """Would catch a covariance of no rows, and NaN that spreads to all coordinates."""
     with pytest.raises(ValueError, match=message):
         dg.HierarchicalGaussian(60).fit(*change(*data()))
+
+
+@pytest.mark.parametrize("n_rows", [5, 60])
+def test_a_direction_without_variance_is_told(n_rows):
+    """Would catch an error of LAPACK, or one about weights that no user has given."""
+    X, y = data()
+    X = np.column_stack([X, np.ones(60)])[:n_rows]
+    with pytest.raises(ValueError, match="raise shrinkage"):
+        known(X, y[:n_rows], shrinkage=1e-300)
+    known(X, y[:n_rows])
 
 
 @pytest.mark.parametrize(("call", "message"), [
@@ -551,20 +621,91 @@ def test_a_class_without_a_meaning_is_refused(call, message):
     assert_same(fitted, known(X, y), X)
 
 
+DAYS = np.array(["2020-01-01", "2020-01-02", "2020-01-03", "2021-01-01", "2021-01-02"], "M8[D]")
+
+
+@pytest.mark.parametrize("names", [DAYS, DAYS.astype("M8[ns]")], ids=["days", "nanoseconds"])
+def test_dates_are_labels_whatever_their_unit(tmp_path, names):
+    """Would catch a date that is not known again, or is added twice, because dates in nanoseconds
+    are whole numbers in Python and others are not.
+    """
+    X, y = data()
+    fitted, plain = known(X, names[y]), known(X, y)
+    for known_day in (np.datetime64("2020-01-03"), datetime.date(2020, 1, 3), names[2]):
+        with pytest.raises(ValueError, match="add_rows gives it more rows"):
+            fitted.add_class(X[:1], known_day)
+        assert_same_bits(fitted.score_samples(X, known_day), plain.score_samples(X, 2))
+    new = np.datetime64("2022-05-01")
+    fitted.add_class(X[:2] + 9.0, new)
+    assert fitted.classes_.dtype == names.dtype
+    assert fitted.predict(X[:1] + 9.0)[0] == new
+    groups = fitted.super_categories_
+    assert {day for group in groups for day in group} == set(names)
+    fitted.save(tmp_path / "model")
+    assert (dg.load(tmp_path / "model").add_rows(X[:1], new).classes_ == fitted.classes_).all()
+
+
+def test_a_new_label_leaves_the_type_of_the_known_ones():
+    """Would catch classes that become fractions because of one new label, numbers that are rounded
+    to another one, and True that stands for 1.
+    """
+    X, y = data()
+    for dtype, new in (("uint64", 7), ("int64", 7.0), ("float64", 7), ("uint8", np.array(7))):
+        fitted = known(X, y.astype(dtype)).add_class(X[:1], new)
+        assert fitted.classes_.dtype == dtype
+        assert fitted.classes_[-1] == 7
+    assert known(X, y.astype("uint8")).add_class(X[:1], 300).classes_[-1] == 300
+    for dtype, new in (("uint64", -5), ("float64", 2**60 + 1), ("int64", True), ("bool", 0)):
+        with pytest.raises(ValueError, match="label must be of the kind of the known ones"):
+            known(X, (y % 2).astype(dtype)).add_class(X[:1], new)
+    with pytest.raises(ValueError, match="label must be one of the known classes"):
+        known(X, y).score_samples(X, True)
+
+
+def test_threads_that_add_classes_do_not_lose_any():
+    """Would catch labels and models of different classes: two threads that each add one to the
+    classes that both have seen.
+    """
+    X, y = data()
+    fitted = known(X, y)
+    inside, refused = threading.Event(), []
+
+    def slow(rows):
+        inside.set()
+        other.join()
+        return coordinates(fitted.model_, rows)
+
+    def add():
+        inside.wait()
+        try:
+            fitted.add_class(X[:1], 8)
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    other = threading.Thread(target=add)
+    other.start()
+    with mock.patch("deepgen.estimators.hierarchical.coordinates", lambda model, rows: slow(rows)):
+        fitted.add_class(X[:1], 7)
+    assert len(refused) == 1
+    assert "wait" in refused[0]
+    assert fitted.classes_.tolist() == [0, 1, 2, 3, 4, 7]
+    assert fitted.model_.n_classes == 6
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"offset": np.zeros((2, 2))}, r"offset must have shape \(n\)"),
     ({"weights": np.zeros((3, 2))}, r"weights must have shape \(2, n\)"),
     ({"weights": np.full((2, 2), np.nan)}, "weights must be finite"),
     ({"variances": [1.0, -1.0]}, "variances must not be negative"),
     ({"means": np.zeros((2, 3))}, r"means must have shape \(n, 2\)"),
-    ({"counts": [1, 0]}, "counts must be whole numbers of at least 1, got 0"),
-    ({"counts": [1, 2.5]}, r"counts must be whole numbers of at least 1, got 2\.5"),
+    ({"counts": [1, 0]}, "counts must be whole numbers from 1 to 2147483647, got 0"),
+    ({"counts": [1, 2.5]}, r"counts must be whole numbers from 1 to 2147483647, got 2\.5"),
     ({"counts": ["a", "b"]}, "counts must be whole numbers, got dtype"),
     ({"scatters": np.zeros((2, 2, 3))}, r"scatters must have shape \(2, 2, 2\)"),
     ({"scatters": -np.ones((2, 2, 2))}, "scatters must be sums of squares"),
     ({"scatters": np.triu(np.ones((2, 2, 2)))}, "scatters must be symmetric"),
     ({"categories": [[0, 1, 0]]}, "categories must have at most 2 columns"),
-    ({"categories": [[0, -1]]}, "categories must be whole numbers of at least 0"),
+    ({"categories": [[0, -1]]}, "categories must be whole numbers from 0"),
     ({"categories": [[0, 1]], "inherited_rows": None}, "categories need classes"),
     ({"inherited_rows": 0.0}, "inherited_rows must be a number"),
 ])  # fmt: skip

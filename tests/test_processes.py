@@ -311,6 +311,33 @@ def test_a_run_that_has_run_away_says_so():
         regressor(learning_rate=1e6).fit(X, y)
 
 
+@pytest.mark.parametrize("squared_length", [-800.0, 800.0, 1500.0])
+def test_a_length_beyond_all_numbers_is_nan(squared_length):
+    """Would catch an error of arithmetic, a division by zero, out of a run that has run away: a
+    trainer takes NaN for that.
+    """
+    layer = dg.NetworkLayer("linear", np.zeros(2), np.zeros((3, 2)))
+    loss = dg.ProcessLikelihood()
+    parameters = {name: np.zeros(1) for name in NAMES}
+    parameters["log_length"] = np.array([squared_length / 20.0])
+    field, target = np.ones((4, 2), np.float32), np.arange(4.0, dtype=np.float32)
+    value, slopes, of_loss = loss.evaluate(layer, field, target, parameters)
+    assert np.isnan([value, *slopes.ravel(), *np.concatenate(list(of_loss.values()))]).all()
+    for length in (1e-200, 1e200):
+        with pytest.raises(ValueError, match=r"length must be a number in \(1e-150, 1e\+150\)"):
+            dg.SquaredExponential(length=length)
+
+
+def test_whole_numbers_stand_for_mean_and_scale():
+    """Would catch a model that takes 0.5 as the mean of its targets and refuses 0."""
+    parts = network("linear"), COVARIANCE, np.zeros((4, 3)), np.zeros(4)
+    plain = dg.ProcessNetwork(*parts, 2.0, 3.0)
+    for mean, scale in ((2, 3), (np.float32(2.0), np.int64(3))):
+        model = dg.ProcessNetwork(*parts, mean, scale)
+        assert (type(model.mean), type(model.scale)) == (float, float)
+        assert (model.mean, model.scale) == (plain.mean, plain.scale)
+
+
 # --- one thread of BLAS ---------------------------------------------------------------------------
 
 
@@ -444,6 +471,17 @@ def test_features_stay_where_they_are_not_tuned():
     assert np.abs(slopes[inside]).max() < 0.05 * len(z)
 
 
+@pytest.mark.parametrize("n_rows", [1, 3, 4, 7])
+def test_equal_targets_leave_the_noise_as_it_is(n_rows):
+    """Would catch deviations of 1e-18 where the mean of equal targets rounds to another number."""
+    X, _ = data()
+    fitted = regressor().fit(X[:n_rows], np.full(n_rows, 0.1))
+    mean, deviation = fitted.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, 0.1)
+    assert (deviation >= 0.1).all()
+    assert (deviation < 0.2).all()
+
+
 def test_rows_beyond_the_limit_are_known_through_some_of_them(tmp_path):
     """Would catch targets that part from their rows, a file without the inducing rows, and labels
     beyond `max_exact` that are not used.
@@ -520,6 +558,8 @@ def test_whole_numbers_of_a_covariance_come_back(tmp_path):
     ("covariance", {"amplitude": 1.0}, "covariance is not an object of"),
     ("covariance", dict.fromkeys(NUMBERS, -1.0), "amplitude is not positive"),
     ("covariance", dict.fromkeys(NUMBERS, "1"), "amplitude is no finite number"),
+    ("covariance", dict.fromkeys(NUMBERS, 1e-200), "length must be a number in"),
+    ("covariance", dict.fromkeys(NUMBERS, 1e200), "length must be a number in"),
     ("target_mean", float("inf"), "target_mean is no finite number"),
     ("target_scale", 0.0, "target_scale is not positive"),
     ("network", {}, "network is not an object of layers and n_inputs"),
@@ -617,7 +657,8 @@ def test_questions_without_a_meaning_are_refused(monkeypatch):
     ({"features": np.zeros((4, 2))}, r"features must have shape \(n_labelled, 3\)"),
     ({"features": np.full((4, 3), np.nan)}, "features must be finite"),
     ({"targets": np.zeros(3)}, r"targets must have shape \(4,\)"),
-    ({"mean": np.nan}, "mean must be a finite float"),
+    ({"mean": np.nan}, r"mean must be a number in \(-inf, inf\), got nan"),
+    ({"mean": "0"}, "mean must be a number"),
     ({"scale": 0.0}, "scale must be a number in"),
     ({"n_inducing": 0}, "n_inducing must be a positive integer"),
     ({"n_inducing": 5}, "n_inducing must be at most the number of labelled rows, 4, got 5"),

@@ -5,7 +5,7 @@ import numpy as np
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.labels import json_classes
-from deepgen.cli.common.models import in_words, load_able
+from deepgen.cli.common.models import in_words, load_able, on_threads
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, refused, write_rows
 from deepgen.estimators import DeepGaussianProcessRegressor
@@ -50,7 +50,7 @@ def run(arguments):
             f"{arguments.model} holds {in_words(model)}, which knows no deviations of what it "
             "predicts; leave --std out"
         )
-    model.set_params(n_threads=arguments.n_threads)
+    on_threads(model, arguments.n_threads)
     rows = read_rows(arguments.data, arguments.packed_columns)
     try:
         if arguments.std:

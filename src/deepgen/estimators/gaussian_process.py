@@ -107,13 +107,15 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     visible, activation
         See :class:`DeepClassifier`.
     noise_floor : float, default 0.01
-        Least variance of the noise, as a share of the variance of y.
+        Least variance of the noise, as a share of the variance of y; in squared units of y where
+        all targets are equal.
     input_dropout : float, default 0.2
         Share of the inputs that is left out of an update. With 0 the process soon fits the
         labelled rows alone.
     input_noise : float, default 0.0
         Standard deviation of normal noise that is added to the inputs of an update, in units of
-        the inputs.
+        the inputs, or of standardized columns where the network is trained on those
+        (:class:`DeepClassifier` tells where).
     fine_tune : bool, default True
         False: the network stays as it starts, and amplitude, length and noise alone are learned.
     max_exact : int, default 4000
@@ -243,7 +245,9 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
     def _problem(self, rows, y):
         known = ~np.isnan(y)
         X, y = rows.X if known.all() else select(rows.X, known), y[known]
-        self._scale = float(y.mean()), float(y.std()) or 1.0
+        # equal targets may differ from their rounded mean, which is no deviation to divide by
+        equal = y.min() == y.max()
+        self._scale = (float(y[0]), 1.0) if equal else (float(y.mean()), float(y.std()) or 1.0)
         targets = ((y - self._scale[0]) / self._scale[1]).astype(np.float32)
         examples = Examples(
             PairedRows(X, targets), self._objective(), self._visible(X.shape[1])

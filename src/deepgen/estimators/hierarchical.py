@@ -19,10 +19,12 @@ from deepgen.inference.class_hierarchy import (
     coordinates,
     joined,
     log_predictives,
+    members_of,
 )
 from deepgen.layers.named import real_columns
 from deepgen.learning.class_hierarchy import learn_hierarchy, with_super_categories
 from deepgen.models import ClassHierarchy
+from deepgen.models.class_hierarchy import check_inherited_rows
 from deepgen.rows.states import dense
 from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.stream import Stream, check_random_state
@@ -34,8 +36,9 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
     From known classes it learns how far the means of classes lie apart and how rows of a class
     vary. A new class inherits both: one row tells roughly where it is, and what it has inherited,
     in which directions its other rows differ from that one. With super-categories it inherits from
-    classes that vary as it does. It reads any columns; of deep machines fields serve better than
-    means (``transform(X, quantity="field")``), which saturate.
+    classes that vary as it does. It reads any columns of like size: one that is far larger than
+    the others is nearly all that it sees, so standardize such columns. Of deep machines fields
+    serve better than means (``transform(X, quantity="field")``), which saturate.
 
     Parameters
     ----------
@@ -45,9 +48,9 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         Share of the covariance of rows within classes, and of that of the means of classes, that
         is replaced by a multiple of I. More where rows or classes are few.
     inherited_rows : float or None, default 100.0
-        How many rows of a class count as much as the covariance that it inherits. None: all
-        classes have one covariance, whatever their rows are (two-covariance Gaussian, also known as
-        PLDA).
+        How many rows of a class, 1 or more, count as much as the covariance that it inherits.
+        None: all classes have one covariance, whatever their rows are (two-covariance Gaussian,
+        also known as PLDA).
     super_categories : {"crp"} or None, default "crp"
         "crp": groups of known classes that vary alike, their number and members drawn from the
         posterior under a Chinese restaurant process. None: all inherit from all; also where
@@ -161,22 +164,27 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         ------
         ValueError
             If the label is known, or of another kind, or a value of X is not valid.
+        RuntimeError
+            If another thread is fitting this estimator, or gives it rows.
         """
-        points = self._coordinates(X)
-        given, names = _one_label(label), self.classes_.tolist()
-        if given.item() in names:
-            raise ValueError(
-                f"label must be that of a new class, but {shown(label)} is known; add_rows gives "
-                "it more rows"
-            )
-        kinds = [labels.dtype.kind for labels in (self.classes_, given)]
-        if kinds[0] != kinds[1] and not set(kinds) <= set("iuf"):
-            raise ValueError(
-                f"label must be of the kind of the known ones, such as {shown(names[0])}, got "
-                f"{shown(label)}"
-            )
-        self.model_ = self.model_.with_classes([*self.model_.classes, class_of_rows(points)])
-        self.classes_ = np.concatenate([self.classes_, given])
+        with alone(self):
+            points = self._coordinates(X)
+            given = _one_label(label)
+            if self._place_of(given) is not None:
+                raise ValueError(
+                    f"label must be that of a new class, but {shown(label)} is known; add_rows "
+                    "gives it more rows"
+                )
+            classes = _with_label(self.classes_, given)
+            if classes is None:
+                raise ValueError(
+                    "label must be of the kind of the known ones, such as "
+                    f"{shown(_names(self.classes_)[0])}, got {shown(label)}"
+                )
+            model = self.model_.with_classes([*self.model_.classes, class_of_rows(points)])
+            # names first: a thread that predicts meanwhile has one for each class of its model
+            self.classes_ = classes
+            self.model_ = model
         return self
 
     def add_rows(self, X, label):
@@ -200,29 +208,41 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         ------
         ValueError
             If the label is not known, or a value of X is not valid.
+        RuntimeError
+            If another thread is fitting this estimator, or gives it rows.
         """
-        points, number = self._coordinates(X), self._number_of(label)
-        classes = self.model_.classes
-        classes[number] = joined(classes[number], class_of_rows(points))
-        self.model_ = self.model_.with_classes(classes)
+        with alone(self):
+            points, number = self._coordinates(X), self._number_of(label)
+            classes = self.model_.classes
+            classes[number] = joined(classes[number], class_of_rows(points))
+            self.model_ = self.model_.with_classes(classes)
         return self
 
+    def _place_of(self, given):
+        """Return the number of the class of a label, or None; `given` is an array of one."""
+        if not _comparable(self.classes_, given):
+            return None
+        if given.dtype.kind in "mM":  # whatever their units, which Python's values depend on
+            places = np.flatnonzero(self.classes_ == given)
+            return int(places[0]) if len(places) else None
+        names = self.classes_.tolist()
+        return names.index(given.item()) if given.item() in names else None
+
     def _number_of(self, label):
-        given, names = _one_label(label).item(), self.classes_.tolist()
-        if given not in names:
+        number = self._place_of(_one_label(label))
+        if number is None:
             raise ValueError(
-                f"label must be one of the known classes, {shown(names)}, got {shown(label)}; "
-                "add_class adds a new one"
+                f"label must be one of the known classes, {shown(_names(self.classes_))}, got "
+                f"{shown(label)}; add_class adds a new one"
             )
-        return names.index(given)
+        return number
 
     def _check_settings(self):
         check_integer(self.n_components, "n_components")
         check_number(self.shrinkage, "shrinkage", 0.0)
         if self.shrinkage > 1.0:
             raise ValueError(f"shrinkage must be a number in (0, 1], got {self.shrinkage}")
-        if self.inherited_rows is not None:
-            check_number(self.inherited_rows, "inherited_rows", 0.0)
+        check_inherited_rows(self.inherited_rows)
         if self.super_categories is not None and (
             not isinstance(self.super_categories, str) or self.super_categories != "crp"
         ):
@@ -321,7 +341,7 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
         if not draws.size:
             return None
         names = self.classes_[: draws.shape[1]]
-        return [names[draws[-1] == k].tolist() for k in range(draws[-1].max() + 1)]
+        return [_names(names[list(members)]) for members in members_of(draws[-1])]
 
     def _coordinates(self, X):
         rows = rows_to_read(self, X)
@@ -362,7 +382,39 @@ class HierarchicalGaussian(ClassifierMixin, FeatureEstimator, BaseEstimator):
 
 def _one_label(label):
     """Return a label as an array of one; ValueError where it is none."""
+    if isinstance(label, np.ndarray) and not label.ndim:
+        label = label[()]
     try:
+        if isinstance(label, list | tuple | np.ndarray):
+            raise ValueError("it is a list")
         return split_labels([label], 1, None)[1]
     except ValueError as error:
         raise ValueError(f"label must be one label, got {shown(label)}: {error}") from None
+
+
+def _comparable(classes, given):
+    """Tell whether labels are of one kind: numbers, texts, truth values, dates or durations."""
+    kinds = {classes.dtype.kind, given.dtype.kind}
+    return len(kinds) == 1 or kinds <= set("iuf")
+
+
+def _with_label(classes, given):
+    """Return classes with one more, an array of one; None where no array type holds both.
+
+    The type of the classes stays where it holds the new one too.
+    """
+    if not _comparable(classes, given):
+        return None
+    same = given.astype(classes.dtype)
+    both = np.concatenate([classes, same if (same == given).all() else given])
+    if both.dtype.kind == "f" and (
+        classes.dtype.kind != "f" or both.tolist() != [*classes.tolist(), given.item()]
+    ):
+        return None
+    return both
+
+
+def _names(classes):
+    """Return labels as a list: plain values, but dates and durations as they are."""
+    # Python has no nanoseconds: NumPy would make whole numbers of them
+    return list(classes) if classes.dtype.kind in "mM" else classes.tolist()

@@ -65,7 +65,11 @@ class _Targets(NamedTuple):
 
 
 class DeepSupervised(NetworkEstimator, BaseEstimator):
-    """The common half of classifier and regressor: settings, examples, the first network."""
+    """The common half of estimators that learn from labels or targets: the way to a first network.
+
+    Of classifier and regressor it has settings and examples too; those of processes and of
+    neighbours are their own.
+    """
 
     _usual_epochs, _fewest_updates = 50, 300
 

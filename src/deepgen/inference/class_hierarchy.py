@@ -123,8 +123,8 @@ def log_of_rows(known, inherited, variances, inherited_rows):
 
     The density of the scatter of its rows around their mean (:func:`log_of_scatter`), times that
     of this mean, ``N(0, B + C / n)`` with C the class's expected covariance: exact where the
-    covariance is not the class's own, and for one row of it. The constant does not depend on the
-    covariance.
+    covariance is not the class's own, else close, as C stands for all that it may be. The constant
+    does not depend on the covariance.
 
     Parameters
     ----------
@@ -320,6 +320,30 @@ def _heritages(model, weights):
         covariance = (r * np.eye(d) + scatter) / (r + n_rows)
         found.append(Heritage(float(np.log(weight)), covariance))
     return found
+
+
+def are_definite(model):
+    """Tell whether all covariances are positive definite that the classes of a model have.
+
+    Those of a model that was learned are. Scatters from elsewhere may be no sums of squares.
+
+    Parameters
+    ----------
+    model : ClassHierarchy
+    """
+    new, n_sorted = heritages_of_new(model), model.categories.shape[1]
+    try:
+        with one_blas_thread():
+            for number, known in enumerate(model.classes):
+                heritages = heritages_of_known(model, number) if number < n_sorted else new
+                for _, inherited in heritages:
+                    np.linalg.cholesky(inherited)
+                    np.linalg.cholesky(class_covariance(known, inherited, model.inherited_rows))
+            for _, inherited in new:
+                np.linalg.cholesky(inherited)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def members_of(draw):

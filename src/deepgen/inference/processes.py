@@ -201,8 +201,15 @@ def logs_of(covariance):
 
 
 def with_logs(covariance, logs):
-    """Return a covariance with other logarithms of amplitude, squared length and noise."""
-    amplitude, length, noise = (float(number) for number in np.exp(logs * [1.0, 0.5, 1.0]))
+    """Return a covariance with other logarithms of amplitude, squared length and noise.
+
+    Raises
+    ------
+    ValueError
+        If one of the numbers is none of a covariance.
+    """
+    with np.errstate(over="ignore"):  # inf is refused below
+        amplitude, length, noise = (float(number) for number in np.exp(logs * [1.0, 0.5, 1.0]))
     return replace(covariance, amplitude=amplitude, length=length, noise=noise)
 
 

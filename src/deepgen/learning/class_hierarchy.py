@@ -34,7 +34,7 @@ def learn_hierarchy(X, labels, *, n_components=50, shrinkage=0.1, inherited_rows
     Raises
     ------
     ValueError
-        If there are too few rows, or rows of a class do not differ.
+        If there are too few rows, or rows of a class do not differ, or hardly in some direction.
     """
     n_rows, n_columns = X.shape
     if n_components < n_columns and n_rows <= n_components:
@@ -62,11 +62,15 @@ def learn_hierarchy(X, labels, *, n_components=50, shrinkage=0.1, inherited_rows
             )
         centre = means.mean(axis=0)
         B = (means - centre).T @ (means - centre) / (len(classes) - 1)
-        L = np.linalg.cholesky(shrunk(W, shrinkage))
-        whitening = np.linalg.inv(L).T
+        try:
+            whitening = np.linalg.inv(np.linalg.cholesky(shrunk(W, shrinkage))).T
+        except np.linalg.LinAlgError:
+            raise _hardly_varying(shrinkage) from None
         variances, turned = np.linalg.eigh(whitening.T @ shrunk(B, shrinkage) @ whitening)
         weights = axes @ (whitening @ turned)
         offset = mean + axes @ centre
+    if not np.abs(weights).max() < np.finfo(np.float32).max:
+        raise _hardly_varying(shrinkage)
     variances = np.maximum(variances, 0.0)
     d = len(variances)
     start = ClassHierarchy(
@@ -76,6 +80,14 @@ def learn_hierarchy(X, labels, *, n_components=50, shrinkage=0.1, inherited_rows
     # by the coordinates as the model has them, in float32
     points = np.concatenate([coordinates(start, piece) for piece in _pieces(X)])
     return start.with_classes([class_of_rows(points[labels == k]) for k in range(len(counts))])
+
+
+def _hardly_varying(shrinkage):
+    return ValueError(
+        "X must vary within classes in all directions for coordinates within float32, with "
+        f"shrinkage={shrinkage}; raise shrinkage, leave such columns out, or standardize columns "
+        "of tiny values"
+    )
 
 
 def shrunk(covariance, shrinkage):

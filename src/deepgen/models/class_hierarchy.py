@@ -7,6 +7,9 @@ import numpy as np
 from deepgen.checks import check_number, float32_array
 from deepgen.models.boltzmann_machine import next_version
 
+# Rows that an inherited covariance counts for, and draws of super-categories.
+MOST_INHERITED, MOST_DRAWS = 1e9, 100
+
 
 class ClassRows(NamedTuple):
     """What is kept of the rows of a class: enough for all that a Gaussian says of it.
@@ -48,11 +51,12 @@ class ClassHierarchy:
     scatters : array-like of shape (n_classes, n_components, n_components)
         Sums over its rows of ``(z - mean) (z - mean)^T``.
     categories : array-like of shape (n_draws, n_sorted) or None
-        Draws of the super-categories of the first `n_sorted` classes, as numbers from 0. None, or
-        no draws: all classes inherit from all.
+        Draws of the super-categories of the first `n_sorted` classes, as numbers from 0; at most
+        100 of them. None, or no draws: all classes inherit from all.
     inherited_rows : float or None, default 100.0
-        How many rows of a class count as much as the covariance that it inherits. None: the
-        covariance is that of all classes, whatever its rows are (the two-covariance Gaussian).
+        How many rows of a class count as much as the covariance that it inherits: from 1 to 1e9.
+        None: the covariance is that of all classes, whatever its rows are (the two-covariance
+        Gaussian).
 
     Attributes
     ----------
@@ -104,8 +108,13 @@ class ClassHierarchy:
                 f"categories must have at most {n_classes} columns, one for each class, got "
                 f"{self.categories.shape[1]}"
             )
+        check_inherited_rows(inherited_rows)
+        if len(self.categories) > MOST_DRAWS:
+            raise ValueError(
+                f"categories must hold at most {MOST_DRAWS} draws, got {len(self.categories)}; "
+                "each of them costs time in every answer"
+            )
         if inherited_rows is not None:
-            check_number(inherited_rows, "inherited_rows", 0.0)
             inherited_rows = float(inherited_rows)
         elif self.categories.size:
             raise ValueError(
@@ -173,6 +182,21 @@ class ClassHierarchy:
         )  # fmt: skip
 
 
+def check_inherited_rows(value):
+    """Raise ValueError unless `value` is a number of rows that an inheritance may count for.
+
+    Beyond a billion the logarithms of gamma functions, whose differences count, have no digits
+    left; None is what so many rows stand for. Below one row float32 has none for the scatter of a
+    class some of whose coordinates do not vary.
+    """
+    if value is None:
+        return
+    try:
+        check_number(value, "inherited_rows", 1.0, MOST_INHERITED, closed=True)
+    except ValueError as error:
+        raise ValueError(f"{error}; None is for classes that share their covariance") from None
+
+
 def _from_parts(offset, weights, variances, *classes):
     """Return the model that a copy or a pickle has the parts of."""
     names = ("counts", "means", "scatters", "categories", "inherited_rows")
@@ -195,7 +219,7 @@ def _whole(value, name, least):
     bad = ~((given >= least) & (given < 2**31) & (given == np.floor(given)))
     if bad.any():
         raise ValueError(
-            f"{name} must be whole numbers of at least {least}, got {given[bad][0]}"
+            f"{name} must be whole numbers from {least} to {2**31 - 1}, got {given[bad][0]}"
         )
     return given.astype(np.int64)
 

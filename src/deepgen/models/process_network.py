@@ -1,13 +1,15 @@
 """A Gaussian process on the outputs of a network, with the labelled rows that it knows."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_integer, check_number, float32_array, shown
+from deepgen.checks import check_instance, check_integer, check_number, float32_array
 from deepgen.models.boltzmann_machine import next_version
 from deepgen.models.network import Network
+
+# Lengths whose squares, and what is divided by them, are numbers of float64.
+LENGTHS = 1e-150, 1e150
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class SquaredExponential:
     Raises
     ------
     ValueError
-        If one of them is not positive and finite.
+        If one of them is not positive and finite, or the square of `length` is not in float64.
     """
 
     amplitude: float = 1.0
@@ -44,7 +46,7 @@ class SquaredExponential:
     def __post_init__(self):
         for name in ("amplitude", "length", "noise", "noise_floor"):
             value = getattr(self, name)
-            check_number(value, name, 0.0)
+            check_number(value, name, *(LENGTHS if name == "length" else (0.0,)))
             object.__setattr__(self, name, float(value))  # frozen for all but the constructor
 
     @property
@@ -118,8 +120,7 @@ class ProcessNetwork:
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite, but contains NaN or inf")
             array.flags.writeable = False
-        if not (isinstance(mean, float) and math.isfinite(mean)):
-            raise ValueError(f"mean must be a finite float, got {shown(mean)}")
+        check_number(mean, "mean")
         check_number(scale, "scale", 0.0)
         if n_inducing is not None:
             check_integer(n_inducing, "n_inducing")

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 
+from deepgen.inference.class_hierarchy import are_definite
 from deepgen.io.schemas.schema import MAX_UNITS, Schema, is_count, require
 from deepgen.models import ClassHierarchy
+from deepgen.models.class_hierarchy import MOST_DRAWS
 
 _SIZES = ("n_features", "n_components", "n_classes")
 
@@ -36,9 +38,9 @@ class ClassHierarchySchema(Schema):
     def check(self, config):
         for name in _SIZES:
             require(is_count(config[name], MAX_UNITS), f"{name} is not valid")
-        for name in ("n_draws", "n_sorted"):
+        for name, most in (("n_draws", MOST_DRAWS), ("n_sorted", config["n_classes"])):
             value = config[name]
-            require(value == 0 or is_count(value, config["n_classes"]), f"{name} is not valid")
+            require(value == 0 or is_count(value, most), f"{name} is not valid")
             require(type(value) is int, f"{name} is not valid")
         require((config["n_draws"] == 0) == (config["n_sorted"] == 0), "n_draws is not valid")
         rows = config["inherited_rows"]
@@ -61,9 +63,5 @@ class ClassHierarchySchema(Schema):
         return ClassHierarchy(**tensors, inherited_rows=config["inherited_rows"])
 
     def is_usable(self, model):
-        """Tell whether the covariance of every class is positive definite."""
-        rows = model.inherited_rows
-        if rows is None:
-            return True
-        own = rows * np.eye(model.n_components)
-        return all(np.linalg.eigvalsh(own + known.scatter)[0] > 0.0 for known in model.classes)
+        """Tell whether all covariances that a model answers by are positive definite."""
+        return are_definite(model)
