@@ -57,7 +57,10 @@ class Smooth(NamedTuple):
     n_epochs: int
 
 
-SMOOTH_BY = {600: Smooth(1.0, 0.0, 59_400, 5), 3_000: Smooth(0.15, 0.2, 3_000, 66)}
+SMOOTH_BY = {
+    600: Smooth(1.0, 0.0, 59_400, 5), 3_000: Smooth(0.15, 0.2, 3_000, 66),
+    6_000: Smooth(0.15, 0.2, 6_000, 40),
+}  # fmt: skip
 
 
 def rows(store, quick):
