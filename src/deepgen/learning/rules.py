@@ -6,7 +6,7 @@ A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,6 +67,39 @@ class Rule(Protocol):
         stream : Stream
             At this update's position.
         work : Work
+        """
+
+
+class DrawPlan(NamedTuple):
+    """Phases as a kernel makes them that makes whole updates of a machine of two layers.
+
+    Attributes
+    ----------
+    persistent : bool
+        Whether the negative phase goes on from particles; else it begins at the rows.
+    n_sweeps : int
+    kind : int
+        Of the draws; see :mod:`deepgen.runtime.stream`.
+    offset_rate : float
+    """
+
+    persistent: bool
+    n_sweeps: int
+    kind: int
+    offset_rate: float
+
+
+@runtime_checkable
+class PlannedRule(Protocol):
+    """A rule whose phases a kernel may make."""
+
+    def plan(self, state):
+        """Return the :class:`DrawPlan` for a machine of two layers; None: no kernel makes them.
+
+        Parameters
+        ----------
+        state : RuleState
+            The kernel moves its particles and offsets, and none else.
         """
 
 
@@ -417,6 +450,12 @@ class CD:
         _check_two_layers(self, model)
         return _start(model, self, None, rows)
 
+    def plan(self, state):
+        """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
+        if type(self) is not CD or state.activity is not None:
+            return None
+        return DrawPlan(False, self.k, DATA, self.offset_rate)
+
     def phases(self, model, batch, state, stream, *, work=ANY_WORK):
         """Return the phases of one update.
 
@@ -569,6 +608,13 @@ class PCD(_Persistent):
 
     def _check_model(self, model):
         _check_two_layers(self, model)
+
+    def plan(self, state):
+        """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
+        plain = type(self) is PCD and type(self.sampler) is Gibbs
+        if not plain or state.activity is not None or state.chains.beta is not None:
+            return None
+        return DrawPlan(True, self.k, PARTICLES, self.offset_rate)
 
     def _posterior(self, model, batch, state, stream, work):
         v = _completed(model, batch, state, stream, self.hole_sweeps, None, work)
