@@ -122,6 +122,8 @@ def as_states(X, name="X"):
         If a sparse matrix points outside itself, which scipy does not check, or X holds no real
         numbers.
     """
+    if type(X) is np.ndarray and X.dtype == np.uint8 and X.flags.c_contiguous:
+        return X  # what a call with one row should not wait for
     if isinstance(X, CompressedRows):
         return X
     if sparse.issparse(X):
