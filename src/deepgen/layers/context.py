@@ -221,9 +221,9 @@ def with_trials(layers, states, context=None):
     Context or None
         The one that was given, where no layer has rows of several lengths.
     """
-    if not any([units.takes_trials for units in layers]):  # a list: each pass asks
-        return context
     several = [l for l, units in enumerate(layers) if units.takes_trials]
+    if not several:
+        return context
     if context is not None and all(
         l in context.trials and all(beside in context.bias_scale for beside in _beside(l, layers))
         for l in several

@@ -68,11 +68,12 @@ class Trainer(TrainingLoop):
             batch_size=batch_size, n_threads=n_threads,
         )  # fmt: skip
 
-    _of_process = (*TrainingLoop._of_process, "_whole", "_whole_of")
+    _of_process = (*TrainingLoop._of_process, "_whole", "_whole_of", "_gathers")
 
     def _begin_process(self):
         super()._begin_process()
         self._whole, self._whole_of = None, ()  # until it is known what makes whole updates
+        self._gathers = False  # whether the kernel gathers the rows of this epoch
 
     def _start_rule(self, model, stream):
         about = {} if self._some_rows is None else {"rows": self._some_rows}
@@ -179,9 +180,10 @@ class Trainer(TrainingLoop):
     @property
     def updates_at_once(self):
         """See :class:`TrainingLoop`: more than one where a kernel makes whole updates."""
-        whole = self._whole_updates()
         # who wants to hear of each update hears of it before the next one
-        return 1 if whole is None or self._hooks.watch_updates else whole.at_once(self.batch_size)
+        if not self._gathers or self._hooks.watch_updates:
+            return 1
+        return self._whole_updates().at_once(self.batch_size)
 
     def _whole_updates(self):
         """Return what makes updates of this run in one call of a kernel, or None."""
@@ -192,7 +194,8 @@ class Trainer(TrainingLoop):
 
     def _coming(self, rows, order):
         whole = rows.plain_bytes() if has_role(rows, ByteRows) else None
-        if whole is None or self.binarize or self._whole_updates() is None:
+        self._gathers = not (whole is None or self.binarize or self._whole_updates() is None)
+        if not self._gathers:
             return super()._coming(rows, order)
         numbers = islice(rows.orders(self.batch_size, order), self.batch, None)
         return (Batch((ChosenRows(whole, chosen),)) for chosen in numbers)
