@@ -43,7 +43,7 @@ void dg_pack_bytes(int layout, const struct rows *y, ptrdiff_t size, ptrdiff_t f
         word_at(layout, y, first, n_rows, column, dg_min(DG_TILE, size - column), w, words);
         if (layout == DG_SIGNED_QUADS)
             for (int c = 0; c < DG_TILE; c++)
-                words[c] ^= DG_SHIFT_LOW;
+                words[c] ^= DG_SHIFT_BYTES;
     }
 }
 
@@ -52,17 +52,17 @@ struct dg_inputs dg_turn_bytes(const struct dg_fixed *fixed, const struct rows *
                                ptrdiff_t width, uint32_t *words, int32_t *places,
                                int32_t *n_places)
 {
-    ptrdiff_t n_words = dg_n_words(fixed->layout, n_rows), filled = 0;
+    ptrdiff_t n_words = dg_n_words(fixed->sums_layout, n_rows), filled = 0;
     struct dg_inputs inputs = {n_words, n_words, words, NULL, NULL, NULL};
     for (ptrdiff_t w = 0; w < n_words; w++) {
         uint32_t one[DG_TILE];
-        word_at(fixed->layout, x, first, n_rows, column, width, w, one);
+        word_at(fixed->sums_layout, x, first, n_rows, column, width, w, one);
         for (ptrdiff_t i = 0; i < width; i++) {
             words[i * n_words + w] = one[i];
             filled += one[i] != 0;
         }
     }
-    if ((float)filled >= fixed->list_density * (float)(width * n_words))
+    if ((float)filled >= fixed->sums_list_density * (float)(width * n_words))
         return inputs;
     for (ptrdiff_t i = 0; i < width; i++)
         n_places[i] =
@@ -90,7 +90,7 @@ int dg_sums_along_lists(const struct dg_fixed *fixed, const struct rows *x, ptrd
 {
     int64_t on = 0;
     uint8_t largest = 0;
-    if (fixed->list_density == 0.0f || x->storage != DG_BYTES)
+    if (fixed->sums_list_density == 0.0f || x->storage != DG_BYTES)
         return 0;
     for (ptrdiff_t r = 0; r < x->n_rows; r++)
         count_states((const uint8_t *)x->data + r * x->stride, size, &on, &largest);

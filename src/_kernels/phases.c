@@ -293,7 +293,7 @@ static void prepare_upper(const struct dg_phase *phase, enum way way, ptrdiff_t 
                           ptrdiff_t first, ptrdiff_t n, void *tiles)
 {
     if (way == WORDS) {
-        int layout = dg_backend()->fixed->layout;
+        int layout = dg_backend()->fixed->sums_layout;
         DG_OMP(omp for schedule(static))
         for (ptrdiff_t w = 0; w < dg_n_words(layout, n); w++)
             dg_pack_bytes(layout, &phase->upper, n_upper, first, n, w, tiles);

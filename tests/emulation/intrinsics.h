@@ -65,6 +65,13 @@ static inline __m512i _mm512_slli_epi32(__m512i a, unsigned count)
     return a;
 }
 
+static inline __m512i _mm512_srai_epi32(__m512i a, unsigned count)
+{
+    for (int i = 0; i < 16; i++)
+        a[i] = (uint32_t)((int32_t)a[i] >> (count < 32 ? count : 31));
+    return a;
+}
+
 static inline int _mm512_reduce_add_epi32(__m512i a)
 {
     uint32_t sum = 0;
@@ -89,6 +96,15 @@ static inline __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)
 {
     for (int i = 0; i < 16; i++)
         sum[i] = dot(sum[i], a[i], b[i], 1);
+    return sum;
+}
+
+/* VPDPWSSD: both factors are signed, 16 bits each; nothing saturates. */
+static inline __m512i _mm512_dpwssd_epi32(__m512i sum, __m512i a, __m512i b)
+{
+    for (int i = 0; i < 16; i++)
+        sum[i] += (uint32_t)((int16_t)a[i] * (int16_t)b[i]) +
+                  (uint32_t)((int16_t)(a[i] >> 16) * (int16_t)(b[i] >> 16));
     return sum;
 }
 
