@@ -66,7 +66,7 @@ struct dg_inputs dg_turn_bytes(const struct dg_fixed *fixed, const struct rows *
         return inputs;
     for (ptrdiff_t i = 0; i < width; i++)
         n_places[i] =
-            (int32_t)dg_word_places(words + i * n_words, n_words, places + i * n_words);
+            (int32_t)fixed->places(words + i * n_words, n_words, ~0u, places + i * n_words);
     inputs.index = places;
     inputs.length = n_places;
     return inputs;
@@ -129,10 +129,10 @@ static uint32_t bits_of(const uint8_t *bytes)
     return bits;
 }
 
-void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdiff_t column,
-                  ptrdiff_t width, int32_t *index, int32_t *length)
+void dg_list_rows(const struct dg_fixed *fixed, const struct rows *x, ptrdiff_t first,
+                  ptrdiff_t n_rows, ptrdiff_t column, ptrdiff_t width, uint32_t *words,
+                  int32_t *index, int32_t *length)
 {
-    memset(length, 0, DG_TILE * sizeof *length);
     for (ptrdiff_t r = 0; r < n_rows; r++) {
         const uint8_t *bytes = (const uint8_t *)x->data + (first + r) * x->stride + column;
         uint8_t padded[DG_TILE] = {0};
@@ -140,11 +140,10 @@ void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdi
             memcpy(padded, bytes, (size_t)width);
             bytes = padded;
         }
-        for (uint32_t bits = bits_of(bytes); bits; bits &= bits - 1) {
-            int i = __builtin_ctz(bits);
-            index[i * n_rows + length[i]++] = (int32_t)r;
-        }
+        words[r] = bits_of(bytes);
     }
+    for (ptrdiff_t i = 0; i < width; i++)
+        length[i] = (int32_t)fixed->places(words, n_rows, 1u << i, index + i * n_rows);
 }
 
 typedef uint16_t line_part __attribute__((vector_size(32), aligned(2)));

@@ -162,5 +162,5 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
 }
 
 const struct dg_fixed dg_fixed_avx2 = {
-    DG_PAIRS, 0.45f, 1, DG_PAIRS, 0.45f, pack, product};
+    DG_PAIRS, 0.45f, 1, DG_PAIRS, 0.45f, pack, dg_word_places, product};
 #endif

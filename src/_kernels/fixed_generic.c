@@ -36,4 +36,4 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
 }
 
 const struct dg_fixed dg_fixed_generic = {
-    DG_PAIRS, 0.70f, 0, DG_PAIRS, 0.70f, pack, product};
+    DG_PAIRS, 0.70f, 0, DG_PAIRS, 0.70f, pack, dg_word_places, product};

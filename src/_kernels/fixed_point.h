@@ -75,6 +75,9 @@ struct dg_fixed {
      * low plane of QUADS lies `plane` words behind */
     void (*pack)(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,
                  uint32_t *words);
+    /* index: places of the words that have a bit of the mask, ascending; returns how many. n_words is
+     * any number; nothing is written beyond index[n_words - 1] */
+    ptrdiff_t (*places)(const uint32_t *words, ptrdiff_t n_words, uint32_t mask, int32_t *index);
     /* acc[r, c] = sum_w inputs[first + r, w] . tile[w, c] for DG_TILE columns, exactly. Of
      * DG_PLANES planes: weights, in `layout`, the planes of QUADS inputs->stride lines apart. Of
      * one: bytes, in `sums_layout`. */
@@ -147,7 +150,7 @@ ptrdiff_t dg_row_words(int layout, const struct rows *x, ptrdiff_t row, ptrdiff_
 /* Four states to a number, bit i for the i-th: of PAIRS of states 0 and 1. */
 void dg_word_nibbles(const uint32_t *words, ptrdiff_t n_words, uint8_t *nibbles);
 
-/* Places of the words that are not zero; returns how many. */
-ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, int32_t *index);
+/* dg_fixed.places in plain C. */
+ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, uint32_t mask, int32_t *index);
 
 #endif

@@ -118,7 +118,7 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
     for (ptrdiff_t r = 0; r < n; r++) {
         ptrdiff_t found = dg_row_words(packed->layout, &x, r, from->size, how->most,
                                        words + r * n_words);
-        length[r] = (int32_t)dg_word_places(words + r * n_words, n_words, index + r * n_words);
+        length[r] = (int32_t)fixed->places(words + r * n_words, n_words, ~0u, index + r * n_words);
         CHECK(length[r] == found, "%s: %d words counted, %d listed\n", name, (int)found, length[r]);
         if (form == NIBBLES)
             dg_word_nibbles(words + r * n_words, n_words, nibbles + r * (n_words / 2));
