@@ -114,6 +114,19 @@ def require_same_layers(layers, wanted, names):
             )
 
 
+class _ModelMadeLater:
+    """The `model_` of an estimator that has none yet; what is set on the estimator hides it.
+
+    It is made if the last update of a stream left that for later.
+    """
+
+    def __get__(self, estimator, owner=None):
+        if estimator is not None and make_model(estimator):
+            return estimator.model_
+        name = (owner or type(estimator)).__name__
+        raise AttributeError(f"{name!r} object has no attribute 'model_'")
+
+
 class StreamEstimator(FittingEstimator):
     """Mix-in: the skeleton of `partial_fit`, and checkpoints of streams.
 
@@ -121,13 +134,7 @@ class StreamEstimator(FittingEstimator):
     :class:`StreamProblem`; if `_problem` reads labels, it also writes `_problem_of_state`.
     """
 
-    def __getattr__(self, name):
-        # what a class and an object have comes first: only what is not there is asked for here
-        if name == "model_" and make_model(self):
-            return self.model_
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
-        )
+    model_ = _ModelMadeLater()
 
     def __getstate__(self):
         make_model(self)  # a copy may learn on in the same run
