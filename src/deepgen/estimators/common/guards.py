@@ -55,12 +55,17 @@ class settled:
         self._estimator = estimator
 
     def __enter__(self):
-        _lock.acquire()
-        while _busy.get(id(self._estimator), threading.get_ident()) != threading.get_ident():
-            _freed.wait()
+        self._held, me = _freed, threading.get_ident()
+        self._held.acquire()
+        try:
+            while _busy.get(id(self._estimator), me) != me:
+                self._held.wait()
+        except BaseException:  # Ctrl-C while it waits
+            self._held.release()
+            raise
 
     def __exit__(self, *error):
-        _lock.release()
+        self._held.release()
 
 
 def _free_in_child():
