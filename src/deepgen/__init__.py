@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deepgen import datasets
 from deepgen._version import __version__
-from deepgen.errors import DivergedError, ModelFileError
+from deepgen.errors import DivergedError, ModelFileError, TimeLimitError
 from deepgen.inference.blends import Blend, blend
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
@@ -78,6 +78,7 @@ from deepgen.runtime.config import show_config, warn_of_environment
 from deepgen.runtime.precision import set_precision
 from deepgen.runtime.stream import Stream, child_seed
 from deepgen.runtime.threads import set_num_threads
+from deepgen.runtime.time_limit import TimeLimit
 from deepgen.stacks.composition import compose
 from deepgen.stacks.settings import Pretraining
 from deepgen.stacks.unrolling import encoder, unrolled
@@ -187,6 +188,8 @@ __all__ = [
     "Sparsity",
     "SquaredError",
     "Stream",
+    "TimeLimit",
+    "TimeLimitError",
     "Trajectory",
     "Units",
     "UpDownTrainer",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepgen.checks import check_instance
-from deepgen.inference.samplers import moved_particles
+from deepgen.inference.running import moved_particles
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients, check_phases

@@ -4,12 +4,14 @@ import contextlib
 import os
 import threading
 
+from deepgen.runtime.time_limit import without_time_limit
+
 _busy, _lock = set(), threading.RLock()  # a signal handler may take it once more
 
 
 @contextlib.contextmanager
 def alone(estimator):
-    """Let one thread at a time train an estimator; others get a RuntimeError."""
+    """Let one thread at a time train an estimator, to no time limit; others get a RuntimeError."""
     with _lock:
         if id(estimator) in _busy:
             raise RuntimeError(
@@ -19,7 +21,8 @@ def alone(estimator):
             )
         _busy.add(id(estimator))
     try:
-        yield
+        with without_time_limit():
+            yield
     finally:
         with _lock:
             _busy.discard(id(estimator))
