@@ -23,6 +23,7 @@ from deepgen.cli import (
     recommend,
     sample,
     score,
+    serve,
     topics,
     train,
     transform,
@@ -32,7 +33,9 @@ from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.output import print_json
 from deepgen.errors import DivergedError, ModelFileError
 
-COMMANDS = (demo, train, info, score, sample, transform, impute, predict, topics, recommend)
+COMMANDS = (
+    demo, train, info, score, sample, transform, impute, predict, topics, recommend, serve
+)  # fmt: skip
 EXIT_CODES = (
     "exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C), 143 terminated"
 )

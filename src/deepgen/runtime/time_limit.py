@@ -1,6 +1,7 @@
 """A time that computations may take: long ones look at the clock between two kernel calls."""
 
 import contextlib
+import math
 import time
 from contextvars import ContextVar
 
@@ -62,6 +63,10 @@ class TimeLimit:
         _current.reset(self._token)
         if self._around is not None:
             self._around.n_sweeps += self.n_sweeps
+
+    def end(self):
+        """Let the time be over now; any thread may call it."""
+        self._until = -math.inf
 
     @property
     def ending_after(self):
