@@ -62,7 +62,10 @@ def application(service, *, hosts=LOOPBACK, further=()):
     app = Starlette(
         routes=[*further, *routes(service)],
         middleware=[
-            Middleware(Guard, hosts=hosts, metrics=service.metrics, endpoints=tuple(ENDPOINTS))
+            Middleware(
+                Guard, hosts=hosts, metrics=service.metrics, endpoints=tuple(ENDPOINTS),
+                most_bytes=service.limits.body,
+            )
         ],
         exception_handlers={Refusal: _refused, HTTPException: partial(_of_starlette, service)},
         lifespan=life,

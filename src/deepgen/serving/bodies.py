@@ -8,6 +8,7 @@ import difflib
 import io
 import json
 import math
+import tokenize
 
 import numpy as np
 
@@ -16,6 +17,10 @@ from deepgen.serving.refusals import Refusal, wrong
 
 JSON, NPY = "application/json", "application/x-npy"
 _LONGEST_HEADER = 4_096  # bytes, of an .npy file; that of a plain array has 118
+# What NumPy raises where it cannot read a header, which it takes for a literal of Python's.
+_NO_HEADER = (
+    ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError
+)  # fmt: skip
 
 
 def read_json(body):
@@ -205,7 +210,7 @@ def rows_of_npy(body, n_columns, most_rows):
         if version not in readers:
             raise _no_npy(f"version {version[0]}.{version[1]}")
         shape, by_columns, dtype = readers[version](file, max_header_size=_LONGEST_HEADER)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+    except _NO_HEADER as error:
         raise _no_npy(" ".join(str(error).split())[:120] or type(error).__name__) from None
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise wrong("rows", "be an array of numbers of at most 64 bits", f"dtype {str(dtype)[:40]}")

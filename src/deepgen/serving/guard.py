@@ -6,6 +6,8 @@ import re
 import time
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect
+
 from deepgen.serving.bodies import JSON, json_bytes
 from deepgen.serving.refusals import Refusal
 
@@ -54,10 +56,12 @@ class Guard:
     metrics : Metrics
     endpoints : collection of str
         Names under ``/v1/`` that are counted each by itself.
+    most_bytes : int
+        Of a body. Where more would come after an answer, the connection is closed with it.
     """
 
-    def __init__(self, app, hosts, metrics, endpoints):
-        self.app, self.metrics = app, metrics
+    def __init__(self, app, hosts, metrics, endpoints, most_bytes):
+        self.app, self.metrics, self.most_bytes = app, metrics, most_bytes
         self.hosts = frozenset(host.lower() for host in hosts)
         self._counted = {f"/v1/{name}": name for name in (*endpoints, "model")}
         self._counted |= {f"/{name}": name for name in NAMES}
@@ -74,7 +78,13 @@ class Guard:
                 return
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 499
+        began, status, whole = time.perf_counter(), 499, not self._may_be_long(scope["headers"])
+
+        async def receive_and_see():
+            nonlocal whole
+            message = await receive()
+            whole = whole or (message["type"] == "http.request" and not message.get("more_body"))
+            return message
 
         async def send_with_headers(message):
             nonlocal status
@@ -82,6 +92,8 @@ class Guard:
                 status = message["status"]
                 there = {name for name, _ in message["headers"]}
                 further = [item for item in HEADERS.items() if item[0] not in there]
+                if not whole:
+                    further.append((b"connection", b"close"))
                 message = {**message, "headers": [*message["headers"], *further]}
             await send(message)
 
@@ -89,7 +101,9 @@ class Guard:
             if refusal is not None:
                 await send_refusal(refusal, send_with_headers)
             else:
-                await self.app(scope, receive, send_with_headers)
+                await self.app(scope, receive_and_see, send_with_headers)
+        except ClientDisconnect:
+            status = 499  # nobody hears more
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if status != 499:  # half of an answer is on its way
@@ -99,6 +113,15 @@ class Guard:
         finally:
             name = self._counted.get(scope["path"], "other")
             self.metrics.answered(name, status, time.perf_counter() - began)
+
+    def _may_be_long(self, headers):
+        """Tell whether more of a body may come than is thrown away for the sake of a connection."""
+        for name, value in headers:
+            if name == b"transfer-encoding":
+                return True
+            if name == b"content-length":
+                return not (len(value) < 19 and value.isdigit() and int(value) <= self.most_bytes)
+        return False
 
     def _refusal_of(self, headers):
         """Return why a request is not answered at all, or None."""

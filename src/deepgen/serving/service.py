@@ -54,8 +54,7 @@ class Service:
         self.abilities = abilities_of(estimator, self.limits, without)
         self.takes_texts = takes_texts(estimator)
         self.feature_names = getattr(estimator, "feature_names_in_", None)
-        if not self.takes_texts:  # rows of requests are arrays, which have no names
-            vars(estimator).pop("feature_names_in_", None)
+        vars(estimator).pop("feature_names_in_", None)  # rows of requests have no names
         estimator.set_params(n_threads=1)  # a thread for each request: results never depend on it
         self.metrics = Metrics()
         self.workshop = Workshop(estimator, self.limits, self.metrics, n_threads)
