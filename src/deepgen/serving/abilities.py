@@ -14,10 +14,12 @@ from deepgen.checks import has_role, is_integer
 from deepgen.estimators import RatingsRBM
 from deepgen.estimators.common.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
 from deepgen.estimators.common.validation import table_of
+from deepgen.serving.bodies import plain_array
 from deepgen.serving.refusals import wrong
 
 LARGEST_SEED = 2**53 - 1  # integers that any JSON reader keeps
 MOST_WORDS = 100_000  # of one document
+SHOWN = 10  # labels in a message
 
 
 @runtime_checkable
@@ -97,7 +99,8 @@ class Field:
     kind : {"integer", "flag", "choice", "label"}
     low, high : int
         Of an integer.
-    choices : tuple of str
+    choices : tuple
+        Of a choice or a label.
     default : object
         None: the estimator's own, or that there is none.
     required : bool
@@ -113,9 +116,17 @@ class Field:
     default: object = None
     required: bool = False
 
-    def check(self, value):
-        """Raise a refusal unless a value is one that this field can have."""
+    def checked(self, value):
+        """Return a value that this field can have, as the estimator takes it.
+
+        Raises
+        ------
+        Refusal
+            422 where it is no such value.
+        """
         if self.kind == "integer":
+            if isinstance(value, float) and value.is_integer():  # 1.0 is an integer of JSON
+                value = int(value)
             if not is_integer(value) or not self.low <= value <= self.high:
                 raise wrong(self.name, f"be an integer from {self.low} to {self.high}", value)
         elif self.kind == "flag":
@@ -126,8 +137,21 @@ class Field:
                 raise wrong(self.name, f"be {' or '.join(map(repr, self.choices))}", value)
         else:
             labels = value if isinstance(value, list) else [value]
-            if not labels or not all(isinstance(label, str | int | float) for label in labels):
-                raise wrong(self.name, "be a label, or a list of labels, one for each row", value)
+            known = ", ".join(map(repr, self.choices[:SHOWN]))
+            known += ", ..." if len(self.choices) > SHOWN else ""
+            if not 1 <= len(labels) <= self.high:
+                raise wrong(self.name, f"have 1 to {self.high} labels", f"{len(labels)}")
+            for label in labels:
+                if self.place_of(label) is None:
+                    raise wrong(self.name, f"be of {known}, or a list of these", label)
+        return value
+
+    def place_of(self, value):
+        """Return the number of a choice, counted from 0, or None; true and 1 are two things."""
+        for place, choice in enumerate(self.choices):
+            if choice == value and isinstance(choice, bool) == isinstance(value, bool):
+                return place
+        return None
 
     def parsed(self, text):
         """Return the value that a text of a query has."""
@@ -202,7 +226,8 @@ ENDPOINTS = {
         Endpoint(
             "sample", "Rows drawn from the model.", Samples, "sample", "drawn rows",
             (Field("n", "n_samples", "How many rows.", low=1, default=1), _SEED, _SWEEPS,
-             Field("y", "y", "The class of all rows, or of each.", "label"), _WORDS),
+             Field("y", "y", "The class of all rows, or classes that they have in turn.", "label"),
+             _WORDS),
             reads_rows=False, apart=False,
         ),
         Endpoint(
@@ -224,11 +249,14 @@ class Ability:
     fields : dict of str to Field
         Those that the estimator's method takes, within the limits.
     most_rows : int
+    takes_gaps : bool
+        Whether values can be missing in its rows.
     """
 
     endpoint: Endpoint
     fields: dict
     most_rows: int
+    takes_gaps: bool = False
 
     def answer(self, estimator, rows, options):
         """Call the estimator.
@@ -247,6 +275,12 @@ class Ability:
         """
         options = dict(options)
         method = self.endpoint.method
+        if self.endpoint.role is ScoresRows:
+            _require_states(estimator, rows)
+        if "y" in options:
+            asked = options["y"] if isinstance(options["y"], list) else [options["y"]]
+            places = [self.fields["y"].place_of(label) for label in asked]
+            options["y"] = np.resize(estimator.classes_[places], options["n_samples"])
         if options.pop("proba", False):
             method = "predict_proba"
         given = (rows,) if self.endpoint.reads_rows else ()
@@ -279,17 +313,42 @@ def abilities_of(estimator, limits, without=()):
     if unknown:
         raise ValueError(f"without must name endpoints, {', '.join(ENDPOINTS)}, got {unknown[0]!r}")
     able = {
-        name: Ability(endpoint, fields_of(estimator, endpoint, limits),
-                      limits.rows_of(_width(estimator, endpoint)))
+        name: _ability(estimator, endpoint, limits)
         for name, endpoint in ENDPOINTS.items()
         if name not in without and _can(estimator, endpoint)
-    }  # fmt: skip
+    }
     if not able:
         raise ValueError(
             f"model must be one that answers about rows, got a {type(estimator).__name__}"
             f"{' and without ' + ', '.join(without) if without else ''}"
         )
     return able
+
+
+def _ability(estimator, endpoint, limits):
+    """Return an endpoint as an estimator has it; it is tried whether it takes gaps."""
+    most_rows = limits.rows_of(_width(estimator, endpoint))
+    ability = Ability(endpoint, fields_of(estimator, endpoint, limits), most_rows)
+    if endpoint.role is Imputes:
+        return replace(ability, takes_gaps="n_words" not in ability.fields)
+    if not endpoint.reads_rows or endpoint.role in (ScoresRows, HasFreeEnergy):
+        return ability
+    gaps = np.full((1, int(estimator.n_features_in_)), np.nan)
+    try:
+        ability.answer(estimator, gaps.astype(object) if takes_texts(estimator) else gaps, {})
+    except ValueError:
+        return ability
+    return replace(ability, takes_gaps=True)
+
+
+def _require_states(estimator, rows):
+    """Raise a refusal where rows lie between states: they have no likelihood."""
+    if takes_texts(estimator):
+        return
+    visible = estimator.model_.visible
+    if not visible.is_state(visible.states_of(rows)):
+        expected = "hold states, such as 0 and 1, for a likelihood"
+        raise wrong("rows", expected, "values between them", "binarize grey values first")
 
 
 def _can(estimator, endpoint):
@@ -327,10 +386,14 @@ def fields_of(estimator, endpoint, limits):
                 default = own
         else:
             default = False
-        high = highest.get(field.name, field.high)
+        high, choices = highest.get(field.name, field.high), field.choices
+        if field.kind == "label":
+            high, choices = limits.chains, tuple(plain_array(estimator.classes_))
         if is_integer(default):
             default = min(default, high)
-        fields[field.name] = replace(field, default=default, required=required, high=high)
+        fields[field.name] = replace(
+            field, default=default, required=required, high=high, choices=choices
+        )
     return fields
 
 

@@ -17,10 +17,11 @@ from deepgen.serving.abilities import ENDPOINTS
 from deepgen.serving.bodies import (
     JSON,
     NPY,
+    check_range,
+    given_in_query,
     json_bytes,
     npy_bytes,
     options_of,
-    options_of_query,
     plain_array,
     read_json,
     rows_of_json,
@@ -30,6 +31,7 @@ from deepgen.serving.bodies import (
 from deepgen.serving.guard import LOOPBACK, Guard
 from deepgen.serving.openapi import describe
 from deepgen.serving.refusals import Refusal, wrong
+from deepgen.serving.service import WIDEST
 
 # Bodies of more bytes are read on a thread: the loop answers others meanwhile.
 LARGE = 2**16
@@ -240,12 +242,13 @@ def _etag_of(service, request, body, wanted):
 def _parsed(service, ability, kind, body, query):
     """Return the rows of a request, or None, and its options."""
     n_columns = int(service.estimator.n_features_in_)
+    given = given_in_query(query, ability.fields)
     if kind == NPY:
-        options = options_of_query(query, ability.fields)
-        return rows_of_npy(body, n_columns, ability.most_rows), options
-    if query:
-        raise wrong("address", "have no options where the body is JSON", query[0][0][:80])
-    given = read_json(body)
+        options = options_of(given, ability.fields)
+        rows = rows_of_npy(body, n_columns, ability.most_rows)
+        check_range(rows, *WIDEST)
+        return rows, options
+    given |= read_json(body)  # what the body says counts
     if not ability.endpoint.reads_rows:
         if "rows" in given:
             raise wrong("rows", f"be left out: {ability.endpoint.name} reads none", "some")
@@ -257,6 +260,7 @@ def _parsed(service, ability, kind, body, query):
     rows = rows_of_json(
         given.get("rows"), n_columns, ability.most_rows, texts=service.takes_texts
     )
+    check_range(rows, *WIDEST)
     return rows, options
 
 

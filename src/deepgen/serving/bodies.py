@@ -12,7 +12,7 @@ import tokenize
 
 import numpy as np
 
-from deepgen.checks import shown
+from deepgen.checks import first_place, shown
 from deepgen.serving.refusals import Refusal, wrong
 
 JSON, NPY = "application/json", "application/x-npy"
@@ -78,8 +78,7 @@ def options_of(given, fields):
                 422, f"{name[:80]} is no field here; {hint}this model has {known}", name[:80],
                 f"be one of {known}", name[:80],
             )  # fmt: skip
-        fields[name].check(value)
-        options[fields[name].parameter] = value
+        options[fields[name].parameter] = fields[name].checked(value)
     for field in fields.values():
         if field.parameter not in options:
             if field.required:
@@ -87,17 +86,13 @@ def options_of(given, fields):
             if field.default is not None:
                 options[field.parameter] = field.default
     labels = options.get("y")
-    if isinstance(labels, list):
-        if "n" not in given:
-            fields["n"].check(len(labels))
-            options["n_samples"] = len(labels)
-        elif given["n"] != len(labels):
-            raise wrong("y", f"have {given['n']} labels, as n", f"{len(labels)}")
+    if isinstance(labels, list) and "n" not in given:
+        options["n_samples"] = len(labels)
     return options
 
 
-def options_of_query(query, fields):
-    """Read the options of a request whose body is an array: they are in its address.
+def given_in_query(query, fields):
+    """Return the options in an address, checked, as a body would have them.
 
     Parameters
     ----------
@@ -110,10 +105,12 @@ def options_of_query(query, fields):
             raise wrong(name[:80], "be given once", "twice")
         if name in fields and fields[name].kind == "label":
             raise wrong(name, "be in a JSON body", "it in the address")
-        given[name] = fields[name].parsed(text) if name in fields else text
+        given[name] = text
+        if name in fields:
+            given[name] = fields[name].checked(fields[name].parsed(text))
     if "rows" in given:
-        raise wrong("rows", "be the body", "them in the address")
-    return options_of(given, fields)
+        raise wrong("rows", "be in the body", "them in the address")
+    return given
 
 
 def rows_of_json(value, n_columns, most_rows, *, texts=False):
@@ -159,6 +156,18 @@ def rows_of_json(value, n_columns, most_rows, *, texts=False):
     if array.dtype.kind == "i" and array.min() >= 0 and array.max() <= 255:
         return array.astype(np.uint8)
     return array.astype(np.float64)
+
+
+def check_range(rows, low, high):
+    """Raise a refusal where a number lies beyond what any model takes.
+
+    An estimator, which works in float32, takes some numbers beyond for the limit itself.
+    """
+    if rows.dtype.kind == "f" and rows.size:
+        beyond = (rows < low) | (rows > high)
+        if beyond.any():
+            row, column = first_place(beyond)
+            raise _no_number(rows[row, column].item(), row, column, f"lie within +-{high:g}")
 
 
 def _with_gaps(value, n_columns):

@@ -2,7 +2,6 @@
 
 from deepgen.serving.bodies import JSON, NPY
 
-_LABEL = {"type": ["string", "number", "boolean"]}
 _REFUSALS = {
     400: "The body is no JSON object, or no .npy file.",
     403: "The request comes from a page of another site, or names another host.",
@@ -87,14 +86,12 @@ def _post(service, name, ability):
     n_columns = int(service.estimator.n_features_in_)
     properties, required = {}, [field.name for field in fields.values() if field.required]
     if endpoint.reads_rows:
-        cell = {"type": ["number", "null"]}
-        if service.takes_texts:
-            cell = {"type": ["number", "string", "boolean", "null"]}
         properties["rows"] = {
             "type": "array", "minItems": 1, "maxItems": ability.most_rows,
-            "description": "Rows of values; null where one is missing.",
+            "description": "Rows of values.",
             "items": {
-                "type": "array", "minItems": n_columns, "maxItems": n_columns, "items": cell
+                "type": "array", "minItems": n_columns, "maxItems": n_columns,
+                "items": _cell(service, ability),
             },
         }  # fmt: skip
         required.insert(0, "rows")
@@ -109,7 +106,7 @@ def _post(service, name, ability):
         parameters = [
             {
                 "name": field.name, "in": "query", "required": False,
-                "description": f"{field.about} Where the body is an array.",
+                "description": f"{field.about} What the body says counts before it.",
                 "schema": schema_of(field),
             }
             for field in fields.values()
@@ -147,6 +144,17 @@ def _post(service, name, ability):
     }  # fmt: skip
 
 
+def _cell(service, ability):
+    """Return the schema of one value of a row; null is a missing one."""
+    if service.takes_texts:
+        return {"type": ["number", "string", "boolean", "null"]}
+    if ability.endpoint.name == "score" and service.is_binary:
+        return {"enum": [0, 1]}
+    cell = {"type": ["number", "null"] if ability.takes_gaps else "number"}
+    low, high = service.range_of_values
+    return {**cell, "minimum": low, "maximum": high}
+
+
 def schema_of(field):
     """Return the JSON schema of a field."""
     if field.kind == "integer":
@@ -156,7 +164,9 @@ def schema_of(field):
     elif field.kind == "choice":
         schema = {"type": "string", "enum": list(field.choices)}
     else:
-        schema = {"anyOf": [_LABEL, {"type": "array", "minItems": 1, "items": _LABEL}]}
+        label = {"enum": list(field.choices)}
+        labels = {"type": "array", "minItems": 1, "maxItems": field.high, "items": label}
+        schema = {"anyOf": [label, labels]}
     schema["description"] = field.about
     if field.default is not None:
         schema["default"] = field.default

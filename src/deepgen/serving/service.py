@@ -11,6 +11,7 @@ from deepgen.errors import TimeLimitError
 from deepgen.estimators.common.documents import reads_documents
 from deepgen.estimators.loading import load
 from deepgen.io import model_files
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.runtime.time_limit import TimeLimit
 from deepgen.serving.abilities import HasPartition, abilities_of, takes_texts
 from deepgen.serving.bodies import plain_array
@@ -18,6 +19,7 @@ from deepgen.serving.limits import Limits
 from deepgen.serving.metrics import Metrics
 from deepgen.serving.work import Workshop
 
+WIDEST = -LARGEST_VALUE, LARGEST_VALUE  # of rows whose model has no closer limits
 _log = logging.getLogger("deepgen.serving")
 
 
@@ -40,6 +42,14 @@ class Service:
     Attributes
     ----------
     abilities : dict of str to Ability
+    takes_texts : bool
+        Whether rows can hold texts and truth values.
+    feature_names : ndarray of str or None
+        Of the columns.
+    range_of_values : tuple of (float, float)
+        What rows of numbers can hold at the most.
+    is_binary : bool
+        Whether all its states are 0 and 1.
     workshop : Workshop
     metrics : Metrics
     version : str
@@ -51,11 +61,14 @@ class Service:
     def __init__(self, estimator, sha256="", *, limits=None, without=(), n_threads=None):
         self.estimator, self.sha256 = estimator, sha256
         self.limits = Limits() if limits is None else limits
-        self.abilities = abilities_of(estimator, self.limits, without)
         self.takes_texts = takes_texts(estimator)
         self.feature_names = getattr(estimator, "feature_names_in_", None)
+        visible = getattr(estimator.model_, "visible", None)  # a network has none
+        self.range_of_values = getattr(visible, "limits", None) or WIDEST
+        self.is_binary = visible is not None and visible.is_bernoulli
         vars(estimator).pop("feature_names_in_", None)  # rows of requests have no names
         estimator.set_params(n_threads=1)  # a thread for each request: results never depend on it
+        self.abilities = abilities_of(estimator, self.limits, without)
         self.metrics = Metrics()
         self.workshop = Workshop(estimator, self.limits, self.metrics, n_threads)
         self._partition_limit, self._failure, self._ready = None, None, threading.Event()
