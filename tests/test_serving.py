@@ -14,7 +14,7 @@ from served import NPY, command, httpx, npy, number_of, post_npy, refused, serve
 
 import deepgen as dg
 from deepgen.serving.abilities import ENDPOINTS
-from deepgen.serving.bodies import JSON, wanted_type
+from deepgen.serving.bodies import JSON, json_of_arrays, wanted_type
 from deepgen.serving.limits import Limits
 
 RNG = np.random.default_rng(8)
@@ -148,7 +148,8 @@ def test_samples_are_the_estimator_s_own(estimators, name):
             assert answer.json()["values"] == expected.tolist()
         one = client.post("/v1/sample", json=sweeps).json()["values"]
         first = own.sample(1, random_state=0, **sweeps)
-        assert one == (first.toarray() if name == "documents" else first).tolist()
+        first = first.toarray() if name == "documents" else first
+        assert_same_bits(np.array(one, first.dtype), first)
 
 
 def test_missing_words(estimators):
@@ -246,6 +247,18 @@ def test_one_bad_request_in_company(estimators):
         found = np.array(answers["good"].json()["values"], np.float32)
         assert_same_bits(found, own.transform(np.full((1, 20), 0.25)))
         assert answers["another"].status_code == 200
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_of_json_lose_nothing(dtype):
+    """Would catch digits that are cut: of all sizes, also below the normal ones, of both types."""
+    bits = RNG.integers(0, 2**63, 40_000, dtype=np.int64)
+    values = bits.view(np.float64) if dtype == np.float64 else bits.view(np.float32)
+    values = values[np.isfinite(values)][:30_000].reshape(-1, 10)
+    text = json_of_arrays({"values": values})
+    assert_same_bits(np.array(json.loads(text)["values"], dtype), values)
+    gaps = np.array([[np.nan, np.inf, 1.0]], dtype)
+    assert json.loads(json_of_arrays({"a": gaps})) == {"a": [[None, None, 1.0]]}
 
 
 # -------------------------------------------------------------------------------------- refusals

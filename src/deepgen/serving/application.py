@@ -20,9 +20,9 @@ from deepgen.serving.bodies import (
     check_range,
     given_in_query,
     json_bytes,
+    json_of_arrays,
     npy_bytes,
     options_of,
-    plain_array,
     read_json,
     rows_of_json,
     rows_of_npy,
@@ -268,28 +268,25 @@ def _written(service, wanted, options, values, deviations):
     """Return an answer as bytes; on the thread that has computed it."""
     if wanted == NPY:
         return npy_bytes(values)
-    answer = {"values": plain_array(values)}
+    answer = {"values": values}
     if deviations is not None:
-        answer["deviations"] = plain_array(deviations)
+        answer["deviations"] = deviations
     if options.get("proba"):
         with contextlib.suppress(AttributeError):  # components have no names
-            answer["classes"] = plain_array(service.estimator.classes_)
-    return json_bytes(answer)
+            answer["classes"] = service.estimator.classes_
+    return json_of_arrays(answer)
 
 
 async def _unless_gone(request, workshop, task):
     """Wait for an answer; where the client leaves before, let the work end."""
-    answer = asyncio.ensure_future(workshop.answer_of(task))
     gone = asyncio.ensure_future(_until_gone(request))
     try:
-        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            workshop.leave(task)
-            raise ClientDisconnect
-        return answer.result()
+        answer = await workshop.answer_of(task, gone)
     finally:
-        for waiting in (answer, gone):
-            waiting.cancel()
+        gone.cancel()
+    if answer is None:
+        raise ClientDisconnect
+    return answer
 
 
 async def _until_gone(request):

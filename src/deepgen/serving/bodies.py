@@ -240,23 +240,29 @@ def _no_npy(got):
 
 
 def json_bytes(value):
-    """Return plain data and arrays as JSON: NaN as null, other types of NumPy as what they hold."""
-    return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
+    """Return plain data as JSON."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _plain(value):
-    if isinstance(value, np.ndarray):
-        return plain_array(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"no JSON of {shown(value)}")
+def json_of_arrays(arrays):
+    """Return a JSON object of arrays, by name.
+
+    float32 has nine digits, which tell every such number from all others; half as many bytes as
+    the digits of a float64, and half the time. All else is written so that nothing is lost too.
+    """
+    parts = [f'"{name}":{_text_of(array)}' for name, array in arrays.items()]
+    return f"{{{','.join(parts)}}}".encode()
+
+
+def _text_of(array):
+    if array.dtype == np.float32 and array.ndim == 2 and np.isfinite(array).all():
+        row = f"[{','.join(['%.9g'] * array.shape[1])}]"
+        return f"[{','.join([row % tuple(values) for values in array.tolist()])}]"
+    return json.dumps(plain_array(array), allow_nan=False, separators=(",", ":"))
 
 
 def plain_array(array):
-    """Return an array as lists: dates and bytes as texts, NaN and pandas' NA as None.
-
-    Floats of 32 bits come as the float64 of the same value, so that nothing is lost.
-    """
+    """Return an array as lists: dates and bytes as texts, NaN and pandas' NA as None."""
     if array.dtype.kind in "mMS":
         return array.astype(str).tolist()
     if array.dtype.kind == "f":

@@ -134,20 +134,35 @@ class Workshop:
         if group and not self._closed:
             self._pool.submit(self._work, group, loop)
 
-    async def answer_of(self, task):
-        """Wait for an answer; the request gives up a little after its time.
+    async def answer_of(self, task, gone):
+        """Wait for an answer, a little longer than its time.
+
+        Parameters
+        ----------
+        task : Task
+        gone : Future
+            Done where the client has left.
+
+        Returns
+        -------
+        bytes or None
+            None: the client has left, and the work ends.
 
         Raises
         ------
         Refusal
-            503 where the time is over.
+            What the work has ended with; 503 where the time is over.
         """
         left = task.until - time.monotonic() + GRACE
-        try:
-            return await asyncio.wait_for(asyncio.shield(task.answer), left)
-        except TimeoutError:
-            self.leave(task)
-            raise self._late() from None
+        await asyncio.wait(
+            (task.answer, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED
+        )
+        if task.answer.done():
+            return task.answer.result()
+        self.leave(task)
+        if gone.done():
+            return None
+        raise self._late()
 
     def leave(self, task):
         """Let a task end early: nobody waits for it any more."""
