@@ -37,7 +37,7 @@ MADE = {
     "labels": lambda: dg.DBM((12,), pretrained=None, label_units=True, **RUN).fit(X, NAMES),
     "days": lambda: dg.DBM((12,), pretrained=None, label_units=True, **RUN).fit(X, DAYS),
     "mixture": lambda: dg.MixtureOfBernoullis(3, random_state=0).fit(X),
-    "documents": lambda: dg.estimators.ReplicatedSoftmax(8, **RUN).fit(WORDS),
+    "documents": lambda: dg.ReplicatedSoftmax(8, **RUN).fit(WORDS),
     "autoencoder": lambda: dg.Autoencoder(6, **RUN).fit(X),
     "classifier": lambda: dg.DeepClassifier((9,), **RUN).fit(X, NAMES),
     "regressor": lambda: dg.DeepRegressor((9,), **RUN).fit(X, REAL[:, :2]),

@@ -27,7 +27,7 @@ def fitted():
         "rbm": dg.RBM(40, **run).fit(X),
         "dbn": dg.DBN((40, 30), **run).fit(X),
         "dbm": dg.DBM((40, 30), pretrained=None, **run).fit(X),
-        "documents": dg.estimators.ReplicatedSoftmax(8, **run).fit(X),
+        "documents": dg.ReplicatedSoftmax(8, **run).fit(X),
     }
 
 

@@ -3,15 +3,16 @@
 import argparse
 import sys
 
-from deepgen.cli.common.arguments import file_name, positive
+from deepgen.cli.common.arguments import positive
 from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.names import file_name
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "serve",
-        help="answer requests over HTTP with a model file (extra web)",
+        help=about,
         description="Answer requests over HTTP with a model file, until Ctrl-C or SIGTERM: "
         "transform, free_energy, score, impute, sample and predict under /v1/, as far as the "
         "model has them, with JSON and .npy bodies. /openapi.json describes them, /metrics counts, "

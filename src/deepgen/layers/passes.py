@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.rows.states import kernel_states, row_slice
@@ -83,7 +83,7 @@ class LayerContext(NamedTuple):
     base_precision: np.ndarray | None = None
     bias_scale: np.ndarray | None = None
     trials: np.ndarray | None = None
-    pattern: sparse.csr_array | None = None
+    pattern: "scipy.sparse.csr_array | None" = None
 
     def of_rows(self, piece):
         """Return the context of a slice of the rows."""
