@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Imputer,
         MixtureOfBernoullis,
         RatingsRBM,
+        ReplicatedSoftmax,
     )
     from deepgen.estimators.loading import load
     from deepgen.inference.blends import Blend, blend
@@ -271,6 +272,7 @@ __all__ = [
     "Ratings",
     "RatingsRBM",
     "ReduceLearningRate",
+    "ReplicatedSoftmax",
     "RowLoss",
     "Sampler",
     "Softmax",
