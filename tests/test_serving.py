@@ -1,5 +1,6 @@
 """A model over HTTP: the estimator's own answers, and what is refused, in which words."""
 
+import asyncio
 import copy
 import datetime
 import json
@@ -13,9 +14,11 @@ from conftest import assert_same_bits
 from served import NPY, command, httpx, npy, number_of, post_npy, refused, served, wait_until
 
 import deepgen as dg
-from deepgen.serving.abilities import ENDPOINTS
+from deepgen.serving.abilities import ENDPOINTS, abilities_of
 from deepgen.serving.bodies import JSON, json_of_arrays, wanted_type
 from deepgen.serving.limits import Limits
+from deepgen.serving.metrics import Metrics
+from deepgen.serving.work import Workshop
 
 RNG = np.random.default_rng(8)
 X = (RNG.random((150, 20)) < 0.3).astype(np.uint8)
@@ -192,11 +195,6 @@ def test_requests_together_have_the_bits_of_each_alone(estimators):
     own = estimators["rbm"]
     with served(copy.deepcopy(own), n_threads=1, wait=0.02, queue=1000) as client:
         wrong, start = [], threading.Barrier(24)
-        busy = threading.Thread(
-            target=client.post, args=("/v1/sample",), kwargs={"json": {"n": 200, "n_sweeps": 1000}}
-        )
-        busy.start()
-        wait_until(lambda: number_of(client, "deepgen_running_calls") == 1)
 
         def ask(worker):
             with httpx.Client(base_url=client.base_url, timeout=30) as mine:
@@ -214,10 +212,49 @@ def test_requests_together_have_the_bits_of_each_alone(estimators):
         threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(24)]
         for thread in threads:
             thread.start()
-        for thread in [*threads, busy]:
+        for thread in threads:
             thread.join()
         assert not wrong
-        assert number_of(client, "deepgen_calls_total") < 24 * 8  # some were computed together
+
+
+def test_small_requests_that_wait_are_computed_together(estimators):
+    """Would catch calls of the model for each request, requests of several kinds in one call, and
+    one that waits for others though no thread is at work."""
+    own, go_on, answers = copy.deepcopy(estimators["rbm"]), threading.Event(), []
+    metrics, limits = Metrics(), Limits(wait=0.05)
+    able = abilities_of(own, limits)
+
+    class Busy:
+        endpoint = able["sample"].endpoint
+
+        def answer(self, estimator, rows, options):
+            go_on.wait(30)
+            return np.zeros((1, 1)), None
+
+    async def run():
+        shop = Workshop(own, limits, metrics, n_threads=1)
+        alone = shop.begin(able["transform"], X[:1], {}, lambda values, _: values)
+        await asyncio.wait_for(alone.answer, 30)
+        tasks = [shop.begin(Busy(), None, {"n_samples": 1}, lambda values, _: values)]
+        while "running_calls 1" not in metrics.text():
+            await asyncio.sleep(0.001)
+        for number in range(6):
+            rows = X[number : number + 2]
+            tasks.append(shop.begin(able["transform"], rows, {}, lambda values, _: values))
+        for number in range(3):
+            rows = X[number : number + 1]
+            tasks.append(shop.begin(able["free_energy"], rows, {}, lambda values, _: values))
+        await asyncio.sleep(0.2)
+        go_on.set()
+        answers.extend([await asyncio.wait_for(task.answer, 30) for task in tasks])
+        shop.close()
+
+    asyncio.run(run())
+    for number in range(6):
+        assert_same_bits(answers[1 + number], own.transform(X[number : number + 2]))
+    for number in range(3):
+        assert_same_bits(answers[7 + number], own.free_energy(X[number : number + 1]))
+    assert "deepgen_calls_total 4\n" in metrics.text()  # alone, busy, and one of either kind
 
 
 def test_one_bad_request_in_company(estimators):

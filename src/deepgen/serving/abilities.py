@@ -96,7 +96,7 @@ class Field:
     parameter : str
         Of the estimator's method.
     about : str
-    kind : {"integer", "flag", "choice", "label"}
+    holds : {"integer", "flag", "choice", "label"}
     low, high : int
         Of an integer.
     choices : tuple
@@ -109,7 +109,7 @@ class Field:
     name: str
     parameter: str
     about: str
-    kind: str = "integer"
+    holds: str = "integer"
     low: int = 0
     high: int = LARGEST_SEED
     choices: tuple = ()
@@ -124,15 +124,15 @@ class Field:
         Refusal
             422 where it is no such value.
         """
-        if self.kind == "integer":
+        if self.holds == "integer":
             if isinstance(value, float) and value.is_integer():  # 1.0 is an integer of JSON
                 value = int(value)
             if not is_integer(value) or not self.low <= value <= self.high:
                 raise wrong(self.name, f"be an integer from {self.low} to {self.high}", value)
-        elif self.kind == "flag":
+        elif self.holds == "flag":
             if not isinstance(value, bool):
                 raise wrong(self.name, "be true or false", value)
-        elif self.kind == "choice":
+        elif self.holds == "choice":
             if value not in self.choices:
                 raise wrong(self.name, f"be {' or '.join(map(repr, self.choices))}", value)
         else:
@@ -155,10 +155,10 @@ class Field:
 
     def parsed(self, text):
         """Return the value that a text of a query has."""
-        if self.kind == "integer":
+        if self.holds == "integer":
             digits = text.isascii() and text.isdigit() and len(text) < 20
             return int(text) if digits else text
-        if self.kind == "flag":
+        if self.holds == "flag":
             return {"true": True, "false": False}.get(text, text)
         return text
 
@@ -387,7 +387,7 @@ def fields_of(estimator, endpoint, limits):
         else:
             default = False
         high, choices = highest.get(field.name, field.high), field.choices
-        if field.kind == "label":
+        if field.holds == "label":
             high, choices = limits.chains, tuple(plain_array(estimator.classes_))
         if is_integer(default):
             default = min(default, high)

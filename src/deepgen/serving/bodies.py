@@ -103,7 +103,7 @@ def given_in_query(query, fields):
     for name, text in query:
         if name in given:
             raise wrong(name[:80], "be given once", "twice")
-        if name in fields and fields[name].kind == "label":
+        if name in fields and fields[name].holds == "label":
             raise wrong(name, "be in a JSON body", "it in the address")
         given[name] = text
         if name in fields:

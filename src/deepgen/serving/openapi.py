@@ -110,7 +110,7 @@ def _post(service, name, ability):
                 "schema": schema_of(field),
             }
             for field in fields.values()
-            if field.kind != "label"
+            if field.holds != "label"
         ]  # fmt: skip
     answer = {
         "type": "object",
@@ -157,11 +157,11 @@ def _cell(service, ability):
 
 def schema_of(field):
     """Return the JSON schema of a field."""
-    if field.kind == "integer":
+    if field.holds == "integer":
         schema = {"type": "integer", "minimum": field.low, "maximum": field.high}
-    elif field.kind == "flag":
+    elif field.holds == "flag":
         schema = {"type": "boolean"}
-    elif field.kind == "choice":
+    elif field.holds == "choice":
         schema = {"type": "string", "enum": list(field.choices)}
     else:
         label = {"enum": list(field.choices)}
