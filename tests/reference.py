@@ -909,3 +909,32 @@ class Ratings:
         gradient["hidden_bias"][...] = h
         gradient["conditional"][columns] = h
         return gradient
+
+
+# ------------------------------------------------------------------------------- drawn digits
+
+
+def centred_digit(image):
+    """One picture of 28 x 28 (docs/math.md, "Drawn digits"); each cell by a sum over all pixels."""
+    ink = np.argwhere(image > 0)
+    picture = np.zeros((28, 28))
+    if not len(ink):
+        return picture
+    (top, left), (bottom, right) = ink.min(axis=0), ink.max(axis=0) + 1
+    image = np.asarray(image[top:bottom, left:right], np.float64)
+    (m, n), step = image.shape, max(image.shape) / 20
+    n_rows, n_columns = (min(20, max(1, round(side / step))) for side in (m, n))
+    cells = np.zeros((n_rows, n_columns))
+    for i, j in product(range(n_rows), range(n_columns)):
+        for y, x in product(range(m), range(n)):
+            high = min((i + 1) * m / n_rows, y + 1) - max(i * m / n_rows, y)
+            wide = min((j + 1) * n / n_columns, x + 1) - max(j * n / n_columns, x)
+            if high > 0 and wide > 0:
+                cells[i, j] += image[y, x] * high * wide * n_rows * n_columns / (m * n)
+    centre = np.argwhere(np.ones_like(cells)).T @ cells.ravel() / cells.sum()
+    first = [
+        min(max(int(np.floor(14.5 - c)), 0), 28 - size)
+        for c, size in zip(centre, cells.shape, strict=True)
+    ]
+    picture[first[0] : first[0] + n_rows, first[1] : first[1] + n_columns] = cells
+    return picture

@@ -32,6 +32,7 @@ STOREYS = (
     ("estimators",),
     ("datasets", "retrieval"),
     ("plots",),
+    ("serving",),
     ("cli",),
     ("deepgen", "__main__"),  # the roof: `deepgen/__init__.py` and the program
 )
@@ -121,8 +122,10 @@ def imports_that_do_not_go_down(trees):
 
 
 def heavy_imports(trees):
-    """Imports of scikit-learn below the estimators, and of matplotlib below the pictures."""
+    """Imports of scikit-learn below the estimators, of matplotlib below the pictures, and of a web
+    server below the service."""
     first = {"sklearn": STOREY_OF["estimators"], "matplotlib": STOREY_OF["plots"]}
+    first |= {"starlette": STOREY_OF["serving"], "uvicorn": STOREY_OF["serving"]}
     return {
         f"{module} imports {name}"
         for module, tree in trees.items()

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import json
+import os
 import pkgutil
 import re
 import struct
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deepgen._kernels import engine
 
@@ -180,6 +182,10 @@ def watch(event, details):
 sys.dont_write_bytecode = True
 sys.addaudithook(watch)
 import deepgen
+above = ("deepgen.estimators", "deepgen.plots", "deepgen.retrieval")
+for name, module in deepgen._LATER.items():  # the core, all of it
+    if not module.startswith(above):
+        getattr(deepgen, name)
 watching = False
 after = state()
 import deepgen._kernels.engine as engine
@@ -194,7 +200,8 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """What a new process sees of `import deepgen`, after the packages that it depends on."""
+    """What a new process sees of `import deepgen` and of a use of all names of the core, after
+    the packages that they depend on."""
     return json.loads(run(FRESH, tmp_path_factory.mktemp("fresh")))
 
 
@@ -216,6 +223,50 @@ def test_estimators_come_with_their_first_use(fresh):
     assert dg.plots.plot_history.__module__ == "deepgen.plots.points"
     with pytest.raises(AttributeError, match="no attribute 'RMB'"):
         dg.RMB  # noqa: B018
+
+
+LIGHT = """
+import sys
+from deepgen.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end
+parts = "sklearn", "tqdm", "scipy.sparse", "scipy.special", "asyncio", "starlette", "numpy"
+print("parts:", *(part for part in parts if part in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"), [(["--version"], []), (["--help"], []), (["info", "a"], ["numpy"])]
+)
+def test_small_commands_start_at_once(argv, parts, tmp_path):
+    """Would catch a second of imports for the version, for the help, or for what a file holds:
+    scikit-learn, and the parts of SciPy, come with what needs them."""
+    X = np.eye(6, dtype=np.uint8)
+    dg.RBM(3, n_epochs=1, random_state=0).fit(X).save(tmp_path / "a")
+    environment = {
+        name: value for name, value in os.environ.items()
+        if name not in ("OMP_NUM_THREADS", "DEEPGEN_CPU", "DEEPGEN_PRECISION")
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, *argv], cwd=tmp_path, env=environment, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1].split() == ["parts:", *parts]
+
+
+def test_names_that_come_later_are_those_that_types_know():
+    """Would catch a name that type checkers look for in one module and Python in another."""
+    tree = ast.parse(Path(dg.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If)
+                and getattr(node.test, "id", None) == "TYPE_CHECKING")  # fmt: skip
+    known = {
+        alias.name: f"deepgen.{alias.name}" if node.module == "deepgen" else node.module
+        for node in block.body for alias in node.names
+    }  # fmt: skip
+    assert known == dg._LATER
+    assert set(dg.__all__) == {*known, "__version__"}
 
 
 def test_an_import_reads_code_and_nothing_else(fresh):

@@ -23,7 +23,7 @@ from stops import At, Stop, fail
 
 import deepgen as dg
 from deepgen.inference.completion import impute
-from deepgen.inference.samplers import moved_particles
+from deepgen.inference.running import moved_particles
 from deepgen.io import checkpoints
 from deepgen.layers.passes import Site
 from deepgen.learning.rules import RuleState

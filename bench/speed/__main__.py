@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, ratings, rbm
+from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, ratings, rbm, serve
 
 
 def parse():
@@ -34,6 +34,8 @@ def parse():
     command.add_argument(
         "--mapped", action="store_true", help="100 million drawn ratings in a mapped file"
     )
+    command = commands.add_parser("serve", help=serve.__doc__, parents=[shared])
+    command.add_argument("--seconds", type=float, help="of each load (8; quick: 2)")
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
@@ -45,6 +47,10 @@ def main():
     arguments = parse()
     if arguments.command == "network":
         network.run(n_rounds=arguments.rounds, n_threads=arguments.threads)
+        return
+    if arguments.command == "serve":
+        seconds = arguments.seconds or (2.0 if arguments.quick else 8.0)
+        serve.run(n_rounds=arguments.rounds, seconds=seconds)
         return
     if arguments.command == "finetune":
         finetune.run(

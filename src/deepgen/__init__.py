@@ -7,89 +7,14 @@ people call; the core below them is public too: models are data (:class:`Boltzma
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
-from deepgen import datasets
 from deepgen._version import __version__
-from deepgen.errors import DivergedError, ModelFileError
-from deepgen.inference.blends import Blend, blend
-from deepgen.inference.gibbs import gibbs
-from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
-from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
-from deepgen.layers.binary import Binary
-from deepgen.layers.context import Context
-from deepgen.layers.gaussian import Gaussian
-from deepgen.layers.mixed import Mixed
-from deepgen.layers.multinomial import Multinomial
-from deepgen.layers.softmax import Softmax
-from deepgen.layers.units import Units
-from deepgen.learning.belief_networks import UpDownTrainer
-from deepgen.learning.callbacks import Checkpoint, CSVLog, EarlyStopping, ReduceLearningRate
-from deepgen.learning.minimizers import LBFGS, ConjugateGradient
-from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
-from deepgen.learning.networks import NetworkTrainer
-from deepgen.learning.optimizers import SGD, Adam
-from deepgen.learning.ratings import MaskedPrediction
-from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
-from deepgen.learning.schedules import Constant, Linear
-from deepgen.likelihood import (
-    LengthPartition,
-    LogPartition,
-    Trajectory,
-    ais,
-    base_rates,
-    exact_log_likelihood,
-    exact_log_partition,
-    free_energy,
-    importance_weighted_bound,
-    log_partition_bracket,
-    log_partition_by_length,
-    pseudo_log_likelihood,
-    reverse_ais,
-    variational_bound,
-)
-from deepgen.models import (
-    BeliefLayer,
-    BeliefNetwork,
-    BernoulliMixture,
-    BoltzmannMachine,
-    ClassHierarchy,
-    NeighbourNetwork,
-    Network,
-    NetworkLayer,
-    PosteriorNetwork,
-    ProcessNetwork,
-    RatingMachine,
-    SquaredExponential,
-    conditional_model,
-)
-from deepgen.networks.losses import (
-    CrossEntropy,
-    Loss,
-    RowLoss,
-    SoftmaxCrossEntropy,
-    SquaredError,
-)
-from deepgen.networks.neighbour_loss import NeighbourLoss
-from deepgen.networks.objective import FieldNoise, Objective, Reconstruction
-from deepgen.networks.process_loss import ProcessLikelihood
-from deepgen.networks.smoothness import VirtualAdversarial
-from deepgen.rows.batch import Batch
-from deepgen.rows.counts import CountInputs
-from deepgen.rows.mapped import map_csr
-from deepgen.rows.packed_bits import PackedBits
-from deepgen.rows.particles import Particles
-from deepgen.rows.ratings import Ratings
-from deepgen.runtime.config import show_config, warn_of_environment
-from deepgen.runtime.precision import set_precision
-from deepgen.runtime.stream import Stream, child_seed
-from deepgen.runtime.threads import set_num_threads
-from deepgen.stacks.composition import compose
-from deepgen.stacks.settings import Pretraining
-from deepgen.stacks.unrolling import encoder, unrolled
 
 if TYPE_CHECKING:
-    from deepgen import plots
+    from deepgen import datasets, plots, retrieval
+    from deepgen.errors import DivergedError, ModelFileError, TimeLimitError
     from deepgen.estimators import (
         DBM,
         DBN,
@@ -104,16 +29,109 @@ if TYPE_CHECKING:
         MixtureOfBernoullis,
         NeighbourhoodComponents,
         RatingsRBM,
+        ReplicatedSoftmax,
     )
     from deepgen.estimators.deep_kernel import DeepKernel
     from deepgen.estimators.loading import load
+    from deepgen.inference.blends import Blend, blend
+    from deepgen.inference.gibbs import gibbs
+    from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
+    from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
+    from deepgen.layers.binary import Binary
+    from deepgen.layers.context import Context
+    from deepgen.layers.gaussian import Gaussian
+    from deepgen.layers.mixed import Mixed
+    from deepgen.layers.multinomial import Multinomial
+    from deepgen.layers.softmax import Softmax
+    from deepgen.layers.units import Units
+    from deepgen.learning.belief_networks import UpDownTrainer
+    from deepgen.learning.callbacks import Checkpoint, CSVLog, EarlyStopping, ReduceLearningRate
+    from deepgen.learning.minimizers import LBFGS, ConjugateGradient
+    from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
+    from deepgen.learning.networks import NetworkTrainer
+    from deepgen.learning.optimizers import SGD, Adam
+    from deepgen.learning.ratings import MaskedPrediction
+    from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+    from deepgen.learning.schedules import Constant, Linear
+    from deepgen.likelihood import (
+        LengthPartition,
+        LogPartition,
+        Trajectory,
+        ais,
+        base_rates,
+        exact_log_likelihood,
+        exact_log_partition,
+        free_energy,
+        importance_weighted_bound,
+        log_partition_bracket,
+        log_partition_by_length,
+        pseudo_log_likelihood,
+        reverse_ais,
+        variational_bound,
+    )
+    from deepgen.models import (
+        BeliefLayer,
+        BeliefNetwork,
+        BernoulliMixture,
+        BoltzmannMachine,
+        ClassHierarchy,
+        NeighbourNetwork,
+        Network,
+        NetworkLayer,
+        PosteriorNetwork,
+        ProcessNetwork,
+        RatingMachine,
+        SquaredExponential,
+        conditional_model,
+    )
+    from deepgen.networks.losses import (
+        CrossEntropy,
+        Loss,
+        RowLoss,
+        SoftmaxCrossEntropy,
+        SquaredError,
+    )
+    from deepgen.networks.neighbour_loss import NeighbourLoss
+    from deepgen.networks.objective import FieldNoise, Objective, Reconstruction
+    from deepgen.networks.process_loss import ProcessLikelihood
+    from deepgen.networks.smoothness import VirtualAdversarial
+    from deepgen.rows.batch import Batch
+    from deepgen.rows.counts import CountInputs
+    from deepgen.rows.mapped import map_csr
+    from deepgen.rows.packed_bits import PackedBits
+    from deepgen.rows.particles import Particles
+    from deepgen.rows.ratings import Ratings
+    from deepgen.runtime.config import show_config
+    from deepgen.runtime.precision import set_precision
+    from deepgen.runtime.stream import Stream, child_seed
+    from deepgen.runtime.threads import set_num_threads
+    from deepgen.runtime.time_limit import TimeLimit
+    from deepgen.stacks.composition import compose
+    from deepgen.stacks.settings import Pretraining
+    from deepgen.stacks.unrolling import encoder, unrolled
 
-warn_of_environment()
-
-# Estimators come with their first use: scikit-learn takes three times as long to import as all the
-# rest, and who needs the core alone does not need it. Pictures are for those who draw them.
+# What is asked for by name comes with its first use: NumPy and the kernels take a tenth of a
+# second, SciPy and scikit-learn a whole one, and `deepgen --version` needs none of them.
 _LATER = {
+    "Adam": "deepgen.learning.optimizers",
     "Autoencoder": "deepgen.estimators",
+    "Batch": "deepgen.rows.batch",
+    "BeliefLayer": "deepgen.models",
+    "BeliefNetwork": "deepgen.models",
+    "BernoulliMixture": "deepgen.models",
+    "Binary": "deepgen.layers.binary",
+    "Blend": "deepgen.inference.blends",
+    "BoltzmannMachine": "deepgen.models",
+    "CD": "deepgen.learning.rules",
+    "CSVLog": "deepgen.learning.callbacks",
+    "Chains": "deepgen.inference.samplers",
+    "Checkpoint": "deepgen.learning.callbacks",
+    "ClassHierarchy": "deepgen.models",
+    "ConjugateGradient": "deepgen.learning.minimizers",
+    "Constant": "deepgen.learning.schedules",
+    "Context": "deepgen.layers.context",
+    "CountInputs": "deepgen.rows.counts",
+    "CrossEntropy": "deepgen.networks.losses",
     "DBM": "deepgen.estimators",
     "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
@@ -121,17 +139,98 @@ _LATER = {
     "DeepGaussianProcessRegressor": "deepgen.estimators",
     "DeepKernel": "deepgen.estimators.deep_kernel",
     "DeepRegressor": "deepgen.estimators",
+    "DivergedError": "deepgen.errors",
+    "EarlyStopping": "deepgen.learning.callbacks",
+    "FieldNoise": "deepgen.networks.objective",
+    "FixedPoint": "deepgen.inference.mean_field",
+    "FreeEnergyGap": "deepgen.learning.monitors",
+    "Gaussian": "deepgen.layers.gaussian",
+    "Gibbs": "deepgen.inference.samplers",
     "HierarchicalGaussian": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
+    "LBFGS": "deepgen.learning.minimizers",
+    "LengthPartition": "deepgen.likelihood",
+    "LikelihoodMonitor": "deepgen.learning.monitors",
+    "Linear": "deepgen.learning.schedules",
+    "LogPartition": "deepgen.likelihood",
+    "Loss": "deepgen.networks.losses",
+    "MaskedPrediction": "deepgen.learning.ratings",
+    "MeanField": "deepgen.inference.mean_field",
+    "MeanFieldPCD": "deepgen.learning.rules",
+    "Mixed": "deepgen.layers.mixed",
     "MixtureOfBernoullis": "deepgen.estimators",
+    "ModelFileError": "deepgen.errors",
+    "MoveInfo": "deepgen.inference.samplers",
+    "Multinomial": "deepgen.layers.multinomial",
+    "NeighbourLoss": "deepgen.networks.neighbour_loss",
+    "NeighbourNetwork": "deepgen.models",
     "NeighbourhoodComponents": "deepgen.estimators",
+    "Network": "deepgen.models",
+    "NetworkLayer": "deepgen.models",
+    "NetworkTrainer": "deepgen.learning.networks",
+    "Objective": "deepgen.networks.objective",
+    "PCD": "deepgen.learning.rules",
+    "PackedBits": "deepgen.rows.packed_bits",
+    "Particles": "deepgen.rows.particles",
+    "PosteriorNetwork": "deepgen.models",
+    "Pretraining": "deepgen.stacks.settings",
+    "ProcessLikelihood": "deepgen.networks.process_loss",
+    "ProcessNetwork": "deepgen.models",
     "RBM": "deepgen.estimators",
+    "RatingMachine": "deepgen.models",
+    "Ratings": "deepgen.rows.ratings",
     "RatingsRBM": "deepgen.estimators",
+    "Reconstruction": "deepgen.networks.objective",
+    "ReduceLearningRate": "deepgen.learning.callbacks",
     "ReplicatedSoftmax": "deepgen.estimators",
+    "RowLoss": "deepgen.networks.losses",
+    "SGD": "deepgen.learning.optimizers",
+    "Sampler": "deepgen.inference.samplers",
+    "Softmax": "deepgen.layers.softmax",
+    "SoftmaxCrossEntropy": "deepgen.networks.losses",
+    "Sparsity": "deepgen.learning.rules",
+    "SquaredError": "deepgen.networks.losses",
+    "SquaredExponential": "deepgen.models",
+    "Stream": "deepgen.runtime.stream",
+    "TimeLimit": "deepgen.runtime.time_limit",
+    "TimeLimitError": "deepgen.errors",
+    "Trajectory": "deepgen.likelihood",
+    "Units": "deepgen.layers.units",
+    "UpDownTrainer": "deepgen.learning.belief_networks",
+    "VirtualAdversarial": "deepgen.networks.smoothness",
+    "ais": "deepgen.likelihood",
+    "base_rates": "deepgen.likelihood",
+    "blend": "deepgen.inference.blends",
+    "child_seed": "deepgen.runtime.stream",
+    "compose": "deepgen.stacks.composition",
+    "conditional_model": "deepgen.models",
+    "datasets": "deepgen.datasets",
+    "encoder": "deepgen.stacks.unrolling",
+    "exact_log_likelihood": "deepgen.likelihood",
+    "exact_log_partition": "deepgen.likelihood",
+    "free_energy": "deepgen.likelihood",
+    "gibbs": "deepgen.inference.gibbs",
+    "importance_weighted_bound": "deepgen.likelihood",
     "load": "deepgen.estimators.loading",
+    "log_partition_bracket": "deepgen.likelihood",
+    "log_partition_by_length": "deepgen.likelihood",
+    "map_csr": "deepgen.rows.mapped",
+    "mean_field": "deepgen.inference.mean_field",
     "plots": "deepgen.plots",
+    "pseudo_log_likelihood": "deepgen.likelihood",
     "retrieval": "deepgen.retrieval",
+    "reverse_ais": "deepgen.likelihood",
+    "set_num_threads": "deepgen.runtime.threads",
+    "set_precision": "deepgen.runtime.precision",
+    "show_config": "deepgen.runtime.config",
+    "unrolled": "deepgen.stacks.unrolling",
+    "variational_bound": "deepgen.likelihood",
 }
+# Rooms of the core, which are attributes as if they had been imported.
+_ROOMS = (
+    "errors", "estimators", "inference", "io", "layers", "learning", "likelihood", "models",
+    "networks", "rows", "runtime", "stacks",
+)  # fmt: skip
 
 __all__ = [
     "CD",
@@ -204,6 +303,7 @@ __all__ = [
     "RatingsRBM",
     "Reconstruction",
     "ReduceLearningRate",
+    "ReplicatedSoftmax",
     "RowLoss",
     "Sampler",
     "Softmax",
@@ -212,6 +312,8 @@ __all__ = [
     "SquaredError",
     "SquaredExponential",
     "Stream",
+    "TimeLimit",
+    "TimeLimitError",
     "Trajectory",
     "Units",
     "UpDownTrainer",
@@ -248,6 +350,8 @@ __all__ = [
 
 
 def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f"deepgen.{name}")
     if name not in _LATER:
         raise AttributeError(f"module 'deepgen' has no attribute {name!r}")
     module = importlib.import_module(_LATER[name])
@@ -258,3 +362,8 @@ def __getattr__(name):
 
 def __dir__():
     return sorted({*globals(), *_LATER})
+
+
+# An environment that says something may say it wrongly, and nobody would see that later on.
+if {"DEEPGEN_CPU", "DEEPGEN_PRECISION", "OMP_NUM_THREADS"} & set(os.environ):
+    importlib.import_module("deepgen.runtime.config").warn_of_environment()

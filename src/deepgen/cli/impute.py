@@ -14,7 +14,6 @@ from deepgen.cli.common.arguments import (
     check_numbers,
     check_out,
     count,
-    file_name,
     positive,
     refuse_chains,
 )
@@ -28,6 +27,7 @@ from deepgen.cli.common.models import (
     load_able,
     require_documents,
 )
+from deepgen.cli.common.names import file_name
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, refused, write_rows
 from deepgen.estimators.common.validation import table_of
@@ -35,11 +35,11 @@ from deepgen.estimators.common.validation import table_of
 N_CHAINS, N_SWEEPS = 20, 100  # where no flag says another number
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "impute",
-        help="complete rows that have missing entries",
+        help=about,
         description="Complete rows: entries that are NaN, or empty cells of a text, or that "
         "--missing says, get the means that the model expects given the others. Observed entries "
         "stay as they are. A mixture does so exactly, without chains. Of a replicated-softmax "

@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 
-from deepgen.cli.common.arguments import file_name
-from deepgen.cli.common.labels import json_classes
-from deepgen.estimators.common.labels import classes_of_plain
+from deepgen.cli.common.names import file_name
 from deepgen.io import model_files
+from deepgen.io.classes import classes_of_plain, json_classes
 
 # Entries beside layers that models other than Boltzmann machines have.
 SIZES = ("n_features", "n_components", "n_inputs", "n_columns", "n_hidden", "n_known")
@@ -15,10 +14,10 @@ SIZES = ("n_features", "n_components", "n_inputs", "n_columns", "n_hidden", "n_k
 NO_WEIGHTS = ("bias", "known_means")
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
-        "info", help="say what a model file holds", description="Say what a model file holds."
+        "info", help=about, description="Say what a model file holds."
     )
     parser.add_argument("file", type=file_name, metavar="FILE")
     return parser

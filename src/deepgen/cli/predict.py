@@ -4,18 +4,18 @@ import numpy as np
 
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
-from deepgen.cli.common.labels import json_classes
 from deepgen.cli.common.models import in_words, load_able, on_threads
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, refused, write_rows
 from deepgen.estimators import DeepGaussianProcessRegressor
+from deepgen.io.classes import json_classes
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "predict",
-        help="write the label, target or component that a model file predicts for rows",
+        help=about,
         description="Write a line for each row: its most probable class (classifier, neighbours, "
         "dbm with label units), its targets (regressor, gaussian-process), its most probable "
         "component (mixture).",

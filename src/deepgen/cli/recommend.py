@@ -2,19 +2,20 @@
 
 import json
 
-from deepgen.cli.common.arguments import add_threads, check_numbers, file_name, positive
+from deepgen.cli.common.arguments import add_threads, check_numbers, positive
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.models import load_ratings
+from deepgen.cli.common.names import file_name
 from deepgen.cli.common.rows import check_apart
 from deepgen.cli.common.triples import READS, identifier_of, read_ratings, read_titles
 from deepgen.estimators.common.recommending import RANKS
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "recommend",
-        help="print the items that a model of ratings recommends to users",
+        help=about,
         description="Print the best items for users, an item a line behind its expected rating. "
         "The file of a model does not hold the ratings that it learned from: what a user has rated "
         "is left out where --ratings says it.",

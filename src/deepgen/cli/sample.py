@@ -7,23 +7,23 @@ from deepgen.cli.common.arguments import (
     check_numbers,
     check_out,
     count,
-    file_name,
     positive,
     refuse_chains,
 )
 from deepgen.cli.common.frames import check_frame_out, write_frame
 from deepgen.cli.common.models import in_words, is_exact, load_able, require_documents
+from deepgen.cli.common.names import file_name
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import write_rows
 
 N_SWEEPS = 1000  # where no flag says another number
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "sample",
-        help="draw rows from a model file by Gibbs sampling",
+        help=about,
         description="Draw rows from a model file, each from a Gibbs chain of its own that "
         "starts at the model's biases. A mixture draws at once: it needs no sweeps. Of a "
         "replicated-softmax a row is a document, its counts of words. Networks (autoencoders, "

@@ -9,7 +9,6 @@ from deepgen.cli.common.arguments import (
     add_rows,
     add_threads,
     check_numbers,
-    file_name,
     positive,
     refuse_chains,
 )
@@ -25,6 +24,7 @@ from deepgen.cli.common.models import (
     load_ratings,
     on_threads,
 )
+from deepgen.cli.common.names import file_name
 from deepgen.cli.common.output import print_fields
 from deepgen.cli.common.rows import check_apart, refused
 from deepgen.cli.common.triples import read_ratings
@@ -40,11 +40,11 @@ from deepgen.rows.survey import checked_pieces
 N_CHAINS, N_BETAS, DOCUMENT_BETAS = 100, 3000, 1000
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "score",
-        help="say how well a model file fits rows: likelihood, accuracy or error",
+        help=about,
         description="Bracket the mean log-likelihood of rows in nats: exact where enumeration "
         "is cheap, else by annealed importance sampling both ways. Of deep belief networks and "
         "deep Boltzmann machines it is low on average. Of a replicated-softmax it comes with "

@@ -5,17 +5,18 @@ import json
 import numpy as np
 
 from deepgen.checks import check_integer
-from deepgen.cli.common.arguments import file_name, positive
+from deepgen.cli.common.arguments import positive
 from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.models import load_able
+from deepgen.cli.common.names import file_name
 from deepgen.cli.common.vocabularies import READS, read_vocabulary
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "topics",
-        help="print the words of each topic of a replicated-softmax",
+        help=about,
         description="Print the words that tell each topic from the others, a topic a line: those "
         "of the largest weights minus their mean over all topics. Topics whose weights differ most "
         "from that mean come first; their numbers are columns of what transform writes.",

@@ -38,12 +38,12 @@ READ = ("data", "labels", "valid", "valid_labels", "pretrained")
 WRITTEN = ("out", "history", "checkpoint")
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "train",
         usage="%(prog)s [CONFIG] [--model MODEL] --data FILE --out FILE [--SETTING VALUE ...]",
-        help="train a model on a file of rows: an RBM, or another one by --model",
+        help=about,
         description="Train a model on a file of rows and write a model file. Each setting is a "
         "flag, or a key of the TOML file CONFIG (learning_rate for --learning-rate); a flag "
         "wins. Paths are relative to the working folder. What stands in brackets is the default. ",

@@ -12,11 +12,11 @@ from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax
 HAVE_FIELDS = (RBM, DBN, DBM, ReplicatedSoftmax)
 
 
-def add_to(commands):
-    """Add the command's parser and return it."""
+def add_to(commands, about):
+    """Add the command's parser, which the list of commands says this about; return it."""
     parser = commands.add_parser(
         "transform",
-        help="write the features or codes that a model file has of rows",
+        help=about,
         description="Write the features of rows: mean activities of the uppermost hidden layer "
         "(rbm, dbn, dbm), topics (replicated-softmax), probabilities of the components (mixture), "
         "codes (autoencoders).",

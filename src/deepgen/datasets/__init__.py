@@ -1,6 +1,7 @@
 """Data to try models on: generators whose distribution is known, and loaders of data sets."""
 
 from deepgen.datasets.binarization import binarize
+from deepgen.datasets.centering import center_digits
 from deepgen.datasets.coil20 import COIL20, load_coil20
 from deepgen.datasets.documents import (
     Newsgroups20,
@@ -24,6 +25,7 @@ __all__ = [
     "SplitRatings",
     "bars_and_stripes",
     "binarize",
+    "center_digits",
     "counts_of_corpus",
     "load_coil20",
     "load_jester",

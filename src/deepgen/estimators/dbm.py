@@ -16,10 +16,8 @@ from deepgen.estimators.common.labels import (
     are_label_units,
     as_classes,
     classes_in,
-    classes_of_plain,
     has_label,
     one_hot,
-    plain_classes,
     split_labels,
 )
 from deepgen.estimators.common.machines import MachineProblem
@@ -33,6 +31,7 @@ from deepgen.estimators.dbm_settings import (
     start_of,
 )
 from deepgen.estimators.documents import usual_epochs
+from deepgen.io.classes import classes_of_plain, plain_classes
 from deepgen.learning.evidence import MOST_UPDATES
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.batch import Batch

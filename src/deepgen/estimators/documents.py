@@ -22,7 +22,7 @@ from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
 from deepgen.inference.documents import missing_words
 from deepgen.inference.gibbs import layer_field, start_particles, update_layer
-from deepgen.inference.samplers import moved_particles
+from deepgen.inference.running import moved_particles
 from deepgen.layers.binary import Binary
 from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.passes import Site

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen.checks import check_integer, check_number, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.guards import alone, unchanged_on_error
-from deepgen.estimators.common.labels import as_classes, classes_in, plain_classes, split_labels
+from deepgen.estimators.common.labels import as_classes, classes_in, split_labels
 from deepgen.estimators.common.validation import (
     by_pieces,
     naming_columns,
@@ -21,6 +21,7 @@ from deepgen.inference.class_hierarchy import (
     log_predictives,
     members_of,
 )
+from deepgen.io.classes import plain_classes
 from deepgen.layers.named import real_columns
 from deepgen.learning.class_hierarchy import learn_hierarchy, with_super_categories
 from deepgen.models import ClassHierarchy

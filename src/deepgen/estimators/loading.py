@@ -6,7 +6,6 @@ import numpy as np
 
 from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.common.fitting import FittingEstimator
-from deepgen.estimators.common.labels import classes_of_plain
 from deepgen.estimators.common.tables import AUTO, Table
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
@@ -19,6 +18,7 @@ from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 from deepgen.io import model_files
+from deepgen.io.classes import classes_of_plain
 from deepgen.io.schemas.registry import schema_for
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import (

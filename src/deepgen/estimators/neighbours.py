@@ -10,12 +10,7 @@ from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.fitting import Problem
 from deepgen.estimators.common.hyperparameters import check_sizes
 from deepgen.estimators.common.known_rows import outputs_of, outputs_of_new, outputs_of_some
-from deepgen.estimators.common.labels import (
-    as_classes,
-    classes_in,
-    plain_classes,
-    split_labels,
-)
+from deepgen.estimators.common.labels import as_classes, classes_in, split_labels
 from deepgen.estimators.common.networks import (
     LOSS_OF,
     Examples,
@@ -27,6 +22,7 @@ from deepgen.estimators.common.networks import (
 from deepgen.estimators.common.validation import rows_with_targets
 from deepgen.estimators.supervised import DeepSupervised
 from deepgen.inference.neighbours import votes
+from deepgen.io.classes import plain_classes
 from deepgen.layers.named import as_units
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.learning.networks import check_objective

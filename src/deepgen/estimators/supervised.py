@@ -13,7 +13,6 @@ from deepgen.estimators.common.labels import (
     as_classes,
     check_class_weight,
     classes_in,
-    plain_classes,
     split_labels,
     weights_of_classes,
 )
@@ -33,6 +32,7 @@ from deepgen.estimators.common.validation import (
     rows_with_targets,
     targets_of,
 )
+from deepgen.io.classes import plain_classes
 from deepgen.layers.binary import Binary
 from deepgen.layers.named import as_units, real_columns
 from deepgen.layers.units import LARGEST_VALUE

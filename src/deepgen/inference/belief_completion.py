@@ -10,6 +10,7 @@ from deepgen.layers.passes import Site
 from deepgen.models import check_belief_network
 from deepgen.rows.states import as_states, dense
 from deepgen.runtime.stream import IMPUTE, RECOGNIZE, Stream
+from deepgen.runtime.time_limit import check_time
 from deepgen.runtime.work import Work
 
 # Share of the variables of the first hidden layer that every other offer draws anew: small changes
@@ -67,6 +68,7 @@ def impute_belief(
         chains = _Completion(model, X, missing, stream.child(number), first_row, n_threads)
         for sweep in range(n_sweeps):
             chains.sweep(sweep)
+            check_time(len(X))
         return chains.visible(n_sweeps, mean=True)
 
     return summary_of_chains(X, missing, model.visible, map(chain, range(n_chains)))

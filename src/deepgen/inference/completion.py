@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepgen.inference.gibbs import start_particles, update_layer
-from deepgen.inference.samplers import moved_particles
+from deepgen.inference.running import moved_particles
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.rows.states import as_states, dense

@@ -5,6 +5,7 @@ import numpy as np
 from deepgen.inference.gibbs import update_layer
 from deepgen.layers.context import Context
 from deepgen.rows.states import dense
+from deepgen.runtime.time_limit import check_time
 
 
 def missing_words(model, counts, n_words, site, *, n_chains, n_sweeps, work):
@@ -44,6 +45,7 @@ def missing_words(model, counts, n_words, site, *, n_chains, n_sweeps, work):
             means, added = update_layer(
                 model, 0, [None, hidden], context=context, mean=last, site=here, work=work
             )
+            check_time(len(there))
         total += means
         first = added if first is None else first
     return first, (total / n_chains).astype(np.float32)

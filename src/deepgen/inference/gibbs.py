@@ -20,6 +20,7 @@ from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import SAMPLE, START, Stream
 from deepgen.runtime.threads import Governor
+from deepgen.runtime.time_limit import check_time
 from deepgen.runtime.work import ANY_WORK, Work
 
 _NO_CONTEXT = Context()
@@ -254,11 +255,12 @@ def sweep(model, particles, n_sweeps, site, *, free=None, context=_NO_CONTEXT, n
             here = site._replace(
                 stream=site.stream.advanced(done), first_row=site.first_row + rows.start
             )
+            n_here = min(at_once, n_sweeps - done)
             gibbs_sweeps(
-                chain, free, some, around, min(at_once, n_sweeps - done), here,
-                Work(workspace, governor.next()),
-            )  # fmt: skip
+                chain, free, some, around, n_here, here, Work(workspace, governor.next())
+            )
             governor.done()
+            check_time(n_here * count)
     return Particles(states)
 
 

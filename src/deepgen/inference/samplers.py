@@ -9,10 +9,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from deepgen.checks import check_instance, check_integer, float32_array, has_role, shown
-from deepgen.inference.gibbs import check_particles, sweep, update_layer
+from deepgen.checks import check_instance, float32_array, has_role, shown
+from deepgen.inference.gibbs import sweep, update_layer
 from deepgen.layers.context import Context, with_trials
-from deepgen.layers.passes import Site
 from deepgen.rows.particles import Particles, unchecked_particles
 from deepgen.rows.states import compressed
 from deepgen.runtime.work import ANY_WORK
@@ -303,44 +302,3 @@ def check_one_row_each(particles, n_chains, sampler):
             f"chains must have one row at beta = 1 for each of {n_chains} chains, got "
             f"{len(particles)} from {shown(sampler)}"
         )
-
-
-def moved_particles(
-    model, particles, site, *, n_sweeps, sampler=None, context=None, work=ANY_WORK
-):
-    """Return where chains are that begin at particles and make a number of sweeps.
-
-    Parameters
-    ----------
-    model : BoltzmannMachine
-    particles : Particles
-        First states; not changed.
-    site : Site
-        Of the first sweep.
-    n_sweeps : int
-    sampler : Sampler or None
-        None: :class:`Gibbs`.
-    context : Context or None
-        With a row for each particle.
-    work : Work
-
-    Returns
-    -------
-    Particles
-        Of the model, a row for each of those given.
-    """
-    sampler = Gibbs() if sampler is None else sampler
-    check_sampler(sampler, for_context=context is not None)
-    check_integer(n_sweeps, "n_sweeps", 0)
-    check_particles(model, particles)
-    n_chains = len(particles)
-    if n_chains == 0 or n_sweeps == 0:
-        return particles.copy()
-    start = Site(site.stream.child("start"), site.kind, site.first_row)
-    chains = sampler.start(model, particles, start)
-    sampler.move(
-        model, chains, site, n_sweeps=n_sweeps, means=False, context=context, work=work
-    )
-    particles = chains.at_model()
-    check_one_row_each(particles, n_chains, sampler)
-    return particles

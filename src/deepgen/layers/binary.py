@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import check_integer
@@ -59,7 +59,7 @@ class Binary(Units):
         """Return the states 0..n_copies; the base measure is a binomial coefficient."""
         states = np.arange(self.n_states, dtype=np.uint8)[:, None]
         measure = [math.log(math.comb(self.n_copies, x)) for x in range(self.n_states)]
-        return Alternatives(sparse.csr_array(states), np.array(measure))
+        return Alternatives(scipy.sparse.csr_array(states), np.array(measure))
 
     def tied(self, n_copies):
         """Return the layer of so many copies of a unit, whatever this one has."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from deepgen.checks import MOST, as_list, float32_array, is_integer, real_array, shown
 from deepgen.layers.passes import LayerContext
@@ -35,11 +35,11 @@ def _counts(value, name):
 
 
 def _pattern(value, name):
-    if not sparse.issparse(value):
+    if not scipy.sparse.issparse(value):
         raise TypeError(
             f"{name} must be a sparse matrix whose stored entries are there, got {shown(value)}"
         )
-    return sparse.csr_array(checked_csr(value, name))
+    return scipy.sparse.csr_array(checked_csr(value, name))
 
 
 # What a dict by layer holds: how it is converted, and its shape for n_rows rows of a layer.

@@ -4,8 +4,7 @@ import math
 from itertools import chain, combinations_with_replacement
 
 import numpy as np
-from scipy import sparse
-from scipy.special import gammaln
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import RefusedValue, check_integer, check_number, first_place
@@ -87,6 +86,7 @@ class Multinomial(Units):
         """
         if self.trials is None:
             return math.inf
+        gammaln = scipy.special.gammaln
         logs = gammaln(self.trials + self.size) - gammaln(self.trials + 1) - gammaln(self.size)
         if logs > math.log(MOST_LISTED):
             return math.inf
@@ -120,13 +120,13 @@ class Multinomial(Units):
         draws = combinations_with_replacement(range(self.size), self.trials)
         columns = np.fromiter(chain.from_iterable(draws), np.int32)
         starts = np.arange(self.n_states + 1, dtype=np.int64) * self.trials
-        counts = sparse.csr_array(
+        counts = scipy.sparse.csr_array(
             (np.ones(len(columns), np.float32), columns, starts), shape=(self.n_states, self.size)
         )
         counts.sum_duplicates()
-        orders = gammaln(counts.data.astype(np.float64) + 1.0)
-        orders = sparse.csr_array((orders, counts.indices, counts.indptr), shape=counts.shape)
-        return Alternatives(counts, gammaln(self.trials + 1) - orders.sum(axis=1))
+        orders = scipy.special.gammaln(counts.data.astype(np.float64) + 1.0)
+        orders = scipy.sparse.csr_array((orders, counts.indices, counts.indptr), shape=counts.shape)
+        return Alternatives(counts, scipy.special.gammaln(self.trials + 1) - orders.sum(axis=1))
 
     def variance(self, mean):
         """Return ``mean (1 - mean / trials)`` of each column by itself."""

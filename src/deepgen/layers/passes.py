@@ -3,12 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.rows.states import kernel_states, row_slice
 from deepgen.runtime.stream import DATA, PARTICLES, Stream, purpose
 from deepgen.runtime.threads import SERIAL_WORK, effective_threads
+from deepgen.runtime.time_limit import check_time
 from deepgen.runtime.work import ANY_WORK
 
 # Multiply-adds of one kernel call over many rows, 10 ms or so, more on a busy machine: between
@@ -82,7 +83,7 @@ class LayerContext(NamedTuple):
     base_precision: np.ndarray | None = None
     bias_scale: np.ndarray | None = None
     trials: np.ndarray | None = None
-    pattern: sparse.csr_array | None = None
+    pattern: "scipy.sparse.csr_array | None" = None
 
     def of_rows(self, piece):
         """Return the context of a slice of the rows."""
@@ -128,9 +129,13 @@ class Outputs(NamedTuple):
 
 
 def row_pieces(n_rows, multiply_adds, fewest=FEWEST_ROWS):
-    """Yield slices of rows that are one kernel call each; `multiply_adds` are those of a row."""
+    """Yield slices of rows that are one kernel call each; `multiply_adds` are those of a row.
+
+    Between two of them the thread's time limit is looked at.
+    """
     size = max(fewest, CALL_WORK // max(multiply_adds, 1) // fewest * fewest)
     for start in range(0, n_rows, size):
+        check_time()
         yield slice(start, min(start + size, n_rows))
 
 

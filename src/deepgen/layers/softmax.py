@@ -1,7 +1,7 @@
 """Softmax units: categorical variables, one column for each category."""
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import RefusedValue, check_integer, first_place
@@ -47,7 +47,7 @@ class Softmax(Units):
 
     def alternatives(self):
         """Return the one-hot states of a group."""
-        states = sparse.eye_array(self.group, format="csr", dtype=np.uint8)
+        states = scipy.sparse.eye_array(self.group, format="csr", dtype=np.uint8)
         return Alternatives(states, np.zeros(self.group))
 
     def variance(self, mean):

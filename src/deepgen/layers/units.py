@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import (
@@ -114,7 +114,7 @@ def value_at(X, row, column):
     """Return an entry of an array or a sparse matrix as it was given."""
     if isinstance(X, CompressedRows):
         return X.to_dense()[row, column]
-    return X.tocsr()[row, column] if sparse.issparse(X) else np.asarray(X)[row, column]
+    return X.tocsr()[row, column] if scipy.sparse.issparse(X) else np.asarray(X)[row, column]
 
 
 class LayerForm(NamedTuple):
@@ -137,7 +137,7 @@ class Alternatives(NamedTuple):
         Logs of the base measure.
     """
 
-    states: sparse.csr_array
+    states: "scipy.sparse.csr_array"
     log_measure: np.ndarray
 
 

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 
 from deepgen.checks import check_instance, has_role
-from deepgen.inference.samplers import moved_particles
+from deepgen.inference.running import moved_particles
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients, check_phases

@@ -25,6 +25,7 @@ from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import ANNEAL, REVERSE, Stream
 from deepgen.runtime.threads import Governor, check_threads
+from deepgen.runtime.time_limit import check_time
 from deepgen.runtime.work import Work
 
 MOST_BETAS = 10_000_000
@@ -175,6 +176,7 @@ def anneal(model, base, states, betas, site, n_threads, parity=0):
             for l in range(parity, model.n_layers, 2):
                 _, states[l] = update_layer(model, l, states, context=context, site=here, work=work)
         governor.done()
+        check_time()
     return log_weights, states
 
 

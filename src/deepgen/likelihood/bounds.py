@@ -12,6 +12,7 @@ from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import checked_pieces
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
+from deepgen.runtime.time_limit import check_time
 
 # Draws that share the passes: enough to fill them, few enough to stay in the cache.
 TOGETHER = 1_024
@@ -214,4 +215,5 @@ def _of_piece(posterior, v, average, n_draws):
         for first in range(0, n_draws, together):
             count = min(together, n_draws - first)
             result.add(rows, posterior.log_weights(terms, rows, first, count))
+            check_time()
     return result.value(n_draws)

@@ -11,6 +11,7 @@ from deepgen.layers.passes import layer_log_weight, segments_log_normalizer
 from deepgen.models import check_model, check_one_length
 from deepgen.rows.states import dense
 from deepgen.runtime.threads import check_threads, effective_threads
+from deepgen.runtime.time_limit import check_time
 
 # Enumeration goes up to 25 binary units.
 MAX_BITS = 25
@@ -251,6 +252,7 @@ def _enumerate(radix, shift, terms, bias, segments, per_fold, n_threads):
         if here > top:
             top, total = here, total * math.exp(top - here)
         total += float(np.exp(out - top).sum())
+        check_time()
     return top + math.log(total)
 
 

@@ -1,7 +1,7 @@
 """Mixtures of Bernoullis, also as the kernels read them: RBMs with one softmax group."""
 
 import numpy as np
-from scipy.special import expit, logsumexp
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import float32_array, real_array, shown
@@ -65,7 +65,7 @@ class BernoulliMixture:
                 )
             getattr(self, name).flags.writeable = False
         # float32 logs add up to one within about 1e-6; what is left is taken off below
-        total = logsumexp(self.log_weights.astype(np.float64))
+        total = scipy.special.logsumexp(self.log_weights.astype(np.float64))
         if abs(total) > 1e-3:
             raise ValueError(
                 f"the weights must sum to one, but the log of their sum is {total:g}; subtract it "
@@ -134,7 +134,8 @@ class BernoulliMixture:
     @property
     def means(self):
         """Probability of each column, float32 of shape (n_components, n_features)."""
-        return np.ascontiguousarray(expit(self.logits.astype(np.float64)).T, np.float32)
+        means = scipy.special.expit(self.logits.astype(np.float64))
+        return np.ascontiguousarray(means.T, np.float32)
 
     @property
     def visible(self):

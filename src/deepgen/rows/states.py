@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import MOST, real_array
@@ -25,7 +25,7 @@ class CompressedRows:
 
     def to_dense(self):
         """Return the rows as a float32 array."""
-        matrix = sparse.csr_array((self.values, self.indices, self.starts), shape=self.shape)
+        matrix = scipy.sparse.csr_array((self.values, self.indices, self.starts), shape=self.shape)
         return matrix.toarray()
 
 
@@ -126,7 +126,7 @@ def as_states(X, name="X"):
         return X  # what a call with one row should not wait for
     if isinstance(X, CompressedRows):
         return X
-    if sparse.issparse(X):
+    if scipy.sparse.issparse(X):
         X = checked_csr(X, name)
         if not X.has_canonical_format:
             X = X.copy()  # the caller's matrix stays as it is

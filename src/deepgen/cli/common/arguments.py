@@ -1,11 +1,10 @@
 """Types of arguments that several commands take."""
 
 import argparse
-import difflib
-import os
 
 from deepgen.checks import MOST, check_integer
 from deepgen.cli.common.errors import UsageError
+from deepgen.cli.common.names import file_name, near
 from deepgen.cli.common.rows import PACKED, READS, WRITES, check_apart, check_target
 from deepgen.runtime.stream import check_random_state
 from deepgen.runtime.threads import check_threads
@@ -25,19 +24,6 @@ def positive(text):
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
     return value
-
-
-def file_name(text):
-    """Return the name of a file, with a home folder for ``~``; refuse the empty name."""
-    if not text:
-        raise argparse.ArgumentTypeError("must name a file, got an empty name")
-    return os.path.expanduser(text)
-
-
-def near(name, known):
-    """Return " (did you mean this?)", or nothing where no known name is like a wrong one."""
-    found = difflib.get_close_matches(name, known, 1)
-    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def one_of(choices):

@@ -119,12 +119,6 @@ def check_classes(labels, unlabelled, source):
         )
 
 
-def json_classes(classes):
-    """Return classes of a model as JSON has them: numbers, truth values, texts; dates as texts."""
-    array = np.asarray(classes)
-    return array.astype(str).tolist() if array.dtype.kind in "mM" else array.tolist()
-
-
 def _check_length(values, source, n_rows, data):
     if len(values) != n_rows:
         raise CommandError(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deepgen.cli.common.arguments import count, file_name, near, one_of
+from deepgen.cli.common.arguments import count, one_of
 from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.kinds import KINDS
+from deepgen.cli.common.names import file_name, near
 from deepgen.cli.common.rows import PACKED
 from deepgen.estimators.ratings import SIDES
 from deepgen.rows.counts import FORMS

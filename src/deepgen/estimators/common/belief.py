@@ -1,15 +1,15 @@
 """What a fitted estimator around a belief network answers."""
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
 from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
-from deepgen.estimators.common.validation import by_pieces, rows_to_read
+from deepgen.estimators.common.row_chains import Below, RowChains, as_rows
+from deepgen.estimators.common.validation import by_pieces, rows_to_read, table_of
 from deepgen.inference.belief_completion import impute_belief
 from deepgen.inference.belief_networks import downward_pass
-from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
+from deepgen.inference.running import RunningChains
 from deepgen.layers.passes import Site
 from deepgen.likelihood import importance_weighted_bound, variational_bound
 from deepgen.runtime.stream import SAMPLE, Stream
@@ -121,26 +121,51 @@ class BeliefEstimator(DeepDocuments, density.DensityEstimator):
         """
         check_is_fitted(self)
         density.check_sampling(n_samples, n_sweeps, first_row)
-        sampler = Gibbs() if sampler is None else sampler
-        check_sampler(sampler)
-        units, top = self.model_.visible, self.model_.top
-        lengths = lengths_of_samples(units, n_words, n_samples)
-        if n_samples == 0:
-            return density.as_rows(self, np.empty((0, units.size), units.state_dtype))
-        stream, of_top = Stream.from_random_state(random_state), None
-        if not self.model_.layers:
-            of_top = lengths
-        states = moved_particles(
-            top, density.first_states(self, top, n_samples, stream, first_row, of_top),
-            Site(stream.child("sample"), SAMPLE, first_row), n_sweeps=n_sweeps, sampler=sampler,
-            work=Work(n_threads=self.n_threads),
-        )[0]  # fmt: skip
+        lengths = lengths_of_samples(self.model_.visible, n_words, n_samples)
+        stream = Stream.from_random_state(random_state)
+        chains = self._top_chains(n_samples, stream, first_row, sampler, lengths)
+        states, units = chains.move(n_sweeps)[0][0], self.model_.visible
         if self.model_.layers:
             states = downward_pass(
                 self.model_, states, stream.child("down"), first_row=first_row, trials=lengths,
                 n_threads=self.n_threads,
             )[0]  # fmt: skip
-        return density.as_rows(self, states)
+        return as_rows(states, units, table_of(self))
+
+    def chains(self, n_chains=1, *, random_state=None, first_row=0, sampler=None, n_words=None):
+        """Return chains of the top machine that go on; ``run`` moves them, and gives rows.
+
+        Each time they are looked at, one pass goes down from where they are. Its draws are those
+        of this number of sweeps, so that rows of two looks are independent given the chains, and
+        other ones than those of `sample`.
+
+        Parameters
+        ----------
+        n_chains : int
+        random_state, first_row, sampler, n_words
+            See :meth:`sample`.
+
+        Returns
+        -------
+        RowChains
+        """
+        check_is_fitted(self)
+        density.check_sampling(n_chains, 0, first_row)
+        lengths = lengths_of_samples(self.model_.visible, n_words, n_chains)
+        stream, below = Stream.from_random_state(random_state), None
+        chains = self._top_chains(n_chains, stream, first_row, sampler, lengths)
+        if self.model_.layers:
+            below = Below(self.model_, stream.child("down"), first_row, lengths)
+        return RowChains(chains, table_of(self), below, self.n_threads)
+
+    def _top_chains(self, n_chains, stream, first_row, sampler, lengths):
+        """Return chains of the top machine; lengths of documents are its own where it is alone."""
+        top = self.model_.top
+        lengths = None if self.model_.layers else lengths
+        particles = density.first_states(self, top, n_chains, stream, first_row, lengths)
+        site = Site(stream.child("sample"), SAMPLE, first_row)
+        work = Work(n_threads=self.n_threads)
+        return RunningChains(top, particles, site, sampler=sampler, work=work)
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
         return impute_belief(

@@ -4,14 +4,18 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen.checks import check_integer
+from deepgen.checks import check_integer, shown
 from deepgen.estimators.common import density
-from deepgen.estimators.common.documents import DeepDocuments
+from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
+from deepgen.estimators.common.labels import one_hot, split_labels
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.factorial import BOUND_FIXED_POINT
 from deepgen.inference.gibbs import layer_field
 from deepgen.inference.mean_field import infer
+from deepgen.layers.context import Context
 from deepgen.likelihood import importance_weighted_bound, variational_bound
+from deepgen.rows.particles import Particles
+from deepgen.runtime.stream import Stream
 from deepgen.runtime.work import Work
 
 
@@ -91,6 +95,82 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
     @property
     def _top_hidden(self):
         return self.model_.n_layers - (2 if has_label_units(self) else 1)
+
+    def sample(
+        self, n_samples=1, *, y=None, n_sweeps=1000, random_state=None, first_row=0, sampler=None,
+        n_words=None,
+    ):  # fmt: skip
+        """Draw rows, each from a Markov chain of its own; of a class, where labels are given.
+
+        Parameters
+        ----------
+        n_samples : int
+        y : label, array-like of shape (n_samples,), or None
+            With label units: the class of all rows, or of each; its unit is held while the chains
+            move. Rows whose label is `unlabelled`, and all rows where `y` is None, have their
+            labels drawn too. Chains start as without labels: give them some hundred sweeps.
+        n_sweeps, random_state, first_row, sampler, n_words
+            See :meth:`deepgen.RBM.sample`. A sampler must be able to hold units where `y` is given.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            See :meth:`deepgen.RBM.sample`.
+
+        Raises
+        ------
+        ValueError
+            If `y` is given to a model without label units, has another length, or holds what is
+            no class of the model (``classes_``).
+        """
+        check_is_fitted(self)
+        density.check_sampling(n_samples, n_sweeps, first_row)
+        return self.chains(
+            n_samples, y=y, random_state=random_state, first_row=first_row, sampler=sampler,
+            n_words=n_words,
+        ).run(n_sweeps)  # fmt: skip
+
+    def chains(
+        self, n_chains=1, *, y=None, random_state=None, first_row=0, sampler=None, n_words=None
+    ):
+        """Return chains that go on: ``run`` moves them, and gives the rows that they have then.
+
+        Parameters
+        ----------
+        n_chains : int
+        y, random_state, first_row, sampler, n_words
+            See :meth:`sample`, which is one run of such chains.
+
+        Returns
+        -------
+        RowChains
+        """
+        check_is_fitted(self)
+        if y is None:
+            return super().chains(
+                n_chains, random_state=random_state, first_row=first_row, sampler=sampler,
+                n_words=n_words,
+            )  # fmt: skip
+        density.check_sampling(n_chains, 0, first_row)
+        labels = self._labels_to_hold(y, n_chains)
+        lengths = lengths_of_samples(self.model_.layers[0], n_words, n_chains)
+        stream = Stream.from_random_state(random_state)
+        particles = density.first_states(self, self.model_, n_chains, stream, first_row, lengths)
+        known = labels.any(axis=1, keepdims=True)
+        states = [*particles.states[:-1], np.where(known, labels, particles[-1])]
+        held = np.broadcast_to(known, labels.shape)
+        context = Context(held={self.model_.n_layers - 1: held})
+        return self._chains_from(Particles(states), stream, first_row, sampler, context)
+
+    def _labels_to_hold(self, y, n_rows):
+        """Return one-hot rows of labels, all zero where there is none."""
+        if not has_label_units(self):
+            raise ValueError(
+                f"y must be None where the model has no label units, got {shown(y)}; make the "
+                f"{type(self).__name__} with label_units=True"
+            )
+        y = [y] * n_rows if np.ndim(y) == 0 else y
+        return one_hot(*split_labels(y, n_rows, self.unlabelled), self.classes_)
 
     def score_samples(self, X, *, n_draws=100):
         """Estimate log p(v) by row in nats, low on average, with log Z at the bracket's value.

@@ -5,13 +5,13 @@ import threading
 from abc import abstractmethod
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.documents import lengths_in, lengths_of_samples, partition_of
 from deepgen.estimators.common.frames import completed_rows, framed_like
+from deepgen.estimators.common.row_chains import RowChains
 from deepgen.estimators.common.validation import (
     rows_to_read,
     rows_with_gaps,
@@ -21,7 +21,7 @@ from deepgen.estimators.common.validation import (
 )
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import start_particles
-from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
+from deepgen.inference.running import RunningChains
 from deepgen.layers.passes import Site
 from deepgen.likelihood import log_partition_bracket
 from deepgen.rows.particles import Particles
@@ -104,17 +104,6 @@ def first_states(estimator, machine, n_samples, stream, first_row, lengths=None)
         return start_particles(machine, n_samples, stream, first_row=first_row, trials=lengths)
     chosen = np.arange(first_row, first_row + n_samples) % len(particles)
     return Particles([x[chosen] for x in particles.states])
-
-
-def as_rows(estimator, states):
-    """Return states as rows of the kind that `fit` got: as a table, where it read one.
-
-    Documents are a csr_array of counts.
-    """
-    if estimator.model_.visible.takes_trials:
-        return sparse.csr_array(states.astype(np.int64))
-    table = table_of(estimator)
-    return states if table is None else table.rows(states)
 
 
 class DensityEstimator(FeatureEstimator):
@@ -300,20 +289,39 @@ class MachineEstimator(DensityEstimator):
         """
         check_is_fitted(self)
         check_sampling(n_samples, n_sweeps, first_row)
-        sampler = Gibbs() if sampler is None else sampler
-        check_sampler(sampler)
-        units = self.model_.layers[0]
-        lengths = lengths_of_samples(units, n_words, n_samples)
+        return self.chains(
+            n_samples, random_state=random_state, first_row=first_row, sampler=sampler,
+            n_words=n_words,
+        ).run(n_sweeps)  # fmt: skip
+
+    def chains(self, n_chains=1, *, random_state=None, first_row=0, sampler=None, n_words=None):
+        """Return chains that go on: ``run`` moves them, and gives the rows that they have then.
+
+        Parameters
+        ----------
+        n_chains : int
+        random_state, first_row, sampler, n_words
+            See :meth:`sample`, which is one run of such chains.
+
+        Returns
+        -------
+        RowChains
+        """
+        check_is_fitted(self)
+        check_sampling(n_chains, 0, first_row)
+        lengths = lengths_of_samples(self.model_.layers[0], n_words, n_chains)
         stream = Stream.from_random_state(random_state)
-        if n_samples == 0:
-            return as_rows(self, np.empty((0, units.size), units.state_dtype))
-        particles = first_states(self, self.model_, n_samples, stream, first_row, lengths)
+        particles = first_states(self, self.model_, n_chains, stream, first_row, lengths)
+        return self._chains_from(particles, stream, first_row, sampler)
+
+    def _chains_from(self, particles, stream, first_row, sampler, context=None):
+        """Return chains that begin at particles, and draw from a stream of a user's seed."""
         site = Site(stream.child("sample"), SAMPLE, first_row)
-        states = moved_particles(
-            self.model_, particles, site, n_sweeps=n_sweeps, sampler=sampler,
+        chains = RunningChains(
+            self.model_, particles, site, sampler=sampler, context=context,
             work=Work(n_threads=self.n_threads),
-        )[0]  # fmt: skip
-        return as_rows(self, states)
+        )  # fmt: skip
+        return RowChains(chains, table_of(self), n_threads=self.n_threads)
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
         return impute(

@@ -3,6 +3,8 @@
 import os
 import threading
 
+from deepgen.runtime.time_limit import without_time_limit
+
 # Whom a thread trains: id of the estimator to that of the thread. A signal handler may take the
 # lock once more. `_freed` is told whenever an estimator is free again.
 _busy, _lock = {}, threading.RLock()
@@ -11,10 +13,10 @@ _freed = threading.Condition(_lock)
 
 # Classes, not generators: a call of partial_fit with one row passes through each of them.
 class alone:
-    """Let one thread at a time train an estimator; others get a RuntimeError."""
+    """Let one thread at a time train an estimator, to no time limit; others get a RuntimeError."""
 
     def __init__(self, estimator):
-        self._estimator = estimator
+        self._estimator, self._unlimited = estimator, without_time_limit()
 
     def __enter__(self):
         estimator = self._estimator
@@ -26,8 +28,10 @@ class alone:
                     "wait; a stream is saved between two calls"
                 )
             _busy[id(estimator)] = threading.get_ident()
+        self._unlimited.__enter__()
 
     def __exit__(self, *error):
+        self._unlimited.__exit__()
         with _lock:
             _busy.pop(id(self._estimator), None)
             _freed.notify_all()
