@@ -180,6 +180,9 @@ SAMPLERS = {
     "random order": (RandomOrder(), False),
     "offers": (Offers(), False),
     "rungs": (Rungs(), True),
+    "parallel tempering": (dg.ParallelTempering(3), True),
+    "tempered transitions": (dg.TemperedTransitions(3), False),
+    "coupled tempering": (dg.CoupledTempering(3), False),
 }
 WITH_CONTEXT = [name for name, (sampler, _) in SAMPLERS.items()
                 if getattr(sampler, "takes_context", False)]  # fmt: skip

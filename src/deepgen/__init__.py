@@ -16,6 +16,11 @@ from deepgen.inference.blends import Blend, blend
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
 from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
+from deepgen.inference.tempering import (
+    CoupledTempering,
+    ParallelTempering,
+    TemperedTransitions,
+)
 from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
@@ -143,6 +148,7 @@ __all__ = [
     "Constant",
     "Context",
     "CountInputs",
+    "CoupledTempering",
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
@@ -173,6 +179,7 @@ __all__ = [
     "NetworkTrainer",
     "Objective",
     "PackedBits",
+    "ParallelTempering",
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
@@ -187,6 +194,7 @@ __all__ = [
     "Sparsity",
     "SquaredError",
     "Stream",
+    "TemperedTransitions",
     "Trajectory",
     "Units",
     "UpDownTrainer",
