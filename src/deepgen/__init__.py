@@ -21,6 +21,7 @@ from deepgen.inference.tempering import (
     ParallelTempering,
     TemperedTransitions,
 )
+from deepgen.inference.trajectories import TrajectoryTempering, independent
 from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
@@ -47,7 +48,9 @@ from deepgen.likelihood import (
     exact_log_partition,
     free_energy,
     importance_weighted_bound,
+    ladder_bracket,
     log_partition_bracket,
+    log_partition_by_ladder,
     log_partition_by_length,
     pseudo_log_likelihood,
     reverse_ais,
@@ -196,6 +199,7 @@ __all__ = [
     "Stream",
     "TemperedTransitions",
     "Trajectory",
+    "TrajectoryTempering",
     "Units",
     "UpDownTrainer",
     "VirtualAdversarial",
@@ -213,8 +217,11 @@ __all__ = [
     "free_energy",
     "gibbs",
     "importance_weighted_bound",
+    "independent",
+    "ladder_bracket",
     "load",
     "log_partition_bracket",
+    "log_partition_by_ladder",
     "log_partition_by_length",
     "map_csr",
     "mean_field",

@@ -6,6 +6,7 @@ has temperatures of its own by row, c, they are ``c beta own``, without a base. 
 over temperatures share what is here (docs/math.md, "Tempering").
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def check_base(base):
 def check_temperatures(betas, name="betas"):
     """Raise ValueError unless inverse temperatures fall from 1 to no less than 0."""
     good = len(betas) >= 2 and betas[0] == 1.0 and betas[-1] >= 0.0
-    if not (good and all(a > b for a, b in zip(betas[:-1], betas[1:], strict=True))):
+    if not (good and all(a > b for a, b in itertools.pairwise(betas))):
         raise ValueError(
             f"{name} must be at least two numbers that fall from 1 to 0 or more, got "
             f"{shown(betas)}; dg.ParallelTempering(n_rungs=10) chooses them"
