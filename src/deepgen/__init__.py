@@ -15,6 +15,7 @@ from deepgen.errors import DivergedError, ModelFileError
 from deepgen.inference.blends import Blend, blend
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
+from deepgen.inference.mixing import Mixing, mixing, placed_rungs
 from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
 from deepgen.inference.tempering import (
     CoupledTempering,
@@ -173,6 +174,7 @@ __all__ = [
     "MeanField",
     "MeanFieldPCD",
     "Mixed",
+    "Mixing",
     "MixtureOfBernoullis",
     "ModelFileError",
     "MoveInfo",
@@ -225,6 +227,8 @@ __all__ = [
     "log_partition_by_length",
     "map_csr",
     "mean_field",
+    "mixing",
+    "placed_rungs",
     "plots",
     "pseudo_log_likelihood",
     "retrieval",
