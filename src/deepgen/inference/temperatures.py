@@ -7,7 +7,7 @@ over temperatures share what is here (docs/math.md, "Tempering").
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass
 from deepgen.layers.units import Units, lone_chain
 from deepgen.models import Parameters
+from deepgen.rows.states import dense
 from deepgen.runtime.stream import START
 from deepgen.runtime.work import Work
 
@@ -25,6 +26,7 @@ from deepgen.runtime.work import Work
 BASE_CHAINS, BASE_SWEEPS = 100, 50
 # The hottest rung of rows without a base: at 0 real-valued units would have no distribution.
 COLDEST_FLAT = np.float32(0.05)
+DOT_ROWS = 32
 
 
 def own_base(model, site):
@@ -127,6 +129,8 @@ class Temperatures:
     base: dict
     context: Context
     work: Work
+    _scratch: dict = field(default_factory=dict)
+    _lone: dict = field(default_factory=dict)
 
     @classmethod
     def around(cls, model, chains, context, work):
@@ -190,15 +194,16 @@ class Temperatures:
         Returns
         -------
         dict of int to ndarray of shape (n_rows, n_units), float32
+            In memory that the next call uses again: fresh pages cost as much as a small product.
         """
-        found = {}
         for l in range(1, self.model.n_layers, 2):
-            field = field_from(self.model, l - 1, l, states[l - 1], self.work)
+            shape = (len(states[0]), self.model.layers[l].size)
+            total = self._scratch.setdefault(l, np.empty(shape, np.float32))
+            field_from(self.model, l - 1, l, states[l - 1], self.work, total)
             if l + 1 < self.model.n_layers:
-                field += field_from(self.model, l + 1, l, states[l + 1], self.work)
-            field += self._own(l)[0]
-            found[l] = field
-        return found
+                total += field_from(self.model, l + 1, l, states[l + 1], self.work)
+            total += self._own(l)[0]
+        return self._scratch
 
     def gain(self, states, fields, old, new):
         """Return ``log p*_new(x) - log p*_old(x)`` by row, the odd layers summed out.
@@ -220,66 +225,84 @@ class Temperatures:
         """
         slope, total = np.zeros(len(old)), np.zeros(len(old))
         for l in range(0, self.model.n_layers, 2):
-            x, own, base = states[l].astype(np.float32), self._own(l), self._base_of(l)
+            x, own, base = states[l], self._own(l), self._base_of(l)
             bias, precision = own[0] if base[0] is None else own[0] - base[0], own[1]
-            slope += (x * bias).sum(axis=1, dtype=np.float64)
+            slope += row_dots(x, bias)
             if precision is not None:
                 precision = precision if base[1] is None else precision - base[1]
-                slope -= 0.5 * (x * x * precision).sum(axis=1, dtype=np.float64)
-        for l, field in fields.items():
+                slope -= 0.5 * row_dots(x * x, precision)
+        for l, of_layer in fields.items():
             if self.context.holds(l):
-                slope += self._joint_slope(l, states[l], field)
+                slope += self._joint_slope(l, states[l], of_layer)
                 continue
             outputs = Outputs(log_normalizer=total, beta_from=self._effective(old))
-            self._lone_pass(l, field, new, outputs)
+            self._lone_pass(l, of_layer, new, outputs)
         return total + slope * (self._effective(new).astype(np.float64) - self._effective(old))
 
-    def _joint_slope(self, l, x, field):
+    def _joint_slope(self, l, x, fields):
         """Return the derivative by beta of the log weight of states of an odd layer that stay."""
-        slope = (x * field).sum(axis=1, dtype=np.float64)
+        slope = row_dots(x, fields)
         precision = self._own(l)[1]
         if precision is not None and self._base_of(l)[1] is None:
-            slope -= 0.5 * (x * x * precision).sum(axis=1, dtype=np.float64)
+            slope -= 0.5 * row_dots(x * x, precision)
         return slope
 
-    def _lone_pass(self, l, field, beta, outputs, site=None):
+    def _lone_pass(self, l, fields, beta, outputs, site=None):
         """Run the units of a layer alone on their field, which has the bias in it."""
         around = self.of_layer(l, beta)
         around = LayerContext(
-            field, around.held, around.beta, around.base_bias, around.base_precision,
+            fields, around.held, around.beta, around.base_bias, around.base_precision,
             trials=around.trials,
         )  # fmt: skip
         if site is not None:  # draws of a layer are told apart by its number
             site = site._replace(stream=site.stream.child(f"layer {l}"))
-        conditional_pass(
-            lone_chain(self.model.layers[l]), 0, [None], outputs, around, site, self.work
-        )
+        if l not in self._lone:
+            self._lone[l] = lone_chain(self.model.layers[l])
+        conditional_pass(self._lone[l], 0, [None], outputs, around, site, self.work)
 
     def draw_odd(self, states, fields, beta, site):
-        """Draw the odd layers from their fields at inverse temperatures by row, into `states`."""
-        for l, field in fields.items():
-            draws = np.empty(field.shape, self.model.layers[l].state_dtype)
-            if self.context.holds(l):
-                draws[...] = states[l]
-            self._lone_pass(l, field, beta, Outputs(sample=draws), site)
-            states[l] = draws
+        """Draw the odd layers from their fields at inverse temperatures by row, in place."""
+        for l, of_layer in fields.items():
+            self._lone_pass(l, of_layer, beta, Outputs(sample=states[l]), site)
 
     def draw_even(self, states, beta, site):
-        """Draw the even layers at inverse temperatures by row, into `states`."""
+        """Draw the even layers at inverse temperatures by row, in place."""
         for l in range(0, self.model.n_layers, 2):
-            draws = np.empty(states[l].shape, self.model.layers[l].state_dtype)
-            if self.context.holds(l):
-                draws[...] = states[l]
             conditional_pass(
-                self.model.chain, l, states, Outputs(sample=draws), self.of_layer(l, beta), site,
-                self.work,
+                self.model.chain, l, states, Outputs(sample=states[l]), self.of_layer(l, beta),
+                site, self.work,
             )  # fmt: skip
-            states[l] = draws
 
     def sweep(self, states, beta, site):
-        """Draw odd layers, then even ones, into `states`."""
+        """Draw odd layers, then even ones, in place."""
         self.draw_odd(states, self.fields(states), beta, site)
         self.draw_even(states, beta, site)
+
+
+def row_dots(x, y):
+    """Return the sums over columns of ``x y``, by row, float64.
+
+    Some rows at a time: products of all rows would be fresh pages, which cost more than the sums.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_columns)
+    y : ndarray of shape (n_columns,) or (n_rows, n_columns)
+    """
+    out = np.empty(len(x))
+    for first in range(0, len(x), DOT_ROWS):
+        rows = slice(first, first + DOT_ROWS)
+        product = x[rows].astype(np.float32) * (y if y.ndim == 1 else y[rows])
+        product.sum(axis=1, dtype=np.float64, out=out[rows])
+    return out
+
+
+def own_states(model, particles):
+    """Return copies of the states by layer, of the types that draws are written in."""
+    return [
+        np.array(dense(x), units.state_dtype, order="C")
+        for units, x in zip(model.layers, particles.states, strict=True)
+    ]
 
 
 def repeated_context(context, n_rows):

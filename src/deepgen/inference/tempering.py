@@ -20,6 +20,7 @@ from deepgen.inference.temperatures import (
     check_base,
     check_temperatures,
     means_at_model,
+    own_states,
     repeated_context,
     usual_temperatures,
 )
@@ -142,7 +143,7 @@ class ParallelTempering:
         path = Temperatures.around(
             model, chains, repeated_context(context, len(betas)), work
         )
-        states, beta = list(chains.particles.states), chains.beta
+        states, beta = own_states(model, chains.particles), chains.beta
         counts = {name: x.copy() for name, x in chains.further.items()}
         if not counts["turn"][0]:
             for number in range(WARM_UP):
@@ -328,7 +329,7 @@ class TemperedTransitions:
                     f"held must name even layers for TemperedTransitions, got layer {l}; use "
                     "dg.ParallelTempering()"
                 )
-        states, further = list(chains.particles.states), dict(chains.further)
+        states, further = own_states(model, chains.particles), dict(chains.further)
         ones = np.ones(len(chains), np.float32)
         for number in range(n_sweeps):
             here = site.of_sweep(number)
@@ -351,7 +352,7 @@ class TemperedTransitions:
 
     def _excursion(self, path, states, site):
         """Return the states at the end of the way up and down, and the log odds of taking them."""
-        betas, states = self.rungs(), list(states)
+        betas, states = self.rungs(), [x.copy() for x in states]
         way = [*range(len(betas)), *range(len(betas) - 1, -1, -1)]
         rows = np.ones(len(states[0]), np.float32)
         gain = np.zeros(len(rows))
@@ -454,7 +455,7 @@ class CoupledTempering:
         stream = site.stream.child("weights")
         few = Chains(spread_particles(model, WEIGHT_CHAINS, stream), further=base)
         path = Temperatures.around(model, few, None, ANY_WORK)
-        states, rows = list(few.particles.states), np.ones(WEIGHT_CHAINS, np.float32)
+        states, rows = own_states(model, few.particles), np.ones(WEIGHT_CHAINS, np.float32)
         weights = np.zeros(len(betas))
         for rung in range(len(betas) - 1):
             here = Site(stream.child(rung), START)
@@ -471,7 +472,7 @@ class CoupledTempering:
     ):
         """Move chains on; see :meth:`Sampler.move`."""
         path = Temperatures.around(model, chains, repeated_context(context, 2), work)
-        states, beta = list(chains.particles.states), chains.beta.copy()
+        states, beta = own_states(model, chains.particles), chains.beta.copy()
         further = {name: x.copy() for name, x in chains.further.items()}
         for number in range(n_sweeps):
             here = site.of_sweep(number)
