@@ -251,7 +251,7 @@ def _swap(states, ratios, counts, site):
     """Offer each pair of this turn a swap; states and counts are changed."""
     n_chains, n_rungs = len(ratios[0][0]), len(states)
     pairs = np.arange(counts["turn"][0] % 2, n_rungs - 1, 2)
-    gain = np.stack([ratios[r][1] - ratios[r][0] for r in pairs], axis=1)
+    gain = np.array([ratios[r][1] - ratios[r][0] for r in pairs]).reshape(len(pairs), n_chains).T
     swapped = accepted_swaps(gain, pairs, n_rungs, site)
     is_back = counts["is_back"].reshape(n_chains, n_rungs).copy()
     for number, rung in enumerate(pairs):

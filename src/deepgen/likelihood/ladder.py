@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from deepgen.checks import check_instance, check_integer
-from deepgen.inference.gibbs import start_particles
+from deepgen.inference.gibbs import spread_particles, start_particles
 from deepgen.inference.trajectories import TrajectoryTempering, independent
 from deepgen.layers.passes import Site
 from deepgen.likelihood.bracket import ERRORS, log_partition_bracket
@@ -18,10 +18,12 @@ from deepgen.runtime.stream import SAMPLE, Stream
 from deepgen.runtime.threads import check_threads
 from deepgen.runtime.work import Work
 
-# Share of the sweeps that are left out: all rungs begin as independent units.
+# Share of the sweeps that are left out: rungs begin elsewhere.
 BURN_IN = 0.25
 # Below this rate of swaps the rungs on both sides of a pair do not know each other.
 FEWEST_SWAPS = 0.02
+# Share of the chains that may be without a round trip; more of them are stuck in a mode.
+MOST_STUCK = 0.05
 
 
 def grounded(ladder):
@@ -55,8 +57,9 @@ def log_partition_by_ladder(
     Returns
     -------
     LogPartition
-        `method` is "ladder", or "open ladder" where a pair of neighbours hardly swaps; `reason`
-        tells rates and round trips. The interval is 3 standard errors over chains.
+        `method` is "ladder", or "open ladder", with infinite ends, where a pair of neighbours
+        hardly swaps or chains have made no round trip (raise `n_sweeps`, or place rungs);
+        `reason` tells rates and round trips. The interval is 3 standard errors over chains.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def _by_ladder(model, ladder, n_chains, n_sweeps, random_state, n_threads):
     first = ladder.models[0]
     log_base = sum(float(layer.log_normalizer(layer.bias[None])[0]) for layer in first.layers)
     site = Site(stream.child("ladder"), SAMPLE)
-    chains = ladder.start(model, start_particles(first, n_chains, stream.child("start")), site)
+    chains = ladder.start(model, _far_apart(model, first, n_chains, stream), site)
     steps = ladder.steps(model, chains, site, n_sweeps=n_sweeps, work=Work(n_threads=n_threads))
     kept = [r for number, r in enumerate(steps) if number >= BURN_IN * n_sweeps]
     value, moved, is_open = log_base, np.zeros(n_chains), False
@@ -102,17 +105,32 @@ def _by_ladder(model, ladder, n_chains, n_sweeps, random_state, n_threads):
     rates = counts["accepted"] / np.maximum(counts["offered"], 1)
     trips = counts["round_trips"]
     error = math.sqrt(float((moved**2).sum()))
-    is_open = is_open or rates.min() < FEWEST_SWAPS
+    is_open = is_open or rates.min() < FEWEST_SWAPS or (trips == 0).mean() > MOST_STUCK
     reach = math.inf if is_open else ERRORS * error
     reason = (
         f"{ladder.n_rungs} rungs, smallest rate of swaps {rates.min():.2f}, "
-        f"{trips.mean():.1f} round trips a chain"
+        f"{trips.mean():.1f} round trips a chain, {(trips == 0).sum()} chains without one"
     )
     estimate = LogPartition(
         value, value - reach, value + reach, ess=float(trips.sum()),
         method="open ladder" if is_open else "ladder", reason=reason,
     )  # fmt: skip
     return estimate, unchecked_particles(list(chains.at_model().states))
+
+
+def _far_apart(model, first, n_chains, stream):
+    """Return first states: of the independent units, every second one from far over the model.
+
+    Where a mode has no way to the other rungs, the chains that began in it make no round trip.
+    """
+    alone = start_particles(first, n_chains, stream.child("start"))
+    spread = spread_particles(model, n_chains, stream.child("spread"))
+    states = []
+    for x, y in zip(alone.states, spread.states, strict=True):
+        mixed = x.copy()
+        mixed[1::2] = y[1::2]
+        states.append(mixed)
+    return unchecked_particles(states)
 
 
 def ladder_bracket(
