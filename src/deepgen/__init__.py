@@ -17,6 +17,7 @@ from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
 from deepgen.inference.mixing import Mixing, mixing, placed_rungs
 from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
+from deepgen.inference.tap import TAP, tap, tap_log_likelihood
 from deepgen.inference.tempering import (
     CoupledTempering,
     ParallelTempering,
@@ -136,6 +137,7 @@ __all__ = [
     "PCD",
     "RBM",
     "SGD",
+    "TAP",
     "Adam",
     "Autoencoder",
     "Batch",
@@ -236,6 +238,8 @@ __all__ = [
     "set_num_threads",
     "set_precision",
     "show_config",
+    "tap",
+    "tap_log_likelihood",
     "unrolled",
     "variational_bound",
 ]
