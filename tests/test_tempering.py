@@ -358,6 +358,49 @@ def test_a_bracket_opens_where_a_ladder_contradicts_it():
     assert joined(sure, ladder) is sure
 
 
+def fitted(ladder, **settings):
+    """An RBM of bars and stripes whose run a ladder has followed."""
+    X = dg.datasets.sample_bars_and_stripes(300, 3, random_state=0)
+    rbm = dg.RBM(8, n_epochs=8, batch_size=20, random_state=0, callbacks=[ladder], n_threads=1)
+    return rbm.fit(X, **settings)
+
+
+def test_a_fit_keeps_its_ladder():
+    """Catches rungs of the end alone, a first rung with weights, models that change with the
+    run; and an estimate of log Z by them that is not the exact one."""
+    ladder = dg.ModelLadder(5)
+    with pytest.raises(ValueError, match="a ladder needs the models of a run, got none yet"):
+        ladder.sampler()
+    model = fitted(ladder).model_
+    assert 5 <= len(ladder.models) <= 10
+    size = [np.abs(m.weights[0]).mean() for m in ladder.models]
+    assert size[0] == 0.0
+    assert size[1] < 0.5 * size[-1]
+    found = dg.log_partition_by_ladder(model, ladder.sampler(), random_state=0)
+    error = (found.upper - found.lower) / 6.0
+    value = dg.exact_log_partition(model).value
+    assert abs(found.value - value) < FIVE_SIGMA * error + 1e-4
+    with pytest.raises(TypeError, match="ModelLadder needs a run of a Boltzmann machine"):
+        dg.Autoencoder(2, n_epochs=1, callbacks=[dg.ModelLadder()]).fit(np.eye(20, 6))
+
+
+def test_a_ladder_goes_on_from_a_checkpoint(tmp_path):
+    """Catches a resumed run whose ladder begins in its middle."""
+    whole = dg.ModelLadder(4)
+    fitted(whole)
+    part, path = dg.ModelLadder(4), tmp_path / "run"
+    X = dg.datasets.sample_bars_and_stripes(300, 3, random_state=0)
+    stops = [part, dg.Checkpoint(path, minutes=None), lambda report: report.epoch == 3]
+    dg.RBM(
+        8, n_epochs=8, batch_size=20, random_state=0, callbacks=stops, n_threads=1
+    ).fit(X)  # fmt: skip
+    again = dg.ModelLadder(4)
+    fitted(again, resume=path)
+    assert len(again.models) == len(whole.models)
+    for one, other in zip(again.models, whole.models, strict=True):
+        np.testing.assert_array_equal(one.weights[0], other.weights[0])
+
+
 # -------------------------------------------------------------------------------------- mixing
 
 

@@ -33,6 +33,7 @@ from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 from deepgen.learning.belief_networks import UpDownTrainer
 from deepgen.learning.callbacks import Checkpoint, CSVLog, EarlyStopping, ReduceLearningRate
+from deepgen.learning.ladders import ModelLadder
 from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.learning.networks import NetworkTrainer
@@ -179,6 +180,7 @@ __all__ = [
     "Mixing",
     "MixtureOfBernoullis",
     "ModelFileError",
+    "ModelLadder",
     "MoveInfo",
     "Multinomial",
     "Network",
