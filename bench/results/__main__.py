@@ -17,6 +17,7 @@ from bench.results import (
     defaults,
     documents_newsgroups,
     imputation,
+    inference,
     mixed_columns,
     mob_mnist,
     ratings_jester,
@@ -29,6 +30,7 @@ from bench.results import (
     report,
     retrieval_newsgroups,
     reuters_autoencoder,
+    samplers,
     semi_supervised_mnist,
 )
 from bench.results.store import Store
@@ -37,6 +39,8 @@ TABLES = {
     "rbm_mnist": rbm_mnist,
     "rbm_brackets": rbm_brackets,
     "brackets": brackets,
+    "samplers": samplers,
+    "inference": inference,
     "rbm_patches": rbm_patches,
     "rbm_precision": rbm_precision,
     "mixed_columns": mixed_columns,
