@@ -8,10 +8,10 @@ from deepgen.models import BoltzmannMachine
 class ModelLadder:
     """Callback that keeps models of a fit, thinned, as the rungs of a ladder.
 
-    The first rung is without weights, at the biases that the run started from. A model is kept
-    after ever more updates: where there are more than twice `n_models`, every second one is
-    dropped and the time between them doubles. Early updates change a model most, so the time
-    between models also grows along the run, by the square root.
+    The first rung is without weights, at the biases that the run started from. Early updates
+    change a model most, so models are kept at equal steps of the square root of the number of
+    updates; where there are more than twice `n_models`, every second one is dropped and the steps
+    double.
 
     Parameters
     ----------
@@ -69,6 +69,11 @@ class ModelLadder:
             kept = [0, *range(2, len(self.models), 2)]
             self.models = [self.models[number] for number in kept]
             self._places = [self._places[number] for number in kept]
+
+    def end(self, trainer, error):
+        """Take up the models of a checkpoint whose run was over already."""
+        if self._known is not None:
+            self._take_up(trainer.model())
 
     def _next(self):
         """Return the number of updates after which the next model is kept."""
