@@ -15,7 +15,15 @@ from deepgen.errors import DivergedError, ModelFileError
 from deepgen.inference.blends import Blend, blend
 from deepgen.inference.gibbs import gibbs
 from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
+from deepgen.inference.mixing import Mixing, mixing, placed_rungs
 from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
+from deepgen.inference.tap import TAP, tap, tap_log_likelihood
+from deepgen.inference.tempering import (
+    CoupledTempering,
+    ParallelTempering,
+    TemperedTransitions,
+)
+from deepgen.inference.trajectories import TrajectoryTempering, independent
 from deepgen.layers.binary import Binary
 from deepgen.layers.context import Context
 from deepgen.layers.gaussian import Gaussian
@@ -25,6 +33,7 @@ from deepgen.layers.softmax import Softmax
 from deepgen.layers.units import Units
 from deepgen.learning.belief_networks import UpDownTrainer
 from deepgen.learning.callbacks import Checkpoint, CSVLog, EarlyStopping, ReduceLearningRate
+from deepgen.learning.ladders import ModelLadder
 from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.learning.networks import NetworkTrainer
@@ -42,7 +51,9 @@ from deepgen.likelihood import (
     exact_log_partition,
     free_energy,
     importance_weighted_bound,
+    ladder_bracket,
     log_partition_bracket,
+    log_partition_by_ladder,
     log_partition_by_length,
     pseudo_log_likelihood,
     reverse_ais,
@@ -141,6 +152,7 @@ __all__ = [
     "PCD",
     "RBM",
     "SGD",
+    "TAP",
     "Adam",
     "Autoencoder",
     "Batch",
@@ -158,6 +170,7 @@ __all__ = [
     "Constant",
     "Context",
     "CountInputs",
+    "CoupledTempering",
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
@@ -182,8 +195,10 @@ __all__ = [
     "MeanField",
     "MeanFieldPCD",
     "Mixed",
+    "Mixing",
     "MixtureOfBernoullis",
     "ModelFileError",
+    "ModelLadder",
     "MoveInfo",
     "Multinomial",
     "NeighbourLoss",
@@ -194,6 +209,7 @@ __all__ = [
     "NetworkTrainer",
     "Objective",
     "PackedBits",
+    "ParallelTempering",
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
@@ -212,7 +228,9 @@ __all__ = [
     "SquaredError",
     "SquaredExponential",
     "Stream",
+    "TemperedTransitions",
     "Trajectory",
+    "TrajectoryTempering",
     "Units",
     "UpDownTrainer",
     "VirtualAdversarial",
@@ -230,11 +248,16 @@ __all__ = [
     "free_energy",
     "gibbs",
     "importance_weighted_bound",
+    "independent",
+    "ladder_bracket",
     "load",
     "log_partition_bracket",
+    "log_partition_by_ladder",
     "log_partition_by_length",
     "map_csr",
     "mean_field",
+    "mixing",
+    "placed_rungs",
     "plots",
     "pseudo_log_likelihood",
     "retrieval",
@@ -242,6 +265,8 @@ __all__ = [
     "set_num_threads",
     "set_precision",
     "show_config",
+    "tap",
+    "tap_log_likelihood",
     "unrolled",
     "variational_bound",
 ]
