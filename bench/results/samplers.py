@@ -32,7 +32,7 @@ NOTES = [
 
 def rows(store, quick):
     """Yield the rows of the table."""
-    n_sweeps = 400 if quick else 4_000
+    n_sweeps = 2_000 if quick else 4_000
     yield from (
         store.once(f"digits-{name}", lambda s=sampler: {"row": digits_row(s, n_sweeps)})["row"]
         for name, sampler in SAMPLERS_OF_DIGITS.items()
