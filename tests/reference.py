@@ -849,7 +849,10 @@ def neighbour_value(codes, labels, temperature):
 
 
 def class_log_densities(rows, points, heritages, variances, inherited_rows):
-    """log p of each point given the rows of its class; heritages are (weight, covariance)."""
+    """log p of each point given the rows of its class; heritages are (weight, covariance).
+
+    Where classes have no covariance of their own there is one heritage, that of all.
+    """
     rows, B = float64(rows), np.diag(float64(variances))
     n, d = rows.shape
     mean = rows.mean(axis=0)
@@ -859,10 +862,9 @@ def class_log_densities(rows, points, heritages, variances, inherited_rows):
         V = np.linalg.inv(np.linalg.inv(B) + n * np.linalg.inv(C))
         centre = V @ (n * np.linalg.inv(C)) @ mean
         if inherited_rows is None:
-            law = stats.multivariate_normal(centre, C + V)
-        else:
-            degrees = inherited_rows + n + 1
-            law = stats.multivariate_t(centre, (C + V) * (degrees - 2) / degrees, df=degrees)
+            return stats.multivariate_normal(centre, C + V).logpdf(points)
+        degrees = inherited_rows + n + 1
+        law = stats.multivariate_t(centre, (C + V) * (degrees - 2) / degrees, df=degrees)
         logs.append(np.atleast_1d(law.logpdf(points)))
         at_mean = stats.multivariate_normal(np.zeros(d), B + C / n).logpdf(mean)
         weights.append(np.log(weight) + at_mean + scatter_log_density(S, n - 1, P, inherited_rows))
@@ -873,9 +875,6 @@ def class_log_densities(rows, points, heritages, variances, inherited_rows):
 def scatter_log_density(S, n_rows, P, inherited_rows):
     """log p of n_rows centred rows with scatter S, their covariance inverse Wishart of mean P."""
     d = len(P)
-    if inherited_rows is None:
-        log_det = np.log(np.linalg.det(2.0 * np.pi * P))
-        return -0.5 * (np.trace(np.linalg.inv(P) @ S) + n_rows * log_det)
     v, prior = d + 1 + inherited_rows, inherited_rows * P
     gammas = sum(
         gammaln((v + n_rows - j) / 2) - gammaln((v - j) / 2) for j in range(d)

@@ -148,7 +148,7 @@ def test_rows_without_a_target_are_none_of_a_process(folder, capsys):
     assert len(dg.load("m").model_.targets) == 20
     y[3] = np.inf
     np.save("y.npy", y)
-    assert "or NaN for none" in fails(capsys, 1, *argv)
+    assert "make it NaN where a row has none" in fails(capsys, 1, *argv)
 
 
 # --- scores ---------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Nonlinear neighbourhood components: the loss, votes, the estimator, files."""
 
-import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import numpy as np
 import pytest
 import reference
 from comparisons import assert_same_network
-from conftest import THREADS, assert_same_bits
+from conftest import assert_same_bits
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
-from stops import ANY, At, Stop, fail
-from threadpoolctl import threadpool_limits
+from stops import At, Stop, fail
 
 import deepgen as dg
 from deepgen.cli import main
@@ -230,43 +228,6 @@ def test_codes_lie_by_classes():
     assert fitted.history_[-1]["loss"] < 0.5 * fitted.history_[0]["loss"]
 
 
-def test_bits_do_not_depend_on_threads(threaded):
-    """Would catch a product by as many threads of BLAS as there are."""
-    X, y = data(300)
-    runs = []
-    for n_threads in THREADS:
-        with threadpool_limits(n_threads, "blas"):
-            runs.append(components(n_threads=n_threads, batch_size=150).fit(X, y))
-            runs[-1].predict_proba(X)
-    for run in runs[1:]:
-        assert_same(runs[0], run, X)
-
-
-@pytest.mark.parametrize(("pretrained", "layer", "update"), [
-    (None, ANY, 3), (None, ANY, 7), (GREEDY, 1, 1), (GREEDY, None, 3),
-], ids=["early", "late", "pretraining", "after pretraining"])  # fmt: skip
-def test_a_resumed_fit_has_the_same_bits(tmp_path, pretrained, layer, update):
-    """Would catch another start of the code after a resume, and a resume in the pretraining."""
-    X, y = data()
-    whole, path = components(pretrained=pretrained).fit(X, y), tmp_path / "run.checkpoint"
-    callbacks = [dg.Checkpoint(path), At(fail, update=update, layer=layer)]
-    with pytest.raises(Stop):
-        components(pretrained=pretrained, callbacks=callbacks).fit(X, y)
-    assert_same(whole, components(pretrained=pretrained).fit(X, y, resume=path), X)
-    with pytest.raises(ValueError, match="temperature"):
-        components(pretrained=pretrained, temperature=1.0).fit(X, y, resume=path)
-
-
-def test_a_run_that_is_broken_off_predicts():
-    """Would catch an estimator that lacks the labelled rows after Ctrl-C or an error."""
-    X, y = data()
-    stopped = components(callbacks=[At(fail, update=3)])
-    with pytest.raises(Stop):
-        stopped.fit(X, y)
-    assert set(stopped.predict(X)) <= set("abc")
-    assert stopped.n_updates_ == 3
-
-
 def test_rows_without_a_label_serve_the_start_alone():
     """Would catch a row without a label that votes, or one that the pretraining does not see."""
     X, y = data()
@@ -328,24 +289,6 @@ def test_a_decoder_learns_to_rebuild():
     first, last = fitted.history_[0]["loss"], fitted.history_[-1]["loss"]
     assert first > 1.5  # log 2 of them by the labels
     assert last < 0.8
-
-
-@pytest.mark.parametrize("way", ["file", "pickle", "model"])
-def test_a_saved_model_has_the_same_bits(tmp_path, way):
-    """Would catch a file without the labelled rows, their classes or the temperature."""
-    X, y = data()
-    fitted = components(temperature=1.7).fit(X, y)
-    if way == "file":
-        fitted.save(tmp_path / "model")
-        again = dg.load(tmp_path / "model")
-        assert isinstance(again, dg.NeighbourhoodComponents)
-    elif way == "pickle":
-        again = pickle.loads(pickle.dumps(fitted))
-    else:
-        again = dg.NeighbourhoodComponents.from_model(fitted.model_, ["a", "b", "c"])
-    assert_same(fitted, again, X)
-    names = [f"neighbourhoodcomponents{k}" for k in range(2)]
-    assert again.get_feature_names_out().tolist() == names
 
 
 def test_the_command_tells_what_a_file_holds(capsys):

@@ -1,19 +1,15 @@
 """Gaussian processes on networks: likelihood and its gradients, posteriors, the loss, files."""
 
-import json
 import pickle
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import reference
 from comparisons import assert_same_network
-from conftest import THREADS, assert_same_bits
+from conftest import assert_same_bits
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from stops import ANY, At, Stop, fail
-from threadpoolctl import threadpool_info, threadpool_limits
 
 import deepgen as dg
 from deepgen.cli import main
@@ -28,7 +24,6 @@ from deepgen.inference.processes import (
 from deepgen.io.schemas.registry import as_tree, from_tree
 from deepgen.models import NetworkParameters
 from deepgen.networks.process_loss import LOG_RATE
-from deepgen.runtime.blas import one_blas_thread
 
 DATA = Path(__file__).parent / "data"
 NUMBERS = {"amplitude": 1.7, "length": 1.3, "noise": 0.08, "noise_floor": 0.03}
@@ -338,55 +333,6 @@ def test_whole_numbers_stand_for_mean_and_scale():
         assert (model.mean, model.scale) == (plain.mean, plain.scale)
 
 
-# --- one thread of BLAS ---------------------------------------------------------------------------
-
-
-def blas_threads():
-    """Threads of each BLAS library."""
-    return {p["filepath"]: p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
-
-
-def test_blas_has_one_thread_inside_and_its_own_number_afterwards():
-    """Would catch a setting that stays, that comes back too early, or that an error keeps."""
-    with threadpool_limits(2, "blas"):
-        before = blas_threads()
-        with one_blas_thread():
-            with pytest.raises(Stop), one_blas_thread():
-                fail()
-            assert set(blas_threads().values()) == {1}
-        assert blas_threads() == before
-
-
-def test_threads_that_come_together_leave_the_setting_as_it_was():
-    """Would catch a thread that takes another one's setting for the process's, or puts the number
-    back while another one is inside; and a limit that a library ignores in all threads but one.
-    """
-    with threadpool_limits(2, "blas"):
-        before, together, inside = blas_threads(), threading.Barrier(4), []
-
-        def work():
-            together.wait(60)
-            for _ in range(20):
-                with one_blas_thread():
-                    inside.append(set(blas_threads().values()))
-
-        workers = [threading.Thread(target=work) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        assert inside == [{1}] * 80
-        assert blas_threads() == before
-
-
-def test_a_fit_leaves_the_settings_of_the_process():
-    """Would catch a number of threads that other libraries feel after `fit` and `predict`."""
-    X, y = data()
-    before = json.dumps(threadpool_info(), sort_keys=True)
-    regressor().fit(X, y).predict(X)
-    assert json.dumps(threadpool_info(), sort_keys=True) == before
-
-
 # --- the estimator --------------------------------------------------------------------------------
 
 
@@ -403,45 +349,6 @@ def assert_same(one, other, X):
     assert kernel == its_kernel
     for array, its_array in zip(arrays, its, strict=True):
         assert_same_bits(array, its_array)
-
-
-def test_bits_do_not_depend_on_threads(threaded):
-    """Would catch a product or a factor by as many threads of BLAS as there are."""
-    X, y = data(300)
-    runs = []
-    for n_threads in THREADS:
-        with threadpool_limits(n_threads, "blas"):
-            runs.append(regressor(n_threads=n_threads, batch_size=150).fit(X, y))
-            runs[-1].predict(X)
-    for run in runs[1:]:
-        assert_same(runs[0], run, X)
-
-
-@pytest.mark.parametrize(("pretrained", "layer", "update"), [
-    (None, ANY, 3), (None, ANY, 7), (GREEDY, 1, 1), (GREEDY, None, 3),
-], ids=["early", "late", "pretraining", "after pretraining"])  # fmt: skip
-def test_a_resumed_fit_has_the_same_bits(tmp_path, pretrained, layer, update):
-    """Would catch a checkpoint without the covariance, and a resume in the pretraining."""
-    X, y = data()
-    y[::4] = np.nan
-    whole, path = regressor(pretrained=pretrained).fit(X, y), tmp_path / "run.checkpoint"
-    callbacks = [dg.Checkpoint(path), At(fail, update=update, layer=layer)]
-    with pytest.raises(Stop):
-        regressor(pretrained=pretrained, callbacks=callbacks).fit(X, y)
-    again = regressor(pretrained=pretrained).fit(X, y, resume=path)
-    assert_same(whole, again, X)
-    with pytest.raises(ValueError, match="noise_floor"):
-        regressor(pretrained=pretrained, noise_floor=0.1).fit(X, y, resume=path)
-
-
-def test_a_run_that_is_broken_off_predicts():
-    """Would catch an estimator that lacks the labelled rows after Ctrl-C or an error."""
-    X, y = data()
-    stopped = regressor(callbacks=[At(fail, update=3)])
-    with pytest.raises(Stop):
-        stopped.fit(X, y)
-    assert np.isfinite(stopped.predict(X)).all()
-    assert stopped.n_updates_ == 3
 
 
 def test_rows_without_a_target_serve_the_pretraining_alone():
@@ -523,24 +430,6 @@ def test_inputs_of_any_size_are_read_as_they_came():
     X, y = data(200)
     plain = regressor(n_epochs=20).fit(1000.0 * X[:150], y[:150])
     assert plain.score(1000.0 * X[150:], y[150:]) > 0.3
-
-
-@pytest.mark.parametrize("way", ["file", "pickle", "copy"])
-def test_a_saved_model_has_the_same_bits(tmp_path, way):
-    """Would catch a file without the labelled rows, or numbers of the covariance as float32."""
-    X, y = data()
-    fitted = regressor().fit(X, y)
-    fitted.predict(X)
-    if way == "file":
-        fitted.save(tmp_path / "model")
-        again = dg.load(tmp_path / "model")
-        assert isinstance(again, dg.DeepGaussianProcessRegressor)
-    elif way == "pickle":
-        again = pickle.loads(pickle.dumps(fitted))
-    else:
-        again = dg.DeepGaussianProcessRegressor.from_model(fitted.model_)
-    assert_same(fitted, again, X)
-    assert again.log_marginal_likelihood_ == fitted.log_marginal_likelihood_
 
 
 def test_whole_numbers_of_a_covariance_come_back(tmp_path):

@@ -84,19 +84,13 @@ def rows(store, quick):
     if quick:
         return
     for name in ("random", "learned"):
-        found = [
-            store.once(
-                f"{name}-all-{seed}",
-                lambda name=name, seed=seed: judged(
-                    model_of(name, stack, seed), X, angles, X_test, angles_test
-                ),
-            )
-            for seed in range(3)
-        ]
+        found = store.once(
+            f"{name}-all-0",
+            lambda name=name: judged(model_of(name, stack, 0), X, angles, X_test, angles_test),
+        )
         yield (
-            f"{LABELS[name]}, 1,000 inducing rows", f"{len(X):,}", "",
-            spread([f["rmse"] for f in found]), spread([f["nlpd"] for f in found]), len(found),
-            f"{np.mean([f['seconds'] for f in found]):.0f}",
+            f"{LABELS[name]}, 1,000 inducing rows", f"{len(X):,}", "", spread([found["rmse"]]),
+            spread([found["nlpd"]]), 1, f"{found['seconds']:.0f}",
         )  # fmt: skip
 
 

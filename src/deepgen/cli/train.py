@@ -28,7 +28,7 @@ from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_togeth
 from deepgen.cli.common.triples import read_ratings
 from deepgen.cli.common.watching import monitors_for
 from deepgen.errors import DivergedError, ModelFileError
-from deepgen.estimators import DeepGaussianProcessRegressor, MixtureOfBernoullis
+from deepgen.estimators import MixtureOfBernoullis
 from deepgen.estimators.common.validation import reads_tables
 from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
@@ -237,8 +237,7 @@ def _labels(kind, estimator, X, settings):
         return None
     source, n_rows = settings["labels"], X.shape[0]
     if kind.learns == "numbers":
-        gaps = issubclass(kind.estimator, DeepGaussianProcessRegressor)
-        return read_targets(source, n_rows, settings["data"], gaps=gaps)
+        return read_targets(source, n_rows, settings["data"], gaps=kind.takes_gaps)
     labels = read_labels(source, n_rows, settings["data"])
     estimator.unlabelled = unlabelled_in(labels, settings)
     check_classes(labels, estimator.unlabelled, source)

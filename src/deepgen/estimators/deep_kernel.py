@@ -111,7 +111,7 @@ class DeepKernel(Kernel):
         return kernel
 
     def features(self, X):
-        """Return what `base` reads of rows.
+        """Return the outputs of the network for rows: the columns that `base` compares.
 
         Parameters
         ----------

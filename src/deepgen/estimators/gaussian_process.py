@@ -7,7 +7,6 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import (
     RefusedValue,
@@ -19,7 +18,7 @@ from deepgen.checks import (
 )
 from deepgen.estimators.common.fitting import Problem
 from deepgen.estimators.common.hyperparameters import check_sizes
-from deepgen.estimators.common.known_rows import outputs_of, outputs_of_some
+from deepgen.estimators.common.known_rows import outputs_of, outputs_of_new, outputs_of_some
 from deepgen.estimators.common.networks import (
     Examples,
     NetworkProblem,
@@ -27,7 +26,7 @@ from deepgen.estimators.common.networks import (
     check_network_settings,
     pretrained_stack,
 )
-from deepgen.estimators.common.validation import by_pieces, rows_to_read, rows_with_targets
+from deepgen.estimators.common.validation import rows_with_targets
 from deepgen.estimators.supervised import DeepSupervised
 from deepgen.inference.processes import (
     check_size,
@@ -35,16 +34,14 @@ from deepgen.inference.processes import (
     posterior_of,
     squared_distances,
 )
-from deepgen.layers.named import as_units, columns_of
+from deepgen.layers.named import as_units
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import ProcessNetwork, SquaredExponential
-from deepgen.models.backprop import outputs
 from deepgen.networks.objective import Objective
 from deepgen.networks.process_loss import ProcessLikelihood
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import select
 from deepgen.runtime.stream import Stream
-from deepgen.runtime.work import Work
 
 # Labelled rows whose distances say how long the covariance is at its start.
 MEDIAN_ROWS = 500
@@ -298,7 +295,7 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
         ndarray of shape (n_samples,), float64, or tuple of two of it
         """
         check_flag(return_std, "return_std")
-        features = self._features(X)
+        features = outputs_of_new(self, X)
         posterior = posterior_of(self.model_)
         return posterior.mean_and_deviation(features) if return_std else posterior.mean(features)
 
@@ -323,7 +320,7 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
             If there are more rows.
         """
         check_integer(n_samples, "n_samples")
-        features = self._features(X)
+        features = outputs_of_new(self, X)
         if len(features) > MOST_DRAWN:
             raise ValueError(
                 f"X must have at most {MOST_DRAWN} rows to be drawn together, got {len(features)}: "
@@ -332,12 +329,6 @@ class DeepGaussianProcessRegressor(RegressorMixin, DeepSupervised):
             )
         generator = Stream.from_random_state(random_state).generator("values")
         return posterior_of(self.model_).draw(features, n_samples, generator)
-
-    def _features(self, X):
-        check_is_fitted(self)
-        rows, network = rows_to_read(self, X), self.model_.network
-        units, work = columns_of(network.inputs, network.sizes[0]), Work(n_threads=self.n_threads)
-        return by_pieces(rows, units, lambda states: outputs(network, states, work=work))
 
     @classmethod
     def from_model(cls, model):

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, check_number, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.fitting import Problem
 from deepgen.estimators.common.hyperparameters import check_sizes
-from deepgen.estimators.common.known_rows import outputs_of, outputs_of_some
+from deepgen.estimators.common.known_rows import outputs_of, outputs_of_new, outputs_of_some
 from deepgen.estimators.common.labels import (
     as_classes,
     classes_in,
@@ -25,21 +24,19 @@ from deepgen.estimators.common.networks import (
     check_network_settings,
     pretrained_stack,
 )
-from deepgen.estimators.common.validation import by_pieces, rows_to_read, rows_with_targets
+from deepgen.estimators.common.validation import rows_with_targets
 from deepgen.estimators.supervised import DeepSupervised
 from deepgen.inference.neighbours import votes
-from deepgen.layers.named import as_units, columns_of
+from deepgen.layers.named import as_units
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.learning.networks import check_objective
 from deepgen.models import NeighbourNetwork, Network, NetworkLayer
-from deepgen.models.backprop import outputs
 from deepgen.networks.losses import LOSSES
 from deepgen.networks.neighbour_loss import NeighbourLoss
 from deepgen.networks.objective import Objective, Reconstruction
 from deepgen.rows.paired import PairedRows
 from deepgen.rows.sources import select
 from deepgen.runtime.blas import one_blas_thread
-from deepgen.runtime.work import Work
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import activation_of, random_layer, random_layers, unrolled
 
@@ -280,10 +277,7 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         -------
         ndarray of shape (n_samples, n_components), float32
         """
-        check_is_fitted(self)
-        rows, network = rows_to_read(self, X), self.model_.network
-        units, work = columns_of(network.inputs, network.sizes[0]), Work(n_threads=self.n_threads)
-        return by_pieces(rows, units, lambda states: outputs(network, states, work=work))
+        return outputs_of_new(self, X)
 
     def predict_proba(self, X):
         """Return the share of each class in a row's choice among the labelled rows of `fit`.

@@ -49,7 +49,7 @@ def coordinates(model, rows):
 
 
 def class_of_rows(points):
-    """Return what is kept of the rows of a class.
+    """Return the number of rows of a class, their mean, and their scatter around it.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def class_of_rows(points):
 
 
 def joined(one, other):
-    """Return what is kept of the rows of two classes that turn out to be one.
+    """Return number, mean and scatter of the rows of two classes together.
 
-    ``S = S1 + S2 + n1 n2 / (n1 + n2) (m1 - m2) (m1 - m2)^T``.
+    As when a class gets more rows: ``S = S1 + S2 + n1 n2 / (n1 + n2) (m1 - m2) (m1 - m2)^T``.
 
     Parameters
     ----------
@@ -122,16 +122,15 @@ def log_of_rows(known, inherited, variances, inherited_rows):
     """Return log p(rows of a class) given the covariance that it inherits, up to a constant.
 
     The density of the scatter of its rows around their mean (:func:`log_of_scatter`), times that
-    of this mean, ``N(0, B + C / n)`` with C the class's expected covariance: exact where the
-    covariance is not the class's own, else close, as C stands for all that it may be. The constant
-    does not depend on the covariance.
+    of this mean, ``N(0, B + C / n)`` with C the class's expected covariance, which stands for all
+    that it may be. The constant does not depend on the covariance.
 
     Parameters
     ----------
     known : ClassRows
     inherited : ndarray of shape (n_components, n_components)
     variances : ndarray of shape (n_components,)
-    inherited_rows : float or None
+    inherited_rows : float
     """
     C = class_covariance(known, inherited, inherited_rows)
     spread = np.diag(np.asarray(variances, np.float64)) + C / known.count
@@ -148,15 +147,14 @@ def log_of_scatter(scatter, n_rows, inherited, inherited_rows):
         log Gamma_d((v + n) / 2) - log Gamma_d(v / 2) - n d / 2 log pi
         + v / 2 log |r P| - (v + n) / 2 log |r P + S|
 
-    (Gelman et al. 2013, "Bayesian data analysis", section 3.6.) Where r is None, that of
-    N(0, P).
+    (Gelman et al. 2013, "Bayesian data analysis", section 3.6.)
 
     Parameters
     ----------
     scatter : ndarray of shape (d, d)
     n_rows : float
     inherited : ndarray of shape (d, d)
-    inherited_rows : float or None
+    inherited_rows : float
     """
     from scipy.special import multigammaln
 
@@ -164,11 +162,6 @@ def log_of_scatter(scatter, n_rows, inherited, inherited_rows):
     if n_rows == 0:
         return 0.0
     with one_blas_thread():
-        if inherited_rows is None:
-            L = np.linalg.cholesky(inherited)
-            squares = np.trace(np.linalg.solve(inherited, scatter))
-            whole = d * np.log(2.0 * np.pi) + 2.0 * np.log(np.diagonal(L)).sum()
-            return float(-0.5 * (squares + n_rows * whole))
         prior = inherited_rows * inherited
         v = d + 1 + inherited_rows
         value = multigammaln((v + n_rows) / 2, d) - multigammaln(v / 2, d)
@@ -240,7 +233,7 @@ def log_predictive(model, known, points, heritages):
     """
     from scipy.special import logsumexp
 
-    r, parts, weights = model.inherited_rows, [], []
+    r, parts, weights, alone = model.inherited_rows, [], [], len(heritages) == 1
     for log_weight, inherited in heritages:
         C = class_covariance(known, inherited, r)
         mean, V = mean_posterior(known, C, model.variances)
@@ -248,7 +241,6 @@ def log_predictive(model, known, points, heritages):
             parts.append(log_normal(points, mean, C + V))
         else:
             parts.append(log_student(points, mean, C + V, r + known.count + 1))
-        alone = len(heritages) == 1
         weights.append(
             0.0 if alone else log_weight + log_of_rows(known, inherited, model.variances, r)
         )
@@ -283,10 +275,11 @@ def log_predictives(model, points):
 
 
 def heritages_of_new(model):
-    """Return what a new class may inherit: of each draw each super-category, or one of its own.
+    """Return the covariances that a new class may inherit, each with its probability.
 
-    The weights are those of a Chinese restaurant: the number of classes of a super-category, and
-    `OWN_CATEGORY` for that of all classes.
+    In each draw it may be one more class of a super-category, whose covariance it inherits, or
+    found one of its own, and inherit that of all classes. The weights are those of a Chinese
+    restaurant: the number of classes of a super-category, and `OWN_CATEGORY` for its own.
     """
     if not model.categories.size:
         return [Heritage(0.0, np.eye(model.n_components))]
@@ -300,9 +293,10 @@ def heritages_of_new(model):
 
 
 def heritages_of_known(model, number):
-    """Return what a sorted class inherits: of each draw from the others of its super-category.
+    """Return the covariances that a class of `fit` may inherit, each with its probability.
 
-    Its own rows are no part of it: they would count twice.
+    In each draw that is the covariance of the other classes of its super-category. Its own rows
+    are no part of it: they would count twice.
     """
     weights = {}
     for draw in model.categories:

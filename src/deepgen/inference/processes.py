@@ -252,7 +252,7 @@ class ProcessPosterior:
         return -value - 0.5 * len(y) * np.log(2.0 * np.pi)
 
     def _known(self, C):
-        """Return what the labelled rows tell of new ones.
+        """Return by how much the labelled rows change the covariance of the function at new rows.
 
         Parameters
         ----------
@@ -389,7 +389,9 @@ def _needed(factor, covariance):
 
 
 def posterior_of(model):
-    """Return what a model says of new rows; its factor is computed once and kept with it.
+    """Return the posterior of a model, from which means, deviations and draws of new rows come.
+
+    The Cholesky factor in it, most of the work, is computed once and kept with the model.
 
     Parameters
     ----------

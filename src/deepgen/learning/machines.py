@@ -186,7 +186,7 @@ class Trainer(TrainingLoop):
         return self._whole_updates().at_once(self.batch_size)
 
     def _whole_updates(self):
-        """Return what makes updates of this run in one call of a kernel, or None."""
+        """Return the :class:`WholeUpdates` of this run; None where no kernel has a plan for it."""
         of = (self.parameters, self.rule_state, self.optimizer, self.stream)
         if self._whole is None or any(a is not b for a, b in zip(self._whole_of, of, strict=True)):
             self._whole_of, self._whole = of, [whole_updates(self.rule, *of)]

@@ -12,7 +12,7 @@ MOST_INHERITED, MOST_DRAWS = 1e9, 100
 
 
 class ClassRows(NamedTuple):
-    """What is kept of the rows of a class: enough for all that a Gaussian says of it.
+    """Number, mean and scatter of the rows of a class, from which Gaussian densities are made.
 
     Attributes
     ----------

@@ -107,6 +107,22 @@ class Reconstruction:
                 f"got {network.sizes[-1]}"
             )
 
+    def evaluate(self, layer, field, batch):
+        """Return `weight` times the loss of the rebuilt rows, and its gradient by their field.
+
+        Parameters
+        ----------
+        layer : NetworkLayer
+            The last one.
+        field : ndarray of shape (n_rows, n_columns)
+        batch : Batch
+            Of the rows; their weights count.
+        """
+        weights = np.full(len(field), self.weight)
+        if batch.weights is not None:
+            weights *= batch.weights
+        return self.loss.weighted(layer, field, self.units.target_of(batch.states[0]), weights)
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -183,8 +199,9 @@ class Objective:
 
     @property
     def is_random(self):
-        """Whether units or inputs are left out at random; moves of `smoothness` do not count."""
-        return bool(self.dropout or self.input_dropout or self.masking)
+        """Whether an update leaves out units or adds noise; moves of `smoothness` do not count."""
+        leaves_out = self.dropout or self.input_dropout or self.masking
+        return bool(leaves_out or self.input_noise or self.noise is not None)
 
     def evaluate(
         self, network, batch, *, loss_parameters=None, stream=None, first=0, work=ANY_WORK
@@ -214,38 +231,16 @@ class Objective:
         X = network.read(batch.states[0])
         if loss_parameters is None:
             loss_parameters = starting_parameters(self.loss)
-        dropout = noise = None
-        if stream is not None and self.is_random:
-            dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
-        if stream is not None and self.noise is not None:
-            noise = self.noise.draw(network, X.shape[0], stream)
-        read = X if stream is None else self._noisy(X, stream)
-        activities = backprop.forward(network, read, dropout=dropout, noise=noise, work=work)
-        decoder, field, code = self.reconstruction, activities.field, network.n_layers - 1
-        if decoder is not None:  # a linear layer, whose output is its field
-            code, field = decoder.layer, activities.outputs[decoder.layer + 1]
-        about = (network.layers[code], field, batch.target)
-        if batch.weights is None:
-            value, gradient, of_loss = self.loss.evaluate(*about, loss_parameters)
-        else:
-            check_row_loss(self.loss, "weights by row")
-            (value, gradient), of_loss = self.loss.weighted(*about, batch.weights), {}
-        of_loss = self._checked(of_loss, loss_parameters)
-        gradient = np.ascontiguousarray(gradient, np.float32)
-        if gradient.shape != field.shape:  # a kernel would read beyond it
-            raise ValueError(
-                f"the gradient of {self.loss!r} by the field must have the shape of the field, "
-                f"{field.shape}, got {gradient.shape}"
-            )
-        inner = None
+        activities = self._forward(network, X, stream, work)
+        decoder, last, inner = self.reconstruction, network.layers[-1], None
+        if decoder is None:
+            about = (last, activities.field)
+        else:  # the code is a linear layer, whose output is its field
+            about = (network.layers[decoder.layer], activities.outputs[decoder.layer + 1])
+        value, gradient, of_loss = self._judged(*about, batch, loss_parameters)
         if decoder is not None:
-            inner, target = {code: gradient}, decoder.units.target_of(batch.states[0])
-            weights = np.full(len(field), decoder.weight)
-            if batch.weights is not None:
-                weights *= batch.weights
-            more, gradient = decoder.loss.weighted(
-                network.layers[-1], activities.field, target, weights
-            )
+            inner = {decoder.layer: gradient}
+            more, gradient = decoder.evaluate(last, activities.field, batch)
             value += more
         l1 = self.l1 / max(len(activities.field), 1)
         if l1:
@@ -262,7 +257,7 @@ class Objective:
                     gradients[name] += np.float32(self.l2) * array
         if self.smoothness is not None and stream is not None:
             field = activities.field
-            if dropout is not None or noise is not None or read is not X:
+            if self.is_random:
                 field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(
                 network, X, field, stream=stream, first=first, work=work
@@ -272,13 +267,40 @@ class Objective:
                 gradients[name] += slope
         return value, gradients | of_loss
 
-    def _noisy(self, X, stream):
-        """Return the inputs with their noise: X itself where there is none."""
-        if not self.input_noise:
-            return X
-        X = dense(X)
-        normal = real_columns(X.shape[1]).sample(np.zeros(X.shape), stream.child("input noise"))
-        return X + np.float32(self.input_noise) * normal
+    def _forward(self, network, X, stream, work):
+        """Return the activities of rows, with what an update at this position leaves out or adds.
+
+        Without a stream they are those of the network as it is.
+        """
+        dropout = noise = None
+        if stream is not None and (self.dropout or self.input_dropout or self.masking):
+            dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
+        if stream is not None and self.noise is not None:
+            noise = self.noise.draw(network, X.shape[0], stream)
+        if stream is not None and self.input_noise:
+            X, columns = dense(X), real_columns(X.shape[1])
+            normal = columns.sample(np.zeros(X.shape), stream.child("input noise"))
+            X = X + np.float32(self.input_noise) * normal
+        return backprop.forward(network, X, dropout=dropout, noise=noise, work=work)
+
+    def _judged(self, layer, field, batch, loss_parameters):
+        """Return the value of the loss, its gradient by the field of a layer, and by parameters."""
+        if batch.weights is None:
+            value, gradient, of_loss = self.loss.evaluate(
+                layer, field, batch.target, loss_parameters
+            )
+        else:
+            check_row_loss(self.loss, "weights by row")
+            value, gradient = self.loss.weighted(layer, field, batch.target, batch.weights)
+            of_loss = {}
+        of_loss = self._checked(of_loss, loss_parameters)
+        gradient = np.ascontiguousarray(gradient, np.float32)
+        if gradient.shape != field.shape:  # a kernel would read beyond it
+            raise ValueError(
+                f"the gradient of {self.loss!r} by the field must have the shape of the field, "
+                f"{field.shape}, got {gradient.shape}"
+            )
+        return value, gradient, of_loss
 
     def _checked(self, gradients, parameters):
         """Return the gradients by what the loss learns as kernels read them, after a check."""

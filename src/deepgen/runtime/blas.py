@@ -26,7 +26,10 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _libraries():
-    """Return what sets the threads of the BLAS libraries of NumPy and scipy, listed once."""
+    """Return threadpoolctl's controller of the BLAS libraries in this process; made once.
+
+    Listing the libraries takes milliseconds; setting their threads then takes microseconds.
+    """
     import scipy.linalg  # noqa: F401  its BLAS must be loaded when they are listed
 
     return ThreadpoolController()

@@ -33,6 +33,8 @@ class Kind:
         Whether ``n_hidden`` may be several sizes.
     learns : {"classes", "numbers"} or None
         What each row has to have beside its columns: a label, or targets. None: neither.
+    takes_gaps : bool
+        Whether NaN among its targets is a row without one.
     starts_from : tuple of type
         Estimators whose model files ``pretrained`` may name.
     """
@@ -42,6 +44,7 @@ class Kind:
     is_network: bool = False
     is_deep: bool = False
     learns: str | None = None
+    takes_gaps: bool = False
     starts_from: tuple = ()
 
     def has(self, parameter):
@@ -70,7 +73,7 @@ KINDS = {
         Kind("regressor", DeepRegressor, is_network=True, is_deep=True, learns="numbers",
              starts_from=(DBN, DBM, RBM)),
         Kind("gaussian-process", DeepGaussianProcessRegressor, is_network=True, is_deep=True,
-             learns="numbers", starts_from=(DBN, RBM)),
+             learns="numbers", takes_gaps=True, starts_from=(DBN, RBM)),
         Kind("neighbours", NeighbourhoodComponents, is_network=True, is_deep=True,
              learns="classes", starts_from=(DBN, RBM)),
     )

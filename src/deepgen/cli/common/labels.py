@@ -73,10 +73,8 @@ def read_targets(source, n_rows, data, *, gaps=False):
     _check_length(values, source, n_rows, data)
     numbers = values.astype(np.float64)
     if not (np.isfinite(numbers) | (gaps & np.isnan(numbers))).all():
-        least = "a finite number for each row, or NaN for none" if gaps else (
-            "a finite number for each row; leave others out"
-        )  # fmt: skip
-        raise CommandError(f"{source} must hold {least}")
+        remedy = "make it NaN where a row has none" if gaps else "leave others out"
+        raise CommandError(f"{source} must hold a finite number for each row; {remedy}")
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 

@@ -1,7 +1,10 @@
-"""Outputs of a network for the labelled rows that its estimator keeps."""
+"""Outputs of a network for the labelled rows that its estimator keeps, and for rows to compare."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
+from deepgen.estimators.common.validation import by_pieces, rows_to_read
+from deepgen.layers.named import columns_of
 from deepgen.models.backprop import outputs
 from deepgen.networks.objective import PASS_ROWS
 from deepgen.runtime.work import Work
@@ -41,3 +44,22 @@ def outputs_of_some(network, rows, most, *, scale=None, n_threads=None):
     if scale is not None:
         states = scale.standardized(states)
     return outputs(network, states, work=Work(n_threads=n_threads))
+
+
+def outputs_of_new(estimator, X):
+    """Return the outputs of the rows that a fitted estimator is asked about, after checks.
+
+    Parameters
+    ----------
+    estimator : DeepGaussianProcessRegressor or NeighbourhoodComponents
+        Its `model_` has a `network`.
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs), float32
+    """
+    check_is_fitted(estimator)
+    rows, network = rows_to_read(estimator, X), estimator.model_.network
+    units, work = columns_of(network.inputs, network.sizes[0]), Work(n_threads=estimator.n_threads)
+    return by_pieces(rows, units, lambda states: outputs(network, states, work=work))
