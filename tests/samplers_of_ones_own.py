@@ -205,7 +205,7 @@ SAMPLERS = {
     "rungs": (Rungs(), True),
     "parallel tempering": (dg.ParallelTempering(3), True),
     "tempered transitions": (dg.TemperedTransitions(3), False),
-    "coupled tempering": (dg.CoupledTempering(3), False),
+    "coupled tempering": (dg.CoupledTempering(3, n_settling=60), False),
     "trajectory tempering": (AlongTheWay(), True),
 }
 WITH_CONTEXT = [name for name, (sampler, _) in SAMPLERS.items()

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("serial")
 
 OWN = [
     RandomOrder(), Offers(), Rungs(), dg.ParallelTempering(3), dg.TemperedTransitions(3),
-    dg.CoupledTempering(3), AlongTheWay(),
+    dg.CoupledTempering(3, n_settling=60), AlongTheWay(),
 ]  # fmt: skip
 NAMES = [
     "random order", "offers", "rungs", "parallel tempering", "tempered transitions",

@@ -19,6 +19,7 @@ from deepgen.inference.tempering import NEXT_TO_MODEL
 from deepgen.inference.trajectories import interpolated, log_weight
 from deepgen.layers.passes import Site
 from deepgen.likelihood.ladder import joined
+from deepgen.models import Parameters
 from deepgen.runtime.stream import SAMPLE
 from deepgen.runtime.work import Work
 
@@ -213,6 +214,63 @@ def test_every_model_of_a_ladder_keeps_its_own_distribution():
     sampler.move(model, chains, site, n_sweeps=6)
     for rung, own in enumerate(rungs):
         assert_rung(*twin(own), [x[rung::3] for x in chains.particles.states])
+
+
+def test_wandering_rows_keep_the_distribution_of_their_weights():
+    """Catches a move between rungs by the weights upside down, an exchange of rows that are not at
+    one temperature, weights that still adapt: with any weights w that stay, rung and states are
+    distributed as ``p*_k(x) e^(-w_k)`` beside rows of the model, and after an exchange too."""
+    sizes, n_chains = (4, 3), 20_000
+    model = random_model(("binary", "binary"), 3, sizes, scale=1.5)
+    layers, weights = twin(model)
+    base = np.random.default_rng(1).normal(size=4).astype(np.float32)
+    sampler, site = dg.CoupledTempering(3, base=dg.Binary(bias=base)), Site(dg.Stream(4), SAMPLE)
+    betas, rng = sampler.rungs(), np.random.default_rng(0)
+    twins = [tempered_twin(layers, weights, base, float(beta)) for beta in betas]
+    log_z = np.array([exact.enumerate_states(*pair).log_partition for pair in twins])
+    log_weights = log_z + [0.3, -0.5, 0.4]
+    p = np.exp(log_z - log_weights)
+    rung = rng.choice(3, n_chains, p=p / p.sum())
+    first = exact.sample(layers, weights, n_chains, rng)
+    draws = [exact.sample(*pair, n_chains, rng) for pair in twins]
+    second = [np.choose(rung[:, None], [x[l] for x in draws]) for l in range(2)]
+    chains = sampler.start(model, dg.Particles([x.astype(np.uint8) for x in first]), site)
+    chains.particles = dg.Particles([
+        np.stack(rows, axis=1).reshape(2 * n_chains, -1).astype(np.uint8)
+        for rows in zip(first, second, strict=True)
+    ])  # fmt: skip
+    chains.beta = np.stack([np.ones(n_chains, np.float32), betas[rung]], axis=1).ravel()
+    chains.further.update(
+        rung=rung, log_weights=np.tile(log_weights, (n_chains, 1)),
+        is_settled=np.ones(n_chains, np.uint8),
+    )  # fmt: skip
+    info = sampler.move(model, chains, site, n_sweeps=5)
+    assert info.diagnostics["exchanges"].sum() > n_chains
+    np.testing.assert_array_equal(chains.further["log_weights"][0], log_weights)
+    assert_rung(layers, weights, list(chains.at_model().states))
+    others = [x[chains.beta != 1.0] for x in chains.particles.states]
+    rung = chains.further["rung"]
+    assert stats.chisquare(np.bincount(rung), n_chains * p / p.sum()).pvalue > 1e-6
+    for k, pair in enumerate(twins):
+        assert_rung(*pair, [x[rung == k] for x in others])
+
+
+def test_weights_of_wandering_rows_adapt_before_the_first_sweep_and_while_a_model_learns():
+    """Catches chains that change places while weights adapt, which moves the distribution of the
+    model; and weights that stay where the models of a run have left them."""
+    model = random_model(("binary", "binary"), 3, (6, 4))
+    sampler, site = dg.CoupledTempering(3, n_settling=20), Site(dg.Stream(0), SAMPLE)
+    particles = dg.Particles([np.zeros((7, 6)), np.zeros((7, 4))])
+    for own, adapts in ((model, False), (Parameters(model), True)):
+        chains = sampler.start(own, particles, site)
+        first = chains.further["log_weights"]
+        sampler.move(own, chains, site)
+        settled = chains.further["log_weights"]
+        assert (settled.max(axis=1) > first.max(axis=1)).all()
+        sampler.move(own, chains, site.of_sweep(1), n_sweeps=3)
+        later = chains.further["log_weights"]
+        assert (later.sum(axis=1) > settled.sum(axis=1)).all() == adapts
+        assert adapts or np.array_equal(later, settled)
 
 
 @pytest.mark.parametrize("beta", [0.6, 2.0])
@@ -476,6 +534,7 @@ def test_places_of_rungs_follow_distances():
         (lambda: dg.ParallelTempering(betas=(0.9, 0.1)), ValueError, "fall from 1 to 0 or more"),
         (lambda: dg.TemperedTransitions(betas=(1.0, 1.0)), ValueError, "fall from 1 to 0 or more"),
         (lambda: dg.CoupledTempering(betas=(1.0, -0.1)), ValueError, "fall from 1 to 0 or more"),
+        (lambda: dg.CoupledTempering(n_settling=1), ValueError, "n_settling must be an integer of"),
         (lambda: dg.ParallelTempering(base=[1.0]), TypeError, "base must be None or Units"),
         (lambda: dg.TrajectoryTempering([]), ValueError, "models must hold at least one machine"),
         (lambda: dg.TrajectoryTempering([3]), TypeError, r"models\[0\] must be a dg.Boltzmann"),
@@ -521,6 +580,7 @@ def test_samplers_are_told_by_their_numbers():
     words = {repr(dg.ParallelTempering(base=base)) for base in (None, one, other)}
     assert len(words) == 3
     assert repr(dg.ParallelTempering(3)) == "ParallelTempering(n_rungs=3)"
+    assert repr(dg.CoupledTempering(3, n_settling=9)).endswith("n_rungs=3, n_settling=9)")
     assert "betas=(1.0, 0.5)" in repr(dg.TemperedTransitions(betas=(1.0, 0.5)))
     ladders = [dg.TrajectoryTempering([two_modes(t)]) for t in (1.0, 1.0, 2.0)]
     assert repr(ladders[0]) == repr(ladders[1]) != repr(ladders[2])

@@ -26,6 +26,7 @@ from deepgen.inference.temperatures import (
 )
 from deepgen.layers.passes import Site
 from deepgen.layers.units import Units
+from deepgen.models import Parameters
 from deepgen.rows.fingerprint import row_digests
 from deepgen.rows.particles import unchecked_particles
 from deepgen.runtime.stream import START
@@ -51,9 +52,9 @@ def _rungs(sampler):
     return np.array(sampler.betas, np.float32)
 
 
-def _in_words(sampler):
+def _in_words(sampler, further=()):
     """Return what tells a sampler from others of its type, the numbers of its base too."""
-    words = [f"n_rungs={sampler.n_rungs}"]
+    words = [f"n_rungs={sampler.n_rungs}", *further]
     if sampler.betas is not None:
         words.append(f"betas={sampler.betas}")
     if sampler.base is not None:
@@ -372,16 +373,22 @@ class TemperedTransitions:
 NEXT_TO_MODEL = np.nextafter(np.float32(1.0), np.float32(0.0))
 # Chains whose way from the base tells first weights of the rungs.
 WEIGHT_CHAINS = 20
+# Sweeps for each rung, before the first one of a chain, in which second rows wander alone.
+SETTLING = 50
 
 
 @dataclass(frozen=True, repr=False)
 class CoupledTempering:
     """Coupled adaptive tempering: beside each chain a second one that wanders over temperatures.
 
-    The second row of a chain moves a rung up or down after each sweep (simulated tempering). Rungs
-    that it visits lose weight, so that it comes to visit all of them (Wang & Landau). Whenever it
-    is back at the model, both rows change places. Two rows a chain are moved, whatever the number
-    of rungs.
+    The second row of a chain moves a rung up or down after each sweep (simulated tempering), by
+    weights that let it visit all rungs. Whenever it is back at the model, both rows change places.
+    Two rows a chain are moved, whatever the number of rungs.
+
+    The weights are learned first: in `n_settling` sweeps before the first one of a chain its second
+    row wanders alone, and for half of them rungs that it visits lose weight (Wang & Landau). After
+    that the weights stay, so that the sampler keeps the model's distribution. In a run of learning,
+    where the model is another one in each move, they go on adapting.
 
     Parameters
     ----------
@@ -390,18 +397,23 @@ class CoupledTempering:
         See :class:`ParallelTempering`.
     base : Units or None
         See :class:`ParallelTempering`.
+    n_settling : int or None
+        None: 50 for each rung.
 
     Raises
     ------
     ValueError
-        If there are fewer than two rungs, or `betas` do not fall from 1.
+        If there are fewer than two rungs, `betas` do not fall from 1, or `n_settling` is below 2.
 
     Notes
     -----
     In ``Chains.further``: the ``rung`` of the second row, 0 next to the model, and the
-    ``log_weights`` of the rungs, (n_chains, n_rungs), estimates of log Z at each. What they are
-    changed by falls as one over the number of sweeps. Each chain has weights of its own, so that
-    chains drawn in pieces equal the whole.
+    ``log_weights`` of the rungs, (n_chains, n_rungs), estimates of log Z at each. Each chain has
+    weights of its own, so that chains drawn in pieces equal the whole.
+
+    Rows that change places while weights adapt, or before the second row has left its first rung,
+    would move the model's distribution: which rows are back at the model then depends on the
+    rows.
 
     References
     ----------
@@ -412,16 +424,20 @@ class CoupledTempering:
     n_rungs: int = 10
     betas: tuple | None = None
     base: Units | None = None
+    n_settling: int | None = None
     takes_context: ClassVar[bool] = True
 
     def __post_init__(self):
         check_integer(self.n_rungs, "n_rungs", 2)
         check_base(self.base)
+        if self.n_settling is not None:
+            check_integer(self.n_settling, "n_settling", 2)
         if self.betas is not None:
             _keep_temperatures(self)
 
     def __repr__(self):
-        return _in_words(self)
+        further = [] if self.n_settling is None else [f"n_settling={self.n_settling}"]
+        return _in_words(self, further)
 
     def rungs(self):
         """Return the inverse temperatures of the second rows; the first is next to 1."""
@@ -437,7 +453,7 @@ class CoupledTempering:
             **base,
             "rung": np.zeros(len(particles), np.int64),
             "log_weights": np.tile(first, (len(particles), 1)),
-            "sweeps": np.zeros(len(particles), np.int64),
+            "is_settled": np.zeros(len(particles), np.uint8),
             "exchanges": np.zeros(len(particles), np.int64),
         }
         rows = [np.repeat(x, 2, axis=0) for x in particles.states]
@@ -471,13 +487,19 @@ class CoupledTempering:
         self, model, chains, site, *, n_sweeps=1, means=False, context=None, work=ANY_WORK
     ):
         """Move chains on; see :meth:`Sampler.move`."""
+        further = {name: x.copy() for name, x in chains.further.items()}
+        if not further["is_settled"].all():
+            self._settle(model, chains, further, site, context, work)
         path = Temperatures.around(model, chains, repeated_context(context, 2), work)
         states, beta = own_states(model, chains.particles), chains.beta.copy()
-        further = {name: x.copy() for name, x in chains.further.items()}
+        step = self._step(self._n_settling()) if isinstance(model, Parameters) else 0.0
         for number in range(n_sweeps):
             here = site.of_sweep(number)
             fields = path.fields(states)
-            self._wander(path, states, fields, beta, here, further)
+            second = 2 * np.arange(len(further["rung"])) + (beta[1::2] != 1.0)
+            self._wander(path, states, fields, beta, second, here, further)
+            further["log_weights"][np.arange(len(second)), further["rung"]] += step
+            self._exchange(path, states, fields, beta, second, here, further)
             rows = here._replace(first_row=2 * here.first_row)
             path.draw_odd(states, fields, beta, rows)
             path.draw_even(states, beta, rows)
@@ -487,13 +509,44 @@ class CoupledTempering:
             found = means_at_model(model, chains.at_model(), context, work)
         return MoveInfo(found, diagnostics={"exchanges": further["exchanges"].copy()})
 
-    def _wander(self, path, states, fields, beta, site, further):
-        """Move the second rows a rung, adapt weights, change places at the model; in place."""
+    def _n_settling(self):
+        return SETTLING * self.n_rungs if self.n_settling is None else self.n_settling
+
+    def _step(self, number):
+        """Return what a visit takes from the weight of a rung after a number of sweeps."""
+        return min(1.0, 5.0 * self.n_rungs / (number + 1))
+
+    def _settle(self, model, chains, further, site, context, work):
+        """Let the second rows wander alone, first with weights that adapt; chains are changed."""
+        rows = np.arange(1, len(chains), 2)
+        few = Chains(
+            unchecked_particles([x[rows] for x in chains.particles.states]), further=further
+        )
+        path = Temperatures.around(model, few, context, work)
+        states, beta = own_states(model, few.particles), chains.beta[rows]
+        n_settling, chain = self._n_settling(), np.arange(len(rows))
+        for number in range(n_settling):
+            here = site._replace(stream=site.stream.child(f"settle {number}"))
+            fields = path.fields(states)
+            self._wander(path, states, fields, beta, chain, here, further)
+            if number < n_settling // 2:
+                further["log_weights"][chain, further["rung"]] += self._step(number)
+            path.draw_odd(states, fields, beta, here)
+            path.draw_even(states, beta, here)
+        everywhere = own_states(model, chains.particles)
+        for whole, x in zip(everywhere, states, strict=True):
+            whole[rows] = x
+        temperatures = chains.beta.copy()
+        temperatures[rows] = beta
+        chains.particles, chains.beta = unchecked_particles(everywhere), temperatures
+        further["is_settled"][:] = 1
+
+    def _wander(self, path, states, fields, beta, second, site, further):
+        """Offer the second rows, numbers of rows by chain, the rung above or below; in place."""
         betas, rung, weights = self.rungs(), further["rung"], further["log_weights"]
         chain = np.arange(len(rung))
-        second = 2 * chain + (beta[1::2] != 1.0)
         uniform = site.stream.child("wander").uniform(
-            len(chain), 3, site.kind, first_row=site.first_row
+            len(chain), 2, site.kind, first_row=site.first_row
         )
         target = rung + np.where(uniform[:, 0] < 0.5, -1, 1)
         inside = (target >= 0) & (target < len(betas))
@@ -505,16 +558,20 @@ class CoupledTempering:
         taken = inside & (np.log(uniform[:, 1]) < gain)
         rung[taken] = target[taken]
         beta[second] = betas[rung]
-        further["sweeps"] += 1
-        step = np.minimum(1.0, 10.0 * len(betas) / further["sweeps"])
-        weights[chain, rung] += step
+
+    def _exchange(self, path, states, fields, beta, second, site, further):
+        """Let both rows of a chain change places where the second one is at rung 0; in place."""
         # places are offered by all: where the second row is elsewhere the offer is its own place
-        first, here = 4 * chain + 1 - second, rung == 0
+        chain = np.arange(len(second))
+        first, here = 4 * chain + 1 - second, further["rung"] == 0
         offer = beta.copy()
         offer[first], offer[second] = (
             np.where(here, beta[second], 1.0), np.where(here, 1.0, beta[second]),
         )  # fmt: skip
         gain = path.gain(states, fields, beta, offer)
-        swapped = here & (np.log(uniform[:, 2]) < gain[first] + gain[second])
+        uniform = site.stream.child("exchange").uniform(
+            len(chain), 1, site.kind, first_row=site.first_row
+        )[:, 0]
+        swapped = here & (np.log(uniform) < gain[first] + gain[second])
         beta[first[swapped]], beta[second[swapped]] = NEXT_TO_MODEL, 1.0
         further["exchanges"] += swapped
