@@ -550,6 +550,59 @@ def mean_field_bound(layers, weights, means, free):
     return total
 
 
+# ------------------------------------------------------------------------ beyond mean field
+
+
+def tap(layers, weights, v, n_sweeps=1000):
+    """(means by layer, log p*(v)) of binary hidden layers, by the TAP equations:
+
+    m <- logistic(b + W m' + (1/2 - m) W^2 m' (1 - m')), odd layers, then even ones; of the layer
+    of v, which is known, W v alone.
+    """
+    means = [v, *[np.full((len(v), layer.size), 0.5) for layer in layers[1:]]]
+    order = [*range(1, len(layers), 2), *range(2, len(layers), 2)]
+    for _ in range(n_sweeps):
+        for l in order:
+            total = field(layers, weights, means, l)
+            reaction = np.zeros_like(means[l])
+            if l > 1:
+                below = means[l - 1]
+                reaction += (below * (1.0 - below)) @ weights[l - 1] ** 2
+            if l + 1 < len(layers):
+                above = means[l + 1]
+                reaction += (above * (1.0 - above)) @ (weights[l] ** 2).T
+            means[l] = logistic(total + (0.5 - means[l]) * reaction)
+    return means, tap_free_energy(layers, weights, means)
+
+
+def tap_free_energy(layers, weights, means):
+    """The mean-field bound of log p*(v) plus 1/2 sum of m (1 - m) W^2 m' (1 - m') over the pairs
+    of hidden layers, by row.
+    """
+    free = [np.full(m.shape, l > 0) for l, m in enumerate(means)]
+    total = mean_field_bound(layers, weights, means, free)
+    for x, matrix, y in zip(means[1:-1], weights[1:], means[2:], strict=True):
+        total = total + 0.5 * ((x * (1.0 - x)) @ matrix**2 * (y * (1.0 - y))).sum(axis=1)
+    return total
+
+
+def belief_propagation(layers, weights, v, n_sweeps=200):
+    """Means of three binary layers by loopy belief propagation: v, then the two hidden ones.
+
+    The message of unit i to unit j is log((1 + exp(f + W_ij)) / (1 + exp(f))), with f all that i
+    hears but from j.
+    """
+    matrix = weights[1][None]
+    below = layers[1].bias + v @ weights[0]
+    up, down = (np.zeros((len(v), *weights[1].shape)) for _ in range(2))
+    for _ in range(n_sweeps):
+        heard = below[:, :, None] + down.sum(axis=2, keepdims=True) - down
+        up = softplus(heard + matrix) - softplus(heard)
+        heard = layers[2].bias[None, None] + up.sum(axis=1, keepdims=True) - up
+        down = softplus(heard + matrix) - softplus(heard)
+    return [v, logistic(below + down.sum(axis=2)), logistic(layers[2].bias + up.sum(axis=1))]
+
+
 # ------------------------------------------------------------------------------------ annealing
 
 

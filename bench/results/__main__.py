@@ -18,6 +18,7 @@ from bench.results import (
     documents_newsgroups,
     faces_gp,
     imputation,
+    inference,
     mixed_columns,
     mob_mnist,
     nca_mnist,
@@ -32,6 +33,7 @@ from bench.results import (
     report,
     retrieval_newsgroups,
     reuters_autoencoder,
+    samplers,
     semi_supervised_mnist,
 )
 from bench.results.store import Store
@@ -40,6 +42,8 @@ TABLES = {
     "rbm_mnist": rbm_mnist,
     "rbm_brackets": rbm_brackets,
     "brackets": brackets,
+    "samplers": samplers,
+    "inference": inference,
     "rbm_patches": rbm_patches,
     "rbm_precision": rbm_precision,
     "mixed_columns": mixed_columns,

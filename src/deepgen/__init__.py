@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from deepgen.inference.blends import Blend, blend
     from deepgen.inference.gibbs import gibbs
     from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
+    from deepgen.inference.mixing import Mixing, mixing, placed_rungs
     from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
+    from deepgen.inference.tap import TAP, tap, tap_log_likelihood
+    from deepgen.inference.tempering import CoupledTempering, ParallelTempering, TemperedTransitions
+    from deepgen.inference.trajectories import TrajectoryTempering, independent
     from deepgen.layers.binary import Binary
     from deepgen.layers.context import Context
     from deepgen.layers.gaussian import Gaussian
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from deepgen.layers.units import Units
     from deepgen.learning.belief_networks import UpDownTrainer
     from deepgen.learning.callbacks import Checkpoint, CSVLog, EarlyStopping, ReduceLearningRate
+    from deepgen.learning.ladders import ModelLadder
     from deepgen.learning.minimizers import LBFGS, ConjugateGradient
     from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
     from deepgen.learning.networks import NetworkTrainer
@@ -63,7 +68,9 @@ if TYPE_CHECKING:
         exact_log_partition,
         free_energy,
         importance_weighted_bound,
+        ladder_bracket,
         log_partition_bracket,
+        log_partition_by_ladder,
         log_partition_by_length,
         pseudo_log_likelihood,
         reverse_ais,
@@ -131,6 +138,7 @@ _LATER = {
     "Constant": "deepgen.learning.schedules",
     "Context": "deepgen.layers.context",
     "CountInputs": "deepgen.rows.counts",
+    "CoupledTempering": "deepgen.inference.tempering",
     "CrossEntropy": "deepgen.networks.losses",
     "DBM": "deepgen.estimators",
     "DBN": "deepgen.estimators",
@@ -158,8 +166,10 @@ _LATER = {
     "MeanField": "deepgen.inference.mean_field",
     "MeanFieldPCD": "deepgen.learning.rules",
     "Mixed": "deepgen.layers.mixed",
+    "Mixing": "deepgen.inference.mixing",
     "MixtureOfBernoullis": "deepgen.estimators",
     "ModelFileError": "deepgen.errors",
+    "ModelLadder": "deepgen.learning.ladders",
     "MoveInfo": "deepgen.inference.samplers",
     "Multinomial": "deepgen.layers.multinomial",
     "NeighbourLoss": "deepgen.networks.neighbour_loss",
@@ -171,6 +181,7 @@ _LATER = {
     "Objective": "deepgen.networks.objective",
     "PCD": "deepgen.learning.rules",
     "PackedBits": "deepgen.rows.packed_bits",
+    "ParallelTempering": "deepgen.inference.tempering",
     "Particles": "deepgen.rows.particles",
     "PosteriorNetwork": "deepgen.models",
     "Pretraining": "deepgen.stacks.settings",
@@ -192,9 +203,12 @@ _LATER = {
     "SquaredError": "deepgen.networks.losses",
     "SquaredExponential": "deepgen.models",
     "Stream": "deepgen.runtime.stream",
+    "TAP": "deepgen.inference.tap",
+    "TemperedTransitions": "deepgen.inference.tempering",
     "TimeLimit": "deepgen.runtime.time_limit",
     "TimeLimitError": "deepgen.errors",
     "Trajectory": "deepgen.likelihood",
+    "TrajectoryTempering": "deepgen.inference.trajectories",
     "Units": "deepgen.layers.units",
     "UpDownTrainer": "deepgen.learning.belief_networks",
     "VirtualAdversarial": "deepgen.networks.smoothness",
@@ -211,11 +225,16 @@ _LATER = {
     "free_energy": "deepgen.likelihood",
     "gibbs": "deepgen.inference.gibbs",
     "importance_weighted_bound": "deepgen.likelihood",
+    "independent": "deepgen.inference.trajectories",
+    "ladder_bracket": "deepgen.likelihood",
     "load": "deepgen.estimators.loading",
     "log_partition_bracket": "deepgen.likelihood",
+    "log_partition_by_ladder": "deepgen.likelihood",
     "log_partition_by_length": "deepgen.likelihood",
     "map_csr": "deepgen.rows.mapped",
     "mean_field": "deepgen.inference.mean_field",
+    "mixing": "deepgen.inference.mixing",
+    "placed_rungs": "deepgen.inference.mixing",
     "plots": "deepgen.plots",
     "pseudo_log_likelihood": "deepgen.likelihood",
     "retrieval": "deepgen.retrieval",
@@ -223,6 +242,8 @@ _LATER = {
     "set_num_threads": "deepgen.runtime.threads",
     "set_precision": "deepgen.runtime.precision",
     "show_config": "deepgen.runtime.config",
+    "tap": "deepgen.inference.tap",
+    "tap_log_likelihood": "deepgen.inference.tap",
     "unrolled": "deepgen.stacks.unrolling",
     "variational_bound": "deepgen.likelihood",
 }
@@ -240,6 +261,7 @@ __all__ = [
     "PCD",
     "RBM",
     "SGD",
+    "TAP",
     "Adam",
     "Autoencoder",
     "Batch",
@@ -257,6 +279,7 @@ __all__ = [
     "Constant",
     "Context",
     "CountInputs",
+    "CoupledTempering",
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
@@ -281,8 +304,10 @@ __all__ = [
     "MeanField",
     "MeanFieldPCD",
     "Mixed",
+    "Mixing",
     "MixtureOfBernoullis",
     "ModelFileError",
+    "ModelLadder",
     "MoveInfo",
     "Multinomial",
     "NeighbourLoss",
@@ -293,6 +318,7 @@ __all__ = [
     "NetworkTrainer",
     "Objective",
     "PackedBits",
+    "ParallelTempering",
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
@@ -312,9 +338,11 @@ __all__ = [
     "SquaredError",
     "SquaredExponential",
     "Stream",
+    "TemperedTransitions",
     "TimeLimit",
     "TimeLimitError",
     "Trajectory",
+    "TrajectoryTempering",
     "Units",
     "UpDownTrainer",
     "VirtualAdversarial",
@@ -332,11 +360,16 @@ __all__ = [
     "free_energy",
     "gibbs",
     "importance_weighted_bound",
+    "independent",
+    "ladder_bracket",
     "load",
     "log_partition_bracket",
+    "log_partition_by_ladder",
     "log_partition_by_length",
     "map_csr",
     "mean_field",
+    "mixing",
+    "placed_rungs",
     "plots",
     "pseudo_log_likelihood",
     "retrieval",
@@ -344,6 +377,8 @@ __all__ = [
     "set_num_threads",
     "set_precision",
     "show_config",
+    "tap",
+    "tap_log_likelihood",
     "unrolled",
     "variational_bound",
 ]

@@ -11,6 +11,7 @@ from deepgen.likelihood.exact import (
     is_cheap,
     is_enumerable,
 )
+from deepgen.likelihood.ladder import ladder_bracket, log_partition_by_ladder
 from deepgen.likelihood.lengths import LengthPartition, log_partition_by_length
 from deepgen.likelihood.pseudo import pseudo_log_likelihood
 from deepgen.likelihood.ratings import rating_log_likelihood
@@ -29,7 +30,9 @@ __all__ = [
     "importance_weighted_bound",
     "is_cheap",
     "is_enumerable",
+    "ladder_bracket",
     "log_partition_bracket",
+    "log_partition_by_ladder",
     "log_partition_by_length",
     "pseudo_log_likelihood",
     "rating_log_likelihood",

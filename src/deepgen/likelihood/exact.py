@@ -35,9 +35,12 @@ class LogPartition:
     ess : float
         Effective sample size of the weights; a few chains' worth is not to be trusted.
     method : str
-        "exact", "ais", "reverse_ais", "bracket", "open bracket" or "trajectory".
+        "exact", "ais", "reverse_ais", "bracket", "open bracket", "trajectory", "ladder" or "open
+        ladder".
     forward, reverse : LogPartition or None
         What a bracket was joined from: the estimates of each direction alone.
+    reason : str
+        What there is to know about the interval, such as why it was opened; may be empty.
     """
 
     value: float
@@ -48,6 +51,7 @@ class LogPartition:
     method: str = "exact"
     forward: "LogPartition | None" = field(default=None, repr=False)
     reverse: "LogPartition | None" = field(default=None, repr=False)
+    reason: str = ""
 
 
 def _count_states(layers):
