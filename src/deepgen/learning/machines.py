@@ -1,5 +1,7 @@
 """Runs of Boltzmann machines: how a model starts, an update, and what to do if it goes wrong."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from deepgen.checks import check_instance
@@ -14,8 +16,16 @@ from deepgen.learning.sums import WeighedPhases, phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import check_batch, with_checked_states
 from deepgen.rows.holes import filled, holes_in
-from deepgen.rows.particles import Particles
+from deepgen.rows.particles import Particles, unchecked_particles
 from deepgen.rows.states import dense
+from deepgen.runtime.collective import (
+    Alone,
+    any_of,
+    part_of,
+    require_shards,
+    shard_bounds,
+    sum_of_shards,
+)
 from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
@@ -58,6 +68,7 @@ class Trainer(TrainingLoop):
         n_threads=None,
     ):  # fmt: skip
         self.rule, self.binarize, self._some_rows = rule, binarize, None
+        self._n_chains = None  # of all processes, while each has a part of them
         self._descends = False  # until the rule gives gradients by name, which the optimizer takes
         self.rule_state = self._start_rule(model, stream.child("rule"))
         super().__init__(
@@ -125,7 +136,7 @@ class Trainer(TrainingLoop):
 
     def keep(self):
         """Return copies of the arrays that :meth:`model` is made of, and the particles."""
-        particles = self.rule_state.particles
+        particles = self.all_particles()
         states = particles and [array.copy() for array in particles.states]
         return {**super().keep(), "particles": states}
 
@@ -133,7 +144,50 @@ class Trainer(TrainingLoop):
         """Go back to what :meth:`keep` returned; the optimizer begins anew."""
         super().put_back(copies)
         if copies["particles"]:
-            self.rule_state.particles = Particles([array.copy() for array in copies["particles"]])
+            self.rule_state.particles = self._own(
+                Particles([array.copy() for array in copies["particles"]])
+            )
+
+    # --- several processes --------------------------------------------------------------------
+
+    def all_particles(self):
+        """Return the particles of all processes of the run, in each of them; None without any."""
+        particles = self.rule_state.particles
+        if particles is None or self._n_chains is None:
+            return particles
+        pieces = self.collective.gather(particles.states)
+        return unchecked_particles([np.concatenate(x) for x in zip(*pieces, strict=True)])
+
+    def _own(self, particles):
+        """Return those of all particles that this process moves."""
+        if self._n_chains is None:
+            return particles
+        rows = part_of(self._n_chains, self.collective)
+        return unchecked_particles([x[rows] for x in particles.states])
+
+    def _share(self):
+        chains = getattr(self.rule_state, "chains", None)
+        if isinstance(self.collective, Alone) or chains is None:
+            return
+        if chains.beta is not None or chains.further:
+            raise ValueError(
+                "rule must move chains that do not depend on each other, as dg.Gibbs() does, where "
+                f"processes share them, got {self.rule!r}; leave communicator out"
+            )
+        if self.parameters.layers[0].takes_trials:
+            raise ValueError(
+                "communicator must be None where rows are documents, whose particles have the "
+                "lengths of rows that another process may have"
+            )
+        self._n_chains = len(chains)
+        chains.particles = self._own(chains.particles)
+        chains.first_row = part_of(self._n_chains, self.collective).start
+
+    def _join(self):
+        if self._n_chains is not None:
+            chains, particles = self.rule_state.chains, self.all_particles()
+            chains.particles, chains.first_row = particles, 0
+            self._n_chains = None
 
     @property
     def watchable(self):
@@ -152,7 +206,10 @@ class Trainer(TrainingLoop):
 
     def _further_state(self):
         start = [{**layer.parameters(), **layer.measures()} for layer in self.parameters.layers]
-        return {"start": start, "rule": self.rule_state.tree()}
+        rule = self.rule_state.tree()
+        if self._n_chains is not None:  # a checkpoint is one of any number of processes
+            rule["particles"] = list(self.all_particles().states)
+        return {"start": start, "rule": rule}
 
     def _take_over(self, state):
         layers = [
@@ -163,7 +220,7 @@ class Trainer(TrainingLoop):
         parameters.restore(state["parameters"])
         rule_state = type(self.rule_state).from_tree(state["rule"])
         check_particles(rule_state, layers)
-        self.parameters, self.rule_state = parameters, rule_state
+        self.parameters, self.rule_state, self._n_chains = parameters, rule_state, None
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -192,17 +249,51 @@ class Trainer(TrainingLoop):
 
     def _summed(self, phases, batch, work):
         """Return the sums of an update's phases, over all processes where the batch is a part."""
-        sums = phase_sums(self.parameters, phases, work=work)
-        if batch.is_part:
+        if not batch.is_part:
+            return phase_sums(self.parameters, phases, work=work)
+        if batch.shards is None or self._has_whole_sums(phases, batch):
+            sums = phase_sums(self.parameters, phases, work=work)
             self.collective.sum(sums.buffer)
-            if sums.n_rows[0] != batch.n_whole:
-                raise ValueError(
-                    f"the processes of a run must have n_whole={batch.n_whole} rows of a batch "
-                    f"together, got {sums.n_rows[0]:.0f}; give each its trainer's `collective`"
-                )
-            # where no row counts, there is no mean to follow
-            if phases.follow is not None and sums.weight["positive"][0]:
-                sums.bias_terms = phases.follow(sums.positive_means())
+        else:
+            sums = self._sums_by_shard(phases, batch, work)
+        if batch.shards is None and sums.n_rows[0] != batch.n_whole:
+            raise ValueError(
+                f"the processes of a run must have n_whole={batch.n_whole} rows of a batch "
+                f"together, got {sums.n_rows[0]:.0f}; give each its trainer's `collective`"
+            )
+        # where no row counts, there is no mean to follow
+        if phases.follow is not None and sums.weight["positive"][0]:
+            sums.bias_terms = phases.follow(sums.positive_means())
+        return sums
+
+    def _has_whole_sums(self, phases, batch):
+        """Tell whether sums over rows are whole numbers, as far as all processes know it alike.
+
+        Not by the states of this process alone: means that are not finite are no bytes.
+        """
+        parameters = self.parameters
+        return (
+            phases.has_equal_rows
+            and phases.shares is None
+            and all(getattr(x, "dtype", None) == np.uint8 for x in batch.states if x is not None)
+            and all(units.state_dtype == np.uint8 for units in parameters.layers)
+            and all(map(parameters.has_packed, range(1, parameters.n_layers)))
+        )
+
+    def _sums_by_shard(self, phases, batch, work):
+        """Return the sums over all processes of numbers that are not whole: shard by shard."""
+        require_shards(self.collective, "layers of real values, or rows of weights or means")
+        own = batch.shards
+        if self._n_chains is not None:
+            own = np.diff(shard_bounds(self._n_chains, self.collective))
+        cuts = [np.cumsum([0, *lengths]) for lengths in (batch.shards, own)]
+        buffers = []
+        for positive, negative in zip(*map(pairwise, cuts), strict=True):
+            sums = phase_sums(
+                self.parameters, phases.rows(slice(*positive), slice(*negative)), work=work
+            )
+            buffers.append(sums.buffer)
+        sum_of_shards(self.collective, buffers, sums.buffer)
         return sums
 
     def _descend(self, gradients, batch, rate, progress, work):
@@ -257,13 +348,14 @@ class Trainer(TrainingLoop):
             if particles is not None and not layer.is_bounded:
                 mean = layer.mean(layer.bias[None])
                 away = np.abs(particles[l] - mean)
-                if not (away < RUNAWAY * np.sqrt(layer.variance(mean))).all():
+                near = (away < RUNAWAY * np.sqrt(layer.variance(mean))).all()
+                if any_of(self.collective, not near):
                     self._diverged(f"particles[{l}]")
 
     def _forget(self):
         # particles and velocities may hold what is not finite
         good = self.parameters.to_model()
-        self.rule_state = self._start_rule(good, self.stream.child("diverged"))
+        self.rule_state, self._n_chains = self._start_rule(good, self.stream.child("diverged")), None
 
     def _binarized(self, batch, site):
         """Return a batch with states drawn from its grey values."""

@@ -25,6 +25,10 @@ class DoubledRows:
         self.rows, self.n_rows, self.n_columns = rows, rows.n_rows, rows.n_columns
         self.is_fixed = rows.is_fixed
 
+    def made_of(self, change):
+        """Return the same of other rows: those that `change` returns for the present ones."""
+        return DoubledRows(change(self.rows))
+
     def pieces(self, stream=None):
         """Yield the rows in order; `stream` is for rows that are drawn."""
         return map(_doubled, self.rows.pieces(stream))
@@ -61,6 +65,13 @@ class FeatureRows:
         self.drawn, self.n_threads = drawn, n_threads
         self.n_rows, self.n_columns = rows.n_rows, machine.layers[1].size
         self.is_fixed = rows.is_fixed and not drawn
+
+    def made_of(self, change):
+        """Return the same features of other rows: those that `change` returns for these."""
+        return FeatureRows(
+            change(self.rows), self.machine, self.level, drawn=self.drawn,
+            n_threads=self.n_threads,
+        )  # fmt: skip
 
     def _features(self, batch, stream, first_row):
         """Return the features of a batch; `first_row` is the number of its row 0 in the epoch."""
