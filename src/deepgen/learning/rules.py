@@ -30,8 +30,9 @@ from deepgen.inference.samplers import (
 from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
+from deepgen.learning.sums import in_steps, state_means
 from deepgen.rows.holes import filled, holes_in
-from deepgen.rows.states import ByteMeans, compressed, dense
+from deepgen.rows.states import compressed, dense
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
 
@@ -232,14 +233,15 @@ def _start(model, rule, chains, rows):
     return RuleState(chains, offsets, gains, activity)
 
 
-def _finish(rule, model, batch, state, positive, negative, context=None):
+def _finish(rule, model, batch, state, phases, context, work):
     """Make the phases of an update, and let the state follow the positive phase x+.
 
-    `context` is that of the rows of the batch; chains have the one that their states tell.
+    `phases` are the states of the positive and of the negative one. `context` is that of the rows
+    of the batch; chains have the one that their states tell.
 
     Of a part of a batch the state follows later, when the means over all parts are there.
     """
-    own, units = batch.weights, model.layers[0]
+    (positive, negative), own, units = phases, batch.weights, model.layers[0]
     shares = units.row_weights(positive[0]), units.row_weights(negative[0])
     if shares[0] is None:
         shares = None
@@ -251,29 +253,21 @@ def _finish(rule, model, batch, state, positive, negative, context=None):
             some = [own * some[0], some[1] if state.chains is not None else own * some[1]]
         weights = tuple(some)
     phases = Phases(
-        _in_bytes(model, list(positive)), _in_bytes(model, list(negative)), state.offsets,
-        state.gains, weights=weights, shares=shares,
+        _in_bytes(model, positive, "positive"), _in_bytes(model, negative, "negative"),
+        state.offsets, state.gains, weights=weights, shares=shares,
         bias_scale=_bias_scales(model, state, negative, context),
     )  # fmt: skip
     if batch.is_part:
         phases.follow = partial(_follow, rule, state)
         return phases
-    # two roundings of one mean, float32 and float64, because runs of before keep their bits
-    means = running = None
-    if state.offsets is not None:
-        means = [x.sum(axis=0) / batch.n_rows if l else None for l, x in enumerate(positive)]
-    if state.activity is not None:
-        running = [x.mean(axis=0, dtype=np.float64) if l else None for l, x in enumerate(positive)]
-    if weights is not None:
-        own = weights[0]
-        total = own.sum()
-        if not total:  # no row counts: there is no mean to follow
-            return phases
-        means = running = [
-            (own[:, None] * x).sum(axis=0) / total if l else None
-            for l, x in enumerate(positive)
+    own = None if weights is None else weights[0]
+    if own is not None and not own.any():  # no row counts: there is no mean to follow
+        return phases
+    if state.offsets is not None or state.activity is not None:
+        means = [
+            state_means(x, own, work) if l else None for l, x in enumerate(phases.positive)
         ]
-    phases.bias_terms = _follow(rule, state, means, running)
+        phases.bias_terms = _follow(rule, state, means)
     return phases
 
 
@@ -289,7 +283,7 @@ def _bias_scales(model, state, negative, context):
     return context.bias_scale, context.bias_scale
 
 
-def _follow(rule, state, means, running=None):
+def _follow(rule, state, means):
     """Move the state of a rule by the means ``mean(x+)`` of the layers above the first.
 
     Running means ``a <- d a + (1 - d) mean(x+)``, which give the bias terms ``strength (target -
@@ -298,8 +292,7 @@ def _follow(rule, state, means, running=None):
     Parameters
     ----------
     means : list of ndarray
-        By layer, for offsets; and for running means where there are no others.
-    running : list of ndarray or None
+        By layer, float64; that of the first is not read.
 
     Returns
     -------
@@ -308,11 +301,10 @@ def _follow(rule, state, means, running=None):
     """
     terms = {}
     if state.activity is not None:
-        running = means if running is None else running
-        for l, target in enumerate(_targets(rule, len(running))):
+        for l, target in enumerate(_targets(rule, len(means))):
             if target is None:
                 continue
-            state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * running[l]
+            state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * means[l]
             terms[l] = target.strength * (target.target - state.activity[l])
     if state.offsets is not None:
         # the first layer's offset is the data's mean already, by way of its initial bias
@@ -324,15 +316,15 @@ def _follow(rule, state, means, running=None):
     return terms
 
 
-def _in_bytes(model, states):
+def _in_bytes(model, states, side):
     """Return the states of a phase, means of layers at fixed-point weights as bytes.
 
     Rows of the data stay as they are.
     """
+    states = list(states)
     for l in range(1, len(states)):
-        largest = model.means_in_bytes[l]
-        if largest is not None and states[l].dtype == np.float32:
-            states[l] = ByteMeans.of(states[l], largest)
+        if model.has_packed(l):
+            states[l] = in_steps(states[l], model.layers[l], side)
     return states
 
 
@@ -449,7 +441,7 @@ class CD:
             means, draws = update_layer(
                 model, 1, [v, draws], mean=last, site=None if last else site, **options
             )
-        return _finish(self, model, batch, state, positive, [v, means], context)
+        return _finish(self, model, batch, state, (positive, [v, means]), context, work)
 
 
 class _Persistent(ABC):
@@ -509,7 +501,7 @@ class _Persistent(ABC):
         positive = self._posterior(model, batch, state, stream, work)
         negative = self._moved(model, state.chains, stream, work)
         context = with_trials(model.layers, positive)
-        return _finish(self, model, batch, state, positive, negative, context)
+        return _finish(self, model, batch, state, (positive, negative), context, work)
 
     def _check_model(self, model):
         """Raise ValueError where the rule cannot learn a model."""
