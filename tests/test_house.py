@@ -30,7 +30,7 @@ STOREYS = (
     ("learning",),
     ("stacks",),
     ("estimators",),
-    ("datasets", "retrieval"),
+    ("datasets", "retrieval", "distributed"),
     ("plots",),
     ("cli",),
     ("deepgen", "__main__"),  # the roof: `deepgen/__init__.py` and the program

@@ -83,7 +83,7 @@ from deepgen.stacks.settings import Pretraining
 from deepgen.stacks.unrolling import encoder, unrolled
 
 if TYPE_CHECKING:
-    from deepgen import plots
+    from deepgen import distributed, plots
     from deepgen.estimators import (
         DBM,
         DBN,
@@ -114,6 +114,7 @@ _LATER = {
     "RBM": "deepgen.estimators",
     "RatingsRBM": "deepgen.estimators",
     "ReplicatedSoftmax": "deepgen.estimators",
+    "distributed": "deepgen.distributed",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
     "retrieval": "deepgen.retrieval",
@@ -199,6 +200,7 @@ __all__ = [
     "compose",
     "conditional_model",
     "datasets",
+    "distributed",
     "encoder",
     "exact_log_likelihood",
     "exact_log_partition",

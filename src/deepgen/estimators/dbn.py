@@ -97,6 +97,9 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         rows watch the lowest one.
     verbose : int, default 0
         1 shows a progress bar for each layer.
+    communicator : communicator or None
+        ``dg.distributed.mpi()``: the processes of an MPI job share the run, each with its part of
+        every batch (docs/guide/cluster.md). All of them call the same methods. None: this one.
 
     Attributes
     ----------
@@ -125,7 +128,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     def __init__(
         self, n_hidden=(500, 2000), *, visible="binary", rule=None, learning_rate=None,
         optimizer=None, batch_size=100, n_epochs=None, features="samples", transposed=False,
-        random_state=None, n_threads=None, callbacks=None, verbose=0,
+        random_state=None, n_threads=None, callbacks=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.visible = visible
@@ -140,6 +143,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -404,6 +408,7 @@ class _StackProblem(StreamProblem):
             random_state=beginning.seed, frame=beginning.frame,
             n_threads=self.estimator.n_threads,
         )  # fmt: skip
+        run.collective = self.collective
         stopped = beginning.stopped
         if stopped is not None:
             state = {"stack": stopped.frame.get("stack"), "trainer": stopped.state}

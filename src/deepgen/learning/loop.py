@@ -296,15 +296,15 @@ class TrainingLoop(ABC):
         work = Work(self._workspace, self._governor.next())
         with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
             for overflow, value in self._updates(updates, work):
-                if overflow:
+                if any_of(self.collective, overflow):
                     # where every parameter is finite, the value of the objective is not
                     name = self.parameters.first_non_finite()
                     self._diverged(name or ("parameters" if value is None else "loss"))
                 self.n_updates += 1
                 values.append(value)
         name = self.parameters.first_run_away()
-        if name is not None:
-            self._diverged(name)
+        if any_of(self.collective, name is not None):
+            self._diverged(name or "a parameter of another process")
         self._governor.done()
         self.whole = True
 

@@ -31,6 +31,8 @@ from deepgen.runtime.work import Work
 
 # Particles this many of the data's standard deviations away will not come back.
 RUNAWAY = 1e6
+# Two states, or means in steps, are bytes.
+LARGEST_PRODUCT = 255 * 255
 
 
 class Trainer(TrainingLoop):
@@ -251,9 +253,11 @@ class Trainer(TrainingLoop):
         """Return the sums of an update's phases, over all processes where the batch is a part."""
         if not batch.is_part:
             return phase_sums(self.parameters, phases, work=work)
-        if batch.shards is None or self._has_whole_sums(phases, batch):
+        whole = self._has_whole_sums(phases, batch)
+        if batch.shards is None or whole:
             sums = phase_sums(self.parameters, phases, work=work)
-            self.collective.sum(sums.buffer)
+            n_rows = max(batch.n_whole, self._n_chains or 0)
+            self.collective.sum(sums.buffer, most=LARGEST_PRODUCT * n_rows if whole else np.inf)
         else:
             sums = self._sums_by_shard(phases, batch, work)
         if batch.shards is None and sums.n_rows[0] != batch.n_whole:
@@ -355,7 +359,8 @@ class Trainer(TrainingLoop):
     def _forget(self):
         # particles and velocities may hold what is not finite
         good = self.parameters.to_model()
-        self.rule_state, self._n_chains = self._start_rule(good, self.stream.child("diverged")), None
+        self.rule_state = self._start_rule(good, self.stream.child("diverged"))
+        self._n_chains = None
 
     def _binarized(self, batch, site):
         """Return a batch with states drawn from its grey values."""

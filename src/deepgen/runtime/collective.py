@@ -31,10 +31,17 @@ class Collective(Protocol):
         Number of processes.
     """
 
-    def sum(self, array):
+    def sum(self, array, most=np.inf):
         """Replace an array, float64, by the sum of those of all processes, in place.
 
         Sums of whole numbers below 2^53 are exact, in whatever order they are added.
+
+        Parameters
+        ----------
+        array : ndarray, float64
+        most : float
+            If finite: all entries are whole numbers, no sum is larger, and so fewer bits may be
+            sent.
         """
 
     def gather(self, value):
@@ -52,7 +59,7 @@ class Alone:
 
     rank, size = 0, 1
 
-    def sum(self, array):
+    def sum(self, array, most=np.inf):
         """Leave the array as it is."""
 
     def gather(self, value):
@@ -65,6 +72,9 @@ class Alone:
 
     def abort(self, error):
         """Leave the error to those who catch it: there are no others."""
+
+
+ALONE = Alone()
 
 
 class OtherProcessError(RuntimeError):
@@ -106,6 +116,18 @@ def any_of(collective, flag):
     total = np.array([float(bool(flag))])
     collective.sum(total)
     return bool(total[0])
+
+
+def from_first(collective, compute, what):
+    """Return what a function returns in process 0, in all; where it fails there, raise in all.
+
+    Parameters
+    ----------
+    collective, compute, what
+        See :func:`on_all`; the function is called in process 0 alone.
+    """
+    value = on_all(collective, compute if collective.rank == 0 else lambda: None, what)
+    return collective.broadcast(value)
 
 
 def on_all(collective, compute, what):

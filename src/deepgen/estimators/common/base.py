@@ -13,6 +13,8 @@ class ModelEstimator:
 
     # The name in the file, by which `load` finds the estimator; a class derived from it keeps it.
     _saved_as = None
+    # The processes that share a run: a hyper-parameter of those estimators that can have them.
+    communicator = None
 
     def save(self, path):
         """Write the model to one file, atomically; :func:`deepgen.load` reads it.

@@ -6,13 +6,15 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
 from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
+from deepgen.estimators.common.hyperparameters import collective_of
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.belief_completion import impute_belief
 from deepgen.inference.belief_networks import downward_pass
 from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
 from deepgen.layers.passes import Site
 from deepgen.likelihood import importance_weighted_bound, variational_bound
-from deepgen.runtime.stream import SAMPLE, Stream
+from deepgen.runtime.collective import by_parts
+from deepgen.runtime.stream import SAMPLE, Stream, seed_of
 from deepgen.runtime.work import Work
 from deepgen.stacks.features import stack_features
 
@@ -127,26 +129,38 @@ class BeliefEstimator(DeepDocuments, density.DensityEstimator):
         lengths = lengths_of_samples(units, n_words, n_samples)
         if n_samples == 0:
             return density.as_rows(self, np.empty((0, units.size), units.state_dtype))
-        stream, of_top = Stream.from_random_state(random_state), None
-        if not self.model_.layers:
-            of_top = lengths
-        states = moved_particles(
-            top, density.first_states(self, top, n_samples, stream, first_row, of_top),
-            Site(stream.child("sample"), SAMPLE, first_row), n_sweeps=n_sweeps, sampler=sampler,
-            work=Work(n_threads=self.n_threads),
-        )[0]  # fmt: skip
-        if self.model_.layers:
-            states = downward_pass(
-                self.model_, states, stream.child("down"), first_row=first_row, trials=lengths,
-                n_threads=self.n_threads,
+        collective, layers = collective_of(self), self.model_.layers
+        stream = collective.broadcast(Stream.from_random_state(random_state))
+
+        def drawn(rows):
+            first, n_rows = first_row + rows.start, rows.stop - rows.start
+            own = None if lengths is None else lengths[rows]
+            states = moved_particles(
+                top,
+                density.first_states(self, top, n_rows, stream, first, None if layers else own),
+                Site(stream.child("sample"), SAMPLE, first), n_sweeps=n_sweeps, sampler=sampler,
+                work=Work(n_threads=self.n_threads),
             )[0]  # fmt: skip
-        return density.as_rows(self, states)
+            if layers:
+                states = downward_pass(
+                    self.model_, states, stream.child("down"), first_row=first, trials=own,
+                    n_threads=self.n_threads,
+                )[0]  # fmt: skip
+            return [states]
+
+        return density.as_rows(self, by_parts(collective, n_samples, drawn)[0])
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
-        return impute_belief(
-            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
-            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
-        )  # fmt: skip
+        collective = collective_of(self)
+        seed = collective.broadcast(seed_of(random_state))
+
+        def completed(rows):
+            return impute_belief(
+                self.model_, states[rows], missing[rows], n_chains=n_chains, n_sweeps=n_sweeps,
+                random_state=seed, first_row=first_row + rows.start, n_threads=self.n_threads,
+            )  # fmt: skip
+
+        return by_parts(collective, len(missing), completed)
 
     @property
     def _n_features_out(self):

@@ -12,6 +12,7 @@ from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.documents import lengths_in, lengths_of_samples, partition_of
 from deepgen.estimators.common.frames import completed_rows, framed_like
+from deepgen.estimators.common.hyperparameters import collective_of
 from deepgen.estimators.common.validation import (
     rows_to_read,
     rows_with_gaps,
@@ -23,10 +24,11 @@ from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import start_particles
 from deepgen.inference.samplers import Gibbs, check_sampler, moved_particles
 from deepgen.layers.passes import Site
-from deepgen.likelihood import log_partition_bracket
+from deepgen.likelihood.bracket import Bracketing, shared_bracket
 from deepgen.rows.particles import Particles
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import checked_pieces
+from deepgen.runtime.collective import by_parts
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
@@ -52,10 +54,11 @@ def bracket_of(estimator, machine, n_chains, n_betas):
         with _lock:
             known, bracket = fitted.bracket or (None, None)
             if known != wanted:
-                bracket = log_partition_bracket(
-                    machine, fitted.particles, n_chains=n_chains, n_betas=n_betas,
-                    random_state=fitted.score_seed, n_threads=estimator.n_threads,
-                )  # fmt: skip
+                bracket = shared_bracket(
+                    machine, fitted.particles,
+                    Bracketing(n_chains, n_betas, n_threads=estimator.n_threads),
+                    fitted.score_seed, collective_of(estimator),
+                )
                 fitted.bracket = (wanted, bracket)
     return bracket
 
@@ -307,20 +310,32 @@ class MachineEstimator(DensityEstimator):
         stream = Stream.from_random_state(random_state)
         if n_samples == 0:
             return as_rows(self, np.empty((0, units.size), units.state_dtype))
-        particles = first_states(self, self.model_, n_samples, stream, first_row, lengths)
-        site = Site(stream.child("sample"), SAMPLE, first_row)
-        states = moved_particles(
-            self.model_, particles, site, n_sweeps=n_sweeps, sampler=sampler,
-            work=Work(n_threads=self.n_threads),
-        )[0]  # fmt: skip
-        return as_rows(self, states)
+        collective = collective_of(self)
+        stream = collective.broadcast(stream)
+
+        def drawn(rows):
+            first, n_rows = first_row + rows.start, rows.stop - rows.start
+            own = None if lengths is None else lengths[rows]
+            particles = first_states(self, self.model_, n_rows, stream, first, own)
+            return moved_particles(
+                self.model_, particles, Site(stream.child("sample"), SAMPLE, first),
+                n_sweeps=n_sweeps, sampler=sampler, work=Work(n_threads=self.n_threads),
+            ).states[:1]  # fmt: skip
+
+        return as_rows(self, by_parts(collective, n_samples, drawn)[0])
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
-        return impute(
-            self.model_, states, missing,
-            Site(Stream.from_random_state(random_state), IMPUTE, first_row), n_chains=n_chains,
-            n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
-        )  # fmt: skip
+        collective = collective_of(self)
+        stream = collective.broadcast(Stream.from_random_state(random_state))
+
+        def completed(rows):
+            return impute(
+                self.model_, states[rows], missing[rows],
+                Site(stream, IMPUTE, first_row + rows.start), n_chains=n_chains,
+                n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
+            )  # fmt: skip
+
+        return by_parts(collective, len(missing), completed)
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.

@@ -131,11 +131,13 @@ class MachineProblem(StreamProblem):
     def trainer(self, model, schedule, stream):
         """Return a run at its first update."""
         estimator = self.estimator
-        return Trainer(
+        run = Trainer(
             model, self.rule, self.optimizer(model), schedule, stream=stream,
             batch_size=int(estimator.batch_size), binarize=self.binarize,
             n_threads=estimator.n_threads,
         )  # fmt: skip
+        run.collective = self.collective
+        return run
 
     def run(self, beginning):
         """Return the run of `fit`."""

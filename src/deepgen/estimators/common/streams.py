@@ -117,6 +117,11 @@ class StreamEstimator(FittingEstimator):
         """
         first = not hasattr(self, "model_")
         self._check_settings()
+        if self.communicator is not None:
+            raise ValueError(
+                "communicator must be None for partial_fit, which learns in one process, got "
+                f"{self.communicator!r}; call fit with an iterable of batches"
+            )
         refuse_tables(self, "partial_fit")
         refuse_iterable(X)
         with alone(self):

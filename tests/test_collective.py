@@ -1,0 +1,137 @@
+"""What processes agree on, with threads in their place."""
+
+import numpy as np
+import pytest
+from processes import on_threads
+
+import deepgen as dg
+from deepgen.runtime.collective import (
+    SHARDS,
+    OtherProcessError,
+    by_parts,
+    from_first,
+    on_all,
+    part_of,
+    require_shards,
+    shard_bounds,
+    sum_of_shards,
+)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 5, 24, 97, 1000])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 24, 30])
+def test_parts_are_all_rows_in_order(n_rows, size):
+    """Would catch a row that no process has, or two."""
+    parts = on_threads(size, lambda c: list(range(n_rows))[part_of(n_rows, c)])
+    assert [row for part in parts for row in part] == list(range(n_rows))
+    if size <= SHARDS:
+        assert len({len(on_threads(1, lambda c: shard_bounds(n_rows, c))[0])}) == 1
+
+
+def test_parts_have_whole_shards():
+    """Would catch a shard that two processes share, whose sum would then be rounded twice."""
+    whole = on_threads(1, lambda c: shard_bounds(97, c))[0]
+    for size in (2, 3, 5, 24):
+        cuts = on_threads(size, lambda c: shard_bounds(97, c))
+        assert [bound for each in cuts for bound in each[:-1]] + [97] == whole
+
+
+def test_sums_of_shards_do_not_depend_on_who_adds():
+    """Would catch floats that are added in the order of processes; and a step so coarse that
+    float32 would see it."""
+    rng = np.random.default_rng(0)
+    shards = [rng.normal(size=50) * 10.0 ** rng.integers(-6, 6, 50) for _ in range(SHARDS)]
+
+    def added(collective):
+        out = np.empty(50)
+        sum_of_shards(collective, shards[part_of(SHARDS, collective)], out)
+        return out
+
+    one = on_threads(1, added)[0]
+    np.testing.assert_allclose(one, sum(shards), atol=2.0**-40 * np.abs(shards).max())
+    for size in (2, 3, 5, 24):
+        for each in on_threads(size, added):
+            np.testing.assert_array_equal(each, one)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_is_seen_by_all(bad):
+    """Would catch a NaN that max() or a cast to whole numbers swallows."""
+
+    def added(collective):
+        x, out = np.ones(3), np.empty(3)
+        if collective.rank == 1:
+            x[1] = bad
+        sum_of_shards(collective, [x, np.ones(3)], out)
+        return out
+
+    assert all(np.isnan(each).all() for each in on_threads(2, added))
+
+
+def test_sums_of_zeros_are_zero():
+    """Would catch the logarithm of nothing."""
+    out = np.ones(2)
+    on_threads(1, lambda c: sum_of_shards(c, [np.zeros(2)], out))
+    assert not out.any()
+
+
+def test_more_processes_than_shards_are_refused_where_sums_are_rounded():
+    """Would catch processes without any shard, which would add nothing."""
+
+    def check(collective):
+        require_shards(collective, "networks")
+
+    on_threads(SHARDS, check)
+    with pytest.raises(ValueError, match="at most 24 processes for networks"):
+        on_threads(SHARDS + 1, check)
+
+
+def test_an_error_of_one_process_is_raised_in_all():
+    """Would catch a process that goes on while another one has stopped."""
+
+    def work(collective):
+        def fail():
+            if collective.rank == 1:
+                raise OSError("rows.npy: no such file")
+            return collective.rank
+
+        try:
+            on_all(collective, fail, "to read its rows")
+        except OtherProcessError as error:
+            return str(error)
+        except OSError as error:
+            return error
+
+    told = on_threads(3, work)
+    assert isinstance(told[1], OSError)
+    assert told[0] == told[2] == (
+        "process 1 of 3 failed to read its rows: OSError: rows.npy: no such file"
+    )
+    assert on_threads(3, lambda c: from_first(c, lambda: c.rank, "to begin")) == [0, 0, 0]
+
+
+def test_rows_that_processes_compute_come_together():
+    """Would catch pieces in another order, and a process without a row."""
+    rows = on_threads(4, lambda c: by_parts(c, 3, lambda own: [np.arange(3)[own]]))
+    for each in rows:
+        np.testing.assert_array_equal(each[0], [0, 1, 2])
+
+
+def test_a_rule_whose_chains_depend_on_each_other_is_refused():
+    """Would catch chains at other temperatures that are cut as if each stood for itself."""
+
+    class Tempered(dg.Gibbs):
+        def start(self, model, particles, site):
+            return dg.Chains(particles, further={"swaps": np.zeros(len(particles))})
+
+    X = np.eye(8, dtype=np.uint8)
+    rule = dg.PCD(n_particles=4, sampler=Tempered())
+    with pytest.raises(ValueError, match=r"chains that do not depend on each other"):
+        on_threads(2, lambda c: dg.RBM(3, rule=rule, n_epochs=1, communicator=c).fit(X))
+
+
+@pytest.mark.parametrize("bad", [2, "mpi", object()])
+def test_a_communicator_must_be_one(bad):
+    """Would catch an mpi4py communicator, or a number of processes, that fails in mid-run."""
+    with pytest.raises(ValueError, match=r"communicator must be None or dg.distributed.mpi\(\)"):
+        dg.RBM(3, communicator=bad).fit(np.eye(3))
