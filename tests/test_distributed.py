@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 
@@ -152,6 +153,42 @@ def test_jobs_begin_and_end(number):
     """Would catch a start or a farewell that now and then hangs; for 200 of them see
     ``tools/mpi_jobs.py``."""
     assert job(2, "begins") == [0, 1]
+
+
+def command(size, *words):
+    """Exit code, output and messages of the command line in so many processes."""
+    return subprocess.run(
+        [MPIRUN, "-n", str(size), sys.executable, "-m", "deepgen", *map(str, words)],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_the_command_line_trains_over_processes(tmp_path):
+    """Would catch files that every process writes, and output that each of them prints."""
+    rows = tmp_path / "rows.npy"
+    np.save(rows, np.random.default_rng(0).integers(0, 2, (60, 8)).astype(np.uint8))
+    toml = tmp_path / "settings.toml"
+    toml.write_text(
+        f'data = "{rows}"\nout = "{tmp_path}/model.safetensors"\nn_hidden = 5\nn_epochs = 3\n'
+        f'seed = 0\nhistory = "{tmp_path}/history.csv"\n'
+        f'checkpoint = "{tmp_path}/run.checkpoint"\n'
+    )
+    alone = subprocess.run(
+        [sys.executable, "-m", "deepgen", "train", toml, "--out", tmp_path / "alone.safetensors"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    (tmp_path / "run.checkpoint").unlink()
+    done = command(2, "train", toml, "--mpi", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_updates"] == 3
+    one, other = (tmp_path / f"{name}.safetensors" for name in ("alone", "model"))
+    assert one.read_bytes() == other.read_bytes()
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 4
+    refused = command(2, "train", toml, "--model", "ratings", "--mpi")
+    assert refused.returncode == 2
+    assert "--mpi does not go with --model ratings" in refused.stderr
 
 
 def test_a_communicator_is_no_setting():
