@@ -58,8 +58,8 @@ def on_threads(size, compute):
         try:
             results[rank] = compute(together.of(rank))
         except BaseException as error:
-            if not isinstance(error, threading.BrokenBarrierError):
-                errors.append(error)
+            # the cause comes before the others notice
+            errors.append(error)
             together.barrier.abort()
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(size)]

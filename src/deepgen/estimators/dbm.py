@@ -124,6 +124,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     """
 
     _saved_as = "DBM"
+    takes_files = True
 
     def __init__(
         self, n_hidden=(500, 1000), *, visible="binary", label_units=False, unlabelled=None,

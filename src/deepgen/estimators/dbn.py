@@ -19,6 +19,7 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.plain_settings import plain_setting, plain_settings
+from deepgen.estimators.common.processes import refuse_processes
 from deepgen.estimators.common.streams import (
     StreamEstimator,
     StreamProblem,
@@ -37,6 +38,7 @@ from deepgen.learning.runaway import warn_of_runaway
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
+from deepgen.rows.shards import Shards
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream, child_seed
 from deepgen.stacks.settings import Pretraining, check_layers
@@ -124,6 +126,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     """
 
     _saved_as = "DBN"
+    takes_files = True
 
     def __init__(
         self, n_hidden=(500, 2000), *, visible="binary", rule=None, learning_rate=None,
@@ -236,6 +239,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
             See :meth:`fit`. `model_` is that of the last good update.
         """
         check_is_fitted(self)
+        refuse_processes(self, "refine", "set_params(communicator=None) before it, in one of them")
         documents = self.model_.visible.takes_trials
         if n_epochs is None:
             n_epochs = REFINED_DOCUMENTS if documents else REFINED
@@ -248,6 +252,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         settings = UpDown(CD(3) if rule is None else as_rule(rule), learning_rate, optimizer)
 
         def make_problem():
+            if isinstance(X, Shards):
+                raise TypeError(f"X must be an array or an iterable of batches, got {X!r}")
             rows = rows_to_learn(self, X, reset=False)
             return _Refinement(self, rows, settings, n_epochs)
 

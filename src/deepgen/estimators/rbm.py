@@ -95,6 +95,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     """
 
     _saved_as = "RBM"
+    takes_files = True
 
     def __init__(
         self, n_hidden=256, *, visible="binary", hidden="binary", rule="pcd", learning_rate=None,

@@ -483,8 +483,9 @@ class TrainingLoop(ABC):
         In all processes of a run, where all have the error; one that this process alone has ends
         them, because they would wait for it.
         """
-        if not self._is_common:
+        if not (self._is_common or isinstance(self.collective, Alone)):
             self.collective.abort(error)
+            return
         self._hooks.end(self, error)
         self._join()
 

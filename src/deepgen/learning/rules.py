@@ -32,6 +32,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
 from deepgen.learning.sums import in_steps, state_means
 from deepgen.rows.holes import filled, holes_in
+from deepgen.rows.parts import joined
 from deepgen.rows.states import compressed, dense
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
@@ -639,7 +640,7 @@ def check_missing_variables(rows, units, rule):
     """Raise ValueError where rows have missing variables that a rule cannot leave out."""
     if getattr(rule, "takes_context", False) or not units.can_be_missing:
         return
-    if any(units.missing(batch.states[0]) is not None for batch in rows.pieces()):
+    if any(joined(rows, any(units.missing(b.states[0]) is not None for b in rows.pieces()))):
         raise ValueError(
             "X has missing variables (all-zero groups), which PCD cannot leave out of the model "
             "row by row; use rule='cd', or write NaN where the value is there but not known"

@@ -36,6 +36,42 @@ class InParts(Protocol):
     collective: object
 
 
+@runtime_checkable
+class OwnRows(Protocol):
+    """Rows of which a process reads its own alone, :meth:`pieces` too: files that it has opened."""
+
+    collective: object
+    n_rows: int
+    first_row: int
+    piece_counts: list
+
+
+def own_rows(rows):
+    """Return the :class:`OwnRows` that rows are, or are made of; None where there are none."""
+    if isinstance(rows, OwnRows):
+        return rows
+    if isinstance(rows, MadeOfRows):
+        found = []
+        rows.made_of(lambda inner: found.append(inner) or inner)
+        return own_rows(found[0])
+    return None
+
+
+def first_number(rows):
+    """Return the number of the first row that :meth:`pieces` of rows yields in this process."""
+    own = own_rows(rows)
+    return 0 if own is None else own.first_row
+
+
+def joined(rows, value):
+    """Return what all processes have found in the rows that each has, a list by process.
+
+    A list of one where every process reads all rows.
+    """
+    own = own_rows(rows)
+    return [value] if own is None else own.collective.gather(value)
+
+
 class Parts:
     """The rows of every batch that one of several processes has, cut by their places in it.
 

@@ -7,6 +7,7 @@ import numpy as np
 from deepgen.inference.gibbs import layer_field, update_layer
 from deepgen.inference.mean_field import completed_by_means
 from deepgen.layers.passes import Site
+from deepgen.rows.parts import first_number, own_rows
 from deepgen.rows.sources import KEEP_BYTES, ArrayRows
 from deepgen.rows.states import doubled
 from deepgen.runtime.stream import DATA, Stream
@@ -94,7 +95,7 @@ class FeatureRows:
         stream : Stream or None
             None: one of these rows' own; draws are the same each time.
         """
-        stream, first_row = stream or Stream.from_random_state(0), 0
+        stream, first_row = stream or Stream.from_random_state(0), first_number(self.rows)
         for batch in self.rows.pieces(stream):
             yield self._features(batch, stream, first_row)
             first_row += batch.n_rows
@@ -109,6 +110,9 @@ class FeatureRows:
 
 def kept_in_memory(rows, n_rows):
     """Return feature rows as an array where it is small enough, else as they are."""
+    # a process keeps no rows of others, and its own stay in the order of their files
+    if own_rows(rows) is not None:
+        return rows
     if not rows.is_fixed or 4 * n_rows * rows.n_columns > KEEP_BYTES:
         return rows
     whole, first, weights = np.empty((n_rows, rows.n_columns), np.float32), 0, []

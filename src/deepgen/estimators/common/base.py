@@ -15,6 +15,8 @@ class ModelEstimator:
     _saved_as = None
     # The processes that share a run: a hyper-parameter of those estimators that can have them.
     communicator = None
+    # Whether `fit` reads files of which each process opens its own.
+    takes_files = False
 
     def save(self, path):
         """Write the model to one file, atomically; :func:`deepgen.load` reads it.

@@ -2,27 +2,14 @@
 
 import numpy as np
 
-from deepgen.checks import check_integer, has_role, is_integer, shown
+from deepgen.checks import check_integer, is_integer, shown
+from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.validation import reads_tables, table_of
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.optimizers import check_optimizer
 from deepgen.learning.schedules import as_schedule
-from deepgen.runtime.collective import Alone, Collective
 from deepgen.runtime.stream import check_random_state
 from deepgen.runtime.threads import check_threads
-
-
-def collective_of(estimator):
-    """Return the processes that share the runs of an estimator: its communicator, or one alone."""
-    communicator = estimator.communicator
-    if communicator is None:
-        return Alone()
-    if not has_role(communicator, Collective):
-        raise ValueError(
-            "communicator must be None or dg.distributed.mpi(), got "
-            f"{shown(communicator)}"
-        )
-    return communicator
 
 
 def sized(units, size, name, needed_by):

@@ -11,6 +11,7 @@ from deepgen.checks import MOST, as_path, is_integer
 from deepgen.errors import ModelFileError
 from deepgen.estimators.common.fitting import FittingEstimator, Problem
 from deepgen.estimators.common.guards import alone, unchanged_on_error
+from deepgen.estimators.common.processes import refuse_processes
 from deepgen.estimators.common.resuming import (
     FIRST_ROWS,
     checkpoint_path,
@@ -117,11 +118,7 @@ class StreamEstimator(FittingEstimator):
         """
         first = not hasattr(self, "model_")
         self._check_settings()
-        if self.communicator is not None:
-            raise ValueError(
-                "communicator must be None for partial_fit, which learns in one process, got "
-                f"{self.communicator!r}; call fit with an iterable of batches"
-            )
+        refuse_processes(self, "partial_fit", "call fit with an iterable of batches")
         refuse_tables(self, "partial_fit")
         refuse_iterable(X)
         with alone(self):
