@@ -43,7 +43,8 @@ def of_model(model):
     if isinstance(model, dg.BernoulliMixture):
         return digest(model.log_weights, model.logits)
     if isinstance(model, dg.Network):
-        return digest(*model.weights, *(layer.bias for layer in model.layers))
+        return digest(*(layer.bias for layer in model.layers),
+                      *(layer.weights for layer in model.layers if layer.weights is not None))
     by_layer = [array for units in model.layers for array in units.parameters().values()]
     return digest(*model.weights, *by_layer)
 
@@ -92,7 +93,27 @@ def reals(comm):
         "gaussian": dg.RBM(7, visible="gaussian", **common).fit(REAL),
         "grey": dg.RBM(7, rule="cd", **common).fit((REAL + 2) / 4),
         "greedy": dg.DBM((7, 5), **common).fit(BITS),
+        "autoencoder": dg.Autoencoder(5, masking=0.3, l1=0.01, l2=0.01, **common).fit(BITS),
+        "deep autoencoder": dg.DeepAutoencoder(
+            (7, 3), pretrained=dg.Pretraining(2), code="logistic", code_noise=1.0, **common
+        ).fit(BITS),
+        "classifier": dg.DeepClassifier(
+            (6,), dropout=0.2, input_dropout=0.1, early_stopping=2, class_weight="balanced",
+            unlabelled=-1, smoothness=dg.VirtualAdversarial(0.5, 1.0), **common
+        ).fit(BITS, np.where(np.arange(97) % 4, LABELS, -1)),
+        "line searches": dg.DeepClassifier(
+            (6,), optimizer=dg.LBFGS(), **{**common, "batch_size": 50}
+        ).fit(BITS, LABELS),
+        "regressor": dg.DeepRegressor((6,), **common).fit(10.0 * REAL, REAL[:, 0]),
     }
+    mixtures = {
+        "mixture": dg.MixtureOfBernoullis(3, random_state=0, communicator=comm, max_iter=4),
+        "mixture with holes": dg.MixtureOfBernoullis(2, random_state=0, communicator=comm),
+    }
+    many = np.tile(BITS, (40, 1))  # several chunks of rows
+    for name, mixture in mixtures.items():
+        X = np.where(many + np.arange(12) % 5 == 5, np.nan, many) if "holes" in name else many
+        made[name] = mixture.fit(X)
     return {name: of_model(each.model_) for name, each in made.items()}
 
 

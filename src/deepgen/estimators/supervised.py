@@ -248,7 +248,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         semi-supervised estimators. NaN: missing values, which are NaN, None and ``pandas.NA``.
     optimizer, learning_rate, batch_size, n_epochs
         See :class:`Autoencoder`.
-    random_state, n_threads, callbacks, verbose
+    random_state, n_threads, callbacks, verbose, communicator
         See :class:`Autoencoder`.
 
     Attributes
@@ -269,7 +269,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         l2=0.0, dropout=0.0, input_dropout=0.0, smoothness=None, top_epochs=0, class_weight=None,
         early_stopping=None, validation_fraction=0.1, unlabelled=None, optimizer=None,
         learning_rate=None, batch_size=100, n_epochs=None, random_state=None, n_threads=None,
-        callbacks=None, verbose=0,
+        callbacks=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.pretrained = pretrained
@@ -292,6 +292,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     def fit(self, X, y, sample_weight=None, *, resume=None):
         """Learn from rows and labels.
@@ -426,7 +427,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         See :class:`DeepClassifier`.
     optimizer, learning_rate, batch_size, n_epochs
         See :class:`Autoencoder`.
-    random_state, n_threads, callbacks, verbose
+    random_state, n_threads, callbacks, verbose, communicator
         See :class:`Autoencoder`.
 
     Attributes
@@ -445,6 +446,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         l2=0.0, dropout=0.0, input_dropout=0.0, top_epochs=0, early_stopping=None,
         validation_fraction=0.1, optimizer=None, learning_rate=None, batch_size=100,
         n_epochs=None, random_state=None, n_threads=None, callbacks=None, verbose=0,
+        communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.pretrained = pretrained
@@ -464,6 +466,7 @@ class DeepRegressor(RegressorMixin, _DeepSupervised):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     def fit(self, X, y, sample_weight=None, *, resume=None):
         """Learn from rows and targets.

@@ -22,7 +22,7 @@ from deepgen.learning.hooks import Hooks
 from deepgen.rows.batch import Batch, Rows
 from deepgen.rows.parts import shared
 from deepgen.rows.sources import refuse_rows
-from deepgen.runtime.collective import Alone, any_of, on_all
+from deepgen.runtime.collective import Alone, any_of, check_together, on_all
 from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
@@ -515,14 +515,11 @@ class TrainingLoop(ABC):
 
     def _check(self, interrupts):
         """Do what was to be done at a signal; where it ends one process, end the run in all."""
-        raised = None
         try:
-            interrupts.check()
-        except BaseException as error:
-            raised = error
-        if any_of(self.collective, raised is not None):
+            check_together(self.collective, interrupts.check)
+        except BaseException:
             self._is_common = True
-            raise raised or KeyboardInterrupt("another process of this run was told to end")
+            raise
 
     def _end_epoch(self, began):
         self._check_particles()

@@ -38,7 +38,7 @@ class FieldNoise:
         check_integer(self.layer, "layer", 0)
         check_number(self.deviation, "deviation", 0.0)
 
-    def draw(self, network, n_rows, stream):
+    def draw(self, network, n_rows, stream, first_row=0):
         """Return the noise of some rows by layer, which a forward pass adds to the fields.
 
         Parameters
@@ -47,10 +47,13 @@ class FieldNoise:
         n_rows : int
         stream : Stream
             At the position of the update.
+        first_row : int, default 0
+            Number of the first row in the whole batch.
         """
         size = network.layers[self.layer].size
         normal = real_columns(size).sample(
-            np.zeros((n_rows, size), np.float32), stream.child("field noise")
+            np.zeros((n_rows, size), np.float32), stream.child("field noise"),
+            first_row=first_row,
         )
         return {self.layer: np.float32(self.deviation) * normal}
 
@@ -141,9 +144,11 @@ class Objective:
             loss_parameters = starting_parameters(self.loss)
         dropout = noise = None
         if stream is not None and self.is_random:
-            dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
+            dropout = backprop.Dropout(
+                stream, self.input_dropout, self.dropout, self.masking, batch.first_row
+            )
         if stream is not None and self.noise is not None:
-            noise = self.noise.draw(network, X.shape[0], stream)
+            noise = self.noise.draw(network, X.shape[0], stream, batch.first_row)
         activities = backprop.forward(network, X, dropout=dropout, noise=noise, work=work)
         about = (network.layers[-1], activities.field, batch.target)
         if batch.weights is None:
@@ -174,8 +179,9 @@ class Objective:
             if dropout is not None or noise is not None:
                 field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(
-                network, X, field, stream=stream, first=first, work=work
-            )
+                network, X, field, stream=stream, first_row=batch.first_row, first=first,
+                work=work,
+            )  # fmt: skip
             value += more
             for name, slope in slopes.items():
                 gradients[name] += slope

@@ -118,6 +118,23 @@ def any_of(collective, flag):
     return bool(total[0])
 
 
+def check_together(collective, check):
+    """Call a function that may raise, such as a check for Ctrl-C; where it does, raise in all.
+
+    Raises
+    ------
+    BaseException
+        What was raised here, or KeyboardInterrupt where it was in another process.
+    """
+    raised = None
+    try:
+        check()
+    except BaseException as error:
+        raised = error
+    if any_of(collective, raised is not None):
+        raise raised or KeyboardInterrupt("another process of this run was told to end")
+
+
 def from_first(collective, compute, what):
     """Return what a function returns in process 0, in all; where it fails there, raise in all.
 
