@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, ratings, rbm
+from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, mpi, network, ratings, rbm
 
 
 def parse():
@@ -37,6 +37,9 @@ def parse():
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
+    command = commands.add_parser("mpi", help=mpi.__doc__, parents=[shared])
+    command.add_argument("--stream", type=int, metavar="ROWS", help="a stream of so many rows")
+    command.add_argument("--minutes", type=float, default=20.0, help="of the stream (20)")
     return parser.parse_args()
 
 
@@ -88,6 +91,12 @@ def main():
             n_threads=arguments.threads,
             bits=arguments.bits,
         )
+        return
+    if arguments.command == "mpi":
+        if arguments.stream:
+            mpi.stream(n_rows=arguments.stream, minutes=arguments.minutes)
+        else:
+            mpi.run(n_updates=20 if arguments.quick else 100, n_rounds=arguments.rounds)
         return
     if arguments.command == "ratings":
         if arguments.mapped:
