@@ -39,6 +39,7 @@ def parse():
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
     command = commands.add_parser("mpi", help=mpi.__doc__, parents=[shared])
     command.add_argument("--stream", type=int, metavar="ROWS", help="a stream of so many rows")
+    command.add_argument("--simulate", action="store_true", help="8 to 512 processes, by a model")
     command.add_argument("--minutes", type=float, default=20.0, help="of the stream (20)")
     return parser.parse_args()
 
@@ -93,7 +94,9 @@ def main():
         )
         return
     if arguments.command == "mpi":
-        if arguments.stream:
+        if arguments.simulate:
+            mpi.simulate()
+        elif arguments.stream:
             mpi.stream(n_rows=arguments.stream, minutes=arguments.minutes)
         else:
             mpi.run(n_updates=20 if arguments.quick else 100, n_rounds=arguments.rounds)
