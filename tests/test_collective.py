@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mpi_jobs import BITS, COMMON, LABELS, digest, of_model
 from processes import on_threads
 
 import deepgen as dg
@@ -135,3 +136,55 @@ def test_a_communicator_must_be_one(bad):
     """Would catch an mpi4py communicator, or a number of processes, that fails in mid-run."""
     with pytest.raises(ValueError, match=r"communicator must be None or dg.distributed.mpi\(\)"):
         dg.RBM(3, communicator=bad).fit(np.eye(3))
+
+
+def told(estimator):
+    """What a fitted machine is, and how it got there."""
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in estimator.history_]
+    particles = estimator._fitted.particles
+    return of_model(estimator.model_), digest(*particles.states), lines
+
+
+def test_callbacks_see_one_run(tmp_path):
+    """Would catch a monitor that is given the particles of one process, a best epoch that is put
+    back with a part of them, and a log that all write at once."""
+
+    def learn(collective):
+        name = "alone" if collective is None else "shared"
+        callbacks = [
+            dg.LikelihoodMonitor(BITS[:20], n_steps=3, n_chains=10),
+            dg.EarlyStopping("log_likelihood", patience=3), dg.CSVLog(tmp_path / name),
+        ]  # fmt: skip
+        rule = dg.PCD(n_particles=5)
+        settings = {**COMMON, "n_epochs": 9, "learning_rate": 1.0, "n_threads": 1}
+        return told(dg.RBM(
+            7, rule=rule, callbacks=callbacks, communicator=collective, **settings
+        ).fit(BITS))  # fmt: skip
+
+    alone = learn(None)
+    assert len(alone[2]) < 9
+    for size in (2, 3):
+        assert on_threads(size, learn) == [alone] * size
+    logs = [(tmp_path / name).read_text().splitlines() for name in ("alone", "shared")]
+    assert [len(log) for log in logs] == [len(alone[2]) + 1] * 2
+
+
+def test_labels_stay_with_their_rows():
+    """Would catch labels that are cut in another place than the rows they belong to."""
+
+    def learn(collective):
+        rule = dg.MeanFieldPCD(n_particles=9)
+        dbm = dg.DBM((6, 4), rule=rule, label_units=True, pretrained=None, communicator=collective,
+                     **COMMON)  # fmt: skip
+        return told(dbm.fit(BITS, LABELS))
+
+    alone = learn(None)
+    for size in (2, 3):
+        assert on_threads(size, learn) == [alone] * size
+
+
+def test_the_seed_of_the_first_process_is_that_of_all():
+    """Would catch processes that each draw a seed of their own."""
+    settings = {**COMMON, "random_state": None}
+    found = on_threads(2, lambda c: told(dg.RBM(7, communicator=c, **settings).fit(BITS)))
+    assert found[0] == found[1]

@@ -191,6 +191,23 @@ def test_the_command_line_trains_over_processes(tmp_path):
     assert "--mpi does not go with --model ratings" in refused.stderr
 
 
+def test_the_example_of_a_cluster_runs():
+    """Would catch an example that only its author has started."""
+    script, said = JOBS.parents[1] / "examples" / "cluster" / "train.py", []
+    if not script.exists():
+        pytest.skip("an installed wheel has no examples")
+    for size in (1, 2):
+        done = subprocess.run(
+            [MPIRUN, "-n", str(size), sys.executable, script], capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, check=False, timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert said[0] == said[1]
+    assert said[0].endswith("nats a row\n")
+
+
 def test_a_communicator_is_no_setting():
     """Would catch clones, copies and pickles of a process's connection."""
     comm = dg.distributed.mpi()

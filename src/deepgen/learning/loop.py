@@ -457,6 +457,7 @@ class TrainingLoop(ABC):
         self.n_epochs = n_epochs
         total = n_epochs * -(-n_rows // self.batch_size)
         rows, is_first = shared(rows, self.collective), self.collective.rank == 0
+        self._is_common = False
         with (
             interrupt_between_steps() as interrupts,
             ProgressBar(total, self.n_updates, bool(verbose) and is_first) as bar,

@@ -171,6 +171,7 @@ class Trainer(TrainingLoop):
         chains = getattr(self.rule_state, "chains", None)
         if isinstance(self.collective, Alone) or chains is None:
             return
+        self._is_common = True  # what is refused here
         if chains.beta is not None or chains.further:
             raise ValueError(
                 "rule must move chains that do not depend on each other, as dg.Gibbs() does, where "
@@ -181,7 +182,7 @@ class Trainer(TrainingLoop):
                 "communicator must be None where rows are documents, whose particles have the "
                 "lengths of rows that another process may have"
             )
-        self._n_chains = len(chains)
+        self._is_common, self._n_chains = False, len(chains)
         chains.particles = self._own(chains.particles)
         chains.first_row = part_of(self._n_chains, self.collective).start
 
