@@ -153,7 +153,8 @@ def test_callbacks_see_one_run(tmp_path):
         name = "alone" if collective is None else "shared"
         callbacks = [
             dg.LikelihoodMonitor(BITS[:20], n_steps=3, n_chains=10),
-            dg.EarlyStopping("log_likelihood", patience=3), dg.CSVLog(tmp_path / name),
+            dg.EarlyStopping("log_likelihood", patience=2, min_delta=2.0),
+            dg.CSVLog(tmp_path / name),
         ]  # fmt: skip
         rule = dg.PCD(n_particles=5)
         settings = {**COMMON, "n_epochs": 9, "learning_rate": 1.0, "n_threads": 1}
