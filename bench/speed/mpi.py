@@ -206,7 +206,7 @@ def rows(folder, n_files, seconds, kills):
     until, path = Until(seconds, kills), Path(folder) / "run.checkpoint"
     shards = dg.distributed.Shards([Path(folder) / "rows.npy"] * n_files, packed_columns=N_PIXELS)
     rbm = dg.RBM(
-        N_HIDDEN, rule=dg.PCD(n_particles=4_000), batch_size=8_000, n_epochs=1, random_state=0,
+        N_HIDDEN, rule=dg.PCD(n_particles=4_000), batch_size=8_000, n_epochs=100, random_state=0,
         n_threads=1, communicator=communicator,
         callbacks=[dg.Checkpoint(path, minutes=seconds / 60 / 4), until],
     )  # fmt: skip
