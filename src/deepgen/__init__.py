@@ -53,10 +53,14 @@ from deepgen.models import (
     BeliefNetwork,
     BernoulliMixture,
     BoltzmannMachine,
+    ClassHierarchy,
+    NeighbourNetwork,
     Network,
     NetworkLayer,
     PosteriorNetwork,
+    ProcessNetwork,
     RatingMachine,
+    SquaredExponential,
     conditional_model,
 )
 from deepgen.networks.losses import (
@@ -66,7 +70,9 @@ from deepgen.networks.losses import (
     SoftmaxCrossEntropy,
     SquaredError,
 )
-from deepgen.networks.objective import FieldNoise, Objective
+from deepgen.networks.neighbour_loss import NeighbourLoss
+from deepgen.networks.objective import FieldNoise, Objective, Reconstruction
+from deepgen.networks.process_loss import ProcessLikelihood
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.batch import Batch
 from deepgen.rows.counts import CountInputs
@@ -91,11 +97,15 @@ if TYPE_CHECKING:
         Autoencoder,
         DeepAutoencoder,
         DeepClassifier,
+        DeepGaussianProcessRegressor,
         DeepRegressor,
+        HierarchicalGaussian,
         Imputer,
         MixtureOfBernoullis,
+        NeighbourhoodComponents,
         RatingsRBM,
     )
+    from deepgen.estimators.deep_kernel import DeepKernel
     from deepgen.estimators.loading import load
 
 warn_of_environment()
@@ -108,9 +118,13 @@ _LATER = {
     "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
+    "DeepGaussianProcessRegressor": "deepgen.estimators",
+    "DeepKernel": "deepgen.estimators.deep_kernel",
     "DeepRegressor": "deepgen.estimators",
+    "HierarchicalGaussian": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
     "MixtureOfBernoullis": "deepgen.estimators",
+    "NeighbourhoodComponents": "deepgen.estimators",
     "RBM": "deepgen.estimators",
     "RatingsRBM": "deepgen.estimators",
     "ReplicatedSoftmax": "deepgen.estimators",
@@ -140,6 +154,7 @@ __all__ = [
     "CSVLog",
     "Chains",
     "Checkpoint",
+    "ClassHierarchy",
     "ConjugateGradient",
     "Constant",
     "Context",
@@ -147,6 +162,8 @@ __all__ = [
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
+    "DeepGaussianProcessRegressor",
+    "DeepKernel",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
@@ -155,6 +172,7 @@ __all__ = [
     "FreeEnergyGap",
     "Gaussian",
     "Gibbs",
+    "HierarchicalGaussian",
     "Imputer",
     "LengthPartition",
     "LikelihoodMonitor",
@@ -169,6 +187,9 @@ __all__ = [
     "ModelFileError",
     "MoveInfo",
     "Multinomial",
+    "NeighbourLoss",
+    "NeighbourNetwork",
+    "NeighbourhoodComponents",
     "Network",
     "NetworkLayer",
     "NetworkTrainer",
@@ -177,9 +198,12 @@ __all__ = [
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
+    "ProcessLikelihood",
+    "ProcessNetwork",
     "RatingMachine",
     "Ratings",
     "RatingsRBM",
+    "Reconstruction",
     "ReduceLearningRate",
     "RowLoss",
     "Sampler",
@@ -187,6 +211,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Sparsity",
     "SquaredError",
+    "SquaredExponential",
     "Stream",
     "Trajectory",
     "Units",

@@ -6,7 +6,7 @@ A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,10 +30,10 @@ from deepgen.inference.samplers import (
 from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
-from deepgen.learning.sums import in_steps, state_means
 from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.parts import joined
-from deepgen.rows.states import compressed, dense
+from deepgen.rows.states import ByteMeans, compressed, dense
+from deepgen.rows.sums import column_sums, weighted_sums
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
 
@@ -68,6 +68,39 @@ class Rule(Protocol):
         stream : Stream
             At this update's position.
         work : Work
+        """
+
+
+class DrawPlan(NamedTuple):
+    """Phases as a kernel makes them that makes whole updates of a machine of two layers.
+
+    Attributes
+    ----------
+    persistent : bool
+        Whether the negative phase goes on from particles; else it begins at the rows.
+    n_sweeps : int
+    kind : int
+        Of the draws; see :mod:`deepgen.runtime.stream`.
+    offset_rate : float
+    """
+
+    persistent: bool
+    n_sweeps: int
+    kind: int
+    offset_rate: float
+
+
+@runtime_checkable
+class PlannedRule(Protocol):
+    """A rule whose phases a kernel may make."""
+
+    def plan(self, state):
+        """Return the :class:`DrawPlan` for a machine of two layers; None: no kernel makes them.
+
+        Parameters
+        ----------
+        state : RuleState
+            The kernel moves its particles and offsets, and none else.
         """
 
 
@@ -234,15 +267,16 @@ def _start(model, rule, chains, rows):
     return RuleState(chains, offsets, gains, activity)
 
 
-def _finish(rule, model, batch, state, phases, context, work):
+def _finish(rule, model, batch, state, positive, negative, context, work):
     """Make the phases of an update, and let the state follow the positive phase x+.
 
-    `phases` are the states of the positive and of the negative one. `context` is that of the rows
-    of the batch; chains have the one that their states tell.
+    `context` is that of the rows of the batch; chains have the one that their states tell. What
+    the state follows are means of the states as the phases have them, so in steps where these are
+    in bytes: the means of one process are then those of several.
 
     Of a part of a batch the state follows later, when the means over all parts are there.
     """
-    (positive, negative), own, units = phases, batch.weights, model.layers[0]
+    own, units = batch.weights, model.layers[0]
     shares = units.row_weights(positive[0]), units.row_weights(negative[0])
     if shares[0] is None:
         shares = None
@@ -254,21 +288,25 @@ def _finish(rule, model, batch, state, phases, context, work):
             some = [own * some[0], some[1] if state.chains is not None else own * some[1]]
         weights = tuple(some)
     phases = Phases(
-        _in_bytes(model, positive, "positive"), _in_bytes(model, negative, "negative"),
-        state.offsets, state.gains, weights=weights, shares=shares,
+        _in_bytes(model, list(positive)), _in_bytes(model, list(negative)), state.offsets,
+        state.gains, weights=weights, shares=shares,
         bias_scale=_bias_scales(model, state, negative, context),
     )  # fmt: skip
     if batch.is_part:
         phases.follow = partial(_follow, rule, state)
         return phases
-    own = None if weights is None else weights[0]
-    if own is not None and not own.any():  # no row counts: there is no mean to follow
+    if state.offsets is None and state.activity is None:
         return phases
-    if state.offsets is not None or state.activity is not None:
-        means = [
-            state_means(x, own, work) if l else None for l, x in enumerate(phases.positive)
-        ]
-        phases.bias_terms = _follow(rule, state, means)
+    own = None if weights is None else weights[0]
+    total = batch.n_rows if own is None else own.sum()
+    if not total:  # no row counts: there is no mean to follow
+        return phases
+    threads = work.n_threads
+    sums = [
+        column_sums(x, threads) if own is None else weighted_sums(x, own, threads)
+        for x in phases.positive[1:]
+    ]
+    phases.bias_terms = _follow(rule, state, [None, *(x / total for x in sums)])
     return phases
 
 
@@ -292,8 +330,8 @@ def _follow(rule, state, means):
 
     Parameters
     ----------
-    means : list of ndarray
-        By layer, float64; that of the first is not read.
+    means : list of ndarray, float64
+        By layer; that of the first one is not read.
 
     Returns
     -------
@@ -317,15 +355,15 @@ def _follow(rule, state, means):
     return terms
 
 
-def _in_bytes(model, states, side):
+def _in_bytes(model, states):
     """Return the states of a phase, means of layers at fixed-point weights as bytes.
 
     Rows of the data stay as they are.
     """
-    states = list(states)
     for l in range(1, len(states)):
-        if model.has_packed(l):
-            states[l] = in_steps(states[l], model.layers[l], side)
+        largest = model.means_in_bytes[l]
+        if largest is not None and states[l].dtype == np.float32:
+            states[l] = ByteMeans.of(states[l], largest)
     return states
 
 
@@ -413,6 +451,12 @@ class CD:
         _check_two_layers(self, model)
         return _start(model, self, None, rows)
 
+    def plan(self, state):
+        """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
+        if type(self) is not CD or state.activity is not None:
+            return None
+        return DrawPlan(False, self.k, DATA, self.offset_rate)
+
     def phases(self, model, batch, state, stream, *, work=ANY_WORK):
         """Return the phases of one update.
 
@@ -442,7 +486,7 @@ class CD:
             means, draws = update_layer(
                 model, 1, [v, draws], mean=last, site=None if last else site, **options
             )
-        return _finish(self, model, batch, state, (positive, [v, means]), context, work)
+        return _finish(self, model, batch, state, positive, [v, means], context, work)
 
 
 class _Persistent(ABC):
@@ -502,7 +546,7 @@ class _Persistent(ABC):
         positive = self._posterior(model, batch, state, stream, work)
         negative = self._moved(model, state.chains, stream, work)
         context = with_trials(model.layers, positive)
-        return _finish(self, model, batch, state, (positive, negative), context, work)
+        return _finish(self, model, batch, state, positive, negative, context, work)
 
     def _check_model(self, model):
         """Raise ValueError where the rule cannot learn a model."""
@@ -565,6 +609,13 @@ class PCD(_Persistent):
 
     def _check_model(self, model):
         _check_two_layers(self, model)
+
+    def plan(self, state):
+        """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
+        plain = type(self) is PCD and type(self.sampler) is Gibbs
+        if not plain or state.activity is not None or state.chains.beta is not None:
+            return None
+        return DrawPlan(True, self.k, PARTICLES, self.offset_rate)
 
     def _posterior(self, model, batch, state, stream, work):
         v = _completed(model, batch, state, stream, self.hole_sweeps, None, work)

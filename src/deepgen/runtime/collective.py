@@ -113,6 +113,8 @@ def require_shards(collective, who):
 
 def any_of(collective, flag):
     """Tell whether a flag is set in any process."""
+    if collective.size == 1:
+        return bool(flag)
     total = np.array([float(bool(flag))])
     collective.sum(total)
     return bool(total[0])
