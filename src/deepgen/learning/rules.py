@@ -30,9 +30,10 @@ from deepgen.inference.samplers import (
 from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
+from deepgen.learning.sums import in_steps
 from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.parts import joined
-from deepgen.rows.states import ByteMeans, compressed, dense
+from deepgen.rows.states import compressed, dense
 from deepgen.rows.sums import column_sums, weighted_sums
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
@@ -288,8 +289,8 @@ def _finish(rule, model, batch, state, positive, negative, context, work):
             some = [own * some[0], some[1] if state.chains is not None else own * some[1]]
         weights = tuple(some)
     phases = Phases(
-        _in_bytes(model, list(positive)), _in_bytes(model, list(negative)), state.offsets,
-        state.gains, weights=weights, shares=shares,
+        _in_bytes(model, positive, "positive"), _in_bytes(model, negative, "negative"),
+        state.offsets, state.gains, weights=weights, shares=shares,
         bias_scale=_bias_scales(model, state, negative, context),
     )  # fmt: skip
     if batch.is_part:
@@ -355,15 +356,15 @@ def _follow(rule, state, means):
     return terms
 
 
-def _in_bytes(model, states):
+def _in_bytes(model, states, side):
     """Return the states of a phase, means of layers at fixed-point weights as bytes.
 
     Rows of the data stay as they are.
     """
+    states = list(states)
     for l in range(1, len(states)):
-        largest = model.means_in_bytes[l]
-        if largest is not None and states[l].dtype == np.float32:
-            states[l] = ByteMeans.of(states[l], largest)
+        if model.has_packed(l):
+            states[l] = in_steps(states[l], model.layers[l], side)
     return states
 
 

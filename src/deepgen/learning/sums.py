@@ -284,21 +284,6 @@ def in_steps(x, units, side):
     return ByteMeans(255 * x, 1.0 / 255.0) if labels else x
 
 
-def state_means(x, weights, work):
-    """Return ``sum_r w x / sum_r w`` over the rows of states, float64 of shape (n_units,).
-
-    Parameters
-    ----------
-    x : states of shape (n_rows, n_units)
-    weights : ndarray of shape (n_rows,), float64, or None
-        With a positive sum. None: 1 each.
-    work : Work
-    """
-    total = x.shape[0] if weights is None else weights.sum()
-    steps = x.steps if isinstance(x, ByteMeans) else x
-    return _state_sums(steps, weights, work.n_threads) * _unit_of(x) / total
-
-
 def _unit_of(x):
     """Return what a step stands for, as kernels read it."""
     return float(np.float32(x.unit)) if isinstance(x, ByteMeans) else 1.0
