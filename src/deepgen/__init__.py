@@ -30,7 +30,8 @@ from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
 from deepgen.learning.networks import NetworkTrainer
 from deepgen.learning.optimizers import SGD, Adam
 from deepgen.learning.ratings import MaskedPrediction
-from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+from deepgen.learning.rule_states import Sparsity
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.likelihood import (
     LengthPartition,

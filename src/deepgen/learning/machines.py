@@ -11,7 +11,8 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients, check_phases
 from deepgen.learning.loop import TrainingLoop, Update
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
-from deepgen.learning.rules import check_particles, takes_holes
+from deepgen.learning.rule_states import check_particles
+from deepgen.learning.rules import takes_holes
 from deepgen.learning.sums import WeighedPhases, phase_sums
 from deepgen.learning.whole_updates import whole_updates
 from deepgen.models import Parameters
