@@ -9,7 +9,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -49,6 +51,11 @@ def of_model(model):
     return digest(*model.weights, *by_layer)
 
 
+def ends(bracket):
+    """The numbers of a bracket of log Z."""
+    return [bracket.lower, bracket.value, bracket.upper]
+
+
 def machines(comm, n_threads=1):
     """Machines whose sums are whole numbers: the bits of one process without a communicator."""
     common = {**COMMON, "communicator": comm, "n_threads": n_threads}
@@ -61,17 +68,30 @@ def machines(comm, n_threads=1):
         "single rows": dg.RBM(7, **{**common, "batch_size": 1, "n_epochs": 1}).fit(BITS),
         "batches": dg.RBM(7, rule="cd", **common).fit(Batches()),
         "dbm": dg.DBM((7, 5), pretrained=None, rule=deep, **common).fit(BITS),
-    }
+        "labels": dg.DBM(
+            (7, 5), pretrained=None, rule=deep, label_units=True, **common
+        ).fit(BITS, LABELS),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:  # each process has files of its own
+        for number, rows in enumerate(np.split(BITS, [3, 3, 60])):  # one is empty
+            np.save(Path(folder, f"{number}.npy"), rows)
+        files = dg.distributed.Shards(folder)
+        made["shards"] = dg.RBM(7, rule=few, **common).fit(files)
     found = {name: of_model(each.model_) for name, each in made.items()}
-    found["dbn"] = of_model(dg.DBN((7, 5), **common).fit(BITS).stack_)
+    dbn = dg.DBN((7, 5), **common).fit(BITS)
+    found["dbn"] = of_model(dbn.stack_)
+    few_chains = {"n_chains": 10, "n_betas": 20}
+    for name, each in (("dbn", dbn), ("dbm", made["dbm"])):
+        found[f"{name} log Z"] = ends(each.log_partition(**few_chains))
+        found[f"{name} score"] = each.score(BITS[:9])
+        found[f"{name} samples"] = digest(each.sample(5, n_sweeps=5, random_state=0))
     rbm, holes = made["pcd"], np.where(np.arange(12) == 3, np.nan, BITS[:5])
     found["particles"] = digest(*rbm._fitted.particles.states)
     found["samples"] = digest(rbm.sample(2, n_sweeps=5, random_state=0))
     found["completed"] = digest(*rbm.impute(holes, n_chains=2, n_sweeps=3, random_state=0,
                                             return_std=True))  # fmt: skip
     wide = dg.RBM(40, rule="cd", **common).fit(np.tile(BITS, (1, 4)))
-    bracket = wide.log_partition(n_chains=10, n_betas=20)
-    found["log Z"] = [bracket.lower, bracket.value, bracket.upper]
+    found["log Z"] = ends(wide.log_partition(**few_chains))
     found["score"] = wide.score(np.tile(BITS[:9], (1, 4)))
     history = [{k: v for k, v in line.items() if k != "seconds"} for line in rbm.history_]
     if comm is not None:
@@ -118,8 +138,10 @@ def reals(comm):
 
 
 def checkpoint(comm, path, how):
-    """A run that stops after some updates, or goes on from there."""
-    stop = {"stop": Stop(17), "kill": Do(kill)}.get(how)
+    """A run that stops after some updates, is killed in one, or goes on from there."""
+    stop = Stop(17) if how == "stop" else None
+    if how == "kill":
+        kill_in_update(comm, 14)
     settings = {**COMMON, "communicator": comm, "rule": dg.PCD(n_particles=7), "n_threads": 1}
     callbacks = [dg.Checkpoint(path, minutes=None, epochs=1)] + [stop] * (stop is not None)
     rbm = dg.RBM(7, callbacks=callbacks, **settings)
@@ -161,9 +183,19 @@ def failing():
     print("failing", time.time(), file=sys.stderr, flush=True)
 
 
-def kill(trainer):
-    """End this process as the kernel does where memory is short."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def kill_in_update(comm, number):
+    """Let the last process be killed in an update as where memory is short: others wait for it."""
+    add = comm.sum
+
+    def add_or_die(array, most=np.inf):
+        nonlocal number
+        number -= array.size > 1  # flags are single numbers
+        if number == 0 and comm.rank == comm.size - 1:
+            failing()
+            os.kill(os.getpid(), signal.SIGKILL)
+        add(array, most)
+
+    comm.sum = add_or_die
 
 
 class Do:
@@ -198,8 +230,9 @@ def raises(comm):
 
 
 def killed(comm):
-    """A process that is killed in mid-run."""
-    return run_with(comm, kill)
+    """A process that is killed in the middle of an update."""
+    kill_in_update(comm, 14)
+    return run_with(comm, lambda trainer: None)
 
 
 def frozen(comm):

@@ -41,6 +41,7 @@ def parse():
     command.add_argument("--stream", type=int, metavar="ROWS", help="a stream of so many rows")
     command.add_argument("--simulate", action="store_true", help="8 to 512 processes, by a model")
     command.add_argument("--minutes", type=float, default=20.0, help="of the stream (20)")
+    command.add_argument("--rule", choices=("cd", "pcd"), help="of the table (both)")
     return parser.parse_args()
 
 
@@ -99,7 +100,12 @@ def main():
         elif arguments.stream:
             mpi.stream(n_rows=arguments.stream, minutes=arguments.minutes)
         else:
-            mpi.run(n_updates=20 if arguments.quick else 100, n_rounds=arguments.rounds)
+            mpi.run(
+                n_updates=20 if arguments.quick else 100,
+                n_rounds=arguments.rounds,
+                rules=[arguments.rule] if arguments.rule else ["cd", "pcd"],
+                peer_python=arguments.peer_python,
+            )
         return
     if arguments.command == "ratings":
         if arguments.mapped:
