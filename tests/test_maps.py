@@ -1,5 +1,10 @@
 """Answers for partitions: pieces equal the whole, to the bit."""
 
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mpi_jobs import BITS, COMMON
@@ -10,6 +15,7 @@ from deepgen.distributed import map_rows, maps
 dask = pytest.importorskip("dask", reason="needs dask")
 array = pytest.importorskip("dask.array", reason="needs dask")
 X = np.tile(BITS, (3, 1))
+GUIDE = Path(__file__).parents[1] / "docs" / "guide" / "cluster.md"
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +102,57 @@ def test_what_cannot_be_mapped_is_refused(file, rows, method, rows_of, options, 
     whole could give."""
     with pytest.raises((ValueError, TypeError), match=message):
         map_rows(file, method, rows_of(rows), options=options)
+
+
+def recipe(name):
+    """The block of the guide that begins with a comment on a package; 50 rows are many here."""
+    if not GUIDE.exists():
+        pytest.skip("an installed wheel has no guide")
+    (block,) = re.findall(rf"^```text\n(# {name}: .*?)^```", GUIDE.read_text(), re.M | re.S)
+    return compile(block.replace("65_536", "50"), f"recipe for {name}", "exec")
+
+
+def needs(package, more=True):
+    """A mark of a test that needs a package, and what else it says."""
+    there = importlib.util.find_spec(package) is not None
+    return pytest.mark.skipif(not (there and more), reason=f"needs {package}")
+
+
+@pytest.mark.slow
+@needs("ray")
+def test_the_recipe_for_ray_is_the_whole(file):
+    """Would catch a recipe whose draws depend on where its pieces begin."""
+    import ray
+
+    holes = np.where(np.arange(12) == 4, np.nan, X)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        names = {"ray": ray, "dg": dg, "path": str(file), "rows": holes}
+        exec(recipe("Ray"), names)
+        wanted = dg.load(file).impute(holes, random_state=0)
+        np.testing.assert_array_equal(np.concatenate(names["pieces"]), wanted)
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
+@needs("pyspark", shutil.which("java"))
+def test_the_recipe_for_spark_is_the_whole(file):
+    """Would catch a recipe that Spark refuses, or features of another row."""
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    from pyspark.sql import SparkSession
+
+    settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
+    spark = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+    try:
+        columns = [f"column_{j}" for j in range(12)]
+        frame = spark.createDataFrame(X.tolist(), columns)
+        names = {"dg": dg, "pd": pd, "path": str(file), "n_hidden": 7, "spark_frame": frame}
+        exec(recipe("Spark"), names)
+        found = np.array(names["answers"].collect(), np.float32)
+        wanted = dg.load(file).transform(X)
+        in_order = [x[np.lexsort(x.T)] for x in (found, wanted)]
+        np.testing.assert_array_equal(*in_order)
+    finally:
+        spark.stop()

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, mpi, network, ratings, rbm
+from bench.speed import ais, dbm, finetune, gibbs, machine, maps, memmap, mpi, network, ratings, rbm
 
 
 def parse():
@@ -37,6 +37,8 @@ def parse():
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
+    command = commands.add_parser("maps", help=maps.__doc__, parents=[shared])
+    command.add_argument("--rows", type=int, help="of the file (2,000,000; quick: a tenth)")
     command = commands.add_parser("mpi", help=mpi.__doc__, parents=[shared])
     command.add_argument("--stream", type=int, metavar="ROWS", help="a stream of so many rows")
     command.add_argument("--simulate", action="store_true", help="8 to 512 processes, by a model")
@@ -93,6 +95,10 @@ def main():
             n_threads=arguments.threads,
             bits=arguments.bits,
         )
+        return
+    if arguments.command == "maps":
+        n_rows = arguments.rows or (200_000 if arguments.quick else 2_000_000)
+        maps.run(n_rows=n_rows, n_workers=arguments.threads)
         return
     if arguments.command == "mpi":
         if arguments.simulate:
