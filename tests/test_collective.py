@@ -1,9 +1,14 @@
 """What processes agree on, with threads in their place."""
 
+import re
+from inspect import signature
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mpi_jobs import BITS, COMMON, LABELS, digest, of_model
 from processes import on_threads
+from sklearn.base import BaseEstimator
 
 import deepgen as dg
 from deepgen.runtime.collective import (
@@ -189,3 +194,38 @@ def test_the_seed_of_the_first_process_is_that_of_all():
     settings = {**COMMON, "random_state": None}
     found = on_threads(2, lambda c: told(dg.RBM(7, communicator=c, **settings).fit(BITS)))
     assert found[0] == found[1]
+
+
+ALONE = [
+    dg.ReplicatedSoftmax, dg.RatingsRBM, dg.DeepGaussianProcessRegressor,
+    dg.NeighbourhoodComponents, dg.HierarchicalGaussian, dg.Imputer,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("estimator", ALONE, ids=lambda each: each.__name__)
+def test_who_learns_in_one_process_refuses_a_communicator(estimator):
+    """Would catch a communicator that an estimator takes and does not read: each process would
+    learn from all rows."""
+    with pytest.raises(TypeError, match="unexpected keyword argument 'communicator'"):
+        estimator(communicator=None)
+    with pytest.raises(ValueError, match="Invalid parameter 'communicator'"):
+        estimator().set_params(communicator=None)
+
+
+def test_every_estimator_is_told_in_the_guide():
+    """Would catch a new estimator of which the guide does not say whether it takes processes."""
+    guide = Path(__file__).parents[1] / "docs" / "guide" / "cluster.md"
+    if not guide.exists():
+        pytest.skip("an installed wheel has no guide")
+    text = guide.read_text()
+    everyone = {name: each for name in dir(dg) if hasattr(each := getattr(dg, name), "fit")
+                and isinstance(each, type) and issubclass(each, BaseEstimator)}  # fmt: skip
+    assert {each.__name__ for each in ALONE} <= set(everyone)
+    for name, each in everyone.items():
+        takes = "communicator" in signature(each).parameters
+        paragraph = re.search(
+            r"\*\*Who takes a communicator\*\*(.*?)\n\n" if takes
+            else r"\*\*Who learns in one process\*\*(.*?)\n\n", text, re.S
+        )
+        assert f"`{name}`" in paragraph[1], name
+        assert takes or each in ALONE, name
