@@ -33,7 +33,7 @@ from deepgen.inference.completion import impute
 from deepgen.inference.running import moved_particles
 from deepgen.io import checkpoints
 from deepgen.layers.passes import Site
-from deepgen.learning.rules import RuleState
+from deepgen.learning.rule_states import RuleState
 from deepgen.models import Parameters
 from deepgen.rows.batch import Batch
 from deepgen.runtime.stream import IMPUTE, PARTICLES, SAMPLE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deepgen._version import __version__
 
 if TYPE_CHECKING:
-    from deepgen import datasets, plots, retrieval
+    from deepgen import datasets, distributed, plots, retrieval
     from deepgen.errors import DivergedError, ModelFileError, TimeLimitError
     from deepgen.estimators import (
         DBM,
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from deepgen.learning.networks import NetworkTrainer
     from deepgen.learning.optimizers import SGD, Adam
     from deepgen.learning.ratings import MaskedPrediction
-    from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+    from deepgen.learning.rule_states import Sparsity
+    from deepgen.learning.rules import CD, PCD, MeanFieldPCD
     from deepgen.learning.schedules import Constant, Linear
     from deepgen.likelihood import (
         LengthPartition,
@@ -199,7 +200,7 @@ _LATER = {
     "Sampler": "deepgen.inference.samplers",
     "Softmax": "deepgen.layers.softmax",
     "SoftmaxCrossEntropy": "deepgen.networks.losses",
-    "Sparsity": "deepgen.learning.rules",
+    "Sparsity": "deepgen.learning.rule_states",
     "SquaredError": "deepgen.networks.losses",
     "SquaredExponential": "deepgen.models",
     "Stream": "deepgen.runtime.stream",
@@ -219,6 +220,7 @@ _LATER = {
     "compose": "deepgen.stacks.composition",
     "conditional_model": "deepgen.models",
     "datasets": "deepgen.datasets",
+    "distributed": "deepgen.distributed",
     "encoder": "deepgen.stacks.unrolling",
     "exact_log_likelihood": "deepgen.likelihood",
     "exact_log_partition": "deepgen.likelihood",
@@ -354,6 +356,7 @@ __all__ = [
     "compose",
     "conditional_model",
     "datasets",
+    "distributed",
     "encoder",
     "exact_log_likelihood",
     "exact_log_partition",

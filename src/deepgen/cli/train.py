@@ -27,6 +27,7 @@ from deepgen.cli.common.rows import check_apart, check_target, read_rows, refuse
 from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_together, read_config
 from deepgen.cli.common.triples import read_ratings
 from deepgen.cli.common.watching import monitors_for
+from deepgen.distributed import mpi
 from deepgen.errors import DivergedError, ModelFileError
 from deepgen.estimators import MixtureOfBernoullis
 from deepgen.estimators.common.validation import reads_tables
@@ -54,6 +55,11 @@ def add_to(commands, about):
         "--progress", action=argparse.BooleanOptionalAction,
         help="a progress bar on standard error (where that is a terminal)",
     )  # fmt: skip
+    parser.add_argument(
+        "--mpi", action="store_true",
+        help="share the run with the other processes of the MPI job that this one is of: "
+        "mpirun -n 4 deepgen train ... --mpi; process 0 writes and prints",
+    )  # fmt: skip
     return parser
 
 
@@ -63,6 +69,12 @@ def run(arguments):
     settings = _settings(arguments, config)
     kind = KINDS[settings.get("model", MODEL)]
     estimator = estimator_for(settings)
+    if arguments.mpi:
+        if not kind.has("communicator"):
+            raise UsageError(f"--mpi does not go with --model {kind.name}, which learns alone")
+        estimator.communicator = mpi()
+        if estimator.communicator.rank > 0:
+            arguments.tell, arguments.json = _nothing, False
     out, history = settings["out"], settings.get("history")
     check_apart(
         {"CONFIG": config, **{name: settings.get(name) for name in READ}},
@@ -118,6 +130,10 @@ def run(arguments):
         "last_epoch": estimator.history_[-1],
         **_layers(estimator.history_),
     }
+
+
+def _nothing(result):
+    """Print nothing: process 0 of a job does."""
 
 
 class Terminated(BaseException):
@@ -264,13 +280,16 @@ def _keep(estimator, out, history):
     """Write model and history, also of a run that was broken off; return a message about it."""
     if not hasattr(estimator, "model_"):
         return "there is no model to write yet"
+    n, what = _length(estimator)
+    told = f"the model of {n:,} {what} is in {out}"
+    if estimator.communicator is not None and estimator.communicator.rank > 0:
+        return told
     estimator.save(out)
     if history is not None:
         lines = estimator.history_
         text = as_json(lines) if history.lower().endswith(".json") else as_csv(lines)
         write_atomically(history, text.encode())
-    n, what = _length(estimator)
-    return f"the model of {n:,} {what} is in {out}"
+    return told
 
 
 def _checkpoint(settings):

@@ -23,6 +23,7 @@ from deepgen.likelihood.exact import LogPartition
 from deepgen.models import check_model, check_one_length
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
+from deepgen.runtime.collective import ALONE, by_parts
 from deepgen.runtime.stream import ANNEAL, REVERSE, Stream
 from deepgen.runtime.threads import Governor, check_threads
 from deepgen.runtime.time_limit import check_time
@@ -32,6 +33,20 @@ MOST_BETAS = 10_000_000
 # A unit whose bias at beta = 0 is so far from its fields is one that never turns; ordinary machines
 # keep the base that they have.
 BEYOND = 30.0
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who moves chains: threads of this process, and processes that share them.
+
+    Attributes
+    ----------
+    n_threads : int or None
+    collective : Collective
+    """
+
+    n_threads: int | None = None
+    collective: object = ALONE
 
 
 @dataclass(frozen=True)
@@ -268,27 +283,40 @@ def ais(
     check_threads(n_threads)
     log_weights, log_base, _ = forward_chains(
         model, n_chains, as_betas(n_betas), base, Stream.from_random_state(random_state),
-        n_threads, summed_out,
+        Crew(n_threads), summed_out,
     )  # fmt: skip
     return mean_weight(log_weights, log_base)
 
 
-def forward_chains(model, n_chains, betas, base, stream, n_threads, summed_out=None):
+def forward_chains(model, n_chains, betas, base, stream, crew, summed_out=None):
     """Anneal from independent units to the model: log weights, log Z at beta = 0, last states."""
     parity = parity_of_states(model, summed_out)
     layers, log_base = annealed_layers(model, base)
     start = start_particles(_Independent(layers), n_chains, stream.child("start"))
     site = Site(stream.child("ais"), ANNEAL)
-    log_weights, states = anneal(model, layers, start.states, betas, site, n_threads, parity)
+    log_weights, *states = _annealed(model, layers, start, betas, site, crew, parity)
     return log_weights, log_base, Particles(states)
 
 
-def reverse_chains(model, particles, betas, base, stream, n_threads, summed_out=None):
+def _annealed(model, layers, particles, betas, site, crew, parity):
+    """Return log weights and states of chains, annealed by the processes that share them."""
+
+    def moved(rows):
+        weights, states = anneal(
+            model, layers, [x[rows] for x in particles.states], betas,
+            site._replace(first_row=rows.start), crew.n_threads, parity,
+        )  # fmt: skip
+        return [weights, *states]
+
+    return by_parts(crew.collective, len(particles), moved)
+
+
+def reverse_chains(model, particles, betas, base, stream, crew, summed_out=None):
     """Anneal samples of the model back to independent units: log weights, log Z at beta = 0."""
     parity = parity_of_states(model, summed_out)
     layers, log_base = annealed_layers(model, base)
     site = Site(stream.child("reverse"), REVERSE)
-    log_weights, _ = anneal(model, layers, particles.states, betas[::-1], site, n_threads, parity)
+    log_weights, *_ = _annealed(model, layers, particles, betas[::-1], site, crew, parity)
     return log_weights, log_base
 
 
@@ -330,7 +358,7 @@ def reverse_ais(
         model, particles, n_sweeps, random_state=stream.child("start"), n_threads=n_threads
     )
     return mean_reverse_weight(
-        *reverse_chains(model, particles, betas, base, stream, n_threads, summed_out)
+        *reverse_chains(model, particles, betas, base, stream, Crew(n_threads), summed_out)
     )
 
 

@@ -16,7 +16,8 @@ from deepgen.layers.named import NAMED
 from deepgen.layers.softmax import Softmax
 from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.optimizers import SGD, Adam
-from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+from deepgen.learning.rule_states import Sparsity
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD
 from deepgen.learning.schedules import Linear
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.stacks.settings import Pretraining

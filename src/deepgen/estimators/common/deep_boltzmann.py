@@ -6,17 +6,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, shown
 from deepgen.estimators.common import density
-from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
+from deepgen.estimators.common.documents import DeepDocuments
 from deepgen.estimators.common.labels import one_hot, split_labels
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.factorial import BOUND_FIXED_POINT
 from deepgen.inference.gibbs import layer_field
 from deepgen.inference.mean_field import infer
 from deepgen.inference.tap import tap, tap_log_likelihood
-from deepgen.layers.context import Context
 from deepgen.likelihood import importance_weighted_bound, variational_bound
-from deepgen.rows.particles import Particles
-from deepgen.runtime.stream import Stream
 from deepgen.runtime.work import Work
 
 
@@ -142,10 +139,10 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         """
         check_is_fitted(self)
         density.check_sampling(n_samples, n_sweeps, first_row)
-        return self.chains(
-            n_samples, y=y, random_state=random_state, first_row=first_row, sampler=sampler,
-            n_words=n_words,
-        ).run(n_sweeps)  # fmt: skip
+        return self._samples(
+            n_samples, n_sweeps, labels=self._labels_to_hold(y, n_samples),
+            random_state=random_state, first_row=first_row, sampler=sampler, n_words=n_words,
+        )  # fmt: skip
 
     def chains(
         self, n_chains=1, *, y=None, random_state=None, first_row=0, sampler=None, n_words=None
@@ -163,24 +160,14 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         RowChains
         """
         check_is_fitted(self)
-        if y is None:
-            return super().chains(
-                n_chains, random_state=random_state, first_row=first_row, sampler=sampler,
-                n_words=n_words,
-            )  # fmt: skip
         density.check_sampling(n_chains, 0, first_row)
         labels = self._labels_to_hold(y, n_chains)
-        lengths = lengths_of_samples(self.model_.layers[0], n_words, n_chains)
-        stream = Stream.from_random_state(random_state)
-        particles = density.first_states(self, self.model_, n_chains, stream, first_row, lengths)
-        known = labels.any(axis=1, keepdims=True)
-        states = [*particles.states[:-1], np.where(known, labels, particles[-1])]
-        held = np.broadcast_to(known, labels.shape)
-        context = Context(held={self.model_.n_layers - 1: held})
-        return self._chains_from(Particles(states), stream, first_row, sampler, context)
+        return self._row_chains(n_chains, random_state, first_row, sampler, n_words, labels)
 
     def _labels_to_hold(self, y, n_rows):
-        """Return one-hot rows of labels, all zero where there is none."""
+        """Return one-hot rows of labels, all zero where there is none; None where `y` is None."""
+        if y is None:
+            return None
         if not has_label_units(self):
             raise ValueError(
                 f"y must be None where the model has no label units, got {shown(y)}; make the "

@@ -3,6 +3,7 @@
 import numpy as np
 
 from deepgen.checks import check_integer, is_integer, shown
+from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.validation import reads_tables, table_of
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.optimizers import check_optimizer
@@ -23,6 +24,7 @@ def check_common(estimator):
     """Raise ValueError where a hyper-parameter that every estimator has is not valid."""
     check_threads(estimator.n_threads)
     check_random_state(estimator.random_state)
+    collective_of(estimator)
     if not isinstance(estimator.verbose, bool):
         check_integer(estimator.verbose, "verbose", 0)
 

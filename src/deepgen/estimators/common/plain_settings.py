@@ -14,7 +14,7 @@ from deepgen.stacks.settings import Pretraining
 
 # Hyper-parameters that decide no bit of a run; the seed, which is compared elsewhere; and which
 # label stands for none: what it decides, the targets tell.
-FREE = ("random_state", "n_threads", "callbacks", "verbose", "unlabelled")
+FREE = ("random_state", "n_threads", "callbacks", "verbose", "unlabelled", "communicator")
 
 
 def plain_settings(estimator, resolved, *, without=()):
