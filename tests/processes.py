@@ -50,7 +50,7 @@ class Member:
 def on_threads(size, compute):
     """What a function of a collective returns in each of some processes, a list by rank.
 
-    The first error that any of them raises is raised here.
+    The first error that any of them raises is raised here; not that others were left alone by it.
     """
     together, results, errors = Together(size), [None] * size, []
 
@@ -58,7 +58,6 @@ def on_threads(size, compute):
         try:
             results[rank] = compute(together.of(rank))
         except BaseException as error:
-            # the cause comes before the others notice
             errors.append(error)
             together.barrier.abort()
 
@@ -68,7 +67,7 @@ def on_threads(size, compute):
     for thread in threads:
         thread.join()
     if errors:
-        raise errors[0]
+        raise min(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError))
     return results
 
 
