@@ -228,7 +228,7 @@ def test_wandering_rows_keep_the_distribution_of_their_weights():
     betas, rng = sampler.rungs(), np.random.default_rng(0)
     twins = [tempered_twin(layers, weights, base, float(beta)) for beta in betas]
     log_z = np.array([exact.enumerate_states(*pair).log_partition for pair in twins])
-    log_weights = log_z + [0.3, -0.5, 0.4]
+    log_weights = log_z + np.array([0.3, -0.5, 0.4])
     p = np.exp(log_z - log_weights)
     rung = rng.choice(3, n_chains, p=p / p.sum())
     first = exact.sample(layers, weights, n_chains, rng)
