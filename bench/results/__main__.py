@@ -35,6 +35,7 @@ from bench.results import (
     reuters_autoencoder,
     samplers,
     semi_supervised_mnist,
+    tempered_rbm,
 )
 from bench.results.store import Store
 
@@ -44,6 +45,7 @@ TABLES = {
     "brackets": brackets,
     "samplers": samplers,
     "inference": inference,
+    "tempered_rbm": tempered_rbm,
     "rbm_patches": rbm_patches,
     "rbm_precision": rbm_precision,
     "mixed_columns": mixed_columns,

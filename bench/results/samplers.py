@@ -9,6 +9,7 @@ from deepgen import plots
 from deepgen.datasets import load_mnist
 from deepgen.inference.samplers import Gibbs
 from deepgen.layers.passes import Site
+from deepgen.likelihood.ladder import joined
 from deepgen.runtime.stream import SAMPLE
 from deepgen.runtime.work import Work
 
@@ -25,6 +26,11 @@ NOTES = [
     "Tight beside broad: 60 visible units and one hidden unit; fields of 8 where it is on, none "
     "where it is off, each half of the mass. All chains begin in the broad mode. The ladder of "
     "models has fields of 0 to 8, equal masses all along.",
+    "Two clusters, learned: 4,000 rows of 60 bits, half of them copies of one row whose bits turn "
+    "over with probability .02, half coins; 6 hidden units, 40 epochs, whose models "
+    "`dg.ModelLadder` has kept; trajectory: with rungs by `dg.placed_rungs`. The mass is that of "
+    "rows within 15 bits of the one row, exact by enumeration in the first row; all chains begin "
+    "at coins. With the ladder: as `dg.ladder_bracket` joins them, 1,000 sweeps.",
     "`log Z`: of ladders by the bridge between neighbours; of annealing with 1,000 temperatures "
     "and 100 chains. Picture: `chains.png`, ten chains on a machine of two modes of one width.",
 ]
@@ -42,6 +48,12 @@ def rows(store, quick):
             f"modes-{name}", lambda n=name: {"row": modes_row(n, 400 if quick else 1_500)}
         )["row"]
         for name in (*SAMPLERS_OF_MODES, "annealing", "bracket")
+    )
+    yield from (
+        store.once(
+            f"learned-{name}", lambda n=name: {"row": learned_row(n, 400 if quick else 1_500)}
+        )["row"]
+        for name in ("exact", "gibbs", "tempering", "trajectory", "annealing", "bracket", "both")
     )
     store.once("picture", lambda: picture(store.folder / "chains.png"))
 
@@ -109,36 +121,108 @@ SAMPLERS_OF_MODES = {
 def modes_row(name, n_sweeps):
     """Return the row of one sampler, or of annealing, on the two modes."""
     model = two_modes()
+    if name not in SAMPLERS_OF_MODES:
+        return estimate_row("two modes", name, model)
+    coins = np.random.default_rng(0).random((50, 60)) < 0.5
+    return moved_row(
+        "two modes", name, (model, SAMPLERS_OF_MODES[name]), (coins, np.zeros((50, 1))),
+        lambda particles: particles[1][:, 0], n_sweeps,
+    )  # fmt: skip
+
+
+def learned_row(name, n_sweeps):
+    """Return the row of one sampler, or of annealing, on a machine that learned two clusters."""
+    X, centre = clusters()
+    ladder = dg.ModelLadder(12)
+    model = dg.RBM(
+        6, n_epochs=40, random_state=0, callbacks=[ladder], n_threads=1
+    ).fit(X).model_  # fmt: skip
+
+    def is_tight(particles):
+        return (particles[0] != centre).sum(axis=1) < 15
+
+    machine = "two clusters, learned"
+    if name == "exact":
+        mass = is_tight(exact_draws(model, 100_000)).mean()
+        return row(machine, "exact", "", f"{mass:.3f}", "", {}, 0.0)
+    samplers = {
+        "gibbs": Gibbs(),
+        "trajectory": dg.placed_rungs(model, ladder.sampler(), random_state=0, n_threads=1),
+        "tempering": dg.ParallelTempering(10, base=dg.base_rates(model, X)),
+    }  # fmt: skip
+    if name not in samplers:
+        return estimate_row(machine, name, model, ladder.sampler())
+    coins = np.random.default_rng(0).random((50, 60)) < 0.5
+    return moved_row(
+        machine, name, (model, samplers[name]), (coins, np.zeros((50, 6))), is_tight, n_sweeps
+    )
+
+
+def clusters(n=2_000, n_columns=60):
+    """Return rows of a tight and of a broad cluster of one size, and the middle of the first."""
+    rng = np.random.default_rng(0)
+    centre = rng.random(n_columns) < 0.5
+    tight = centre ^ (rng.random((n, n_columns)) < 0.02)
+    broad = rng.random((n, n_columns)) < 0.5
+    return rng.permutation(np.concatenate([tight, broad]).astype(np.uint8)), centre
+
+
+def exact_draws(model, n):
+    """Return independent draws of a machine with few hidden units, by enumeration of these."""
+    rng, n_hidden = np.random.default_rng(1), model.layers[1].size
+    h = (np.arange(2**n_hidden)[:, None] >> np.arange(n_hidden)) & 1
+    fields = model.visible.bias + h @ model.weights[0].T.astype(np.float64)
+    log_p = h @ model.layers[1].bias + np.logaddexp(0.0, fields).sum(axis=1)
+    p = np.exp(log_p - log_p.max())
+    chosen = rng.choice(len(h), n, p=p / p.sum())
+    v = rng.random((n, model.visible.size)) < 1.0 / (1.0 + np.exp(-fields[chosen]))
+    return dg.Particles([v.astype(np.uint8), h[chosen].astype(np.uint8)])
+
+
+def estimate_row(machine, name, model, ladder=None):
+    """Return the row of an estimate of log Z beside the exact value."""
     exact = dg.exact_log_partition(model).value
     began = time.process_time()
-    if name not in SAMPLERS_OF_MODES:
-        if name == "annealing":
-            found = dg.ais(model, n_betas=1_000, random_state=0, n_threads=1)
-        else:
-            found = dg.log_partition_bracket(model, exact=False, random_state=0, n_threads=1)
-            name = f"{found.method} [{found.lower - exact:+.2f}, {found.upper - exact:+.2f}]"
-        seconds = time.process_time() - began
-        return row("two modes", name, "", "", f"{found.value - exact:+.3f}", {}, seconds)
-    sampler = SAMPLERS_OF_MODES[name]
-    rng, site = np.random.default_rng(0), Site(dg.Stream(0), SAMPLE)
-    particles = dg.Particles(
-        [(rng.random((50, 60)) < 0.5).astype(np.uint8), np.zeros((50, 1), np.uint8)]
-    )
+    if name == "annealing":
+        found = dg.ais(model, n_betas=1_000, random_state=0, n_threads=1)
+    elif name == "bracket":
+        found = dg.log_partition_bracket(model, exact=False, random_state=0, n_threads=1)
+    else:
+        found = joined(
+            dg.log_partition_bracket(model, exact=False, random_state=0, n_threads=1),
+            dg.log_partition_by_ladder(
+                model, ladder, n_sweeps=1_000, random_state=0, n_threads=1
+            ),
+        )  # fmt: skip
+    seconds = time.process_time() - began
+    if name != "annealing":
+        name = f"{found.method} [{found.lower - exact:+.2f}, {found.upper - exact:+.2f}]"
+        name += " with the ladder" if found.reason else ""
+    return row(machine, name, "", "", f"{found.value - exact:+.3f}", {}, seconds)
+
+
+def moved_row(machine, name, pair, states, statistic, n_sweeps):
+    """Return the row of a sampler whose chains all begin in one mode."""
+    model, sampler = pair
+    site = Site(dg.Stream(0), SAMPLE)
+    particles = dg.Particles([x.astype(np.uint8) for x in states])
+    began = time.process_time()
     chains, mass, info = sampler.start(model, particles, site), [], None
     for number in range(n_sweeps):
         info = sampler.move(
             model, chains, site.of_sweep(number), n_sweeps=1, means=False, context=None,
             work=Work(n_threads=1),
         )  # fmt: skip
-        mass.append(chains.at_model()[1].mean())
+        mass.append(statistic(chains.at_model()).mean())
     seconds, error = time.process_time() - began, ""
     if name == "trajectory":
+        exact = dg.exact_log_partition(model).value
         found = dg.log_partition_by_ladder(
             model, sampler, n_sweeps=n_sweeps, random_state=0, n_threads=1
         )
         error = f"{found.value - exact:+.3f}"
     return row(
-        "two modes", name_of(sampler), "", f"{np.mean(mass[n_sweeps // 4 :]):.3f}", error,
+        machine, name_of(sampler), "", f"{np.mean(mass[n_sweeps // 4 :]):.3f}", error,
         info.diagnostics, seconds,
     )  # fmt: skip
 

@@ -148,14 +148,15 @@ def _strongest_direction(model):
 def placed_rungs(
     model, sampler, *, n_chains=50, n_sweeps=100, random_state=None, n_threads=None
 ):
-    """Return a sampler whose rungs lie where neighbours swap at rates of .2 to .5.
+    """Return a sampler whose rungs lie where neighbours swap: at rates of .2 to .5, or more.
 
     Parameters
     ----------
     model : BoltzmannMachine
     sampler : ParallelTempering or TrajectoryTempering
-        Whose rungs are the first guess. Rungs of a trajectory lie on the straight lines between
-        its models; a model without weights is put before them.
+        Whose rungs are the first guess. Temperatures are moved, added and taken away. To a
+        trajectory rungs are only added, on the straight lines between its models; a model without
+        weights is put before them.
     n_chains : int, default 50
     n_sweeps : int, default 100
         Of each round of measurement, of which there are at most eight.
@@ -176,7 +177,8 @@ def placed_rungs(
     -----
     Where log ratios are near normal, a rate r of swaps is ``erfc(d / 2)`` of the distance d of two
     rungs, and distances add along the ladder: d^2 is the symmetric divergence. So rates tell
-    distances, and rungs are put at equal ones.
+    distances, and temperatures are put at equal ones. Models of a trajectory stay: rates are those
+    of most chains, and a ladder that is fine enough for a broad mode may be torn for a tight one.
 
     References
     ----------
@@ -199,9 +201,10 @@ def placed_rungs(
             random_state=stream.child(number).key, n_threads=n_threads,
         )  # fmt: skip
         rates = report.diagnostics["swap_rate"]
-        if rates.min() >= LOWEST and (rates.max() <= HIGHEST or len(rates) == 1):
+        keeps = isinstance(sampler, TrajectoryTempering)
+        if rates.min() >= LOWEST and (keeps or rates.max() <= HIGHEST or len(rates) == 1):
             break
-        places = even_places(rates)
+        places = filled_places(rates) if keeps else even_places(rates)
         if len(places) == sampler.n_rungs and np.abs(places - np.arange(len(places))).max() < 0.05:
             break
         sampler = _with_rungs(model, sampler, places)
@@ -229,6 +232,24 @@ def even_places(rates):
     n_rungs = 1 + math.ceil(along[-1] / distances(np.array([TARGET]))[0])
     n_rungs = min(max(n_rungs, 2), MOST_RUNGS)
     return np.interp(np.linspace(0.0, along[-1], n_rungs), along, np.arange(len(along)))
+
+
+def filled_places(rates):
+    """Return the places of all rungs, and of further ones between neighbours that hardly swap.
+
+    Parameters
+    ----------
+    rates : ndarray of shape (n_rungs - 1,)
+
+    Returns
+    -------
+    ndarray
+        See :func:`even_places`.
+    """
+    steps = np.ceil(distances(rates) / distances(np.array([TARGET])))
+    steps = np.where(rates < LOWEST, steps, 1).astype(np.int64)
+    parts = [pair + np.arange(n) / n for pair, n in enumerate(steps)]
+    return np.concatenate([*parts, [float(len(rates))]])[:MOST_RUNGS]
 
 
 def _with_rungs(model, sampler, places):
