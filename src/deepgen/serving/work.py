@@ -124,7 +124,7 @@ class Workshop:
                 )  # fmt: skip
             self._n_waiting += 1
             busy = self._n_running > 0
-        if not ability.endpoint.apart or task.n_rows > self.limits.together:
+        if not ability.apart or task.n_rows > self.limits.together:
             self._pool.submit(self._work, [task], loop)
             return task
         key = task.key
@@ -139,7 +139,7 @@ class Workshop:
 
     def _is_quick(self, task):
         """Tell whether a request can be answered on the loop, as far as earlier calls tell."""
-        return task.ability.endpoint.apart and task.n_rows <= self._quick_rows.get(task.key, 0)
+        return task.ability.apart and task.n_rows <= self._quick_rows.get(task.key, 0)
 
     def _learn(self, task, n_rows, seconds):
         """Take a call of so many rows as the measure of those to come."""
@@ -243,7 +243,7 @@ class Workshop:
                 values, deviations = first.ability.answer(self.estimator, rows, first.options)
             n_rows = sum(task.n_rows for task in tasks)
             self.metrics.computed(n_rows)
-            if first.ability.endpoint.apart:
+            if first.ability.apart:
                 self._learn(first, n_rows, time.thread_time() - began)
         except Exception as error:
             if len(tasks) > 1:  # one of them is to blame, and the others need not know
