@@ -54,13 +54,17 @@ from deepgen.models import (
     BernoulliMixture,
     BoltzmannMachine,
     ClassHierarchy,
+    ConditionalMachine,
+    HiddenMeans,
     NeighbourNetwork,
     Network,
     NetworkLayer,
     PosteriorNetwork,
     ProcessNetwork,
     RatingMachine,
+    Recurrent,
     SquaredExponential,
+    Window,
     conditional_model,
 )
 from deepgen.networks.losses import (
@@ -80,6 +84,7 @@ from deepgen.rows.mapped import map_csr
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.particles import Particles
 from deepgen.rows.ratings import Ratings
+from deepgen.rows.sequences import Sequences, Transpose
 from deepgen.runtime.config import show_config, warn_of_environment
 from deepgen.runtime.precision import set_precision
 from deepgen.runtime.stream import Stream, child_seed
@@ -154,6 +159,7 @@ __all__ = [
     "Chains",
     "Checkpoint",
     "ClassHierarchy",
+    "ConditionalMachine",
     "ConjugateGradient",
     "Constant",
     "Context",
@@ -171,6 +177,7 @@ __all__ = [
     "FreeEnergyGap",
     "Gaussian",
     "Gibbs",
+    "HiddenMeans",
     "HierarchicalGaussian",
     "Imputer",
     "LengthPartition",
@@ -203,9 +210,11 @@ __all__ = [
     "Ratings",
     "RatingsRBM",
     "Reconstruction",
+    "Recurrent",
     "ReduceLearningRate",
     "RowLoss",
     "Sampler",
+    "Sequences",
     "Softmax",
     "SoftmaxCrossEntropy",
     "Sparsity",
@@ -213,9 +222,11 @@ __all__ = [
     "SquaredExponential",
     "Stream",
     "Trajectory",
+    "Transpose",
     "Units",
     "UpDownTrainer",
     "VirtualAdversarial",
+    "Window",
     "__version__",
     "ais",
     "base_rates",
