@@ -109,6 +109,7 @@ if TYPE_CHECKING:
         MixtureOfBernoullis,
         NeighbourhoodComponents,
         RatingsRBM,
+        TemporalRBM,
     )
     from deepgen.estimators.deep_kernel import DeepKernel
     from deepgen.estimators.loading import load
@@ -133,6 +134,7 @@ _LATER = {
     "RBM": "deepgen.estimators",
     "RatingsRBM": "deepgen.estimators",
     "ReplicatedSoftmax": "deepgen.estimators",
+    "TemporalRBM": "deepgen.estimators",
     "load": "deepgen.estimators.loading",
     "plots": "deepgen.plots",
     "retrieval": "deepgen.retrieval",
@@ -221,6 +223,7 @@ __all__ = [
     "SquaredError",
     "SquaredExponential",
     "Stream",
+    "TemporalRBM",
     "Trajectory",
     "Transpose",
     "Units",

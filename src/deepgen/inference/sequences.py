@@ -93,7 +93,7 @@ def predictions(model, sequences, initial_state=None, *, work=ANY_WORK):
     return next_means(model, before, newest, work=work)
 
 
-def _advanced(model, states, frames, *, work):
+def advanced(model, states, frames, *, work):
     """Return the states that frames, one for each row, leave behind."""
     one_each = Sequences(frames, np.ones(len(frames), np.int64))
     return model.recurrence.unfold(
@@ -173,7 +173,7 @@ def continued(model, states, newest, n_steps, site, *, n_sweeps=25, work=ANY_WOR
             model, states, newest, here, n_sweeps=n_sweeps, work=work
         )
         draws[:, t] = newest
-        states = _advanced(model, states, newest, work=work)
+        states = advanced(model, states, newest, work=work)
     return draws, means
 
 

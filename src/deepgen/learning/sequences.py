@@ -218,7 +218,7 @@ class SequenceTrainer(TrainingLoop):
         if self.dropout:
             mask = Dropout(site.child("dropout"), inputs=self.dropout).mask(0, frames.shape)
             read = frames * mask
-        unfolded = recurrence.unfold(machine, read, steps, work=work)
+        unfolded = recurrence.unfold(machine, read, steps, sequences.initial, work=work)
         chosen = slice(None) if learned is None else np.flatnonzero(learned[steps.order])
         before = np.ascontiguousarray(unfolded.before[chosen])
         context = biases_of(recurrence, before, work=work)
@@ -235,6 +235,8 @@ class SequenceTrainer(TrainingLoop):
             given = given + LinearMap(weights).down(by_bias, work=work)
         by_before[chosen] = given
         through_time = recurrence.backward(machine, read, steps, unfolded, by_before, work=work)
+        if sequences.initial is not None:  # they do not begin at the learned state
+            through_time.pop("initial", None)
         own = recurrence.arrays()
         for name, gradient in through_time.items():
             full = f"recurrence.{name}" if name in own else name

@@ -25,11 +25,14 @@ class Sequences:
     run_in : ndarray of shape (n_sequences,), int64, or None
         So many first frames of each sequence only bring its state to where it should be, and are
         not learned from. None: of none.
+    initial : ndarray of shape (n_sequences, n_state), float32, or None
+        The states that frames before these have left. None: sequences begin.
     """
 
     frames: np.ndarray
     lengths: np.ndarray
     run_in: np.ndarray | None = None
+    initial: np.ndarray | None = None
 
     @property
     def n_sequences(self):
@@ -61,6 +64,12 @@ class Sequences:
             return None
         place = np.arange(len(self.frames)) - np.repeat(self.starts[:-1], self.lengths)
         return place >= np.repeat(self.run_in, self.lengths)
+
+    def batch(self, chosen, initial=None):
+        """Return a slice of the sequences as a batch, with the states that they begin at."""
+        starts = self.starts[chosen.start], self.starts[min(chosen.stop, self.n_sequences)]
+        frames = self.frames[starts[0] : starts[1]]
+        return Batch((Sequences(frames, self.lengths[chosen], None, initial),))
 
     @classmethod
     def joined(cls, arrays, run_in=None):
