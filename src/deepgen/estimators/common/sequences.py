@@ -61,13 +61,14 @@ def _parts(X):
         if not X:
             raise ValueError(f"X must be {FORMS}; got an empty list, a sequence is needed")
         # rows of numbers in a list are one array, as everywhere in scikit-learn
-        n_dimensions = {np.ndim(part) if not sparse.issparse(part) else 2 for part in X}
+        n_dimensions = {2 if sparse.issparse(part) else np.asarray(part).ndim for part in X}
         return list(X) if n_dimensions == {2} or (n_dimensions - {0, 1}) else None
-    if getattr(X, "dtype", None) == np.object_ and np.ndim(X) == 1 and len(X):
+    n_dimensions = getattr(X, "ndim", None)
+    if n_dimensions == 1 and getattr(X, "dtype", None) == np.object_ and len(X):
         raise ValueError(
             f"X must be {FORMS}; got an array of {len(X)} objects: pass list(X)"
         )
-    return list(X) if np.ndim(X) == 3 else None
+    return list(X) if n_dimensions == 3 else None
 
 
 def _stacked(parts):
