@@ -187,8 +187,8 @@ def test_predictions_forecasts_samples_and_completions_follow_a_cycle(kind):
     rng = np.random.default_rng(0)
     # A cycle through four columns can be told from the last frame alone
     model = dg.TemporalRBM(
-        12, recurrence=kind, n_recurrent=12, order=1, n_epochs=150, learning_rate=0.02, batch_size=5,
-        random_state=0,
+        12, recurrence=kind, n_recurrent=12, order=1, n_epochs=150, learning_rate=0.02,
+        batch_size=5, random_state=0,
     ).fit(cycle(40, 12, rng))  # fmt: skip
     X = cycle(3, 9, rng)
     predicted = np.split(model.predict(X), 3)
@@ -291,7 +291,7 @@ def test_a_stopped_fit_goes_on_with_the_same_bits(kind, tmp_path):
     resumed = model_of(kind, **settings).fit(BITS, resume=path)
     assert resumed.transform(BITS).tobytes() == whole.transform(BITS).tobytes()
     for other in (BITS[::-1], [STACKED]):
-        with pytest.raises(ValueError, match="other rows|n_samples"):
+        with pytest.raises(ValueError, match=r"other rows|n_samples"):
             model_of(kind, **settings).fit(other, resume=path)
     with pytest.raises(ValueError, match="augment"):
         model_of(kind, **{**settings, "augment": dg.Transpose()}).fit(BITS, resume=path)
@@ -364,6 +364,6 @@ def test_augmentations_by_a_function():
         return frames
 
     model = model_of(augment=flipped).fit(BITS)
-    assert (STACKED == before).all()
+    assert (before == STACKED).all()
     assert len(set(seen)) == len(seen)
     assert model.model_.layers[0].bias.mean() > 0  # most bits are on when they are flipped

@@ -233,7 +233,8 @@ def test_golden_file_of_sequences_loads():
     assert recurrence.visible_weights.tolist() == (np.arange(4.0) / 4).reshape(2, 2).tolist()
     assert recurrence.hidden_weights.tolist() == (np.arange(6.0) / 4).reshape(2, 3).tolist()
     state = estimator.state_after(np.array([[1.0, 0.5]]))
-    field = np.array([0.125, 1.0]) + [0.5 - 0.0625, -0.25 - 0.1875] + np.array([0.0, 2.0])
+    # the bias, 0.5 and -0.25 times the rows of the recurrent weights, 1 and 0.5 times the inputs
+    field = np.array([0.125 + 0.4375 + 0.0, 1.0 - 0.4375 + 2.0])
     assert state[0] == pytest.approx(np.tanh(field), abs=1e-6)
 
 
