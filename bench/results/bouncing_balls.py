@@ -6,6 +6,7 @@ import numpy as np
 
 import deepgen as dg
 from bench.results.sequence_baselines import Ridge
+from deepgen import plots
 from deepgen.datasets import bouncing_balls
 
 TITLE = "Bouncing balls: squared error of the next frame"
@@ -18,6 +19,7 @@ NOTES = [
     "Ridge: linear autoregression of the last three frames. Settings of "
     "all were chosen on 30 other videos. Prediction is by mean field from the last frame.",
 ]
+PICTURED = "RNN-RBM, 150 hidden, 100 recurrent"
 MODELS = {
     "RNN-RBM, 150 hidden, 100 recurrent": {
         "recurrence": "rnn", "n_hidden": 150, "n_recurrent": 100, "n_epochs": 16,
@@ -44,12 +46,29 @@ def rows(store, quick):
             settings = {**settings, "n_epochs": max(settings["n_epochs"] // 4, 1)}
         key = name.replace(" ", "-").replace(",", "")
         model, seconds = store.model(key, lambda s=settings: fitted(s, train))
+        if name == PICTURED and not (store.folder / "frames.png").exists():
+            picture(model, test[0]).savefig(store.folder / "frames.png", dpi=150)
         found = store.once(f"{key}-test", lambda m=model: {
             "error": error_of(m.predict(test), test),
             "parameters": sum(a.size for a in m.model_.recurrence.arrays().values())
             + m.model_.machine.weights[0].size,
         })  # fmt: skip
         yield line(name, {**found, "seconds": seconds}, copy)
+
+
+def picture(model, video):
+    """Return a figure of frames 20 to 29: as they are, predicted one by one, drawn from 20 on."""
+    figure = plots.require_matplotlib("figure").Figure((7.5, 2.6), layout="constrained")
+    size = round(video.shape[1] ** 0.5)
+    drawn = model.forecast([video[:20]], 10, random_state=0)[0, 0]
+    told = {"frames": video[20:30], "predicted": model.predict(video)[20:30], "drawn": drawn}
+    for row, (label, frames) in zip(figure.subplots(3, 10), told.items(), strict=True):
+        for axes, frame in zip(row, frames, strict=True):
+            axes.imshow(frame.reshape(size, size), cmap="gray", vmin=0, vmax=1)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        row[0].set_ylabel(label, fontsize=8)
+    return figure
 
 
 def line(name, found, copy):

@@ -6,6 +6,7 @@ import numpy as np
 
 import deepgen as dg
 from bench.results.sequence_baselines import Ridge
+from deepgen import plots
 from deepgen.datasets import load_mocap35
 
 TITLE = "Motion capture: the next frame of walks and runs"
@@ -24,12 +25,12 @@ NOTES = [
 ]
 ORDER = 3
 SETTINGS = {
-    "CRBM, 60 hidden, order 3": {
-        "recurrence": "window", "order": 3, "n_hidden": 60, "n_epochs": 60,
+    "CRBM, 30 hidden, order 3": {
+        "recurrence": "window", "order": 3, "n_hidden": 30, "n_epochs": 100,
         "learning_rate": dg.Linear(0.001, 0.0),
     },
-    "CRBM, 60 hidden, order 1": {
-        "recurrence": "window", "order": 1, "n_hidden": 60, "n_epochs": 60,
+    "CRBM, 30 hidden, order 1": {
+        "recurrence": "window", "order": 1, "n_hidden": 30, "n_epochs": 100,
         "learning_rate": dg.Linear(0.001, 0.0),
     },
     "RNN-RBM, 60 hidden, 100 recurrent": {
@@ -38,6 +39,7 @@ SETTINGS = {
     },
 }  # fmt: skip
 N_VALID = 6
+PICTURED = "CRBM, 30 hidden, order 3"
 PENALTIES = (0.1, 1.0, 10.0, 30.0, 100.0)
 
 
@@ -95,11 +97,33 @@ def rows(store, quick):
         model, seconds = store.model(key, lambda s=settings: fitted(s, train))
         found = store.once(f"{key}-test", lambda m=model: measured(m, test, quick))
         same = errors[settings.get("order", ORDER)]
+        if name == PICTURED and not (store.folder / "angles.png").exists():
+            picture(model, test[1]).savefig(store.folder / "angles.png", dpi=150)
         yield (
             name, f"{found['error']:.2f}", f"{found['error'] / same:.3f}",
             f"{found['density']:.1f} ({found['lower']:.1f} to {found['upper']:.1f})",
             f"{seconds:.0f}",
         )  # fmt: skip
+
+
+def picture(model, frames):
+    """Return a figure of the joints that move most: as they were, predicted, and going on."""
+    figure = plots.require_matplotlib("figure").Figure((7.0, 4.5), layout="constrained")
+    columns = np.argsort(-np.ptp(frames, axis=0))[:3]
+    seen = len(frames) // 2
+    predicted = model.predict(frames)
+    ahead = model.forecast([frames[:seen]], len(frames) - seen, n_samples=5, random_state=0)[0]
+    for axes, column in zip(figure.subplots(3, sharex=True), columns, strict=True):
+        axes.plot(frames[:, column], color="black", label="frames")
+        axes.plot(predicted[:, column], ":", color="tab:blue", label="predicted, one by one")
+        for number, way in enumerate(ahead):
+            label = "drawn from the middle on" if number == 0 else None
+            times = np.arange(seen, len(frames))
+            axes.plot(times, way[:, column], color="tab:orange", alpha=0.5, lw=0.8, label=label)
+        axes.set_ylabel(f"column {column}")
+    figure.axes[0].legend(fontsize=7, ncols=3)
+    figure.axes[-1].set_xlabel("frame, 30 a second")
+    return figure
 
 
 def of_ridge(train, test, order):

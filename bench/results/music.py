@@ -6,6 +6,7 @@ import numpy as np
 
 import deepgen as dg
 from bench.results.sequence_baselines import Copies, Frequencies, Logistic
+from deepgen import plots
 from deepgen.datasets import load_piano_rolls
 
 TITLE = "Log-likelihood of polyphonic music by frame"
@@ -103,12 +104,35 @@ def first_pieces(pieces, n_frames):
     return pieces[: int(np.searchsorted(lengths, n_frames)) + 1]
 
 
+def picture(model, piece):
+    """Return a figure of a piece, of the next chords that are predicted, and of a way to go on."""
+    figure = plots.require_matplotlib("figure").Figure((7.5, 5.0), layout="constrained")
+    seen = len(piece) // 3
+    drawn = model.sample(len(piece) - seen, prefix=piece[:seen], random_state=0)[0]
+    told = {
+        "piece": piece, "predicted, chord by chord": model.predict(piece),
+        f"drawn from frame {seen} on": drawn,
+    }  # fmt: skip
+    keys = slice(20, 64)
+    for axes, (label, roll) in zip(figure.subplots(3, sharex=True), told.items(), strict=True):
+        axes.imshow(
+            roll[:, keys].T, origin="lower", aspect="auto", cmap="Greys", vmin=0, vmax=1,
+            extent=(0, len(roll), 41, 85), interpolation="nearest",
+        )  # fmt: skip
+        axes.set_title(label, fontsize=9)
+        axes.set_ylabel("MIDI note")
+    figure.axes[-1].set_xlabel("frame")
+    return figure
+
+
 def row(store, quick, name, label, settings, rolls):
     """Return the row of a model."""
     if quick:
         settings = {**settings, "n_epochs": settings["n_epochs"] // 10}
     key = f"{name}-{label}".replace(" ", "-").replace(",", "")
     model, seconds = store.model(key, lambda: fitted(settings, rolls.train))
+    if name == "jsb" and model.augment is None and not (store.folder / "roll.png").exists():
+        picture(model, rolls.test[0]).savefig(store.folder / "roll.png", dpi=150)
     test = first_pieces(rolls.test, 500) if quick else rolls.test
     n_betas = 100 if quick else N_BETAS[name]
 

@@ -36,7 +36,9 @@ MOST_NORM = 1.0
 # state to biases; and what a recurrent network multiplies its state by.
 INPUT_DEVIATION, BIAS_DEVIATION, RECURRENT_SCALE = 0.25, 0.001, 0.9
 HIDDEN_DEVIATION = 0.01  # of the weights from hidden means to hidden biases
-RIDGE = 1.0  # rows' worth of zeros against the first autoregression of a window
+# Of the first autoregression of a window: rows' worth of zeros; and how many parts are held back in
+# turn, of so many frames that follow each other.
+RIDGES, FOLDS, HELD_TOGETHER = (0.1, 1.0, 10.0, 100.0, 1000.0), 5, 20
 
 
 def starting_machine(layers, recurrence, moments, stream, *, n_state, sequences=None):
@@ -84,36 +86,56 @@ def starting_machine(layers, recurrence, moments, stream, *, n_state, sequences=
 def _autoregression(machine, sequences, order):
     """Return the machine and visible weights of a ridge regression on the frames before.
 
-    With frames x of mean m: ``x_t - m = sum_k (x_(t-k) - m) A_k + noise``, fields ``p A`` and
-    precisions p of what is left (docs/math.md, "Time").
+    With past frames u: ``v_t = u K + m + noise``, weights ``K p`` and bias ``m p`` with precisions
+    p (docs/math.md, "Time"). The penalty is that of the least error of frames held back, a fifth at
+    a time.
     """
     frames = dense(sequences.frames).astype(np.float64)
+    n_columns = frames.shape[1]
     window = Window(
-        np.zeros((order * frames.shape[1], frames.shape[1])),
-        np.zeros((order * frames.shape[1], machine.layers[1].size)),
+        np.zeros((order * n_columns, n_columns)),
+        np.zeros((order * n_columns, machine.layers[1].size)),
     )
     steps = sequences.steps
-    past = window.unfold(None, sequences.frames[steps.order], steps).before.astype(np.float64)
-    now = frames[steps.order]
-    inputs = np.column_stack([past, np.ones(len(past))])
-    penalty = np.full(inputs.shape[1], RIDGE)
-    penalty[-1] = 0.0
-    scale = np.sqrt(np.maximum(inputs.var(axis=0), 1e-12))
-    scale[-1] = 1.0
+    before = window.unfold(None, sequences.frames[steps.order], steps).before
+    past = steps.in_sequence(before).astype(np.float64)
+    scale = np.sqrt(np.maximum(past.var(axis=0), 1e-12))
+    past = np.column_stack([past / scale, np.ones(len(past))])
+    # each part has pieces from everywhere: what a sequence alone does is known to the others
+    part = np.arange(len(past)) // HELD_TOGETHER % FOLDS
+    parts = [np.flatnonzero(part == number) for number in range(int(part.max()) + 1)]
     with one_blas_thread():
-        scaled = inputs / scale
-        solved = np.linalg.solve(scaled.T @ scaled + np.diag(penalty), scaled.T @ now)
-        coefficients = solved / scale[:, None]
-        left = now - inputs @ coefficients
+        products = [(past[rows].T @ past[rows], past[rows].T @ frames[rows]) for rows in parts]
+        whole = [sum(each) for each in zip(*products, strict=True)]
+
+        def error(penalty):
+            """Return the squared error of all frames, by regressions that they are held back of."""
+            return sum(
+                np.square(
+                    frames[rows] - past[rows] @ _ridge(*map(np.subtract, whole, own), penalty)
+                ).sum()
+                for rows, own in zip(parts, products, strict=True)
+            )
+
+        coefficients = _ridge(*whole, min(RIDGES, key=error))
+        left = frames - past @ coefficients
+    coefficients[:-1] /= scale[:, None]
     visible = machine.layers[0]
     if visible.learn_precision:
-        visible = visible.fitted_to(coefficients[-1], left.var(axis=0), len(now))
+        visible = visible.fitted_to(coefficients[-1], left.var(axis=0), len(frames))
     precision = visible.precision.astype(np.float64)
     visible = visible.replace(bias=coefficients[-1] * precision)
     # weights are small in units of the columns' deviations that are left
     weights = machine.weights[0] * np.sqrt(precision / machine.layers[0].precision)[:, None]
     machine = machine.replace(layers=[visible, machine.layers[1]], weights=[weights])
     return machine, coefficients[:-1] * precision
+
+
+def _ridge(square, product, penalty):
+    """Return ``(X^T X + penalty)^-1 X^T Y``; the last column of X, of ones, is not penalized."""
+    diagonal = np.full(len(square), penalty)
+    diagonal[-1] = 1e-9
+    return np.linalg.solve(square + np.diag(diagonal), product)
 
 
 class SequenceTrainer(TrainingLoop):
