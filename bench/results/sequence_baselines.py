@@ -53,7 +53,7 @@ class Copies:
 
 
 class Logistic:
-    """Logistic regressions of each key on all keys of the last frames, by Newton's gradient.
+    """Logistic regressions of each key on all keys of the last frames.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Logistic:
         Half of it times the sum of squared weights is added to the loss of all frames.
     """
 
-    def __init__(self, train, order=1, decay=10.0, n_iterations=300):
+    def __init__(self, train, order=1, decay=10.0, n_iterations=100):
         from scipy.optimize import minimize
 
         now, past = past_of(train, order)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, ratings, rbm
+from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, ratings, rbm, temporal
 
 
 def parse():
@@ -34,6 +34,7 @@ def parse():
     command.add_argument(
         "--mapped", action="store_true", help="100 million drawn ratings in a mapped file"
     )
+    commands.add_parser("temporal", help=temporal.__doc__, parents=[shared])
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
@@ -77,6 +78,14 @@ def main():
             n_steps=10 if arguments.quick else 50,
             n_rounds=arguments.rounds,
             n_threads=arguments.threads,
+            peer_python=arguments.peer_python,
+        )
+        return
+    if arguments.command == "temporal":
+        temporal.run(
+            n_rounds=arguments.rounds,
+            n_threads=arguments.threads,
+            n_epochs=2 if arguments.quick else 5,
             peer_python=arguments.peer_python,
         )
         return
