@@ -991,3 +991,81 @@ def centred_digit(image):
     ]
     picture[first[0] : first[0] + n_rows, first[1] : first[1] + n_columns] = cells
     return picture
+
+
+# --- sequences (docs/math.md, "Time") ----------------------------------------------------------
+
+
+def sequence_states(kind, arrays, sequence):
+    """The state before each frame of one sequence, and the one that it leaves: (T + 1, n_state)."""
+    sequence = float64(sequence)
+    if kind == "window":
+        n_visible = sequence.shape[1]
+        order = len(arrays["visible_weights"]) // n_visible
+        past = np.concatenate([np.zeros((order, n_visible)), sequence])
+        return np.array([past[t : t + order][::-1].ravel() for t in range(len(sequence) + 1)])
+    states = [float64(arrays["initial"])]
+    for frame in sequence:
+        if kind == "rnn":
+            field = arrays["bias"] + states[-1] @ arrays["recurrent_weights"]
+            states.append(np.tanh(field + frame @ arrays["input_weights"]))
+        else:
+            field = arrays["hidden_bias"] + states[-1] @ arrays["hidden_weights"]
+            states.append(logistic(field + frame @ arrays["weights"]))
+    return np.array(states)
+
+
+def sequence_free_energies(kind, arrays, sequence, frames):
+    """F of some frames, each under the machine of its place in a sequence of binary units."""
+    before = sequence_states(kind, arrays, sequence)[:-1]
+    visible = arrays["visible_bias"] + before @ arrays["visible_weights"]
+    hidden = arrays["hidden_bias"] + before @ arrays["hidden_weights"]
+    field = hidden + float64(frames) @ arrays["weights"]
+    return -(visible * frames).sum(axis=1) - softplus(field).sum(axis=1)
+
+
+def sequence_objective(kind, arrays, sequences, negatives, learned):
+    """Mean of F(v+) - F(v-) over the frames that are learned: what CD makes small."""
+    n_frames = sum(int(mask.sum()) for mask in learned)
+    total = 0.0
+    for sequence, negative, mask in zip(sequences, negatives, learned, strict=True):
+        difference = sequence_free_energies(kind, arrays, sequence, sequence)
+        difference = difference - sequence_free_energies(kind, arrays, sequence, negative)
+        total += difference[mask].sum()
+    return total / n_frames
+
+
+def sequence_gradients(kind, arrays, sequences, negatives, learned):
+    """Gradients of `sequence_objective` by name, frame by frame, back through time."""
+    n_frames = sum(int(mask.sum()) for mask in learned)
+    total = {name: np.zeros_like(float64(array)) for name, array in arrays.items()}
+    for sequence, negative, mask in zip(sequences, negatives, learned, strict=True):
+        states = sequence_states(kind, arrays, sequence)
+        before, after = states[:-1], states[1:]
+        hidden = arrays["hidden_bias"] + before @ arrays["hidden_weights"]
+        means = [logistic(hidden + frames @ arrays["weights"]) for frames in (sequence, negative)]
+        count = mask[:, None] / n_frames
+        by_visible, by_hidden = count * (negative - sequence), count * (means[1] - means[0])
+        total["visible_bias"] += by_visible.sum(axis=0)
+        total["hidden_bias"] += by_hidden.sum(axis=0)
+        total["weights"] += negative.T @ (count * means[1]) - sequence.T @ (count * means[0])
+        total["visible_weights"] += before.T @ by_visible
+        total["hidden_weights"] += before.T @ by_hidden
+        if kind == "window":
+            continue
+        recurrent = arrays["recurrent_weights" if kind == "rnn" else "hidden_weights"]
+        names = ("bias", "recurrent_weights", "input_weights")
+        if kind == "rtrbm":
+            names = ("hidden_bias", "hidden_weights", "weights")
+        later = 0.0  # gradient by the state that a frame leaves
+        for t in range(len(sequence) - 1, -1, -1):
+            u = after[t]
+            delta = later * (1.0 - u * u if kind == "rnn" else u * (1.0 - u))
+            total[names[0]] += delta
+            total[names[1]] += np.outer(before[t], delta)
+            total[names[2]] += np.outer(sequence[t], delta)
+            by_biases = by_visible[t] @ arrays["visible_weights"].T
+            by_biases = by_biases + by_hidden[t] @ arrays["hidden_weights"].T
+            later = by_biases + recurrent @ delta
+        total["initial"] += later
+    return total

@@ -6,6 +6,7 @@ import sys
 from bench.results import (
     autoencoder_faces,
     autoencoder_mnist,
+    bouncing_balls,
     brackets,
     classify_mnist,
     completion_mnist,
@@ -21,6 +22,8 @@ from bench.results import (
     inference,
     mixed_columns,
     mob_mnist,
+    mocap,
+    music,
     nca_mnist,
     one_shot,
     ratings_jester,
@@ -71,6 +74,9 @@ TABLES = {
     "documents_newsgroups": documents_newsgroups,
     "retrieval_newsgroups": retrieval_newsgroups,
     "reuters_autoencoder": reuters_autoencoder,
+    "music": music,
+    "bouncing_balls": bouncing_balls,
+    "mocap": mocap,
 }
 
 

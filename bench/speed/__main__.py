@@ -16,6 +16,7 @@ from bench.speed import (
     ratings,
     rbm,
     serve,
+    temporal,
 )  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def parse():
     )
     command = commands.add_parser("serve", help=serve.__doc__, parents=[shared])
     command.add_argument("--seconds", type=float, help="of each load (8; quick: 2)")
+    commands.add_parser("temporal", help=temporal.__doc__, parents=[shared])
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
@@ -103,6 +105,14 @@ def main():
             n_steps=10 if arguments.quick else 50,
             n_rounds=arguments.rounds,
             n_threads=arguments.threads,
+            peer_python=arguments.peer_python,
+        )
+        return
+    if arguments.command == "temporal":
+        temporal.run(
+            n_rounds=arguments.rounds,
+            n_threads=arguments.threads,
+            n_epochs=2 if arguments.quick else 5,
             peer_python=arguments.peer_python,
         )
         return

@@ -24,6 +24,7 @@ from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.labels import check_classes, read_labels, read_targets, unlabelled_in
 from deepgen.cli.common.output import as_json, print_fields
 from deepgen.cli.common.rows import check_apart, check_target, read_rows, refused
+from deepgen.cli.common.sequences import read_lengths
 from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_together, read_config
 from deepgen.cli.common.triples import read_ratings
 from deepgen.cli.common.watching import monitors_for
@@ -35,7 +36,7 @@ from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
 from deepgen.learning.callbacks import Checkpoint, as_csv
 
-READ = ("data", "labels", "valid", "valid_labels", "pretrained")
+READ = ("data", "lengths", "labels", "valid", "valid_labels", "pretrained")
 WRITTEN = ("out", "history", "checkpoint")
 
 
@@ -89,6 +90,9 @@ def run(arguments):
         read = read_frame if reads_tables(estimator) else read_rows
         X = read(settings["data"], settings.get("packed_columns"))
     y = _labels(kind, estimator, X, settings)
+    beside = {}
+    if "lengths" in settings:
+        beside["lengths"] = read_lengths(settings["lengths"], X.shape[0], settings["data"])
     if kind.has("callbacks"):
         estimator.callbacks = [*monitors_for(kind, estimator, (X, y), settings), *checkpoint]
     progress = sys.stderr.isatty() if arguments.progress is None else arguments.progress
@@ -97,7 +101,7 @@ def run(arguments):
     try:
         # a checkpoint holds more than a model, and the process then ends by the signal itself
         with contextlib.nullcontext() if checkpoint else _sigterm_as_exception():
-            _fit(kind, estimator, X, y, resume)
+            _fit(kind, estimator, (X, y), beside, resume)
     except KeyboardInterrupt:
         how = "; go on by the same command with --resume" if checkpoint else ""
         raise InterruptedRun(f"interrupted; {_keep(estimator, out, history)}{how}") from None
@@ -260,11 +264,12 @@ def _labels(kind, estimator, X, settings):
     return labels
 
 
-def _fit(kind, estimator, X, y, resume):
-    """Call `fit` with what the model takes."""
+def _fit(kind, estimator, data, beside, resume):
+    """Call `fit` with what the model takes: X, y or None, and what belongs to rows by name."""
+    X, y = data
     learned = (X,) if y is None else (X, y)
     if kind.has("callbacks"):  # an estimator with callbacks has checkpoints, and `resume`
-        estimator.fit(*learned, resume=resume)
+        estimator.fit(*learned, **beside, resume=resume)
     else:
         estimator.fit(*learned)
 

@@ -67,17 +67,17 @@ def check_sizes(n_hidden):
     return tuple(int(size) for size in sizes)
 
 
-def check_machine_settings(estimator):
+def check_machine_settings(estimator, objects=("rule", "learning_rate", "optimizer")):
     """Raise ValueError where a hyper-parameter of the training of a machine is not valid.
 
     ``batch_size``, ``n_epochs``, ``learning_rate``, ``optimizer``, ``callbacks``, and what every
-    estimator has; of ``rule`` only that it is no class.
+    estimator has; of other `objects`, such as ``rule``, only that they are no classes.
     """
     check_integer(estimator.batch_size, "batch_size")
     if estimator.n_epochs is not None:
         check_integer(estimator.n_epochs, "n_epochs")
     check_common(estimator)
-    check_objects(estimator, ("rule", "learning_rate", "optimizer"))
+    check_objects(estimator, objects)
     if estimator.learning_rate is not None:
         as_schedule(estimator.learning_rate)
     if estimator.optimizer is not None:
