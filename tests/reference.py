@@ -11,6 +11,7 @@ from itertools import pairwise, product
 from math import comb
 
 import numpy as np
+from scipy import stats
 from scipy.special import gammaln, xlogy
 
 # ---------------------------------------------------------------------------- random numbers
@@ -733,6 +734,125 @@ def virtual_adversarial(layers, arrays, X, direction, radius, step):
         float64(X) + scaled(float64(direction), step),
     )
     return output, scaled(slope, radius)
+
+
+# ---------------------------------------------------------------------------- Gaussian processes
+
+
+def process_covariance(ones, others, amplitude, length):
+    """a exp(-|f - f'|^2 / 2 l^2), pair by pair."""
+    return np.array([
+        [amplitude * np.exp(-((f - g) ** 2).sum() / (2.0 * length**2)) for g in float64(others)]
+        for f in float64(ones)
+    ])
+
+
+def process_value(features, targets, amplitude, length, variance):
+    """-log N(targets; 0, K + variance I)."""
+    K = process_covariance(features, features, amplitude, length)
+    K += variance * np.eye(len(K))
+    y, (_, log_det) = float64(targets), np.linalg.slogdet(K)
+    return 0.5 * (y @ np.linalg.solve(K, y) + log_det + len(y) * np.log(2.0 * np.pi))
+
+
+def inducing_process(features, targets, new, n_inducing, amplitude, length, variance, jitter):
+    """Bound of log p(targets), and mean and covariance of the function at new rows, where the
+    first rows stand for all: every matrix of all rows by all rows is written out.
+    """
+    y, basis = float64(targets), features[:n_inducing]
+    C = process_covariance(basis, features, amplitude, length)
+    c = process_covariance(basis, new, amplitude, length)
+    Z = process_covariance(basis, basis, amplitude, length) + jitter * np.eye(n_inducing)
+    Q = C.T @ np.linalg.solve(Z, C)
+    S = Q + variance * np.eye(len(y))
+    value = 0.5 * (y @ np.linalg.solve(S, y) + np.linalg.slogdet(S)[1])
+    value += 0.5 * len(y) * np.log(2.0 * np.pi)
+    value += (len(y) * amplitude - np.trace(Q)) / (2.0 * variance)
+    A = variance * Z + C @ C.T
+    mean = c.T @ np.linalg.solve(A, C @ y)
+    own = process_covariance(new, new, amplitude, length)
+    return -value, mean, own - c.T @ np.linalg.solve(Z, c) + variance * c.T @ np.linalg.solve(A, c)
+
+
+# -------------------------------------------------------------------------------- neighbours
+
+
+def neighbour_value(codes, labels, temperature):
+    """Mean of -log p_i over rows with another one of their class; rows of -1 are not there."""
+    codes, labels = float64(codes)[labels >= 0], labels[labels >= 0]
+    logs = []
+    for i, label in enumerate(labels):
+        others = [j for j in range(len(labels)) if j != i]
+        if not any(labels[j] == label for j in others):
+            continue
+        chosen = np.array([np.exp(-((codes[i] - codes[j]) ** 2).sum() / temperature)
+                           for j in others])
+        same = np.array([labels[j] == label for j in others])
+        logs.append(np.log(chosen[same].sum() / chosen.sum()))
+    return -np.mean(logs) if logs else 0.0
+
+
+# ------------------------------------------------------------------------- hierarchies of classes
+
+
+def class_log_densities(rows, points, heritages, variances, inherited_rows):
+    """log p of each point given the rows of its class; heritages are (weight, covariance).
+
+    Where classes have no covariance of their own there is one heritage, that of all.
+    """
+    rows, B = float64(rows), np.diag(float64(variances))
+    n, d = rows.shape
+    mean = rows.mean(axis=0)
+    S, logs, weights = (rows - mean).T @ (rows - mean), [], []
+    for weight, P in heritages:
+        C = P if inherited_rows is None else (inherited_rows * P + S) / (inherited_rows + n - 1)
+        V = np.linalg.inv(np.linalg.inv(B) + n * np.linalg.inv(C))
+        centre = V @ (n * np.linalg.inv(C)) @ mean
+        if inherited_rows is None:
+            return stats.multivariate_normal(centre, C + V).logpdf(points)
+        degrees = inherited_rows + n + 1
+        law = stats.multivariate_t(centre, (C + V) * (degrees - 2) / degrees, df=degrees)
+        logs.append(np.atleast_1d(law.logpdf(points)))
+        at_mean = stats.multivariate_normal(np.zeros(d), B + C / n).logpdf(mean)
+        weights.append(np.log(weight) + at_mean + scatter_log_density(S, n - 1, P, inherited_rows))
+    weights = np.exp(weights - np.max(weights))
+    return np.log((weights / weights.sum()) @ np.exp(logs))
+
+
+def scatter_log_density(S, n_rows, P, inherited_rows):
+    """log p of n_rows centred rows with scatter S, their covariance inverse Wishart of mean P."""
+    d = len(P)
+    v, prior = d + 1 + inherited_rows, inherited_rows * P
+    gammas = sum(
+        gammaln((v + n_rows - j) / 2) - gammaln((v - j) / 2) for j in range(d)
+    )
+    dets = v * np.log(np.linalg.det(prior)) - (v + n_rows) * np.log(np.linalg.det(prior + S))
+    return gammas + 0.5 * dets - 0.5 * n_rows * d * np.log(np.pi)
+
+
+def partition_log_weight(groups, scatters, n_rows, inherited_rows, alpha=1.0):
+    """log of the posterior weight of a partition of classes, up to a constant."""
+    total = 0.0
+    for group in groups:
+        total += np.log(alpha) + gammaln(len(group))
+        S, n = sum(scatters[k] for k in group), sum(n_rows[k] for k in group)
+        total += scatter_log_density(S, n, np.eye(len(S)), inherited_rows)
+    return total
+
+
+
+def neighbour_reconstruction(layers, arrays, X, labels, temperature, code, weight):
+    """The value of the codes of layer `code`, and `weight` times the loss of the rebuilt rows.
+
+    Cross-entropy of a logistic last layer, squared error of a linear one, mean over rows.
+    """
+    outputs = network_outputs(layers, arrays, X)
+    y, x = outputs[-1], float64(X)
+    if layers[-1][0] == "logistic":
+        by_row = -(x * np.log(y) + (1 - x) * np.log(1 - y)).sum(axis=1)
+    else:
+        by_row = ((y - x) ** 2).sum(axis=1)
+    return neighbour_value(outputs[code], labels, temperature) + weight * by_row.mean()
 
 
 # -------------------------------------------------------------------------------------- ratings

@@ -43,6 +43,11 @@ ESTIMATORS = {
     "deep": lambda **o: dg.DeepAutoencoder(**{"n_hidden": (4, 3), **QUICK, **o}),
     "classifier": lambda **o: dg.DeepClassifier(**{"n_hidden": (4,), **QUICK, **o}),
     "regressor": lambda **o: dg.DeepRegressor(**{"n_hidden": (4,), **QUICK, **o}),
+    "process": lambda **o: dg.DeepGaussianProcessRegressor(**{"n_hidden": (4,), **QUICK, **o}),
+    "neighbours": lambda **o: dg.NeighbourhoodComponents(
+        **{"n_hidden": (4,), "n_components": 2, **QUICK, **o}
+    ),
+    "hierarchy": lambda **o: dg.HierarchicalGaussian(**{"random_state": 0, **o}),
 }
 NETWORKS = ("autoencoder", "deep", "classifier", "regressor")
 METHODS = {
@@ -52,6 +57,9 @@ METHODS = {
     "deep": ("fit", "transform"),
     "classifier": ("fit", "predict", "predict_proba"),
     "regressor": ("fit", "predict"),
+    "process": ("fit", "predict", "sample_y"),
+    "neighbours": ("fit", "transform", "predict", "predict_proba"),
+    "hierarchy": ("fit", "transform", "predict", "predict_log_proba", "score_samples"),
 }
 
 
@@ -68,7 +76,11 @@ def machine():
 
 def fit(estimator, rows=X, y=LABELS):
     """Fit to rows, with labels where they are wanted."""
-    supervised = isinstance(estimator, dg.DeepClassifier | dg.DeepRegressor)
+    supervised = isinstance(
+        estimator,
+        dg.DeepClassifier | dg.DeepRegressor | dg.DeepGaussianProcessRegressor
+        | dg.NeighbourhoodComponents | dg.HierarchicalGaussian,
+    )  # fmt: skip
     return estimator.fit(rows, y) if supervised else estimator.fit(rows)
 
 
@@ -153,10 +165,11 @@ ARGUMENTS = [
     ("tol must be", setting("mixture", "tol"), RATE),
     ("smoothing must be", setting("mixture", "smoothing"), {**RATE, "0": 0}),
     # settings that all of them have
-    *[("n_threads must be", setting(kind, "n_threads"), THREADS) for kind in ESTIMATORS],
+    *[("n_threads must be", setting(kind, "n_threads"), THREADS)
+      for kind in ESTIMATORS if kind != "hierarchy"],
     *[("random_state must", setting(kind, "random_state"), SEEDS) for kind in ESTIMATORS],
     *[("verbose must be", setting(kind, "verbose"), {"x": "text", "-1": -1, "None": None})
-      for kind in ESTIMATORS],
+      for kind in ESTIMATORS if kind != "hierarchy"],
     # settings of networks
     *[(message, setting(kind, name), values) for kind in NETWORKS for message, name, values in [
         ("n_hidden must be", "n_hidden", {"x": "text", "None": None, "0": 0, "[0]": [0],

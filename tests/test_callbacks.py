@@ -298,8 +298,8 @@ def test_the_bar_shows_speed_and_the_newest_numbers(monkeypatch):
             self.options, self.n, self.texts = options, options["initial"], []
             bars.append(self)
 
-        def update(self):
-            self.n += 1
+        def update(self, n):
+            self.n += n
 
         def set_postfix_str(self, text, refresh):
             self.texts.append(text)

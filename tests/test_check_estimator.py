@@ -112,6 +112,9 @@ ESTIMATORS = {
     # scikit-learn's checks have a class -1
     "classifier": dg.DeepClassifier(unlabelled=None, **SUPERVISED),
     "regressor": dg.DeepRegressor(**SUPERVISED),
+    "neighbours": dg.NeighbourhoodComponents(n_components=2, **SUPERVISED),
+    "hierarchy": dg.HierarchicalGaussian(random_state=0),
+    "gaussian process": dg.DeepGaussianProcessRegressor(**SUPERVISED),
 }
 
 # The same fit where a row of weight two is there twice: what weights by row mean
@@ -124,6 +127,9 @@ OF_WHOLE_BATCHES = (
 OWN_CHECKS = {
     "classifier": ("check_classifiers_train", "check_classifiers_classes"),
     "regressor": ("check_regressors_train", "check_regressor_multioutput"),
+    "neighbours": ("check_classifiers_train", "check_transformer_general"),
+    "gaussian process": ("check_regressors_train",),
+    "hierarchy": ("check_classifiers_train", "check_transformer_general"),
 }
 
 

@@ -138,6 +138,19 @@ def test_rows_without_a_label_are_none_of_a_class(model, folder, capsys):
     assert "is a class without --unlabelled" in line
 
 
+def test_rows_without_a_target_are_none_of_a_process(folder, capsys):
+    """Catches NaN that is refused, where rows without a target serve the pretraining."""
+    y = np.load("train.npy").mean(axis=1)
+    y[20:] = np.nan
+    np.save("y.npy", y)
+    argv = train("--pretrain-epochs", "1", model="gaussian-process", labels="y.npy")
+    assert call(capsys, *argv)[0] == 0
+    assert len(dg.load("m").model_.targets) == 20
+    y[3] = np.inf
+    np.save("y.npy", y)
+    assert "make it NaN where a row has none" in fails(capsys, 1, *argv)
+
+
 # --- scores ---------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,14 @@ RUNS = {
         ["--n-hidden", 5, "--labels", "targets.npy", *SHORT],
         lambda: dg.DeepRegressor(5, **EPOCHS),
     ),
+    "gaussian-process": (
+        ["--n-hidden", 5, "--labels", "targets.npy", *SHORT],
+        lambda: dg.DeepGaussianProcessRegressor(5, **EPOCHS),
+    ),
+    "neighbours": (
+        ["--n-hidden", 5, "--n-components", 3, "--labels", "labels.csv", *SHORT],
+        lambda: dg.NeighbourhoodComponents(5, 3, **EPOCHS),
+    ),
 }
 
 
@@ -79,7 +87,8 @@ def test_train_is_the_estimator_of_the_library(model, folder, capsys):
     do not arrive: the files would differ."""
     learn(capsys, model)
     X, estimator = np.load("train.npy"), RUNS[model][1]()
-    y = {"regressor": X.mean(axis=1)}.get(model, CLASSES[label_numbers(X)])
+    numbers = KINDS[model].learns == "numbers"
+    y = X.mean(axis=1) if numbers else CLASSES[label_numbers(X)]
     estimator.fit(X, y).save("wanted")
     assert (folder / "m").read_bytes() == (folder / "wanted").read_bytes()
 
@@ -101,12 +110,13 @@ OTHER = {
     "features": "means", "transposed": True, "pretrain_epochs": 4, "pretrain_batch_size": 6,
     "l2": 0.1, "l1": 0.1, "loss": "squared_error", "masking": 0.3, "tied": False,
     "code": "logistic", "code_noise": 0.5, "inputs": "shares", "activation": "rectified",
-    "dropout": 0.3, "input_dropout": 0.2,
+    "dropout": 0.3, "input_dropout": 0.25,
     "top_epochs": 1, "class_weight": "balanced", "early_stopping": 4,
     "validation_fraction": 0.3, "smoothness": 0.5,
     "smoothness_weight": 2.0, "n_components": 4, "max_iter": 5, "tol": 0.5, "n_init": 2,
     "smoothing": 0.5, "binarize": True, "rows": "users", "scale": "1,2,4", "bins": 6,
-    "conditional": True,
+    "conditional": True, "input_noise": 0.1, "noise_floor": 0.2, "fine_tune": False,
+    "max_exact": 50, "inducing": 20, "temperature": 2.0, "reconstruction": 0.5,
 }  # fmt: skip
 BESIDE = {
     "sparsity_strength": {"sparsity": 0.1}, "learning_rate_end": {"learning_rate": 0.1},
@@ -136,7 +146,7 @@ def test_every_hyper_parameter_reaches_the_estimator(model):
         beside = {"model": model, **BESIDE.get(name, {})}
         if name == "k" and model == "ratings":
             beside["rule"] = "cd"
-        if name == "visible" and kind.learns_labels:
+        if name == "visible" and kind.learns:
             beside["pretrain_epochs"] = 1
         with_it = estimator_for({**beside, name: value_for(name, kind)}).get_params(deep=False)
         without = estimator_for(beside).get_params(deep=False)
@@ -209,6 +219,8 @@ WORKS = {
     "deep-autoencoder": {"score", "transform"},
     "classifier": {"score --labels", "predict", "predict --proba"},
     "regressor": {"score --labels", "predict"},
+    "gaussian-process": {"score --labels", "predict", "predict --std"},
+    "neighbours": {"score --labels", "transform", "predict", "predict --proba"},
 }
 COMMANDS = {
     "score": ["score", "m", "valid.npy"],
@@ -217,6 +229,7 @@ COMMANDS = {
     "impute": ["impute", "m", "gaps.npy", "--n-chains", 2, "--sweeps", 2, "--out", "o.npy"],
     "predict": ["predict", "m", "valid.npy", "--out", "o.npy"],
     "predict --proba": ["predict", "m", "valid.npy", "--proba", "--out", "o.npy"],
+    "predict --std": ["predict", "m", "valid.npy", "--std", "--out", "o.npy"],
     "topics": ["topics", "m", "--n", 3],
 }
 OTHERWISE = {  # without chains; of documents, which lack words
@@ -228,7 +241,8 @@ OTHERWISE = {  # without chains; of documents, which lack words
         "impute": ["impute", "m", "valid.npy", "--words", 2, "--sweeps", 2, "--out", "o.npy"],
     },
 }
-SHAPES = {"transform": (60, None), "impute": (60, 9), "sample": (3, 9), "predict": (60,)}
+SHAPES = {"transform": (60, None), "impute": (60, 9), "sample": (3, 9), "predict": (60,),
+          "predict --std": (60, 2)}  # fmt: skip
 WORDS = {"rbm": "an RBM", "dbm": "a DBM with label units", "autoencoder": "an Autoencoder",
          "regressor": "a DeepRegressor"}  # fmt: skip
 
@@ -245,7 +259,7 @@ def test_every_command_works_or_says_why_not(model, folder, capsys):
     }  # fmt: skip
     about = json.loads(call(capsys, "info", "m", "--json")[1])
     assert about["estimator"] == type(RUNS[model][1]()).__name__
-    wanted = CLASSES.tolist() if model in ("dbm", "classifier") else None
+    wanted = CLASSES.tolist() if model in ("dbm", "classifier", "neighbours") else None
     assert about["classes"] == wanted
     assert call(capsys, "info", "m")[0] == 0
     X = np.load("valid.npy").astype(np.float32)

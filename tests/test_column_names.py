@@ -31,6 +31,9 @@ MODELS = {
     "deep autoencoder": lambda: dg.DeepAutoencoder((4, 2), **RUN),
     "classifier": lambda: dg.DeepClassifier((4,), **RUN),
     "regressor": lambda: dg.DeepRegressor((4,), **RUN),
+    "process": lambda: dg.DeepGaussianProcessRegressor((4,), **RUN),
+    "hierarchy": lambda: dg.HierarchicalGaussian(2, random_state=0),
+    "neighbours": lambda: dg.NeighbourhoodComponents((4,), 2, **RUN),
 }
 
 

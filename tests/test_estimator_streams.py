@@ -1,15 +1,21 @@
 """Learning from streams: calls of any size learn as `fit` does, and do not run away."""
 
+import copy
+import pickle
+import signal
+import threading
 import tracemalloc
 
 import numpy as np
 import pytest
+from comparisons import bits
 from conftest import FIVE_SIGMA, with_slow
 
 import deepgen as dg
 from deepgen.estimators.common.machines import MachineProblem
 from deepgen.io import checkpoints, trees
 from deepgen.learning.starts import ROWS_OF_FULL_RATE
+from deepgen.learning.whole_updates import WholeUpdates
 from deepgen.rows.batch import Batch
 from deepgen.runtime.precision import rounded
 
@@ -319,3 +325,100 @@ def test_a_stream_is_not_kept_in_the_middle_of_a_call(kind, tmp_path):
     assert (tmp_path / "stream").read_bytes() == before
     stream.save_checkpoint(tmp_path / "stream")
     assert (tmp_path / "stream").read_bytes() != before
+
+
+# ------------------------------------------------- short calls, and what they leave for later
+
+
+def single_rows(n_rows=60, **settings):
+    """A stream that has read a batch, then rows one by one."""
+    rbm = dg.RBM(N_HIDDEN, batch_size=20, random_state=0, **settings).partial_fit(ROWS[:20])
+    for row in range(20, n_rows):
+        rbm.partial_fit(ROWS[row : row + 1])
+    return rbm
+
+
+def test_a_model_that_nobody_asked_for_is_the_same():
+    """Would catch a model made of a later update, and one that moves while somebody keeps it."""
+    asked = dg.RBM(N_HIDDEN, batch_size=20, random_state=0).partial_fit(ROWS[:20])
+    for row in range(20, 60):
+        kept = asked.model_
+        before = bits(kept)
+        asked.partial_fit(ROWS[row : row + 1])
+        assert bits(kept) == before
+    assert bits(single_rows().model_) == bits(asked.model_)
+    assert asked.n_updates_ == 41
+
+
+def test_a_copy_has_the_model_of_its_time():
+    """Would catch a copy whose model is that of updates that the original makes later."""
+    rbm = single_rows()
+    copies = [copy.copy(rbm), pickle.loads(pickle.dumps(rbm))]
+    assert "model_" in vars(copies[0])
+    before = bits(copies[0].model_)
+    rbm.partial_fit(ROWS[:1])
+    assert bits(copies[0].model_) == bits(copies[1].model_) == before != bits(rbm.model_)
+    assert bits(copies[1].partial_fit(ROWS[:1]).model_) == bits(rbm.model_)
+
+
+def test_another_thread_reads_models_of_whole_updates():
+    """Would catch a model that is read out of arrays in the middle of an update."""
+    rbm, found, over = single_rows(), [], threading.Event()
+
+    def read():
+        while not over.is_set():
+            found.append(bits(rbm.model_))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for row in range(60, 84):
+            rbm.partial_fit(ROWS[row : row + 1])
+    finally:
+        over.set()
+        reader.join(60)
+    whole = {bits(single_rows(n_rows).model_) for n_rows in range(60, 85)}
+    assert found
+    assert set(found) <= whole
+
+
+def test_a_model_cannot_be_read_in_the_middle_of_its_own_update(monkeypatch):
+    """Would catch a signal handler that reads half of an update."""
+    rbm, make = single_rows(), WholeUpdates.make
+
+    def reading(*arguments):
+        signal.raise_signal(signal.SIGALRM)
+        return make(*arguments)
+
+    monkeypatch.setattr(WholeUpdates, "make", reading)
+    before = signal.signal(signal.SIGALRM, lambda number, frame: rbm.model_)
+    try:
+        with pytest.raises(RuntimeError, match="in the middle of an update"):
+            rbm.partial_fit(ROWS[21:22])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("row", [np.full((1, 9), 2, np.uint8), np.full((1, 9), np.inf)])
+def test_a_bad_row_of_a_short_call_changes_nothing(row):
+    """Would catch a call without checks, because the one before was checked."""
+    rbm, expected = single_rows(), single_rows()
+    with pytest.raises(ValueError, match=r"^X must .* in row 0, column 0"):
+        rbm.partial_fit(row)
+    with pytest.raises(ValueError, match="X has 8 features"):
+        rbm.partial_fit(ROWS[:1, :8])
+    assert rbm.n_updates_ == expected.n_updates_
+    models = [r.partial_fit(ROWS[:1]).model_ for r in (rbm, expected)]
+    assert bits(models[0]) == bits(models[1])
+
+
+def test_a_short_call_sees_settings_that_have_changed():
+    """Would catch settings that are compared once and never again."""
+    rbm = single_rows()
+    with pytest.raises(ValueError, match="rule was"):
+        rbm.set_params(rule=dg.CD(3)).partial_fit(ROWS[:1])
+    with pytest.raises(ValueError, match="n_threads"):
+        rbm.set_params(rule="pcd", n_threads=0).partial_fit(ROWS[:1])
+    rbm.set_params(n_threads=None, learning_rate=0.25).partial_fit(ROWS[:1])
+    rates = rbm._fitted.stream.learning_rate
+    assert rates == 0.25

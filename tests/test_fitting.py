@@ -112,6 +112,7 @@ def test_one_thread_at_a_time_fits_an_estimator(groups):
     [
         dg.RBM(3), dg.DBN((3, 2)), dg.DBM((3, 2)), dg.Autoencoder(3), dg.DeepAutoencoder((3, 2)),
         dg.DeepClassifier((3,), early_stopping=1), dg.DeepRegressor((3,)),
+        dg.DeepGaussianProcessRegressor((3,)), dg.NeighbourhoodComponents((3,), 2),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )  # fmt: skip

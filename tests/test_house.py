@@ -39,10 +39,10 @@ STOREYS = (
 STOREY_OF = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
 WIDEST = 8  # parameters of a signature
 
-# Attributes by which other libraries tell arrays, tables and estimators apart.
+# Attributes by which other libraries tell arrays, tables and estimators apart, and versions.
 FOREIGN = {
-    "__array__", "__iter__", "columns", "dtype", "get_params", "predict", "predict_proba",
-    "score_samples", "shape", "transform",
+    "__array__", "__iter__", "clear_controlling_thread", "columns", "dtype", "get_params",
+    "predict", "predict_proba", "score_samples", "shape", "transform",
 }  # fmt: skip
 
 # Methods that an object may lack: of a callback (the table in ``learning/hooks.py``), and what

@@ -13,6 +13,7 @@ from stopped_runs import bits, rbm_for, rows_for, run_python
 from stops import At
 
 import deepgen as dg
+from deepgen.learning.whole_updates import WholeUpdates
 from deepgen.runtime import interrupts
 
 pytestmark = pytest.mark.usefixtures("serial")
@@ -41,19 +42,19 @@ def tell(number, frame):
 
 
 class InTheMiddle:
-    """Send a signal in the middle of an update: while the rule makes its phases."""
+    """Send a signal in the middle of an update, or of the call that makes it among others."""
 
     def __init__(self, patch, number, update):
-        phases = dg.PCD.phases
+        make = WholeUpdates.make
 
-        def sending(rule, *arguments, **options):
-            self.n += 1
-            if self.n == update:
+        def sending(whole, updates, *others):
+            if self.n < update <= self.n + len(updates):
                 signal.raise_signal(number)
-            return phases(rule, *arguments, **options)
+            self.n += len(updates)
+            return make(whole, updates, *others)
 
         self.n = 0
-        patch.setattr(dg.PCD, "phases", sending)
+        patch.setattr(WholeUpdates, "make", sending)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])

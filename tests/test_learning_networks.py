@@ -325,6 +325,7 @@ def test_a_loss_refuses_outputs_that_it_cannot_judge():
 
 @pytest.mark.parametrize("options", [
     {"dropout": 1.0}, {"masking": -0.1}, {"l2": -1.0}, {"l1": np.nan}, {"input_dropout": True},
+    {"input_noise": -0.1},
 ])  # fmt: skip
 def test_objectives_refuse_numbers_without_a_meaning(options):
     """Would catch a dropout of everything."""

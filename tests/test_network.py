@@ -355,6 +355,33 @@ def test_gradient_under_dropout_is_that_of_the_thinned_network():
         np.testing.assert_allclose(gradients[name], slope, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
+def test_input_noise_is_normal_and_drawn_anew_in_each_update():
+    """Would catch noise of another deviation, the same one in every update or row, noise where
+    nothing learns, and rows that keep it.
+    """
+    fields, n = [], 4_000
+
+    class Watched(SquaredError):
+        def evaluate(self, layer, field, target, parameters):
+            fields.append(field.copy())
+            return super().evaluate(layer, field, target, parameters)
+
+    as_it_is = Network([NetworkLayer("linear", np.zeros(3), np.eye(3))])
+    X = np.ones((n, 3), np.float32)
+    objective = Objective(Watched(), input_noise=0.25)
+    for stream in (Stream(9, 4), Stream(9, 4), Stream(9, 5), None):
+        objective.evaluate(as_it_is, Batch((X,), target=X), stream=stream)
+    first, again, later, judged = (field - 1.0 for field in fields)
+    assert_same_bits(first, again)
+    assert (X == 1.0).all()
+    assert not judged.any()
+    for noise in (first, later):
+        assert abs(noise.mean()) < 5 * 0.25 / np.sqrt(3 * n)
+        assert abs(noise.std() - 0.25) < 5 * 0.25 / np.sqrt(6 * n)
+        assert np.abs(np.corrcoef(noise.T) - np.eye(3)).max() < 5 / np.sqrt(n)
+    assert abs(np.corrcoef(first.ravel(), later.ravel())[0, 1]) < 5 / np.sqrt(3 * n)
+
+
 # ---------------------------------------------------------------------------------- unrolling
 
 

@@ -1,6 +1,7 @@
 """A service under load: slow clients, clients that leave, queues, deadlines, memory, crowds."""
 
 import copy
+import functools
 import json
 import socket
 import threading
@@ -252,18 +253,26 @@ def test_many_clients(rbm, load, tmp_path):
 
 def test_the_end_answers_what_is_on_its_way(rbm):
     """Would catch a shutdown that drops requests, or waits for work that nobody has asked for."""
-    with served(copy.deepcopy(rbm), without=["score"], n_threads=1) as client:
-        answers = []
+    rbm, gate, answers = copy.deepcopy(rbm), threading.Event(), []
+
+    @functools.wraps(rbm.sample)
+    def sample(*args, **options):  # no machine is so fast that the first is over before the third
+        gate.wait(20)
+        return type(rbm).sample(rbm, *args, **options)
+
+    rbm.sample = sample
+    with served(rbm, without=["score"], n_threads=1) as client:
 
         def ask():
             with httpx.Client(base_url=client.base_url, timeout=30) as mine:
-                answers.append(mine.post("/v1/sample", json={"n": 60, "n_sweeps": 600}))
+                answers.append(mine.post("/v1/sample", json={"n": 2, "n_sweeps": 5}))
 
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
         shop = client.service.workshop
         wait_until(lambda: shop._n_running + shop._n_waiting == 3)
+        threading.Timer(0.5, gate.set).start()  # when the end has been asked for
     for thread in threads:
         thread.join()
     assert [answer.status_code for answer in answers] == [200] * 3

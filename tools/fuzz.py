@@ -88,6 +88,10 @@ def recommender_for_fit(callbacks=(), **settings):
     )
 
 
+# Estimators that compute more of what a file holds than a pass through a network.
+KNOW_ROWS = (dg.DeepGaussianProcessRegressor, dg.NeighbourhoodComponents, dg.HierarchicalGaussian)
+
+
 def read_model(path):
     """Load a model file and use it; look at it by the command line too."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -97,8 +101,12 @@ def read_model(path):
     estimator = dg.load(path)
     if isinstance(estimator, dg.RatingsRBM):
         ask(estimator)
-    elif hasattr(estimator, "transform"):
-        estimator.transform(np.zeros((2, estimator.n_features_in_), np.float32))
+        return
+    zeros = np.zeros((2, estimator.n_features_in_), np.float32)
+    if hasattr(estimator, "transform"):
+        estimator.transform(zeros)
+    if isinstance(estimator, KNOW_ROWS):
+        estimator.predict(zeros)
 
 
 def ask(recommender):
@@ -182,6 +190,10 @@ def whole_models(folder):
         dg.MixtureOfBernoullis(3, max_iter=2, random_state=0).fit(X),
         dg.Autoencoder(3, **few).fit(X),
         dg.DeepClassifier((4,), **few).fit(X, y), dg.DeepRegressor((4,), **few).fit(X, y),
+        dg.DeepGaussianProcessRegressor((4,), **few).fit(X, y),
+        dg.DeepGaussianProcessRegressor((4,), max_exact=20, inducing=5, **few).fit(X, y),
+        dg.NeighbourhoodComponents((4,), 2, **few).fit(X, y),
+        dg.HierarchicalGaussian(3, random_state=0).fit(X, y).add_class(X[:2], 3),
         dg.RatingsRBM(4, **few).fit(ratings()),
         dg.RatingsRBM(4, rows="users", bins=3, **few).fit(sparse.csr_array(X * np.arange(1.0, 7))),
     )):  # fmt: skip

@@ -37,6 +37,19 @@ def grey_mnist():
     return GreyDigits(mnist.X_train / unit, mnist.y_train, mnist.X_test / unit, mnist.y_test)
 
 
+def chosen(digits, n_labels, draw):
+    """Return the rows whose labels are known in this draw, in order."""
+    everything = np.arange(len(digits.y_train))
+    if n_labels == len(everything):
+        return everything
+    rng = np.random.default_rng(draw)
+    picked = [
+        rng.choice(everything[digits.y_train == digit], n_labels // 10, replace=False)
+        for digit in range(10)
+    ]
+    return np.sort(np.concatenate(picked))
+
+
 def stack_of(store, key, X, layers, settings, *, random_state=0):
     """Return (machines, seconds) of a greedy pretraining, done once for this name.
 

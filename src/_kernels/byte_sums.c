@@ -43,7 +43,7 @@ void dg_pack_bytes(int layout, const struct rows *y, ptrdiff_t size, ptrdiff_t f
         word_at(layout, y, first, n_rows, column, dg_min(DG_TILE, size - column), w, words);
         if (layout == DG_SIGNED_QUADS)
             for (int c = 0; c < DG_TILE; c++)
-                words[c] ^= DG_SHIFT_LOW;
+                words[c] ^= DG_SHIFT_BYTES;
     }
 }
 
@@ -52,21 +52,21 @@ struct dg_inputs dg_turn_bytes(const struct dg_fixed *fixed, const struct rows *
                                ptrdiff_t width, uint32_t *words, int32_t *places,
                                int32_t *n_places)
 {
-    ptrdiff_t n_words = dg_n_words(fixed->layout, n_rows), filled = 0;
+    ptrdiff_t n_words = dg_n_words(fixed->sums_layout, n_rows), filled = 0;
     struct dg_inputs inputs = {n_words, n_words, words, NULL, NULL, NULL};
     for (ptrdiff_t w = 0; w < n_words; w++) {
         uint32_t one[DG_TILE];
-        word_at(fixed->layout, x, first, n_rows, column, width, w, one);
+        word_at(fixed->sums_layout, x, first, n_rows, column, width, w, one);
         for (ptrdiff_t i = 0; i < width; i++) {
             words[i * n_words + w] = one[i];
             filled += one[i] != 0;
         }
     }
-    if ((float)filled >= fixed->list_density * (float)(width * n_words))
+    if ((float)filled >= fixed->sums_list_density * (float)(width * n_words))
         return inputs;
     for (ptrdiff_t i = 0; i < width; i++)
         n_places[i] =
-            (int32_t)dg_word_places(words + i * n_words, n_words, places + i * n_words);
+            (int32_t)fixed->places(words + i * n_words, n_words, ~0u, places + i * n_words);
     inputs.index = places;
     inputs.length = n_places;
     return inputs;
@@ -90,7 +90,7 @@ int dg_sums_along_lists(const struct dg_fixed *fixed, const struct rows *x, ptrd
 {
     int64_t on = 0;
     uint8_t largest = 0;
-    if (fixed->list_density == 0.0f || x->storage != DG_BYTES)
+    if (fixed->sums_list_density == 0.0f || x->storage != DG_BYTES)
         return 0;
     for (ptrdiff_t r = 0; r < x->n_rows; r++)
         count_states((const uint8_t *)x->data + r * x->stride, size, &on, &largest);
@@ -129,10 +129,10 @@ static uint32_t bits_of(const uint8_t *bytes)
     return bits;
 }
 
-void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdiff_t column,
-                  ptrdiff_t width, int32_t *index, int32_t *length)
+void dg_list_rows(const struct dg_fixed *fixed, const struct rows *x, ptrdiff_t first,
+                  ptrdiff_t n_rows, ptrdiff_t column, ptrdiff_t width, uint32_t *words,
+                  int32_t *index, int32_t *length)
 {
-    memset(length, 0, DG_TILE * sizeof *length);
     for (ptrdiff_t r = 0; r < n_rows; r++) {
         const uint8_t *bytes = (const uint8_t *)x->data + (first + r) * x->stride + column;
         uint8_t padded[DG_TILE] = {0};
@@ -140,11 +140,10 @@ void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdi
             memcpy(padded, bytes, (size_t)width);
             bytes = padded;
         }
-        for (uint32_t bits = bits_of(bytes); bits; bits &= bits - 1) {
-            int i = __builtin_ctz(bits);
-            index[i * n_rows + length[i]++] = (int32_t)r;
-        }
+        words[r] = bits_of(bytes);
     }
+    for (ptrdiff_t i = 0; i < width; i++)
+        length[i] = (int32_t)fixed->places(words, n_rows, 1u << i, index + i * n_rows);
 }
 
 typedef uint16_t line_part __attribute__((vector_size(32), aligned(2)));

@@ -44,9 +44,11 @@ int dg_sums_along_lists(const struct dg_fixed *fixed, const struct rows *x, ptrd
 void dg_pack_line(const struct rows *y, ptrdiff_t size, ptrdiff_t first, ptrdiff_t n_rows,
                   ptrdiff_t at, uint16_t *tiles);
 
-/* The rows in which each of `width` lower units from `column` on is on: index[i * n_rows + e]. */
-void dg_list_rows(const struct rows *x, ptrdiff_t first, ptrdiff_t n_rows, ptrdiff_t column,
-                  ptrdiff_t width, int32_t *index, int32_t *length);
+/* The rows in which each of `width` lower units from `column` on is on: index[i * n_rows + e].
+ * words (n_rows,): scratch, the units of each row as bits. */
+void dg_list_rows(const struct dg_fixed *fixed, const struct rows *x, ptrdiff_t first,
+                  ptrdiff_t n_rows, ptrdiff_t column, ptrdiff_t width, uint32_t *words,
+                  int32_t *index, int32_t *length);
 
 /* acc[i, c] = sum_e tile[index[i, e], c], e < length[i]: the sum of the lines of a tile along the
  * list of unit i. index (width, n_rows), tile (n_rows, DG_TILE), acc (width, DG_TILE). Sums are

@@ -394,7 +394,7 @@ static void prepare_whole(struct side *side, struct neighbour *x, const struct d
     DG_OMP(omp for schedule(static))
     for (ptrdiff_t r = 0; r < panel; r++)
         x->n_places[r] =
-            (int32_t)dg_word_places(x->words + r * n_words, n_words, x->places + r * n_words);
+            (int32_t)fixed->places(x->words + r * n_words, n_words, ~0u, x->places + r * n_words);
     side->whole.index = x->places;
     side->whole.length = x->n_places;
 }

@@ -226,6 +226,89 @@ def update_from_sums(float[:, ::1] positive, float[:, ::1] negative, double per_
     return bool(overflow)
 
 
+cdef int point_to(float **to, arrays) except -1:
+    """to[i] = where the i-th of three arrays begins; NULL, all of them, for None."""
+    to[0] = to[1] = to[2] = NULL
+    if arrays is not None:
+        to[0], to[1], to[2] = (
+            floats_into(arrays[0]), floats_into(arrays[1]), floats_into(arrays[2])
+        )
+    return 0
+
+
+cdef class Updates:
+    """Whole updates of a machine of two layers, made by one call each or several by one.
+
+    `model` and `packed` point to weights and biases, which each update changes: INOUT. `sweep_keys`
+    and `data_key` are those of the random streams of the sweeps and of the first draw of CD, whose
+    `purposes` are by layer; `largest_mean` is that of upper units.
+    """
+
+    cdef dg_run run
+    cdef Chain model
+    cdef Packed packed
+    cdef object owners  # of the arrays that the pointers point into: they must stay alive
+    cdef uint64_t[::1] keys
+
+    def __cinit__(self, Chain model, Packed packed, weights, biases, double largest_mean,
+                  bint persistent, uint64_t data_key, uint64_t[::1] sweep_keys, purposes,
+                  double offset_rate, float momentum, float weight_decay, double weight_rate):
+        cdef dg_run *run = &self.run
+        self.model, self.packed, self.keys = model, packed, sweep_keys
+        self.owners = weights, biases
+        fill_repack(&run.repack, packed)
+        run.weights = floats_into(weights)
+        run.bias[0], run.bias[1] = floats_into(biases[0]), floats_into(biases[1])
+        run.mean_steps, run.mean_unit = 255.0 / largest_mean, largest_mean / 255.0
+        run.persistent, run.n_sweeps = persistent, sweep_keys.shape[0]
+        run.data_key, run.sweep_keys = data_key, &sweep_keys[0]
+        run.purpose[0], run.purpose[1] = purposes
+        run.offset_rate, run.momentum = offset_rate, momentum
+        run.weight_decay, run.weight_rate = weight_decay, weight_rate
+
+    def make(self, states, const int64_t[::1] chosen, Py_ssize_t batch_size, int64_t first_row,
+             offsets, from_upper, particles, int64_t first_particle, velocity, average,
+             const double[::1] rates, const double[::1] averaging, uint64_t position, threads,
+             Workspace workspace):
+        """Make an update of each `batch_size` rows of `states` that `chosen` names, or, where it
+        is None, one of all of them. Returns how many are made, and whether the last one left a
+        parameter that is not finite; one whose chosen rows hold no states is not made.
+
+        offsets, a pair or None: the second INOUT. from_upper: states of the particles, which go to
+        `particles`, a pair: OUT; both None for CD. velocity, average: INOUT, for weights and both
+        biases, or None. rates, averaging: by update. `threads` are those of dg_update_threads.
+        """
+        cdef dg_batches batches
+        cdef dg_moving moving
+        cdef dg_update_threads n
+        cdef Py_ssize_t made = 0
+        cdef dg_made why
+        cdef char *scratch
+        self.run.chain = self.model.ready()
+        memset(&batches, 0, sizeof(batches))
+        memset(&moving, 0, sizeof(moving))
+        fill_rows(&batches.states, states)
+        if chosen is not None:
+            batches.chosen, batches.n_chosen = &chosen[0], chosen.shape[0]
+        batches.batch_size, batches.first_row = batch_size, first_row
+        point_to(moving.velocity, velocity)
+        point_to(moving.average, average)
+        if offsets is not None:
+            moving.offset_lower = floats_of(offsets[0])
+            moving.offset_upper = floats_into(offsets[1])
+        if particles is not None:
+            moving.n_particles, moving.first_particle = len(from_upper), first_particle
+            moving.from_upper = bytes_of(from_upper)
+            moving.lower, moving.upper = bytes_into(particles[0]), bytes_into(particles[1])
+        n.up, n.down, n.again, n.sums, n.weights = threads
+        scratch = workspace.reserve(dg_update_run_bytes(&self.run, &batches, moving.n_particles,
+                                                        &n))
+        with nogil:
+            why = dg_make_updates(&self.run, &batches, &moving, &rates[0], &averaging[0],
+                                  position, &n, scratch, &made)
+        return made, why == DG_NOT_FINITE
+
+
 def update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper, int n_threads):
     """Independent tasks of an update of this shape."""
     return dg_update_tasks(n_lower, n_upper, n_threads)

@@ -161,5 +161,6 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
                    inputs->length[first + r], tile, acc + r * DG_TILE);
 }
 
-const struct dg_fixed dg_fixed_avx2 = {DG_PAIRS, 0.45f, 1, pack, product};
+const struct dg_fixed dg_fixed_avx2 = {
+    DG_PAIRS, 0.45f, 1, DG_PAIRS, 0.45f, pack, dg_word_places, product};
 #endif

@@ -35,4 +35,5 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
     }
 }
 
-const struct dg_fixed dg_fixed_generic = {DG_PAIRS, 0.70f, 0, pack, product};
+const struct dg_fixed dg_fixed_generic = {
+    DG_PAIRS, 0.70f, 0, DG_PAIRS, 0.70f, pack, dg_word_places, product};

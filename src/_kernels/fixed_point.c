@@ -275,12 +275,12 @@ void dg_word_nibbles(const uint32_t *words, ptrdiff_t n_words, uint8_t *nibbles)
     }
 }
 
-ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, int32_t *index)
+ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, uint32_t mask, int32_t *index)
 {
     ptrdiff_t n = 0;
     for (ptrdiff_t w = 0; w < n_words; w++) { /* no branch: data are hard to predict */
         index[n] = (int32_t)w;
-        n += words[w] != 0;
+        n += (words[w] & mask) != 0;
     }
     return n;
 }

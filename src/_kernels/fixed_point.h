@@ -14,7 +14,8 @@
  *     PAIRS   group 2: two 16-bit states          word w, column c:  q[2w, c] | q[2w + 1, c] << 16
  *     QUADS   group 4: four bytes of states       two planes, high bytes (signed) and then low
  *                                                 ones (unsigned) of q[4w .. 4w + 3, c]
- *     SIGNED_QUADS                                QUADS whose low bytes are less by 128, so signed
+ *     SIGNED_QUADS                                of numbers that are bytes: one plane, less by 128,
+ *                                                 so signed
  */
 #ifndef DEEPGEN_FIXED_POINT_H
 #define DEEPGEN_FIXED_POINT_H
@@ -31,7 +32,7 @@
 
 enum dg_layout { DG_PAIRS = 0, DG_QUADS = 1, DG_SIGNED_QUADS = 2 };
 #define DG_PLANES 2 /* of the numbers of a weight matrix */
-#define DG_SHIFT_LOW 0x80808080u /* XOR: four bytes less by 128, as signed ones */
+#define DG_SHIFT_BYTES 0x80808080u /* XOR: four bytes less by 128, as signed ones */
 
 /* Words of a row of inputs are rounded up to so many, zero beyond the inputs. */
 #define DG_WORDS 16
@@ -63,16 +64,23 @@ _Static_assert(DG_BLOCK == DG_TILE, "pieces of an update are blocks of either or
 
 /* The operations of one instruction set on such numbers. */
 struct dg_fixed {
-    int layout;
+    int layout; /* of weights */
     /* Up to this share of words that are not zero lists are faster; 0: lists are never read. */
     float list_density;
     int reads_nibbles;
+    /* The same of sums over rows of products of bytes (byte_sums.h), whose numbers are bytes. */
+    int sums_layout;
+    float sums_list_density;
     /* words of DG_BLOCK inputs of a tile from their lines of DG_TILE weights, `stride` apart; the
      * low plane of QUADS lies `plane` words behind */
     void (*pack)(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,
                  uint32_t *words);
-    /* acc[r, c] = sum_w inputs[first + r, w] . tile[w, c] for DG_TILE columns, exactly. One plane
-     * of QUADS is the low one: numbers are bytes. Planes lie inputs->stride lines apart. */
+    /* index: places of the words that have a bit of the mask, ascending; returns how many. n_words is
+     * any number; nothing is written beyond index[n_words - 1] */
+    ptrdiff_t (*places)(const uint32_t *words, ptrdiff_t n_words, uint32_t mask, int32_t *index);
+    /* acc[r, c] = sum_w inputs[first + r, w] . tile[w, c] for DG_TILE columns, exactly. Of
+     * DG_PLANES planes: weights, in `layout`, the planes of QUADS inputs->stride lines apart. Of
+     * one: bytes, in `sums_layout`. */
     void (*product)(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n_rows,
                     int n_planes, const uint32_t *tile, int32_t *acc);
 };
@@ -142,7 +150,7 @@ ptrdiff_t dg_row_words(int layout, const struct rows *x, ptrdiff_t row, ptrdiff_
 /* Four states to a number, bit i for the i-th: of PAIRS of states 0 and 1. */
 void dg_word_nibbles(const uint32_t *words, ptrdiff_t n_words, uint8_t *nibbles);
 
-/* Places of the words that are not zero; returns how many. */
-ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, int32_t *index);
+/* dg_fixed.places in plain C. */
+ptrdiff_t dg_word_places(const uint32_t *words, ptrdiff_t n_words, uint32_t mask, int32_t *index);
 
 #endif

@@ -166,6 +166,57 @@ cdef extern from "phases.h":
     void dg_row_dot(const rows *x, Py_ssize_t size, const float *offset, double *out,
                     int n_threads) noexcept nogil
 
+cdef extern from "updates.h":
+    struct dg_run:
+        const chain *chain
+        dg_repack repack
+        float *weights
+        float **bias
+        float mean_steps
+        float mean_unit
+        int persistent
+        int n_sweeps
+        uint64_t data_key
+        const uint64_t *sweep_keys
+        uint32_t *purpose
+        double offset_rate
+        float momentum
+        float weight_decay
+        double weight_rate
+    struct dg_batches:
+        rows states
+        const int64_t *chosen
+        Py_ssize_t n_chosen
+        Py_ssize_t batch_size
+        int64_t first_row
+    struct dg_moving:
+        float **velocity
+        float **average
+        const float *offset_lower
+        float *offset_upper
+        Py_ssize_t n_particles
+        int64_t first_particle
+        const uint8_t *from_upper
+        uint8_t *lower
+        uint8_t *upper
+    struct dg_update_threads:
+        int up
+        int down
+        int again
+        int sums
+        int weights
+    enum dg_made:
+        DG_MADE
+        DG_NOT_FINITE
+        DG_NO_STATE
+    dg_made dg_make_updates(const dg_run *run, const dg_batches *batches, const dg_moving *moving,
+                            const double *rates, const double *averaging, uint64_t position,
+                            const dg_update_threads *threads, void *scratch,
+                            Py_ssize_t *made) noexcept nogil
+    size_t dg_update_run_bytes(const dg_run *run, const dg_batches *batches,
+                               Py_ssize_t n_particles,
+                               const dg_update_threads *threads) noexcept nogil
+
 cdef extern from "steps.h":
     void dg_adam_change(float *gradient, float *first, float *second, Py_ssize_t n,
                         float new_first, float new_second, float rate, float correction,

@@ -293,7 +293,7 @@ static void prepare_upper(const struct dg_phase *phase, enum way way, ptrdiff_t 
                           ptrdiff_t first, ptrdiff_t n, void *tiles)
 {
     if (way == WORDS) {
-        int layout = dg_backend()->fixed->layout;
+        int layout = dg_backend()->fixed->sums_layout;
         DG_OMP(omp for schedule(static))
         for (ptrdiff_t w = 0; w < dg_n_words(layout, n); w++)
             dg_pack_bytes(layout, &phase->upper, n_upper, first, n, w, tiles);
@@ -351,7 +351,8 @@ static void add_rows(const struct dg_phase *phase, enum way way, ptrdiff_t start
         inputs = dg_turn_bytes(fixed, &phase->lower, start, n, piece->column, width,
                                lower->words, lower->index, lower->length);
     else
-        dg_list_rows(&phase->lower, start, n, piece->column, width, lower->index, lower->length);
+        dg_list_rows(fixed, &phase->lower, start, n, piece->column, width, lower->words,
+                     lower->index, lower->length);
     for (ptrdiff_t c = 0; c < piece->n_columns; c += DG_TILE) {
         ptrdiff_t first = piece->first + c; /* tiles are DG_TILE columns by rows or words of rows */
         if (way == FLOATS && unit == 1.0f) {

@@ -195,8 +195,12 @@ static inline void store_bytes(uint8_t *out, const float *values, const uint8_t 
  *     temper    natural parameters at the row's beta (left out where there is nothing to temper)
  *     log normalizer at beta, less the one at beta_from where that is asked for
  *     mean      stored where it is wanted
- *     draw      from the mean; single binary units that need no mean take the shorter
- *               dg_binary_draw, which has the same bits */
+ *     draw      from the mean
+ *
+ * Whole tiles of single binary units that nothing else is asked of are left to dg_binary_rows, which
+ * has the same bits. */
+#define DG_ROWS_TOGETHER (DG_WIDE_PARTS == 1 ? 2 : 1) /* see dg_words_of_rows */
+
 static void tile_finish(const struct layer *layer, const struct context *context,
                         const struct dg_stream *stream, const struct dg_outputs *out,
                         ptrdiff_t first_row, ptrdiff_t n_rows, ptrdiff_t first, ptrdiff_t width,
@@ -206,10 +210,25 @@ static void tile_finish(const struct layer *layer, const struct context *context
     float *tempered = scratch, *precision = scratch + stride, *mean = precision + stride;
     float *sample = mean + stride;
     int draw = out->sample_bytes || out->sample_floats;
-    int bytes_alone = out->sample_bytes && !out->mean && layer->kind == DG_BINARY &&
-                      layer->n_copies == 1;
     int plain = !context->beta && !context->base_bias && !layer->precision;
-    for (ptrdiff_t i = 0; i < n_rows; i++) {
+    ptrdiff_t i = 0;
+    if (layer->kind == DG_BINARY && layer->n_copies == 1 && width == DG_TILE && plain &&
+        !context->held && !block_log_normalizer && !out->sample_floats) {
+        const ptrdiff_t word = layer->first_word + first - layer->first, size = layer->size;
+        for (; i < n_rows; i += DG_ROWS_TOGETHER) {
+            const ptrdiff_t at = (first_row + i) * size + first;
+            float *means = out->mean ? out->mean + at : NULL;
+            uint8_t *bytes = out->sample_bytes ? out->sample_bytes + at : NULL;
+            if (i + DG_ROWS_TOGETHER <= n_rows)
+                dg_binary_rows(word, field + i * stride, stride, DG_ROWS_TOGETHER, stream,
+                               first_row + i, means, bytes, size);
+            else
+                dg_binary_rows(word, field + i * stride, stride, 1, stream, first_row + i, means,
+                               bytes, size);
+        }
+        return;
+    }
+    for (; i < n_rows; i++) {
         ptrdiff_t row = first_row + i, at = row * layer->size + first;
         int64_t trials = context->trials ? context->trials[row] : layer->n_copies;
         const uint8_t *held = context->held ? context->held + at : NULL;
@@ -230,11 +249,6 @@ static void tile_finish(const struct layer *layer, const struct context *context
                 dg_units_log_normalizer(layer, width, trials, natural, precision) - from;
         if (!out->mean && !draw)
             continue;
-        if (bytes_alone && !held && width == DG_TILE) {
-            dg_binary_draw(layer->first_word + first - layer->first, natural, stream, row,
-                           out->sample_bytes + at);
-            continue;
-        }
         dg_units_mean(layer, width, trials, natural, precision, mean);
         if (out->mean)
             store_floats(out->mean + at, mean, held, width);

@@ -276,15 +276,32 @@ DG_INLINE void dg_units_draw(const struct layer *layer, ptrdiff_t first, ptrdiff
     }
 }
 
-/* Draws of DG_TILE binary units from their fields: the bits of dg_units_mean and dg_units_draw, in
- * one loop that leaves no means behind. */
-DG_INLINE void dg_binary_draw(ptrdiff_t first, const float *field,
-                              const struct dg_stream *stream, int64_t row, uint8_t *sample)
+/* Means and draws of DG_TILE binary units of one copy in `n_rows` rows, 1 or 2, a constant of the
+ * caller: the bits of dg_units_mean and dg_units_draw, in one loop. field: rows `stride` apart; mean,
+ * sample: OUT, rows `size` apart, or NULL. */
+DG_INLINE void dg_binary_rows(ptrdiff_t first, const float *field, ptrdiff_t stride,
+                              const int n_rows, const struct dg_stream *stream, int64_t row,
+                              float *mean, uint8_t *sample, ptrdiff_t size)
 {
-    uint32_t words[DG_TILE];
-    dg_words32(stream, row, (uint32_t)(first / 4), words);
-    for (int j = 0; j < DG_TILE; j++)
-        sample[j] = dg_uniform(words[j]) < dg_logistic(field[j]) ? 1 : 0;
+    uint32_t words[2][DG_TILE];
+    if (sample)
+        dg_words_of_rows(stream, row, n_rows, (uint32_t)(first / 4), words);
+    for (int i = 0; i < n_rows; i++) {
+        const float *of_row = field + i * stride;
+        uint8_t *draws = sample + i * size;
+        if (!mean) {
+            for (int j = 0; j < DG_TILE; j++)
+                draws[j] = dg_uniform(words[i][j]) < dg_logistic(of_row[j]) ? 1 : 0;
+            continue;
+        }
+        float means[DG_TILE];
+        for (int j = 0; j < DG_TILE; j++)
+            means[j] = dg_logistic(of_row[j]);
+        memcpy(mean + i * size, means, sizeof means);
+        if (sample)
+            for (int j = 0; j < DG_TILE; j++)
+                draws[j] = dg_uniform(words[i][j]) < means[j] ? 1 : 0;
+    }
 }
 
 /* Sum over these units of log sum_x exp(f x + log base measure), f the field:

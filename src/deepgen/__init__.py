@@ -22,12 +22,16 @@ if TYPE_CHECKING:
         Autoencoder,
         DeepAutoencoder,
         DeepClassifier,
+        DeepGaussianProcessRegressor,
         DeepRegressor,
+        HierarchicalGaussian,
         Imputer,
         MixtureOfBernoullis,
+        NeighbourhoodComponents,
         RatingsRBM,
         ReplicatedSoftmax,
     )
+    from deepgen.estimators.deep_kernel import DeepKernel
     from deepgen.estimators.loading import load
     from deepgen.inference.blends import Blend, blend
     from deepgen.inference.gibbs import gibbs
@@ -70,10 +74,14 @@ if TYPE_CHECKING:
         BeliefNetwork,
         BernoulliMixture,
         BoltzmannMachine,
+        ClassHierarchy,
+        NeighbourNetwork,
         Network,
         NetworkLayer,
         PosteriorNetwork,
+        ProcessNetwork,
         RatingMachine,
+        SquaredExponential,
         conditional_model,
     )
     from deepgen.networks.losses import (
@@ -83,7 +91,9 @@ if TYPE_CHECKING:
         SoftmaxCrossEntropy,
         SquaredError,
     )
-    from deepgen.networks.objective import FieldNoise, Objective
+    from deepgen.networks.neighbour_loss import NeighbourLoss
+    from deepgen.networks.objective import FieldNoise, Objective, Reconstruction
+    from deepgen.networks.process_loss import ProcessLikelihood
     from deepgen.networks.smoothness import VirtualAdversarial
     from deepgen.rows.batch import Batch
     from deepgen.rows.counts import CountInputs
@@ -116,6 +126,7 @@ _LATER = {
     "CSVLog": "deepgen.learning.callbacks",
     "Chains": "deepgen.inference.samplers",
     "Checkpoint": "deepgen.learning.callbacks",
+    "ClassHierarchy": "deepgen.models",
     "ConjugateGradient": "deepgen.learning.minimizers",
     "Constant": "deepgen.learning.schedules",
     "Context": "deepgen.layers.context",
@@ -125,6 +136,8 @@ _LATER = {
     "DBN": "deepgen.estimators",
     "DeepAutoencoder": "deepgen.estimators",
     "DeepClassifier": "deepgen.estimators",
+    "DeepGaussianProcessRegressor": "deepgen.estimators",
+    "DeepKernel": "deepgen.estimators.deep_kernel",
     "DeepRegressor": "deepgen.estimators",
     "DivergedError": "deepgen.errors",
     "EarlyStopping": "deepgen.learning.callbacks",
@@ -133,6 +146,7 @@ _LATER = {
     "FreeEnergyGap": "deepgen.learning.monitors",
     "Gaussian": "deepgen.layers.gaussian",
     "Gibbs": "deepgen.inference.samplers",
+    "HierarchicalGaussian": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
     "LBFGS": "deepgen.learning.minimizers",
     "LengthPartition": "deepgen.likelihood",
@@ -148,6 +162,9 @@ _LATER = {
     "ModelFileError": "deepgen.errors",
     "MoveInfo": "deepgen.inference.samplers",
     "Multinomial": "deepgen.layers.multinomial",
+    "NeighbourLoss": "deepgen.networks.neighbour_loss",
+    "NeighbourNetwork": "deepgen.models",
+    "NeighbourhoodComponents": "deepgen.estimators",
     "Network": "deepgen.models",
     "NetworkLayer": "deepgen.models",
     "NetworkTrainer": "deepgen.learning.networks",
@@ -157,10 +174,13 @@ _LATER = {
     "Particles": "deepgen.rows.particles",
     "PosteriorNetwork": "deepgen.models",
     "Pretraining": "deepgen.stacks.settings",
+    "ProcessLikelihood": "deepgen.networks.process_loss",
+    "ProcessNetwork": "deepgen.models",
     "RBM": "deepgen.estimators",
     "RatingMachine": "deepgen.models",
     "Ratings": "deepgen.rows.ratings",
     "RatingsRBM": "deepgen.estimators",
+    "Reconstruction": "deepgen.networks.objective",
     "ReduceLearningRate": "deepgen.learning.callbacks",
     "ReplicatedSoftmax": "deepgen.estimators",
     "RowLoss": "deepgen.networks.losses",
@@ -170,6 +190,7 @@ _LATER = {
     "SoftmaxCrossEntropy": "deepgen.networks.losses",
     "Sparsity": "deepgen.learning.rules",
     "SquaredError": "deepgen.networks.losses",
+    "SquaredExponential": "deepgen.models",
     "Stream": "deepgen.runtime.stream",
     "TimeLimit": "deepgen.runtime.time_limit",
     "TimeLimitError": "deepgen.errors",
@@ -231,6 +252,7 @@ __all__ = [
     "CSVLog",
     "Chains",
     "Checkpoint",
+    "ClassHierarchy",
     "ConjugateGradient",
     "Constant",
     "Context",
@@ -238,6 +260,8 @@ __all__ = [
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
+    "DeepGaussianProcessRegressor",
+    "DeepKernel",
     "DeepRegressor",
     "DivergedError",
     "EarlyStopping",
@@ -246,6 +270,7 @@ __all__ = [
     "FreeEnergyGap",
     "Gaussian",
     "Gibbs",
+    "HierarchicalGaussian",
     "Imputer",
     "LengthPartition",
     "LikelihoodMonitor",
@@ -260,6 +285,9 @@ __all__ = [
     "ModelFileError",
     "MoveInfo",
     "Multinomial",
+    "NeighbourLoss",
+    "NeighbourNetwork",
+    "NeighbourhoodComponents",
     "Network",
     "NetworkLayer",
     "NetworkTrainer",
@@ -268,9 +296,12 @@ __all__ = [
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
+    "ProcessLikelihood",
+    "ProcessNetwork",
     "RatingMachine",
     "Ratings",
     "RatingsRBM",
+    "Reconstruction",
     "ReduceLearningRate",
     "ReplicatedSoftmax",
     "RowLoss",
@@ -279,6 +310,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Sparsity",
     "SquaredError",
+    "SquaredExponential",
     "Stream",
     "TimeLimit",
     "TimeLimitError",
@@ -315,8 +347,6 @@ __all__ = [
     "unrolled",
     "variational_bound",
 ]
-
-
 
 
 def __getattr__(name):

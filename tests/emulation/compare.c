@@ -58,6 +58,10 @@ struct rows_case {
     int extreme;      /* states `most`, weights the largest of both signs */
 };
 
+/* The form of the inputs of a product. */
+enum form { WORDS, LISTS, NIBBLES, FORMS };
+static const char *const forms[] = {"dense", "lists", "tables"};
+
 /* The number that input k meets in column j; the down side swaps the two. */
 static int64_t number(const int32_t *q, const struct layer *upper, ptrdiff_t k, ptrdiff_t j,
                       int down)
@@ -84,10 +88,8 @@ static void check_packed(const struct dg_packed *packed, const int32_t *q,
                 ptrdiff_t at = (k / 4 * DG_TILE + c) * 4 + k % 4;
                 int64_t expected =
                     k < n_inputs && in < block && j < to->size ? number(q, upper, k, j, down) : 0;
-                int shift = packed->layout == DG_SIGNED_QUADS ? 128 : 0;
-                int64_t high = (int8_t)tile[at];
-                int64_t low = shift ? (int8_t)low_plane[at] : low_plane[at];
-                CHECK(256 * high + low + shift == expected,
+                int64_t high = (int8_t)tile[at], low = low_plane[at];
+                CHECK(256 * high + low == expected,
                       "%s: number %d, %d of tile %d is packed wrong\n", name, (int)k, (int)c,
                       (int)t);
             }
@@ -98,7 +100,7 @@ static void check_packed(const struct dg_packed *packed, const int32_t *q,
 static void check_products(const struct dg_packed *packed, const struct dg_fixed *fixed,
                            const int32_t *q, const struct layer *upper,
                            const struct layer *from, const struct layer *to, int down,
-                           const struct rows_case *how, int lists, const char *name)
+                           const struct rows_case *how, enum form form, const char *name)
 {
     ptrdiff_t n_words = dg_n_words(packed->layout, from->size), block = dg_block_width(to);
     ptrdiff_t in_block = (block + DG_TILE - 1) / DG_TILE, n = how->n_rows;
@@ -106,6 +108,7 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
     uint32_t *words = room((size_t)(n * n_words), sizeof *words);
     int32_t *index = room((size_t)(n * n_words), sizeof *index);
     int32_t *length = room((size_t)n, sizeof *length);
+    uint8_t *nibbles = room((size_t)(n * n_words / 2), 1);
     ptrdiff_t first = n > 2 ? draw(3) : 0, n_rows = n - first; /* a piece may begin anywhere */
     int32_t *acc = room((size_t)(n_rows * DG_TILE), sizeof *acc);
     for (ptrdiff_t i = 0; i < n * from->size; i++)
@@ -115,13 +118,16 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
     for (ptrdiff_t r = 0; r < n; r++) {
         ptrdiff_t found = dg_row_words(packed->layout, &x, r, from->size, how->most,
                                        words + r * n_words);
-        length[r] = (int32_t)dg_word_places(words + r * n_words, n_words, index + r * n_words);
+        length[r] = (int32_t)fixed->places(words + r * n_words, n_words, ~0u, index + r * n_words);
         CHECK(length[r] == found, "%s: %d words counted, %d listed\n", name, (int)found, length[r]);
+        if (form == NIBBLES)
+            dg_word_nibbles(words + r * n_words, n_words, nibbles + r * (n_words / 2));
     }
     ptrdiff_t begin = 0, end = n_words; /* words that are summed */
     for (ptrdiff_t t = 0; t < dg_n_tiles(to); t++) {
-        struct dg_inputs inputs = {n_words, end - begin, words + begin, lists ? index : NULL,
-                                   lists ? length : NULL, NULL};
+        struct dg_inputs inputs = {n_words, end - begin, words + begin,
+                                   form == LISTS ? index : NULL, form == LISTS ? length : NULL,
+                                   form == NIBBLES ? nibbles : NULL};
         ptrdiff_t group = dg_word_inputs(packed->layout);
         memset(acc, 0xA5, (size_t)(n_rows * DG_TILE) * sizeof *acc);
         fixed->product(&inputs, first, n_rows, DG_PLANES,
@@ -139,16 +145,16 @@ static void check_products(const struct dg_packed *packed, const struct dg_fixed
                 CHECK(acc[r * DG_TILE + c] == sum,
                       "%s: %d inputs, %d rows, %s, %s: sum %d, %d of tile %d is %d, not %lld\n",
                       name, (int)from->size, (int)n_rows, down ? "down" : "up",
-                      lists ? "lists" : "dense", (int)r, (int)c, (int)t,
+                      forms[form], (int)r, (int)c, (int)t,
                       (int)acc[r * DG_TILE + c], (long long)sum);
             }
         n_compared++;
-        if (!lists) { /* any strip of the next tile */
+        if (form == WORDS) { /* any strip of the next tile */
             begin = draw((uint32_t)(n_words / DG_WORDS)) * DG_WORDS;
             end = begin + (1 + draw((uint32_t)((n_words - begin) / DG_WORDS))) * DG_WORDS;
         }
     }
-    free(states), free(words), free(index), free(length), free(acc);
+    free(states), free(words), free(index), free(length), free(nibbles), free(acc);
 }
 
 /* Sums over rows of products of bytes: numbers of one plane. */
@@ -163,14 +169,14 @@ static void check_bytes(ptrdiff_t n_rows, ptrdiff_t n_lower, ptrdiff_t n_upper, 
         y[i] = (uint8_t)draw(256);
     for (int i = 0; i < 3; i++) {
         const struct dg_fixed *fixed = operations[i];
-        ptrdiff_t n_words = dg_n_words(fixed->layout, n_rows);
+        ptrdiff_t n_words = dg_n_words(fixed->sums_layout, n_rows);
         ptrdiff_t n_tiles = (n_upper + DG_TILE - 1) / DG_TILE;
         uint32_t *tiles = room((size_t)(n_tiles * n_words * DG_TILE), sizeof *tiles);
         uint32_t *words = room((size_t)(DG_TILE * n_words), sizeof *words);
         int32_t *places = room((size_t)(DG_TILE * n_words), sizeof *places), n_places[DG_TILE];
         int32_t *acc = room(DG_TILE * DG_TILE, sizeof *acc);
         for (ptrdiff_t w = 0; w < n_words; w++)
-            dg_pack_bytes(fixed->layout, &upper, n_upper, 0, n_rows, w, tiles);
+            dg_pack_bytes(fixed->sums_layout, &upper, n_upper, 0, n_rows, w, tiles);
         for (ptrdiff_t column = 0; column < n_lower; column += DG_TILE) {
             ptrdiff_t width = dg_min(DG_TILE, n_lower - column);
             struct dg_inputs inputs = dg_turn_bytes(fixed, &lower, 0, n_rows, column, width, words,
@@ -218,10 +224,12 @@ static void check(struct layer lower, struct layer upper, struct rows_case how)
         }
         check_packed(&packed, q, &upper, lower.size, &upper, 0, names[i]);
         check_packed(&packed, q, &upper, upper.size, &lower, 1, names[i]);
-        for (int lists = 0; lists < 2; lists++) {
-            check_products(&packed, operations[i], q, &upper, &lower, &upper, 0, &how, lists,
+        for (enum form form = WORDS; form < FORMS; form++) {
+            if (form == NIBBLES && (how.most > 1 || !operations[i]->reads_nibbles))
+                continue;
+            check_products(&packed, operations[i], q, &upper, &lower, &upper, 0, &how, form,
                            names[i]);
-            check_products(&packed, operations[i], q, &upper, &upper, &lower, 1, &how, lists,
+            check_products(&packed, operations[i], q, &upper, &upper, &lower, 1, &how, form,
                            names[i]);
         }
     }

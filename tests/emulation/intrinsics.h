@@ -51,6 +51,48 @@ static inline void _mm512_storeu_si512(void *to, __m512i x)
     memcpy(to, &x, sizeof x);
 }
 
+typedef uint16_t __mmask16;
+
+static inline __m512i _mm512_setr_epi32(int a, int b, int c, int d, int e, int f, int g, int h,
+                                        int i, int j, int k, int l, int m, int n, int o, int p)
+{
+    const int lanes[16] = {a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p};
+    return _mm512_loadu_si512(lanes);
+}
+
+static inline __m512i _mm512_maskz_loadu_epi32(__mmask16 mask, const void *from)
+{
+    __m512i out = _mm512_set1_epi32(0);
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            out[i] = ((const uint32_t *)from)[i];
+    return out;
+}
+
+static inline void _mm512_mask_storeu_epi32(void *to, __mmask16 mask, __m512i x)
+{
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            ((uint32_t *)to)[i] = x[i];
+}
+
+static inline __mmask16 _mm512_test_epi32_mask(__m512i a, __m512i b)
+{
+    __mmask16 out = 0;
+    for (int i = 0; i < 16; i++)
+        out |= (__mmask16)(((a[i] & b[i]) != 0) << i);
+    return out;
+}
+
+static inline __m512i _mm512_maskz_compress_epi32(__mmask16 mask, __m512i x)
+{
+    __m512i out = _mm512_set1_epi32(0);
+    for (int i = 0, n = 0; i < 16; i++)
+        if (mask >> i & 1)
+            out[n++] = x[i];
+    return out;
+}
+
 static inline __m512i _mm512_add_epi32(__m512i a, __m512i b)
 {
     for (int i = 0; i < 16; i++)
@@ -62,6 +104,13 @@ static inline __m512i _mm512_slli_epi32(__m512i a, unsigned count)
 {
     for (int i = 0; i < 16; i++)
         a[i] = count < 32 ? a[i] << count : 0;
+    return a;
+}
+
+static inline __m512i _mm512_srai_epi32(__m512i a, unsigned count)
+{
+    for (int i = 0; i < 16; i++)
+        a[i] = (uint32_t)((int32_t)a[i] >> (count < 32 ? count : 31));
     return a;
 }
 
@@ -89,6 +138,15 @@ static inline __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)
 {
     for (int i = 0; i < 16; i++)
         sum[i] = dot(sum[i], a[i], b[i], 1);
+    return sum;
+}
+
+/* VPDPWSSD: both factors are signed, 16 bits each; nothing saturates. */
+static inline __m512i _mm512_dpwssd_epi32(__m512i sum, __m512i a, __m512i b)
+{
+    for (int i = 0; i < 16; i++)
+        sum[i] += (uint32_t)((int16_t)a[i] * (int16_t)b[i]) +
+                  (uint32_t)((int16_t)(a[i] >> 16) * (int16_t)(b[i] >> 16));
     return sum;
 }
 

@@ -1,10 +1,13 @@
 """``deepgen predict``."""
 
+import numpy as np
+
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
-from deepgen.cli.common.models import in_words, load_able
+from deepgen.cli.common.models import in_words, load_able, on_threads
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import read_rows, refused, write_rows
+from deepgen.estimators import DeepGaussianProcessRegressor
 from deepgen.io.classes import json_classes
 
 
@@ -13,14 +16,19 @@ def add_to(commands, about):
     parser = commands.add_parser(
         "predict",
         help=about,
-        description="Write a line for each row: its most probable class (classifier, dbm with "
-        "label units), its targets (regressor), its most probable component (mixture).",
+        description="Write a line for each row: its most probable class (classifier, neighbours, "
+        "dbm with label units), its targets (regressor, gaussian-process), its most probable "
+        "component (mixture).",
     )
     add_rows(parser)
     parser.add_argument(
         "--proba", action="store_true",
         help="write the probability of each class instead, a column each, in the order of "
         "deepgen info, or of each component (mixture)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--std", action="store_true",
+        help="write the standard deviation beside each target, a second column (gaussian-process)",
     )  # fmt: skip
     add_threads(parser)
     add_out(parser)
@@ -37,10 +45,18 @@ def run(arguments):
             f"{arguments.model} holds {in_words(model)}, which predicts no classes or components "
             "that have probabilities; leave --proba out"
         )
-    model.set_params(n_threads=arguments.n_threads)
+    if arguments.std and not isinstance(model, DeepGaussianProcessRegressor):
+        raise CommandError(
+            f"{arguments.model} holds {in_words(model)}, which knows no deviations of what it "
+            "predicts; leave --std out"
+        )
+    on_threads(model, arguments.n_threads)
     rows = read_rows(arguments.data, arguments.packed_columns)
     try:
-        predicted = model.predict_proba(rows) if arguments.proba else model.predict(rows)
+        if arguments.std:
+            predicted = np.column_stack(model.predict(rows, return_std=True))
+        else:
+            predicted = model.predict_proba(rows) if arguments.proba else model.predict(rows)
     except ValueError as error:
         raise refused(arguments.data, rows, error) from error
     write_rows(arguments.out, predicted)

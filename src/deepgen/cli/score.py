@@ -22,12 +22,13 @@ from deepgen.cli.common.models import (
     is_of_ratings,
     load_able,
     load_ratings,
+    on_threads,
 )
 from deepgen.cli.common.names import file_name
 from deepgen.cli.common.output import print_fields
 from deepgen.cli.common.rows import check_apart, refused
 from deepgen.cli.common.triples import read_ratings
-from deepgen.estimators import DBM, DBN, MixtureOfBernoullis
+from deepgen.estimators import DBM, DBN, HierarchicalGaussian, MixtureOfBernoullis
 from deepgen.estimators.common.validation import by_pieces, table_of
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
@@ -76,8 +77,7 @@ def add_to(commands, about):
 def run(arguments):
     """Score the rows by what the model is for."""
     _check_flags(arguments)
-    model = load_able(arguments.model, "score")
-    model.set_params(n_threads=arguments.n_threads)
+    model = on_threads(load_able(arguments.model, "score"), arguments.n_threads)
     measure = _measure_for(model, arguments)
     if measure not in (_likelihood, _documents) or is_exact(model):
         why = (
@@ -110,7 +110,8 @@ def _measure_for(model, arguments):
                     "out"
                 )
         return _ratings
-    density = hasattr(model, "score_samples")
+    # densities of a hierarchy of classes are those of coordinates: one file's alone compare
+    density = hasattr(model, "score_samples") and not isinstance(model, HierarchicalGaussian)
     # a mixture predicts components, which no label is compared with
     predicts = hasattr(model, "predict") and not isinstance(model, MixtureOfBernoullis)
     if arguments.labels is not None:

@@ -221,12 +221,12 @@ def _settings(arguments, config):
             raise UsageError(f"{name} is missing: give --{name} FILE, or {name} in CONFIG")
     check_together(settings, config)
     model = settings.get("model", MODEL)
-    if KINDS[model].learns_labels and "labels" not in settings:
+    if KINDS[model].learns and "labels" not in settings:
         raise UsageError(
             f"labels is missing: a {model} learns from them; give --labels FILE, or labels in "
             "CONFIG"
         )
-    if KINDS[model].learns_labels and "valid" in settings and "valid_labels" not in settings:
+    if KINDS[model].learns and "valid" in settings and "valid_labels" not in settings:
         raise UsageError("valid_labels is missing: held-out rows are judged by their labels")
     return settings
 
@@ -236,8 +236,8 @@ def _labels(kind, estimator, X, settings):
     if "labels" not in settings:
         return None
     source, n_rows = settings["labels"], X.shape[0]
-    if not kind.has("unlabelled"):
-        return read_targets(source, n_rows, settings["data"])
+    if kind.learns == "numbers":
+        return read_targets(source, n_rows, settings["data"], gaps=kind.takes_gaps)
     labels = read_labels(source, n_rows, settings["data"])
     estimator.unlabelled = unlabelled_in(labels, settings)
     check_classes(labels, estimator.unlabelled, source)

@@ -3,7 +3,7 @@
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.frames import read_data
-from deepgen.cli.common.models import in_words, load_able
+from deepgen.cli.common.models import in_words, load_able, on_threads
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import refused, write_rows
 from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax
@@ -37,8 +37,7 @@ def run(arguments):
     """Transform the rows and write what comes out."""
     check_out(arguments, {"MODEL": arguments.model, "DATA": arguments.data})
     check_numbers(arguments)
-    model = load_able(arguments.model, "transform")
-    model.set_params(n_threads=arguments.n_threads)
+    model = on_threads(load_able(arguments.model, "transform"), arguments.n_threads)
     options = {}
     if arguments.quantity is not None:
         if not isinstance(model, HAVE_FIELDS):

@@ -4,8 +4,11 @@ from deepgen.estimators.autoencoders import Autoencoder, DeepAutoencoder
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
+from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
+from deepgen.estimators.hierarchical import HierarchicalGaussian
 from deepgen.estimators.imputer import Imputer
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -17,9 +20,12 @@ __all__ = [
     "Autoencoder",
     "DeepAutoencoder",
     "DeepClassifier",
+    "DeepGaussianProcessRegressor",
     "DeepRegressor",
+    "HierarchicalGaussian",
     "Imputer",
     "MixtureOfBernoullis",
+    "NeighbourhoodComponents",
     "RatingsRBM",
     "ReplicatedSoftmax",
 ]

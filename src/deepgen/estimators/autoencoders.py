@@ -12,6 +12,7 @@ from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.density import check_quantity
 from deepgen.estimators.common.hyperparameters import check_sizes
 from deepgen.estimators.common.networks import (
+    LOSS_OF,
     Examples,
     NetworkEstimator,
     NetworkProblem,
@@ -43,11 +44,6 @@ from deepgen.stacks.unrolling import (
     random_layers,
     unrolled,
 )
-
-# Minus the log-likelihood of the units whose means are the outputs, but for scale and constant.
-_LOSS_OF = {
-    "logistic": "cross_entropy", "linear": "squared_error", "softmax": "softmax_cross_entropy"
-}  # fmt: skip
 
 
 def _visible_of(network):
@@ -102,7 +98,7 @@ class _Autoencoder(FeatureEstimator, NetworkEstimator, BaseEstimator):
             raise ValueError("visible must not have tied copies, got n_copies > 1")
         activation, _ = activation_of(visible, "visible")
         self._inputs(visible)
-        loss = LOSSES[_LOSS_OF[activation] if self.loss is None else self.loss]()
+        loss = LOSSES[LOSS_OF[activation] if self.loss is None else self.loss]()
         try:
             loss.check(activation)
         except ValueError as error:

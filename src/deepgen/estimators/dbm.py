@@ -209,7 +209,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
             self._take_classes(classes, first)
             return _DBMProblem(self, rows, self._targets(y, rows, stream=True))
 
-        return self._partial_fit(X, problem_of)
+        return self._partial_fit(X, problem_of, rows_alone=y is None and classes is None)
 
     def _check_settings(self):
         check_settings(self)
@@ -350,6 +350,13 @@ class _DBMProblem(MachineProblem):
         super().__init__(dbm, layers, rows, rule=rule_of(dbm), binarize=dbm.binarize)
         self.targets = targets
         self.names = ("visible", *(f"n_hidden[{l}]" for l in range(len(layers) - 1)))
+
+    def for_rows(self, rows):
+        """Return the problem of other rows of the stream; None where each has labels."""
+        if self.targets is not None:
+            return None
+        self.rows = rows
+        return self
 
     @property
     def learned_rows(self):

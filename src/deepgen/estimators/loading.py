@@ -10,7 +10,10 @@ from deepgen.estimators.common.tables import AUTO, Table
 from deepgen.estimators.dbm import DBM
 from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
+from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
+from deepgen.estimators.hierarchical import HierarchicalGaussian
 from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
@@ -22,8 +25,11 @@ from deepgen.models import (
     BeliefNetwork,
     BernoulliMixture,
     BoltzmannMachine,
+    ClassHierarchy,
+    NeighbourNetwork,
     Network,
     PosteriorNetwork,
+    ProcessNetwork,
     RatingMachine,
 )
 from deepgen.rows.identifiers import Identifiers
@@ -61,6 +67,9 @@ ESTIMATORS = {
         Saved(DeepAutoencoder, (Network,)),
         Saved(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
         Saved(DeepRegressor, (Network, PosteriorNetwork), ("one_target",)),
+        Saved(DeepGaussianProcessRegressor, (ProcessNetwork,)),
+        Saved(NeighbourhoodComponents, (NeighbourNetwork,), ("classes",)),
+        Saved(HierarchicalGaussian, (ClassHierarchy,), ("classes",)),
         Saved(RatingsRBM, (RatingMachine,), ("rows", "user_ids", "item_ids")),
     )
 }
@@ -76,7 +85,8 @@ def load(path):
     Returns
     -------
     RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
-    DeepClassifier, DeepRegressor or RatingsRBM
+    DeepClassifier, DeepRegressor, DeepGaussianProcessRegressor,
+    NeighbourhoodComponents, HierarchicalGaussian or RatingsRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 
@@ -138,5 +148,9 @@ def _saved_by(model, name):
         if model.n_layers == 2 and model.visible.takes_trials:
             return ESTIMATORS["ReplicatedSoftmax"]
         return ESTIMATORS["RBM" if model.n_layers == 2 else "DBM"]
-    usual = {BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis"}
+    usual = {
+        BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis",
+        ProcessNetwork: "DeepGaussianProcessRegressor",
+        NeighbourNetwork: "NeighbourhoodComponents", ClassHierarchy: "HierarchicalGaussian",
+    }  # fmt: skip
     return ESTIMATORS.get(usual.get(type(model)))

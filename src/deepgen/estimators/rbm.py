@@ -169,7 +169,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         RBM
             This estimator.
         """
-        return self._partial_fit(X, lambda rows, first: self._problem(rows, y))
+        return self._partial_fit(X, lambda rows, first: self._problem(rows, y), rows_alone=True)
 
     def _check_settings(self):
         for name in ("n_hidden", "batch_size"):
@@ -341,6 +341,11 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
 
 class _RBMProblem(MachineProblem):
     """The layers of an RBM, as its settings ask for them."""
+
+    def for_rows(self, rows):
+        """Return the problem of other rows of the stream."""
+        self.rows = rows
+        return self
 
     @property
     def visible(self):

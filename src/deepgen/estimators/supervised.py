@@ -64,8 +64,12 @@ class _Targets(NamedTuple):
     weights: np.ndarray | None
 
 
-class _DeepSupervised(NetworkEstimator, BaseEstimator):
-    """The common half of classifier and regressor: settings, examples, the first network."""
+class DeepSupervised(NetworkEstimator, BaseEstimator):
+    """The common half of estimators that learn from labels or targets: the way to a first network.
+
+    Of classifier and regressor it has settings and examples too; those of processes and of
+    neighbours are their own.
+    """
 
     _usual_epochs, _fewest_updates = 50, 300
 
@@ -136,19 +140,21 @@ class _DeepSupervised(NetworkEstimator, BaseEstimator):
 
     def _network(self, problem, survey, stack):
         """Return the start: hidden layers, then a small random top."""
-        self.stack_, stream, inputs = stack, problem.stream, None
+        start = self._hidden_layers(problem, stack)
+        kind, size = self._top(problem.examples)
+        top = random_layer(kind, start.sizes[-1], size, problem.stream.generator("top"))
+        return Network([*start.layers, top], start.inputs)
+
+    def _hidden_layers(self, problem, stack):
+        """Return the hidden layers at their start, as a network, and keep the stack."""
+        self.stack_ = stack
         if stack is None:
             sizes = check_sizes(self.n_hidden)
             kinds = [self.activation] * len(sizes)
-            hidden = random_layers([self.n_features_in_, *sizes], kinds, stream)
-        elif _is_deep(stack):
-            hidden = self._posterior_layers(problem.examples, stack[0])
-        else:
-            start = encoder(stack)
-            hidden, inputs = list(start.layers), start.inputs
-        kind, size = self._top(problem.examples)
-        top = random_layer(kind, hidden[-1].size, size, stream.generator("top"))
-        return Network([*hidden, top], inputs)
+            return Network(random_layers([self.n_features_in_, *sizes], kinds, problem.stream))
+        if _is_deep(stack):
+            return Network(self._posterior_layers(problem.examples, stack[0]))
+        return encoder(stack)
 
     def _input_scale(self, problem, survey):
         if can_be_scaled(problem.rows):
@@ -202,7 +208,7 @@ def _require_top(model, activation):
         )
 
 
-class DeepClassifier(ClassifierMixin, _DeepSupervised):
+class DeepClassifier(ClassifierMixin, DeepSupervised):
     """Classifier: hidden layers, from a stack or at random, under a softmax.
 
     Inputs should have values around 1: where those of the largest column are beyond 4 or below
@@ -413,7 +419,7 @@ class DeepClassifier(ClassifierMixin, _DeepSupervised):
         return estimator
 
 
-class DeepRegressor(RegressorMixin, _DeepSupervised):
+class DeepRegressor(RegressorMixin, DeepSupervised):
     """Regressor: hidden layers, from a stack or at random, under linear outputs.
 
     Targets are standardized for training; the network that is kept predicts them as they came.

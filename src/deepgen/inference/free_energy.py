@@ -30,12 +30,15 @@ def free_energy(model, X, *, context=None, n_threads=None):
     """
     check_model(model, 2)
     x = model.layers[0].states_of(X)
-    context = with_trials(model.layers, [x, None], Context() if context is None else context)
-    check_instance(context, "context", Context, "a dg.Context or None")
-    context.check(model.layers, x.shape[0])
-    out = layer_log_weight(model.chain, 0, x, context.of_layer(0), n_threads=n_threads)
+    if context is not None:
+        check_instance(context, "context", Context, "a dg.Context or None")
+    context, around = with_trials(model.layers, [x, None], context), [None, None]
+    if context is not None:
+        context.check(model.layers, x.shape[0])
+        around = [context.of_layer(l) for l in range(2)]
+    chain = model.chain
+    out = layer_log_weight(chain, 0, x, around[0], n_threads=n_threads)
     if x.shape[0]:
-        outputs, around = Outputs(log_normalizer=out), context.of_layer(1)
-        work = Work(n_threads=n_threads)
-        conditional_pass(model.chain, 1, [x, None], outputs, around, work=work)
+        outputs, work = Outputs(log_normalizer=out), Work(n_threads=n_threads)
+        conditional_pass(chain, 1, [x, None], outputs, around[1], work=work)
     return -out

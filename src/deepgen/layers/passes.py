@@ -8,7 +8,7 @@ import scipy
 from deepgen._kernels import engine
 from deepgen.rows.states import kernel_states, row_slice
 from deepgen.runtime.stream import DATA, PARTICLES, Stream, purpose
-from deepgen.runtime.threads import effective_threads
+from deepgen.runtime.threads import SERIAL_WORK, effective_threads
 from deepgen.runtime.time_limit import check_time
 from deepgen.runtime.work import ANY_WORK
 
@@ -172,14 +172,21 @@ def conditional_pass(chain, layer, states, outputs, context=None, site=None, wor
         calls = [(0, n_rows, [kernel_states(x) for x in states], context, outputs)]
     else:
         calls = _calls(states, context, outputs, row_pieces(n_rows, multiply_adds))
-    together = engine.panel_rows(chain, layer)
     asked = purpose(site.kind, layer, site.temperature)
     for start, count, inputs, around, arrays in calls:
         engine.conditional(
             chain, layer, inputs, around, *arrays, stream.key, stream.position, asked,
             site.first_row + start, count, workspace,
-            effective_threads(work.n_threads, multiply_adds * min(count, together)),
+            effective_threads(work.n_threads, pass_work(chain, layer, count)),
         )  # fmt: skip
+
+
+def pass_work(chain, layer, n_rows):
+    """Return the multiply-adds of a pass over so many rows, between two barriers."""
+    in_all = chain.multiply_adds(layer) * n_rows
+    if in_all < SERIAL_WORK:
+        return in_all
+    return chain.multiply_adds(layer) * min(n_rows, engine.panel_rows(chain, layer))
 
 
 def _calls(states, context, outputs, pieces):

@@ -81,6 +81,9 @@ def check_range(states, name, low=-math.inf, high=math.inf, *, expected="", reme
     expected, remedy : str
         For the message about a value that is finite and outside.
     """
+    in_bytes = isinstance(states, np.ndarray) and states.dtype == np.uint8
+    if in_bytes and low <= 0 and states.max(initial=0) <= high:  # finite, and not negative
+        return
     least, most = value_range(states)
     slack = ROUNDING * high if math.isfinite(high) else 0.0
     finite = np.isfinite(least) and np.isfinite(most)
@@ -397,7 +400,7 @@ class Units(ABC):
         """Raise ValueError unless `x` is (n_rows, size)."""
         if self.size is None:
             raise ValueError(f"{self!r} has no size yet; make a layer of it with .sized(n)")
-        shape = np.shape(x)
+        shape = x.shape if type(x) is np.ndarray else np.shape(x)
         if len(shape) != 2 or shape[1] != self.size:
             raise ValueError(f"{name} must have shape (n_rows, {self.size}), got {shape}")
 
@@ -416,14 +419,15 @@ class Units(ABC):
         """
         states = as_states(X, name)
         self.check_width(states, name)
+        in_bytes = type(states) is np.ndarray and states.dtype == np.uint8
         try:
-            if holes:
+            if holes and not in_bytes:
                 self.check_with_holes(states, name)
             else:
                 self.check(states, name)
         except RefusedValue as error:
             raise error.at(error.row, partial(value_at, X)) from None
-        return self.clipped(states)
+        return states if in_bytes else self.clipped(states)
 
     def check_with_holes(self, states, name="X"):
         """Raise RefusedValue as :meth:`check` does, but let NaN pass: a value that is not known.

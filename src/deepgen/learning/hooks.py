@@ -64,6 +64,11 @@ class Hooks:
     def _methods(self, name):
         return [getattr(c, name) for c in self.callbacks if hasattr(c, name)]
 
+    @property
+    def watch_updates(self):
+        """Whether one of them wants to be told after each update."""
+        return bool(self._between)
+
     def begin(self, trainer):
         """Tell that a run begins, or goes on."""
         for method in self._methods("begin"):

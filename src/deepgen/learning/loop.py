@@ -155,9 +155,11 @@ class TrainingLoop(ABC):
         self._governor = Governor(self.n_threads)
         self.collective = Alone()
 
+    # What `_begin_process` makes.
+    _of_process = ("_workspace", "_governor", "_hooks", "collective")
+
     def __getstate__(self):
-        of_process = ("_workspace", "_governor", "_hooks", "collective")
-        return {name: value for name, value in vars(self).items() if name not in of_process}
+        return {name: value for name, value in vars(self).items() if name not in self._of_process}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -202,6 +204,10 @@ class TrainingLoop(ABC):
             what is made small, before the update, or None where a run has no such number. None
             comes after the first that is not finite.
         """
+
+    def _coming(self, rows, order):
+        """Return the batches of an epoch that are not learned yet, in the order of a stream."""
+        return rows.batches(self.batch_size, order, skip=self.batch)
 
     def _check_particles(self):
         """Raise DivergedError where states of the run have run away and parameters have not yet."""
@@ -284,7 +290,7 @@ class TrainingLoop(ABC):
         if self.n_updates % SNAPSHOT_EVERY == 0:
             self._check_particles()
             self._good = self.parameters.snapshot()
-        work = Work(self._workspace, self._governor.next())
+        work, before = Work(self._workspace, self._governor.next()), self.n_updates
         with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
             for overflow, value in self._updates(updates, work):
                 if overflow:
@@ -296,12 +302,13 @@ class TrainingLoop(ABC):
         name = self.parameters.first_run_away()
         if name is not None:
             self._diverged(name)
-        self._governor.done()
+        self._governor.done(self.n_updates - before)
         self.whole = True
 
     def _rate(self, progress):
         """Return the learning rate of this update, and note it for the history."""
-        self.learning_rate = self.rate_scale * self.schedule(progress or 0.0)
+        # a float, whatever a schedule returns: NumPy's would decide what arithmetic a step is in
+        self.learning_rate = float(self.rate_scale * self.schedule(progress or 0.0))
         return self.learning_rate
 
     def _diverged(self, name):
@@ -469,7 +476,7 @@ class TrainingLoop(ABC):
         """Make the updates of an epoch that are not made yet, and its line of the history."""
         began = time.perf_counter() - self._seconds
         order = Stream(self.stream.child("order").key, self.epoch)
-        coming = iter(rows.batches(self.batch_size, order, skip=self.batch))
+        coming = iter(self._coming(rows, order))
         while batches := list(islice(coming, self.updates_at_once)):
             interrupts.check()
             n_rows = [batch.n_whole or batch.n_rows for batch in batches]
@@ -482,7 +489,7 @@ class TrainingLoop(ABC):
                 self.batch += len(batches)
                 self._n_rows += sum(n_rows)
                 self._seconds = time.perf_counter() - began
-            bar.update(sum(n_rows))
+            bar.update(sum(n_rows), len(n_rows))
             self._hooks.between_updates(self)
         if self._n_rows != expected:
             refuse_rows(expected, self._n_rows, f"epoch {self.epoch + 1}")

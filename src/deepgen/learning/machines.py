@@ -1,21 +1,24 @@
 """Runs of Boltzmann machines: how a model starts, an update, and what to do if it goes wrong."""
 
+from itertools import islice
+
 import numpy as np
 
-from deepgen.checks import check_instance
+from deepgen.checks import check_instance, has_role
 from deepgen.inference.running import moved_particles
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients, check_phases
-from deepgen.learning.loop import TrainingLoop
+from deepgen.learning.loop import TrainingLoop, Update
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
 from deepgen.learning.rules import check_particles, takes_holes
 from deepgen.learning.sums import WeighedPhases, phase_sums
+from deepgen.learning.whole_updates import whole_updates
 from deepgen.models import Parameters
-from deepgen.rows.batch import check_batch, with_checked_states
+from deepgen.rows.batch import Batch, ByteRows, check_batch, with_checked_states
 from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.particles import Particles
-from deepgen.rows.states import dense
+from deepgen.rows.states import ChosenRows, dense
 from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
@@ -64,6 +67,13 @@ class Trainer(TrainingLoop):
             Parameters(model, packed=True), optimizer, schedule, stream=stream,
             batch_size=batch_size, n_threads=n_threads,
         )  # fmt: skip
+
+    _of_process = (*TrainingLoop._of_process, "_whole", "_whole_of", "_gathers")
+
+    def _begin_process(self):
+        super()._begin_process()
+        self._whole, self._whole_of = None, ()  # until it is known what makes whole updates
+        self._gathers = False  # whether the kernel gathers the rows of this epoch
 
     def _start_rule(self, model, stream):
         about = {} if self._some_rows is None else {"rows": self._some_rows}
@@ -167,28 +177,69 @@ class Trainer(TrainingLoop):
 
     # --- learning -----------------------------------------------------------------------------
 
+    @property
+    def updates_at_once(self):
+        """See :class:`TrainingLoop`: more than one where a kernel makes whole updates."""
+        # who wants to hear of each update hears of it before the next one
+        if not self._gathers or self._hooks.watch_updates:
+            return 1
+        return self._whole_updates().at_once(self.batch_size)
+
+    def _whole_updates(self):
+        """Return the :class:`WholeUpdates` of this run; None where no kernel has a plan for it."""
+        of = (self.parameters, self.rule_state, self.optimizer, self.stream)
+        if self._whole is None or any(a is not b for a, b in zip(self._whole_of, of, strict=True)):
+            self._whole_of, self._whole = of, [whole_updates(self.rule, *of)]
+        return self._whole[0]
+
+    def _coming(self, rows, order):
+        whole = rows.plain_bytes() if has_role(rows, ByteRows) else None
+        self._gathers = not (whole is None or self.binarize or self._whole_updates() is None)
+        if not self._gathers:
+            return super()._coming(rows, order)
+        numbers = islice(rows.orders(self.batch_size, order), self.batch, None)
+        return (Batch((ChosenRows(whole, chosen),)) for chosen in numbers)
+
     def _updates(self, updates, work):
-        layers = self.parameters.layers
-        for batch, site, progress in updates:
+        while updates:
+            whole, made = self._whole_updates(), 0
             if self.binarize:
-                batch = self._binarized(batch, site)
-            if self.n_updates == 0:
-                self._take_lengths(batch)
-            result = self.rule.phases(self.parameters, batch, self.rule_state, site, work=work)
-            rate = self._rate(progress)
-            if isinstance(result, RowGradients):
-                yield self._descend(result, batch, rate, progress, work)
-                continue
-            check_phases(result, layers, batch)
-            statistics = result
-            if result.shares is not None and not batch.is_part:
-                statistics = WeighedPhases(result)
-            elif batch.is_part or not result.has_equal_rows:
-                statistics = self._summed(result, batch, work)
-            overflow = self.optimizer.step(
-                self.parameters, statistics, self.optimizer_state, rate, progress, work=work
-            )
-            yield overflow, None
+                batch, site, progress = updates[0]
+                updates[0] = Update(self._binarized(batch, site), site, progress)
+            if whole is not None:
+                count = whole.count(updates, self.optimizer_state)
+                if count:
+                    rates = [self._rate(progress) for _, _, progress in updates[:count]]
+                    made, overflow = whole.make(updates[:count], rates, self.optimizer_state, work)
+                for number in range(made):
+                    self.learning_rate = rates[number]
+                    yield overflow and number == made - 1, None
+            if not made:
+                yield self._composed(*updates[0], work)
+            updates = updates[made or 1 :]
+
+    def _composed(self, batch, site, progress, work):
+        """Make one update from what rule and optimizer do one after the other."""
+        layers = self.parameters.layers
+        if isinstance(batch.states[0], ChosenRows):
+            rows = batch.states[0].gathered()
+            batch = batch.with_states(layers[0].states_of(rows, "batch"))
+        if self.n_updates == 0:
+            self._take_lengths(batch)
+        result = self.rule.phases(self.parameters, batch, self.rule_state, site, work=work)
+        rate = self._rate(progress)
+        if isinstance(result, RowGradients):
+            return self._descend(result, batch, rate, progress, work)
+        check_phases(result, layers, batch)
+        statistics = result
+        if result.shares is not None and not batch.is_part:
+            statistics = WeighedPhases(result)
+        elif batch.is_part or not result.has_equal_rows:
+            statistics = self._summed(result, batch, work)
+        overflow = self.optimizer.step(
+            self.parameters, statistics, self.optimizer_state, rate, progress, work=work
+        )
+        return overflow, None
 
     def _summed(self, phases, batch, work):
         """Return the sums of an update's phases, over all processes where the batch is a part."""
@@ -212,11 +263,9 @@ class Trainer(TrainingLoop):
             self._descends = True
         if batch.is_part:
             gradients.add_up(self.collective)
-        # a schedule may return a float32, to which Adam would round what it makes of the rate
         overflow = self.optimizer.descend(
-            self.parameters, gradients.by_name(), self.optimizer_state, float(rate), progress,
-            work=work,
-        )  # fmt: skip
+            self.parameters, gradients.by_name(), self.optimizer_state, rate, progress, work=work
+        )
         self.parameters.refresh(work.n_threads)
         if gradients.value is None:
             return overflow, None
@@ -227,6 +276,8 @@ class Trainer(TrainingLoop):
         layers, observed = self.parameters.layers, self.parameters.model.observed
         check_batch(batch)
         states, context, holes = batch.states, batch.context, takes_holes(self.rule)
+        if isinstance(states[0], ChosenRows):  # of rows that were surveyed
+            return batch
         if len(states) == 2 and states[1] is None:
             states = states[:1]
         if len(states) > 1 and (observed != (0, len(layers) - 1) or len(states) != 2):

@@ -76,6 +76,8 @@ class NetworkTrainer(TrainingLoop):
         check_integer(batch_size, "batch_size")
         check_integer(top_epochs, "top_epochs", 0)
         check_objective(objective, network.layers[-1].activation, optimizer)
+        if objective.reconstruction is not None:
+            objective.reconstruction.check(network)
         if top_epochs and network.layers[-1].tied_to is not None:
             raise ValueError("top_epochs needs weights of the last layer's own, got a tied one")
         self.objective, self.top_epochs = objective, top_epochs

@@ -1,7 +1,7 @@
 """Optimizers: from statistics of two phases, or gradients by name, to changed parameters."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -81,17 +81,44 @@ def _change_log_precision(parameters, statistics, layer, change):
 STREAM_DECAY, STREAM_WINDOW = 20.0, 1000.0
 
 
+class StepPlan(NamedTuple):
+    """Steps as a kernel makes them that makes whole updates of a machine of two layers.
+
+    Attributes
+    ----------
+    momentum, weight_decay : float
+        As those of :class:`SGD`.
+    weight_rate : float
+        Factor on the learning rate of the weights.
+    averaging : float
+        Share of the updates that are averaged; see :func:`tail_weight`.
+    """
+
+    momentum: float
+    weight_decay: float
+    weight_rate: float
+    averaging: float
+
+
+@runtime_checkable
+class PlannedOptimizer(Protocol):
+    """An optimizer whose steps a kernel may make."""
+
+    def plan(self):
+        """Return the :class:`StepPlan` of a machine of two layers; None: no kernel makes them."""
+
+
 def no_average():
     """Return the state of an average that has not begun: no arrays, and no updates in it.
 
     What is averaged are the parameters over the last share of the updates (Polyak & Juditsky
-    1992): ``average += w (parameters - average)``, with w from `_tail_weight`.
+    1992): ``average += w (parameters - average)``, with w from `tail_weight`.
     """
     return {"arrays": None, "count": 0}
 
 
-def _tail_weight(average, share, progress):
-    """Return the weight of the coming value: 0 before the tail, then 1, 1/2, 1/3, ...
+def tail_weight(average, share, progress):
+    """Count a value of an average; return its weight: 0 before the tail, then 1, 1/2, 1/3, ...
 
     A stream has no tail (`progress` is None): there the newest twentieth of the updates counts,
     and at most about 1,000 of them (Shamir & Zhang 2013, section 4, polynomial-decay averaging).
@@ -154,6 +181,13 @@ class SGD:
             velocity = {name: np.zeros_like(a) for name, a in parameters.learned().items()}
         return {"velocity": velocity, "average": no_average()}
 
+    def plan(self):
+        """Return these steps as a kernel makes them; None of a derived class, which may not."""
+        if type(self) is not SGD:
+            return None
+        (factor,) = self.rates or (1.0,)
+        return StepPlan(self.momentum, self.weight_decay, factor, self.averaging)
+
     def step(self, parameters, statistics, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place.
 
@@ -163,7 +197,7 @@ class SGD:
             True where a parameter became non-finite.
         """
         velocity, tail = state["velocity"], state["average"]
-        weight = _tail_weight(tail, self.averaging, progress)
+        weight = tail_weight(tail, self.averaging, progress)
         if weight and tail["arrays"] is None:
             tail["arrays"] = parameters.snapshot()
         averages = tail["arrays"] or {}
@@ -275,7 +309,7 @@ class Adam:
     def step(self, parameters, statistics, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place; see :meth:`SGD.step`."""
         tail = state["average"]
-        weight = _tail_weight(tail, self.averaging, progress)
+        weight = tail_weight(tail, self.averaging, progress)
         if weight and tail["arrays"] is None:
             tail["arrays"] = parameters.snapshot()
         # The step divides element by element, which is no linear map: it is taken in centred and
@@ -371,7 +405,7 @@ def _go_down(parameters, gradients, state, share, progress, move):
                 f"the gradient by {name!r} must have shape {arrays[name].shape}, got "
                 f"{gradient.shape}"
             )
-    weight = _tail_weight(tail, share, progress)
+    weight = tail_weight(tail, share, progress)
     averages = (tail["arrays"] if weight else None) or {}
     for name, gradient in gradients.items():
         overflow |= move(name, arrays[name], gradient, averages.get(name), weight)

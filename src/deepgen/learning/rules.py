@@ -6,7 +6,7 @@ A rule keeps nothing: `start` gives a state that training holds and checkpoints.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import Phases
 from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.states import ByteMeans, compressed, dense
+from deepgen.rows.sums import column_sums, weighted_sums
 from deepgen.runtime.stream import DATA, PARTICLES, START
 from deepgen.runtime.work import ANY_WORK
 
@@ -66,6 +67,39 @@ class Rule(Protocol):
         stream : Stream
             At this update's position.
         work : Work
+        """
+
+
+class DrawPlan(NamedTuple):
+    """Phases as a kernel makes them that makes whole updates of a machine of two layers.
+
+    Attributes
+    ----------
+    persistent : bool
+        Whether the negative phase goes on from particles; else it begins at the rows.
+    n_sweeps : int
+    kind : int
+        Of the draws; see :mod:`deepgen.runtime.stream`.
+    offset_rate : float
+    """
+
+    persistent: bool
+    n_sweeps: int
+    kind: int
+    offset_rate: float
+
+
+@runtime_checkable
+class PlannedRule(Protocol):
+    """A rule whose phases a kernel may make."""
+
+    def plan(self, state):
+        """Return the :class:`DrawPlan` for a machine of two layers; None: no kernel makes them.
+
+        Parameters
+        ----------
+        state : RuleState
+            The kernel moves its particles and offsets, and none else.
         """
 
 
@@ -232,10 +266,12 @@ def _start(model, rule, chains, rows):
     return RuleState(chains, offsets, gains, activity)
 
 
-def _finish(rule, model, batch, state, positive, negative, context=None):
+def _finish(rule, model, batch, state, positive, negative, context, work):
     """Make the phases of an update, and let the state follow the positive phase x+.
 
-    `context` is that of the rows of the batch; chains have the one that their states tell.
+    `context` is that of the rows of the batch; chains have the one that their states tell. What
+    the state follows are means of the states as the phases have them, so in steps where these are
+    in bytes: the means of one process are then those of several.
 
     Of a part of a batch the state follows later, when the means over all parts are there.
     """
@@ -258,22 +294,18 @@ def _finish(rule, model, batch, state, positive, negative, context=None):
     if batch.is_part:
         phases.follow = partial(_follow, rule, state)
         return phases
-    # two roundings of one mean, float32 and float64, because runs of before keep their bits
-    means = running = None
-    if state.offsets is not None:
-        means = [x.sum(axis=0) / batch.n_rows if l else None for l, x in enumerate(positive)]
-    if state.activity is not None:
-        running = [x.mean(axis=0, dtype=np.float64) if l else None for l, x in enumerate(positive)]
-    if weights is not None:
-        own = weights[0]
-        total = own.sum()
-        if not total:  # no row counts: there is no mean to follow
-            return phases
-        means = running = [
-            (own[:, None] * x).sum(axis=0) / total if l else None
-            for l, x in enumerate(positive)
-        ]
-    phases.bias_terms = _follow(rule, state, means, running)
+    if state.offsets is None and state.activity is None:
+        return phases
+    own = None if weights is None else weights[0]
+    total = batch.n_rows if own is None else own.sum()
+    if not total:  # no row counts: there is no mean to follow
+        return phases
+    threads = work.n_threads
+    sums = [
+        column_sums(x, threads) if own is None else weighted_sums(x, own, threads)
+        for x in phases.positive[1:]
+    ]
+    phases.bias_terms = _follow(rule, state, [None, *(x / total for x in sums)])
     return phases
 
 
@@ -289,7 +321,7 @@ def _bias_scales(model, state, negative, context):
     return context.bias_scale, context.bias_scale
 
 
-def _follow(rule, state, means, running=None):
+def _follow(rule, state, means):
     """Move the state of a rule by the means ``mean(x+)`` of the layers above the first.
 
     Running means ``a <- d a + (1 - d) mean(x+)``, which give the bias terms ``strength (target -
@@ -297,9 +329,8 @@ def _follow(rule, state, means, running=None):
 
     Parameters
     ----------
-    means : list of ndarray
-        By layer, for offsets; and for running means where there are no others.
-    running : list of ndarray or None
+    means : list of ndarray, float64
+        By layer; that of the first one is not read.
 
     Returns
     -------
@@ -308,11 +339,10 @@ def _follow(rule, state, means, running=None):
     """
     terms = {}
     if state.activity is not None:
-        running = means if running is None else running
-        for l, target in enumerate(_targets(rule, len(running))):
+        for l, target in enumerate(_targets(rule, len(means))):
             if target is None:
                 continue
-            state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * running[l]
+            state.activity[l] = target.decay * state.activity[l] + (1.0 - target.decay) * means[l]
             terms[l] = target.strength * (target.target - state.activity[l])
     if state.offsets is not None:
         # the first layer's offset is the data's mean already, by way of its initial bias
@@ -420,6 +450,12 @@ class CD:
         _check_two_layers(self, model)
         return _start(model, self, None, rows)
 
+    def plan(self, state):
+        """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
+        if type(self) is not CD or state.activity is not None:
+            return None
+        return DrawPlan(False, self.k, DATA, self.offset_rate)
+
     def phases(self, model, batch, state, stream, *, work=ANY_WORK):
         """Return the phases of one update.
 
@@ -449,7 +485,7 @@ class CD:
             means, draws = update_layer(
                 model, 1, [v, draws], mean=last, site=None if last else site, **options
             )
-        return _finish(self, model, batch, state, positive, [v, means], context)
+        return _finish(self, model, batch, state, positive, [v, means], context, work)
 
 
 class _Persistent(ABC):
@@ -509,7 +545,7 @@ class _Persistent(ABC):
         positive = self._posterior(model, batch, state, stream, work)
         negative = self._moved(model, state.chains, stream, work)
         context = with_trials(model.layers, positive)
-        return _finish(self, model, batch, state, positive, negative, context)
+        return _finish(self, model, batch, state, positive, negative, context, work)
 
     def _check_model(self, model):
         """Raise ValueError where the rule cannot learn a model."""
@@ -572,6 +608,13 @@ class PCD(_Persistent):
 
     def _check_model(self, model):
         _check_two_layers(self, model)
+
+    def plan(self, state):
+        """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
+        plain = type(self) is PCD and type(self.sampler) is Gibbs
+        if not plain or state.activity is not None or state.chains.beta is not None:
+            return None
+        return DrawPlan(True, self.k, PARTICLES, self.offset_rate)
 
     def _posterior(self, model, batch, state, stream, work):
         v = _completed(model, batch, state, stream, self.hole_sweeps, None, work)

@@ -12,10 +12,13 @@ from deepgen.models.boltzmann_machine import (
     check_one_length,
 )
 from deepgen.models.clamped import conditional_model
+from deepgen.models.class_hierarchy import ClassHierarchy, ClassRows
 from deepgen.models.mixture import BernoulliMixture
+from deepgen.models.neighbour_network import NeighbourNetwork
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
 from deepgen.models.posterior_network import PosteriorNetwork, n_hidden_layers
+from deepgen.models.process_network import ProcessNetwork, SquaredExponential
 from deepgen.models.rating_machine import RatingMachine, RatingParameters
 
 __all__ = [
@@ -23,13 +26,18 @@ __all__ = [
     "BeliefNetwork",
     "BernoulliMixture",
     "BoltzmannMachine",
+    "ClassHierarchy",
+    "ClassRows",
+    "NeighbourNetwork",
     "Network",
     "NetworkLayer",
     "NetworkParameters",
     "Parameters",
     "PosteriorNetwork",
+    "ProcessNetwork",
     "RatingMachine",
     "RatingParameters",
+    "SquaredExponential",
     "are_layers",
     "check_belief_network",
     "check_model",

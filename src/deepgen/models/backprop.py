@@ -194,7 +194,9 @@ def field_gradient(layer, output, gradient):
     return gradient
 
 
-def backward(network, activities, gradient, *, first=0, l1=0.0, by_input=False, work=ANY_WORK):
+def backward(
+    network, activities, gradient, *, inner=None, first=0, l1=0.0, by_input=False, work=ANY_WORK
+):
     """Return the gradient of a sum over rows by the parameters.
 
     With ``d_l`` the gradient by the field of layer l, (n_rows, n_units)::
@@ -210,6 +212,9 @@ def backward(network, activities, gradient, *, first=0, l1=0.0, by_input=False, 
     gradient : ndarray of shape (n_rows, n_outputs), float32
         By the field of the last layer; see :func:`field_gradient` for one by the output. It
         may be changed.
+    inner : dict of {int: ndarray of shape (n_rows, n_units)} or None
+        Gradients by the outputs of layers below the last, before dropout, that are added to what
+        comes from above.
     first : int, default 0
         The parameters of layers below it get no gradient.
     l1 : float, default 0.0
@@ -236,6 +241,8 @@ def backward(network, activities, gradient, *, first=0, l1=0.0, by_input=False, 
         if l > end:
             if l1:
                 gradient += np.float32(l1) * np.sign(activities.outputs[l])
+            if inner is not None and l - 1 in inner:
+                gradient += inner[l - 1]
             gradient = field_gradient(network.layers[l - 1], activities.outputs[l], gradient)
     return (gradients, gradient) if by_input else gradients
 

@@ -6,9 +6,11 @@ import numpy as np
 
 from deepgen.checks import check_instance, check_integer, check_number, shown
 from deepgen.layers.named import real_columns
+from deepgen.layers.units import LARGEST_VALUE, Units
 from deepgen.models import backprop
-from deepgen.networks.losses import Loss, check_row_loss, starting_parameters
+from deepgen.networks.losses import Loss, RowLoss, check_row_loss, starting_parameters
 from deepgen.networks.smoothness import VirtualAdversarial
+from deepgen.rows.states import dense
 from deepgen.runtime.work import ANY_WORK, Work
 
 # Rows of one pass where a whole data set goes through.
@@ -56,6 +58,73 @@ class FieldNoise:
 
 
 @dataclass(frozen=True)
+class Reconstruction:
+    """A second loss: the layers above a code rebuild the rows from it, labelled ones or not.
+
+    With it the loss of an :class:`Objective` judges the code, not the last layer. So rows without
+    a target shape a code that is learned from few (Salakhutdinov & Hinton 2007, "Learning a
+    nonlinear embedding by preserving class neighbourhood structure", section 3).
+
+    Parameters
+    ----------
+    layer : int
+        Number of the layer that is the code, from 0; it must be linear, and not the last.
+    units : Units
+        What the rows are: they say what a row's outputs without an error are.
+    loss : RowLoss
+        Of the last layer; such as cross-entropy, in nats a row, where its outputs are logistic.
+    weight : float
+        Factor of the mean of this loss over the rows of a batch.
+    """
+
+    layer: int
+    units: Units
+    loss: RowLoss
+    weight: float
+
+    def __post_init__(self):
+        check_integer(self.layer, "layer", 0)
+        check_instance(self.units, "units", Units, "units such as dg.Binary(784)")
+        check_row_loss(self.loss, "reconstruction")
+        check_number(self.weight, "weight", 0.0, LARGEST_VALUE)
+
+    def check(self, network):
+        """Raise ValueError unless a network has such a code, and its outputs can be the rows."""
+        if self.layer >= network.n_layers - 1:
+            raise ValueError(
+                f"the code that reconstruction starts from must be one of the layers 0 to "
+                f"{network.n_layers - 2}, below the last one, got layer {self.layer}"
+            )
+        activation = network.layers[self.layer].activation
+        if activation != "linear":
+            raise ValueError(
+                "the code that reconstruction starts from must be a linear layer, got layer "
+                f"{self.layer} of {activation} units"
+            )
+        if network.sizes[-1] != self.units.size:
+            raise ValueError(
+                f"reconstruction needs a last layer of {self.units.size} units, as the rows have, "
+                f"got {network.sizes[-1]}"
+            )
+
+    def evaluate(self, layer, field, batch):
+        """Return `weight` times the loss of the rebuilt rows, and its gradient by their field.
+
+        Parameters
+        ----------
+        layer : NetworkLayer
+            The last one.
+        field : ndarray of shape (n_rows, n_columns)
+        batch : Batch
+            Of the rows; their weights count.
+        """
+        weights = np.full(len(field), self.weight)
+        if batch.weights is not None:
+            weights *= batch.weights
+        return self.loss.weighted(layer, field, self.units.target_of(batch.states[0]), weights)
+
+
+@dataclass(frozen=True)
 class Objective:
     """The function that training makes small: a loss, penalties, and random omissions.
 
@@ -71,10 +140,16 @@ class Objective:
         al. 2014).
     masking : float, default 0.0
         Share of the inputs that is set to zero; the target stays whole (Vincent et al. 2008).
+    input_noise : float, default 0.0
+        Standard deviation of normal noise that is added to the inputs of an update, in units of
+        the inputs; of standardized ones where a run standardizes them (Bishop 1995, "Training
+        with noise is equivalent to Tikhonov regularization").
     smoothness : VirtualAdversarial or None
         A penalty on outputs that change where inputs move a little, of rows without a target too.
     noise : FieldNoise or None
         Noise in the fields of one layer.
+    reconstruction : Reconstruction or None
+        A decoder's loss beside `loss`, which then judges the code below the decoder.
     """
 
     loss: Loss
@@ -83,14 +158,16 @@ class Objective:
     dropout: float = 0.0
     input_dropout: float = 0.0
     masking: float = 0.0
+    input_noise: float = 0.0
     smoothness: VirtualAdversarial | None = None
     noise: FieldNoise | None = None
+    reconstruction: Reconstruction | None = None
 
     def __post_init__(self):
         check_instance(self.loss, "loss", Loss, "a loss such as dg.SquaredError()")
         for name in ("dropout", "input_dropout", "masking"):
             check_number(getattr(self, name), name, 0.0, 1.0, closed=True)
-        for name in ("l1", "l2"):
+        for name in ("l1", "l2", "input_noise"):
             check_number(getattr(self, name), name, 0.0, closed=True)
         if not isinstance(self.smoothness, VirtualAdversarial | None):
             raise ValueError(
@@ -99,17 +176,32 @@ class Objective:
             )
         if not isinstance(self.noise, FieldNoise | None):
             raise ValueError(f"noise must be None or dg.FieldNoise(...), got {shown(self.noise)}")
+        if not isinstance(self.reconstruction, Reconstruction | None):
+            raise ValueError(
+                "reconstruction must be None or dg.Reconstruction(...), got "
+                f"{shown(self.reconstruction)}"
+            )
+        if self.reconstruction is not None and self.smoothness is not None:
+            raise ValueError(
+                "smoothness judges the last layer, which with reconstruction rebuilds the rows: "
+                "leave one of them out"
+            )
 
     def check(self, activation):
         """Raise ValueError unless loss and penalty fit the last layer's activation."""
-        self.loss.check(activation)
+        if self.reconstruction is None:
+            self.loss.check(activation)
+        else:
+            self.reconstruction.loss.check(activation)
+            self.loss.check("linear")
         if self.smoothness is not None:
             self.smoothness.check(activation)
 
     @property
     def is_random(self):
-        """Whether units or inputs are left out at random; moves of `smoothness` do not count."""
-        return bool(self.dropout or self.input_dropout or self.masking)
+        """Whether an update leaves out units or adds noise; moves of `smoothness` do not count."""
+        leaves_out = self.dropout or self.input_dropout or self.masking
+        return bool(leaves_out or self.input_noise or self.noise is not None)
 
     def evaluate(
         self, network, batch, *, loss_parameters=None, stream=None, first=0, work=ANY_WORK
@@ -139,30 +231,24 @@ class Objective:
         X = network.read(batch.states[0])
         if loss_parameters is None:
             loss_parameters = starting_parameters(self.loss)
-        dropout = noise = None
-        if stream is not None and self.is_random:
-            dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
-        if stream is not None and self.noise is not None:
-            noise = self.noise.draw(network, X.shape[0], stream)
-        activities = backprop.forward(network, X, dropout=dropout, noise=noise, work=work)
-        about = (network.layers[-1], activities.field, batch.target)
-        if batch.weights is None:
-            value, gradient, of_loss = self.loss.evaluate(*about, loss_parameters)
-        else:
-            check_row_loss(self.loss, "weights by row")
-            (value, gradient), of_loss = self.loss.weighted(*about, batch.weights), {}
-        of_loss = self._checked(of_loss, loss_parameters)
-        gradient = np.ascontiguousarray(gradient, np.float32)
-        if gradient.shape != activities.field.shape:  # a kernel would read beyond it
-            raise ValueError(
-                f"the gradient of {self.loss!r} by the field must have the shape of the field, "
-                f"{activities.field.shape}, got {gradient.shape}"
-            )
+        activities = self._forward(network, X, stream, work)
+        decoder, last, inner = self.reconstruction, network.layers[-1], None
+        if decoder is None:
+            about = (last, activities.field)
+        else:  # the code is a linear layer, whose output is its field
+            about = (network.layers[decoder.layer], activities.outputs[decoder.layer + 1])
+        value, gradient, of_loss = self._judged(*about, batch, loss_parameters)
+        if decoder is not None:
+            inner = {decoder.layer: gradient}
+            more, gradient = decoder.evaluate(last, activities.field, batch)
+            value += more
         l1 = self.l1 / max(len(activities.field), 1)
         if l1:
             hidden = activities.outputs[1:]
             value += l1 * sum(float(np.abs(h).sum(dtype=np.float64)) for h in hidden)
-        gradients = backprop.backward(network, activities, gradient, first=first, l1=l1, work=work)
+        gradients = backprop.backward(
+            network, activities, gradient, inner=inner, first=first, l1=l1, work=work
+        )
         if self.l2:
             arrays = network.learned(first)
             for name, array in arrays.items():
@@ -171,7 +257,7 @@ class Objective:
                     gradients[name] += np.float32(self.l2) * array
         if self.smoothness is not None and stream is not None:
             field = activities.field
-            if dropout is not None or noise is not None:
+            if self.is_random:
                 field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(
                 network, X, field, stream=stream, first=first, work=work
@@ -180,6 +266,41 @@ class Objective:
             for name, slope in slopes.items():
                 gradients[name] += slope
         return value, gradients | of_loss
+
+    def _forward(self, network, X, stream, work):
+        """Return the activities of rows, with what an update at this position leaves out or adds.
+
+        Without a stream they are those of the network as it is.
+        """
+        dropout = noise = None
+        if stream is not None and (self.dropout or self.input_dropout or self.masking):
+            dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
+        if stream is not None and self.noise is not None:
+            noise = self.noise.draw(network, X.shape[0], stream)
+        if stream is not None and self.input_noise:
+            X, columns = dense(X), real_columns(X.shape[1])
+            normal = columns.sample(np.zeros(X.shape), stream.child("input noise"))
+            X = X + np.float32(self.input_noise) * normal
+        return backprop.forward(network, X, dropout=dropout, noise=noise, work=work)
+
+    def _judged(self, layer, field, batch, loss_parameters):
+        """Return the value of the loss, its gradient by the field of a layer, and by parameters."""
+        if batch.weights is None:
+            value, gradient, of_loss = self.loss.evaluate(
+                layer, field, batch.target, loss_parameters
+            )
+        else:
+            check_row_loss(self.loss, "weights by row")
+            value, gradient = self.loss.weighted(layer, field, batch.target, batch.weights)
+            of_loss = {}
+        of_loss = self._checked(of_loss, loss_parameters)
+        gradient = np.ascontiguousarray(gradient, np.float32)
+        if gradient.shape != field.shape:  # a kernel would read beyond it
+            raise ValueError(
+                f"the gradient of {self.loss!r} by the field must have the shape of the field, "
+                f"{field.shape}, got {gradient.shape}"
+            )
+        return value, gradient, of_loss
 
     def _checked(self, gradients, parameters):
         """Return the gradients by what the loss learns as kernels read them, after a check."""

@@ -177,3 +177,14 @@ class NumberedRows(Rows, Protocol):
 
     def batch(self, chosen):
         """Return some rows, by a slice or an array of their numbers (no mask)."""
+
+
+@runtime_checkable
+class ByteRows(Protocol):
+    """Numbered rows that may be bytes of an array alone, as kernels can gather them."""
+
+    def plain_bytes(self):
+        """Return the array, uint8 and C-contiguous, or None where there is more to a row."""
+
+    def orders(self, batch_size, stream):
+        """See :class:`NumberedRows`."""

@@ -57,6 +57,18 @@ class ArrayRows:
         """Yield the rows in order, as batches of at most 8,192 rows."""
         return self.in_order(CHECK_ROWS)
 
+    def plain_bytes(self):
+        """Return X where it is an array of bytes, C-contiguous, and nothing belongs to its rows.
+
+        Else None. Kernels gather rows of such an array themselves.
+        """
+        X = self.X
+        if self.context is not None or self.weights is not None or not _in_order(X):
+            return None
+        if X.dtype == np.bool_:
+            return X.view(np.uint8)
+        return X if X.dtype == np.uint8 else None
+
     def states(self, chosen):
         """Return some rows, by a slice or an array of their numbers (no mask), as states."""
         if isinstance(chosen, slice) or not _in_order(self.X):

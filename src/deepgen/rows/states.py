@@ -85,6 +85,31 @@ class ByteMeans:
         return np.float32(self.unit) * self.steps
 
 
+@dataclass(frozen=True)
+class ChosenRows:
+    """Rows of an array by their numbers, which nobody has read yet: a kernel gathers them itself.
+
+    Attributes
+    ----------
+    whole : ndarray, uint8, C-contiguous
+        The array.
+    numbers : ndarray of int64
+        Of rows of the array.
+    """
+
+    whole: np.ndarray
+    numbers: np.ndarray
+
+    @property
+    def shape(self):
+        """(n_rows, n_units)."""
+        return len(self.numbers), self.whole.shape[1]
+
+    def gathered(self):
+        """Return the rows as an array of their own."""
+        return self.whole.take(self.numbers, axis=0)
+
+
 def as_states(X, name="X"):
     """Return rows as kernels read them, copied only where they must be converted.
 
@@ -97,6 +122,8 @@ def as_states(X, name="X"):
         If a sparse matrix points outside itself, which scipy does not check, or X holds no real
         numbers.
     """
+    if type(X) is np.ndarray and X.dtype == np.uint8 and X.flags.c_contiguous:
+        return X  # what a call with one row should not wait for
     if isinstance(X, CompressedRows):
         return X
     if scipy.sparse.issparse(X):

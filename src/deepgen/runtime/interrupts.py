@@ -10,6 +10,10 @@ import signal
 import threading
 import time
 
+# Those of `signal` make an enum of each handler: most of the time of a call with one row.
+from _signal import getsignal
+from _signal import signal as set_handler
+
 # Ctrl-C; what `kill`, schedulers and container hosts send before they end a job for good; the end
 # of a terminal. They are held whatever is to be done at them, but for nothing.
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -20,6 +24,7 @@ WARNING = ("SIGUSR1", "SIGUSR2")
 HELD = tuple(
     signal.Signals[name] for name in (*ENDING, *WARNING) if name in signal.Signals.__members__
 )
+_ENDING = frozenset(number for number in HELD if number.name in ENDING)
 # `timeout` sends a signal to the process and to its group: within so many seconds it is one.
 ONE_SIGNAL = 1.0
 
@@ -62,7 +67,7 @@ class Interrupts:
         while self.waiting:
             number, frame = self.waiting.pop(0)
             handler = self.handlers[number]
-            if handler is signal.SIG_DFL:
+            if handler == signal.SIG_DFL:
                 raise EndedBySignal(number)
             handler(number, frame)
 
@@ -82,19 +87,19 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in HELD:
-            handler = signal.getsignal(number)
+            handler = getsignal(number)
             # a run around this one holds them already
             around = isinstance(getattr(handler, "__self__", None), Interrupts)
-            ends = number.name in ENDING and handler is signal.SIG_DFL
+            ends = number in _ENDING and handler == signal.SIG_DFL
             handled = callable(handler) and not around
             if ends or handled:
                 self.handlers[number] = handler
-                signal.signal(number, self.handle)
+                set_handler(number, self.handle)
 
     def give_back(self):
         """Put the handlers of before in their places."""
         for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+            set_handler(number, handler)
 
 
 @contextlib.contextmanager

@@ -31,14 +31,14 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, n_rows):
-        """Count one update, of a batch of `n_rows` rows."""
+    def update(self, n_rows, n_updates=1):
+        """Count updates, of `n_rows` rows together."""
         if self._bar is None:
             return
         self._rows += n_rows
         speed = self._rows / max(time.perf_counter() - self._began, 1e-9)
         self._bar.set_postfix_str(f"{speed:,.0f} rows/s{self._numbers}", refresh=False)
-        self._bar.update()
+        self._bar.update(n_updates)
 
     def report(self, numbers):
         """Show numbers by name, those of an epoch's callbacks say, from now on."""

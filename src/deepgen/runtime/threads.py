@@ -154,20 +154,26 @@ class Governor:
         self._began = time.perf_counter()
         return self._current
 
-    def done(self):
-        """Stop the clock of a step; where enough are measured, choose for those to come."""
+    def done(self, n_steps=1):
+        """Stop the clock; where enough is measured, choose for the steps to come.
+
+        Parameters
+        ----------
+        n_steps : int, default 1
+            Steps since :meth:`next`, all on the threads that it named.
+        """
         if self.most == 1:
             return
         if self._first:
             self._first = False
             return
         if self._choice is not None:
-            self._left -= 1
-            if self._left == 0:
+            self._left -= n_steps
+            if self._left <= 0:
                 self._restart()
             return
         steps = self._single if self._current == 1 else self._team
-        steps.append(time.perf_counter() - self._began)
+        steps.append((time.perf_counter() - self._began) / n_steps)
         # a team that is far slower is not measured to the end: each of its steps is dear
         slow = self._team and self._team[-1] > 2.0 * max(self._single)
         if slow or len(self._team) == self.PROBE:

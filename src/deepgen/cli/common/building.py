@@ -138,7 +138,7 @@ def _sizes(given, request):
 
 
 def _visible(given, request):
-    if request.kind.learns_labels and not request.settings.get("pretrain_epochs"):
+    if request.kind.learns and not request.settings.get("pretrain_epochs"):
         raise UsageError(
             f"visible is what the pretraining of a {request.kind.name} takes the columns for; it "
             "needs pretrain_epochs"

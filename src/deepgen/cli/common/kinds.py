@@ -10,8 +10,10 @@ from deepgen.estimators import (
     Autoencoder,
     DeepAutoencoder,
     DeepClassifier,
+    DeepGaussianProcessRegressor,
     DeepRegressor,
     MixtureOfBernoullis,
+    NeighbourhoodComponents,
     RatingsRBM,
     ReplicatedSoftmax,
 )
@@ -29,8 +31,10 @@ class Kind:
         Whether it is trained by backpropagation, by default with Adam and without weight decay.
     is_deep : bool
         Whether ``n_hidden`` may be several sizes.
-    learns_labels : bool
-        Whether it cannot be trained without labels or targets.
+    learns : {"classes", "numbers"} or None
+        What each row has to have beside its columns: a label, or targets. None: neither.
+    takes_gaps : bool
+        Whether NaN among its targets is a row without one.
     starts_from : tuple of type
         Estimators whose model files ``pretrained`` may name.
     """
@@ -39,7 +43,8 @@ class Kind:
     estimator: type
     is_network: bool = False
     is_deep: bool = False
-    learns_labels: bool = False
+    learns: str | None = None
+    takes_gaps: bool = False
     starts_from: tuple = ()
 
     def has(self, parameter):
@@ -63,10 +68,14 @@ KINDS = {
         Kind("autoencoder", Autoencoder, is_network=True),
         Kind("deep-autoencoder", DeepAutoencoder, is_network=True, is_deep=True,
              starts_from=(DBN, RBM)),
-        Kind("classifier", DeepClassifier, is_network=True, is_deep=True, learns_labels=True,
+        Kind("classifier", DeepClassifier, is_network=True, is_deep=True, learns="classes",
              starts_from=(DBN, DBM, RBM)),
-        Kind("regressor", DeepRegressor, is_network=True, is_deep=True, learns_labels=True,
+        Kind("regressor", DeepRegressor, is_network=True, is_deep=True, learns="numbers",
              starts_from=(DBN, DBM, RBM)),
+        Kind("gaussian-process", DeepGaussianProcessRegressor, is_network=True, is_deep=True,
+             learns="numbers", takes_gaps=True, starts_from=(DBN, RBM)),
+        Kind("neighbours", NeighbourhoodComponents, is_network=True, is_deep=True,
+             learns="classes", starts_from=(DBN, RBM)),
     )
 }  # fmt: skip
 

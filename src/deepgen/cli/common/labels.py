@@ -52,8 +52,15 @@ def read_labels(source, n_rows, data):
     return values
 
 
-def read_targets(source, n_rows, data):
+def read_targets(source, n_rows, data, *, gaps=False):
     """Read one or more numbers for each row; see :func:`read_labels`.
+
+    Parameters
+    ----------
+    source, n_rows, data
+        See :func:`read_labels`.
+    gaps : bool, default False
+        Whether a row may have NaN, which is no target.
 
     Returns
     -------
@@ -64,8 +71,10 @@ def read_targets(source, n_rows, data):
         what = f"texts such as {str(values.flat[0])!r}" if values.dtype.kind == "U" else "others"
         raise CommandError(f"{source} must hold numbers, the targets of a regressor, got {what}")
     _check_length(values, source, n_rows, data)
-    if not np.isfinite(values.astype(np.float64)).all():
-        raise CommandError(f"{source} must hold a finite number for each row; leave others out")
+    numbers = values.astype(np.float64)
+    if not (np.isfinite(numbers) | (gaps & np.isnan(numbers))).all():
+        remedy = "make it NaN where a row has none" if gaps else "leave others out"
+        raise CommandError(f"{source} must hold a finite number for each row; {remedy}")
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 

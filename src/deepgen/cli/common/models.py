@@ -96,6 +96,20 @@ def load_able(path, command, *, with_names=False):
     return estimator
 
 
+def on_threads(estimator, n_threads):
+    """Return an estimator that works on so many threads, where it has the choice.
+
+    Parameters
+    ----------
+    estimator : estimator
+    n_threads : int or None
+    """
+    # a hierarchy of classes has one thread whatever is said: the flag never changes results
+    if "n_threads" in estimator.get_params(deep=False):
+        estimator.set_params(n_threads=n_threads)
+    return estimator
+
+
 def in_words(estimator):
     """Return an estimator's type with its article, and what decides which commands work on it."""
     name = type(estimator).__name__

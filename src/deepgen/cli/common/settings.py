@@ -163,8 +163,10 @@ class _Several(argparse.Action):
 ALL = tuple(KINDS)
 NOT_MIXTURE = tuple(name for name in ALL if name != "mixture")
 OF_ROWS = tuple(name for name in ALL if name != "ratings")
-LABELLED = ("dbm", "classifier", "regressor")
+LABELLED = ("dbm", *(name for name, kind in KINDS.items() if kind.learns))
 SUPERVISED = ("classifier", "regressor")
+# What is watched of held-out rows, where something is.
+UNWATCHED = ("mixture", "dbm", "ratings", "gaussian-process", "neighbours")
 NETWORKS = tuple(name for name, kind in KINDS.items() if kind.is_network)
 RULED = tuple(name for name, kind in KINDS.items() if kind.has("rule") and name != "ratings")
 SCORE_LATER = "run deepgen score on the model file instead"
@@ -181,7 +183,7 @@ FILES = (
             "likelihood and free-energy gap (rbm, lowest layer of a dbn), squared error "
             "(autoencoders), accuracy or R2 with --valid-labels, completion perplexity "
             "(replicated-softmax)",
-            models=tuple(name for name in NOT_MIXTURE if name not in ("dbm", "ratings")),
+            models=tuple(name for name in ALL if name not in UNWATCHED),
             otherwise=SCORE_LATER),
     Setting("valid_labels", File, "labels or targets of the held-out rows",
             models=SUPERVISED, needs=("valid", "the rows")),
@@ -203,11 +205,11 @@ HYPER_PARAMETERS = (
     Setting("n_threads", int, "(OMP_NUM_THREADS, else all cores); results never depend on it"),
     Setting("n_hidden", int, "hidden units; of a deep model the sizes of its layers, bottom first "
             "(rbm 256, replicated-softmax 50, autoencoder 64, dbn 500 2000, dbm 500 1000, "
-            "deep-autoencoder 1000 500 250 30, classifier and regressor 500 500, ratings 100)",
+            "deep-autoencoder 1000 500 250 30, ratings 100, others 500 500)",
             several=True, otherwise="a mixture has n_components"),
     Setting("visible", str, "binary, gaussian, multinomial (counts), softmax:K of K columns, or "
             "auto: of an rbm, dbn or dbm by the columns of a table of texts and numbers (binary); "
-            "of a classifier or regressor for its pretraining", metavar="UNITS"),
+            "of a model that learns from labels for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0; "
             "replicated-softmax 0.1, constant; ratings 0.02, with --rule cd 0.005)"),
@@ -222,7 +224,8 @@ HYPER_PARAMETERS = (
     Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2; "
             "replicated-softmax 0.3)",
             part_of="optimizer"),
-    Setting("batch_size", int, "rows of an update (100)", otherwise="a mixture reads all rows"),
+    Setting("batch_size", int, "rows of an update (100; gaussian-process 250, neighbours 1000)",
+            otherwise="a mixture reads all rows"),
     Setting("n_epochs", int, "of each layer, for a dbn (chosen by the rows)",
             otherwise="a mixture has max_iter"),
     Setting("rule", str, "persistent or plain contrastive divergence (pcd); of ratings alone "
@@ -268,7 +271,16 @@ HYPER_PARAMETERS = (
     Setting("activation", str, "of hidden layers that start at random (logistic; a "
             "deep-autoencoder of counts: rectified)", ("logistic", "rectified")),
     Setting("dropout", float, "share of the hidden units left out of an update (0)"),
-    Setting("input_dropout", float, "share of the inputs left out of an update (0)"),
+    Setting("input_dropout", float, "share of the inputs left out of an update (0; "
+            "gaussian-process 0.2, neighbours 0.3)"),
+    Setting("input_noise", float, "deviation of normal noise in the inputs of an update (0)"),
+    Setting("noise_floor", float, "least variance of the noise, as a share of that of the targets "
+            "(0.01)"),
+    Setting("fine_tune", bool, "train the network too, not the covariance alone (yes)"),
+    Setting("max_exact", int, "rows with a target up to which the process is exact (4000)"),
+    Setting("inducing", int, "beyond: so many of them stand for all (1000)"),
+    Setting("reconstruction", float, "times the loss of rows rebuilt from codes is added (0)"),
+    Setting("temperature", float, "what squared distances of codes are divided by (4)"),
     Setting("top_epochs", int, "epochs at the start in which only the new top moves (0)"),
     Setting("class_weight", str, "how much rows of a class count: as much in sum for every class "
             "(all rows alike)", ("balanced",)),
@@ -287,7 +299,8 @@ HYPER_PARAMETERS = (
     Setting("bins", int, "of continuous ratings: cut them into so many bins"),
     Setting("conditional", bool, "let hidden units see that a rating is there, whatever its value "
             "(yes, with --rows users no)"),
-    Setting("n_components", int, "components (chosen by rows held back)"),
+    Setting("n_components", int, "components of a mixture (chosen by rows held back), size of the "
+            "code of neighbours (30)"),
     Setting("max_iter", int, "iterations at most (100)"),
     Setting("tol", float, "stop where the log posterior rises by less, in nats a row (0.001)"),
     Setting("n_init", int, "starts, of which the best is kept (1)"),

@@ -124,10 +124,10 @@ def monitors_for(kind, estimator, data, settings):
         units.check(states, "the rows")
     except ValueError as error:
         raise refused(source, valid, error) from error
-    if kind.learns_labels:
-        read = read_labels if kind.name == "classifier" else read_targets
+    if kind.learns:
+        read = read_labels if kind.learns == "classes" else read_targets
         labels = read(settings["valid_labels"], valid.shape[0], source)
-        watch = _of_classifier if kind.name == "classifier" else _of_regressor
+        watch = _of_classifier if kind.learns == "classes" else _of_regressor
         return [watch(estimator, y, valid, labels, settings["valid_labels"])]
     if kind.is_network:
         return [_of_autoencoder(estimator, valid)]
@@ -162,7 +162,7 @@ def _of_table(estimator, X, source):
 
 def _units_of(kind, estimator):
     """Return the units that held-out rows are checked by, without a size."""
-    if kind.learns_labels:
+    if kind.learns:
         return real_columns()
     return as_units(estimator.visible) if kind.has("visible") else as_units("multinomial")
 

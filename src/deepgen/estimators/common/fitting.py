@@ -54,6 +54,8 @@ class Fitted:
         The run of `partial_fit`.
     refined_from : str or None
         Digest of the model that ``DBN.refine`` began with.
+    prepared : tuple of (settings, StreamProblem), or None
+        What the last call of `partial_fit` has checked already; see ``streams.py``.
     """
 
     score_seed: int = 0
@@ -62,6 +64,7 @@ class Fitted:
     bracket: tuple | None = None
     stream: Any = None
     refined_from: str | None = None
+    prepared: tuple | None = None
 
 
 @dataclass
@@ -187,8 +190,12 @@ class Problem(ABC):
 
     def keep(self, run, score_seed):
         """Set `model_` and the other fitted attributes; also after a run that was broken off."""
+        self.estimator.model_ = run.model()
+        self.keep_beside(run, score_seed)
+
+    def keep_beside(self, run, score_seed):
+        """Set the fitted attributes beside `model_`."""
         estimator = self.estimator
-        estimator.model_ = run.model()
         estimator.history_, estimator.n_updates_ = run.history, run.n_updates
         estimator._fitted = Fitted(score_seed)
 
@@ -208,7 +215,7 @@ class FittingEstimator(ModelEstimator, ABC):
         """A copy remembers for itself: its stream and its brackets are not those of this one."""
         state = dict(super().__getstate__())
         if "_fitted" in state:
-            state["_fitted"] = replace(state["_fitted"])
+            state["_fitted"] = replace(state["_fitted"], prepared=None)
         return state
 
     def _read(self, X, y):

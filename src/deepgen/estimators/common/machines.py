@@ -44,7 +44,7 @@ class MachineProblem(StreamProblem):
         Hyper-parameters that a stream does not have.
     """
 
-    names = ("visible", "hidden")
+    names, makes_model_later = ("visible", "hidden"), True
     without_end = ("n_epochs",)
 
     def __init__(self, estimator, layers, rows=None, *, rule=None, binarize=False):
@@ -186,8 +186,8 @@ class MachineProblem(StreamProblem):
         super().learn(run, settings, n_rows)
         warn_of_runaway(run.model(), self.rows)
 
-    def keep(self, run, score_seed):
-        """Set what is fitted."""
-        super().keep(run, score_seed)
+    def keep_beside(self, run, score_seed):
+        """Set what is fitted beside `model_`."""
+        super().keep_beside(run, score_seed)
         state = run.rule_state
         self.estimator._fitted = Fitted(score_seed, state.particles, state.offsets)

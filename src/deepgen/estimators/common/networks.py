@@ -36,6 +36,12 @@ from deepgen.runtime.work import Work
 from deepgen.stacks.settings import is_greedy
 from deepgen.stacks.unrolling import checked_stack
 
+# Losses of rows that are rebuilt, by the activation of the units whose means the outputs are: minus
+# the log-likelihood but for scale and constant.
+LOSS_OF = {
+    "logistic": "cross_entropy", "linear": "squared_error", "softmax": "softmax_cross_entropy"
+}  # fmt: skip
+
 # Where the learning rate starts, with Adam.
 USUAL_RATE = 0.002
 

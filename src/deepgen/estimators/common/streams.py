@@ -1,6 +1,7 @@
 """The one way to learn from a stream: how it begins, goes on after short calls, and is kept."""
 
 from abc import abstractmethod
+from dataclasses import is_dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen.checks import MOST, as_path, is_integer
 from deepgen.errors import ModelFileError
 from deepgen.estimators.common.fitting import FittingEstimator, Problem
-from deepgen.estimators.common.guards import alone, unchanged_on_error
+from deepgen.estimators.common.guards import alone, settled, unchanged_on_error
 from deepgen.estimators.common.resuming import (
     FIRST_ROWS,
     checkpoint_path,
@@ -24,7 +25,8 @@ from deepgen.estimators.common.validation import (
     rows_to_learn,
 )
 from deepgen.io import atomic, checkpoints
-from deepgen.rows.sources import join
+from deepgen.layers.units import Units
+from deepgen.rows.sources import CHECK_ROWS, join
 from deepgen.rows.states import CompressedRows, as_states, checked_csr
 from deepgen.rows.survey import survey
 from deepgen.runtime.interrupts import interrupt_between_steps
@@ -43,7 +45,15 @@ class StreamProblem(Problem):
 
     In `partial_fit` its rows are those of one call; None where a checkpoint is read, which brings
     none. Its `layers` are units by layer, whose sizes a checkpoint is compared with.
+
+    Attributes
+    ----------
+    makes_model_later : bool
+        Whether `model_` may be made when somebody asks for it, which then is ``run.model()``: not
+        after each row.
     """
+
+    makes_model_later = False
 
     @abstractmethod
     def stream_settings(self):
@@ -83,6 +93,12 @@ class StreamProblem(Problem):
         """Return the rows of a call as the stream keeps them and cuts them into batches."""
         return self.rows.X
 
+    def for_rows(self, rows):
+        """Return the problem of the next rows of a stream whose settings are the same.
+
+        None: it has to be made anew.
+        """
+
     def check_first_rows(self, states):
         """Raise ValueError unless these can be the first rows of the stream."""
         self.units.states_of(states, holes=self.takes_holes)
@@ -98,6 +114,19 @@ def require_same_layers(layers, wanted, names):
             )
 
 
+class _ModelMadeLater:
+    """The `model_` of an estimator that has none yet; what is set on the estimator hides it.
+
+    It is made if the last update of a stream left that for later.
+    """
+
+    def __get__(self, estimator, owner=None):
+        if estimator is not None and make_model(estimator):
+            return estimator.model_
+        name = (owner or type(estimator)).__name__
+        raise AttributeError(f"{name!r} object has no attribute 'model_'")
+
+
 class StreamEstimator(FittingEstimator):
     """Mix-in: the skeleton of `partial_fit`, and checkpoints of streams.
 
@@ -105,7 +134,13 @@ class StreamEstimator(FittingEstimator):
     :class:`StreamProblem`; if `_problem` reads labels, it also writes `_problem_of_state`.
     """
 
-    def _partial_fit(self, X, problem_of):
+    model_ = _ModelMadeLater()
+
+    def __getstate__(self):
+        make_model(self)  # a copy may learn on in the same run
+        return super().__getstate__()
+
+    def _partial_fit(self, X, problem_of, *, rows_alone=False):
         """Check, begin or go on, and learn the rows of one call; return the estimator.
 
         Parameters
@@ -114,25 +149,39 @@ class StreamEstimator(FittingEstimator):
             As the user passes it.
         problem_of : callable
             From (rows, whether this is the first call) to the problem of this call.
+        rows_alone : bool, default False
+            Whether a call brings nothing but rows, so that the problem of the last one serves.
         """
-        first = not hasattr(self, "model_")
-        self._check_settings()
-        refuse_tables(self, "partial_fit")
+        known = _prepared(self) if rows_alone else None
+        if known is None:
+            self._check_settings()
+            refuse_tables(self, "partial_fit")
         refuse_iterable(X)
         with alone(self):
             with unchanged_on_error(self):
+                first = not _is_fitted(self)
                 rows = rows_to_learn(self, X, reset=first)
-                problem = problem_of(rows, first)
+                problem = problem_of(rows, first) if known is None else known.for_rows(rows)
                 with naming_columns(self):
-                    survey(
-                        rows, problem.units, n_threads=self.n_threads, holes=problem.takes_holes
-                    )
+                    checked = _checked(rows, problem)
                 problem.check_missing()
-                run, X = _run_of_call(self, problem)
+                if known is None:
+                    run, X = _run_of_call(self, problem)
+                else:
+                    run, X = self._fitted.stream, problem.stream_rows()
+                one = X.shape[0] <= self.batch_size
+                if one and known is not None:
+                    X = checked
+                elif not one:
+                    make_model(self)  # others have that of before as long as these rows take
             try:
                 _learn(problem, run, X)
-            finally:
+            except BaseException:
                 _keep(problem, run)
+                raise
+            _keep(problem, run, later=one)
+            if known is None and rows_alone:
+                _prepare(self, problem)
         return self
 
     def _problem_of_state(self, settings):
@@ -214,6 +263,83 @@ class StreamEstimator(FittingEstimator):
         return self
 
 
+# --- what is left to be done when it is needed ------------------------------------------------
+
+
+def make_model(estimator):
+    """Make the `model_` of a stream, if its last update left that for later.
+
+    Returns
+    -------
+    bool
+        Whether the estimator has a `model_`, now or before.
+
+    Raises
+    ------
+    RuntimeError
+        In the middle of an update of this thread: in a signal handler, or in a schedule.
+    """
+    if "_fitted" not in vars(estimator) or "model_" in vars(estimator):
+        return "model_" in vars(estimator)
+    with settled(estimator):
+        run = estimator._fitted.stream
+        if "model_" not in vars(estimator) and run is not None:
+            if not run.whole:
+                raise RuntimeError(
+                    "model_ is not whole in the middle of an update; read it between two calls of "
+                    "partial_fit, or keep the model of an earlier one"
+                )
+            estimator.model_ = run.model()
+    return "model_" in vars(estimator)
+
+
+def _is_fitted(estimator):
+    """Tell whether there is a `model_`, or a stream to make it from."""
+    has_stream = "_fitted" in vars(estimator) and estimator._fitted.stream is not None
+    return has_stream or "model_" in vars(estimator)
+
+
+def _prepared(estimator):
+    """Return the problem of the last call, if it serves this one; else None.
+
+    So it is where the run goes on, and all hyper-parameters are the same objects, which cannot
+    change: what was checked of them, and compared with the stream, holds.
+    """
+    fitted = vars(estimator).get("_fitted")
+    if fitted is None or fitted.prepared is None:
+        return None
+    settings, problem = fitted.prepared
+    now = vars(estimator)
+    same = all(now.get(name, now) is value for name, value in settings)
+    return problem if same else None
+
+
+def _prepare(estimator, problem):
+    """Remember the problem of a call for the next one, where hyper-parameters cannot change."""
+    run = estimator._fitted.stream
+    settings = tuple(estimator.get_params(deep=False).items())
+    fixed = all(_is_fixed(value) for _, value in settings)
+    if fixed and run.frame[FIRST_ROWS] is None and problem.for_rows(problem.rows) is problem:
+        estimator._fitted.prepared = settings, problem
+
+
+def _is_fixed(value):
+    """Tell whether a hyper-parameter is an object that never changes."""
+    if isinstance(value, tuple):
+        return all(map(_is_fixed, value))
+    frozen = is_dataclass(value) and value.__dataclass_params__.frozen
+    return value is None or frozen or isinstance(value, str | bool | int | float | Units)
+
+
+def _checked(rows, problem):
+    """Check every value of the rows of a call; return them as states, or None of many rows."""
+    if rows.n_rows > CHECK_ROWS or rows.n_rows == 0:
+        survey(rows, problem.units, n_threads=problem.estimator.n_threads,
+               holes=problem.takes_holes)  # fmt: skip
+        return None
+    return problem.units.states_of(rows.X, holes=problem.takes_holes)
+
+
 # --- how a stream begins and goes on ----------------------------------------------------------
 
 
@@ -225,7 +351,7 @@ def _run_of_call(estimator, problem):
     call begins a new run, with its own rows behind those of the calls before.
     """
     X = problem.stream_rows()
-    if not hasattr(estimator, "model_"):
+    if not _is_fitted(estimator):
         return _begin(problem, X, seed_of(estimator.random_state))
     run = estimator._fitted.stream
     if run is None:
@@ -282,14 +408,22 @@ def _learn(problem, run, X):
     with interrupt_between_steps() as interrupts:
         for start in range(0, X.shape[0], size):
             interrupts.check()
-            batch = as_states(X[start : start + size])
+            batch = X if X.shape[0] <= size else X[start : start + size]
+            batch = as_states(batch)
             with interrupts.held():
                 problem.step(run, batch)
 
 
-def _keep(problem, run):
-    problem.keep(run, run.frame["score_seed"])
-    problem.estimator._fitted.stream = run
+def _keep(problem, run, *, later=False):
+    """Set what is fitted; with `later`, `model_` may be left to be made when it is needed."""
+    estimator, seed = problem.estimator, run.frame["score_seed"]
+    prepared = estimator._fitted.prepared if "_fitted" in vars(estimator) else None
+    if later and problem.makes_model_later:
+        problem.keep_beside(run, seed)
+        vars(estimator).pop("model_", None)
+    else:
+        problem.keep(run, seed)
+    estimator._fitted.stream, estimator._fitted.prepared = run, prepared
 
 
 # --- first rows, while they are fewer than a batch --------------------------------------------

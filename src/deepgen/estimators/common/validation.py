@@ -124,7 +124,9 @@ def rows_to_learn(estimator, X, *, reset):
         if rows.names is not None and all(isinstance(name, str) for name in rows.names):
             estimator.feature_names_in_ = np.array(rows.names, dtype=object)
         return rows
-    # the survey, which comes next, looks at every value: one pass over a file less
+    # whoever reads the rows next looks at every value: one pass over a file less
+    if not reset and _is_plain(estimator, X):
+        return ArrayRows(X)
     return ArrayRows(
         validated(estimator, X, reset=reset, accept_sparse="csr", ensure_all_finite=False)
     )
@@ -311,21 +313,30 @@ def labels_of(y):
     return y
 
 
-def rows_to_read(estimator, X):
-    """Return rows that a fitted estimator can read: an array, packed bits or CSR of its width."""
-    check_is_fitted(estimator)
-    # What scikit-learn's validation does for a plain array costs three times what one row of the
-    # model costs; the units check finiteness and range in any case.
-    plain = (
+def _is_plain(estimator, X):
+    """Tell whether X is an array that scikit-learn's validation would pass as it is.
+
+    That costs three times what one row of a model costs; the units check finiteness and range in
+    any case.
+    """
+    known = vars(estimator)
+    return (
         type(X) is np.ndarray
         and X.ndim == 2
         and len(X) > 0
-        and X.shape[1] == estimator.n_features_in_
+        and X.shape[1] == known.get("n_features_in_")
         and X.dtype.kind in "buif"
-        and not hasattr(estimator, "feature_names_in_")
+        and "feature_names_in_" not in known
         and table_of(estimator) is None
     )
-    if plain:
+
+
+def rows_to_read(estimator, X):
+    """Return rows that a fitted estimator can read: an array, packed bits or CSR of its width."""
+    if _is_plain(estimator, X) and "model_" in vars(estimator):
+        return X
+    check_is_fitted(estimator)
+    if _is_plain(estimator, X):
         return X
     return validated(estimator, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
 

@@ -5,9 +5,12 @@ the entries of its schema. Header, checksum and bytes of the file are those of `
 """
 
 from deepgen.io.schemas.belief_networks import BeliefNetworkSchema
+from deepgen.io.schemas.hierarchies import ClassHierarchySchema
 from deepgen.io.schemas.machines import MACHINE
 from deepgen.io.schemas.mixtures import MixtureSchema
+from deepgen.io.schemas.neighbours import NeighbourNetworkSchema
 from deepgen.io.schemas.networks import NetworkSchema, PosteriorNetworkSchema
+from deepgen.io.schemas.processes import ProcessNetworkSchema
 from deepgen.io.schemas.ratings import RatingMachineSchema
 from deepgen.io.schemas.schema import require
 
@@ -15,7 +18,8 @@ SCHEMAS = {
     schema.model_class.__name__: schema
     for schema in (
         MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
-        RatingMachineSchema(),
+        RatingMachineSchema(), ProcessNetworkSchema(), NeighbourNetworkSchema(),
+        ClassHierarchySchema(),
     )
 }  # fmt: skip
 
