@@ -20,7 +20,7 @@ class _PatientNoLonger(H11Protocol):
     uvicorn closes idle connections after a request; one that sends a byte now and then would stay.
     """
 
-    _timer = None
+    _timer, _has_moved = None, False
 
     def connection_made(self, transport):
         super().connection_made(transport)
@@ -38,9 +38,14 @@ class _PatientNoLonger(H11Protocol):
         super().on_response_complete()
         self._stop_watching()
 
+    def handle_websocket_upgrade(self, event):
+        super().handle_websocket_upgrade(event)
+        self._has_moved = True  # the connection is another protocol's from here on
+        self._stop_watching()
+
     def _watch(self):
         """Wait for a head, from its first byte on; while a request is at work, for nothing."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._has_moved or (self.cycle is not None and not self.cycle.response_complete):
             self._stop_watching()
         elif self._timer is None and not self.transport.is_closing():
             self._timer = self.loop.call_later(HEAD, self._give_up)
@@ -131,7 +136,7 @@ def make_server(service, *, allowed=(), further=()):
         application(service, hosts=(*LOOPBACK, *allowed), further=further),
         http=_PatientNoLonger, lifespan="on", log_config=None, access_log=False,
         server_header=False, limit_concurrency=service.limits.connections,
-        timeout_keep_alive=IDLE,
+        timeout_keep_alive=IDLE, ws_max_size=service.limits.body,
         timeout_graceful_shutdown=math.ceil(service.limits.seconds) + 2,
     )  # fmt: skip
     return uvicorn.Server(config)
