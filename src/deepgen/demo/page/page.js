@@ -497,12 +497,14 @@ at("play").addEventListener("click", () => {
 
 // --------------------------------------------------------------------------------- completions
 
-const completionTiles = ["answer 1", "answer 2", "answer 3", "answer 4", "mean of 20"].map(tileOf);
+const completionTiles = [
+  "answer 1", "answer 2", "answer 3", "answer 4", "mean of 20", "what you drew",
+].map(tileOf);
 at("completions").append(...completionTiles);
 let completions = null;
 
 function showCompletions(answer) {
-  completions = { single: bytesOf(answer.single), mean: bytesOf(answer.mean) };
+  completions = { single: bytesOf(answer.single), mean: bytesOf(answer.mean), drawn: state.picture ?? new Uint8Array(N_PIXELS) };
   drawCompletions();
   at("completed-text").textContent =
     "Each answer is a chain of its own, whole in itself; the mean is a blur where they differ.";
@@ -515,7 +517,7 @@ function drawCompletions() {
     const canvas = tile.querySelector("canvas");
     if (!completions) paint(canvas, SIDE, SIDE, () => colours.paper);
     else if (number < 4) paintPicture(canvas, completions.single, number * N_PIXELS);
-    else paintPicture(canvas, completions.mean);
+    else paintPicture(canvas, number === 4 ? completions.mean : completions.drawn);
   });
 }
 
@@ -555,15 +557,15 @@ function dream(digit) {
   if (id === null) return;
   state.dream = { digit, id };
   showWish();
-  at("dream-text").textContent = "Falling asleep …";
+  const what = digit === null ? "any digit" : `a ${digit}`;
+  at("dream-text").textContent = `Chains on their way to ${what}; press again to wake.`;
 }
 
 function wake() {
   send("wake", {});
-  const n = dreamt ? `${dreamt.n_sweeps.toLocaleString("en")} sweeps; ` : "";
   state.dream = null;
   showWish();
-  at("dream-text").textContent = `Awake after ${n}choose a digit to dream again.`;
+  at("dream-text").textContent = "Awake; choose a digit to dream again.";
 }
 
 function showWish() {
@@ -573,17 +575,11 @@ function showWish() {
   }
 }
 
-let told = 0; // sweeps at which the text has last changed: a screen reader reads each change
 function showDream(answer) {
   dreamt = { pictures: bytesOf(answer.pictures), n_sweeps: answer.n_sweeps };
   drawDreams();
   at("dreams").dataset.sweeps = answer.n_sweeps;
-  if (answer.n_sweeps < told || answer.n_sweeps >= told + 100 || answer.n_sweeps === 0) {
-    told = answer.n_sweeps;
-    const what = answer.digit === null ? "any digit" : `a ${answer.digit}`;
-    at("dream-text").textContent =
-      `Chains on their way to ${what}: over ${told.toLocaleString("en")} sweeps. Press again to wake.`;
-  }
+  at("dream-sweeps").textContent = `${answer.n_sweeps.toLocaleString("en")} sweeps.`;
 }
 
 function drawDreams() {
