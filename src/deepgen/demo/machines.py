@@ -1,6 +1,7 @@
 """The two models behind the page: trained once, then kept as files."""
 
 import hashlib
+import io
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -18,8 +19,8 @@ from deepgen.runtime.stream import child_seed
 from deepgen.stacks.settings import Pretraining
 
 FILES = {"dbm": "page-dbm.safetensors", "classifier": "page-classifier.safetensors"}
-FACTS = "page-facts.json"
-N_EXAMPLES = 100  # held-out digits of each class that the page can show
+EXAMPLES, FACTS = "page-examples.npz", "page-facts.json"
+N_EXAMPLES = 50  # held-out digits of each class that the page can show
 
 
 @dataclass(frozen=True)
@@ -91,21 +92,20 @@ def page_models(folder, recipe, say):
     OSError
         If the folder cannot be written.
     """
-    digits, folder = load_digits(), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(folder)
     kept = _kept(folder, recipe)
-    if kept is None:
-        kept = _trained(digits, recipe, say)
-        _keep(folder, *kept)
-        say(f"Kept in {folder}; the next start takes them from there.")
-    else:
+    if kept is not None:
         say(f"Models of {folder}; delete {folder / FACTS} to train them anew.")
-    dbm, classifier, facts = kept
-    examples = {
-        int(digit): digits.grey_held_out[digits.y_held_out == digit][:N_EXAMPLES]
-        for digit in dbm.classes_
-    }
-    return PageModels(dbm, classifier, examples, facts)
+        return kept
+    digits = load_digits()
+    folder.mkdir(parents=True, exist_ok=True)
+    dbm, classifier, facts = _trained(digits, recipe, say)
+    _keep(folder, dbm, classifier, digits, facts)
+    say(f"Kept in {folder}; the next start takes them from there.")
+    kept = _kept(folder, recipe)  # as every later start has them
+    if kept is None:
+        raise OSError(f"what was written to {str(folder)!r} does not come back as it was")
+    return kept
 
 
 def _trained(digits, recipe, say):
@@ -154,27 +154,41 @@ def _plain(recipe):
     return json.loads(json.dumps(asdict(recipe)))
 
 
-def _keep(folder, dbm, classifier, facts):
-    """Write both models, then the facts that name them: a broken write is no kept model."""
+def _keep(folder, dbm, classifier, digits, facts):
+    """Write both models and the examples, then the facts that name them.
+
+    So what a killed process has written is no kept model.
+    """
     dbm.save(folder / FILES["dbm"])
     classifier.save(folder / FILES["classifier"])
-    sums = {name: _sha256(folder / name) for name in FILES.values()}
+    chosen = np.concatenate(
+        [np.flatnonzero(digits.y_held_out == digit)[:N_EXAMPLES] for digit in dbm.classes_]
+    )
+    grey = np.rint(255 * digits.grey_held_out[chosen]).astype(np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, grey=grey, y=digits.y_held_out[chosen])
+    write_atomically(folder / EXAMPLES, buffer.getvalue())
+    sums = {name: _sha256(folder / name) for name in (*FILES.values(), EXAMPLES)}
     text = json.dumps({**facts, "sha256": sums}, indent=1)
     write_atomically(folder / FACTS, text.encode())
 
 
 def _kept(folder, recipe):
-    """Return models and facts of a folder, or None where they are not those of the recipe."""
+    """Return the models of a folder, or None where they are not those of the recipe."""
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        expected = (_plain(recipe), __version__)
-        if (facts["recipe"], facts["deepgen"]) != expected:
+        if (facts["recipe"], facts["deepgen"]) != (_plain(recipe), __version__):
             return None
-        if any(_sha256(folder / name) != facts["sha256"][name] for name in FILES.values()):
+        names = (*FILES.values(), EXAMPLES)
+        if any(_sha256(folder / name) != facts["sha256"][name] for name in names):
             return None
-        return load(folder / FILES["dbm"]), load(folder / FILES["classifier"]), facts
+        dbm, classifier = load(folder / FILES["dbm"]), load(folder / FILES["classifier"])
+        with np.load(folder / EXAMPLES, allow_pickle=False) as arrays:
+            grey, y = arrays["grey"] / np.float32(255.0), arrays["y"]
     except (FileNotFoundError, ModelFileError, ValueError, KeyError, TypeError):
         return None
+    examples = {int(digit): grey[y == digit] for digit in dbm.classes_}
+    return PageModels(dbm, classifier, examples, facts)
 
 
 def _sha256(path):
