@@ -23,7 +23,9 @@ img { display: block; width: 100%; border-radius: .4rem; background: #fff; }
 figcaption, .note, footer { color: var(--muted); font-size: .9rem; }
 .numbers { overflow-x: auto; margin-bottom: 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+th[scope="rowgroup"] { padding-top: 1rem; } th[scope="row"] { width: 11rem; font-weight: 400; }
 td { font-variant-numeric: tabular-nums; }
 """
 
@@ -70,11 +72,8 @@ def _page(result, meaning):
 Seed {result["seed"]}, {result["seconds"]["total"]:.0f} s.
 ± is a standard error over held-out digits.</p>
 <div class="numbers"><table>
-<thead><tr><th scope="col">Question</th><th scope="col">Model</th><th scope="col">Answer</th></tr>
-</thead>
-<tbody>
-{_rows(result)}
-</tbody></table>
+{_tables(result)}
+</table>
 <p class="note">Completions: {escape(comparison_in_words(result["completion_error"]["dbm"]))}.</p>
 </div>
 <main>
@@ -93,22 +92,31 @@ def _class_of(name):
     return ' class="wide"' if name in wide else ""
 
 
-def _rows(result):
-    """Return the numbers as rows of a table."""
+def _tables(result):
+    """Return the numbers as groups of rows, a question over its answers."""
     likelihood, completed = result["log_likelihood"], result["completion_error"]
     squared = result["squared_error"]
-    likelihood_of = "log-likelihood of a digit, in nats (higher is better)"
-    error_of = "root mean square error of a pixel of the lower half, completed (lower is better)"
-    square_of = f"squared error of a digit from {result['n_code']} numbers (lower is better)"
-    rows = [
-        (likelihood_of, "independent pixels", f"{likelihood['independent_pixels']:.1f}"),
-        (likelihood_of, "RBM", f"{with_error(likelihood, 1)} ({bracket_in_words(likelihood)})"),
-        (error_of, "column means", with_error(completed["column_means"], 3)),
-        (error_of, "RBM", with_error(completed["rbm"], 3)),
-        (error_of, "DBM", with_error(completed["dbm"], 3)),
-        (square_of, "PCA", with_error(squared["pca"], 2)),
-        (square_of, "autoencoder", with_error(squared["autoencoder"], 2)),
-    ]
+    groups = {
+        "Log-likelihood of a digit, in nats (higher is better)": {
+            "independent pixels": f"{likelihood['independent_pixels']:.1f}",
+            "RBM": f"{with_error(likelihood, 1)} ({bracket_in_words(likelihood)})",
+        },
+        "Root mean square error of a pixel of the lower half, completed (lower is better)": {
+            "column means": with_error(completed["column_means"], 3),
+            "RBM": with_error(completed["rbm"], 3),
+            "DBM": with_error(completed["dbm"], 3),
+        },
+        f"Squared error of a digit from {result['n_code']} numbers (lower is better)": {
+            "PCA": with_error(squared["pca"], 2),
+            "autoencoder": with_error(squared["autoencoder"], 2),
+        },
+    }
     return "\n".join(
-        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows
+        f'<tbody><tr><th colspan="2" scope="rowgroup">{escape(question)}</th></tr>'
+        + "".join(
+            f'<tr><th scope="row">{escape(model)}</th><td>{escape(answer)}</td></tr>'
+            for model, answer in answers.items()
+        )
+        + "</tbody>"
+        for question, answers in groups.items()
     )
