@@ -18,12 +18,13 @@ version = release = deepgen.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["gallery/**.ipynb", "gallery/**.py", "gallery/**.json"]
+exclude_patterns = ["_templates", "gallery/**.ipynb", "gallery/**.py", "gallery/**.json"]
 
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
@@ -33,6 +34,16 @@ autodoc_default_options = {
     "exclude-members": "set_fit_request, set_partial_fit_request, set_score_request"
 }
 numpydoc_show_class_members = False
+# A page for each name of the reference, by the templates there: all that a class tells of itself.
+templates_path = ["_templates"]
+autosummary_context = {
+    "not_ours": [
+        "__init__", "add_note", "args", "count", "fit_predict", "fit_transform",
+        "get_metadata_routing", "get_params", "index", "set_fit_request", "set_output",
+        "set_params", "set_partial_fit_request", "set_predict_request", "set_score_request",
+        "set_transform_request", "with_traceback",
+    ]
+}  # fmt: skip
 
 sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "examples")],

@@ -3,14 +3,17 @@ Train, score, sample
 ====================
 
 Train an RBM on scikit-learn's 8 x 8 digits, bracket the likelihood of held-out digits, and draw
-new ones. Takes a few seconds; nothing is downloaded.
+new ones. Takes a few seconds; nothing is downloaded. Needs matplotlib: ``pip install
+'deepgen[demo]'``.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import deepgen as dg
+from deepgen.plots import plot_samples
 
 X = (load_digits().data > 7).astype(np.uint8)  # ink or paper: binary data
 X_train, X_test = train_test_split(X, test_size=0.2, random_state=0)
@@ -32,7 +35,5 @@ print(f"least likely held-out digit: row {scores.argmin()}, {scores.min():.1f} n
 # %%
 # Digits that nobody wrote, each from a Gibbs chain of its own.
 
-for sample in rbm.sample(3, random_state=1).reshape(3, 8, 8):
-    print()
-    for row in sample:
-        print("".join("##" if pixel else " ." for pixel in row))
+plot_samples(rbm.sample(40, random_state=1), n_columns=10)
+plt.show()

@@ -13,6 +13,7 @@ categorical variable: the number of the group.
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.datasets import load_digits
@@ -26,6 +27,7 @@ from deepgen.estimators.common.machines import MachineProblem
 from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.gibbs import update_layer
+from deepgen.plots import plot_samples
 
 # %%
 
@@ -88,6 +90,13 @@ with tempfile.TemporaryDirectory() as folder:
     again = Groups(10, **settings).fit(X, resume=path)
 print(f"agreement with the digits: {adjusted_rand_score(digits.target, groups.predict(X)):.2f}")
 assert (again.predict(X) == groups.predict(X)).all()
+
+# %%
+# What the groups are: the mean of the digits in each.
+
+found = groups.predict(X)
+plot_samples(np.stack([X[found == k].mean(axis=0) for k in np.unique(found)]), n_columns=10)
+plt.show()
 
 # %%
 # Rows as they come, and a stream that is kept overnight.

@@ -3,14 +3,16 @@ A mixture of Bernoullis
 =======================
 
 Choose the size of a mixture of Bernoullis on digits by its exact likelihood, then complete. Takes
-a few seconds; nothing is downloaded.
+a few seconds; nothing is downloaded. Needs matplotlib: ``pip install 'deepgen[demo]'``.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
 
 import deepgen as dg
+from deepgen.plots import plot_samples
 
 X = (load_digits().data > 7).astype(np.uint8)  # ink or paper: binary data
 X_train, X_test = train_test_split(X, test_size=300, random_state=0)
@@ -33,6 +35,9 @@ error = completed[missing] - X_test[missing]
 print(f"lower halves completed: root mean square error {np.sqrt(np.mean(error**2)):.3f}")
 print(f"           as expected: {np.sqrt(np.mean(deviation[missing] ** 2)):.3f}")
 
-drawing = mixture.sample(3, random_state=0).reshape(3, 8, 8)
-for line in range(8):
-    print("   ".join("".join(" #"[bit] for bit in digit[line]) for digit in drawing))
+# %%
+# The means of the first components: each is a way to write a digit.
+
+means = 1.0 / (1.0 + np.exp(-mixture.model_.logits.T))
+plot_samples(means[:40], n_columns=10)
+plt.show()

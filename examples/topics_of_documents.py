@@ -4,9 +4,10 @@ Topics of documents
 
 Fit a replicated softmax to counts of words, read its topics, find similar documents, and compare
 its perplexity with that of a unigram. The documents are made here, of one or two themes each; takes
-a few seconds, nothing is downloaded.
+a few seconds, nothing is downloaded. Needs matplotlib: ``pip install 'deepgen[demo]'``.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
@@ -50,6 +51,15 @@ train, test = counts[:1200], counts[1200:]
 topics = dg.ReplicatedSoftmax(8, random_state=0).fit(train)
 for number, top in enumerate(topics.top_words(7, words)):
     print(f"topic {number}: {' '.join(top)}")
+
+# %%
+# The same as a picture: how much a topic adds to the log-odds of its words.
+
+_, panels = plt.subplots(2, 4, figsize=(10, 4.5), layout="constrained")
+for panel, weights in zip(panels.flat, topics.components_, strict=True):
+    best = np.argsort(weights)[-7:]
+    panel.barh([words[word] for word in best], weights[best])
+plt.show()
 
 # %%
 # Similar documents: fields by the word, without their mean, and cosines between them.

@@ -67,3 +67,46 @@ def test_the_real_instructions_are_compiled(compiler, tmp_path):
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+# Those of setup.py that decide bits.
+LIKE_THE_BUILD = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+CROSS, EMULATOR = "aarch64-linux-gnu-gcc", ("qemu-aarch64-static", "qemu-aarch64")
+
+
+def whole_work(compiler, program, *flags):
+    """Build the program that learns, samples and infers with all kernels."""
+    subprocess.run(
+        [compiler, *LIKE_THE_BUILD, *flags, f"-I{KERNELS}",
+         str(HERE / "emulation" / "other_machine.c"), *map(str, sorted(KERNELS.glob("*.c"))),
+         "-lm", "-o", str(program)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return program
+
+
+def hashes(*command):
+    """Run it; returns what it prints, or None where the machine lacks the back end."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 4), done.stderr
+    return None if done.returncode else done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_another_architecture_has_the_same_bits(compiler, tmp_path):
+    """Catches a rounding, an order of a sum or a conversion that is that of x86-64 alone: weights
+    after learning, samples and means are equal on aarch64, and for each back end of this machine.
+    """
+    emulator = next(filter(None, map(shutil.which, EMULATOR)), None)
+    if shutil.which(CROSS) is None or emulator is None:
+        pytest.skip(f"needs {CROSS} and {EMULATOR[0]}: apt-get install gcc-aarch64-linux-gnu "
+                    "libc6-dev-arm64-cross qemu-user-static")  # fmt: skip
+    here = whole_work(compiler, tmp_path / "here")
+    there = whole_work(CROSS, tmp_path / "there", "-static")
+    expected = hashes(here, "generic")
+    assert [line.split()[0] for line in expected] == [
+        "learning", "normalizers", "sampling", "inference"
+    ]  # fmt: skip
+    assert hashes(emulator, there, "generic") == expected
+    for name in ("avx2", "avx512", "vnni", "amx"):
+        assert hashes(here, name) in (None, expected)

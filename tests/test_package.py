@@ -256,6 +256,27 @@ def test_small_commands_start_at_once(argv, parts, tmp_path):
     assert done.stdout.splitlines()[-1].split() == ["parts:", *parts]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no processor time of children there")
+def test_small_commands_take_little_time(tmp_path):
+    """Would catch seconds of imports that no list of modules tells. Processor time, the least of
+    some runs: other work on the machine makes it longer, never shorter."""
+    import resource
+
+    dg.RBM(3, n_epochs=1, random_state=0).fit(np.eye(6, dtype=np.uint8)).save(tmp_path / "a")
+
+    def seconds(*argv):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "deepgen", *argv], cwd=tmp_path, check=True, capture_output=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    for argv in (["--version"], ["info", "a"]):
+        spent = min(seconds(*argv) for _ in range(5))
+        assert spent < 0.3, f"deepgen {argv[0]} takes {spent:.2f} s"
+
+
 def test_names_that_come_later_are_those_that_types_know():
     """Would catch a name that type checkers look for in one module and Python in another."""
     tree = ast.parse(Path(dg.__file__).read_text(encoding="utf-8"))

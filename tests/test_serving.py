@@ -45,8 +45,11 @@ MADE = {
     "classifier": lambda: dg.DeepClassifier((9,), **RUN).fit(X, NAMES),
     "regressor": lambda: dg.DeepRegressor((9,), **RUN).fit(X, REAL[:, :2]),
     "table": lambda: dg.RBM(6, visible="auto", **RUN).fit(TABLE),
+    "process": lambda: dg.DeepGaussianProcessRegressor((9,), **RUN).fit(X, REAL[:, 0]),
+    "neighbours": lambda: dg.NeighbourhoodComponents((9,), 3, **RUN).fit(X, NAMES),
+    "hierarchy": lambda: dg.HierarchicalGaussian(4, random_state=0).fit(REAL, NAMES),
 }
-ROWS = {"gaussian": REAL, "documents": WORDS}
+ROWS = {"gaussian": REAL, "documents": WORDS, "hierarchy": REAL}
 ANSWERS = {
     "rbm": {"transform", "free_energy", "score", "impute", "sample"},
     "gaussian": {"transform", "free_energy", "score", "impute", "sample"},
@@ -60,6 +63,9 @@ ANSWERS = {
     "classifier": {"predict"},
     "regressor": {"predict"},
     "table": {"transform", "free_energy", "score", "impute", "sample"},
+    "process": {"predict"},
+    "neighbours": {"transform", "predict"},
+    "hierarchy": {"transform", "score", "predict"},
 }
 
 
@@ -155,6 +161,44 @@ def test_samples_are_the_estimator_s_own(estimators, name):
         assert_same_bits(np.array(one, first.dtype), first)
 
 
+def test_deviations_of_predictions(estimators):
+    """Would catch a Gaussian process whose deviations cannot be asked for."""
+    own = estimators["process"]
+    with served(copy.deepcopy(own)) as client:
+        answer = client.post("/v1/predict", json={"rows": X[:5].tolist(), "std": True}).json()
+        expected = own.predict(X[:5], return_std=True)
+        assert (answer["values"], answer["deviations"]) == tuple(x.tolist() for x in expected)
+        headers = {"Accept": NPY}
+        ask = {"rows": X[:5].tolist(), "std": True}
+        assert refused(client.post("/v1/predict", json=ask, headers=headers), 422)["field"] == "std"
+
+
+@pytest.mark.parametrize("name", ["process", "neighbours", "hierarchy"])
+def test_rows_that_round_with_their_company_stay_alone(estimators, name):
+    """Would catch rows of several requests in one product of BLAS, whose last bits depend on how
+    many there are: the answer would depend on who else asks."""
+    own, rows = estimators[name], rows_of(name, 40)
+    expected = [own.predict_proba(rows[n : n + 1])[0].tolist() if name != "process" else
+                own.predict(rows[n : n + 1])[0] for n in range(40)]  # fmt: skip
+    more = {} if name == "process" else {"proba": True}
+    with served(copy.deepcopy(own), n_threads=1, wait=0.05) as client:
+        found = [None] * 40
+
+        def ask(first):
+            with httpx.Client(base_url=client.base_url, timeout=30) as mine:
+                for n in range(first, 40, 8):
+                    ask = {"rows": rows[n : n + 1].tolist(), **more}
+                    answer = mine.post("/v1/predict", json=ask)
+                    found[n] = answer.json()["values"][0]
+
+        threads = [threading.Thread(target=ask, args=(first,)) for first in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == expected
+
+
 def test_missing_words(estimators):
     """Would catch the number of words that is left out, or not asked for."""
     own = estimators["documents"]
@@ -225,7 +269,7 @@ def test_small_requests_that_wait_are_computed_together(estimators):
     able = abilities_of(own, limits)
 
     class Busy:
-        endpoint = able["sample"].endpoint
+        endpoint, apart = able["sample"].endpoint, False
 
         def answer(self, estimator, rows, options):
             go_on.wait(30)
@@ -748,6 +792,25 @@ def test_command(tmp_path, estimators):
             assert process.wait(30) == code
             out = process.stdout.read()
             assert ("requests answered at http://127.0.0.1:" in out) == (code == 0)
+
+
+def test_a_file_that_changes(tmp_path, estimators):
+    """Would catch a service that reads its file again while it runs, and one that after a restart
+    with another file takes answers of the old one for its own."""
+    path, ask = tmp_path / "model", {"rows": X[:2].tolist()}
+    answers = []
+    for name in ("rbm", "dbm"):
+        estimators[name].save(path)
+        with command(path, "--without", "score") as (_, client):
+            answers.append(client.post("/v1/transform", json=ask))
+            found = np.array(answers[-1].json()["values"], np.float32)
+            assert_same_bits(found, estimators[name].transform(X[:2]))
+            path.write_bytes(b"")  # in place, as cp does
+            names = {"If-None-Match": answers[0].headers["ETag"]}
+            again = client.post("/v1/transform", json=ask, headers=names)
+            assert again.status_code == (412 if name == "rbm" else 200)
+            assert client.post("/v1/transform", json=ask).content == answers[-1].content
+    assert answers[0].headers["ETag"] != answers[1].headers["ETag"]
 
 
 def test_command_that_cannot(tmp_path, capsys, estimators):

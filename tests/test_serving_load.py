@@ -1,5 +1,6 @@
 """A service under load: slow clients, clients that leave, queues, deadlines, memory, crowds."""
 
+import contextlib
 import copy
 import functools
 import json
@@ -17,7 +18,7 @@ from deepgen.serving.bodies import JSON
 
 RNG = np.random.default_rng(9)
 X = (RNG.random((200, 50)) < 0.3).astype(np.uint8)
-LONG = {"n": 250, "n_sweeps": 1000}  # some seconds, of the machine below
+LONG = {"n": 250, "n_sweeps": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +26,28 @@ def rbm():
     return dg.RBM(400, n_epochs=1, random_state=0, n_threads=1).fit(X)
 
 
+@pytest.fixture(scope="module")
+def large():
+    """Large enough for LONG to take more than the time of the service below, on any core."""
+    return dg.RBM(2000, n_epochs=1, random_state=0, n_threads=1).fit(X)
+
+
+@pytest.fixture(params=["httptools", "h11"])
+def reader(request, monkeypatch):
+    """What reads the bytes of requests: the one of the extra, and the one that is always there."""
+    from deepgen.serving import server
+
+    if request.param == "h11":
+        monkeypatch.setattr(server, "fast_protocol", lambda: None)
+    elif server.fast_protocol() is None:
+        pytest.skip("httptools is not installed")
+
+
 @pytest.fixture
-def service(rbm):
+def service(large, reader):
     """A service that counts well: one thread, a short time, a short queue."""
     with served(
-        copy.deepcopy(rbm), without=["score"], n_threads=1, seconds=0.8, queue=3
+        copy.deepcopy(large), without=["score"], n_threads=1, seconds=0.8, queue=3
     ) as client:
         yield client
 
@@ -42,8 +60,9 @@ def raw(client, *parts, pause=0.0):
             connection.sendall(part)
             time.sleep(pause)
         answer = b""
-        while piece := connection.recv(65_536):
-            answer += piece
+        with contextlib.suppress(ConnectionResetError):  # closed with bytes that nobody reads
+            while piece := connection.recv(65_536):
+                answer += piece
     return answer
 
 
@@ -78,6 +97,36 @@ def test_a_deadline(service):
     assert time.monotonic() - began < 20
     assert min(seen) < 0.5
     wait_until(lambda: service.service.workshop._n_running == 0)
+
+
+def test_quick_calls_are_made_on_the_loop(rbm):
+    """Would catch calls that go to a thread and back though that costs more than they do, and slow
+    ones that keep the loop from everybody else; the answers are the same."""
+    rbm, threads, work = copy.deepcopy(rbm), [], 0.0
+
+    @functools.wraps(rbm.transform)
+    def transform(*args, **options):
+        threads.append(threading.current_thread().name.partition("_")[0])
+        end = time.thread_time() + work
+        while time.thread_time() < end:
+            pass
+        return type(rbm).transform(rbm, *args, **options)
+
+    with served(rbm, without=["score"], n_threads=1) as client:
+        rbm.transform = transform
+        shop, answers = client.service.workshop, set()
+
+        def ask():
+            answers.add(client.post("/v1/transform", json={"rows": X[:1].tolist()}).text)
+            return threads[-1]
+
+        wait_until(lambda: ask() != "deepgen")  # the first ones wait for memory and caches
+        work = 0.002
+        seen = [ask() for _ in range(3)]
+        assert seen[0] != "deepgen"
+        assert seen[1:] == ["deepgen", "deepgen"]
+        assert len(answers) == 1
+        assert not shop._n_running
 
 
 def test_a_queue(service):
@@ -154,14 +203,48 @@ def test_a_client_that_leaves(service):
     wait_until(lambda: service.get("/healthz").status_code == 200)
 
 
+def test_a_body_behind_a_refusal(service):
+    """Would catch a bound for heads that counts bodies: this one is thrown away, and the
+    connection is good for another request."""
+    head = "POST /v1/transform HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
+    again = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = raw(service, head.encode(), bytes(150_000), bytes(150_000), again, pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 415")
+    assert answer.count(b"HTTP/1.1 200") == 1
+
+
+def test_a_socket_stays_open(rbm, reader, monkeypatch):
+    """Would catch a time for heads that ends a WebSocket, which has had its head long ago."""
+    from starlette.routing import WebSocketRoute
+    from websockets.sync.client import connect
+
+    from deepgen.serving import server
+
+    async def echo(socket):
+        await socket.accept()
+        await socket.send_text(await socket.receive_text())
+
+    monkeypatch.setattr(server, "HEAD", 0.2)
+    further = [WebSocketRoute("/echo", echo)]
+    with served(copy.deepcopy(rbm), without=["score"], further=further) as client:
+        address = str(client.base_url).replace("http", "ws", 1)
+        with connect(f"{address}/echo") as mine:
+            time.sleep(0.6)
+            mine.send("still there")
+            assert mine.recv(5) == "still there"
+
+
 @pytest.mark.parametrize(
     "request_line",
-    [b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 100_000,
+    [b"\x16\x03\x01\x02\x00", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * 200_000,
+     b"POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+     b"Content-Type: application/json\r\n\r\n0\r\nA: " + b"a" * 200_000,
+ b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 100_000,
      b"GET /healthz HTTP/1.1\r\n\r\n", b"POST /v1/sample HTTP/1.1\r\nHost: localhost\r\n"
      b"Content-Length: -5\r\n\r\n",
      b"POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
      b"Content-Type: application/json\r\n\r\nzzz\r\n"],
-    ids=["TLS", "version", "long", "no host", "negative", "chunk"],
+    ids=["TLS", "long head", "long tail", "version", "long", "no host", "negative", "chunk"],
 )  # fmt: skip
 def test_malformed_requests(service, request_line, monkeypatch):
     """Would catch bytes that are no request and end the server."""
@@ -171,6 +254,24 @@ def test_malformed_requests(service, request_line, monkeypatch):
     answer = raw(service, request_line)
     assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
     assert service.get("/healthz").status_code == 200
+
+
+def slow_load(client, end, statuses, wrong):
+    """Ask byte by byte, and stop in the middle of every other body."""
+    body = json.dumps({"rows": X[:1].tolist()}).encode()
+    head = (
+        f"POST /v1/transform HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    turn = 0
+    while time.monotonic() < end:
+        whole = turn % 2 == 0
+        parts = [head[:20], head[20:], body[:9], *([body[9:]] if whole else [])]
+        answer, turn = raw(client, *parts, pause=0.2), turn + 1
+        status = int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
+        statuses[status] = statuses.get(status, 0) + 1
+        if status not in ({200, 429, 503} if whole else {408}):
+            wrong.append(f"a slow client got {answer[:200]}")
 
 
 def mixed_load(address, seconds, n_clients, expected):
@@ -226,27 +327,35 @@ def mixed_load(address, seconds, n_clients, expected):
     return statuses, wrong
 
 
-LOADS = ["2 s, 16 clients", "12 s, 64 clients"]
+LOADS = ["2 s, 16 clients", "60 s, 64 clients"]
 
 
 @pytest.mark.parametrize("load", with_slow(LOADS, LOADS[1:]))
-def test_many_clients(rbm, load, tmp_path):
+def test_many_clients(rbm, load, tmp_path, record_property):
     """Would catch a crash, an answer for another client, memory that grows with requests, and
     counts that do not come back to zero: all endpoints, good, malformed and oversized."""
     seconds, n_clients = (int(part.split()[0]) for part in load.split(", "))
     rbm.save(tmp_path / "rbm")
     with command(tmp_path / "rbm", "--without", "score") as (process, client):
         expected = rbm.transform(X[:2])
-        mixed_load(client.base_url, seconds / 2, n_clients, expected)  # pools and caches fill
+        mixed_load(client.base_url, min(5, seconds), n_clients, expected)  # pools and caches fill
         name = "process_resident_memory_bytes"
-        before = number_of(client, name)
+        before, slow, slow_wrong = number_of(client, name), {}, []
+        loiterer = threading.Thread(
+            target=slow_load, args=(client, time.monotonic() + seconds, slow, slow_wrong)
+        )
+        loiterer.start()
         statuses, wrong = mixed_load(client.base_url, seconds, n_clients, expected)
-        assert not wrong, wrong[:5]
+        loiterer.join()
+        assert not wrong + slow_wrong, (wrong + slow_wrong)[:5]
+        assert {200, 408} <= set(slow)
         assert statuses[200] > 10
         assert {400, 404, 422} <= set(statuses)
         for gauge in ("deepgen_queue_length", "deepgen_running_calls"):
             wait_until(lambda gauge=gauge: number_of(client, gauge) == 0)
         grown = number_of(client, name) - before
+        record_property("statuses", f"{statuses}, of a slow client {slow}")
+        record_property("memory", f"{before / 1e6:.0f} MB, {grown / 1e6:+.1f} MB at the end")
         assert grown < 30e6, f"{grown / 1e6:.0f} MB in {sum(statuses.values())} requests"
         assert process.poll() is None
 

@@ -11,7 +11,12 @@ import numpy as np
 from scipy import sparse
 
 from deepgen.checks import has_role, is_integer
-from deepgen.estimators import RatingsRBM
+from deepgen.estimators import (
+    DeepGaussianProcessRegressor,
+    HierarchicalGaussian,
+    NeighbourhoodComponents,
+    RatingsRBM,
+)
 from deepgen.estimators.common.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
 from deepgen.estimators.common.validation import table_of
 from deepgen.serving.bodies import plain_array
@@ -20,6 +25,9 @@ from deepgen.serving.refusals import wrong
 LARGEST_SEED = 2**53 - 1  # integers that any JSON reader keeps
 MOST_WORDS = 100_000  # of one document
 SHOWN = 10  # labels in a message
+# BLAS rounds products of one row and of several differently, so their rows are never computed
+# together with those of another request.
+BY_BLAS = DeepGaussianProcessRegressor, HierarchicalGaussian, NeighbourhoodComponents
 
 
 @runtime_checkable
@@ -195,6 +203,7 @@ class Endpoint:
 
 
 _SEED = Field("seed", "random_state", "Same seed and same rows: same bytes.", default=0)
+_STD = Field("std", "return_std", "Also give the deviation of each value.", "flag")
 _SWEEPS = Field("n_sweeps", "n_sweeps", "Sweeps of each chain.")
 _WORDS = Field("n_words", "n_words", "Of documents: how many words.", low=1, high=MOST_WORDS)
 
@@ -220,7 +229,7 @@ ENDPOINTS = {
             (_SEED, Field("n_chains", "n_chains", "Chains of each row.", low=1), _SWEEPS, _WORDS,
              Field("method", "method", "Means of what is missing, or one joint draw.", "choice",
                    choices=("mean", "draw")),
-             Field("std", "return_std", "Also give the deviation of each value.", "flag")),
+             _STD),
             apart=False,
         ),
         Endpoint(
@@ -233,7 +242,7 @@ ENDPOINTS = {
         Endpoint(
             "predict", "The label, the targets or the component that rows most probably have.",
             Predicts, "predict", "a prediction for each row",
-            (Field("proba", "proba", "Give the probability of each class instead.", "flag"),),
+            (Field("proba", "proba", "Give the probability of each class instead.", "flag"), _STD),
         ),
     )
 }  # fmt: skip
@@ -249,6 +258,8 @@ class Ability:
     fields : dict of str to Field
         Those that the estimator's method takes, within the limits.
     most_rows : int
+    apart : bool
+        As the endpoint's, where the estimator's arithmetic keeps it.
     takes_gaps : bool
         Whether values can be missing in its rows.
     """
@@ -256,6 +267,7 @@ class Ability:
     endpoint: Endpoint
     fields: dict
     most_rows: int
+    apart: bool
     takes_gaps: bool = False
 
     def answer(self, estimator, rows, options):
@@ -328,7 +340,8 @@ def abilities_of(estimator, limits, without=()):
 def _ability(estimator, endpoint, limits):
     """Return an endpoint as an estimator has it; it is tried whether it takes gaps."""
     most_rows = limits.rows_of(_width(estimator, endpoint))
-    ability = Ability(endpoint, fields_of(estimator, endpoint, limits), most_rows)
+    apart = endpoint.apart and not isinstance(estimator, BY_BLAS)
+    ability = Ability(endpoint, fields_of(estimator, endpoint, limits), most_rows, apart)
     if endpoint.role is Imputes:
         return replace(ability, takes_gaps="n_words" not in ability.fields)
     if not endpoint.reads_rows or endpoint.role in (ScoresRows, HasFreeEnergy):
@@ -343,12 +356,17 @@ def _ability(estimator, endpoint, limits):
 
 def _require_states(estimator, rows):
     """Raise a refusal where rows lie between states: they have no likelihood."""
-    if takes_texts(estimator):
+    visible = visible_of(estimator)
+    if visible is None or takes_texts(estimator):
         return
-    visible = estimator.model_.visible
     if not visible.is_state(visible.states_of(rows)):
         expected = "hold states, such as 0 and 1, for a likelihood"
         raise wrong("rows", expected, "values between them", "binarize grey values first")
+
+
+def visible_of(estimator):
+    """Return the layer that rows are states of; None of a network, and of Gaussian classes."""
+    return getattr(estimator.model_, "visible", None)
 
 
 def _can(estimator, endpoint):

@@ -279,6 +279,8 @@ def _written(service, wanted, options, values, deviations):
 
 async def _unless_gone(request, workshop, task):
     """Wait for an answer; where the client leaves before, let the work end."""
+    if task.answer.done():
+        return task.answer.result()
     gone = asyncio.ensure_future(_until_gone(request))
     try:
         answer = await workshop.answer_of(task, gone)

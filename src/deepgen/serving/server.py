@@ -1,5 +1,6 @@
 """uvicorn around a service: addresses, slow connections, and an end in good order."""
 
+import importlib.util
 import math
 import socket
 import time
@@ -12,15 +13,16 @@ from deepgen.serving.guard import LOOPBACK
 
 IDLE = 15  # seconds that a connection may be open without a request
 HEAD = 10.0  # seconds in which the head of a request must have come
+LONGEST_HEAD = 2**16  # bytes, which are h11's bound too
 
 
-class _PatientNoLonger(H11Protocol):
-    """A connection that is closed where a request's head does not come in time.
+class HeadWatch:
+    """What a connection of uvicorn's has to do beside: close where a head does not come in time.
 
     uvicorn closes idle connections after a request; one that sends a byte now and then would stay.
     """
 
-    _timer, _has_moved = None, False
+    _timer, _is_socket = None, False
 
     def connection_made(self, transport):
         super().connection_made(transport)
@@ -38,14 +40,16 @@ class _PatientNoLonger(H11Protocol):
         super().on_response_complete()
         self._stop_watching()
 
-    def handle_websocket_upgrade(self, event):
-        super().handle_websocket_upgrade(event)
-        self._has_moved = True  # the connection is another protocol's from here on
-        self._stop_watching()
+    def handle_websocket_upgrade(self, *event):
+        self._is_socket = True  # which is open for as long as both sides like
+        super().handle_websocket_upgrade(*event)
+
+    def _at_work(self):
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _watch(self):
         """Wait for a head, from its first byte on; while a request is at work, for nothing."""
-        if self._has_moved or (self.cycle is not None and not self.cycle.response_complete):
+        if self._at_work() or self._is_socket:
             self._stop_watching()
         elif self._timer is None and not self.transport.is_closing():
             self._timer = self.loop.call_later(HEAD, self._give_up)
@@ -57,8 +61,46 @@ class _PatientNoLonger(H11Protocol):
 
     def _give_up(self):
         self._timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        if not self._at_work():
             self.transport.close()
+
+
+class PlainProtocol(HeadWatch, H11Protocol):
+    """Connections whose bytes h11 reads, which is there wherever uvicorn is."""
+
+
+def fast_protocol():
+    """Return connections whose bytes httptools reads, or None where that is not installed.
+
+    It is C, and saves a fifth of a request's processor time.
+    """
+    if importlib.util.find_spec("httptools") is None:
+        return None
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class FastProtocol(HeadWatch, HttpToolsProtocol):
+        """Connections of httptools, with a bound for heads: it would keep those of any length."""
+
+        _n_bytes = 0  # of the request that comes, without its body
+
+        def data_received(self, data):
+            self._n_bytes += len(data)
+            super().data_received(data)
+            if self._n_bytes > LONGEST_HEAD and not self.transport.is_closing():
+                if self._at_work():
+                    self.transport.close()
+                else:
+                    self.send_400_response("The head of the request is too long.")
+
+        def on_body(self, body):
+            self._n_bytes -= len(body)
+            super().on_body(body)
+
+        def on_message_complete(self):
+            self._n_bytes = 0
+            super().on_message_complete()
+
+    return FastProtocol
 
 
 def is_loopback(host):
@@ -134,7 +176,7 @@ def make_server(service, *, allowed=(), further=()):
     """
     config = uvicorn.Config(
         application(service, hosts=(*LOOPBACK, *allowed), further=further),
-        http=_PatientNoLonger, lifespan="on", log_config=None, access_log=False,
+        http=fast_protocol() or PlainProtocol, lifespan="on", log_config=None, access_log=False,
         server_header=False, limit_concurrency=service.limits.connections,
         timeout_keep_alive=IDLE, ws_max_size=service.limits.body,
         timeout_graceful_shutdown=math.ceil(service.limits.seconds) + 2,

@@ -13,7 +13,7 @@ from deepgen.estimators.loading import load
 from deepgen.io import model_files
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.runtime.time_limit import TimeLimit
-from deepgen.serving.abilities import HasPartition, abilities_of, takes_texts
+from deepgen.serving.abilities import HasPartition, abilities_of, takes_texts, visible_of
 from deepgen.serving.bodies import plain_array
 from deepgen.serving.limits import Limits
 from deepgen.serving.metrics import Metrics
@@ -63,11 +63,12 @@ class Service:
         self.limits = Limits() if limits is None else limits
         self.takes_texts = takes_texts(estimator)
         self.feature_names = getattr(estimator, "feature_names_in_", None)
-        visible = getattr(estimator.model_, "visible", None)  # a network has none
+        visible = visible_of(estimator)
         self.range_of_values = getattr(visible, "limits", None) or WIDEST
         self.is_binary = visible is not None and visible.is_bernoulli
         vars(estimator).pop("feature_names_in_", None)  # rows of requests have no names
-        estimator.set_params(n_threads=1)  # a thread for each request: results never depend on it
+        if "n_threads" in estimator.get_params(deep=False):
+            estimator.set_params(n_threads=1)  # a thread for each request: same results
         self.abilities = abilities_of(estimator, self.limits, without)
         self.metrics = Metrics()
         self.workshop = Workshop(estimator, self.limits, self.metrics, n_threads)
@@ -90,9 +91,11 @@ class Service:
         ValueError
             If the model answers nothing about rows.
         """
-        with open(path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(load(path), sha256, limits=limits, without=without, n_threads=n_threads)
+        sha256 = _checksum(path)
+        while True:
+            estimator, before, sha256 = load(path), sha256, _checksum(path)
+            if sha256 == before:  # else it was replaced while it was read
+                return cls(estimator, sha256, limits=limits, without=without, n_threads=n_threads)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -174,3 +177,8 @@ class Service:
             "lower": float(bracket.lower), "value": float(bracket.value),
             "upper": float(bracket.upper), "method": bracket.method,
         }  # fmt: skip
+
+
+def _checksum(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,10 @@ from deepgen.serving.refusals import Refusal, of_the_library
 _log = logging.getLogger("deepgen.serving")
 # A thread may be a little late; a request that hears nothing for so long after its time gives up.
 GRACE = 1.0
+# Processor seconds of a call that is made on the loop itself: to hand it to a thread and back costs
+# more, most of all in waits for Python's lock, and others wait for the loop no longer than for a
+# body that is read there.
+QUICK = 0.0005
 
 
 @dataclass(eq=False)
@@ -66,7 +70,8 @@ class Workshop:
     """Threads that answer requests with one estimator; used from one loop of asyncio.
 
     Small requests of one kind are computed in one call: a row has the same bits alone and in
-    company. One that comes while no thread is at work does not wait for others.
+    company. One that comes while no thread is at work does not wait for others. A kind of request
+    whose last call took no time worth a thread is answered on the loop.
 
     Parameters
     ----------
@@ -85,6 +90,7 @@ class Workshop:
         self._lock = threading.Lock()
         self._n_waiting, self._n_running, self._closed = 0, 0, False
         self._groups, self._at_work = {}, set()
+        self._quick_rows = {}  # by key of tasks: how many rows a call may have to be a quick one
         metrics.gauges["deepgen_queue_length"] = (
             "Requests that wait for a thread.", lambda: self._n_waiting
         )
@@ -107,6 +113,9 @@ class Workshop:
         loop = asyncio.get_running_loop()
         until = time.monotonic() + self.limits.seconds
         task = Task(ability, rows, options, finish, until, loop.create_future())
+        if self._is_quick(task):
+            self._compute([task], None)
+            return task
         with self._lock:
             if self._n_waiting >= self.limits.queue:
                 raise Refusal(
@@ -115,7 +124,7 @@ class Workshop:
                 )  # fmt: skip
             self._n_waiting += 1
             busy = self._n_running > 0
-        if not ability.endpoint.apart or task.n_rows > self.limits.together:
+        if not ability.apart or task.n_rows > self.limits.together:
             self._pool.submit(self._work, [task], loop)
             return task
         key = task.key
@@ -127,6 +136,16 @@ class Workshop:
         elif len(group) == 1:
             loop.call_later(self.limits.wait, self._send, key, loop)
         return task
+
+    def _is_quick(self, task):
+        """Tell whether a request can be answered on the loop, as far as earlier calls tell."""
+        return task.ability.apart and task.n_rows <= self._quick_rows.get(task.key, 0)
+
+    def _learn(self, task, n_rows, seconds):
+        """Take a call of so many rows as the measure of those to come."""
+        known = self._quick_rows.get(task.key, 0)
+        quick = max(known, n_rows) if seconds <= QUICK else min(known, n_rows - 1)
+        self._quick_rows[task.key] = min(quick, self.limits.together)
 
     def _send(self, key, loop):
         """Give a group of requests to a thread, unless another call has done so."""
@@ -209,8 +228,11 @@ class Workshop:
                 self._at_work.difference_update(tasks)
 
     def _compute(self, tasks, loop):
-        """Answer requests by one call of the model; where that fails, each by itself."""
-        first = tasks[0]
+        """Answer requests by one call of the model; where that fails, each by itself.
+
+        The loop is that which their answers are handed over to; None: this thread's own.
+        """
+        first, began = tasks[0], time.thread_time()
         rows = first.rows if len(tasks) == 1 else np.concatenate([task.rows for task in tasks])
         try:
             with TimeLimit(max(1e-3, first.until - time.monotonic())) as limit:
@@ -219,7 +241,10 @@ class Workshop:
                     if first.gone:  # between the look before and here
                         return
                 values, deviations = first.ability.answer(self.estimator, rows, first.options)
-            self.metrics.computed(sum(task.n_rows for task in tasks))
+            n_rows = sum(task.n_rows for task in tasks)
+            self.metrics.computed(n_rows)
+            if first.ability.apart:
+                self._learn(first, n_rows, time.thread_time() - began)
         except Exception as error:
             if len(tasks) > 1:  # one of them is to blame, and the others need not know
                 for task in tasks:
@@ -260,7 +285,7 @@ class Workshop:
 
     @staticmethod
     def _tell(task, loop, error, answer=None):
-        """Hand an answer or an error over to the loop, which may have ended."""
+        """Hand an answer or an error over to a loop, which may have ended; None: this thread's."""
 
         def hand_over():
             if task.answer.done():
@@ -271,6 +296,9 @@ class Workshop:
                 task.answer.set_exception(error)
                 task.answer.exception()  # looked at: nobody may be waiting any more
 
+        if loop is None:
+            hand_over()
+            return
         try:
             loop.call_soon_threadsafe(hand_over)
         except RuntimeError:
