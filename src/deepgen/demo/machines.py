@@ -3,13 +3,13 @@
 import hashlib
 import io
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from deepgen._version import __version__
+from deepgen.demo.clock import Clock
 from deepgen.demo.digits import load_digits, variants
 from deepgen.errors import ModelFileError
 from deepgen.estimators import DBM, DeepClassifier
@@ -46,8 +46,8 @@ class Recipe:
     n_hidden: tuple = (300, 300)
     greedy_epochs: int = 15
     joint_epochs: int = 50
-    n_variants: int = 8
-    classifier_epochs: int = 10
+    n_variants: int = 12
+    classifier_epochs: int = 8
     seed: int = 0
 
 
@@ -114,17 +114,58 @@ def page_models(folder, recipe, say):
 
 def _trained(digits, recipe, say):
     """Train both; return them with the facts about them."""
-    began = time.perf_counter()
+    clock = Clock(say)
     sizes = " - ".join(map(str, (digits.train.shape[1], *recipe.n_hidden, 10)))
-    say(f"Training a deep Boltzmann machine of pixels and labels, {sizes} ...", flush=True)
+    with clock.stage("dbm", f"Training a deep Boltzmann machine with label units, {sizes}"):
+        dbm = trained_dbm(digits, recipe)
+    with clock.stage("classifier", "Training a classifier from it, on variants of the digits"):
+        classifier = trained_classifier(dbm, digits, recipe)
+    facts = {
+        "recipe": _plain(recipe),
+        "deepgen": __version__,
+        "n_train": len(digits.train),
+        "n_held_out": len(digits.held_out),
+        "n_right": _n_right(classifier, digits),
+        "n_right_by_label_units": _n_right(dbm, digits),
+        "seconds": clock.seconds["total"],
+    }
+    say(f"  {facts['n_right']:,} of {facts['n_held_out']:,} held-out digits are read right")
+    return dbm, classifier, facts
+
+
+def trained_dbm(digits, recipe):
+    """Train the machine of pixels and labels.
+
+    Parameters
+    ----------
+    digits : Digits
+    recipe : Recipe
+
+    Returns
+    -------
+    DBM
+    """
     dbm = DBM(
         recipe.n_hidden, label_units=True, n_epochs=recipe.joint_epochs,
         pretrained=Pretraining(recipe.greedy_epochs), optimizer=SGD(rates=RATES),
         random_state=child_seed(recipe.seed, "page"),
-    ).fit(digits.train, digits.y_train)  # fmt: skip
-    machine_seconds = time.perf_counter() - began
-    say(f"  {machine_seconds:.0f} s; {dbm.n_updates_:,} updates of all layers")
-    say("Training a classifier that starts from it, on variants of the digits ...", flush=True)
+    )  # fmt: skip
+    return dbm.fit(digits.train, digits.y_train)
+
+
+def trained_classifier(dbm, digits, recipe):
+    """Fine-tune a classifier from the machine, on grey digits and variants of them.
+
+    Parameters
+    ----------
+    dbm : DBM
+    digits : Digits
+    recipe : Recipe
+
+    Returns
+    -------
+    DeepClassifier
+    """
     drawn = variants(
         digits.grey_train, recipe.n_variants, random_state=child_seed(recipe.seed, "variants")
     )
@@ -132,26 +173,14 @@ def _trained(digits, recipe, say):
         pretrained=dbm.model_, n_epochs=recipe.classifier_epochs,
         random_state=child_seed(recipe.seed, "classifier"),
     )  # fmt: skip
-    classifier.fit(
-        np.concatenate([digits.grey_train, drawn]),
-        np.tile(digits.y_train, 1 + recipe.n_variants),
+    return classifier.fit(
+        np.concatenate([digits.grey_train, drawn]), np.tile(digits.y_train, 1 + recipe.n_variants)
     )
-    right = classifier.predict(digits.grey_held_out) == digits.y_held_out
-    by_labels = dbm.predict(digits.grey_held_out) == digits.y_held_out
-    facts = {
-        "recipe": _plain(recipe),
-        "deepgen": __version__,
-        "n_train": len(digits.train),
-        "n_held_out": len(digits.held_out),
-        "n_right": int(right.sum()),
-        "n_right_by_label_units": int(by_labels.sum()),
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    say(
-        f"  {facts['seconds'] - machine_seconds:.0f} s; {facts['n_right']:,} of "
-        f"{facts['n_held_out']:,} held-out digits read right"
-    )
-    return dbm, classifier, facts
+
+
+def _n_right(model, digits):
+    """Return how many held-out digits a model reads right."""
+    return int((model.predict(digits.grey_held_out) == digits.y_held_out).sum())
 
 
 def _plain(recipe):
