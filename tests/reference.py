@@ -993,6 +993,26 @@ def centred_digit(image):
     return picture
 
 
+def ink_of_strokes(strokes, side=112, margin=6, pen=0.125):
+    """A drawing by its strokes (docs/math.md, "Drawn digits"), one pixel after the other."""
+    points = np.array([point for stroke in strokes for point in stroke], np.float64)
+    low, high, room = points.min(axis=0), points.max(axis=0), side - 2 * margin
+    width, longest = pen * room, max(high - low)
+    scale = (room - width) / longest if longest > 0 else 1.0
+    ink = np.zeros((side, side))
+    for row, column in product(range(side), range(side)):
+        here, nearest = np.array([column + 0.5, row + 0.5]), np.inf
+        for stroke in strokes:
+            placed = (np.asarray(stroke, np.float64) - (low + high) / 2) * scale + side / 2
+            for one, other in pairwise([*placed, placed[-1]]):
+                way = other - one
+                square = way @ way
+                t = min(max((here - one) @ way / square, 0.0), 1.0) if square > 0 else 0.0
+                nearest = min(nearest, np.linalg.norm(here - one - t * way))
+        ink[row, column] = min(max(width / 2 - nearest + 0.5, 0.0), 1.0)
+    return ink
+
+
 # --- sequences (docs/math.md, "Time") ----------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ STOREYS = (
     ("datasets", "retrieval", "distributed"),
     ("plots",),
     ("serving",),
+    ("demo",),
     ("cli",),
     ("deepgen", "__main__"),  # the roof: `deepgen/__init__.py` and the program
 )

@@ -1,8 +1,6 @@
 """``deepgen serve``."""
 
-import argparse
-import sys
-
+from deepgen.cli.common.addresses import add_address, listen, require_web, tell_beside
 from deepgen.cli.common.arguments import positive
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.names import file_name
@@ -20,14 +18,7 @@ def add_to(commands, about):
         "request is read. Needs python -m pip install 'deepgen[web]'.",
     )
     parser.add_argument("model", type=file_name, metavar="MODEL")
-    parser.add_argument(
-        "--host", default="127.0.0.1", metavar="HOST",
-        help="address to listen on (%(default)s); any other than this machine's own is open to "
-        "whoever reaches it: there are no passwords",
-    )  # fmt: skip
-    parser.add_argument(
-        "--port", type=_port, default=8000, metavar="N", help="(%(default)s); 0: any that is free"
-    )
+    add_address(parser)
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME",
         help="name under which it is asked, beside localhost and addresses; may be repeated",
@@ -46,31 +37,22 @@ def add_to(commands, about):
 
 def run(arguments):
     """Serve until the end is asked for."""
-    try:
-        from deepgen.serving.server import is_loopback, open_socket, serve
-        from deepgen.serving.service import Service
-    except ImportError as error:
-        raise CommandError(
-            f"serve needs the packages of the extra web ({error}); "
-            "python -m pip install 'deepgen[web]'"
-        ) from error
+    require_web("serve")
+    from deepgen.serving.server import serve
+    from deepgen.serving.service import Service
+
     try:
         service = Service.of_file(
             arguments.model, without=arguments.without, n_threads=arguments.n_threads
         )
     except ValueError as error:
         raise CommandError(f"{arguments.model}: {error}") from error
-    listening, address = open_socket(arguments.host, arguments.port)
-    if not is_loopback(arguments.host):
-        _say(
-            f"warning: {arguments.host} is open to whoever reaches it, without a password; put a "
-            "proxy that knows its users in front"
-        )
+    listening, address = listen(arguments.host, arguments.port)
     allowed = [arguments.host, *arguments.allow_host]
 
     def started():
         names = ", ".join(service.abilities)
-        _say(f"{address} answers {names} of {arguments.model}; Ctrl-C ends it")
+        tell_beside(f"{address} answers {names} of {arguments.model}; Ctrl-C ends it")
 
     try:
         about = serve(service, listening, allowed=allowed, started=started)
@@ -82,14 +64,3 @@ def run(arguments):
 def tell(about):
     """Print how much was answered."""
     print(f"{about['n_requests']:,} requests answered at {about['address']}")
-
-
-def _say(text):
-    print("deepgen:", text, file=sys.stderr, flush=True)
-
-
-def _port(text):
-    value = int(text) if text.isdecimal() and len(text) < 6 else -1
-    if not 0 <= value <= 65_535:
-        raise argparse.ArgumentTypeError(f"must be an integer from 0 to 65535, got {text!r}")
-    return value

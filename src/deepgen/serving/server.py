@@ -178,7 +178,7 @@ def make_server(service, *, allowed=(), further=()):
         application(service, hosts=(*LOOPBACK, *allowed), further=further),
         http=fast_protocol() or PlainProtocol, lifespan="on", log_config=None, access_log=False,
         server_header=False, limit_concurrency=service.limits.connections,
-        timeout_keep_alive=IDLE,
+        timeout_keep_alive=IDLE, ws_max_size=service.limits.body,
         timeout_graceful_shutdown=math.ceil(service.limits.seconds) + 2,
     )  # fmt: skip
     return uvicorn.Server(config)
