@@ -183,14 +183,14 @@ def failing():
     print("failing", time.time(), file=sys.stderr, flush=True)
 
 
-def kill_in_update(comm, number):
-    """Let the last process be killed in an update as where memory is short: others wait for it."""
-    add = comm.sum
+def kill_in_update(comm, number, rank=-1):
+    """Let a process, the last one, be killed in an update as where memory is short."""
+    add, killed = comm.sum, rank % comm.size
 
     def add_or_die(array, most=np.inf):
         nonlocal number
         number -= array.size > 1  # flags are single numbers
-        if number == 0 and comm.rank == comm.size - 1:
+        if number == 0 and comm.rank == killed:  # the others wait for it
             failing()
             os.kill(os.getpid(), signal.SIGKILL)
         add(array, most)
@@ -232,6 +232,12 @@ def raises(comm):
 def killed(comm):
     """A process that is killed in the middle of an update."""
     kill_in_update(comm, 14)
+    return run_with(comm, lambda trainer: None)
+
+
+def first_killed(comm):
+    """The same of the process that all others hear from."""
+    kill_in_update(comm, 14, rank=0)
     return run_with(comm, lambda trainer: None)
 
 

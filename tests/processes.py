@@ -39,6 +39,9 @@ class Member:
         # in another order in each process: whole numbers do not care
         order = np.roll(np.arange(self.size), self.rank)
         array[...] = sum(arrays[rank] for rank in order)
+        # what a communicator may send in fewer bits
+        assert np.abs(array).max(initial=0.0) <= most or np.isnan(array).any()
+        assert most == np.inf or (array == np.rint(array)).all()
 
     def broadcast(self, value):
         return self.gather(value)[0]
@@ -50,7 +53,7 @@ class Member:
 def on_threads(size, compute):
     """What a function of a collective returns in each of some processes, a list by rank.
 
-    The first error that any of them raises is raised here; not that others were left alone by it.
+    The first error that any of them raises is raised here, none of those who then wait in vain.
     """
     together, results, errors = Together(size), [None] * size, []
 
@@ -58,6 +61,7 @@ def on_threads(size, compute):
         try:
             results[rank] = compute(together.of(rank))
         except BaseException as error:
+            # the cause comes before the others notice
             errors.append(error)
             together.barrier.abort()
 

@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
 
 @slow
 @pytest.mark.parametrize(("name", "told"), [
-    ("raises", "process 2 of 3 ends the job: Traceback"), ("killed", ""),
+    ("raises", "process 2 of 3 ends the job: Traceback"), ("killed", ""), ("first_killed", ""),
     ("frozen", "process 2 was not heard of for 3 s"), ("leaves", "SystemExit"),
     ("alone_in_a_call", "has ended, and this one waits for it; call methods of"),
 ])  # fmt: skip

@@ -126,32 +126,32 @@ NETWORKS = (
     Network("100 Gbit/s InfiniBand", 2e-6, 11e9),
 )  # fmt: skip
 # Of an update at 784-500, processor seconds of one thread (docs/guide/cluster.md says of which
-# processor): what does not depend on rows, alone and with sums that are sent; of a row, by rule.
-ALONE, SHARED, OF_A_ROW = 1.5e-3, 3.6e-3, {"cd": 19e-6, "pcd": 7e-6}
+# processor): what does not depend on rows, alone and with sums as arrays of their own; of a row,
+# by CD-1, or by PCD-1 with a particle for each.
+ALONE, SHARED, OF_A_ROW = 0.5e-3, 2.8e-3, 18.3e-6
 EXCHANGES, BYTES_SENT = 4, 4 * 2 * N_PIXELS * N_HIDDEN
 
 
-def modelled(network, rule, n_rows, size):
+def modelled(network, n_rows, size):
     """Return the efficiency of `size` processes that have so many rows each, by the model of time.
 
-    ``t = a + b n + c log2 P + 2 (P - 1) / P s / w``; see docs/guide/cluster.md.
+    ``t = a + b n + c ceil(log2 P) + 2 (P - 1) / P s / w``; see docs/guide/cluster.md.
     """
-    alone = ALONE + OF_A_ROW[rule] * n_rows
     small = EXCHANGES * network.latency * math.ceil(math.log2(size))
     sums = 2.0 * (size - 1) / size * BYTES_SENT / network.bandwidth
-    return alone / (SHARED + OF_A_ROW[rule] * n_rows + small + sums)
+    rows_alone = OF_A_ROW * n_rows
+    return (ALONE + rows_alone) / (SHARED + rows_alone + small + sums)
 
 
 def simulate():
     """Print the efficiencies of 8 to 512 processes by the model of time, as Markdown."""
     sizes = (8, 32, 128, 512)
-    print(f"| network | rule | rows a process | {' | '.join(map(str, sizes))} |")
-    print("| --- | --- | --- |" + " --- |" * len(sizes))
+    print(f"| network | rows a process | {' | '.join(map(str, sizes))} |")
+    print("| --- | --- |" + " --- |" * len(sizes))
     for network in NETWORKS:
-        for rule in OF_A_ROW:
-            for n_rows in (1_000, 4_000, 16_000):
-                told = [f"{modelled(network, rule, n_rows, size):.2f}" for size in sizes]
-                print(f"| {network.name} | {rule.upper()} | {n_rows:,} | {' | '.join(told)} |")
+        for n_rows in (1_000, 4_000, 16_000):
+            told = [f"{modelled(network, n_rows, size):.2f}" for size in sizes]
+            print(f"| {network.name} | {n_rows:,} | {' | '.join(told)} |")
 
 
 def _job(size, *words, fails=False):

@@ -33,8 +33,8 @@ from deepgen.runtime.work import Work
 
 # Particles this many of the data's standard deviations away will not come back.
 RUNAWAY = 1e6
-# Two states, or means in steps, are bytes.
-LARGEST_PRODUCT = 255 * 255
+# Of means in steps, which layers above the first one have.
+MOST_STEPS = 255
 
 
 class Trainer(TrainingLoop):
@@ -307,8 +307,7 @@ class Trainer(TrainingLoop):
         whole = self._has_whole_sums(phases, batch)
         if batch.shards is None or whole:
             sums = phase_sums(self.parameters, phases, work=work)
-            n_rows = max(batch.n_whole, self._n_chains or 0)
-            self.collective.sum(sums.buffer, most=LARGEST_PRODUCT * n_rows if whole else np.inf)
+            self.collective.sum(sums.buffer, most=self._largest_sum(batch) if whole else np.inf)
         else:
             sums = self._sums_by_shard(phases, batch, work)
         if batch.shards is None and sums.n_rows[0] != batch.n_whole:
@@ -320,6 +319,12 @@ class Trainer(TrainingLoop):
         if phases.follow is not None and sums.weight["positive"][0]:
             sums.bias_terms = phases.follow(sums.positive_means())
         return sums
+
+    def _largest_sum(self, batch):
+        """Return what no sum over the rows of a phase exceeds where all of them are whole."""
+        n_rows = max(batch.n_whole, self._n_chains or 0)
+        lowest = int(self.parameters.layers[0].largest_state) * MOST_STEPS
+        return n_rows * (lowest if self.parameters.n_layers == 2 else max(lowest, MOST_STEPS**2))
 
     def _has_whole_sums(self, phases, batch):
         """Tell whether sums over rows are whole numbers, as far as all processes know it alike.
