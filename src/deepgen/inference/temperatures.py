@@ -26,7 +26,6 @@ from deepgen.runtime.work import Work
 BASE_CHAINS, BASE_SWEEPS = 100, 50
 # The hottest rung of rows without a base: at 0 real-valued units would have no distribution.
 COLDEST_FLAT = np.float32(0.05)
-DOT_ROWS = 32
 
 
 def own_base(model, site):
@@ -282,19 +281,15 @@ class Temperatures:
 def row_dots(x, y):
     """Return the sums over columns of ``x y``, by row, float64.
 
-    Some rows at a time: products of all rows would be fresh pages, which cost more than the sums.
+    By einsum, which turns types in small buffers: a product of all rows would be fresh pages, which
+    cost more than the sums. It reads each row by itself, so pieces have the bits of the whole.
 
     Parameters
     ----------
     x : ndarray of shape (n_rows, n_columns)
     y : ndarray of shape (n_columns,) or (n_rows, n_columns)
     """
-    out = np.empty(len(x))
-    for first in range(0, len(x), DOT_ROWS):
-        rows = slice(first, first + DOT_ROWS)
-        product = x[rows].astype(np.float32) * (y if y.ndim == 1 else y[rows])
-        product.sum(axis=1, dtype=np.float64, out=out[rows])
-    return out
+    return np.einsum("ij,j->i" if y.ndim == 1 else "ij,ij->i", x, y.astype(np.float64))
 
 
 def own_states(model, particles):
