@@ -32,8 +32,9 @@ NOTES = [
     "rows within 15 bits of the one row, exact by enumeration in the first row; all chains begin "
     "at coins. With the ladder: as `dg.ladder_bracket` joins them, 1,000 sweeps.",
     "`log Z`: of ladders by the bridge between neighbours; of annealing with 1,000 temperatures "
-    "and 100 chains. Seeds are 0 and 1. Picture: `chains.png`, ten chains on a machine of two modes "
-    "of one width. Quick form: half of the sweeps of digits, 400 of the others in place of 1,500.",
+    "and 100 chains. Seeds are 0 and 1. Picture: `chains.png`, ten chains on a machine of two "
+    "modes of one width. Quick form: half of the sweeps of digits, 400 of the others in place of "
+    "1,500.",
 ]
 
 
