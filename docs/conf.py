@@ -29,20 +29,12 @@ exclude_patterns = ["_templates", "gallery/**.ipynb", "gallery/**.py", "gallery/
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-# scikit-learn adds these for metadata routing; their text refers to its own glossary
-autodoc_default_options = {
-    "exclude-members": "set_fit_request, set_partial_fit_request, set_score_request"
-}
 numpydoc_show_class_members = False
-# A page for each name of the reference, by the templates there: all that a class tells of itself.
+# A page for each name of the reference, by the templates there: all that a class tells of itself,
+# but for what Python's own classes have.
 templates_path = ["_templates"]
 autosummary_context = {
-    "not_ours": [
-        "__init__", "add_note", "args", "count", "fit_predict", "fit_transform",
-        "get_metadata_routing", "get_params", "index", "set_fit_request", "set_output",
-        "set_params", "set_partial_fit_request", "set_predict_request", "set_score_request",
-        "set_transform_request", "with_traceback",
-    ]
+    "not_ours": ["__init__", "add_note", "args", "count", "index", "with_traceback"]
 }  # fmt: skip
 
 sphinx_gallery_conf = {
@@ -62,3 +54,12 @@ html_show_sphinx = False
 
 # the log of a build is Sphinx's; the examples' epochs are not part of it
 logging.getLogger("deepgen").setLevel(logging.WARNING)
+
+
+def setup(app):
+    """Leave out what scikit-learn adds to estimators: its texts refer to its own pages."""
+    app.connect("autodoc-skip-member", _is_of_scikit_learn)
+
+
+def _is_of_scikit_learn(app, what, name, found, skip, options):
+    return (getattr(found, "__module__", None) or "").startswith("sklearn.") or None

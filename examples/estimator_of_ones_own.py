@@ -95,7 +95,7 @@ assert (again.predict(X) == groups.predict(X)).all()
 # What the groups are: the mean of the digits in each.
 
 found = groups.predict(X)
-plot_samples(np.stack([X[found == k].mean(axis=0) for k in np.unique(found)]), n_columns=10)
+plot_samples(np.stack([X[found == k].mean(axis=0) for k in np.unique(found)]))
 plt.show()
 
 # %%

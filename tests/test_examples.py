@@ -29,6 +29,12 @@ def test_an_example_has_a_title(path):
     assert line == "=" * len(title)
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_draws(path):
+    """Catches a tile of the gallery that is a placeholder, for its script draws nothing."""
+    assert "\nplt.show()\n" in path.read_text()
+
+
 def test_there_are_examples():
     """Catches a folder that moved, and a test that runs nothing."""
     assert len(EXAMPLES) >= 3

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 import json
+import logging
 import socket
 import threading
 import time
@@ -331,7 +332,7 @@ LOADS = ["2 s, 16 clients", "60 s, 64 clients"]
 
 
 @pytest.mark.parametrize("load", with_slow(LOADS, LOADS[1:]))
-def test_many_clients(rbm, load, tmp_path, record_property):
+def test_many_clients(rbm, load, tmp_path):
     """Would catch a crash, an answer for another client, memory that grows with requests, and
     counts that do not come back to zero: all endpoints, good, malformed and oversized."""
     seconds, n_clients = (int(part.split()[0]) for part in load.split(", "))
@@ -354,8 +355,8 @@ def test_many_clients(rbm, load, tmp_path, record_property):
         for gauge in ("deepgen_queue_length", "deepgen_running_calls"):
             wait_until(lambda gauge=gauge: number_of(client, gauge) == 0)
         grown = number_of(client, name) - before
-        record_property("statuses", f"{statuses}, of a slow client {slow}")
-        record_property("memory", f"{before / 1e6:.0f} MB, {grown / 1e6:+.1f} MB at the end")
+        told = "%s, of a slow client %s; %.0f MB, %+.1f at the end"  # --log-cli-level=INFO
+        logging.getLogger(__name__).info(told, statuses, slow, before / 1e6, grown / 1e6)
         assert grown < 30e6, f"{grown / 1e6:.0f} MB in {sum(statuses.values())} requests"
         assert process.poll() is None
 

@@ -55,6 +55,8 @@ def models():
         "mixture": dg.MixtureOfBernoullis(3, random_state=0).fit(X),
         "gaussian": dg.RBM(6, visible="gaussian", **run).fit(rng.normal(size=X.shape)),
         "classifier": dg.DeepClassifier((6,), **run).fit(X, y),
+        "process": dg.DeepGaussianProcessRegressor((6,), **run).fit(X, X.sum(axis=1)),
+        "hierarchy": dg.HierarchicalGaussian(3, random_state=0).fit(rng.normal(size=X.shape), y),
     }
 
 
