@@ -42,6 +42,7 @@ _THERE = _RNG.random((230, N_COLUMNS)) < 0.4  # more users than an update reads
 RATINGS = sparse.csr_array(np.where(_THERE, _RNG.integers(1, 6, _THERE.shape), 0).astype(float))
 _THEME = np.arange(N_ROWS)[:, None] % 3 == np.arange(N_COLUMNS) % 3
 COUNTS = (_RNG.random((N_ROWS, N_COLUMNS)) * (1.5 + 2.0 * _THEME)).astype(np.int64)
+SEQUENCES = np.split(BITS, [13, 40, 44])
 for _array in (COUNTS, BITS, GREY, REAL, CATEGORIES, LABELS, FEW_LABELS, TARGETS):
     _array.flags.writeable = False
 
@@ -80,6 +81,10 @@ FALLING = {"learning_rate": dg.Linear(0.02, 0.0)}
 
 def _ratings(**settings):
     return dg.RatingsRBM(7, n_epochs=3, random_state=3, n_threads=1, **settings)
+
+
+def _temporal(**settings):
+    return dg.TemporalRBM(7, n_recurrent=5, **{**COMMON, "batch_size": 2, **settings})
 
 
 def _classifier(y=LABELS, **settings):
@@ -149,6 +154,14 @@ RUNS = {
     "documents cd": lambda: _topics(rule="cd").fit(sparse.csr_array(COUNTS)),
     "documents stream": lambda: _streamed(_topics(n_epochs=None), COUNTS),
     "documents deep": lambda: _dbn(COUNTS, visible="multinomial").refine(COUNTS, 2),
+    "sequences": lambda: _temporal().fit(SEQUENCES),
+    "sequences window": lambda: _temporal(recurrence="window", visible="gaussian", order=2).fit(
+        REAL, lengths=[40, 30, 20]
+    ),
+    "sequences means": lambda: _temporal(
+        recurrence="rtrbm", chunk=9, dropout=0.2, augment=dg.Transpose()
+    ).fit(SEQUENCES),
+    "sequences stream": lambda: _temporal().partial_fit(SEQUENCES[:2]).partial_fit(SEQUENCES[2:]),
     "ratings stream": lambda: _ratings(rows="users").fit(RATINGS[:200]).partial_fit(RATINGS[200:]),
 }  # fmt: skip
 
@@ -204,6 +217,7 @@ STOPPED = {
         GREY, LABELS,
     ),
     "documents": _fit_of(lambda **more: _topics(**more), COUNTS),
+    "sequences": _fit_of(lambda **more: _temporal(**more), SEQUENCES),
     "ratings users pcd": _fit_of(
         lambda **more: _ratings(rows="users", rule="pcd", **FALLING, **more), RATINGS
     ),
@@ -220,6 +234,7 @@ PLACES = {
     "classifier greedy": (8, 3),
     "documents": (8, 1),
     "ratings users pcd": (4, 1),
+    "sequences": (4, 1),
     "regressor": (4, 1),
 }
 # Streams of `partial_fit`
@@ -305,6 +320,12 @@ def _answers(estimator):
         yield estimator.transform(RATINGS)
         yield estimator.predict(np.arange(9)[:, None], np.arange(N_COLUMNS))
         yield estimator.recommend(RATINGS, 4)[0]
+        return
+    if isinstance(estimator, dg.TemporalRBM):
+        X = [REAL[:9]] if _kind(estimator) == "gaussian" else SEQUENCES
+        yield estimator.transform(X)
+        yield estimator.predict(X)
+        yield estimator.forecast(X, 2, n_sweeps=3, random_state=1)
         return
     if isinstance(estimator, dg.ReplicatedSoftmax):
         yield estimator.transform(COUNTS)

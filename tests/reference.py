@@ -550,6 +550,59 @@ def mean_field_bound(layers, weights, means, free):
     return total
 
 
+# ------------------------------------------------------------------------ beyond mean field
+
+
+def tap(layers, weights, v, n_sweeps=1000):
+    """(means by layer, log p*(v)) of binary hidden layers, by the TAP equations:
+
+    m <- logistic(b + W m' + (1/2 - m) W^2 m' (1 - m')), odd layers, then even ones; of the layer
+    of v, which is known, W v alone.
+    """
+    means = [v, *[np.full((len(v), layer.size), 0.5) for layer in layers[1:]]]
+    order = [*range(1, len(layers), 2), *range(2, len(layers), 2)]
+    for _ in range(n_sweeps):
+        for l in order:
+            total = field(layers, weights, means, l)
+            reaction = np.zeros_like(means[l])
+            if l > 1:
+                below = means[l - 1]
+                reaction += (below * (1.0 - below)) @ weights[l - 1] ** 2
+            if l + 1 < len(layers):
+                above = means[l + 1]
+                reaction += (above * (1.0 - above)) @ (weights[l] ** 2).T
+            means[l] = logistic(total + (0.5 - means[l]) * reaction)
+    return means, tap_free_energy(layers, weights, means)
+
+
+def tap_free_energy(layers, weights, means):
+    """The mean-field bound of log p*(v) plus 1/2 sum of m (1 - m) W^2 m' (1 - m') over the pairs
+    of hidden layers, by row.
+    """
+    free = [np.full(m.shape, l > 0) for l, m in enumerate(means)]
+    total = mean_field_bound(layers, weights, means, free)
+    for x, matrix, y in zip(means[1:-1], weights[1:], means[2:], strict=True):
+        total = total + 0.5 * ((x * (1.0 - x)) @ matrix**2 * (y * (1.0 - y))).sum(axis=1)
+    return total
+
+
+def belief_propagation(layers, weights, v, n_sweeps=200):
+    """Means of three binary layers by loopy belief propagation: v, then the two hidden ones.
+
+    The message of unit i to unit j is log((1 + exp(f + W_ij)) / (1 + exp(f))), with f all that i
+    hears but from j.
+    """
+    matrix = weights[1][None]
+    below = layers[1].bias + v @ weights[0]
+    up, down = (np.zeros((len(v), *weights[1].shape)) for _ in range(2))
+    for _ in range(n_sweeps):
+        heard = below[:, :, None] + down.sum(axis=2, keepdims=True) - down
+        up = softplus(heard + matrix) - softplus(heard)
+        heard = layers[2].bias[None, None] + up.sum(axis=1, keepdims=True) - up
+        down = softplus(heard + matrix) - softplus(heard)
+    return [v, logistic(below + down.sum(axis=2)), logistic(layers[2].bias + up.sum(axis=1))]
+
+
 # ------------------------------------------------------------------------------------ annealing
 
 
@@ -958,3 +1011,81 @@ def ink_of_strokes(strokes, side=112, margin=6, pen=0.125):
                 nearest = min(nearest, np.linalg.norm(here - one - t * way))
         ink[row, column] = min(max(width / 2 - nearest + 0.5, 0.0), 1.0)
     return ink
+
+
+# --- sequences (docs/math.md, "Time") ----------------------------------------------------------
+
+
+def sequence_states(kind, arrays, sequence):
+    """The state before each frame of one sequence, and the one that it leaves: (T + 1, n_state)."""
+    sequence = float64(sequence)
+    if kind == "window":
+        n_visible = sequence.shape[1]
+        order = len(arrays["visible_weights"]) // n_visible
+        past = np.concatenate([np.zeros((order, n_visible)), sequence])
+        return np.array([past[t : t + order][::-1].ravel() for t in range(len(sequence) + 1)])
+    states = [float64(arrays["initial"])]
+    for frame in sequence:
+        if kind == "rnn":
+            field = arrays["bias"] + states[-1] @ arrays["recurrent_weights"]
+            states.append(np.tanh(field + frame @ arrays["input_weights"]))
+        else:
+            field = arrays["hidden_bias"] + states[-1] @ arrays["hidden_weights"]
+            states.append(logistic(field + frame @ arrays["weights"]))
+    return np.array(states)
+
+
+def sequence_free_energies(kind, arrays, sequence, frames):
+    """F of some frames, each under the machine of its place in a sequence of binary units."""
+    before = sequence_states(kind, arrays, sequence)[:-1]
+    visible = arrays["visible_bias"] + before @ arrays["visible_weights"]
+    hidden = arrays["hidden_bias"] + before @ arrays["hidden_weights"]
+    field = hidden + float64(frames) @ arrays["weights"]
+    return -(visible * frames).sum(axis=1) - softplus(field).sum(axis=1)
+
+
+def sequence_objective(kind, arrays, sequences, negatives, learned):
+    """Mean of F(v+) - F(v-) over the frames that are learned: what CD makes small."""
+    n_frames = sum(int(mask.sum()) for mask in learned)
+    total = 0.0
+    for sequence, negative, mask in zip(sequences, negatives, learned, strict=True):
+        difference = sequence_free_energies(kind, arrays, sequence, sequence)
+        difference = difference - sequence_free_energies(kind, arrays, sequence, negative)
+        total += difference[mask].sum()
+    return total / n_frames
+
+
+def sequence_gradients(kind, arrays, sequences, negatives, learned):
+    """Gradients of `sequence_objective` by name, frame by frame, back through time."""
+    n_frames = sum(int(mask.sum()) for mask in learned)
+    total = {name: np.zeros_like(float64(array)) for name, array in arrays.items()}
+    for sequence, negative, mask in zip(sequences, negatives, learned, strict=True):
+        states = sequence_states(kind, arrays, sequence)
+        before, after = states[:-1], states[1:]
+        hidden = arrays["hidden_bias"] + before @ arrays["hidden_weights"]
+        means = [logistic(hidden + frames @ arrays["weights"]) for frames in (sequence, negative)]
+        count = mask[:, None] / n_frames
+        by_visible, by_hidden = count * (negative - sequence), count * (means[1] - means[0])
+        total["visible_bias"] += by_visible.sum(axis=0)
+        total["hidden_bias"] += by_hidden.sum(axis=0)
+        total["weights"] += negative.T @ (count * means[1]) - sequence.T @ (count * means[0])
+        total["visible_weights"] += before.T @ by_visible
+        total["hidden_weights"] += before.T @ by_hidden
+        if kind == "window":
+            continue
+        recurrent = arrays["recurrent_weights" if kind == "rnn" else "hidden_weights"]
+        names = ("bias", "recurrent_weights", "input_weights")
+        if kind == "rtrbm":
+            names = ("hidden_bias", "hidden_weights", "weights")
+        later = 0.0  # gradient by the state that a frame leaves
+        for t in range(len(sequence) - 1, -1, -1):
+            u = after[t]
+            delta = later * (1.0 - u * u if kind == "rnn" else u * (1.0 - u))
+            total[names[0]] += delta
+            total[names[1]] += np.outer(before[t], delta)
+            total[names[2]] += np.outer(sequence[t], delta)
+            by_biases = by_visible[t] @ arrays["visible_weights"].T
+            by_biases = by_biases + by_hidden[t] @ arrays["hidden_weights"].T
+            later = by_biases + recurrent @ delta
+        total["initial"] += later
+    return total

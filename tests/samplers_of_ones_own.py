@@ -7,6 +7,7 @@ import numpy as np
 
 import deepgen as dg
 from deepgen.inference.gibbs import update_layer
+from deepgen.inference.trajectories import interpolated
 
 
 class RandomOrder:
@@ -173,6 +174,28 @@ def energies(model, context, n_rows):
     return energy
 
 
+class AlongTheWay:
+    """Trajectory tempering along the straight line from independent units to each model."""
+
+    takes_context = True
+
+    def _sampler(self, model):
+        if not isinstance(model, dg.BoltzmannMachine):
+            model = model.to_model()
+        first = dg.independent(model)
+        return model, dg.TrajectoryTempering((first, interpolated(first, model, 0.6)))
+
+    def start(self, model, particles, site):
+        """Chains whose rows all begin where the particles are."""
+        model, sampler = self._sampler(model)
+        return sampler.start(model, particles, site)
+
+    def move(self, model, chains, site, **options):
+        """Move chains on."""
+        model, sampler = self._sampler(model)
+        return sampler.move(model, chains, site, **options)
+
+
 # By name: sampler, and whether means of the odd layers are asked for
 SAMPLERS = {
     "gibbs": (dg.Gibbs(), False),
@@ -180,6 +203,10 @@ SAMPLERS = {
     "random order": (RandomOrder(), False),
     "offers": (Offers(), False),
     "rungs": (Rungs(), True),
+    "parallel tempering": (dg.ParallelTempering(3), True),
+    "tempered transitions": (dg.TemperedTransitions(3), False),
+    "coupled tempering": (dg.CoupledTempering(3, n_settling=60), False),
+    "trajectory tempering": (AlongTheWay(), True),
 }
 WITH_CONTEXT = [name for name, (sampler, _) in SAMPLERS.items()
                 if getattr(sampler, "takes_context", False)]  # fmt: skip

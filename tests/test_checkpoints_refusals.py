@@ -12,7 +12,7 @@ from stops import At, Stop, fail
 
 import deepgen as dg
 from deepgen.io import model_files, trees
-from deepgen.learning.rules import RuleState, check_particles
+from deepgen.learning.rule_states import RuleState, check_particles
 
 pytestmark = pytest.mark.usefixtures("serial")
 

@@ -11,6 +11,7 @@ import deepgen as dg
 from deepgen.inference.class_hierarchy import (
     SHARE_OF_ALL,
     Heritage,
+    class_density,
     class_of_rows,
     coordinates,
     counted,
@@ -20,7 +21,6 @@ from deepgen.inference.class_hierarchy import (
     joined,
     log_of_rows,
     log_of_scatter,
-    log_predictive,
     log_student,
     mean_posterior,
 )
@@ -71,7 +71,7 @@ def test_the_mean_of_a_class_is_integrated_over(d):
     density = [
         logsumexp(np.log(weights) + stats.multivariate_normal(x, C).logpdf(means)) for x in points
     ]
-    found = log_predictive(model(B, [known], None), known, points, [Heritage(0.0, C)])
+    found = class_density(model(B, [known], None), known, [Heritage(0.0, C)]).log_of(points)
     np.testing.assert_allclose(found, density, atol=1e-8)
     evidence = []
     for covariance in (C, 2.0 * C + 0.3):
@@ -107,9 +107,8 @@ def test_the_covariance_of_a_class_is_integrated_over(n_rows):
     widths = np.sqrt(variance * (1.0 + 1.0 / n_rows))
     expected = [logsumexp(weights + stats.norm(m, widths).logpdf(x)) for x in points]
     known = class_of_rows(rows[:, None])
-    found = log_predictive(
-        model([1e9], [known], r), known, points[:, None], [Heritage(0.0, np.array([[P]]))]
-    )
+    density = class_density(model([1e9], [known], r), known, [Heritage(0.0, np.array([[P]]))])
+    found = density.log_of(points[:, None])
     # where the variance of means is that of rows by a factor, t is exact; flat is the limit
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -131,9 +130,8 @@ def test_the_density_of_few_rows_is_near_the_integral():
         logsumexp(log_joint + stats.norm(means, np.sqrt(variance)).logpdf(x)) for x in points
     ]
     known = class_of_rows(rows[:, None])
-    found = log_predictive(
-        model([B], [known], r), known, points[:, None], [Heritage(0.0, np.eye(1))]
-    )
+    density = class_density(model([B], [known], r), known, [Heritage(0.0, np.eye(1))])
+    found = density.log_of(points[:, None])
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
@@ -162,7 +160,7 @@ def test_densities_equal_the_twin(n_rows, inherited_rows):
     known = class_of_rows(rows)
     pairs = pairs[1:2] if inherited_rows is None else pairs
     heritages = [Heritage(float(np.log(weight)), P) for weight, P in pairs]
-    found = log_predictive(model(B, [known], inherited_rows), known, points, heritages)
+    found = class_density(model(B, [known], inherited_rows), known, heritages).log_of(points)
     expected = reference.class_log_densities(rows, points, pairs, B, inherited_rows)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 

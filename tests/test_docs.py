@@ -75,17 +75,21 @@ def test_docstrings_have_examples():
     assert expected <= set(EXAMPLES)
 
 
+ROOMS = ("retrieval", "distributed")
+
+
 def test_the_reference_lists_every_public_name():
     """Catches a new public name without a place in docs/api, and one that is gone."""
     for module, page in (
-        (dg, "*.rst"), (dg.datasets, "data.rst"), (dg.retrieval, "retrieval.rst")
+        (dg, "*.rst"), (dg.datasets, "data.rst"), (dg.retrieval, "retrieval.rst"),
+        (dg.distributed, "distributed.rst"),
     ):  # fmt: skip
         text = "\n".join(path.read_text() for path in DOCS.glob(f"api/{page}"))
         tables = re.findall(r"^\.\. autosummary::\n(?:   :.*\n)+\n((?:   .+\n)+)", text, re.M)
         listed = {name for names in tables for name in names.split() if "." not in name}
-        wanted = set(module.__all__) - {"__version__", "datasets", "plots", "retrieval"}
+        wanted = set(module.__all__) - {"__version__", "datasets", "plots", *ROOMS}
         assert wanted <= listed, f"add to docs/api: {sorted(wanted - listed)}"
-        rooms = (dg, dg.datasets, dg.retrieval)
+        rooms = (dg, dg.datasets, dg.retrieval, dg.distributed)
         assert all(any(hasattr(room, name) for room in rooms) for name in listed)
     assert "automodule:: deepgen.plots\n   :members:" in (DOCS / "api/plots.rst").read_text()
     assert set(plots.__all__) - {"require_matplotlib"} == {

@@ -19,11 +19,11 @@ from threadpoolctl import threadpool_limits
 import deepgen as dg
 from deepgen.cli import main
 from deepgen.inference.class_hierarchy import (
+    class_density,
     class_of_rows,
     coordinates,
     draw_categories,
     heritages_of_new,
-    log_predictive,
     log_predictives,
 )
 from deepgen.io.schemas.registry import as_tree, from_tree, schema_for
@@ -86,12 +86,33 @@ def test_the_functions_give_the_scores_of_the_estimator():
     (X, y), new = data(), data(7)[0][:3]
     fitted = known(X, y)
     before, points = fitted.model_, coordinates(fitted.model_, X)
-    score = log_predictive(
-        before, class_of_rows(coordinates(before, new)), points, heritages_of_new(before)
-    ) - logsumexp(log_predictives(before, points), axis=1)
+    density = class_density(
+        before, class_of_rows(coordinates(before, new)), heritages_of_new(before)
+    )
+    known_classes = log_predictives(before, points)
+    score = density.log_of(points) - logsumexp(known_classes, axis=1)
     np.testing.assert_allclose(
         fitted.add_class(new, 9).score_samples(X, 9), score, rtol=1e-4, atol=1e-4
     )
+
+
+def test_answers_follow_what_the_classes_have_become():
+    """Would catch densities that are kept beyond the model which they were computed of."""
+    (X, y), new = data(), data(7)[0][:3]
+    fitted = known(X, y)
+    fitted.predict(X)
+
+    for change in (
+        lambda: fitted.add_class(new, 9),
+        lambda: fitted.add_rows(X[:4], 9),
+        lambda: fitted.fit(X[y != 3], y[y != 3]),
+    ):
+        change()
+        fresh = pickle.loads(pickle.dumps(fitted))
+        assert fresh.model_.kept is None
+        for _ in range(2):
+            found, expected = fitted.predict_log_proba(X[:5]), fresh.predict_log_proba(X[:5])
+            assert (found == expected).all()
 
 
 @pytest.mark.parametrize("super_categories", ["crp", None])

@@ -30,7 +30,7 @@ STOREYS = (
     ("learning",),
     ("stacks",),
     ("estimators",),
-    ("datasets", "retrieval"),
+    ("datasets", "retrieval", "distributed"),
     ("plots",),
     ("serving",),
     ("demo",),

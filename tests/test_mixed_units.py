@@ -15,9 +15,8 @@ from scipy import sparse
 import deepgen as dg
 from deepgen.inference.completion import impute
 from deepgen.layers.passes import Site
-from deepgen.learning.gradients import named_gradients
+from deepgen.learning.gradients import Phases, named_gradients
 from deepgen.learning.machines import Trainer
-from deepgen.learning.rules import Phases
 from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import Batch

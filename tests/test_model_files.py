@@ -216,12 +216,34 @@ def test_golden_file_of_ratings_loads():
     assert model.predict(0, 1) == pytest.approx(p @ [0.5, 1.0, 2.5], abs=1e-6)
 
 
+def test_golden_file_of_sequences_loads():
+    """Would catch a renamed entry or tensor of conditional machines.
+
+    It was written once, by ``TemporalRBM.from_model(model).save`` of these numbers."""
+    estimator = dg.load(DATA / "sequences_v2.safetensors")
+    model, recurrence = estimator.model_, estimator.model_.recurrence
+    assert (estimator.recurrence, estimator.n_recurrent, estimator.n_hidden) == ("rnn", 2, 3)
+    assert model.layers[0].log_precision.tolist() == [0.25, -2.0]
+    assert model.layers[1].bias.tolist() == [1.0, -0.5, 0.25]
+    assert model.machine.weights[0].tolist() == (np.arange(6.0) / 8).reshape(2, 3).tolist()
+    assert recurrence.initial.tolist() == [0.5, -0.25]
+    assert recurrence.bias.tolist() == [0.125, 1.0]
+    assert recurrence.recurrent_weights.tolist() == [[1.0, -0.5], [0.25, 0.75]]
+    assert recurrence.input_weights.tolist() == [[0.5, 1.0], [-1.0, 2.0]]
+    assert recurrence.visible_weights.tolist() == (np.arange(4.0) / 4).reshape(2, 2).tolist()
+    assert recurrence.hidden_weights.tolist() == (np.arange(6.0) / 4).reshape(2, 3).tolist()
+    state = estimator.state_after(np.array([[1.0, 0.5]]))
+    # the bias, 0.5 and -0.25 times the rows of the recurrent weights, 1 and 0.5 times the inputs
+    field = np.array([0.125 + 0.4375 + 0.0, 1.0 - 0.4375 + 2.0])
+    assert state[0] == pytest.approx(np.tanh(field), abs=1e-6)
+
+
 def test_golden_files_are_in_git():
     """Would catch golden files that an ignore rule keeps out of the repository."""
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return  # an unpacked sdist: the tests above have read the files
-    kept = ("rbm_v1", "mixed_v1", "ratings_v2", "ratings_ids_v2")
+    kept = ("rbm_v1", "mixed_v1", "ratings_v2", "ratings_ids_v2", "sequences_v2")
     names = [f"tests/data/{name}.safetensors" for name in kept]
     ignored = subprocess.run(
         ["git", "check-ignore", *names], cwd=root, capture_output=True, text=True, check=False

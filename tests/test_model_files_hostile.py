@@ -13,6 +13,7 @@ from model_files import config_of, metadata_of, pack, unpack
 
 import deepgen as dg
 from deepgen.io import model_files
+from deepgen.io.schemas.registry import schema_for
 
 N_FILES = 2000
 RNG = np.random.default_rng(0)
@@ -49,6 +50,10 @@ def whole_files():
     machine = dg.BoltzmannMachine([hidden[1], dg.Binary(3)], [RNG.normal(size=(4, 3))])
     network = dg.BeliefNetwork([layer], machine)
     yield whole_file(network, {"estimator": "DBN", "score_seed": 1})
+    machine = dg.BoltzmannMachine([dg.Binary(6), dg.Binary(4)], [RNG.normal(size=(6, 4))])
+    recurrence = dg.HiddenMeans(RNG.random(4), RNG.normal(size=(4, 6)), RNG.normal(size=(4, 4)))
+    sequences = dg.ConditionalMachine(machine, recurrence)
+    yield whole_file(sequences, {"estimator": "TemporalRBM", "score_seed": 1})
     top = dg.NetworkLayer("softmax", RNG.normal(size=2), RNG.normal(size=(4, 2)))
     classifier = {"estimator": "DeepClassifier", "classes": [0, 1]}
     yield whole_file(dg.Network([up, top]), classifier)
@@ -69,7 +74,7 @@ def whole_file(model, extra):
 
 def saved(model, extra):
     config, tensors = model_files.describe(model)
-    config = {"format_version": 1, **config, "extra": extra}
+    config = {"format_version": schema_for(model).format_version, **config, "extra": extra}
     return model_files.serialize(tensors, metadata=metadata_of(config, tensors))
 
 

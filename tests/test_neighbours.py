@@ -333,6 +333,7 @@ def test_a_damaged_configuration_is_refused(entry, value, message):
     ({"smoothness": dg.VirtualAdversarial(1.0), "optimizer": dg.LBFGS()},
      "smoothness needs an optimizer that takes steps"),
     ({"n_components": 0}, "n_components must be a positive integer"),
+    ({"batch_size": 1}, "batch_size must be an integer"),
     ({"n_components": 6}, "n_components must be at most 5, the size of the last hidden layer"),
     ({"activation": "linear"}, "activation must be 'logistic' or 'rectified'"),
     ({"pretrained": 3}, "pretrained must be None"),
@@ -356,6 +357,15 @@ def test_labels_without_a_meaning_are_refused(y, message):
     """Would catch labels of other rows, and a task without a choice."""
     with pytest.raises(ValueError, match=message):
         components().fit(data()[0], y)
+
+
+def test_classes_of_one_row_each_are_refused():
+    """Would catch a fit that learns nothing, because no row has another one of its class."""
+    with (
+        pytest.warns(UserWarning, match="number of unique classes"),  # scikit-learn's
+        pytest.raises(ValueError, match=r"at least two rows of some class, .* each of 40 classes"),
+    ):
+        components().fit(data()[0], np.arange(40))
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -182,7 +182,7 @@ def watch(event, details):
 sys.dont_write_bytecode = True
 sys.addaudithook(watch)
 import deepgen
-above = ("deepgen.estimators", "deepgen.plots", "deepgen.retrieval")
+above = ("deepgen.estimators", "deepgen.distributed", "deepgen.plots", "deepgen.retrieval")
 for name, module in deepgen._LATER.items():  # the core, all of it
     if not module.startswith(above):
         getattr(deepgen, name)

@@ -16,7 +16,14 @@ from conftest import (
     random_states,
     with_slow,
 )
-from samplers_of_ones_own import SAMPLERS, WITH_CONTEXT, Offers, RandomOrder, Rungs
+from samplers_of_ones_own import (
+    SAMPLERS,
+    WITH_CONTEXT,
+    AlongTheWay,
+    Offers,
+    RandomOrder,
+    Rungs,
+)
 from sklearn.base import clone
 from stopped_runs import bits, run_python
 from stops import At, Stop, fail
@@ -26,7 +33,7 @@ from deepgen.inference.completion import impute
 from deepgen.inference.running import moved_particles
 from deepgen.io import checkpoints
 from deepgen.layers.passes import Site
-from deepgen.learning.rules import RuleState
+from deepgen.learning.rule_states import RuleState
 from deepgen.models import Parameters
 from deepgen.rows.batch import Batch
 from deepgen.runtime.stream import IMPUTE, PARTICLES, SAMPLE
@@ -34,8 +41,14 @@ from deepgen.runtime.work import Work
 
 pytestmark = pytest.mark.usefixtures("serial")
 
-OWN = [RandomOrder(), Offers(), Rungs()]
-NAMES = ["random order", "offers", "rungs"]
+OWN = [
+    RandomOrder(), Offers(), Rungs(), dg.ParallelTempering(3), dg.TemperedTransitions(3),
+    dg.CoupledTempering(3, n_settling=60), AlongTheWay(),
+]  # fmt: skip
+NAMES = [
+    "random order", "offers", "rungs", "parallel tempering", "tempered transitions",
+    "coupled tempering", "trajectory tempering",
+]  # fmt: skip
 COMMON = {"n_epochs": 3, "batch_size": 20, "random_state": 3, "n_threads": 1}
 X = dg.datasets.sample_bars_and_stripes(130, 3, random_state=0)
 

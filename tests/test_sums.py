@@ -1,6 +1,5 @@
 """Sums over rows: one process or several, rows that count differently, fused or split."""
 
-import threading
 from dataclasses import replace
 
 import exact
@@ -8,9 +7,9 @@ import numpy as np
 import pytest
 import reference
 from conftest import assert_same_bits, bars_and_stripes, exact_particles, random_model, twin
+from processes import trained
 
 import deepgen as dg
-from deepgen.inference.samplers import Chains
 from deepgen.learning.gradients import (
     Phases,
     RowGradients,
@@ -22,95 +21,11 @@ from deepgen.learning.sums import phase_sums
 from deepgen.models import Parameters
 from deepgen.rows.batch import Batch
 from deepgen.rows.paired import LabelledRows
-from deepgen.rows.particles import unchecked_particles
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.states import ByteMeans
 
 ROWS = np.tile(bars_and_stripes(3), (6, 1))  # 84 rows of 9 columns
 PLAIN = dg.SGD(weight_decay=0.0, averaging=0.0)
-
-
-class Together:
-    """Processes as threads: each call of `sum` adds the arrays of all."""
-
-    def __init__(self, size):
-        self.size, self.barrier = size, threading.Barrier(size, timeout=60)
-        self.arrays = [None] * size
-
-    def of(self, rank):
-        """The collective of one of them."""
-        return Member(self, rank)
-
-
-class Member:
-    def __init__(self, together, rank):
-        self.together, self.rank, self.size = together, rank, together.size
-
-    def sum(self, array):
-        self.together.arrays[self.rank] = array.copy()
-        self.together.barrier.wait()
-        # in another order in each process: whole numbers do not care
-        order = np.roll(np.arange(self.size), self.rank)
-        array[:] = sum(self.together.arrays[rank] for rank in order)
-        self.together.barrier.wait()
-
-
-class Parts:
-    """The part of every batch that one of several processes has."""
-
-    def __init__(self, rows, rank, size):
-        self.rows, self.rank, self.size = rows, rank, size
-        self.n_rows, self.n_columns, self.is_fixed = rows.n_rows, rows.n_columns, True
-
-    def pieces(self, stream=None):
-        return self.rows.pieces(stream)
-
-    def batches(self, batch_size, stream, *, skip=0):
-        for batch in self.rows.batches(batch_size, stream, skip=skip):
-            cuts = np.linspace(0, batch.n_rows, self.size + 1).astype(int)
-            piece = slice(cuts[self.rank], cuts[self.rank + 1])
-            yield replace(
-                batch, states=tuple(x[piece] for x in batch.states), first_row=int(piece.start),
-                weights=None if batch.weights is None else batch.weights[piece],
-                n_whole=batch.n_rows,
-            )  # fmt: skip
-
-
-def cut_chains(chains, rank, size):
-    """The chains of one process."""
-    states = chains.particles.states
-    cuts = np.linspace(0, len(chains), size + 1).astype(int)
-    piece = slice(cuts[rank], cuts[rank + 1])
-    own = Chains(unchecked_particles([x[piece] for x in states]))
-    own.first_row = int(piece.start)
-    return own
-
-
-def trained(rule, optimizer, model, rows, size, n_epochs=4):
-    """Parameters, offsets and running means after a run by `size` processes."""
-    together, runs, errors = Together(size), [None] * size, []
-
-    def work(rank):
-        try:
-            run = Trainer(model, rule, optimizer, dg.Constant(0.1), stream=dg.Stream(3),
-                          batch_size=32, n_threads=1)  # fmt: skip
-            run.collective = together.of(rank)
-            state = run.rule_state
-            if state.chains is not None:
-                state.chains = cut_chains(state.chains, rank, size)
-            run.fit(Parts(rows, rank, size), n_epochs)
-            runs[rank] = run
-        except BaseException as error:
-            errors.append(error)
-            together.barrier.abort()
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors, errors
-    return runs
 
 
 KINDS = {
@@ -133,17 +48,19 @@ def test_any_number_of_processes_makes_the_same_bits(name, optimizer):
     rows = ArrayRows(exact_particles(model, 90, 1)[0] if kinds[0] == "softmax" else ROWS)
     if optimizer != dg.Adam():
         optimizer = replace(optimizer, averaging=0.0)
-    (alone,), *several = [trained(rule, optimizer, model, rows, size) for size in (1, 2, 3)]
+    (alone,), *several = [trained(rule, optimizer, model, rows, size) for size in (0, 1, 2, 3)]
     for run in (run for runs in several for run in runs):
         for name, array in alone.parameters.learned().items():
             assert_same_bits(run.parameters.learned()[name], array)
         for one, other in zip(run.rule_state.offsets, alone.rule_state.offsets, strict=True):
             assert_same_bits(one, other)
         assert run.history[-1]["n_rows"] == rows.n_rows
-    pieces = [run.rule_state.particles for run in several[0]]
-    if pieces[0] is not None:
-        for l, states in enumerate(alone.rule_state.particles.states):
-            assert_same_bits(np.concatenate([piece[l] for piece in pieces]), states)
+    for run in (run for runs in several for run in runs):
+        if alone.rule_state.particles is not None:
+            for one, other in zip(
+                run.rule_state.particles.states, alone.rule_state.particles.states, strict=True
+            ):
+                assert_same_bits(one, other)
 
 
 def phases_of(kinds, seed, n_rows=(50, 40), sizes=(33, 21, 17), **settings):

@@ -6,6 +6,7 @@ import sys
 from bench.results import (
     autoencoder_faces,
     autoencoder_mnist,
+    bouncing_balls,
     brackets,
     classify_mnist,
     completion_mnist,
@@ -13,13 +14,17 @@ from bench.results import (
     dbm_mnist,
     dbm_mnist_3,
     dbm_objects,
+    dbm_tap,
     dbn_mnist,
     defaults,
     documents_newsgroups,
     faces_gp,
     imputation,
+    inference,
     mixed_columns,
     mob_mnist,
+    mocap,
+    music,
     nca_mnist,
     one_shot,
     ratings_jester,
@@ -32,7 +37,9 @@ from bench.results import (
     report,
     retrieval_newsgroups,
     reuters_autoencoder,
+    samplers,
     semi_supervised_mnist,
+    tempered_rbm,
 )
 from bench.results.store import Store
 
@@ -40,6 +47,10 @@ TABLES = {
     "rbm_mnist": rbm_mnist,
     "rbm_brackets": rbm_brackets,
     "brackets": brackets,
+    "samplers": samplers,
+    "inference": inference,
+    "tempered_rbm": tempered_rbm,
+    "dbm_tap": dbm_tap,
     "rbm_patches": rbm_patches,
     "rbm_precision": rbm_precision,
     "mixed_columns": mixed_columns,
@@ -65,6 +76,9 @@ TABLES = {
     "documents_newsgroups": documents_newsgroups,
     "retrieval_newsgroups": retrieval_newsgroups,
     "reuters_autoencoder": reuters_autoencoder,
+    "music": music,
+    "bouncing_balls": bouncing_balls,
+    "mocap": mocap,
 }
 
 

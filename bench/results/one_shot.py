@@ -10,10 +10,10 @@ import deepgen as dg
 from bench.results.stacks import grey_mnist, stack_of
 from deepgen.datasets import load_olivetti
 from deepgen.inference.class_hierarchy import (
+    class_density,
     class_of_rows,
     coordinates,
     heritages_of_new,
-    log_predictive,
     log_predictives,
 )
 
@@ -117,9 +117,8 @@ def judged_digits(X, y, X_test, y_test, n_draws):
                     # what add_class and score_samples give, with the known classes' share once
                     model = models[key]
                     new = class_of_rows(coordinates(model, shots))
-                    scores[label] = -known[key] + log_predictive(
-                        model, new, points[key], heritages_of_new(model)
-                    )
+                    density = class_density(model, new, heritages_of_new(model))
+                    scores[label] = density.log_of(points[key]) - known[key]
                 for label, score in scores.items():
                     areas = kept.setdefault(label, [[] for _ in SHOTS])
                     areas[number].append(float(roc_auc_score(is_new, score)))
@@ -254,7 +253,7 @@ def of_new_people(model, F, shots, test):
     """
     points, heritages = coordinates(model, F[test]), heritages_of_new(model)
     return np.stack([
-        log_predictive(model, class_of_rows(coordinates(model, F[rows])), points, heritages)
+        class_density(model, class_of_rows(coordinates(model, F[rows])), heritages).log_of(points)
         for rows in shots
     ], axis=1)  # fmt: skip
 

@@ -3,7 +3,21 @@
 import argparse
 import sys
 
-from bench.speed import ais, dbm, finetune, gibbs, machine, memmap, network, ratings, rbm, serve
+from bench.speed import (
+    ais,
+    dbm,
+    finetune,
+    gibbs,
+    machine,
+    maps,
+    memmap,
+    mpi,
+    network,
+    ratings,
+    rbm,
+    serve,
+    temporal,
+)  # fmt: skip
 
 
 def parse():
@@ -36,9 +50,17 @@ def parse():
     )
     command = commands.add_parser("serve", help=serve.__doc__, parents=[shared])
     command.add_argument("--seconds", type=float, help="of each load (8; quick: 2)")
+    commands.add_parser("temporal", help=temporal.__doc__, parents=[shared])
     commands.add_parser("network", help=network.__doc__, parents=[shared])
     command = commands.add_parser("finetune", help=finetune.__doc__, parents=[shared])
     command.add_argument("--rows", type=int, help="rows of data (6,000; quick: 2,000)")
+    command = commands.add_parser("maps", help=maps.__doc__, parents=[shared])
+    command.add_argument("--rows", type=int, help="of the file (2,000,000; quick: a tenth)")
+    command = commands.add_parser("mpi", help=mpi.__doc__, parents=[shared])
+    command.add_argument("--stream", type=int, metavar="ROWS", help="a stream of so many rows")
+    command.add_argument("--simulate", action="store_true", help="8 to 512 processes, by a model")
+    command.add_argument("--minutes", type=float, default=20.0, help="of the stream (20)")
+    command.add_argument("--rule", choices=("cd", "pcd"), help="of the table (both)")
     return parser.parse_args()
 
 
@@ -86,6 +108,14 @@ def main():
             peer_python=arguments.peer_python,
         )
         return
+    if arguments.command == "temporal":
+        temporal.run(
+            n_rounds=arguments.rounds,
+            n_threads=arguments.threads,
+            n_epochs=2 if arguments.quick else 5,
+            peer_python=arguments.peer_python,
+        )
+        return
     if arguments.command == "memmap":
         n_rows = 10_000_000 if arguments.bits else 2_000_000
         memmap.run(
@@ -94,6 +124,23 @@ def main():
             n_threads=arguments.threads,
             bits=arguments.bits,
         )
+        return
+    if arguments.command == "maps":
+        n_rows = arguments.rows or (200_000 if arguments.quick else 2_000_000)
+        maps.run(n_rows=n_rows, n_workers=arguments.threads)
+        return
+    if arguments.command == "mpi":
+        if arguments.simulate:
+            mpi.simulate()
+        elif arguments.stream:
+            mpi.stream(n_rows=arguments.stream, minutes=arguments.minutes)
+        else:
+            mpi.run(
+                n_updates=20 if arguments.quick else 100,
+                n_rounds=arguments.rounds,
+                rules=[arguments.rule] if arguments.rule else ["cd", "pcd"],
+                peer_python=arguments.peer_python,
+            )
         return
     if arguments.command == "ratings":
         if arguments.mapped:

@@ -101,6 +101,8 @@ cdef int fill_context(context *out, object layer_context) except -1:
     out.beta = floats_of(layer_context.beta)
     out.trials = longs_of(layer_context.trials)
     out.base_bias = floats_of(layer_context.base_bias)
+    if layer_context.base_bias is not None and layer_context.base_bias.ndim == 2:
+        out.base_stride = layer_context.base_bias.shape[1]
     out.base_precision = floats_of(layer_context.base_precision)
     return 0
 

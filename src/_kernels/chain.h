@@ -72,8 +72,9 @@ struct context {
     const uint8_t *held;         /* (n_rows, size): non-zero entries keep their value */
     const float *beta;           /* (n_rows,): inverse temperature */
     const int64_t *trials;       /* (n_rows,): draws that the units share; multinomial layers */
-    const float *base_bias;      /* (size,): natural parameters at beta = 0 ... */
-    const float *base_precision; /* ... of an annealed model, else NULL */
+    const float *base_bias;      /* natural parameters at beta = 0 of an annealed model, else NULL: */
+    ptrdiff_t base_stride;       /* (size,) for all rows where this is 0, or (n_rows, size) */
+    const float *base_precision; /* (size,) */
 };
 
 #endif

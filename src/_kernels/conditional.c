@@ -535,7 +535,7 @@ static double unit_log_weight(const struct layer *layer, const struct context *c
         field += (double)context->bias_rows[row * layer->size + j];
     field *= beta;
     if (context->base_bias)
-        field += (1.0 - beta) * (double)context->base_bias[j];
+        field += (1.0 - beta) * (double)context->base_bias[row * context->base_stride + j];
     weight = field * x;
     if (layer->n_parts)
         layer = &layer->parts[layer->part_of[j]];

@@ -62,6 +62,7 @@ cdef extern from "chain.h":
         const uint8_t *held
         const float *beta
         const float *base_bias
+        Py_ssize_t base_stride
         const float *base_precision
 
 cdef extern from "backend.h":

@@ -145,14 +145,17 @@ static void tile_add_sums(const int32_t *sums, ptrdiff_t n_rows, float scale, fl
 /* natural parameters at this row's temperature: (1 - beta) base + beta model; beyond `width` up
  * to `stride` the field stays zero and the precision is 1 */
 static inline void temper(const struct layer *layer, const struct context *context, float beta,
-                          ptrdiff_t first, ptrdiff_t width, ptrdiff_t stride, const float *field,
-                          float *tempered, float *precision)
+                          ptrdiff_t row, ptrdiff_t first, ptrdiff_t width, ptrdiff_t stride,
+                          const float *field, float *tempered, float *precision)
 {
+    const float *base = context->base_bias;
+    if (base)
+        base += row * context->base_stride + first;
     for (ptrdiff_t j = 0; j < stride; j++)
         tempered[j] = beta * field[j];
-    if (context->base_bias)
+    if (base)
         for (ptrdiff_t j = 0; j < width; j++)
-            tempered[j] = DG_FMA(1.0f - beta, context->base_bias[first + j], tempered[j]);
+            tempered[j] = DG_FMA(1.0f - beta, base[j], tempered[j]);
     if (!layer->precision)
         return;
     for (ptrdiff_t j = 0; j < width; j++)
@@ -235,14 +238,14 @@ static void tile_finish(const struct layer *layer, const struct context *context
         const float *natural = tempered;
         double from = 0.0;
         if (out->beta_from) {
-            temper(layer, context, out->beta_from[row], first, width, stride, field + i * stride,
-                   tempered, precision);
+            temper(layer, context, out->beta_from[row], row, first, width, stride,
+                   field + i * stride, tempered, precision);
             from = dg_units_log_normalizer(layer, width, trials, tempered, precision);
         }
         if (plain)
             natural = field + i * stride;
         else
-            temper(layer, context, context->beta ? context->beta[row] : 1.0f, first, width,
+            temper(layer, context, context->beta ? context->beta[row] : 1.0f, row, first, width,
                    stride, field + i * stride, tempered, precision);
         if (block_log_normalizer)
             block_log_normalizer[row] =

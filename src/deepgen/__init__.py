@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deepgen._version import __version__
 
 if TYPE_CHECKING:
-    from deepgen import datasets, plots, retrieval
+    from deepgen import datasets, distributed, plots, retrieval
     from deepgen.errors import DivergedError, ModelFileError, TimeLimitError
     from deepgen.estimators import (
         DBM,
@@ -30,13 +30,18 @@ if TYPE_CHECKING:
         NeighbourhoodComponents,
         RatingsRBM,
         ReplicatedSoftmax,
+        TemporalRBM,
     )
     from deepgen.estimators.deep_kernel import DeepKernel
     from deepgen.estimators.loading import load
     from deepgen.inference.blends import Blend, blend
     from deepgen.inference.gibbs import gibbs
     from deepgen.inference.mean_field import FixedPoint, MeanField, mean_field
+    from deepgen.inference.mixing import Mixing, mixing, placed_rungs
     from deepgen.inference.samplers import Chains, Gibbs, MoveInfo, Sampler
+    from deepgen.inference.tap import TAP, tap, tap_log_likelihood
+    from deepgen.inference.tempering import CoupledTempering, ParallelTempering, TemperedTransitions
+    from deepgen.inference.trajectories import TrajectoryTempering, independent
     from deepgen.layers.binary import Binary
     from deepgen.layers.context import Context
     from deepgen.layers.gaussian import Gaussian
@@ -46,25 +51,33 @@ if TYPE_CHECKING:
     from deepgen.layers.units import Units
     from deepgen.learning.belief_networks import UpDownTrainer
     from deepgen.learning.callbacks import Checkpoint, CSVLog, EarlyStopping, ReduceLearningRate
+    from deepgen.learning.ladders import ModelLadder
     from deepgen.learning.minimizers import LBFGS, ConjugateGradient
     from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor
     from deepgen.learning.networks import NetworkTrainer
     from deepgen.learning.optimizers import SGD, Adam
     from deepgen.learning.ratings import MaskedPrediction
-    from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+    from deepgen.learning.rule_states import Sparsity
+    from deepgen.learning.rules import CD, PCD, MeanFieldPCD
     from deepgen.learning.schedules import Constant, Linear
     from deepgen.likelihood import (
+        FrameLikelihoods,
         LengthPartition,
         LogPartition,
+        RowPartitions,
         Trajectory,
         ais,
         base_rates,
         exact_log_likelihood,
         exact_log_partition,
+        frame_log_likelihoods,
         free_energy,
         importance_weighted_bound,
+        ladder_bracket,
         log_partition_bracket,
+        log_partition_by_ladder,
         log_partition_by_length,
+        log_partitions_by_row,
         pseudo_log_likelihood,
         reverse_ais,
         variational_bound,
@@ -75,13 +88,17 @@ if TYPE_CHECKING:
         BernoulliMixture,
         BoltzmannMachine,
         ClassHierarchy,
+        ConditionalMachine,
+        HiddenMeans,
         NeighbourNetwork,
         Network,
         NetworkLayer,
         PosteriorNetwork,
         ProcessNetwork,
         RatingMachine,
+        Recurrent,
         SquaredExponential,
+        Window,
         conditional_model,
     )
     from deepgen.networks.losses import (
@@ -101,6 +118,7 @@ if TYPE_CHECKING:
     from deepgen.rows.packed_bits import PackedBits
     from deepgen.rows.particles import Particles
     from deepgen.rows.ratings import Ratings
+    from deepgen.rows.sequences import Sequences, Transpose
     from deepgen.runtime.config import show_config
     from deepgen.runtime.precision import set_precision
     from deepgen.runtime.stream import Stream, child_seed
@@ -127,10 +145,12 @@ _LATER = {
     "Chains": "deepgen.inference.samplers",
     "Checkpoint": "deepgen.learning.callbacks",
     "ClassHierarchy": "deepgen.models",
+    "ConditionalMachine": "deepgen.models",
     "ConjugateGradient": "deepgen.learning.minimizers",
     "Constant": "deepgen.learning.schedules",
     "Context": "deepgen.layers.context",
     "CountInputs": "deepgen.rows.counts",
+    "CoupledTempering": "deepgen.inference.tempering",
     "CrossEntropy": "deepgen.networks.losses",
     "DBM": "deepgen.estimators",
     "DBN": "deepgen.estimators",
@@ -143,9 +163,11 @@ _LATER = {
     "EarlyStopping": "deepgen.learning.callbacks",
     "FieldNoise": "deepgen.networks.objective",
     "FixedPoint": "deepgen.inference.mean_field",
+    "FrameLikelihoods": "deepgen.likelihood",
     "FreeEnergyGap": "deepgen.learning.monitors",
     "Gaussian": "deepgen.layers.gaussian",
     "Gibbs": "deepgen.inference.samplers",
+    "HiddenMeans": "deepgen.models",
     "HierarchicalGaussian": "deepgen.estimators",
     "Imputer": "deepgen.estimators",
     "LBFGS": "deepgen.learning.minimizers",
@@ -158,8 +180,10 @@ _LATER = {
     "MeanField": "deepgen.inference.mean_field",
     "MeanFieldPCD": "deepgen.learning.rules",
     "Mixed": "deepgen.layers.mixed",
+    "Mixing": "deepgen.inference.mixing",
     "MixtureOfBernoullis": "deepgen.estimators",
     "ModelFileError": "deepgen.errors",
+    "ModelLadder": "deepgen.learning.ladders",
     "MoveInfo": "deepgen.inference.samplers",
     "Multinomial": "deepgen.layers.multinomial",
     "NeighbourLoss": "deepgen.networks.neighbour_loss",
@@ -171,6 +195,7 @@ _LATER = {
     "Objective": "deepgen.networks.objective",
     "PCD": "deepgen.learning.rules",
     "PackedBits": "deepgen.rows.packed_bits",
+    "ParallelTempering": "deepgen.inference.tempering",
     "Particles": "deepgen.rows.particles",
     "PosteriorNetwork": "deepgen.models",
     "Pretraining": "deepgen.stacks.settings",
@@ -181,23 +206,32 @@ _LATER = {
     "Ratings": "deepgen.rows.ratings",
     "RatingsRBM": "deepgen.estimators",
     "Reconstruction": "deepgen.networks.objective",
+    "Recurrent": "deepgen.models",
     "ReduceLearningRate": "deepgen.learning.callbacks",
     "ReplicatedSoftmax": "deepgen.estimators",
     "RowLoss": "deepgen.networks.losses",
+    "RowPartitions": "deepgen.likelihood",
     "SGD": "deepgen.learning.optimizers",
     "Sampler": "deepgen.inference.samplers",
+    "Sequences": "deepgen.rows.sequences",
     "Softmax": "deepgen.layers.softmax",
     "SoftmaxCrossEntropy": "deepgen.networks.losses",
-    "Sparsity": "deepgen.learning.rules",
+    "Sparsity": "deepgen.learning.rule_states",
     "SquaredError": "deepgen.networks.losses",
     "SquaredExponential": "deepgen.models",
     "Stream": "deepgen.runtime.stream",
+    "TAP": "deepgen.inference.tap",
+    "TemperedTransitions": "deepgen.inference.tempering",
+    "TemporalRBM": "deepgen.estimators",
     "TimeLimit": "deepgen.runtime.time_limit",
     "TimeLimitError": "deepgen.errors",
     "Trajectory": "deepgen.likelihood",
+    "TrajectoryTempering": "deepgen.inference.trajectories",
+    "Transpose": "deepgen.rows.sequences",
     "Units": "deepgen.layers.units",
     "UpDownTrainer": "deepgen.learning.belief_networks",
     "VirtualAdversarial": "deepgen.networks.smoothness",
+    "Window": "deepgen.models",
     "ais": "deepgen.likelihood",
     "base_rates": "deepgen.likelihood",
     "blend": "deepgen.inference.blends",
@@ -205,17 +239,25 @@ _LATER = {
     "compose": "deepgen.stacks.composition",
     "conditional_model": "deepgen.models",
     "datasets": "deepgen.datasets",
+    "distributed": "deepgen.distributed",
     "encoder": "deepgen.stacks.unrolling",
     "exact_log_likelihood": "deepgen.likelihood",
     "exact_log_partition": "deepgen.likelihood",
+    "frame_log_likelihoods": "deepgen.likelihood",
     "free_energy": "deepgen.likelihood",
     "gibbs": "deepgen.inference.gibbs",
     "importance_weighted_bound": "deepgen.likelihood",
+    "independent": "deepgen.inference.trajectories",
+    "ladder_bracket": "deepgen.likelihood",
     "load": "deepgen.estimators.loading",
     "log_partition_bracket": "deepgen.likelihood",
+    "log_partition_by_ladder": "deepgen.likelihood",
     "log_partition_by_length": "deepgen.likelihood",
+    "log_partitions_by_row": "deepgen.likelihood",
     "map_csr": "deepgen.rows.mapped",
     "mean_field": "deepgen.inference.mean_field",
+    "mixing": "deepgen.inference.mixing",
+    "placed_rungs": "deepgen.inference.mixing",
     "plots": "deepgen.plots",
     "pseudo_log_likelihood": "deepgen.likelihood",
     "retrieval": "deepgen.retrieval",
@@ -223,6 +265,8 @@ _LATER = {
     "set_num_threads": "deepgen.runtime.threads",
     "set_precision": "deepgen.runtime.precision",
     "show_config": "deepgen.runtime.config",
+    "tap": "deepgen.inference.tap",
+    "tap_log_likelihood": "deepgen.inference.tap",
     "unrolled": "deepgen.stacks.unrolling",
     "variational_bound": "deepgen.likelihood",
 }
@@ -240,6 +284,7 @@ __all__ = [
     "PCD",
     "RBM",
     "SGD",
+    "TAP",
     "Adam",
     "Autoencoder",
     "Batch",
@@ -253,10 +298,12 @@ __all__ = [
     "Chains",
     "Checkpoint",
     "ClassHierarchy",
+    "ConditionalMachine",
     "ConjugateGradient",
     "Constant",
     "Context",
     "CountInputs",
+    "CoupledTempering",
     "CrossEntropy",
     "DeepAutoencoder",
     "DeepClassifier",
@@ -267,9 +314,11 @@ __all__ = [
     "EarlyStopping",
     "FieldNoise",
     "FixedPoint",
+    "FrameLikelihoods",
     "FreeEnergyGap",
     "Gaussian",
     "Gibbs",
+    "HiddenMeans",
     "HierarchicalGaussian",
     "Imputer",
     "LengthPartition",
@@ -281,8 +330,10 @@ __all__ = [
     "MeanField",
     "MeanFieldPCD",
     "Mixed",
+    "Mixing",
     "MixtureOfBernoullis",
     "ModelFileError",
+    "ModelLadder",
     "MoveInfo",
     "Multinomial",
     "NeighbourLoss",
@@ -293,6 +344,7 @@ __all__ = [
     "NetworkTrainer",
     "Objective",
     "PackedBits",
+    "ParallelTempering",
     "Particles",
     "PosteriorNetwork",
     "Pretraining",
@@ -302,22 +354,30 @@ __all__ = [
     "Ratings",
     "RatingsRBM",
     "Reconstruction",
+    "Recurrent",
     "ReduceLearningRate",
     "ReplicatedSoftmax",
     "RowLoss",
+    "RowPartitions",
     "Sampler",
+    "Sequences",
     "Softmax",
     "SoftmaxCrossEntropy",
     "Sparsity",
     "SquaredError",
     "SquaredExponential",
     "Stream",
+    "TemperedTransitions",
+    "TemporalRBM",
     "TimeLimit",
     "TimeLimitError",
     "Trajectory",
+    "TrajectoryTempering",
+    "Transpose",
     "Units",
     "UpDownTrainer",
     "VirtualAdversarial",
+    "Window",
     "__version__",
     "ais",
     "base_rates",
@@ -326,17 +386,25 @@ __all__ = [
     "compose",
     "conditional_model",
     "datasets",
+    "distributed",
     "encoder",
     "exact_log_likelihood",
     "exact_log_partition",
+    "frame_log_likelihoods",
     "free_energy",
     "gibbs",
     "importance_weighted_bound",
+    "independent",
+    "ladder_bracket",
     "load",
     "log_partition_bracket",
+    "log_partition_by_ladder",
     "log_partition_by_length",
+    "log_partitions_by_row",
     "map_csr",
     "mean_field",
+    "mixing",
+    "placed_rungs",
     "plots",
     "pseudo_log_likelihood",
     "retrieval",
@@ -344,6 +412,8 @@ __all__ = [
     "set_num_threads",
     "set_precision",
     "show_config",
+    "tap",
+    "tap_log_likelihood",
     "unrolled",
     "variational_bound",
 ]

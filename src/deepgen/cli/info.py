@@ -53,8 +53,9 @@ def tell(about):
     if "top" in about:
         print(f"  {'top':<18}{' - '.join(_in_words(units) for units in about['top']['layers'])}")
     print(f"  parameters        {about['n_parameters']:,}")
+    width = max(22, *(len(name) + 2 for name in about["tensors"]))
     for name, shape in about["tensors"].items():
-        print(f"    {name:<22}{' x '.join(f'{n:,}' for n in shape)}")
+        print(f"    {name:<{width}}{' x '.join(f'{n:,}' for n in shape)}")
     print(f"  largest |weight|  {about['largest_weight']:.4g}")
 
 

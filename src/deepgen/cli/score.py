@@ -20,6 +20,7 @@ from deepgen.cli.common.models import (
     is_exact,
     is_of_documents,
     is_of_ratings,
+    is_of_sequences,
     load_able,
     load_ratings,
     on_threads,
@@ -27,6 +28,7 @@ from deepgen.cli.common.models import (
 from deepgen.cli.common.names import file_name
 from deepgen.cli.common.output import print_fields
 from deepgen.cli.common.rows import check_apart, refused
+from deepgen.cli.common.sequences import add_lengths, lengths_for
 from deepgen.cli.common.triples import read_ratings
 from deepgen.estimators import DBM, DBN, HierarchicalGaussian, MixtureOfBernoullis
 from deepgen.estimators.common.validation import by_pieces, table_of
@@ -63,13 +65,15 @@ def add_to(commands, about):
         help="label of rows that have none, which are left out (every row counts)",
     )  # fmt: skip
     parser.add_argument(
-        "--n-chains", type=positive, metavar="N", help=f"AIS chains ({N_CHAINS})"
+        "--n-chains", type=positive, metavar="N",
+        help=f"AIS chains ({N_CHAINS}; temporal 4 a frame)",
     )
     parser.add_argument(
         "--n-betas", type=positive, metavar="N",
-        help=f"AIS temperatures ({N_BETAS}; replicated-softmax {DOCUMENT_BETAS}, of each of some "
-        "lengths); more of both make the bracket narrower",
+        help=f"AIS temperatures ({N_BETAS}; temporal 300; replicated-softmax {DOCUMENT_BETAS}, of "
+        "each of some lengths); more of both make the bracket narrower",
     )  # fmt: skip
+    add_lengths(parser)
     add_threads(parser)
     return parser
 
@@ -79,7 +83,7 @@ def run(arguments):
     _check_flags(arguments)
     model = on_threads(load_able(arguments.model, "score"), arguments.n_threads)
     measure = _measure_for(model, arguments)
-    if measure not in (_likelihood, _documents) or is_exact(model):
+    if measure not in (_likelihood, _documents, _sequences) or is_exact(model):
         why = (
             "its likelihood is exact" if measure is _likelihood else "it is judged without log Z"
         )
@@ -91,6 +95,8 @@ def run(arguments):
         rows = read_ratings(arguments.data, scale=model.model_.scale, model=model)
     else:
         rows = read_data(model, arguments.data, arguments.packed_columns)
+    if measure is not _sequences:
+        lengths_for(arguments, rows.shape[0], False)
     try:
         found = measure(model, rows, arguments)
     except ValueError as error:
@@ -110,6 +116,14 @@ def _measure_for(model, arguments):
                     "out"
                 )
         return _ratings
+    if is_of_sequences(model):
+        for name in ("labels", "unlabelled"):
+            if getattr(arguments, name) is not None:
+                raise UsageError(
+                    f"{name} is not for {in_words(model)}, which {arguments.model} holds; leave it "
+                    "out"
+                )
+        return _sequences
     # densities of a hierarchy of classes are those of coordinates: one file's alone compare
     density = hasattr(model, "score_samples") and not isinstance(model, HierarchicalGaussian)
     # a mixture predicts components, which no label is compared with
@@ -197,6 +211,20 @@ def _documents(model, rows, arguments):
     }  # fmt: skip
 
 
+def _sequences(model, rows, arguments):
+    """Return the mean log-likelihood of a frame, and how far its estimate can be believed."""
+    numbers = {"n_chains": arguments.n_chains, "n_betas": arguments.n_betas}
+    given = {name: value for name, value in numbers.items() if value is not None}
+    found = model.score_sequences(rows, **lengths_for(arguments, rows.shape[0], True), **given)
+    report = model.likelihood_report_
+    return {
+        "frame_log_likelihood": {name: report[name] for name in ("lower", "value", "upper")},
+        "mean_variance": report["mean_variance"],
+        "n_sequences": len(found),
+        "method": report["method"],
+    }
+
+
 def _ratings(model, rows, arguments):
     """Return how well held-out ratings are predicted, and how well they rank."""
     n_ratings = rows.n_ratings
@@ -272,6 +300,17 @@ def _tell_likelihood(result):
     ]
 
 
+def _tell_sequences(result):
+    mean = result["frame_log_likelihood"]
+    return [
+        ("log-likelihood", f"{mean['value']:.4f} nats a frame of {result['n_sequences']:,} "
+         "sequences"),
+        ("bracket", f"{mean['lower']:.4f} to {mean['upper']:.4f} ({result['method']})"),
+        ("variance", f"{result['mean_variance']:.3g}, mean of that of log weights; above 0.1 raise "
+         "--n-betas"),
+    ]  # fmt: skip
+
+
 def _tell_documents(result):
     mean, found = result["log_likelihood"], result["perplexity"]
     perplexities = [
@@ -330,6 +369,7 @@ def _tell_ratings(result):
 
 _TOLD = (
     ("rmse", _tell_ratings),
+    ("frame_log_likelihood", _tell_sequences),
     ("perplexity", _tell_documents),
     ("log_likelihood", _tell_likelihood),
     ("accuracy", _tell_accuracy),

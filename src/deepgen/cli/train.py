@@ -24,9 +24,11 @@ from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.labels import check_classes, read_labels, read_targets, unlabelled_in
 from deepgen.cli.common.output import as_json, print_fields
 from deepgen.cli.common.rows import check_apart, check_target, read_rows, refused
+from deepgen.cli.common.sequences import read_lengths
 from deepgen.cli.common.settings import KNOWN, MODEL, add_settings, check_together, read_config
 from deepgen.cli.common.triples import read_ratings
 from deepgen.cli.common.watching import monitors_for
+from deepgen.distributed import mpi
 from deepgen.errors import DivergedError, ModelFileError
 from deepgen.estimators import MixtureOfBernoullis
 from deepgen.estimators.common.validation import reads_tables
@@ -34,7 +36,7 @@ from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
 from deepgen.learning.callbacks import Checkpoint, as_csv
 
-READ = ("data", "labels", "valid", "valid_labels", "pretrained")
+READ = ("data", "lengths", "labels", "valid", "valid_labels", "pretrained")
 WRITTEN = ("out", "history", "checkpoint")
 
 
@@ -54,6 +56,11 @@ def add_to(commands, about):
         "--progress", action=argparse.BooleanOptionalAction,
         help="a progress bar on standard error (where that is a terminal)",
     )  # fmt: skip
+    parser.add_argument(
+        "--mpi", action="store_true",
+        help="share the run with the other processes of the MPI job that this one is of: "
+        "mpirun -n 4 deepgen train ... --mpi; process 0 writes and prints",
+    )  # fmt: skip
     return parser
 
 
@@ -63,6 +70,12 @@ def run(arguments):
     settings = _settings(arguments, config)
     kind = KINDS[settings.get("model", MODEL)]
     estimator = estimator_for(settings)
+    if arguments.mpi:
+        if not kind.has("communicator"):
+            raise UsageError(f"--mpi does not go with --model {kind.name}, which learns alone")
+        estimator.communicator = mpi()
+        if estimator.communicator.rank > 0:
+            arguments.tell, arguments.json = _nothing, False
     out, history = settings["out"], settings.get("history")
     check_apart(
         {"CONFIG": config, **{name: settings.get(name) for name in READ}},
@@ -77,6 +90,9 @@ def run(arguments):
         read = read_frame if reads_tables(estimator) else read_rows
         X = read(settings["data"], settings.get("packed_columns"))
     y = _labels(kind, estimator, X, settings)
+    beside = {}
+    if "lengths" in settings:
+        beside["lengths"] = read_lengths(settings["lengths"], X.shape[0], settings["data"])
     if kind.has("callbacks"):
         estimator.callbacks = [*monitors_for(kind, estimator, (X, y), settings), *checkpoint]
     progress = sys.stderr.isatty() if arguments.progress is None else arguments.progress
@@ -85,7 +101,7 @@ def run(arguments):
     try:
         # a checkpoint holds more than a model, and the process then ends by the signal itself
         with contextlib.nullcontext() if checkpoint else _sigterm_as_exception():
-            _fit(kind, estimator, X, y, resume)
+            _fit(kind, estimator, (X, y), beside, resume)
     except KeyboardInterrupt:
         how = "; go on by the same command with --resume" if checkpoint else ""
         raise InterruptedRun(f"interrupted; {_keep(estimator, out, history)}{how}") from None
@@ -118,6 +134,10 @@ def run(arguments):
         "last_epoch": estimator.history_[-1],
         **_layers(estimator.history_),
     }
+
+
+def _nothing(result):
+    """Print nothing: process 0 of a job does."""
 
 
 class Terminated(BaseException):
@@ -244,11 +264,12 @@ def _labels(kind, estimator, X, settings):
     return labels
 
 
-def _fit(kind, estimator, X, y, resume):
-    """Call `fit` with what the model takes."""
+def _fit(kind, estimator, data, beside, resume):
+    """Call `fit` with what the model takes: X, y or None, and what belongs to rows by name."""
+    X, y = data
     learned = (X,) if y is None else (X, y)
     if kind.has("callbacks"):  # an estimator with callbacks has checkpoints, and `resume`
-        estimator.fit(*learned, resume=resume)
+        estimator.fit(*learned, **beside, resume=resume)
     else:
         estimator.fit(*learned)
 
@@ -264,13 +285,16 @@ def _keep(estimator, out, history):
     """Write model and history, also of a run that was broken off; return a message about it."""
     if not hasattr(estimator, "model_"):
         return "there is no model to write yet"
+    n, what = _length(estimator)
+    told = f"the model of {n:,} {what} is in {out}"
+    if estimator.communicator is not None and estimator.communicator.rank > 0:
+        return told
     estimator.save(out)
     if history is not None:
         lines = estimator.history_
         text = as_json(lines) if history.lower().endswith(".json") else as_csv(lines)
         write_atomically(history, text.encode())
-    n, what = _length(estimator)
-    return f"the model of {n:,} {what} is in {out}"
+    return told
 
 
 def _checkpoint(settings):

@@ -3,9 +3,10 @@
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
 from deepgen.cli.common.frames import read_data
-from deepgen.cli.common.models import in_words, load_able, on_threads
+from deepgen.cli.common.models import in_words, is_of_sequences, load_able, on_threads
 from deepgen.cli.common.output import about_array, tell_array
 from deepgen.cli.common.rows import refused, write_rows
+from deepgen.cli.common.sequences import add_lengths, lengths_for
 from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax
 
 # Estimators whose features are means of units, so that there are fields behind them.
@@ -19,7 +20,7 @@ def add_to(commands, about):
         help=about,
         description="Write the features of rows: mean activities of the uppermost hidden layer "
         "(rbm, dbn, dbm), topics (replicated-softmax), probabilities of the components (mixture), "
-        "codes (autoencoders).",
+        "codes (autoencoders), hidden means and states of frames (temporal).",
     )
     add_rows(parser)
     parser.add_argument(
@@ -28,6 +29,7 @@ def add_to(commands, about):
         "(total inputs; of documents by the word), which tell rows apart where means are near 0 "
         "and 1 (mean)",
     )  # fmt: skip
+    add_lengths(parser)
     add_threads(parser)
     add_out(parser)
     return parser
@@ -47,6 +49,7 @@ def run(arguments):
             )
         options = {"quantity": arguments.quantity}
     rows = read_data(model, arguments.data, arguments.packed_columns)
+    options |= lengths_for(arguments, rows.shape[0], is_of_sequences(model))
     try:
         features = model.transform(rows, **options)
     except ValueError as error:

@@ -11,6 +11,7 @@ from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
+from deepgen.estimators.sequences import TemporalRBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "NeighbourhoodComponents",
     "RatingsRBM",
     "ReplicatedSoftmax",
+    "TemporalRBM",
 ]

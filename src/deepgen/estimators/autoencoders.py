@@ -280,6 +280,8 @@ class Autoencoder(_Autoencoder):
     callbacks : sequence of callable or None
         Called with an ``EpochReport`` after each epoch; a true value stops training.
     verbose : int, default 0
+    communicator : communicator or None
+        See :class:`RBM`; at most 24 processes.
 
     Attributes
     ----------
@@ -303,7 +305,7 @@ class Autoencoder(_Autoencoder):
     def __init__(
         self, n_hidden=64, *, visible="binary", hidden="logistic", loss=None, tied=True, l1=0.0,
         l2=0.0, masking=0.0, optimizer=None, learning_rate=None, batch_size=100, n_epochs=None,
-        random_state=None, n_threads=None, callbacks=None, verbose=0,
+        random_state=None, n_threads=None, callbacks=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.visible = visible
@@ -321,6 +323,7 @@ class Autoencoder(_Autoencoder):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     def fit(self, X, y=None, *, resume=None):
         """Learn from rows.
@@ -420,7 +423,7 @@ class DeepAutoencoder(_Autoencoder):
         by what they have in common.
     loss, l1, l2, masking, optimizer, learning_rate, batch_size, n_epochs
         See :class:`Autoencoder`; they are about the fine-tuning.
-    random_state, n_threads, callbacks, verbose
+    random_state, n_threads, callbacks, verbose, communicator
         See :class:`Autoencoder`.
 
     Attributes
@@ -439,7 +442,7 @@ class DeepAutoencoder(_Autoencoder):
         self, n_hidden=(1000, 500, 250, 30), *, pretrained=None, visible="binary", inputs=None,
         activation=None, code="linear", code_noise=None, loss=None, l1=0.0, l2=0.0,
         masking=0.0, optimizer=None, learning_rate=None, batch_size=100, n_epochs=None,
-        random_state=None, n_threads=None, callbacks=None, verbose=0,
+        random_state=None, n_threads=None, callbacks=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.pretrained = pretrained
@@ -460,6 +463,7 @@ class DeepAutoencoder(_Autoencoder):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     def fit(self, X, y=None, *, resume=None):
         """Learn from rows; see :meth:`Autoencoder.fit`.

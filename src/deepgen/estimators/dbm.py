@@ -98,6 +98,9 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         a ``"layer"``; a true value ends the training of that layer, or of the whole.
     verbose : int, default 0
         1 shows a progress bar.
+    communicator : communicator or None
+        ``dg.distributed.mpi()``: the processes of an MPI job share the run, each with its part of
+        every batch (docs/guide/cluster.md). All of them call the same methods. None: this one.
 
     Attributes
     ----------
@@ -120,12 +123,13 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
     """
 
     _saved_as = "DBM"
+    takes_files = True
 
     def __init__(
         self, n_hidden=(500, 1000), *, visible="binary", label_units=False, unlabelled=None,
         pretrained="auto", rule=None, learning_rate=None, optimizer=None, batch_size=100,
         n_epochs=None, binarize=False, random_state=None, n_threads=None, callbacks=None,
-        verbose=0,
+        verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.visible = visible
@@ -142,6 +146,7 @@ class DBM(StreamEstimator, DeepBoltzmannEstimator, BaseEstimator):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     # --- learning -----------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.plain_settings import plain_setting, plain_settings
+from deepgen.estimators.common.processes import refuse_processes
 from deepgen.estimators.common.streams import (
     StreamEstimator,
     StreamProblem,
@@ -37,6 +38,7 @@ from deepgen.learning.runaway import warn_of_runaway
 from deepgen.learning.schedules import Constant, Linear
 from deepgen.models import BeliefNetwork
 from deepgen.rows.batch import Batch
+from deepgen.rows.shards import Shards
 from deepgen.rows.sources import ArrayRows
 from deepgen.runtime.stream import Stream, child_seed
 from deepgen.stacks.settings import Pretraining, check_layers
@@ -97,6 +99,9 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         rows watch the lowest one.
     verbose : int, default 0
         1 shows a progress bar for each layer.
+    communicator : communicator or None
+        ``dg.distributed.mpi()``: the processes of an MPI job share the run, each with its part of
+        every batch (docs/guide/cluster.md). All of them call the same methods. None: this one.
 
     Attributes
     ----------
@@ -121,11 +126,12 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
     """
 
     _saved_as = "DBN"
+    takes_files = True
 
     def __init__(
         self, n_hidden=(500, 2000), *, visible="binary", rule=None, learning_rate=None,
         optimizer=None, batch_size=100, n_epochs=None, features="samples", transposed=False,
-        random_state=None, n_threads=None, callbacks=None, verbose=0,
+        random_state=None, n_threads=None, callbacks=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.visible = visible
@@ -140,6 +146,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -232,6 +239,7 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
             See :meth:`fit`. `model_` is that of the last good update.
         """
         check_is_fitted(self)
+        refuse_processes(self, "refine", "set_params(communicator=None) before it, in one of them")
         documents = self.model_.visible.takes_trials
         if n_epochs is None:
             n_epochs = REFINED_DOCUMENTS if documents else REFINED
@@ -244,6 +252,8 @@ class DBN(BeliefEstimator, StreamEstimator, BaseEstimator):
         settings = UpDown(CD(3) if rule is None else as_rule(rule), learning_rate, optimizer)
 
         def make_problem():
+            if isinstance(X, Shards):
+                raise TypeError(f"X must be an array or an iterable of batches, got {X!r}")
             rows = rows_to_learn(self, X, reset=False)
             return _Refinement(self, rows, settings, n_epochs)
 
@@ -404,6 +414,7 @@ class _StackProblem(StreamProblem):
             random_state=beginning.seed, frame=beginning.frame,
             n_threads=self.estimator.n_threads,
         )  # fmt: skip
+        run.collective = self.collective
         stopped = beginning.stopped
         if stopped is not None:
             state = {"stack": stopped.frame.get("stack"), "trainer": stopped.state}

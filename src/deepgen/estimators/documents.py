@@ -27,7 +27,8 @@ from deepgen.layers.binary import Binary
 from deepgen.layers.multinomial import Multinomial
 from deepgen.layers.passes import Site
 from deepgen.learning.optimizers import SGD
-from deepgen.learning.rules import CD, PCD, Sparsity, as_rule
+from deepgen.learning.rule_states import Sparsity
+from deepgen.learning.rules import CD, PCD, as_rule
 from deepgen.learning.schedules import Constant, as_schedule
 from deepgen.likelihood import free_energy
 from deepgen.models import BoltzmannMachine

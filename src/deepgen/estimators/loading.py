@@ -16,6 +16,7 @@ from deepgen.estimators.mixture import MixtureOfBernoullis
 from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
+from deepgen.estimators.sequences import TemporalRBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
 from deepgen.io import model_files
 from deepgen.io.classes import classes_of_plain
@@ -26,6 +27,7 @@ from deepgen.models import (
     BernoulliMixture,
     BoltzmannMachine,
     ClassHierarchy,
+    ConditionalMachine,
     NeighbourNetwork,
     Network,
     PosteriorNetwork,
@@ -71,6 +73,7 @@ ESTIMATORS = {
         Saved(NeighbourhoodComponents, (NeighbourNetwork,), ("classes",)),
         Saved(HierarchicalGaussian, (ClassHierarchy,), ("classes",)),
         Saved(RatingsRBM, (RatingMachine,), ("rows", "user_ids", "item_ids")),
+        Saved(TemporalRBM, (ConditionalMachine,)),
     )
 }
 
@@ -86,7 +89,7 @@ def load(path):
     -------
     RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
     DeepClassifier, DeepRegressor, DeepGaussianProcessRegressor,
-    NeighbourhoodComponents, HierarchicalGaussian or RatingsRBM
+    NeighbourhoodComponents, HierarchicalGaussian, RatingsRBM or TemporalRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
 
@@ -152,5 +155,6 @@ def _saved_by(model, name):
         BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis",
         ProcessNetwork: "DeepGaussianProcessRegressor",
         NeighbourNetwork: "NeighbourhoodComponents", ClassHierarchy: "HierarchicalGaussian",
+        ConditionalMachine: "TemporalRBM",
     }  # fmt: skip
     return ESTIMATORS.get(usual.get(type(model)))

@@ -12,6 +12,7 @@ from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.frames import completed_rows, framed_like
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.hyperparameters import check_common
+from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.validation import (
     by_pieces,
     naming_columns,
@@ -72,6 +73,8 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         None: ``OMP_NUM_THREADS``, else all cores that this process may use.
     verbose : int, default 0
         1 shows a progress bar for each run.
+    communicator : communicator or None
+        See :class:`RBM`; at most 24 processes.
 
     Attributes
     ----------
@@ -111,7 +114,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
 
     def __init__(
         self, n_components=None, *, max_iter=100, tol=1e-3, n_init=1, smoothing=1.0,
-        random_state=None, n_threads=None, verbose=0,
+        random_state=None, n_threads=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_components = n_components
         self.max_iter = max_iter
@@ -121,6 +124,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         self.random_state = random_state
         self.n_threads = n_threads
         self.verbose = verbose
+        self.communicator = communicator
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -179,7 +183,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         return self.fit(X).predict(X)
 
     def _learn(self, rows, n_rows, mean):
-        stream = Stream.from_random_state(self.random_state)
+        stream = collective_of(self).broadcast(Stream.from_random_state(self.random_state))
         with interrupt_between_steps() as interrupts:
             size, n_runs = self.n_components, 1
             if size is None:
@@ -187,7 +191,10 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
                 n_runs = number_of_runs(size)
             prior, kept = self._prior(mean, n_rows, size), []
             for number in range(n_runs * self.n_init):
-                run = Run(starting_mixture(rows, n_rows, size, prior, stream.child(number)))
+                run = Run(
+                    starting_mixture(rows, n_rows, size, prior, stream.child(number)),
+                    collective=collective_of(self),
+                )
                 if number % self.n_init == 0:
                     kept.append(run)
                 try:
@@ -204,7 +211,7 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             prior, runs = self._prior(mean, some.n_rows, size), []
             for number in range(number_of_runs(size, RUNS_OF_CHOICE)):
                 start = starting_mixture(some, some.n_rows, size, prior, stream.child(number))
-                runs.append(Run(start))
+                runs.append(Run(start, collective=collective_of(self)))
                 for _ in run_em(
                     runs[-1], some, prior, max_iter=self.max_iter, tol=self.tol, check=check,
                     n_threads=self.n_threads,
@@ -228,8 +235,9 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             run, rows, prior, max_iter=self.max_iter, tol=self.tol, n_threads=self.n_threads,
             n_rows=n_rows, check=check,
         )  # fmt: skip
+        shows = bool(self.verbose) and run.collective.rank == 0
         with (
-            ProgressBar(self.max_iter, 0, bool(self.verbose), unit="iteration") as bar,
+            ProgressBar(self.max_iter, 0, shows, unit="iteration") as bar,
             contextlib.closing(steps),
         ):
             for entry in steps:

@@ -93,8 +93,9 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         See :class:`DeepClassifier`: such rows serve the pretraining, the start of the code,
         `smoothness` and `reconstruction`.
     batch_size : int, default 1000
-        Rows of an update, whose labelled ones choose among each other: time and memory of that
-        grow with the square of their number.
+        Rows of an update, two or more, whose labelled ones choose among each other: time and
+        memory of that grow with the square of their number. A row that is alone in its class in an
+        update teaches nothing.
     optimizer, learning_rate, n_epochs
         See :class:`Autoencoder`.
     random_state, n_threads, callbacks, verbose
@@ -173,6 +174,7 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
     def _check_settings(self):
         check_network_settings(self)
         check_integer(self.n_components, "n_components")
+        check_integer(self.batch_size, "batch_size", 2)
         check_number(self.temperature, "temperature", 0.0)
         check_choice(self.activation, "activation", ("logistic", "rectified"))
         as_units(self.visible, "visible")
@@ -205,6 +207,12 @@ class NeighbourhoodComponents(ClassifierMixin, FeatureEstimator, DeepSupervised,
         known, labels = split_labels(y, rows.n_rows, self.unlabelled)
         self.classes_ = classes_in(labels, self.unlabelled)
         X, targets = rows.X, np.searchsorted(self.classes_, labels)
+        if len(targets) > 1 and np.bincount(targets).max() == 1:
+            raise ValueError(
+                "y must have at least two rows of some class, whose codes then come to lie "
+                f"together, got one row of each of {len(self.classes_)} classes; "
+                "HierarchicalGaussian learns such classes from others that have more rows"
+            )
         paired = PairedRows(X if known.all() else select(X, known), targets)
         if not known.all() and (self.smoothness is not None or self.reconstruction):
             everywhere = np.full(len(known), -1)

@@ -69,6 +69,9 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         Called with an ``EpochReport`` after each epoch; a true value stops training.
     verbose : int, default 0
         1 shows a progress bar.
+    communicator : communicator or None
+        ``dg.distributed.mpi()``: the processes of an MPI job share the run, each with its part of
+        every batch (docs/guide/cluster.md). All of them call the same methods. None: this one.
 
     Attributes
     ----------
@@ -92,11 +95,12 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
     """
 
     _saved_as = "RBM"
+    takes_files = True
 
     def __init__(
         self, n_hidden=256, *, visible="binary", hidden="binary", rule="pcd", learning_rate=None,
         optimizer=None, batch_size=100, n_epochs=None, binarize=False, random_state=None,
-        n_threads=None, callbacks=None, verbose=0,
+        n_threads=None, callbacks=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.visible = visible
@@ -111,6 +115,7 @@ class RBM(StreamEstimator, density.MachineEstimator, BaseEstimator):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     # --- learning -----------------------------------------------------------------------------
 

@@ -254,7 +254,7 @@ class DeepClassifier(ClassifierMixin, DeepSupervised):
         semi-supervised estimators. NaN: missing values, which are NaN, None and ``pandas.NA``.
     optimizer, learning_rate, batch_size, n_epochs
         See :class:`Autoencoder`.
-    random_state, n_threads, callbacks, verbose
+    random_state, n_threads, callbacks, verbose, communicator
         See :class:`Autoencoder`.
 
     Attributes
@@ -275,7 +275,7 @@ class DeepClassifier(ClassifierMixin, DeepSupervised):
         l2=0.0, dropout=0.0, input_dropout=0.0, smoothness=None, top_epochs=0, class_weight=None,
         early_stopping=None, validation_fraction=0.1, unlabelled=None, optimizer=None,
         learning_rate=None, batch_size=100, n_epochs=None, random_state=None, n_threads=None,
-        callbacks=None, verbose=0,
+        callbacks=None, verbose=0, communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.pretrained = pretrained
@@ -298,6 +298,7 @@ class DeepClassifier(ClassifierMixin, DeepSupervised):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     def fit(self, X, y, sample_weight=None, *, resume=None):
         """Learn from rows and labels.
@@ -432,7 +433,7 @@ class DeepRegressor(RegressorMixin, DeepSupervised):
         See :class:`DeepClassifier`.
     optimizer, learning_rate, batch_size, n_epochs
         See :class:`Autoencoder`.
-    random_state, n_threads, callbacks, verbose
+    random_state, n_threads, callbacks, verbose, communicator
         See :class:`Autoencoder`.
 
     Attributes
@@ -451,6 +452,7 @@ class DeepRegressor(RegressorMixin, DeepSupervised):
         l2=0.0, dropout=0.0, input_dropout=0.0, top_epochs=0, early_stopping=None,
         validation_fraction=0.1, optimizer=None, learning_rate=None, batch_size=100,
         n_epochs=None, random_state=None, n_threads=None, callbacks=None, verbose=0,
+        communicator=None,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.pretrained = pretrained
@@ -470,6 +472,7 @@ class DeepRegressor(RegressorMixin, DeepSupervised):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.verbose = verbose
+        self.communicator = communicator
 
     def fit(self, X, y, sample_weight=None, *, resume=None):
         """Learn from rows and targets.

@@ -18,6 +18,8 @@ SHARE_OF_ALL = 0.2
 OWN_CATEGORY = 1.0
 # Sets of classes whose densities are kept between sweeps, which meet most of them again.
 MOST_KNOWN = 100_000
+# Numbers of the covariances of classes that a model keeps between calls: 64 MB of float64.
+KEPT_NUMBERS = 1 << 23
 
 # scipy is imported where it is used: who needs the core alone does not wait for it.
 
@@ -171,7 +173,11 @@ def log_of_scatter(scatter, n_rows, inherited, inherited_rows):
 
 def log_normal(points, mean, covariance):
     """Return the log densities of points under a normal distribution, float64 of (n_points,)."""
-    squares, log_root = _squares(points, mean, covariance)
+    return _log_normal(points, mean, _root(covariance))
+
+
+def _log_normal(points, mean, root):
+    squares, log_root = _squares(points, mean, root)
     return -0.5 * squares - log_root - 0.5 * len(mean) * np.log(2.0 * np.pi)
 
 
@@ -191,31 +197,76 @@ def log_student(points, mean, covariance, degrees):
     -------
     ndarray of shape (n_points,), float64
     """
+    return _log_student(points, mean, _root(covariance), degrees)
+
+
+def _log_student(points, mean, root, degrees):
     from scipy.special import gammaln
 
     d = len(mean)
-    squares, log_root = _squares(points, mean, covariance)
+    squares, log_root = _squares(points, mean, root)
     constant = gammaln((degrees + d) / 2) - gammaln(degrees / 2)
     constant -= 0.5 * d * np.log(np.pi * (degrees - 2)) + log_root
     return constant - 0.5 * (degrees + d) * np.log1p(squares / (degrees - 2))
 
 
-def _squares(points, mean, covariance):
-    """Return ``(z - mean)^T C^-1 (z - mean)`` of each point, and ``log |C| / 2``."""
+def _root(covariance):
+    """Return the lower triangular L of ``L L^T = covariance``."""
+    with one_blas_thread():
+        return np.linalg.cholesky(covariance)
+
+
+def _squares(points, mean, root):
+    """Return ``(z - mean)^T C^-1 (z - mean)`` of each point and ``log |C| / 2``, by C's root."""
     from scipy.linalg import solve_triangular
 
     with one_blas_thread():
-        L = np.linalg.cholesky(covariance)
-        solved = solve_triangular(L, (np.asarray(points, np.float64) - mean).T, lower=True)
-        return np.square(solved).sum(axis=0), np.log(np.diagonal(L)).sum()
+        solved = solve_triangular(root, (np.asarray(points, np.float64) - mean).T, lower=True)
+        return np.square(solved).sum(axis=0), np.log(np.diagonal(root)).sum()
 
 
 def _symmetric(matrix):
     return 0.5 * (matrix + matrix.T)
 
 
-def log_predictive(model, known, points, heritages):
-    """Return log p(new row of a class, given its rows), float64 of shape (n_points,).
+class ClassDensity(NamedTuple):
+    """Density of a new row of a class: a mixture of a part for each covariance it may inherit.
+
+    Attributes
+    ----------
+    log_weights : ndarray of shape (n_parts,)
+        Logarithms of their shares.
+    means : ndarray of shape (n_parts, n_components)
+    roots : ndarray of shape (n_parts, n_components, n_components)
+        Lower triangular L of each covariance ``L L^T`` of a new row.
+    degrees : float or None
+        Of freedom, of Student's t; None: normal.
+    """
+
+    log_weights: np.ndarray
+    means: np.ndarray
+    roots: np.ndarray
+    degrees: float | None
+
+    def log_of(self, points):
+        """Return the log density of each point, float64 of shape (n_points,).
+
+        Parameters
+        ----------
+        points : ndarray of shape (n_points, n_components)
+            Coordinates of new rows.
+        """
+        parts = [
+            _log_normal(points, mean, root)
+            if self.degrees is None
+            else _log_student(points, mean, root, self.degrees)
+            for mean, root in zip(self.means, self.roots, strict=True)
+        ]
+        return np.logaddexp.reduce(np.array(parts) + self.log_weights[:, None], axis=0)
+
+
+def class_density(model, known, heritages):
+    """Return the density of a new row of a class, given its rows.
 
     Each heritage is weighted by what the rows of the class say of it (:func:`log_of_rows`). Given
     one, a new row has mean and covariance ``m, C + V`` with (m, V) of :func:`mean_posterior`; it
@@ -226,26 +277,56 @@ def log_predictive(model, known, points, heritages):
     ----------
     model : ClassHierarchy
     known : ClassRows
-    points : ndarray of shape (n_points, n_components)
-        Coordinates of new rows.
     heritages : sequence of Heritage
         See :func:`heritages_of_new` and :func:`heritages_of_known`.
-    """
-    from scipy.special import logsumexp
 
-    r, parts, weights, alone = model.inherited_rows, [], [], len(heritages) == 1
+    Returns
+    -------
+    ClassDensity
+    """
+    r, means, roots, weights, alone = model.inherited_rows, [], [], [], len(heritages) == 1
     for log_weight, inherited in heritages:
         C = class_covariance(known, inherited, r)
         mean, V = mean_posterior(known, C, model.variances)
-        if r is None:
-            parts.append(log_normal(points, mean, C + V))
-        else:
-            parts.append(log_student(points, mean, C + V, r + known.count + 1))
+        means.append(mean)
+        roots.append(_root(C + V))
         weights.append(
             0.0 if alone else log_weight + log_of_rows(known, inherited, model.variances, r)
         )
-    weights = np.array(weights) - logsumexp(weights)
-    return logsumexp(np.array(parts) + weights[:, None], axis=0)
+    degrees = None if r is None else r + known.count + 1
+    log_weights = np.array(weights) - np.logaddexp.reduce(weights)
+    return ClassDensity(log_weights, np.array(means), np.array(roots), degrees)
+
+
+def class_densities(model):
+    """Return the densities of a new row of each known class, in their order.
+
+    Their covariances cost more than all that a row needs of them, so the model keeps them where
+    they are small; else they are made one by one.
+
+    Parameters
+    ----------
+    model : ClassHierarchy
+
+    Returns
+    -------
+    iterable of ClassDensity
+    """
+    if model.kept is not None:
+        return model.kept
+    densities = _class_densities(model)
+    n_parts = model.n_classes * (len(model.categories) + 1)
+    if n_parts * model.n_components**2 <= KEPT_NUMBERS:
+        densities = model.kept = tuple(densities)
+    return densities
+
+
+def _class_densities(model):
+    new = heritages_of_new(model)
+    n_sorted = model.categories.shape[1]
+    for number, known in enumerate(model.classes):
+        heritages = heritages_of_known(model, number) if number < n_sorted else new
+        yield class_density(model, known, heritages)
 
 
 def log_predictives(model, points):
@@ -262,13 +343,7 @@ def log_predictives(model, points):
     ndarray of shape (n_points, n_classes), float64
         In nats; densities of coordinates.
     """
-    out = np.empty((len(points), model.n_classes))
-    new = heritages_of_new(model)
-    n_sorted = model.categories.shape[1]
-    for number, known in enumerate(model.classes):
-        heritages = heritages_of_known(model, number) if number < n_sorted else new
-        out[:, number] = log_predictive(model, known, points, heritages)
-    return out
+    return np.stack([density.log_of(points) for density in class_densities(model)], axis=1)
 
 
 # --- super-categories -----------------------------------------------------------------------------

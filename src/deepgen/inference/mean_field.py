@@ -324,10 +324,10 @@ def _reads_steps(model, first, stop):
     return isinstance(model, Parameters) and None not in model.packed[first : stop - 1]
 
 
-def field_from(model, sender, receiver, x, work=ANY_WORK):
+def field_from(model, sender, receiver, x, work=ANY_WORK, out=None):
     """Return the field that states x of a layer add to a neighbour's: x W, or downwards x W^T.
 
-    float32 of shape (n_rows, n_units of the receiver).
+    float32 of shape (n_rows, n_units of the receiver); written into `out`, where that is given.
     """
     size = model.layers[receiver].size
     linear = (_LINEAR, 1, 1, np.zeros(size, np.float32), None)
@@ -337,7 +337,7 @@ def field_from(model, sender, receiver, x, work=ANY_WORK):
     if model.layers[receiver].group > 1:
         packed = [None]  # in tiles of whole groups, which a linear layer does not have
     pair = [units, linear] if receiver > sender else [linear, units]
-    out = np.empty((x.shape[0], size), np.float32)
+    out = np.empty((x.shape[0], size), np.float32) if out is None else out
     conditional_pass(
         engine.Chain(pair, weights, packed), receiver - lower,
         [x, None] if receiver > sender else [None, x], Outputs(out), work=work,

@@ -18,9 +18,14 @@ class OtherRunError(ValueError):
     """A checkpoint is that of a run with other settings."""
 
 
+def tree_of(trainer):
+    """Return a trainer's state and its frame, as a checkpoint has them."""
+    return {"frame": trainer.frame, "trainer": trainer.state()}
+
+
 def save(trainer, path):
     """Write a trainer's state and its frame to a file, atomically."""
-    trees.save({"frame": trainer.frame, "trainer": trainer.state()}, path)
+    trees.save(tree_of(trainer), path)
 
 
 def load(path, remedy=None):

@@ -45,6 +45,7 @@ def _pattern(value, name):
 # What a dict by layer holds: how it is converted, and its shape for n_rows rows of a layer.
 _BY_LAYER = {
     "bias_rows": (_finite, lambda n_rows, layer: (n_rows, layer.size)),
+    "base_rows": (_finite, lambda n_rows, layer: (n_rows, layer.size)),
     "held": (_mask, lambda n_rows, layer: (n_rows, layer.size)),
     "bias_scale": (_finite, lambda n_rows, layer: (n_rows,)),
     "trials": (_counts, lambda n_rows, layer: (n_rows,)),
@@ -77,6 +78,9 @@ class Context:
     base : sequence of Units or None
         Independent layers at beta = 0 for annealing; natural parameters are
         ``(1 - beta) * base + beta * model``. None, or None for a layer: the uniform one.
+    base_rows : dict of int to ndarray of shape (n_rows, n_units)
+        The bias of that layer at beta = 0, row by row, in place of that of `base`: rows whose
+        biases differ are annealed from their own.
     """
 
     bias_rows: dict = field(default_factory=dict)
@@ -86,6 +90,7 @@ class Context:
     bias_scale: dict = field(default_factory=dict, kw_only=True)
     trials: dict = field(default_factory=dict, kw_only=True)
     pattern: dict = field(default_factory=dict, kw_only=True)
+    base_rows: dict = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self):
         for name, (converted, _) in _BY_LAYER.items():
@@ -195,7 +200,7 @@ class Context:
             self.bias_rows.get(layer),
             held,
             self.beta,
-            None if base is None else base.bias,
+            self.base_rows.get(layer, None if base is None else base.bias),
             None if base is None else base.precision,
             self.bias_scale.get(layer),
             self.trials.get(layer),

@@ -66,8 +66,10 @@ class LayerContext(NamedTuple):
         1 where an entry keeps its value.
     beta : ndarray of shape (n_rows,), float32
         Inverse temperature of each row.
-    base_bias, base_precision : ndarray of shape (n_units,), float32
-        Of the independent units at ``beta`` = 0; the same for all rows.
+    base_bias : ndarray of shape (n_units,) or (n_rows, n_units), float32
+        Of the independent units at ``beta`` = 0, the same for all rows or one for each.
+    base_precision : ndarray of shape (n_units,), float32
+        Of these units too.
     bias_scale : ndarray of shape (n_rows,), float32
         Multiplies the layer's bias.
     trials : ndarray of shape (n_rows,), int64
@@ -91,6 +93,7 @@ class LayerContext(NamedTuple):
             bias_rows=_rows(self.bias_rows, piece),
             held=_rows(self.held, piece),
             beta=_rows(self.beta, piece),
+            base_bias=_base_rows(self.base_bias, piece),
             bias_scale=_rows(self.bias_scale, piece),
             trials=_rows(self.trials, piece),
             pattern=None if self.pattern is None else self.pattern[piece],
@@ -144,6 +147,11 @@ def _rows(x, piece):
     if x is None or piece.stop - piece.start == x.shape[0]:
         return None if x is None else kernel_states(x)
     return kernel_states(row_slice(x, piece.start, piece.stop))
+
+
+def _base_rows(base, piece):
+    """Return the base of a slice of the rows; one that is the same for all rows as it is."""
+    return base if base is None or base.ndim == 1 else _rows(base, piece)
 
 
 def conditional_pass(chain, layer, states, outputs, context=None, site=None, work=ANY_WORK):

@@ -15,7 +15,8 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import check_phases, named_gradients
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import SGD, GradientOptimizer, check_optimizer
-from deepgen.learning.rules import CD, as_rule, check_particles
+from deepgen.learning.rule_states import check_particles
+from deepgen.learning.rules import CD, as_rule
 from deepgen.learning.schedules import Linear, as_schedule
 from deepgen.learning.sums import phase_sums
 from deepgen.models import BeliefLayer, BeliefNetwork, Parameters, check_belief_network

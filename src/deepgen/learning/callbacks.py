@@ -13,6 +13,7 @@ from deepgen.learning.hooks import require_machine
 from deepgen.learning.monitors import FreeEnergyGap, LikelihoodMonitor, check_watched
 from deepgen.likelihood import pseudo_log_likelihood
 from deepgen.rows.states import as_states
+from deepgen.runtime.collective import any_of
 
 logger = logging.getLogger("deepgen")
 
@@ -300,20 +301,23 @@ class CSVLog:
 
     def begin(self, trainer):
         """Look for what would keep the file from being written."""
-        atomic.require_writable(self.path, "the log")
+        if trainer.collective.rank == 0:
+            atomic.require_writable(self.path, "the log")
 
     def __call__(self, report):
         """Write the history so far."""
-        self._write(report.trainer.history)
+        self._write(report.trainer)
 
     def end(self, trainer, error):
         """Write it once more: callbacks behind this one may have added to it."""
         if trainer.history:
-            self._write(trainer.history)
+            self._write(trainer)
 
-    def _write(self, history):
+    def _write(self, trainer):
+        if trainer.collective.rank != 0:
+            return
         try:
-            atomic.write_atomically(self.path, as_csv(history).encode())
+            atomic.write_atomically(self.path, as_csv(trainer.history).encode())
         except OSError as error:
             warnings.warn(
                 f"the log {str(self.path)!r} could not be written ({error}); training goes on",
@@ -366,7 +370,8 @@ class Checkpoint:
 
     def begin(self, trainer):
         """Start the clock; raise now what would keep the file from being written later."""
-        atomic.require_writable(self.path, "the checkpoint")
+        if trainer.collective.rank == 0:
+            atomic.require_writable(self.path, "the checkpoint")
         trees.plain(trainer.state())  # the state of a user's own rule may be no plain data
         self._due, self._last = False, time.monotonic()
 
@@ -376,7 +381,9 @@ class Checkpoint:
 
     def between_updates(self, trainer):
         """Write, if it is time."""
-        late = self.minutes is not None and time.monotonic() - self._last >= 60.0 * self.minutes
+        late = self.minutes is not None and any_of(
+            trainer.collective, time.monotonic() - self._last >= 60.0 * self.minutes
+        )
         if late or self._due:
             self._write(trainer, self.on_save_error)
 
@@ -388,7 +395,9 @@ class Checkpoint:
     def _write(self, trainer, on_error):
         """Write the file; a failure is a warning or, where `on_error` is "raise", the error."""
         try:
-            checkpoints.save(trainer, self.path)
+            tree = checkpoints.tree_of(trainer)  # of all processes
+            if trainer.collective.rank == 0:
+                trees.save(tree, self.path)
         except (OSError, ValueError) as error:
             if on_error == "raise":
                 raise

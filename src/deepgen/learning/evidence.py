@@ -10,6 +10,7 @@ import numpy as np
 
 from deepgen.learning.schedules import Linear
 from deepgen.learning.starts import default_schedule
+from deepgen.rows.parts import first_number, joined
 from deepgen.rows.states import dense
 
 MOST_UPDATES, FEWEST_UPDATES = 5_000, 100
@@ -141,12 +142,13 @@ class Evidence:
 def spread_rows(rows, n_rows, n_wanted):
     """Return at most so many rows, from the first to the last in even steps, float64."""
     step = max(1, -(-n_rows // n_wanted))
-    some, first = [], 0
+    some, first = [], first_number(rows)
     for states in (batch.states[0] for batch in rows.pieces()):
         chosen = np.arange(-first % step, states.shape[0], step)
         some.append(np.asarray(dense(states), np.float64)[chosen])
         first += states.shape[0]
-    return np.concatenate(some)
+    some = np.concatenate([*some, np.empty((0, rows.n_columns))])
+    return np.concatenate(joined(rows, some))
 
 
 def depend(deviations):

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import shown
-from deepgen.rows.states import CompressedRows, dense, kernel_states
+from deepgen.rows.states import CompressedRows, dense, kernel_states, row_slice
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
 
@@ -73,6 +73,36 @@ class Phases:
         if self.shares is None:
             return weights, weights
         return weights, self.shares[side] if weights is None else weights * self.shares[side]
+
+    def rows(self, positive, negative):
+        """Return some rows of each phase, by slices of row numbers; `follow` stays with the whole.
+
+        Parameters
+        ----------
+        positive, negative : slice
+            With a start and a stop.
+        """
+        chosen = positive, negative
+
+        def of_pair(pair):
+            if pair is None:
+                return None
+            return tuple(
+                None if x is None else x[rows] for x, rows in zip(pair, chosen, strict=True)
+            )
+
+        states = (
+            [row_slice(x, int(rows.start), int(rows.stop)) for x in side]
+            for side, rows in zip((self.positive, self.negative), chosen, strict=True)
+        )
+        scales = tuple(
+            {l: scale[rows] for l, scale in side.items()}
+            for side, rows in zip(self.bias_scale, chosen, strict=True)
+        )
+        return Phases(
+            *states, self.offsets, self.gains, weights=of_pair(self.weights),
+            shares=of_pair(self.shares), bias_scale=scales,
+        )  # fmt: skip
 
     def mean_changes(self, squares, work):
         """Return means over the positive phase minus those over the negative one.

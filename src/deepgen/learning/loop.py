@@ -20,8 +20,9 @@ from deepgen.errors import DivergedError
 from deepgen.io.trees import check_structure, plain
 from deepgen.learning.hooks import Hooks
 from deepgen.rows.batch import Batch, Rows
+from deepgen.rows.parts import shared
 from deepgen.rows.sources import refuse_rows
-from deepgen.runtime.collective import Alone
+from deepgen.runtime.collective import Alone, any_of, check_together, on_all
 from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
@@ -127,7 +128,8 @@ class TrainingLoop(ABC):
         Whether the run reads the rows of the data, not features of them or rows times two. A
         callback that watches rows of the data takes part in such a run only.
     collective : Collective
-        The processes that share the run, where batches are parts. Set it before :meth:`fit`.
+        The processes that share the run, all of which call the same methods in turn. Set it before
+        :meth:`fit`, which cuts the batches then.
     """
 
     def __init__(self, parameters, optimizer, schedule, *, stream, batch_size, n_threads):
@@ -154,9 +156,10 @@ class TrainingLoop(ABC):
         self._workspace = engine.Workspace()
         self._governor = Governor(self.n_threads)
         self.collective = Alone()
+        self._is_common = False  # whether all processes raise the error that is raised here
 
     # What `_begin_process` makes.
-    _of_process = ("_workspace", "_governor", "_hooks", "collective")
+    _of_process = ("_workspace", "_governor", "_hooks", "collective", "_is_common")
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name not in self._of_process}
@@ -211,6 +214,12 @@ class TrainingLoop(ABC):
 
     def _check_particles(self):
         """Raise DivergedError where states of the run have run away and parameters have not yet."""
+
+    def _share(self):
+        """Keep the part of this process, of what the run has by row: particles."""
+
+    def _join(self):
+        """Get whole again what :meth:`_share` has cut, in every process."""
 
     def _forget(self):
         """Begin anew what may hold numbers that are not finite, after a divergence."""
@@ -293,15 +302,15 @@ class TrainingLoop(ABC):
         work, before = Work(self._workspace, self._governor.next()), self.n_updates
         with np.errstate(over="ignore", invalid="ignore"):  # a flag tells, and is acted on
             for overflow, value in self._updates(updates, work):
-                if overflow:
+                if any_of(self.collective, overflow):
                     # where every parameter is finite, the value of the objective is not
                     name = self.parameters.first_non_finite()
                     self._diverged(name or ("parameters" if value is None else "loss"))
                 self.n_updates += 1
                 values.append(value)
         name = self.parameters.first_run_away()
-        if name is not None:
-            self._diverged(name)
+        if any_of(self.collective, name is not None):
+            self._diverged(name or "a parameter of another process")
         self._governor.done(self.n_updates - before)
         self.whole = True
 
@@ -312,8 +321,8 @@ class TrainingLoop(ABC):
         return self.learning_rate
 
     def _diverged(self, name):
-        """Put the last good parameters back, and raise."""
-        self.whole = False
+        """Put the last good parameters back, and raise, in all processes."""
+        self.whole, self._is_common = False, True
         self.parameters.restore(self._good)
         self._forget()
         self.optimizer_state = self._start_optimizer()
@@ -413,7 +422,7 @@ class TrainingLoop(ABC):
         Whatever they raise is raised before any work.
         """
         hooks = Hooks(callbacks)
-        hooks.begin(self)
+        on_all(self.collective, lambda: hooks.begin(self), "to begin a callback")
         hooks.restore(self._callback_states)
         self._hooks, self._callback_states = hooks, {}
 
@@ -454,11 +463,14 @@ class TrainingLoop(ABC):
             )
         self.n_epochs = n_epochs
         total = n_epochs * -(-n_rows // self.batch_size)
+        rows, is_first = shared(rows, self.collective), self.collective.rank == 0
+        self._is_common = False
         with (
             interrupt_between_steps() as interrupts,
-            ProgressBar(total, self.n_updates, bool(verbose)) as bar,
+            ProgressBar(total, self.n_updates, bool(verbose) and is_first) as bar,
         ):
             try:
+                self._share()
                 if self._before is not None:
                     self._report()
                 while self.epoch < n_epochs and not self.stopped:
@@ -468,9 +480,22 @@ class TrainingLoop(ABC):
                 self._hooks.finish(self)
                 self.finished = True
             except BaseException as error:
-                self._hooks.end(self, error)
+                self._leave(error)
                 raise
             self._hooks.end(self, None)
+            self._join()
+
+    def _leave(self, error):
+        """Tell the callbacks that an error breaks the run off.
+
+        In all processes of a run, where all have the error; one that this process alone has ends
+        them, because they would wait for it.
+        """
+        if not (self._is_common or isinstance(self.collective, Alone)):
+            self.collective.abort(error)
+            return
+        self._hooks.end(self, error)
+        self._join()
 
     def _epoch(self, rows, expected, total, interrupts, bar):
         """Make the updates of an epoch that are not made yet, and its line of the history."""
@@ -478,7 +503,7 @@ class TrainingLoop(ABC):
         order = Stream(self.stream.child("order").key, self.epoch)
         coming = iter(self._coming(rows, order))
         while batches := list(islice(coming, self.updates_at_once)):
-            interrupts.check()
+            self._check(interrupts)
             n_rows = [batch.n_whole or batch.n_rows for batch in batches]
             if self._n_rows + sum(n_rows) - n_rows[-1] >= expected:
                 refuse_rows(expected, f"more than {expected}", f"epoch {self.epoch + 1}")
@@ -496,13 +521,22 @@ class TrainingLoop(ABC):
         with interrupts.held():
             self._end_epoch(began)
 
+    def _check(self, interrupts):
+        """Do what was to be done at a signal; where it ends one process, end the run in all."""
+        try:
+            check_together(self.collective, interrupts.check)
+        except BaseException:
+            self._is_common = True
+            raise
+
     def _end_epoch(self, began):
         self._check_particles()
         numbers = self._close_epoch()
         self.epoch += 1
         entry = {
             "epoch": self.epoch, "n_updates": self.n_updates,
-            "learning_rate": float(self.learning_rate), "seconds": time.perf_counter() - began,
+            "learning_rate": float(self.learning_rate),
+            "seconds": self.collective.broadcast(time.perf_counter() - began),
             "n_rows": self._n_rows,
             "weight_max": max(
                 float(np.abs(w).max()) for w in self.parameters.weights if w is not None
@@ -521,7 +555,7 @@ class TrainingLoop(ABC):
         entry = self.history[-1]
         numbers = {name: entry[name] for name in EPOCH_NUMBERS}
         report = EpochReport(**numbers, trainer=self, entry=entry)
-        self.stopped = self._hooks.report(report)
+        self.stopped = any_of(self.collective, self._hooks.report(report))
         self._before = None
         self._hooks.between_updates(self)
 

@@ -1,6 +1,6 @@
 """Runs of Boltzmann machines: how a model starts, an update, and what to do if it goes wrong."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -11,19 +11,30 @@ from deepgen.layers.passes import Site
 from deepgen.learning.gradients import RowGradients, check_phases
 from deepgen.learning.loop import TrainingLoop, Update
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
-from deepgen.learning.rules import check_particles, takes_holes
+from deepgen.learning.rule_states import check_particles
+from deepgen.learning.rules import takes_holes
 from deepgen.learning.sums import WeighedPhases, phase_sums
 from deepgen.learning.whole_updates import whole_updates
 from deepgen.models import Parameters
 from deepgen.rows.batch import Batch, ByteRows, check_batch, with_checked_states
 from deepgen.rows.holes import filled, holes_in
-from deepgen.rows.particles import Particles
+from deepgen.rows.particles import Particles, unchecked_particles
 from deepgen.rows.states import ChosenRows, dense
+from deepgen.runtime.collective import (
+    Alone,
+    any_of,
+    part_of,
+    require_shards,
+    shard_bounds,
+    sum_of_shards,
+)
 from deepgen.runtime.stream import BINARIZE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
 # Particles this many of the data's standard deviations away will not come back.
 RUNAWAY = 1e6
+# Of means in steps, which layers above the first one have.
+MOST_STEPS = 255
 
 
 class Trainer(TrainingLoop):
@@ -61,6 +72,7 @@ class Trainer(TrainingLoop):
         n_threads=None,
     ):  # fmt: skip
         self.rule, self.binarize, self._some_rows = rule, binarize, None
+        self._n_chains = None  # of all processes, while each has a part of them
         self._descends = False  # until the rule gives gradients by name, which the optimizer takes
         self.rule_state = self._start_rule(model, stream.child("rule"))
         super().__init__(
@@ -135,7 +147,7 @@ class Trainer(TrainingLoop):
 
     def keep(self):
         """Return copies of the arrays that :meth:`model` is made of, and the particles."""
-        particles = self.rule_state.particles
+        particles = self.all_particles()
         states = particles and [array.copy() for array in particles.states]
         return {**super().keep(), "particles": states}
 
@@ -143,7 +155,51 @@ class Trainer(TrainingLoop):
         """Go back to what :meth:`keep` returned; the optimizer begins anew."""
         super().put_back(copies)
         if copies["particles"]:
-            self.rule_state.particles = Particles([array.copy() for array in copies["particles"]])
+            self.rule_state.particles = self._own(
+                Particles([array.copy() for array in copies["particles"]])
+            )
+
+    # --- several processes --------------------------------------------------------------------
+
+    def all_particles(self):
+        """Return the particles of all processes of the run, in each of them; None without any."""
+        particles = self.rule_state.particles
+        if particles is None or self._n_chains is None:
+            return particles
+        pieces = self.collective.gather(particles.states)
+        return unchecked_particles([np.concatenate(x) for x in zip(*pieces, strict=True)])
+
+    def _own(self, particles):
+        """Return those of all particles that this process moves."""
+        if self._n_chains is None:
+            return particles
+        rows = part_of(self._n_chains, self.collective)
+        return unchecked_particles([x[rows] for x in particles.states])
+
+    def _share(self):
+        chains = getattr(self.rule_state, "chains", None)
+        if isinstance(self.collective, Alone) or chains is None:
+            return
+        self._is_common = True  # what is refused here
+        if chains.beta is not None or chains.further:
+            raise ValueError(
+                "rule must move chains that do not depend on each other, as dg.Gibbs() does, where "
+                f"processes share them, got {self.rule!r}; leave communicator out"
+            )
+        if self.parameters.layers[0].takes_trials:
+            raise ValueError(
+                "communicator must be None where rows are documents, whose particles have the "
+                "lengths of rows that another process may have"
+            )
+        self._is_common, self._n_chains = False, len(chains)
+        chains.particles = self._own(chains.particles)
+        chains.first_row = part_of(self._n_chains, self.collective).start
+
+    def _join(self):
+        if self._n_chains is not None:
+            chains, particles = self.rule_state.chains, self.all_particles()
+            chains.particles, chains.first_row = particles, 0
+            self._n_chains = None
 
     @property
     def watchable(self):
@@ -162,7 +218,10 @@ class Trainer(TrainingLoop):
 
     def _further_state(self):
         start = [{**layer.parameters(), **layer.measures()} for layer in self.parameters.layers]
-        return {"start": start, "rule": self.rule_state.tree()}
+        rule = self.rule_state.tree()
+        if self._n_chains is not None:  # a checkpoint is one of any number of processes
+            rule["particles"] = list(self.all_particles().states)
+        return {"start": start, "rule": rule}
 
     def _take_over(self, state):
         layers = [
@@ -173,7 +232,7 @@ class Trainer(TrainingLoop):
         parameters.restore(state["parameters"])
         rule_state = type(self.rule_state).from_tree(state["rule"])
         check_particles(rule_state, layers)
-        self.parameters, self.rule_state = parameters, rule_state
+        self.parameters, self.rule_state, self._n_chains = parameters, rule_state, None
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -243,17 +302,58 @@ class Trainer(TrainingLoop):
 
     def _summed(self, phases, batch, work):
         """Return the sums of an update's phases, over all processes where the batch is a part."""
-        sums = phase_sums(self.parameters, phases, work=work)
-        if batch.is_part:
-            self.collective.sum(sums.buffer)
-            if sums.n_rows[0] != batch.n_whole:
-                raise ValueError(
-                    f"the processes of a run must have n_whole={batch.n_whole} rows of a batch "
-                    f"together, got {sums.n_rows[0]:.0f}; give each its trainer's `collective`"
-                )
-            # where no row counts, there is no mean to follow
-            if phases.follow is not None and sums.weight["positive"][0]:
-                sums.bias_terms = phases.follow(sums.positive_means())
+        if not batch.is_part:
+            return phase_sums(self.parameters, phases, work=work)
+        whole = self._has_whole_sums(phases, batch)
+        if batch.shards is None or whole:
+            sums = phase_sums(self.parameters, phases, work=work)
+            self.collective.sum(sums.buffer, most=self._largest_sum(batch) if whole else np.inf)
+        else:
+            sums = self._sums_by_shard(phases, batch, work)
+        if batch.shards is None and sums.n_rows[0] != batch.n_whole:
+            raise ValueError(
+                f"the processes of a run must have n_whole={batch.n_whole} rows of a batch "
+                f"together, got {sums.n_rows[0]:.0f}; give each its trainer's `collective`"
+            )
+        # where no row counts, there is no mean to follow
+        if phases.follow is not None and sums.weight["positive"][0]:
+            sums.bias_terms = phases.follow(sums.positive_means())
+        return sums
+
+    def _largest_sum(self, batch):
+        """Return what no sum over the rows of a phase exceeds where all of them are whole."""
+        n_rows = max(batch.n_whole, self._n_chains or 0)
+        lowest = int(self.parameters.layers[0].largest_state) * MOST_STEPS
+        return n_rows * (lowest if self.parameters.n_layers == 2 else max(lowest, MOST_STEPS**2))
+
+    def _has_whole_sums(self, phases, batch):
+        """Tell whether sums over rows are whole numbers, as far as all processes know it alike.
+
+        Not by the states of this process alone: means that are not finite are no bytes.
+        """
+        parameters = self.parameters
+        return (
+            phases.has_equal_rows
+            and phases.shares is None
+            and all(getattr(x, "dtype", None) == np.uint8 for x in batch.states if x is not None)
+            and all(units.state_dtype == np.uint8 for units in parameters.layers)
+            and all(map(parameters.has_packed, range(1, parameters.n_layers)))
+        )
+
+    def _sums_by_shard(self, phases, batch, work):
+        """Return the sums over all processes of numbers that are not whole: shard by shard."""
+        require_shards(self.collective, "layers of real values, or rows of weights or means")
+        own = batch.shards
+        if self._n_chains is not None:
+            own = np.diff(shard_bounds(self._n_chains, self.collective))
+        cuts = [np.cumsum([0, *lengths]) for lengths in (batch.shards, own)]
+        buffers = []
+        for positive, negative in zip(*map(pairwise, cuts), strict=True):
+            sums = phase_sums(
+                self.parameters, phases.rows(slice(*positive), slice(*negative)), work=work
+            )
+            buffers.append(sums.buffer)
+        sum_of_shards(self.collective, buffers, sums.buffer)
         return sums
 
     def _descend(self, gradients, batch, rate, progress, work):
@@ -308,13 +408,15 @@ class Trainer(TrainingLoop):
             if particles is not None and not layer.is_bounded:
                 mean = layer.mean(layer.bias[None])
                 away = np.abs(particles[l] - mean)
-                if not (away < RUNAWAY * np.sqrt(layer.variance(mean))).all():
+                near = (away < RUNAWAY * np.sqrt(layer.variance(mean))).all()
+                if any_of(self.collective, not near):
                     self._diverged(f"particles[{l}]")
 
     def _forget(self):
         # particles and velocities may hold what is not finite
         good = self.parameters.to_model()
         self.rule_state = self._start_rule(good, self.stream.child("diverged"))
+        self._n_chains = None
 
     def _binarized(self, batch, site):
         """Return a batch with states drawn from its grey values."""

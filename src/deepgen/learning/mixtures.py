@@ -3,6 +3,8 @@
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -14,6 +16,14 @@ from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import refuse_rows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import products
+from deepgen.runtime.collective import (
+    ALONE,
+    Alone,
+    check_together,
+    require_shards,
+    shard_bounds,
+    sum_of_shards,
+)
 from deepgen.runtime.stream import START
 from deepgen.runtime.threads import Governor
 from deepgen.runtime.work import Work
@@ -50,6 +60,24 @@ class Statistics:
     unknown: np.ndarray
     log_likelihood: float = 0.0
     n_rows: int = 0
+
+    @classmethod
+    def zeros(cls, model):
+        """Return sums over no row, of the shapes of a model."""
+        shape = (model.n_features, model.n_components)
+        return cls(np.zeros(model.n_components), np.zeros(shape), np.zeros(shape))
+
+    def flat(self):
+        """Return all sums as one array, float64."""
+        ends = [self.log_likelihood, self.n_rows]
+        return np.concatenate([self.counts, self.sums.ravel(), self.unknown.ravel(), ends])
+
+    def take(self, flat):
+        """Become the sums that :meth:`flat` returned."""
+        n, m = self.counts.size, self.sums.size
+        self.counts[:] = flat[:n]
+        self.sums.ravel()[:], self.unknown.ravel()[:] = flat[n : n + m], flat[n + m : n + 2 * m]
+        self.log_likelihood, self.n_rows = float(flat[-2]), round(float(flat[-1]))
 
 
 @dataclass(frozen=True)
@@ -94,28 +122,52 @@ def starting_mixture(rows, n_rows, n_components, prior, stream):
     return BernoulliMixture.from_means(np.full(n_components, 1.0 / n_components), means)
 
 
-def expectation(model, rows, *, workspace=None, governor=None, check=None):
+def expectation(
+    model, rows, *, n_rows=None, workspace=None, governor=None, check=None, collective=ALONE
+):
     """Return the statistics of rows under a model's responsibilities: the E-step.
 
     Parameters
     ----------
     model : BernoulliMixture
     rows : ArrayRows or IterableRows
+    n_rows : int or None
+        Their number, where processes share them and the rows do not know it.
     workspace : Workspace or None
     governor : Governor or None
         Chooses the number of threads, piece by piece.
     check : callable or None
         Called between pieces; may raise.
+    collective : Collective
+        Each process reads its virtual shards, whole chunks of rows, and has the sums of all then.
 
     Returns
     -------
     Statistics
     """
-    workspace, governor = workspace or engine.Workspace(), governor or Governor()
-    shape = (model.n_features, model.n_components)
-    statistics = Statistics(np.zeros(model.n_components), np.zeros(shape), np.zeros(shape))
+    about = {"workspace": workspace or engine.Workspace(), "governor": governor or Governor()}
+    statistics, pieces = Statistics.zeros(model), rows.in_order(CHUNK)
+    if isinstance(collective, Alone):
+        _add(statistics, model, pieces, check=check, **about)
+        return statistics
+    require_shards(collective, "mixtures")
+    n_chunks = -(-(rows.n_rows or n_rows) // CHUNK)
+    cuts, shards, read = shard_bounds(n_chunks, collective), [], 0
+    for start, stop in pairwise(cuts):
+        if start < stop:
+            shards.append(Statistics.zeros(model))
+            _add(shards[-1], model, islice(pieces, start - read, stop - read), check=check, **about)
+            read = stop
+    total = np.empty(statistics.flat().shape)
+    sum_of_shards(collective, [shard.flat() for shard in shards], total)
+    statistics.take(total)
+    return statistics
+
+
+def _add(statistics, model, pieces, *, workspace, governor, check):
+    """Add the sums over some chunks of rows; see :func:`expectation`."""
     responsibilities = np.empty((CHUNK, model.n_components), np.float32)
-    for batch in rows.in_order(CHUNK):
+    for batch in pieces:
         states = model.visible.clipped(batch.states[0])
         if check is not None:
             check()
@@ -131,7 +183,6 @@ def expectation(model, rows, *, workspace=None, governor=None, check=None):
         statistics.sums += sums
         statistics.log_likelihood += float(log_p.sum())
         statistics.n_rows += n_rows
-    return statistics
 
 
 def maximization(statistics, prior):
@@ -166,11 +217,14 @@ class Run:
     history : list of dict
         One entry an iteration: log likelihood and log posterior density at its start, nats a
         row, and seconds.
+    collective : Collective
+        The processes that share it; see :func:`expectation`.
     """
 
     model: BernoulliMixture
     converged: bool = False
     history: list = field(default_factory=list)
+    collective: object = ALONE
 
     @property
     def log_posterior(self):
@@ -218,7 +272,8 @@ def run_em(run, rows, prior, *, max_iter, tol, n_rows=None, n_threads=None, chec
     n_rows : int or None
         Rows of an iteration; other numbers are a ValueError. None: ``rows.n_rows``.
     check : callable or None
-        Called between pieces of rows; may raise.
+        Called between pieces of rows; may raise. Where processes share the run, between
+        iterations, and what one of them raises ends the run in all.
 
     Yields
     ------
@@ -226,12 +281,20 @@ def run_em(run, rows, prior, *, max_iter, tol, n_rows=None, n_threads=None, chec
         The new entry of ``run.history``.
     """
     workspace, governor = engine.Workspace(), Governor(n_threads)
+    collective = run.collective
+    if check is not None and not isinstance(collective, Alone):
+        between, check = partial(check_together, collective, check), None
+    else:
+        between = None
     n_rows = rows.n_rows if n_rows is None else n_rows
     for iteration in range(1, max_iter + 1):
         began, before = time.perf_counter(), run.log_posterior
+        if between is not None:
+            between()
         statistics = expectation(
-            run.model, rows, workspace=workspace, governor=governor, check=check
-        )
+            run.model, rows, n_rows=n_rows, workspace=workspace, governor=governor, check=check,
+            collective=collective,
+        )  # fmt: skip
         if n_rows is not None and statistics.n_rows != n_rows:
             refuse_rows(n_rows, statistics.n_rows, f"iteration {iteration}")
         density = statistics.log_likelihood + prior.log_density(run.model)
@@ -243,7 +306,7 @@ def run_em(run, rows, prior, *, max_iter, tol, n_rows=None, n_threads=None, chec
         run.converged = entry["log_posterior"] - before < tol
         if not run.converged:
             run.model = maximization(statistics, prior)
-        entry["seconds"] = time.perf_counter() - began
+        entry["seconds"] = collective.broadcast(time.perf_counter() - began)
         run.history.append(entry)
         logger.info("iteration %(iteration)d: %(log_posterior).4f, %(seconds).2f s", entry)
         yield entry

@@ -129,7 +129,7 @@ class LikelihoodMonitor:
                 first, self.n_chains, random_state=self.random_state, n_threads=self.n_threads
             )
             n_steps *= FIRST_STEPS
-        particles = report.trainer.rule_state.particles
+        particles = report.trainer.all_particles()
         estimate = self._trajectory.advance(model, n_steps, particles)
         report.entry["log_partition"] = estimate.value
         report.entry["log_partition_error"] = 0.5 * (estimate.upper - estimate.lower)

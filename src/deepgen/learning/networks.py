@@ -1,6 +1,8 @@
 """Runs of networks: an objective is made small, batch by batch."""
 
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from deepgen.networks.losses import check_row_loss, starting_parameters
 from deepgen.networks.objective import Objective, loss_by_row
 from deepgen.rows.batch import check_batch, with_checked_states
 from deepgen.rows.states import are_states, as_states
+from deepgen.runtime.collective import require_shards, sum_of_shards
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
 
@@ -120,10 +123,14 @@ class NetworkTrainer(TrainingLoop):
 
     def _checked(self, batch):
         check_batch(batch)
-        if batch.context is not None or batch.n_whole is not None or len(batch.states) != 1:
+        if batch.context is not None or len(batch.states) != 1:
             raise ValueError(
-                "a batch of a network must be whole and have states of its inputs alone, and no "
-                "context"
+                "a batch of a network must have states of its inputs alone, and no context"
+            )
+        if batch.is_part and batch.shards is None:
+            raise ValueError(
+                "a part of a batch of a network must have `shards`; give the trainer a "
+                "`collective`, and whole batches"
             )
         # rows with targets have checked the values already
         states, n_inputs = batch.states[0], self.parameters.sizes[0]
@@ -142,10 +149,7 @@ class NetworkTrainer(TrainingLoop):
     def _updates(self, updates, work):
         for batch, site, progress in updates:
             first = self.parameters.n_layers - 1 if self.epoch < self.top_epochs else 0
-            objective = partial(
-                self.objective.evaluate, self.parameters, batch,
-                loss_parameters=self.parameters.loss, stream=site, first=first, work=work,
-            )  # fmt: skip
+            objective = partial(self._evaluate, batch, site, first, work)
             if self._minimizes:
                 value = self._minimize(objective, self.parameters.learned(first))
                 yield not np.isfinite(value), value
@@ -157,6 +161,38 @@ class NetworkTrainer(TrainingLoop):
                 self.parameters, gradients, self.optimizer_state, rate, progress, work=work
             )
             yield overflow or not np.isfinite(value), value
+
+    def _evaluate(self, batch, site, first, work):
+        """Return value and gradients of the objective over the rows of all processes.
+
+        Those of virtual shards of n_k rows, ``sum_k (n_k / n) f_k``, in an order that does not
+        depend on the number of processes.
+        """
+        evaluate = partial(
+            self.objective.evaluate, self.parameters, loss_parameters=self.parameters.loss,
+            stream=site, first=first, work=work,
+        )  # fmt: skip
+        if not batch.is_part:
+            return evaluate(batch)
+        check_row_loss(self.objective.loss, "a run of several processes")
+        require_shards(self.collective, "networks")
+        arrays = self.parameters.learned(first)
+        values, flat = [], []
+        for start, stop in pairwise(np.cumsum([0, *batch.shards]).tolist()):
+            if start == stop:
+                continue
+            part = replace(batch.rows(start, stop), first_row=batch.first_row + start)
+            value, gradients = evaluate(part)
+            share = (stop - start) / batch.n_whole
+            values.append(np.array([share * value]))
+            flat.append(np.concatenate([gradients[name].ravel() for name in arrays]))
+            flat[-1] *= np.float32(share)
+        total = np.empty(sum(array.size for array in arrays.values()))
+        sum_of_shards(self.collective, flat, total)
+        cuts, value = np.cumsum([array.size for array in arrays.values()])[:-1], np.empty(1)
+        sum_of_shards(self.collective, values, value)
+        pieces = zip(arrays.items(), np.split(total.astype(np.float32), cuts), strict=True)
+        return float(value[0]), {n: piece.reshape(array.shape) for (n, array), piece in pieces}
 
     def _minimize(self, objective, arrays):
         """Take a few line searches on a batch; the arrays to change are joined to one vector.

@@ -39,7 +39,10 @@ def warn_of_runaway(machine, rows):
     """
     if machine.n_layers != 2 or machine.visible.precision is None:
         return
-    first = next(iter(rows.pieces())).states[0]
+    first = next(iter(rows.pieces()), None)
+    if first is None:  # another process has the rows
+        return
+    first = first.states[0]
     some = np.asarray(dense(first)[:SOME_ROWS], np.float32)
     some = some[~np.isnan(some).any(axis=1)]
     if not len(some):  # each row has a value that is not known

@@ -11,7 +11,7 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.learning.gradients import visit_pair
-from deepgen.rows.states import ByteMeans, dense, row_slice
+from deepgen.rows.states import ByteMeans, CompressedRows, dense, row_slice
 from deepgen.rows.sums import column_sums, weight_sums, weighted_sums
 from deepgen.runtime.threads import effective_threads
 from deepgen.runtime.work import ANY_WORK
@@ -235,7 +235,7 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     for number, side in enumerate(SIDES):
         weights, factor = phases.counts_of(number)
         states = [
-            x if l == 0 else _in_steps(x, units, side)
+            x if l == 0 or units.group == 1 else in_steps(x, units, side)
             for l, (x, units) in enumerate(
                 zip(getattr(phases, side), parameters.layers, strict=True)
             )
@@ -246,15 +246,14 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
         sums.weight[side][0] = n_rows if weights is None else weights.sum()
         plain = [x.steps if isinstance(x, ByteMeans) else x for x in states]
         for l, x in enumerate(states):
-            unit = x.unit if isinstance(x, ByteMeans) else 1.0
-            sums.units[side, l] = float(np.float32(unit))  # as kernels read it
-            sums.states[side, l][:] = _state_sums(plain[l], factor, work)
+            sums.units[side, l] = _unit_of(x)
+            sums.states[side, l][:] = _state_sums(plain[l], factor, work.n_threads)
             if phases.shares is not None:
-                sums.whole[side, l][:] = _state_sums(plain[l], weights, work)
+                sums.whole[side, l][:] = _state_sums(plain[l], weights, work.n_threads)
             if scaled[l]:
                 scale = phases.bias_scale[number][l]
                 scale = scale if factor is None else factor * scale
-                sums.scaled[side, l][:] = _state_sums(plain[l], scale, work)
+                sums.scaled[side, l][:] = _state_sums(plain[l], scale, work.n_threads)
             if learns[l]:
                 sums.squares[side, l][:] = _square_sums(dense(x), factor)
         for l in range(len(plain) - 1):
@@ -262,24 +261,39 @@ def phase_sums(parameters, phases, *, work=ANY_WORK):
     return sums
 
 
-def _in_steps(x, units, side):
-    """Return means of groups as bytes, which add up to one in each group; other states as they are.
+def in_steps(x, units, side):
+    """Return states of a layer above the first as bytes, means in steps; see :class:`ByteMeans`.
 
-    So they are whole numbers, as the means of binary units are already. Labels of the positive
-    phase are counted in the same steps: a part of a batch in which some are missing has means.
+    Means of groups add up to one in each group. Labels of the positive phase are counted in the
+    same steps: a part of a batch in which some are missing has means. What has no bytes, such as
+    real values, stays as it is.
+
+    Parameters
+    ----------
+    x : ndarray, CompressedRows or ByteMeans of shape (n_rows, n_units)
+    units : Units
+    side : {"positive", "negative"}
     """
-    if units.group == 1 or units.state_dtype != np.uint8:
+    if units.state_dtype != np.uint8 or isinstance(x, ByteMeans | CompressedRows):
         return x
     if x.dtype == np.float32:
-        return ByteMeans.of_groups(x, units.group)
-    return ByteMeans(255 * x, 1.0 / 255.0) if side == "positive" else x
+        if units.group > 1:
+            return ByteMeans.of_groups(x, units.group)
+        return ByteMeans.of(x, units.largest_state)
+    labels = units.group > 1 and side == "positive"
+    return ByteMeans(255 * x, 1.0 / 255.0) if labels else x
 
 
-def _state_sums(x, factor, work):
+def _unit_of(x):
+    """Return what a step stands for, as kernels read it."""
+    return float(np.float32(x.unit)) if isinstance(x, ByteMeans) else 1.0
+
+
+def _state_sums(x, factor, n_threads):
     """Return sums over rows of ``factor x``, float64 of shape (n_units,)."""
     if factor is None:
-        return column_sums(x, work.n_threads)
-    return weighted_sums(x, factor, work.n_threads)
+        return column_sums(x, n_threads)
+    return weighted_sums(x, factor, n_threads)
 
 
 def _square_sums(x, weights):

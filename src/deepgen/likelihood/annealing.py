@@ -4,7 +4,7 @@ Temperatures that estimate log Z live here, samplers in `deepgen.inference.gibbs
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from deepgen.inference.gibbs import (
     check_particles,
     gibbs,
     start_particles,
-    update_layer,
 )
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Outputs, Site, conditional_pass
@@ -23,6 +22,7 @@ from deepgen.likelihood.exact import LogPartition
 from deepgen.models import check_model, check_one_length
 from deepgen.rows.particles import Particles
 from deepgen.rows.states import dense
+from deepgen.runtime.collective import ALONE, by_parts
 from deepgen.runtime.stream import ANNEAL, REVERSE, Stream
 from deepgen.runtime.threads import Governor, check_threads
 from deepgen.runtime.time_limit import check_time
@@ -32,6 +32,20 @@ MOST_BETAS = 10_000_000
 # A unit whose bias at beta = 0 is so far from its fields is one that never turns; ordinary machines
 # keep the base that they have.
 BEYOND = 30.0
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who moves chains: threads of this process, and processes that share them.
+
+    Attributes
+    ----------
+    n_threads : int or None
+    collective : Collective
+    """
+
+    n_threads: int | None = None
+    collective: object = ALONE
 
 
 @dataclass(frozen=True)
@@ -131,53 +145,106 @@ def parity_of_states(model, summed_out=None):
     return 1 if summed_out == "even" else 0
 
 
-def _slope(model, base, states, parity):
+def _changes(model, base, parity, context):
+    """Return what biases and precisions change by from beta = 0 to 1, of the layers of a parity.
+
+    Parameters
+    ----------
+    context : Context
+        Rows that have biases of their own may have them in both.
+
+    Returns
+    -------
+    list of tuple of (int, ndarray or None, ndarray or None)
+        Layer, change of its biases and of its precisions; None where nothing changes.
+    """
+    changes = []
+    for l in range(parity, model.n_layers, 2):
+        own_base = context.base_rows.get(l, base[l].bias)
+        by_bias = model.layers[l].bias + context.bias_rows.get(l, np.float32(0.0)) - own_base
+        by_precision = None
+        if model.layers[l].precision is not None:
+            by_precision = model.layers[l].precision - base[l].precision
+        pair = (change if change is not None and change.any() else None
+                for change in (by_bias, by_precision))  # fmt: skip
+        changes.append((l, *pair))
+    return changes
+
+
+def _slope(changes, states):
     """Derivative by beta of the log weight of the layers of a parity by themselves, by row.
 
     Sum of ``x . (b - b_base) - x^2 . (p - p_base) / 2`` over the layers, with biases b and
-    precisions p of the model and of the base.
+    precisions p of the model and of the base: `changes` are those of :func:`_changes`.
     """
     total = np.zeros(states[0].shape[0])
-    for l in range(parity, model.n_layers, 2):
+    for l, by_bias, by_precision in changes:
+        if by_bias is None and by_precision is None:
+            continue
         x = states[l].astype(np.float32)
-        total += (x * (model.layers[l].bias - base[l].bias)).sum(axis=1, dtype=np.float64)
-        if model.layers[l].precision is not None:
-            change = model.layers[l].precision - base[l].precision
-            total -= 0.5 * (x * x * change).sum(axis=1, dtype=np.float64)
+        if by_bias is not None:
+            total += (x * by_bias).sum(axis=1, dtype=np.float64)
+        if by_precision is not None:
+            total -= 0.5 * (x * x * by_precision).sum(axis=1, dtype=np.float64)
     return total
 
 
-def anneal(model, base, states, betas, site, n_threads, parity=0):
+def anneal(model, base, states, betas, site, work, parity=0, context=None):
     """Move states along `betas`; return the log weights by row, and the states.
 
     A step from beta to beta' adds ``log p*_beta'(x) - log p*_beta(x)`` of the states x of layers
     `parity`, `parity` + 2, and so on, the layers between them summed out; those are drawn from the
     fields of the same pass. Then the layers of `parity` are drawn at beta'.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    base : sequence of Units
+        Layers at beta = 0.
+    states : sequence of ndarray of shape (n_rows, n_units)
+        By layer.
+    betas : ndarray
+        Ascending, or descending for annealing in reverse.
+    site : Site
+    work : tuple of (Workspace, Governor)
+    parity : {0, 1}
+    context : Context or None
+        Of rows that have biases of their own (`bias_rows` and `base_rows`), or entries that are
+        held; none of another kind.
     """
     n = states[0].shape[0]
     log_weights = np.zeros(n)
-    workspace, governor = engine.Workspace(), Governor(n_threads)
+    workspace, governor = work
     states = list(states)
+    context = Context(base=base) if context is None else replace(context, base=base)
+    context.check(model.layers, n)
+    around = [context.of_layer(l) for l in range(model.n_layers)]
+    changes = _changes(model, base, parity, context)
     for step in range(1, len(betas)):
         work = Work(workspace, governor.next())
         old, new = np.float32(betas[step - 1]), np.float32(betas[step])
-        log_weights += (float(new) - float(old)) * _slope(model, base, states, parity)
-        context = Context(beta=np.full(n, new), base=base)
+        log_weights += (float(new) - float(old)) * _slope(changes, states)
+        at, before = np.full(n, new), np.full(n, old)
         here = site._replace(stream=site.stream.advanced(step))
-        before = np.full(n, old)
-        for l in range(1 - parity, model.n_layers, 2):
+        later = range(parity, model.n_layers, 2) if step < len(betas) - 1 else ()
+        for l in (*range(1 - parity, model.n_layers, 2), *later):
             draws = np.empty((n, model.layers[l].size), model.layers[l].state_dtype)
+            if around[l].held is not None:
+                draws[...] = states[l]
+            weighed = (l - parity) % 2 == 1
+            outputs = Outputs(None, draws, *((log_weights, before) if weighed else ()))
             conditional_pass(
-                model.chain, l, states, Outputs(None, draws, log_weights, before),
-                context.of_layer(l), here, work,
-            )  # fmt: skip
+                model.chain, l, states, outputs, around[l]._replace(beta=at), here, work
+            )
             states[l] = draws
-        if step < len(betas) - 1:
-            for l in range(parity, model.n_layers, 2):
-                _, states[l] = update_layer(model, l, states, context=context, site=here, work=work)
         governor.done()
         check_time()
     return log_weights, states
+
+
+def scratch(n_threads):
+    """Return the workspace and the governor of threads that calls of :func:`anneal` share."""
+    return engine.Workspace(), Governor(n_threads)
 
 
 def _log_mean_exp(log_weights):
@@ -268,27 +335,40 @@ def ais(
     check_threads(n_threads)
     log_weights, log_base, _ = forward_chains(
         model, n_chains, as_betas(n_betas), base, Stream.from_random_state(random_state),
-        n_threads, summed_out,
+        Crew(n_threads), summed_out,
     )  # fmt: skip
     return mean_weight(log_weights, log_base)
 
 
-def forward_chains(model, n_chains, betas, base, stream, n_threads, summed_out=None):
+def forward_chains(model, n_chains, betas, base, stream, crew, summed_out=None):
     """Anneal from independent units to the model: log weights, log Z at beta = 0, last states."""
     parity = parity_of_states(model, summed_out)
     layers, log_base = annealed_layers(model, base)
     start = start_particles(_Independent(layers), n_chains, stream.child("start"))
     site = Site(stream.child("ais"), ANNEAL)
-    log_weights, states = anneal(model, layers, start.states, betas, site, n_threads, parity)
+    log_weights, *states = _annealed(model, layers, start, betas, site, crew, parity)
     return log_weights, log_base, Particles(states)
 
 
-def reverse_chains(model, particles, betas, base, stream, n_threads, summed_out=None):
+def _annealed(model, layers, particles, betas, site, crew, parity):
+    """Return log weights and states of chains, annealed by the processes that share them."""
+
+    def moved(rows):
+        weights, states = anneal(
+            model, layers, [x[rows] for x in particles.states], betas,
+            site._replace(first_row=rows.start), scratch(crew.n_threads), parity,
+        )  # fmt: skip
+        return [weights, *states]
+
+    return by_parts(crew.collective, len(particles), moved)
+
+
+def reverse_chains(model, particles, betas, base, stream, crew, summed_out=None):
     """Anneal samples of the model back to independent units: log weights, log Z at beta = 0."""
     parity = parity_of_states(model, summed_out)
     layers, log_base = annealed_layers(model, base)
     site = Site(stream.child("reverse"), REVERSE)
-    log_weights, _ = anneal(model, layers, particles.states, betas[::-1], site, n_threads, parity)
+    log_weights, *_ = _annealed(model, layers, particles, betas[::-1], site, crew, parity)
     return log_weights, log_base
 
 
@@ -330,7 +410,7 @@ def reverse_ais(
         model, particles, n_sweeps, random_state=stream.child("start"), n_threads=n_threads
     )
     return mean_reverse_weight(
-        *reverse_chains(model, particles, betas, base, stream, n_threads, summed_out)
+        *reverse_chains(model, particles, betas, base, stream, Crew(n_threads), summed_out)
     )
 
 

@@ -1,12 +1,14 @@
 """Brackets of log Z: forward and reverse estimates joined, or the exact value."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from deepgen.checks import check_flag, check_integer
 from deepgen.inference.gibbs import check_particles, gibbs, spread_particles
 from deepgen.likelihood.annealing import (
+    Crew,
     as_betas,
     base_rates,
     forward_chains,
@@ -18,6 +20,7 @@ from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition, exact_log_partition, is_cheap
 from deepgen.models import check_model, check_one_length
 from deepgen.rows.particles import Particles
+from deepgen.runtime.collective import ALONE, by_parts
 from deepgen.runtime.stream import Stream, child_seed
 from deepgen.runtime.threads import check_threads
 
@@ -89,52 +92,90 @@ def log_partition_bracket(
     Grosse, Ghahramani & Adams (2015), bidirectional Monte Carlo; Burda, Grosse & Salakhutdinov
     (2015).
     """
+    settings = Bracketing(n_chains, n_betas, base, exact, n_threads)
+    return shared_bracket(model, particles, settings, random_state)
+
+
+@dataclass(frozen=True)
+class Bracketing:
+    """Settings of a bracket of log Z; see :func:`log_partition_bracket`."""
+
+    n_chains: int = 100
+    n_betas: object = 3000
+    base: object = None
+    exact: bool | None = None
+    n_threads: int | None = None
+
+
+def shared_bracket(model, particles, settings, random_state, collective=ALONE):
+    """Bracket log Z with chains that processes share; the same bits for any number of them.
+
+    Parameters
+    ----------
+    model, particles, random_state
+        See :func:`log_partition_bracket`. The seed of process 0 counts.
+    settings : Bracketing
+    collective : Collective
+        Each process moves its own chains, and has the bracket then.
+
+    Returns
+    -------
+    LogPartition
+    """
+    n_chains, n_threads, base = settings.n_chains, settings.n_threads, settings.base
     check_model(model)
     check_one_length(model)
     check_integer(n_chains, "n_chains")
     check_threads(n_threads)
-    betas = as_betas(n_betas)
-    if exact is not None:
-        check_flag(exact, "exact")
+    betas = as_betas(settings.n_betas)
+    if settings.exact is not None:
+        check_flag(settings.exact, "exact")
     if particles is not None:
         check_particles(model, particles)
-    if exact or (exact is None and is_cheap(model)):
+    if settings.exact or (settings.exact is None and is_cheap(model)):
         return exact_log_partition(model, n_threads=n_threads)
-    seed = child_seed(random_state, "bracket")
+    seed = collective.broadcast(child_seed(random_state, "bracket"))
     streams = {
         name: Stream(child_seed(seed, name))
         for name in ("spread", "forward", "freshen", "particles", "reverse")
     }
+    crew = Crew(n_threads, collective)
     spread = spread_particles(model, n_chains, streams["spread"])
-    spread = gibbs(
-        model, spread, SETTLE, random_state=streams["spread"].child("settle"), n_threads=n_threads
-    )
+    spread = _settled(model, spread, SETTLE, streams["spread"].child("settle"), crew)
     if base is None:
         base = base_rates(model, spread[0])
     forward, log_base, ends = forward_chains(
-        model, n_chains, betas, base, streams["forward"], n_threads
+        model, n_chains, betas, base, streams["forward"], crew
     )
     ancestors = resample(forward)
-    ends = gibbs(
-        model, _chosen(ends, ancestors), FRESHEN, random_state=streams["freshen"],
-        n_threads=n_threads,
-    )  # fmt: skip
+    ends = _settled(model, _chosen(ends, ancestors), FRESHEN, streams["freshen"], crew)
     # a quarter as many of the other starts: they are there to contradict
     few = np.arange(max(1, n_chains // 4))
     starts = [ends, _chosen(spread, few * n_chains // len(few))]
     clusters = [ancestors, n_chains + few]
     if particles is not None:
         chosen = few % len(particles)
-        particles = gibbs(
-            model, _chosen(particles, chosen), SETTLE, random_state=streams["particles"],
-            n_threads=n_threads,
-        )  # fmt: skip
+        particles = _chosen(particles, chosen)
+        particles = _settled(model, particles, SETTLE, streams["particles"], crew)
         starts.append(particles)
         clusters.append(n_chains + chosen)
     together = Particles([np.concatenate(x) for x in zip(*(s.states for s in starts), strict=True)])
-    weights, _ = reverse_chains(model, together, betas, base, streams["reverse"], n_threads)
+    weights, _ = reverse_chains(model, together, betas, base, streams["reverse"], crew)
     reverse = np.split(weights, np.cumsum([len(s) for s in starts])[:-1])
     return _join(forward, reverse, clusters, log_base)
+
+
+def _settled(model, particles, n_sweeps, stream, crew):
+    """Return particles after some sweeps, which processes share."""
+
+    def moved(rows):
+        own = gibbs(
+            model, _chosen(particles, rows), n_sweeps, random_state=stream, first_row=rows.start,
+            n_threads=crew.n_threads,
+        )  # fmt: skip
+        return list(own.states)
+
+    return Particles(by_parts(crew.collective, len(particles), moved))
 
 
 def _chosen(particles, rows):

@@ -43,14 +43,34 @@ def bridge(forward, reverse, *, clusters=None):
     both = np.concatenate([forward, back])
     low, high = both.min() - shift - 50.0, both.max() - shift + 50.0
     ratio = brentq(excess, low, high, xtol=1e-10)
-    ours, theirs = accepted(ratio)
     n = len(forward)
     if clusters is None:
         clusters = n + np.arange(len(reverse))
+    ours, theirs, slope = influences(forward, reverse, ratio)
     _, numbers = np.unique(np.concatenate([np.arange(n), clusters]), return_inverse=True)
-    share = np.bincount(numbers[:n], ours - ours.mean(), numbers.max() + 1)
-    share -= np.bincount(numbers[n:], theirs - theirs.mean(), numbers.max() + 1)
-    slope = (ours * (1.0 - ours)).sum() + (theirs * (1.0 - theirs)).sum()
+    share = np.bincount(numbers[:n], ours, numbers.max() + 1)
+    share -= np.bincount(numbers[n:], theirs, numbers.max() + 1)
     if slope <= 1e-12 * len(both):
         return ratio, math.inf
     return ratio, float(np.sqrt((share**2).sum()) / slope)
+
+
+def influences(forward, reverse, ratio):
+    """Return by how much each weight moves the estimate of :func:`bridge`, times a slope.
+
+    Parameters
+    ----------
+    forward, reverse : ndarray of any shape
+    ratio : float
+        The estimate.
+
+    Returns
+    -------
+    tuple of (ndarray, ndarray, float)
+        Of the shapes of `forward` and `reverse`; the estimate moves by their difference over the
+        slope, which is zero where the weights do not overlap.
+    """
+    shift = math.log(forward.size / reverse.size)
+    ours, theirs = expit(forward - ratio - shift), expit(ratio + shift + reverse)
+    slope = float((ours * (1.0 - ours)).sum() + (theirs * (1.0 - theirs)).sum())
+    return ours - ours.mean(), theirs - theirs.mean(), slope

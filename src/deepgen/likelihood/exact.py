@@ -35,9 +35,12 @@ class LogPartition:
     ess : float
         Effective sample size of the weights; a few chains' worth is not to be trusted.
     method : str
-        "exact", "ais", "reverse_ais", "bracket", "open bracket" or "trajectory".
+        "exact", "ais", "reverse_ais", "bracket", "open bracket", "trajectory", "ladder" or "open
+        ladder".
     forward, reverse : LogPartition or None
         What a bracket was joined from: the estimates of each direction alone.
+    reason : str
+        What there is to know about the interval, such as why it was opened; may be empty.
     """
 
     value: float
@@ -48,6 +51,7 @@ class LogPartition:
     method: str = "exact"
     forward: "LogPartition | None" = field(default=None, repr=False)
     reverse: "LogPartition | None" = field(default=None, repr=False)
+    reason: str = ""
 
 
 def _count_states(layers):
@@ -192,6 +196,44 @@ def exact_log_partition(model, *, n_threads=None):
     )
     value = enumeration.log_sum(_biases(model), n_threads)
     return LogPartition(value, value, value)
+
+
+def exact_log_partitions(model, bias_rows, *, n_threads=None):
+    """Compute log Z of a machine with each of some rows of biases, by enumeration.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    bias_rows : dict of int to ndarray of shape (n_rows, n_units)
+        Added to the biases of a layer, row by row.
+    n_threads : int or None
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), float64
+
+    Raises
+    ------
+    ValueError
+        If both sides are too large; see :func:`exact_log_partition`.
+    """
+    check_model(model)
+    check_one_length(model)
+    enumeration = _Enumeration(model.layers, model.weights, "estimate them by annealing")
+    biases = _biases(model)
+    n_rows = len(next(iter(bias_rows.values())))
+    out = np.empty(n_rows)
+    for r in range(n_rows):
+        own = [bias + bias_rows[l][r] if l in bias_rows else bias for l, bias in enumerate(biases)]
+        out[r] = enumeration.log_sum(own, n_threads)
+    return out
+
+
+def is_cheap_by_row(model, n_rows):
+    """Tell whether :func:`exact_log_partitions` takes some seconds at the most."""
+    bits = _count_states(model.layers[_enumerated_parity(model.layers) :: 2])
+    # small rows cost what a call does
+    return is_cheap(model) and n_rows * 2.0 ** max(bits, 6.0) * 128.0 <= CHEAP_WORK
 
 
 def _biases(model):

@@ -12,12 +12,13 @@ from deepgen.inference.gibbs import (
     start_particles,
     update_layer,
 )
-from deepgen.layers.passes import Outputs, Site, conditional_pass, layer_log_weight
+from deepgen.inference.trajectories import independent, interpolated, log_weight
+from deepgen.layers.passes import Site
 from deepgen.likelihood.annealing import mean_weight
 from deepgen.likelihood.bracket import ERRORS
 from deepgen.likelihood.bridge import bridge
 from deepgen.likelihood.exact import LogPartition
-from deepgen.models import BoltzmannMachine, check_model
+from deepgen.models import check_model
 from deepgen.rows.particles import Particles
 from deepgen.runtime.stream import ANNEAL, Stream
 from deepgen.runtime.threads import Governor, check_threads
@@ -25,22 +26,6 @@ from deepgen.runtime.work import Work
 
 # Sweeps at a new model before its samples are annealed back.
 SETTLE = 20
-
-
-def interpolated(old, new, share):
-    """Return the model whose natural parameters lie at `share` in [0, 1] from `old` to `new`."""
-
-    def between(a, b):
-        return (1.0 - share) * a.astype(np.float64) + share * b
-
-    layers = []
-    for a, b in zip(old.layers, new.layers, strict=True):
-        changed = {"bias": between(a.bias, b.bias)}
-        if a.precision is not None:
-            changed["log_precision"] = np.log(between(a.precision, b.precision))
-        layers.append(b.replace(**changed))
-    weights = [between(a, b) for a, b in zip(old.weights, new.weights, strict=True)]
-    return new.replace(layers=layers, weights=weights)
 
 
 class Trajectory:
@@ -71,10 +56,8 @@ class Trajectory:
         self._stream = Stream.from_random_state(random_state)
         self._n_threads = n_threads
         self._moves = 0
-        layers = [layer.replace(bias=np.zeros(layer.size)) for layer in model.layers]
-        layers[0] = model.layers[0]
-        weights = [np.zeros(w.shape) for w in model.weights]
-        self._model = BoltzmannMachine(layers, weights, observed=model.observed)
+        self._model = independent(model)
+        layers = self._model.layers
         self._particles = start_particles(self._model, n_chains, self._stream.child("start"))
         self._value = sum(float(layer.log_normalizer(layer.bias[None])[0]) for layer in layers)
         self._variance = 0.0
@@ -173,25 +156,9 @@ class Trajectory:
         for number, (old, new) in enumerate(itertools.pairwise(way)):
             work = Work(n_threads=governor.next())
             site = Site(stream.advanced(number), ANNEAL)
-            log_weights -= _log_probability(old, states, None, work)
-            log_weights += _log_probability(new, states, site, work)
+            log_weights -= log_weight(old, states, work=work)
+            log_weights += log_weight(new, states, site=site, work=work)
             for l in range(0, new.n_layers, 2):
                 _, states[l] = update_layer(new, l, states, site=site, work=work)
             governor.done()
         return log_weights, Particles(states)
-
-
-def _log_probability(model, states, site, work):
-    """Unnormalized log p of the even layers; with a site, odd layers are drawn into `states`."""
-    n = states[0].shape[0]
-    total = np.zeros(n)
-    for l in range(0, model.n_layers, 2):
-        total += layer_log_weight(model.chain, l, states[l], n_threads=work.n_threads)
-    for l in range(1, model.n_layers, 2):
-        layer = model.layers[l]
-        draws = None if site is None else np.empty((n, layer.size), layer.state_dtype)
-        outputs = Outputs(sample=draws, log_normalizer=total)
-        conditional_pass(model.chain, l, states, outputs, site=site, work=work)
-        if draws is not None:
-            states[l] = draws
-    return total

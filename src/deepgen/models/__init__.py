@@ -13,6 +13,11 @@ from deepgen.models.boltzmann_machine import (
 )
 from deepgen.models.clamped import conditional_model
 from deepgen.models.class_hierarchy import ClassHierarchy, ClassRows
+from deepgen.models.conditional_machine import (
+    ConditionalMachine,
+    ConditionalParameters,
+    check_conditional,
+)
 from deepgen.models.mixture import BernoulliMixture
 from deepgen.models.neighbour_network import NeighbourNetwork
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
@@ -20,6 +25,7 @@ from deepgen.models.parameters import Parameters
 from deepgen.models.posterior_network import PosteriorNetwork, n_hidden_layers
 from deepgen.models.process_network import ProcessNetwork, SquaredExponential
 from deepgen.models.rating_machine import RatingMachine, RatingParameters
+from deepgen.models.recurrences import HiddenMeans, Recurrent, Window
 
 __all__ = [
     "BeliefLayer",
@@ -28,6 +34,9 @@ __all__ = [
     "BoltzmannMachine",
     "ClassHierarchy",
     "ClassRows",
+    "ConditionalMachine",
+    "ConditionalParameters",
+    "HiddenMeans",
     "NeighbourNetwork",
     "Network",
     "NetworkLayer",
@@ -37,9 +46,12 @@ __all__ = [
     "ProcessNetwork",
     "RatingMachine",
     "RatingParameters",
+    "Recurrent",
     "SquaredExponential",
+    "Window",
     "are_layers",
     "check_belief_network",
+    "check_conditional",
     "check_model",
     "check_one_length",
     "conditional_model",

@@ -57,22 +57,26 @@ class Dropout:
     masking : float, default 0.0
         Probability to set an input to zero without the division: the noise of a denoising
         autoencoder (Vincent et al. 2008).
+    first_row : int, default 0
+        Number of the first row in the whole batch.
     """
 
     stream: Stream
     inputs: float = 0.0
     hidden: float = 0.0
     masking: float = 0.0
+    first_row: int = 0
 
     def mask(self, layer, shape):
         """Return the factors of a layer's units (0 is the input), or None where all stay."""
         share = self.hidden if layer else self.inputs
         mask = None
         if share:
-            drawn = self.stream.uniform(*shape, DROPOUT, layer=layer)
+            drawn = self.stream.uniform(*shape, DROPOUT, layer=layer, first_row=self.first_row)
             mask = (drawn >= share) * np.float32(1.0 / (1.0 - share))
         if self.masking and layer == 0:
-            drawn = self.stream.child("masking").uniform(*shape, DROPOUT)
+            stream = self.stream.child("masking")
+            drawn = stream.uniform(*shape, DROPOUT, first_row=self.first_row)
             mask = (drawn >= self.masking) * np.float32(1.0 if mask is None else mask)
         return mask
 

@@ -64,6 +64,8 @@ class ClassHierarchy:
     counts, categories : ndarray, int64, read-only
     version : int
         Different for every set of parameters in this process.
+    kept : tuple of ClassDensity or None
+        What ``inference/class_hierarchy.py`` has computed of it once; no part of copies and files.
 
     Raises
     ------
@@ -127,7 +129,7 @@ class ClassHierarchy:
             self.categories,
         ):  # fmt: skip
             array.flags.writeable = False
-        self.version = next_version()
+        self.version, self.kept = next_version(), None
 
     def __repr__(self):
         return f"ClassHierarchy({self.n_components} components, {self.n_classes} classes)"

@@ -56,8 +56,8 @@ class Parameters(WritableArrays):
         By layer: whether training changes its log precision.
     means_in_bytes : list of float or None
         By layer: the largest mean, where means are kept in steps of 1 / 255 of it, because a matrix
-        of the layer has a packed form. None: they stay floats. Those of groups do, which in steps
-        would not add up to one.
+        of the layer has a packed form. None: they stay floats. Those of groups do, which rounded
+        one by one would not add up to one; updates round them together (``in_steps``).
     chain : Chain
         Points into the arrays above, so it is always up to date.
     """
@@ -97,10 +97,12 @@ class Parameters(WritableArrays):
 
     def _largest_mean(self, layer):
         """Return an entry of `means_in_bytes`."""
-        units, around = self.layers[layer], self.packed[max(layer - 1, 0) : layer + 1]
-        if units.group > 1 or all(form is None for form in around):
-            return None
-        return units.largest_state
+        units = self.layers[layer]
+        return None if units.group > 1 or not self.has_packed(layer) else units.largest_state
+
+    def has_packed(self, layer):
+        """Tell whether a matrix of a layer has a packed form: its means are summed in steps."""
+        return any(form is not None for form in self.packed[max(layer - 1, 0) : layer + 1])
 
     def part(self, start, stop):
         """Return the layers `start` to `stop - 1` alone, as the kernels read them."""

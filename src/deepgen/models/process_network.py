@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepgen.checks import check_instance, check_integer, check_number, float32_array
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models.boltzmann_machine import next_version
 from deepgen.models.network import Network
 
@@ -120,8 +121,8 @@ class ProcessNetwork:
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite, but contains NaN or inf")
             array.flags.writeable = False
-        check_number(mean, "mean")
-        check_number(scale, "scale", 0.0)
+        check_number(mean, "mean", -LARGEST_VALUE, LARGEST_VALUE, closed=True)
+        check_number(scale, "scale", 0.0, LARGEST_VALUE)
         if n_inducing is not None:
             check_integer(n_inducing, "n_inducing")
             if n_inducing > len(features):

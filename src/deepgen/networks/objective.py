@@ -40,7 +40,7 @@ class FieldNoise:
         check_integer(self.layer, "layer", 0)
         check_number(self.deviation, "deviation", 0.0)
 
-    def draw(self, network, n_rows, stream):
+    def draw(self, network, n_rows, stream, first_row=0):
         """Return the noise of some rows by layer, which a forward pass adds to the fields.
 
         Parameters
@@ -49,10 +49,13 @@ class FieldNoise:
         n_rows : int
         stream : Stream
             At the position of the update.
+        first_row : int, default 0
+            Number of the first row in the whole batch.
         """
         size = network.layers[self.layer].size
         normal = real_columns(size).sample(
-            np.zeros((n_rows, size), np.float32), stream.child("field noise")
+            np.zeros((n_rows, size), np.float32), stream.child("field noise"),
+            first_row=first_row,
         )
         return {self.layer: np.float32(self.deviation) * normal}
 
@@ -231,7 +234,7 @@ class Objective:
         X = network.read(batch.states[0])
         if loss_parameters is None:
             loss_parameters = starting_parameters(self.loss)
-        activities = self._forward(network, X, stream, work)
+        activities = self._forward(network, X, stream, batch.first_row, work)
         decoder, last, inner = self.reconstruction, network.layers[-1], None
         if decoder is None:
             about = (last, activities.field)
@@ -260,26 +263,31 @@ class Objective:
             if self.is_random:
                 field = backprop.forward(network, X, work=work).field
             more, slopes = self.smoothness.evaluate(
-                network, X, field, stream=stream, first=first, work=work
-            )
+                network, X, field, stream=stream, first_row=batch.first_row, first=first,
+                work=work,
+            )  # fmt: skip
             value += more
             for name, slope in slopes.items():
                 gradients[name] += slope
         return value, gradients | of_loss
 
-    def _forward(self, network, X, stream, work):
+    def _forward(self, network, X, stream, first_row, work):
         """Return the activities of rows, with what an update at this position leaves out or adds.
 
         Without a stream they are those of the network as it is.
         """
         dropout = noise = None
         if stream is not None and (self.dropout or self.input_dropout or self.masking):
-            dropout = backprop.Dropout(stream, self.input_dropout, self.dropout, self.masking)
+            dropout = backprop.Dropout(
+                stream, self.input_dropout, self.dropout, self.masking, first_row
+            )
         if stream is not None and self.noise is not None:
-            noise = self.noise.draw(network, X.shape[0], stream)
+            noise = self.noise.draw(network, X.shape[0], stream, first_row)
         if stream is not None and self.input_noise:
             X, columns = dense(X), real_columns(X.shape[1])
-            normal = columns.sample(np.zeros(X.shape), stream.child("input noise"))
+            normal = columns.sample(
+                np.zeros(X.shape), stream.child("input noise"), first_row=first_row
+            )
             X = X + np.float32(self.input_noise) * normal
         return backprop.forward(network, X, dropout=dropout, noise=noise, work=work)
 

@@ -53,7 +53,7 @@ class VirtualAdversarial:
                 f"{activation}"
             )
 
-    def evaluate(self, network, X, field, *, stream, first=0, work=ANY_WORK):
+    def evaluate(self, network, X, field, *, stream, first_row=0, first=0, work=ANY_WORK):
         """Return the penalty and its gradient by name; p(x) and r are not differentiated.
 
         Parameters
@@ -64,6 +64,8 @@ class VirtualAdversarial:
             Of the last layer for X, nothing left out.
         stream : Stream
             At the position of the update.
+        first_row : int, default 0
+            Number of the first row in the whole batch.
         first : int, default 0
             Layers below it get no gradient.
         work : Work
@@ -74,7 +76,8 @@ class VirtualAdversarial:
         """
         X, last = dense(X), network.layers[-1]
         mean, normalizer = distribution(last, field)
-        drawn = stream.child("smoothness").uniform(*X.shape, DROPOUT) - np.float32(0.5)
+        drawn = stream.child("smoothness").uniform(*X.shape, DROPOUT, first_row=first_row)
+        drawn -= np.float32(0.5)
         activities = backprop.forward(network, X + scaled(drawn, self.step), work=work)
         slope = backprop.mean_of_field(last, activities.field)[0] - mean
         _, worst = backprop.backward(

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from deepgen.checks import MOST_ROWS, check_integer, real_array, shown
+from deepgen.rows.states import row_slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,9 @@ class Batch:
         Number of rows of the whole batch, where other processes have the others: sums over rows are
         then added to theirs before anything is divided or moves. A part may have no row. None:
         these are all.
+    shards : tuple of int or None
+        Rows of each virtual shard in this part, in their order
+        (:mod:`deepgen.runtime.collective`). None: it was not cut by them.
     """
 
     states: tuple
@@ -41,6 +45,7 @@ class Batch:
     weights: np.ndarray | None = None
     first_row: int = 0
     n_whole: int | None = None
+    shards: tuple | None = None
 
     @property
     def n_rows(self):
@@ -55,7 +60,18 @@ class Batch:
     def with_states(self, *states):
         """Return the batch with other states, and all that belongs to its rows."""
         return Batch(
-            states, self.context, self.target, self.weights, self.first_row, self.n_whole
+            states, self.context, self.target, self.weights, self.first_row, self.n_whole,
+            self.shards,
+        )  # fmt: skip
+
+    def rows(self, start, stop):
+        """Return some of its rows, with all that belongs to them; no part of anything."""
+        chosen = slice(start, stop)
+        return Batch(
+            tuple(None if x is None else row_slice(x, start, stop) for x in self.states),
+            None if self.context is None else self.context.of_rows(chosen),
+            None if self.target is None else row_slice(self.target, start, stop),
+            None if self.weights is None else self.weights[chosen],
         )
 
 
@@ -99,8 +115,9 @@ def with_checked_states(batch, states):
     if weights is not None:
         weights = as_weights(weights, n_rows)
     return Batch(
-        tuple(states), batch.context, batch.target, weights, batch.first_row, batch.n_whole
-    )
+        tuple(states), batch.context, batch.target, weights, batch.first_row, batch.n_whole,
+        batch.shards,
+    )  # fmt: skip
 
 
 def as_weights(weights, n_rows, name="weights"):

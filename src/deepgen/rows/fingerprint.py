@@ -28,13 +28,15 @@ class RowOrder:
     Parameters
     ----------
     n_threads : int or None
+    first_row : int, default 0
+        Number of the first row that is added, where another process adds those before it.
     """
 
-    def __init__(self, n_threads=None):
+    def __init__(self, n_threads=None, first_row=0):
         self.n_threads = n_threads
         self._stream = Stream.from_random_state(0).child("row order")
         self._columns = None
-        self._n_rows, self._sum, self._squares = 0, 0.0, 0.0
+        self._n_rows, self._sum, self._squares = first_row, 0.0, 0.0
 
     def add(self, states):
         """Take the next rows; a hole counts as a number that no row holds by chance."""
@@ -48,6 +50,11 @@ class RowOrder:
         self._n_rows += n_rows
         self._sum += float(terms.sum())
         self._squares += float((terms * terms).sum())
+
+    def join(self, others):
+        """Become the sum of some :meth:`tree`, of one process each."""
+        self._sum = sum(tree["sum"] for tree in others)
+        self._squares = sum(tree["size"] ** 2 for tree in others)
 
     def tree(self):
         """Return the sum, and its size: the root of the sum of the squared terms of the rows."""

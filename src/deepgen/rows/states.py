@@ -68,7 +68,8 @@ class ByteMeans:
         """
         if not np.isfinite(means).all():
             return means
-        share = 255.0 * means.reshape(len(means), -1, group).astype(np.float64)
+        n_rows, n_units = means.shape
+        share = 255.0 * means.reshape(n_rows, n_units // group, group).astype(np.float64)
         steps = np.floor(share)
         left = 255 - steps.sum(axis=2, keepdims=True)
         rank = np.argsort(np.argsort(steps - share, axis=2, kind="stable"), axis=2, kind="stable")

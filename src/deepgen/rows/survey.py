@@ -1,11 +1,16 @@
 """One pass over rows before any work: every value checked, columns measured."""
 
+from itertools import islice
+from typing import NamedTuple
+
 import numpy as np
 
 from deepgen.checks import RefusedValue
 from deepgen.rows.holes import filled, holes_in
+from deepgen.rows.parts import OwnRows, own_rows
 from deepgen.rows.sources import ArrayRows, IterableRows
 from deepgen.rows.sums import column_moments
+from deepgen.runtime.collective import on_all
 
 
 def checked_pieces(rows, units, name="X", *, holes=False):
@@ -31,11 +36,38 @@ def checked_pieces(rows, units, name="X", *, holes=False):
         try:
             check(states, name)
         except RefusedValue as error:
+            if isinstance(rows, OwnRows):
+                raise rows.placed(error, rows.first_row + first + error.row) from None
             if isinstance(rows, ArrayRows | IterableRows):  # others were given by nobody
                 raise error.at(first + error.row, rows.value_at) from None
             raise
         yield units.clipped(states)
         first += states.shape[0]
+
+
+class _Sums(NamedTuple):
+    """Sums over rows: their number, values, squares of values, and values that are not known."""
+
+    n_rows: int = 0
+    total: float = 0.0
+    square: float = 0.0
+    unknown: int = 0
+
+
+def _sums(pieces, n_threads, also, holes):
+    """Return the :class:`_Sums` by column of pieces of checked states; see :func:`survey`."""
+    n_rows, total, square, unknown = _Sums()
+    for states in pieces:
+        mask = holes_in(states) if holes else None
+        mean, mean_square = column_moments(filled(states, mask), n_threads)
+        if also is not None:
+            also(states)
+        if mask is not None:
+            unknown = unknown + mask.sum(axis=0)
+        n_rows += states.shape[0]
+        total = total + states.shape[0] * mean
+        square = square + states.shape[0] * mean_square
+    return _Sums(n_rows, total, square, unknown)
 
 
 def survey(rows, units, name="X", n_threads=None, also=None, *, holes=False):
@@ -66,17 +98,23 @@ def survey(rows, units, name="X", n_threads=None, also=None, *, holes=False):
     ValueError
         If the units cannot take a value.
     """
-    n_rows, total, square, unknown = 0, 0.0, 0.0, 0
-    for states in checked_pieces(rows, units, name, holes=holes):
-        mask = holes_in(states) if holes else None
-        mean, mean_square = column_moments(filled(states, mask), n_threads)
-        if also is not None:
-            also(states)
-        if mask is not None:
-            unknown = unknown + mask.sum(axis=0)
-        n_rows += states.shape[0]
-        total = total + states.shape[0] * mean
-        square = square + states.shape[0] * mean_square
+    pieces = checked_pieces(rows, units, name, holes=holes)
+    own = own_rows(rows)
+    if own is None:
+        sums = _sums(pieces, n_threads, also, holes)
+    else:  # each process those of its stripes, which are added in their order
+        found = on_all(
+            own.collective,
+            lambda: [
+                _sums(islice(pieces, count), n_threads, also, holes) for count in own.piece_counts
+            ],
+            "to read its rows",
+        )
+        sums = _Sums()
+        for stripes in own.collective.gather(found):
+            for stripe in stripes:
+                sums = _Sums(*(x + y for x, y in zip(sums, stripe, strict=True)))
+    n_rows, total, square, unknown = sums
     if n_rows == 0:
         raise ValueError(f"{name} must have at least one row, got none")
     known = n_rows - unknown

@@ -7,6 +7,7 @@ import numpy as np
 from deepgen.inference.gibbs import layer_field, update_layer
 from deepgen.inference.mean_field import completed_by_means
 from deepgen.layers.passes import Site
+from deepgen.rows.parts import first_number, own_rows
 from deepgen.rows.sources import KEEP_BYTES, ArrayRows
 from deepgen.rows.states import doubled
 from deepgen.runtime.stream import DATA, Stream
@@ -24,6 +25,10 @@ class DoubledRows:
     def __init__(self, rows):
         self.rows, self.n_rows, self.n_columns = rows, rows.n_rows, rows.n_columns
         self.is_fixed = rows.is_fixed
+
+    def made_of(self, change):
+        """Return the same of other rows: those that `change` returns for the present ones."""
+        return DoubledRows(change(self.rows))
 
     def pieces(self, stream=None):
         """Yield the rows in order; `stream` is for rows that are drawn."""
@@ -62,6 +67,13 @@ class FeatureRows:
         self.n_rows, self.n_columns = rows.n_rows, machine.layers[1].size
         self.is_fixed = rows.is_fixed and not drawn
 
+    def made_of(self, change):
+        """Return the same features of other rows: those that `change` returns for these."""
+        return FeatureRows(
+            change(self.rows), self.machine, self.level, drawn=self.drawn,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+
     def _features(self, batch, stream, first_row):
         """Return the features of a batch; `first_row` is the number of its row 0 in the epoch."""
         # Draws are named by the row's number in the order of the epoch, so that they depend neither
@@ -83,7 +95,7 @@ class FeatureRows:
         stream : Stream or None
             None: one of these rows' own; draws are the same each time.
         """
-        stream, first_row = stream or Stream.from_random_state(0), 0
+        stream, first_row = stream or Stream.from_random_state(0), first_number(self.rows)
         for batch in self.rows.pieces(stream):
             yield self._features(batch, stream, first_row)
             first_row += batch.n_rows
@@ -98,6 +110,9 @@ class FeatureRows:
 
 def kept_in_memory(rows, n_rows):
     """Return feature rows as an array where it is small enough, else as they are."""
+    # a process keeps no rows of others, and its own stay in the order of their files
+    if own_rows(rows) is not None:
+        return rows
     if not rows.is_fixed or 4 * n_rows * rows.n_columns > KEEP_BYTES:
         return rows
     whole, first, weights = np.empty((n_rows, rows.n_columns), np.float32), 0, []

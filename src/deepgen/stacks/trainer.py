@@ -10,6 +10,7 @@ from deepgen.learning.machines import Trainer
 from deepgen.learning.rules import takes_holes
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.survey import survey
+from deepgen.runtime.collective import ALONE
 from deepgen.runtime.stream import Stream, child_seed, seed_of
 from deepgen.stacks.composition import copies_in, tied_copies
 from deepgen.stacks.features import DoubledRows, FeatureRows, kept_in_memory
@@ -72,6 +73,7 @@ class StackTrainer:
             fitted = self.layers[0].fitted_to(mean, variance, n_rows)
             self._pairs = tied_copies([fitted, *self.layers[1:]])
         self._rows, self._data_rows, self._known = self._read_by(0, rows), rows, None
+        self._collective = ALONE
         self._start([], self._rows)
 
     def evidence(self):
@@ -79,6 +81,15 @@ class StackTrainer:
         if self._known is None:
             self._known = Evidence.of_rows(self._data_rows, self.layers[0], self._moments)
         return self._known
+
+    @property
+    def collective(self):
+        """The processes that share the run; see :class:`TrainingLoop`. Set it before `attach`."""
+        return self._collective
+
+    @collective.setter
+    def collective(self, collective):
+        self._collective = self.trainer.collective = collective
 
     @property
     def n_rows(self):
@@ -201,6 +212,7 @@ class StackTrainer:
             trainer.rule_state = state_turned_over(
                 settings.rule, usual, model, stream.child("rule"), particles
             )
+        trainer.collective = self._collective
         trainer.history, trainer.labels = list(history), {"layer": l}
         trainer.reads_data = l == 0 and self._copies[0][0] == 1
         trainer.frame = {**self._frame, "stack": [registry.as_tree(m) for m in machines]}

@@ -16,9 +16,11 @@ from deepgen.layers.named import NAMED
 from deepgen.layers.softmax import Softmax
 from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.optimizers import SGD, Adam
-from deepgen.learning.rules import CD, PCD, MeanFieldPCD, Sparsity
+from deepgen.learning.rule_states import Sparsity
+from deepgen.learning.rules import CD, PCD, MeanFieldPCD
 from deepgen.learning.schedules import Linear
 from deepgen.networks.smoothness import VirtualAdversarial
+from deepgen.rows.sequences import Transpose
 from deepgen.stacks.settings import Pretraining
 
 RULES = {"pcd": PCD, "cd": CD}
@@ -229,7 +231,8 @@ def _learning_rate(given, request):
 
 
 def _optimizer(given, request):
-    name = given.pop("optimizer", "adam" if request.kind.is_network else "sgd")
+    by_adam = request.kind.is_network or request.kind.reads_sequences
+    name = given.pop("optimizer", "adam" if by_adam else "sgd")
     if name in LINE_SEARCHES and not request.kind.is_network:
         raise UsageError(
             f"optimizer must be sgd or adam for the model {request.kind.name}, got {name}"
@@ -245,7 +248,7 @@ def _optimizer(given, request):
     if name in LINE_SEARCHES:
         with _told_as({"n_line_searches": "line_searches"}):
             return LINE_SEARCHES[name](given.get("line_searches", 3))
-    if request.kind.is_network:
+    if by_adam:
         given.setdefault("weight_decay", 0.0)
     if _is_of_documents(request):
         given = {"averaging": documents.AVERAGING, "weight_decay": 0.0, **given}
@@ -309,6 +312,10 @@ def _smoothness(given, request):
         return VirtualAdversarial(given["smoothness"], given.get("smoothness_weight", 1.0))
 
 
+def _augment(given, request):
+    return Transpose() if given["transpose"] else None
+
+
 # Parameters that are made of several settings, or of a value that has to be turned into an object;
 # any other parameter is the value of the setting of its name.
 _PARTS = {
@@ -322,4 +329,5 @@ _PARTS = {
     "optimizer": _optimizer,
     "pretrained": _pretraining,
     "smoothness": _smoothness,
+    "augment": _augment,
 }

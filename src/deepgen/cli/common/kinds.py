@@ -16,6 +16,7 @@ from deepgen.estimators import (
     NeighbourhoodComponents,
     RatingsRBM,
     ReplicatedSoftmax,
+    TemporalRBM,
 )
 
 
@@ -29,6 +30,9 @@ class Kind:
     estimator : type
     is_network : bool
         Whether it is trained by backpropagation, by default with Adam and without weight decay.
+    reads_sequences : bool
+        Whether rows are frames of sequences, whose lengths stand beside them. It is trained with
+        Adam and without weight decay by default, too.
     is_deep : bool
         Whether ``n_hidden`` may be several sizes.
     learns : {"classes", "numbers"} or None
@@ -42,6 +46,7 @@ class Kind:
     name: str
     estimator: type
     is_network: bool = False
+    reads_sequences: bool = False
     is_deep: bool = False
     learns: str | None = None
     takes_gaps: bool = False
@@ -65,6 +70,7 @@ KINDS = {
         Kind("replicated-softmax", ReplicatedSoftmax),
         Kind("mixture", MixtureOfBernoullis),
         Kind("ratings", RatingsRBM),
+        Kind("temporal", TemporalRBM, reads_sequences=True),
         Kind("autoencoder", Autoencoder, is_network=True),
         Kind("deep-autoencoder", DeepAutoencoder, is_network=True, is_deep=True,
              starts_from=(DBN, RBM)),

@@ -1,7 +1,7 @@
 """Model files that commands use, and which commands work on which."""
 
 from deepgen.cli.common.errors import CommandError, UsageError
-from deepgen.estimators import RatingsRBM, ReplicatedSoftmax
+from deepgen.estimators import RatingsRBM, ReplicatedSoftmax, TemporalRBM
 from deepgen.estimators.common.validation import table_of
 from deepgen.estimators.loading import load
 
@@ -17,11 +17,13 @@ METHODS = {
 }
 # Commands that work on a model of ratings: others read rows, and it answers about users and items.
 OF_RATINGS = ("score", "recommend")
+# Commands that work on a model of sequences.
+OF_SEQUENCES = ("score", "sample", "transform")
 
 
 def is_exact(estimator):
     """Tell whether an estimator has exact likelihoods and independent samples, as a mixture has."""
-    return not hasattr(estimator, "log_partition")
+    return not hasattr(estimator, "log_partition") and not is_of_sequences(estimator)
 
 
 def is_of_documents(estimator):
@@ -32,6 +34,11 @@ def is_of_documents(estimator):
 def is_of_ratings(estimator):
     """Tell whether an estimator is of ratings, which files hold as triples."""
     return isinstance(estimator, RatingsRBM)
+
+
+def is_of_sequences(estimator):
+    """Tell whether rows of an estimator are frames of sequences."""
+    return isinstance(estimator, TemporalRBM)
 
 
 def load_ratings(path, command):
@@ -84,6 +91,12 @@ def load_able(path, command, *, with_names=False):
         raise CommandError(
             f"{path} holds {in_words(estimator)}, which answers about users and items, not about "
             f"rows; commands that work on it are info, {' and '.join(OF_RATINGS)}"
+        )
+    if is_of_sequences(estimator) and command not in OF_SEQUENCES:
+        *most, last = OF_SEQUENCES
+        raise CommandError(
+            f"{path} holds {in_words(estimator)}, whose rows are frames of sequences; commands "
+            f"that work on it are info, {', '.join(most)} and {last}"
         )
     method, lack = METHODS[command]
     # what an estimator can do may depend on its fitted model: scikit-learn tells by attributes

@@ -16,7 +16,9 @@ from deepgen.cli.common.errors import UsageError
 from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.names import file_name, near
 from deepgen.cli.common.rows import PACKED
+from deepgen.cli.common.sequences import LENGTHS
 from deepgen.estimators.ratings import SIDES
+from deepgen.learning.sequences import RECURRENCES
 from deepgen.rows.counts import FORMS
 
 MODEL = "rbm"  # where --model is not given
@@ -166,7 +168,9 @@ OF_ROWS = tuple(name for name in ALL if name != "ratings")
 LABELLED = ("dbm", *(name for name, kind in KINDS.items() if kind.learns))
 SUPERVISED = ("classifier", "regressor")
 # What is watched of held-out rows, where something is.
-UNWATCHED = ("mixture", "dbm", "ratings", "gaussian-process", "neighbours")
+UNWATCHED = ("mixture", "dbm", "ratings", "temporal", "gaussian-process", "neighbours")
+OF_SEQUENCES = tuple(name for name, kind in KINDS.items() if kind.reads_sequences)
+PACKABLE = tuple(name for name in OF_ROWS if name not in OF_SEQUENCES)
 NETWORKS = tuple(name for name, kind in KINDS.items() if kind.is_network)
 RULED = tuple(name for name, kind in KINDS.items() if kind.has("rule") and name != "ratings")
 SCORE_LATER = "run deepgen score on the model file instead"
@@ -187,7 +191,8 @@ FILES = (
             otherwise=SCORE_LATER),
     Setting("valid_labels", File, "labels or targets of the held-out rows",
             models=SUPERVISED, needs=("valid", "the rows")),
-    Setting("packed_columns", int, PACKED, models=OF_ROWS),
+    Setting("packed_columns", int, PACKED, models=PACKABLE),
+    Setting("lengths", File, LENGTHS, models=OF_SEQUENCES),
     Setting("out", File, "the model file to write, by custom .safetensors",
             models=ALL),
     Setting("history", File, "write a line an epoch to a .csv or .json file",
@@ -205,26 +210,29 @@ HYPER_PARAMETERS = (
     Setting("n_threads", int, "(OMP_NUM_THREADS, else all cores); results never depend on it"),
     Setting("n_hidden", int, "hidden units; of a deep model the sizes of its layers, bottom first "
             "(rbm 256, replicated-softmax 50, autoencoder 64, dbn 500 2000, dbm 500 1000, "
-            "deep-autoencoder 1000 500 250 30, ratings 100, others 500 500)",
+            "deep-autoencoder 1000 500 250 30, ratings 100, temporal 150, others 500 500)",
             several=True, otherwise="a mixture has n_components"),
     Setting("visible", str, "binary, gaussian, multinomial (counts), softmax:K of K columns, or "
             "auto: of an rbm, dbn or dbm by the columns of a table of texts and numbers (binary); "
             "of a model that learns from labels for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0; "
-            "replicated-softmax 0.1, constant; ratings 0.02, with --rule cd 0.005)"),
+            "replicated-softmax 0.1, constant; ratings 0.02, with --rule cd 0.005; temporal 0.01, "
+            "with Gaussian units 0.003)"),
     Setting("learning_rate_end", float, "the rate moves here in a straight line",
             part_of="learning_rate", needs=("learning_rate", "the start")),
-    Setting("optimizer", str, "(sgd; of networks adam); networks have all four",
+    Setting("optimizer", str, "(sgd; of networks and temporal adam); networks have all four",
             ("sgd", "adam", "conjugate-gradient", "lbfgs")),
     Setting("momentum", float, "of sgd (0)", part_of="optimizer"),
-    Setting("weight_decay", float, "of the weights, for sgd and adam (0.0001; of networks and "
-            "replicated-softmax 0); of ratings by rating (0.06, with --rows users 0.03)",
+    Setting("weight_decay", float, "of the weights, for sgd and adam (0.0001; of networks, "
+            "temporal and replicated-softmax 0); of ratings by rating (0.06, with --rows users "
+            "0.03)",
             part_of="optimizer"),
     Setting("averaging", float, "share of the updates, at the end, that is averaged (0.2; "
             "replicated-softmax 0.3)",
             part_of="optimizer"),
-    Setting("batch_size", int, "rows of an update (100; gaussian-process 250, neighbours 1000)",
+    Setting("batch_size", int, "rows of an update (100; gaussian-process 250, neighbours 1000; "
+            "temporal 8 sequences)",
             otherwise="a mixture reads all rows"),
     Setting("n_epochs", int, "of each layer, for a dbn (chosen by the rows)",
             otherwise="a mixture has max_iter"),
@@ -270,7 +278,8 @@ HYPER_PARAMETERS = (
             FORMS),
     Setting("activation", str, "of hidden layers that start at random (logistic; a "
             "deep-autoencoder of counts: rectified)", ("logistic", "rectified")),
-    Setting("dropout", float, "share of the hidden units left out of an update (0)"),
+    Setting("dropout", float, "share of the hidden units left out of an update, of temporal of "
+            "the columns that the recurrence reads (0)"),
     Setting("input_dropout", float, "share of the inputs left out of an update (0; "
             "gaussian-process 0.2, neighbours 0.3)"),
     Setting("input_noise", float, "deviation of normal noise in the inputs of an update (0)"),
@@ -299,6 +308,14 @@ HYPER_PARAMETERS = (
     Setting("bins", int, "of continuous ratings: cut them into so many bins"),
     Setting("conditional", bool, "let hidden units see that a rating is there, whatever its value "
             "(yes, with --rows users no)"),
+    Setting("recurrence", str, "what gives the biases of a frame: a recurrent network, the last "
+            "frames, or the means of the hidden units (rnn)", RECURRENCES),
+    Setting("n_recurrent", int, "units of the recurrent network (100)"),
+    Setting("order", int, "frames of a window (3)"),
+    Setting("n_gibbs", int, "sweeps of contrastive divergence (5)"),
+    Setting("chunk", int, "longer sequences are learned in pieces of so many frames (200)"),
+    Setting("transpose", bool, "columns are keys: move the notes of each presentation to another "
+            "key (no)", part_of="augment"),
     Setting("n_components", int, "components of a mixture (chosen by rows held back), size of the "
             "code of neighbours (30)"),
     Setting("max_iter", int, "iterations at most (100)"),

@@ -13,6 +13,10 @@ class ModelEstimator:
 
     # The name in the file, by which `load` finds the estimator; a class derived from it keeps it.
     _saved_as = None
+    # The processes that share a run: a hyper-parameter of those estimators that can have them.
+    communicator = None
+    # Whether `fit` reads files of which each process opens its own.
+    takes_files = False
 
     def save(self, path):
         """Write the model to one file, atomically; :func:`deepgen.load` reads it.

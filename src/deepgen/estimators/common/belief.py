@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
 from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
+from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.row_chains import Below, RowChains, as_rows
 from deepgen.estimators.common.validation import by_pieces, rows_to_read, table_of
 from deepgen.inference.belief_completion import impute_belief
@@ -12,7 +13,8 @@ from deepgen.inference.belief_networks import downward_pass
 from deepgen.inference.running import RunningChains
 from deepgen.layers.passes import Site
 from deepgen.likelihood import importance_weighted_bound, variational_bound
-from deepgen.runtime.stream import SAMPLE, Stream
+from deepgen.runtime.collective import by_parts
+from deepgen.runtime.stream import SAMPLE, Stream, seed_of
 from deepgen.runtime.work import Work
 from deepgen.stacks.features import stack_features
 
@@ -122,15 +124,21 @@ class BeliefEstimator(DeepDocuments, density.DensityEstimator):
         check_is_fitted(self)
         density.check_sampling(n_samples, n_sweeps, first_row)
         lengths = lengths_of_samples(self.model_.visible, n_words, n_samples)
-        stream = Stream.from_random_state(random_state)
-        chains = self._top_chains(n_samples, stream, first_row, sampler, lengths)
-        states, units = chains.move(n_sweeps)[0][0], self.model_.visible
-        if self.model_.layers:
-            states = downward_pass(
-                self.model_, states, stream.child("down"), first_row=first_row, trials=lengths,
-                n_threads=self.n_threads,
-            )[0]  # fmt: skip
-        return as_rows(states, units, table_of(self))
+        collective, network = collective_of(self), self.model_
+        stream = collective.broadcast(Stream.from_random_state(random_state))
+
+        def drawn(rows):
+            chains = self._top_chains(rows, stream, first_row, sampler, lengths)
+            states = chains.move(n_sweeps)[0][0]
+            if network.layers:
+                states = downward_pass(
+                    network, states, stream.child("down"), first_row=first_row + rows.start,
+                    trials=None if lengths is None else lengths[rows], n_threads=self.n_threads,
+                )[0]  # fmt: skip
+            return [states]
+
+        states = by_parts(collective, n_samples, drawn)[0]
+        return as_rows(states, network.visible, table_of(self))
 
     def chains(self, n_chains=1, *, random_state=None, first_row=0, sampler=None, n_words=None):
         """Return chains of the top machine that go on; ``run`` moves them, and gives rows.
@@ -153,25 +161,34 @@ class BeliefEstimator(DeepDocuments, density.DensityEstimator):
         density.check_sampling(n_chains, 0, first_row)
         lengths = lengths_of_samples(self.model_.visible, n_words, n_chains)
         stream, below = Stream.from_random_state(random_state), None
-        chains = self._top_chains(n_chains, stream, first_row, sampler, lengths)
+        chains = self._top_chains(slice(0, n_chains), stream, first_row, sampler, lengths)
         if self.model_.layers:
             below = Below(self.model_, stream.child("down"), first_row, lengths)
         return RowChains(chains, table_of(self), below, self.n_threads)
 
-    def _top_chains(self, n_chains, stream, first_row, sampler, lengths):
-        """Return chains of the top machine; lengths of documents are its own where it is alone."""
-        top = self.model_.top
-        lengths = None if self.model_.layers else lengths
-        particles = density.first_states(self, top, n_chains, stream, first_row, lengths)
-        site = Site(stream.child("sample"), SAMPLE, first_row)
+    def _top_chains(self, rows, stream, first_row, sampler, lengths):
+        """Return some chains of the top machine; lengths of documents are its own if it is alone.
+
+        See :meth:`deepgen.estimators.common.density.MachineEstimator._chains_of`.
+        """
+        top, first = self.model_.top, first_row + rows.start
+        own = None if self.model_.layers or lengths is None else lengths[rows]
+        particles = density.first_states(self, top, rows.stop - rows.start, stream, first, own)
+        site = Site(stream.child("sample"), SAMPLE, first)
         work = Work(n_threads=self.n_threads)
         return RunningChains(top, particles, site, sampler=sampler, work=work)
 
     def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
-        return impute_belief(
-            self.model_, states, missing, n_chains=n_chains, n_sweeps=n_sweeps,
-            random_state=random_state, first_row=first_row, n_threads=self.n_threads,
-        )  # fmt: skip
+        collective = collective_of(self)
+        seed = collective.broadcast(seed_of(random_state))
+
+        def completed(rows):
+            return impute_belief(
+                self.model_, states[rows], missing[rows], n_chains=n_chains, n_sweeps=n_sweeps,
+                random_state=seed, first_row=first_row + rows.start, n_threads=self.n_threads,
+            )  # fmt: skip
+
+        return by_parts(collective, len(missing), completed)
 
     @property
     def _n_features_out(self):

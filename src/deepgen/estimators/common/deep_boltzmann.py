@@ -6,16 +6,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, shown
 from deepgen.estimators.common import density
-from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
+from deepgen.estimators.common.documents import DeepDocuments
 from deepgen.estimators.common.labels import one_hot, split_labels
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.factorial import BOUND_FIXED_POINT
 from deepgen.inference.gibbs import layer_field
 from deepgen.inference.mean_field import infer
-from deepgen.layers.context import Context
+from deepgen.inference.tap import tap, tap_log_likelihood
 from deepgen.likelihood import importance_weighted_bound, variational_bound
-from deepgen.rows.particles import Particles
-from deepgen.runtime.stream import Stream
 from deepgen.runtime.work import Work
 
 
@@ -39,25 +37,32 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
     With label units, ``classes_`` names the units of the uppermost layer.
     """
 
-    def posterior(self, X):
-        """Return the mean-field posterior of the hidden layers.
+    def posterior(self, X, *, inference="mean_field"):
+        """Return the factorial posterior of the hidden layers: their means.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
             NaN where a value is missing: the posterior is that given the others; so in `transform`
             and the predictions.
+        inference : {"mean_field", "tap"}, default "mean_field"
+            ``"tap"``: the next order, nearer to the true means (:func:`deepgen.tap`); of binary
+            hidden layers, without label units, and whole rows.
 
         Returns
         -------
         list of ndarray of shape (n_samples, n_units), float32
             Means by layer, the first hidden one first; labels, where there are any, last.
         """
+        inferred = self._way_of(inference)
         X, sizes = rows_to_read(self, X), [layer.size for layer in self.model_.layers[1:]]
-        together = by_pieces(X, self.model_.visible, self._inferred, holes=True)
+        together = by_pieces(
+            X, self.model_.visible, lambda v: np.concatenate(inferred(v)[1:], axis=1),
+            holes=inference == "mean_field",
+        )  # fmt: skip
         return [np.ascontiguousarray(x) for x in np.split(together, np.cumsum(sizes)[:-1], axis=1)]
 
-    def transform(self, X, *, quantity="mean"):
+    def transform(self, X, *, quantity="mean", inference="mean_field"):
         """Return the mean-field means of the uppermost hidden layer, or the fields behind them.
 
         Parameters
@@ -69,28 +74,37 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
             logistic, exactly where the layer's number (from 1) is even, and to the tolerance of
             mean field, 1e-4, where it is odd: a sweep ends with the even layers. See
             :meth:`deepgen.RBM.transform`.
+        inference : {"mean_field", "tap"}, default "mean_field"
+            See :meth:`posterior`. The field at TAP means leaves their reaction out.
 
         Returns
         -------
         ndarray of shape (n_samples, n_hidden[-1]), float32
         """
         density.check_quantity(quantity)
+        inferred = self._way_of(inference)
         X, place = rows_to_read(self, X), self._top_hidden
 
         def of_top(v):
-            means = self._means(v)
+            means = inferred(v)
             if quantity == "field":
                 work = Work(n_threads=self.n_threads)
                 return layer_field(self.model_, place, means, work=work)
             return means[place]
 
-        return by_pieces(X, self.model_.visible, of_top, holes=True)
+        return by_pieces(X, self.model_.visible, of_top, holes=inference == "mean_field")
+
+    def _way_of(self, inference):
+        """Return the function from rows to means of all layers, by the name of the inference."""
+        check_is_fitted(self)
+        if inference not in ("mean_field", "tap"):
+            raise ValueError(f"inference must be 'mean_field' or 'tap', got {shown(inference)}")
+        if inference == "mean_field":
+            return self._means
+        return lambda v: tap(self.model_, v, n_threads=self.n_threads).means
 
     def _means(self, v):
         return infer(self.model_, v, BOUND_FIXED_POINT, work=Work(n_threads=self.n_threads))
-
-    def _inferred(self, v):
-        return np.concatenate(self._means(v)[1:], axis=1)
 
     @property
     def _top_hidden(self):
@@ -125,10 +139,10 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         """
         check_is_fitted(self)
         density.check_sampling(n_samples, n_sweeps, first_row)
-        return self.chains(
-            n_samples, y=y, random_state=random_state, first_row=first_row, sampler=sampler,
-            n_words=n_words,
-        ).run(n_sweeps)  # fmt: skip
+        return self._samples(
+            n_samples, n_sweeps, labels=self._labels_to_hold(y, n_samples),
+            random_state=random_state, first_row=first_row, sampler=sampler, n_words=n_words,
+        )  # fmt: skip
 
     def chains(
         self, n_chains=1, *, y=None, random_state=None, first_row=0, sampler=None, n_words=None
@@ -146,24 +160,14 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         RowChains
         """
         check_is_fitted(self)
-        if y is None:
-            return super().chains(
-                n_chains, random_state=random_state, first_row=first_row, sampler=sampler,
-                n_words=n_words,
-            )  # fmt: skip
         density.check_sampling(n_chains, 0, first_row)
         labels = self._labels_to_hold(y, n_chains)
-        lengths = lengths_of_samples(self.model_.layers[0], n_words, n_chains)
-        stream = Stream.from_random_state(random_state)
-        particles = density.first_states(self, self.model_, n_chains, stream, first_row, lengths)
-        known = labels.any(axis=1, keepdims=True)
-        states = [*particles.states[:-1], np.where(known, labels, particles[-1])]
-        held = np.broadcast_to(known, labels.shape)
-        context = Context(held={self.model_.n_layers - 1: held})
-        return self._chains_from(Particles(states), stream, first_row, sampler, context)
+        return self._row_chains(n_chains, random_state, first_row, sampler, n_words, labels)
 
     def _labels_to_hold(self, y, n_rows):
-        """Return one-hot rows of labels, all zero where there is none."""
+        """Return one-hot rows of labels, all zero where there is none; None where `y` is None."""
+        if y is None:
+            return None
         if not has_label_units(self):
             raise ValueError(
                 f"y must be None where the model has no label units, got {shown(y)}; make the "
@@ -195,6 +199,21 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         return self._bounded(
             importance_weighted_bound, X, n_draws=n_draws, random_state=self._fitted.score_seed
         )
+
+    def estimate(self, X):
+        """Estimate log p(v) by row by the TAP free energy: fast and near, and no bound.
+
+        Parameters
+        ----------
+        X
+            See :meth:`score_samples`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Nats, with log Z at the bracket's value. See :func:`deepgen.tap_log_likelihood`.
+        """
+        return self._bounded(tap_log_likelihood, X)
 
     def bound(self, X):
         """Return the variational lower bound of log p(v) by row, with log Z as above.

@@ -11,7 +11,8 @@ from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.documents import lengths_in, lengths_of_samples, partition_of
 from deepgen.estimators.common.frames import completed_rows, framed_like
-from deepgen.estimators.common.row_chains import RowChains
+from deepgen.estimators.common.processes import collective_of
+from deepgen.estimators.common.row_chains import RowChains, as_rows
 from deepgen.estimators.common.validation import (
     rows_to_read,
     rows_with_gaps,
@@ -22,11 +23,13 @@ from deepgen.estimators.common.validation import (
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import start_particles
 from deepgen.inference.running import RunningChains
+from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
-from deepgen.likelihood import log_partition_bracket
+from deepgen.likelihood.bracket import Bracketing, shared_bracket
 from deepgen.rows.particles import Particles
 from deepgen.rows.sources import ArrayRows
 from deepgen.rows.survey import checked_pieces
+from deepgen.runtime.collective import by_parts
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
@@ -52,10 +55,11 @@ def bracket_of(estimator, machine, n_chains, n_betas):
         with _lock:
             known, bracket = fitted.bracket or (None, None)
             if known != wanted:
-                bracket = log_partition_bracket(
-                    machine, fitted.particles, n_chains=n_chains, n_betas=n_betas,
-                    random_state=fitted.score_seed, n_threads=estimator.n_threads,
-                )  # fmt: skip
+                bracket = shared_bracket(
+                    machine, fitted.particles,
+                    Bracketing(n_chains, n_betas, n_threads=estimator.n_threads),
+                    fitted.score_seed, collective_of(estimator),
+                )
                 fitted.bracket = (wanted, bracket)
     return bracket
 
@@ -289,10 +293,25 @@ class MachineEstimator(DensityEstimator):
         """
         check_is_fitted(self)
         check_sampling(n_samples, n_sweeps, first_row)
-        return self.chains(
-            n_samples, random_state=random_state, first_row=first_row, sampler=sampler,
+        return self._samples(
+            n_samples, n_sweeps, random_state=random_state, first_row=first_row, sampler=sampler,
             n_words=n_words,
-        ).run(n_sweeps)  # fmt: skip
+        )  # fmt: skip
+
+    def _samples(
+        self, n_samples, n_sweeps, *, labels=None, random_state, first_row, sampler, n_words
+    ):
+        """Return rows of chains, each process moving those of its rows; see :meth:`sample`."""
+        collective = collective_of(self)
+        stream = collective.broadcast(Stream.from_random_state(random_state))
+        lengths = lengths_of_samples(self.model_.layers[0], n_words, n_samples)
+
+        def drawn(rows):
+            chains = self._chains_of(rows, stream, first_row, sampler, lengths, labels)
+            return chains.move(n_sweeps)[0].states[:1]
+
+        states = by_parts(collective, n_samples, drawn)[0]
+        return as_rows(states, self.model_.layers[0], table_of(self))
 
     def chains(self, n_chains=1, *, random_state=None, first_row=0, sampler=None, n_words=None):
         """Return chains that go on: ``run`` moves them, and gives the rows that they have then.
@@ -309,26 +328,67 @@ class MachineEstimator(DensityEstimator):
         """
         check_is_fitted(self)
         check_sampling(n_chains, 0, first_row)
+        return self._row_chains(n_chains, random_state, first_row, sampler, n_words)
+
+    def _row_chains(self, n_chains, random_state, first_row, sampler, n_words, labels=None):
+        """Return chains that go on; see :meth:`chains`."""
         lengths = lengths_of_samples(self.model_.layers[0], n_words, n_chains)
         stream = Stream.from_random_state(random_state)
-        particles = first_states(self, self.model_, n_chains, stream, first_row, lengths)
-        return self._chains_from(particles, stream, first_row, sampler)
-
-    def _chains_from(self, particles, stream, first_row, sampler, context=None):
-        """Return chains that begin at particles, and draw from a stream of a user's seed."""
-        site = Site(stream.child("sample"), SAMPLE, first_row)
-        chains = RunningChains(
-            self.model_, particles, site, sampler=sampler, context=context,
-            work=Work(n_threads=self.n_threads),
-        )  # fmt: skip
+        rows = slice(0, n_chains)
+        chains = self._chains_of(rows, stream, first_row, sampler, lengths, labels)
         return RowChains(chains, table_of(self), n_threads=self.n_threads)
 
-    def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
-        return impute(
-            self.model_, states, missing,
-            Site(Stream.from_random_state(random_state), IMPUTE, first_row), n_chains=n_chains,
-            n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
+    def _chains_of(self, rows, stream, first_row, sampler, lengths, labels):
+        """Return some of the chains that are drawn from a stream.
+
+        Parameters
+        ----------
+        rows : slice
+            Which of them.
+        stream : Stream
+            Of a user's seed.
+        first_row : int
+            Number of the first of all.
+        sampler : Sampler or None
+        lengths : ndarray of shape (n_chains,) or None
+            Of documents, of all chains.
+        labels : ndarray of shape (n_chains, n_classes) or None
+            One-hot labels that are held, of all chains, of the uppermost layer; a row of zeros
+            holds nothing.
+
+        Returns
+        -------
+        RunningChains
+        """
+        model, first = self.model_, first_row + rows.start
+        own = None if lengths is None else lengths[rows]
+        particles, context = first_states(
+            self, model, rows.stop - rows.start, stream, first, own
+        ), None
+        if labels is not None:
+            labels = labels[rows]
+            known = labels.any(axis=1, keepdims=True)
+            top = np.where(known, labels, particles[-1])
+            particles = Particles([*particles.states[:-1], top])
+            held = np.broadcast_to(known, labels.shape)
+            context = Context(held={model.n_layers - 1: held})
+        return RunningChains(
+            model, particles, Site(stream.child("sample"), SAMPLE, first), sampler=sampler,
+            context=context, work=Work(n_threads=self.n_threads),
         )  # fmt: skip
+
+    def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
+        collective = collective_of(self)
+        stream = collective.broadcast(Stream.from_random_state(random_state))
+
+        def completed(rows):
+            return impute(
+                self.model_, states[rows], missing[rows],
+                Site(stream, IMPUTE, first_row + rows.start), n_chains=n_chains,
+                n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
+            )  # fmt: skip
+
+        return by_parts(collective, len(missing), completed)
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.

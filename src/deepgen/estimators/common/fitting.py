@@ -14,6 +14,7 @@ from typing import Any
 from deepgen.errors import ModelFileError
 from deepgen.estimators.common.base import ModelEstimator
 from deepgen.estimators.common.guards import alone, unchanged_on_error
+from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.resuming import (
     StoppedRun,
     checkpoint_path,
@@ -32,6 +33,7 @@ from deepgen.io import checkpoints
 from deepgen.io.schemas.registry import as_tree, from_tree
 from deepgen.learning.rules import check_missing_variables
 from deepgen.rows.particles import Particles
+from deepgen.runtime.collective import from_first, on_all
 from deepgen.runtime.stream import child_seed, seed_of
 from deepgen.stacks.trainer import StackTrainer
 
@@ -129,6 +131,11 @@ class Problem(ABC):
     @abstractmethod
     def units(self):
         """The units that values of the rows are checked by."""
+
+    @property
+    def collective(self):
+        """The processes that share the run."""
+        return collective_of(self.estimator)
 
     def surveyed(self):
         """Check every value of the rows and measure them; return the :class:`Survey`."""
@@ -258,17 +265,30 @@ def solve(estimator, make_problem, resume):
         Reads rows and returns the :class:`Problem`.
     resume : str, path-like or None
     """
-    path = None if resume is None else checkpoint_path(resume, "resume", "dg.Checkpoint")
+    collective = collective_of(estimator)
+
+    def begin():
+        if resume is None:
+            return None
+        return read_run(estimator, checkpoint_path(resume, "resume", "dg.Checkpoint"))
+
+    def measure():
+        problem = make_problem()
+        with naming_columns(estimator):
+            problem.survey = problem.surveyed()
+        problem.check_missing()
+        return problem
+
     with alone(estimator):
         with unchanged_on_error(estimator):
-            stopped = None if path is None else read_run(estimator, path)
-            problem = make_problem()
-            with naming_columns(estimator):
-                problem.survey = survey = problem.surveyed()
-            problem.check_missing()
+            stopped = from_first(collective, begin, "to read the checkpoint")
+            problem = on_all(collective, measure, "to read its rows")
+            survey = problem.survey
             seed = seed_of(estimator.random_state) if stopped is None else stopped.seed
+            seed = collective.broadcast(seed)
             problem.draw(seed)
             settings = problem.settings(survey.n_rows)
+            _require_same_call(collective, settings, survey)
             if stopped is not None:
                 problem.accept(stopped, settings)
                 require_same_run(stopped, settings, survey)
@@ -282,6 +302,20 @@ def solve(estimator, make_problem, resume):
         finally:
             problem.keep(run, frame["score_seed"])
     return estimator
+
+
+def _require_same_call(collective, settings, survey):
+    """Raise ValueError, in all processes, where one of them fits something else than the first."""
+    told = {**settings, "X": [survey.order, survey.mean.tobytes()]}
+    told = {name: repr(value) for name, value in told.items()}
+    calls = collective.gather(told)
+    for rank, call in enumerate(calls):
+        differing = sorted({*call, *calls[0]} - {n for n in call if call[n] == calls[0].get(n)})
+        if differing:
+            raise ValueError(
+                f"{', '.join(differing)} must be the same in all processes that share a run, got "
+                f"others in process {rank} than in process 0"
+            )
 
 
 def greedy_start(problem, beginning, layers, settings, *, made_of, tied=False):
@@ -326,6 +360,7 @@ def greedy_start(problem, beginning, layers, settings, *, made_of, tied=False):
             frame=beginning.frame, random_state=child_seed(beginning.seed, "stack"),
             n_threads=estimator.n_threads,
         )  # fmt: skip
+        run.collective = problem.collective
         if stopped is not None:
             state = {"stack": trees, "trainer": stopped.state}
             checkpoints.restore(run, state, stopped.path)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from deepgen.checks import check_integer, is_integer, shown
+from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.validation import reads_tables, table_of
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.optimizers import check_optimizer
@@ -23,6 +24,7 @@ def check_common(estimator):
     """Raise ValueError where a hyper-parameter that every estimator has is not valid."""
     check_threads(estimator.n_threads)
     check_random_state(estimator.random_state)
+    collective_of(estimator)
     if not isinstance(estimator.verbose, bool):
         check_integer(estimator.verbose, "verbose", 0)
 
@@ -65,17 +67,17 @@ def check_sizes(n_hidden):
     return tuple(int(size) for size in sizes)
 
 
-def check_machine_settings(estimator):
+def check_machine_settings(estimator, objects=("rule", "learning_rate", "optimizer")):
     """Raise ValueError where a hyper-parameter of the training of a machine is not valid.
 
     ``batch_size``, ``n_epochs``, ``learning_rate``, ``optimizer``, ``callbacks``, and what every
-    estimator has; of ``rule`` only that it is no class.
+    estimator has; of other `objects`, such as ``rule``, only that they are no classes.
     """
     check_integer(estimator.batch_size, "batch_size")
     if estimator.n_epochs is not None:
         check_integer(estimator.n_epochs, "n_epochs")
     check_common(estimator)
-    check_objects(estimator, ("rule", "learning_rate", "optimizer"))
+    check_objects(estimator, objects)
     if estimator.learning_rate is not None:
         as_schedule(estimator.learning_rate)
     if estimator.optimizer is not None:

@@ -1,7 +1,5 @@
 """Problems whose run is that of one Boltzmann machine: RBM, DBM, estimators of one's own."""
 
-from functools import cached_property
-
 import numpy as np
 
 from deepgen.estimators.common.fitting import Fitted
@@ -51,6 +49,7 @@ class MachineProblem(StreamProblem):
         super().__init__(estimator, rows)
         self.layers, self.binarize = layers, bool(binarize)
         self.rule = as_rule(estimator.rule) if rule is None else rule
+        self._known = None
 
     @property
     def units(self):
@@ -64,10 +63,12 @@ class MachineProblem(StreamProblem):
 
     # --- settings -----------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def evidence(self):
         """The :class:`Evidence` of the rows: how many updates they call for, and at what rate."""
-        return Evidence.of_rows(self.rows, self.units, self.survey.moments)
+        if self._known is None:
+            self._known = Evidence.of_rows(self.rows, self.units, self.survey.moments)
+        return self._known
 
     def schedule(self):
         """Return the learning rates of `fit`."""
@@ -131,11 +132,13 @@ class MachineProblem(StreamProblem):
     def trainer(self, model, schedule, stream):
         """Return a run at its first update."""
         estimator = self.estimator
-        return Trainer(
+        run = Trainer(
             model, self.rule, self.optimizer(model), schedule, stream=stream,
             batch_size=int(estimator.batch_size), binarize=self.binarize,
             n_threads=estimator.n_threads,
         )  # fmt: skip
+        run.collective = self.collective
+        return run
 
     def run(self, beginning):
         """Return the run of `fit`."""

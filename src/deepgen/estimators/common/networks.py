@@ -254,6 +254,7 @@ class NetworkProblem(Problem):
         )  # fmt: skip
         if scale is not None:
             run.scale = scale
+        run.collective = self.collective
         run.frame, run.history = beginning.frame, list(history)
         beginning.take_over(run)
         return run

@@ -14,7 +14,7 @@ from deepgen.stacks.settings import Pretraining
 
 # Hyper-parameters that decide no bit of a run; the seed, which is compared elsewhere; and which
 # label stands for none: what it decides, the targets tell.
-FREE = ("random_state", "n_threads", "callbacks", "verbose", "unlabelled")
+FREE = ("random_state", "n_threads", "callbacks", "verbose", "unlabelled", "communicator")
 
 
 def plain_settings(estimator, resolved, *, without=()):
@@ -32,7 +32,8 @@ def plain_settings(estimator, resolved, *, without=()):
     without : sequence of str
         Names that do not count: a stream has no ``"n_epochs"``.
     """
-    names = [name for name in estimator.get_params(deep=False) if name not in FREE]
+    free = {*FREE, *resolved}
+    names = [name for name in estimator.get_params(deep=False) if name not in free]
     settings = {name: plain_setting(getattr(estimator, name)) for name in names}
     settings |= {name: plain_setting(value) for name, value in resolved.items()}
     settings["estimator"] = type(estimator).__name__

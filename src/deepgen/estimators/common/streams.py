@@ -12,6 +12,7 @@ from deepgen.checks import MOST, as_path, is_integer
 from deepgen.errors import ModelFileError
 from deepgen.estimators.common.fitting import FittingEstimator, Problem
 from deepgen.estimators.common.guards import alone, settled, unchanged_on_error
+from deepgen.estimators.common.processes import refuse_processes
 from deepgen.estimators.common.resuming import (
     FIRST_ROWS,
     checkpoint_path,
@@ -155,6 +156,7 @@ class StreamEstimator(FittingEstimator):
         known = _prepared(self) if rows_alone else None
         if known is None:
             self._check_settings()
+            refuse_processes(self, "partial_fit", "call fit with an iterable of batches")
             refuse_tables(self, "partial_fit")
         refuse_iterable(X)
         with alone(self):

@@ -20,10 +20,13 @@ from deepgen.checks import (
     shown,
     warn_at_users_line,
 )
+from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.tables import AUTO, Table, container_of
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.holes import holes_in
 from deepgen.rows.packed_bits import PackedBits
+from deepgen.rows.parts import first_number, joined
+from deepgen.rows.shards import Shards
 from deepgen.rows.sources import CHECK_ROWS, ArrayRows, IterableRows, is_iterable_of_batches
 from deepgen.rows.states import checked_csr
 from deepgen.rows.survey import checked_pieces, survey
@@ -64,7 +67,8 @@ def surveyed(rows, units, n_threads=None, *, holes=False):
     RefusedValue
         If a value is none of the units', or a column has no value at all (``holes=True``).
     """
-    order, known = RowOrder(n_threads), np.zeros(rows.n_columns, np.bool_)
+    order = RowOrder(n_threads, first_number(rows))
+    known = np.zeros(rows.n_columns, np.bool_)
 
     def also(states):
         order.add(states)
@@ -72,6 +76,10 @@ def surveyed(rows, units, n_threads=None, *, holes=False):
         known[:] |= True if mask is None else ~mask.all(axis=0)
 
     measured = survey(rows, units, n_threads=n_threads, also=also, holes=holes)
+    found = joined(rows, (order.tree(), known))
+    if len(found) > 1:
+        order.join([tree for tree, _ in found])
+        known = np.any([mask for _, mask in found], axis=0)
     if not known.all():
         raise RefusedValue(
             "X", "have a value in each column", np.nan, 0, int(known.argmin()),
@@ -82,7 +90,7 @@ def surveyed(rows, units, n_threads=None, *, holes=False):
 
 def refuse_iterable(X):
     """Raise ValueError where `partial_fit` gets an iterable of batches."""
-    if is_iterable_of_batches(X):
+    if is_iterable_of_batches(X) or isinstance(X, Shards):
         raise ValueError(
             "X must be an array or a sparse matrix for partial_fit, got "
             f"{type(X).__name__}; call partial_fit with each of its batches"
@@ -112,6 +120,8 @@ def rows_to_learn(estimator, X, *, reset):
     -------
     ArrayRows or IterableRows
     """
+    if isinstance(X, Shards):
+        return _rows_of_files(estimator, X)
     if is_iterable_of_batches(X):
         if reads_tables(estimator):
             raise ValueError(
@@ -132,6 +142,25 @@ def rows_to_learn(estimator, X, *, reset):
     )
 
 
+def _rows_of_files(estimator, shards):
+    """Return the rows of :class:`Shards` that this process has."""
+    if reads_tables(estimator) or not estimator.takes_files:
+        raise _no_files(estimator, shards)
+    rows = shards.rows(collective_of(estimator))
+    estimator.n_features_in_ = rows.n_columns
+    vars(estimator).pop("feature_names_in_", None)
+    return rows
+
+
+def _no_files(estimator, shards):
+    """Return the error about rows in files where an estimator needs an array."""
+    reads = " that reads tables" if reads_tables(estimator) else ""
+    return TypeError(
+        f"X must be one array for a {type(estimator).__name__}{reads}, got {shards!r}; `fit` of "
+        "RBM, DBN and DBM without label units learns from files"
+    )
+
+
 def validated(estimator, X, *, reset, **options):
     """Return X as an array or CSR matrix by scikit-learn's rules.
 
@@ -144,6 +173,8 @@ def validated(estimator, X, *, reset, **options):
     """
     if is_iterable_of_batches(X):
         raise TypeError(f"X must be an array or a sparse matrix, got {type(X).__name__}")
+    if isinstance(X, Shards):
+        raise _no_files(estimator, X)
     if sparse.issparse(X):
         X = checked_csr(X)
     if np.ma.isMaskedArray(X):

@@ -13,13 +13,14 @@ from deepgen.io.schemas.networks import NetworkSchema, PosteriorNetworkSchema
 from deepgen.io.schemas.processes import ProcessNetworkSchema
 from deepgen.io.schemas.ratings import RatingMachineSchema
 from deepgen.io.schemas.schema import require
+from deepgen.io.schemas.sequences import ConditionalMachineSchema
 
 SCHEMAS = {
     schema.model_class.__name__: schema
     for schema in (
         MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
         RatingMachineSchema(), ProcessNetworkSchema(), NeighbourNetworkSchema(),
-        ClassHierarchySchema(),
+        ClassHierarchySchema(), ConditionalMachineSchema(),
     )
 }  # fmt: skip
 

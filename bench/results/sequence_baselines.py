@@ -1,0 +1,133 @@
+"""What stands beside models of sequences: the last frame, and linear models of the last frames."""
+
+import numpy as np
+from scipy.special import expit, log_expit
+
+
+def past_of(sequences, order):
+    """Return (frames, inputs) of all frames: `order` frames before each, the newest one first.
+
+    Frames before a sequence are zeros.
+
+    Parameters
+    ----------
+    sequences : list of ndarray of shape (n_frames, n_features)
+    order : int
+    """
+    inputs = []
+    for frames in sequences:
+        padded = np.concatenate([np.zeros((order, frames.shape[1])), frames])
+        shifted = [padded[order - k - 1 : len(padded) - k - 1] for k in range(order)]
+        inputs.append(np.concatenate(shifted, axis=1))
+    return np.concatenate(sequences).astype(np.float64), np.concatenate(inputs)
+
+
+class Frequencies:
+    """Keys independent of the past and of each other, as often down as in training."""
+
+    def __init__(self, train):
+        frames = np.concatenate(train)
+        self.p = (frames.sum(axis=0) + 1.0) / (len(frames) + 2.0)
+
+    def log_likelihoods(self, sequences):
+        """Return log p by frame, in nats."""
+        frames = np.concatenate(sequences)
+        return (frames * np.log(self.p) + (1 - frames) * np.log1p(-self.p)).sum(axis=1)
+
+
+class Copies:
+    """Each key by itself, given whether it was down in the last frame: a copy with errors."""
+
+    def __init__(self, train):
+        now, before = past_of(train, 1)
+        self.p = [
+            ((now * (before == b)).sum(axis=0) + 0.5) / ((before == b).sum(axis=0) + 1.0)
+            for b in (0, 1)
+        ]
+
+    def log_likelihoods(self, sequences):
+        """Return log p by frame, in nats."""
+        now, before = past_of(sequences, 1)
+        p = np.where(before, self.p[1], self.p[0])
+        return (now * np.log(p) + (1 - now) * np.log1p(-p)).sum(axis=1)
+
+
+class Logistic:
+    """Logistic regressions of each key on all keys of the last frames.
+
+    Parameters
+    ----------
+    train : list of ndarray
+    order : int
+    decay : float
+        Half of it times the sum of squared weights is added to the loss of all frames.
+    """
+
+    def __init__(self, train, order=1, decay=10.0, n_iterations=100):
+        from scipy.optimize import minimize
+
+        now, past = past_of(train, order)
+        past = np.column_stack([past, np.ones(len(past))])
+        self.order, shape = order, (past.shape[1], now.shape[1])
+        penalty = np.full((shape[0], 1), decay)
+        penalty[-1] = 0.0
+
+        def loss(flat):
+            weights = flat.reshape(shape)
+            field = past @ weights
+            value = -(now * log_expit(field) + (1 - now) * log_expit(-field)).sum()
+            slope = past.T @ (expit(field) - now) + penalty * weights
+            return value + 0.5 * (penalty * weights**2).sum(), slope.ravel()
+
+        start = np.zeros(shape)
+        start[-1] = np.log((now.sum(axis=0) + 1.0) / (len(now) - now.sum(axis=0) + 1.0))
+        done = minimize(
+            loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": n_iterations}
+        )
+        self.weights = done.x.reshape(shape)
+
+    def log_likelihoods(self, sequences):
+        """Return log p by frame, in nats."""
+        now, past = past_of(sequences, self.order)
+        field = np.column_stack([past, np.ones(len(past))]) @ self.weights
+        return (now * log_expit(field) + (1 - now) * log_expit(-field)).sum(axis=1)
+
+
+class Ridge:
+    """Linear autoregression of real values with normal noise.
+
+    Parameters
+    ----------
+    train : list of ndarray
+        Standardized.
+    order : int
+    penalty : float
+    """
+
+    def __init__(self, train, order, penalty=1.0):
+        now, past = past_of(train, order)
+        past = np.column_stack([past, np.ones(len(past))])
+        diagonal = np.full(past.shape[1], penalty)
+        diagonal[-1] = 0.0
+        self.order = order
+        self.weights = np.linalg.solve(past.T @ past + np.diag(diagonal), past.T @ now)
+        left = now - past @ self.weights
+        self.covariance = left.T @ left / len(left)
+
+    def predict(self, sequences):
+        """Return the mean of each frame given those before."""
+        _, past = past_of(sequences, self.order)
+        return np.column_stack([past, np.ones(len(past))]) @ self.weights
+
+    def log_densities(self, sequences, *, full):
+        """Return log p by frame in nats, with noise of a diagonal or a full covariance.
+
+        The full one is shrunk by a tenth to the diagonal: columns are nearly dependent.
+        """
+        left = np.concatenate(sequences) - self.predict(sequences)
+        diagonal = np.diag(np.diag(self.covariance))
+        covariance = 0.9 * self.covariance + 0.1 * diagonal if full else diagonal
+        factor = np.linalg.cholesky(covariance)
+        z = np.linalg.solve(factor, left.T)
+        constant = 0.5 * left.shape[1] * np.log(2 * np.pi) + np.log(np.diag(factor)).sum()
+        return -0.5 * (z**2).sum(axis=0) - constant

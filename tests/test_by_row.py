@@ -1,0 +1,227 @@
+"""Log Z by row: is annealing of rows with biases of their own right, and honest about itself?"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+from conftest import FIVE_SIGMA, THREADS
+from sequence_models import KINDS, V, model_of, sequences_of
+
+import deepgen as dg
+from deepgen.inference.gibbs import sweep
+from deepgen.inference.sequences import unfolded
+from deepgen.layers.passes import Outputs, Site, conditional_pass
+from deepgen.likelihood.by_row import log_partitions_by_row
+from deepgen.likelihood.exact import exact_log_partitions
+from deepgen.likelihood.sequences import frame_log_likelihoods
+from deepgen.models.conditional_machine import biases_of
+from deepgen.rows.sequences import Sequences
+from deepgen.runtime.stream import SAMPLE
+
+
+def machine_of(visible, n_hidden, scale, rng):
+    """A machine with random weights."""
+    weights = rng.normal(0.0, scale, (visible.size, n_hidden))
+    return dg.BoltzmannMachine([visible, dg.Binary(n_hidden)], [weights])
+
+
+def rows_of(machine, n_rows, rng, scale=1.0):
+    """A context with random bias rows."""
+    sizes = [units.size for units in machine.layers]
+    return dg.Context(
+        bias_rows={l: rng.normal(0.0, scale, (n_rows, size)) for l, size in enumerate(sizes)}
+    )
+
+
+VISIBLE = {
+    "binary": lambda rng: dg.Binary(bias=rng.normal(-1, 1, 20)),
+    "gaussian": lambda rng: dg.Gaussian(
+        bias=rng.normal(0, 1, 9), log_precision=rng.normal(0, 0.3, 9)
+    ),
+    "softmax": lambda rng: dg.Softmax(3, bias=rng.normal(0, 1, 12)),
+}
+
+
+@pytest.mark.parametrize("kind", VISIBLE)
+def test_rows_are_exact_as_their_own_machines(kind):
+    """Would catch bias rows that enumeration adds to the wrong layer, or not at all."""
+    rng = np.random.default_rng(0)
+    machine = machine_of(VISIBLE[kind](rng), 5, 0.5, rng)
+    context = rows_of(machine, 4, rng)
+    found = exact_log_partitions(machine, context.bias_rows)
+    for r in range(4):
+        layers = [
+            units.replace(bias=units.bias + context.bias_rows[l][r])
+            for l, units in enumerate(machine.layers)
+        ]
+        expected = dg.exact_log_partition(machine.replace(layers=layers)).value
+        assert found[r] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", VISIBLE)
+@pytest.mark.parametrize("reverse", [True, False])
+def test_annealing_by_row_finds_the_exact_values(kind, reverse):
+    """Would catch a row that is annealed from another one's biases, and a direction of wrong sign.
+
+    A mean weight estimates Z without bias, so the mean of exp(estimate - exact) is 1.
+    """
+    rng = np.random.default_rng(1)
+    machine = machine_of(VISIBLE[kind](rng), 6, 0.4, rng)
+    context = rows_of(machine, 300, rng)
+    exact = exact_log_partitions(machine, context.bias_rows)
+    found = log_partitions_by_row(
+        machine, context, n_chains=4, n_betas=20, reverse=reverse, exact=False, random_state=0
+    )
+    assert found.method == "annealed"
+    ratio = np.exp(found.forward - exact)
+    assert abs(ratio.mean() - 1.0) < FIVE_SIGMA * ratio.std() / np.sqrt(len(ratio))
+    assert ratio.std() > 0.0
+    if reverse:
+        ratio = np.exp(exact - found.reverse)
+        assert abs(ratio.mean() - 1.0) < FIVE_SIGMA * ratio.std() / np.sqrt(len(ratio)) + 0.02
+        assert (found.value == 0.5 * (found.forward + found.reverse)).all()
+        away = (found.value - exact) / found.error
+        assert np.mean(np.abs(away) < 3.0) > 0.95
+    else:
+        assert np.isnan(found.reverse).all()
+        assert (found.value == found.forward).all()
+
+
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_bits_do_not_depend_on_threads(n_threads):
+    """Would catch draws that depend on how chains are shared out."""
+    rng = np.random.default_rng(2)
+    machine = machine_of(dg.Binary(40), 30, 0.3, rng)
+    context = rows_of(machine, 700, rng)
+    options = {"n_chains": 3, "n_betas": 4, "exact": False, "random_state": 0}
+    found = log_partitions_by_row(machine, context, n_threads=n_threads, **options)
+    again = log_partitions_by_row(machine, context, n_threads=1, **options)
+    assert found.value.tobytes() == again.value.tobytes()
+    # those of the first rows are the same without the others
+    few = log_partitions_by_row(machine, context.of_rows(slice(0, 9)), **options)
+    assert few.value.tobytes() == found.value[:9].tobytes()
+
+
+def test_estimates_by_frame_are_as_near_as_promised():
+    """Would catch a schedule or a start that anneals worse: 12 hidden units, 300 x 20."""
+    rng = np.random.default_rng(3)
+    machine = machine_of(dg.Binary(bias=rng.normal(-2, 1, 88)), 12, 0.5, rng)
+    context = rows_of(machine, 40, rng)
+    exact = exact_log_partitions(machine, context.bias_rows)
+    found = log_partitions_by_row(
+        machine, context, n_chains=20, n_betas=300, exact=False, random_state=0
+    )
+    assert np.abs(found.value - exact).mean() < 0.06
+    assert np.abs(found.forward - exact).mean() < 0.06
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_brackets_of_sequences_hold_the_exact_values(kind):
+    """Would catch errors by frame that do not add up: 19 of 20 sequences must be inside."""
+    inside = 0
+    for seed in range(20):
+        model = model_of(kind, seed=seed, scale=1.0)
+        sequences = sequences_of((12,), seed=seed)
+        exact = frame_log_likelihoods(model, sequences)
+        assert exact.partitions.method == "exact"
+        found = annealed(model, sequences, 200, seed)
+        value, lower, upper = found.by_sequence()
+        inside += bool(lower[0] <= exact.by_frame.sum() <= upper[0])
+        assert lower[0] < value[0] < upper[0]
+        assert (upper[0] - lower[0]) / 12 < 0.25
+    assert inside >= 19
+
+
+def annealed(model, sequences, n_betas, seed=0):
+    """Frame likelihoods of a small model as those of a large one are found: by annealing."""
+    context = biases_of(model.recurrence, unfolded(model, sequences)[0])
+    partitions = log_partitions_by_row(
+        model.machine, context, n_betas=n_betas, exact=False, random_state=seed
+    )
+    return replace(frame_log_likelihoods(model, sequences), partitions=partitions)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_likelihoods_of_all_sequences_add_up_to_one(kind):
+    """Would catch a term of log p that is missing: all 2^6 sequences of two frames of 3 columns."""
+    rng = np.random.default_rng(4)
+    model = model_of(kind, visible=dg.Binary(bias=rng.normal(size=3)), scale=0.8)
+    bits = (np.arange(64)[:, None] >> np.arange(6) & 1).astype(np.uint8)
+    sequences = Sequences(bits.reshape(128, 3), np.full(64, 2))
+    value, lower, upper = frame_log_likelihoods(model, sequences).by_sequence()
+    assert np.exp(value).sum() == pytest.approx(1.0, abs=1e-5)
+    assert (lower == value).all()
+    assert (upper == value).all()
+
+
+def test_a_report_says_how_far_it_can_be_believed():
+    """Would catch too few temperatures that nobody hears of: weights that vary, ends far apart."""
+    model = model_of("rnn", scale=2.0, n_hidden=12)
+    sequences = sequences_of((30, 20))
+    reports = [annealed(model, sequences, n_betas).report() for n_betas in (5, 500)]
+    assert reports[0]["mean_variance"] > 4 * reports[1]["mean_variance"]
+    width = [report["upper"] - report["lower"] for report in reports]
+    assert width[0] > 2 * width[1]
+    assert reports[0]["forward"] > reports[0]["value"] > reports[0]["lower"]
+    assert reports[1]["n_frames"] == 50
+
+
+# ------------------------------------------------------------------------ bases by row, in kernels
+
+
+@pytest.mark.parametrize("kind", ["binary", "gaussian"])
+def test_fields_between_temperatures_are_those_of_each_row(kind):
+    """Would catch a kernel that reads the base of another row."""
+    rng = np.random.default_rng(6)
+    machine = machine_of(VISIBLE[kind](rng), 37, 0.4, rng)
+    n = 5
+    base = {l: rng.normal(0, 1, (n, units.size)) for l, units in enumerate(machine.layers)}
+    context = dg.Context(
+        bias_rows=rows_of(machine, n, rng).bias_rows, beta=rng.random(n), base_rows=base,
+        base=machine.layers,
+    )  # fmt: skip
+    hidden = (rng.random((n, 37)) < 0.5).astype(np.uint8)
+    normalizer, means = np.zeros(n), np.empty((n, machine.layers[0].size), np.float32)
+    conditional_pass(
+        machine.chain, 0, [None, hidden], Outputs(mean=means, log_normalizer=normalizer),
+        context.of_layer(0),
+    )  # fmt: skip
+    units = machine.layers[0]
+    field = hidden @ machine.weights[0].astype(float).T + units.bias + context.bias_rows[0]
+    beta = context.beta[:, None].astype(float)
+    field = beta * field + (1 - beta) * context.base_rows[0]
+    if kind == "binary":
+        expected, total = reference.logistic(field), reference.softplus(field).sum(axis=1)
+    else:
+        expected = field / units.precision
+        total = 0.5 * (field**2 / units.precision + np.log(2 * np.pi / units.precision)).sum(axis=1)
+    np.testing.assert_allclose(means, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(normalizer, total, rtol=1e-5)
+
+
+def test_chains_at_the_model_know_no_base():
+    """Would catch sweeps at beta = 1 that are pulled towards a base by row."""
+    rng = np.random.default_rng(7)
+    machine = machine_of(dg.Binary(V), 5, 0.5, rng)
+    context = rows_of(machine, 6, rng)
+    base = {l: np.full((6, units.size), 9.0) for l, units in enumerate(machine.layers)}
+    particles = dg.Particles([np.zeros((6, V), np.uint8), np.zeros((6, 5), np.uint8)])
+    site = Site(dg.Stream(0), SAMPLE)
+    plain = sweep(machine, particles, 3, site, context=context)
+    with_base = dg.Context(bias_rows=context.bias_rows, base_rows=base)
+    assert (sweep(machine, particles, 3, site, context=with_base)[0] == plain[0]).all()
+
+
+def test_contexts_that_are_refused():
+    """Would catch a context whose held entries or scales are forgotten without a word."""
+    rng = np.random.default_rng(8)
+    machine = machine_of(dg.Binary(V), 5, 0.5, rng)
+    rows = rows_of(machine, 3, rng).bias_rows
+    for context in (
+        dg.Context(), dg.Context(bias_rows={0: rows[0]}),
+        dg.Context(bias_rows=rows, beta=np.ones(3)),
+        dg.Context(bias_rows=rows, held={0: np.ones((3, V), bool)}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="bias rows of layers 0 and 1, and nothing else"):
+            log_partitions_by_row(machine, context)

@@ -1,0 +1,288 @@
+"""Time: do states follow the past, and gradients the way back through it?"""
+
+import pickle
+
+import numpy as np
+import pytest
+import reference
+from conftest import THREADS
+from sequence_models import KINDS, LENGTHS, V, arrays_of, model_of, sequences_of
+from stops import Stop
+
+import deepgen as dg
+from deepgen.inference.sequences import features, predictions, unfolded
+from deepgen.learning.sequences import SequenceTrainer, starting_machine
+from deepgen.likelihood.sequences import frame_log_likelihoods
+from deepgen.models.conditional_machine import ConditionalParameters, biases_of
+from deepgen.rows.batch import Batch
+from deepgen.rows.sequences import SequenceRows, Sequences, TimeOrder, Transpose
+from deepgen.runtime.work import Work
+
+RULE = dg.CD(2, centring=False)
+# names of the twins, and of the arrays that training changes
+NAMES = {
+    "weights": "weights[0]", "visible_bias": "layers[0].bias", "hidden_bias": "layers[1].bias"
+}  # fmt: skip
+
+
+def run_of(model, *, rule=RULE, optimizer=None, **settings):
+    """A run of a model."""
+    return SequenceTrainer(
+        model, rule, dg.Adam(averaging=0.0) if optimizer is None else optimizer, dg.Constant(0.01),
+        stream=dg.Stream(3), n_threads=1, **{"batch_size": 2, **settings},
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------- order of time
+
+
+@pytest.mark.parametrize("lengths", [(3,), (1, 1, 1), (2, 5, 1, 5), (4, 3, 2)])
+def test_order_of_time(lengths):
+    """Would catch a frame that is counted twice, a sequence that goes on in another one's row."""
+    steps = TimeOrder.of(lengths)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    assert sorted(steps.order) == list(range(sum(lengths)))
+    for t in range(max(lengths)):
+        going = [s for s in steps.ranks if lengths[s] > t]
+        assert steps.order[steps.rows(t)].tolist() == [starts[s] + t for s in going]
+        if t + 1 < max(lengths):
+            followed = steps.order[steps.followed(t)]
+            assert (followed + 1).tolist() == steps.order[steps.rows(t + 1)].tolist()
+    assert steps.order[steps.ends].tolist() == (starts[1:] - 1).tolist()
+    assert steps.in_sequence(steps.order).tolist() == list(range(sum(lengths)))
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 3, 100])
+def test_each_frame_is_learned_once_in_an_epoch(chunk):
+    """Would catch frames that a cut loses or presents twice, and a run-in of another piece."""
+    sequences = sequences_of()
+    numbered = Sequences(
+        np.arange(len(sequences.frames), dtype=np.float32)[:, None], sequences.lengths
+    )
+    rows, learned = SequenceRows(numbered, chunk=chunk, run_in=2), []
+    for batch in rows.batches(3, dg.Stream(0)):
+        chunks = batch.states[0]
+        mask = chunks.learned()
+        mask = np.ones(len(chunks.frames), bool) if mask is None else mask
+        for frames, part in zip(chunks.cut(chunks.frames), chunks.cut(mask), strict=True):
+            assert (np.diff(frames[:, 0]) == 1).all()
+            first = int(frames[0, 0])
+            piece = np.searchsorted(sequences.starts, first, side="right") - 1
+            assert frames[-1, 0] < sequences.starts[piece + 1]
+            assert (~part).sum() == min(2, int(frames[part][0, 0]) - sequences.starts[piece])
+            learned += frames[part][:, 0].astype(int).tolist()
+            assert chunk is None or part.sum() <= chunk
+    assert sorted(learned) == list(range(len(sequences.frames)))
+
+
+def test_transposed_rolls_keep_their_notes():
+    """Would catch notes that fall off one end of the keyboard and come back at the other."""
+    rng, moves = np.random.default_rng(0), set()
+    frames = np.zeros((4, 20), np.uint8)
+    frames[[0, 1, 3], [2, 5, 15]] = 1
+    for _ in range(200):
+        moved = Transpose()(frames, rng)
+        notes = np.argwhere(moved)
+        (move,) = set((notes - np.argwhere(frames))[:, 1])
+        assert (notes[:, 0] == np.argwhere(frames)[:, 0]).all()
+        moves.add(int(move))
+    assert moves == set(range(-2, 5))
+    with pytest.raises(ValueError, match="low and high"):
+        Transpose(1, 3)
+
+
+# --------------------------------------------------------------------------------------- states
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_follow_the_past(kind):
+    """Would catch a state that reads its own frame, or that of another sequence."""
+    model, sequences = model_of(kind), sequences_of()
+    before, last = unfolded(model, sequences)
+    arrays = arrays_of(model)
+    for number, frames in enumerate(sequences.cut(sequences.frames)):
+        expected = reference.sequence_states(kind, arrays, frames)
+        found = sequences.cut(before)[number]
+        np.testing.assert_allclose(found, expected[:-1], atol=3e-6)
+        np.testing.assert_allclose(last[number], expected[-1], atol=3e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_a_sequence_cut_in_two_is_the_whole(kind, n_threads):
+    """Would catch a state that does not carry over, and bits that depend on who else is there."""
+    model, work = model_of(kind), Work(n_threads=n_threads)
+    whole, cut = sequences_of((9,)), 5
+    first, second = (Sequences.joined([x]) for x in np.split(whole.frames, [cut]))
+    more = sequences_of((3, 12, 8))
+    crowd = Sequences.joined([more.frames[:3], *np.split(second.frames, 1), more.frames[3:15]])
+    _, state = unfolded(model, first, work=work)
+    three = np.repeat(state, 3, axis=0)
+    for function in (lambda m, s, i=None: unfolded(m, s, i, work=work)[0], features):
+        pieces = [function(model, first), function(model, crowd, three)[3 : 3 + 9 - cut]]
+        assert np.concatenate(pieces).tobytes() == function(model, whole).tobytes()
+
+
+# ------------------------------------------------------------------------------------ gradients
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_twin_of_gradients_is_the_slope(kind):
+    """Would catch a wrong way back through time in the twin, which the next test trusts."""
+    rng, arrays = np.random.default_rng(5), arrays_of(model_of(kind))
+    data = [(rng.random((n, V)) < 0.4).astype(np.float64) for n in LENGTHS]
+    negatives = [(rng.random((n, V)) < 0.5).astype(np.float64) for n in LENGTHS]
+    learned = [np.arange(n) >= n // 3 for n in LENGTHS]
+    found = reference.sequence_gradients(kind, arrays, data, negatives, learned)
+    for name, array in arrays.items():
+
+        def value(x, name=name):
+            return reference.sequence_objective(
+                kind, {**arrays, name: x}, data, negatives, learned
+            )
+
+        slope = reference.finite_difference(value, array)
+        np.testing.assert_allclose(found[name], slope, atol=1e-6 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("run_in", [False, True])
+def test_gradients_of_an_update_are_those_of_the_twin(kind, run_in):
+    """Would catch a term of the gradient that is missing, doubled, or of run-in frames."""
+    dg.set_precision("float32")
+    try:
+        run, sequences = run_of(model_of(kind)), sequences_of()
+        if run_in:
+            sequences = Sequences(sequences.frames, sequences.lengths, np.array([2, 0, 3, 1]))
+        site, steps = dg.Stream(9), sequences.steps
+        found = run._gradients(sequences, site, Work(n_threads=1))
+        # the same draws once more
+        mask = sequences.learned()
+        mask = np.ones(len(steps.order), bool) if mask is None else mask
+        before = unfolded(run.model(), sequences)[0][steps.order]
+        some = np.flatnonzero(mask[steps.order])
+        context = biases_of(run.parameters.recurrence, before[some])
+        rows = sequences.frames[steps.order][some]
+        phases = RULE.phases(
+            run.parameters.machine, Batch((rows,), context), run._rule_state, site
+        )
+        negative = np.zeros(sequences.frames.shape)
+        negative[steps.order[some]] = phases.negative[0]
+        expected = reference.sequence_gradients(
+            kind, arrays_of(run.model()), sequences.cut(sequences.frames.astype(float)),
+            sequences.cut(negative), sequences.cut(mask),
+        )  # fmt: skip
+    finally:
+        dg.set_precision(None)
+    assert len(found) == len(expected)
+    for name, slope in expected.items():
+        mine = found[NAMES.get(name, f"recurrence.{name}")]
+        np.testing.assert_allclose(mine, slope, atol=3e-6, err_msg=name)
+
+
+# ------------------------------------------------------------------------------------- learning
+
+
+def copied_process(n, length, rng):
+    """Sequences whose frame is the last one, moved by one column, with some bits flipped."""
+    frames = np.empty((n, length, V), np.uint8)
+    frames[:, 0] = rng.random((n, V)) < 0.5
+    for t in range(1, length):
+        flips = rng.random((n, V)) < 0.05
+        frames[:, t] = np.roll(frames[:, t - 1], 1, axis=1) ^ flips
+    return Sequences.joined(list(frames))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learning_finds_what_the_past_says(kind):
+    """Would catch a gradient of the wrong sign, and a recurrence that learns nothing.
+
+    A frame alone has an entropy of 7 log 2 = 4.85 nats; given the last one 7 H(.05) = 1.39.
+    """
+    rng = np.random.default_rng(0)
+    train, test = copied_process(200, 10, rng), copied_process(50, 10, rng)
+    mean = train.frames.mean(axis=0)
+    moments = (len(train.frames), mean, mean * (1 - mean))
+    model = starting_machine(
+        (dg.Binary(V), dg.Binary(10)), kind, moments, dg.Stream(1),
+        n_state=1 if kind == "window" else 12,
+    )  # fmt: skip
+    run = run_of(model, batch_size=20, optimizer=dg.Adam())
+    run.schedule = dg.Linear(0.03, 0.0)
+    run.fit(SequenceRows(train), 40)
+    start = frame_log_likelihoods(model, test, n_threads=1).by_frame.mean()
+    end = frame_log_likelihoods(run.model(), test, n_threads=1).by_frame
+    follows = np.arange(len(end)) % 10 > 0
+    assert start == pytest.approx(-V * np.log(2), abs=0.1)
+    assert -2.2 < end[follows].mean() < -1.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stopped_run_goes_on_with_the_same_bits(kind):
+    """Would catch a draw, a moment or an augmentation that a state does not know."""
+    rows = SequenceRows(sequences_of((5, 8, 3, 9, 4)), chunk=4, run_in=2, augment=Transpose(-1, 1))
+
+    class StopAt:
+        def __call__(self, report):
+            pass
+
+        def between_updates(self, trainer):
+            if trainer.n_updates == 5:
+                raise Stop
+
+    whole, first, second = (run_of(model_of(kind), dropout=0.2) for _ in range(3))
+    whole.fit(rows, 3)
+    with pytest.raises(Stop):
+        first.fit(rows, 3, callbacks=[StopAt()])
+    second.restore(first.state())
+    second = pickle.loads(pickle.dumps(second))
+    second.fit(rows, 3)
+    for name, array in whole.parameters.learned().items():
+        assert array.tobytes() == second.parameters.learned()[name].tobytes(), name
+
+
+def test_a_run_refuses_what_it_cannot_learn_from():
+    """Would catch rules whose particles belong to no frame, and batches of plain rows."""
+    model = model_of("rnn")
+    for rule in (dg.PCD(), dg.CD(2), "cd"):
+        with pytest.raises(ValueError, match=r"rule must be dg\.CD"):
+            run_of(model, rule=rule)
+    with pytest.raises(TypeError, match=r"a dg\.Batch of Sequences"):
+        run_of(model).step(Batch((np.zeros((3, V), np.uint8),)), 0.0)
+    with pytest.raises(ValueError, match="7"):
+        run_of(model).step(Batch((sequences_of(n_visible=3),)), 0.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_refuse_arrays_that_do_not_fit(kind):
+    """Would catch a shape that kernels would read beyond."""
+    model = model_of(kind)
+    for name, array in model.recurrence.arrays().items():
+        wrong = np.concatenate([array, array[:1]])
+        with pytest.raises(ValueError, match="must have"):
+            model.replace(recurrence=model.recurrence.replace(**{name: wrong}))
+        bad = np.full(array.shape, np.nan)
+        with pytest.raises(ValueError, match=f"{name} must be finite"):
+            model.recurrence.replace(**{name: bad})
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.recurrence.visible_weights.tobytes() == model.recurrence.visible_weights.tobytes()
+    parameters = ConditionalParameters(model)
+    assert set(parameters.learned()) >= {"weights[0]", "recurrence.hidden_weights"}
+    with pytest.raises(ValueError, match="two layers"):
+        dg.ConditionalMachine(
+            dg.BoltzmannMachine([dg.Binary(2)] * 3, [np.zeros((2, 2))] * 2), model.recurrence
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_are_near_the_exact_means(kind):
+    """Would catch a prediction that reads the frame that it is about, or skips the past."""
+    model, sequences = model_of(kind, scale=0.25), sequences_of((5, 3))
+    found, before = predictions(model, sequences), unfolded(model, sequences)[0]
+    context = biases_of(model.recurrence, before)
+    states = (np.arange(2**V)[:, None] >> np.arange(V) & 1).astype(np.uint8)
+    for t in range(len(before)):
+        rows = {l: np.repeat(context.bias_rows[l][t : t + 1], len(states), axis=0) for l in (0, 1)}
+        log_p = -dg.free_energy(model.machine, states, context=dg.Context(bias_rows=rows))
+        p = np.exp(log_p - log_p.max())
+        np.testing.assert_allclose(found[t], p @ states / p.sum(), atol=0.02)
