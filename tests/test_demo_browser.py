@@ -14,6 +14,7 @@ pytest.importorskip("playwright.sync_api", reason="needs a driver: pip install p
 
 import numpy as np
 from browser import chromium, drag, page_of, path_of_chromium, until
+from conftest import with_slow
 from demo_models import quick_models
 from served import served
 
@@ -78,12 +79,15 @@ def is_drawn(page, selector):
     return high - low > 100
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 820, 390])
-def test_a_seven_is_seen_completed_and_dreamt_of(browser, address, width, scheme):
+SCREENS = [(width, scheme) for width in (1280, 820, 390) for scheme in ("light", "dark")]
+
+
+@pytest.mark.parametrize("screen", with_slow(SCREENS, SCREENS[1:]), ids=str)
+def test_a_seven_is_seen_completed_and_dreamt_of(browser, address, screen):
     """Would catch a page on which a person cannot do what it promises: draw a 7 by mouse and read
     7, erase its lower half and see completions, watch the dream of a class; one that asks another
     host, complains in the console, or is wider than its screen."""
+    width, scheme = screen
     touch = width < 500
     with page_of(browser, address, width=width, scheme=scheme, touch=touch) as page:
         until(lambda: page.get_attribute("#connection", "data-state") == "here")
@@ -114,6 +118,7 @@ def test_a_seven_is_seen_completed_and_dreamt_of(browser, address, width, scheme
         assert "Awake" in page.text_content("#dream-text")
 
 
+@pytest.mark.slow
 def test_the_page_sends_what_was_drawn(browser, address, parlour):
     """Would catch points that are mirrored, shifted or lost on their way: what the machine sees is
     the picture of the strokes in Python, but for the pixels between which a mouse cannot choose."""
@@ -135,6 +140,7 @@ def test_the_page_sends_what_was_drawn(browser, address, parlour):
     assert np.corrcoef(seen, expected)[0, 1] > 0.98
 
 
+@pytest.mark.slow
 def test_keys_alone_are_enough(browser, address):
     """Would catch what only a mouse can do: draw, undo, erase, move the sweeps, dream."""
     with page_of(browser, address) as page:
@@ -175,6 +181,7 @@ def test_keys_alone_are_enough(browser, address):
         assert page.is_disabled("#play")
 
 
+@pytest.mark.slow
 def test_a_finger_draws_and_the_page_stays(browser, address):
     """Would catch a touch that scrolls the page away under the finger."""
     with page_of(browser, address, width=390, height=844, touch=True) as page:
@@ -200,6 +207,7 @@ def test_a_finger_draws_and_the_page_stays(browser, address):
         assert page.evaluate("() => scrollY") == before
 
 
+@pytest.mark.slow
 def test_everything_has_a_name(browser, address):
     """Would catch a control or a picture that a screen reader calls "button" or "image"."""
     with page_of(browser, address) as page:
@@ -235,6 +243,7 @@ def started(parlour, port):
         assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_a_lost_connection_comes_back(browser, parlour):
     """Would catch a page that stays dead after the server was started again, or does not say that
     it has lost it; and one that forgets the drawing."""
@@ -259,6 +268,7 @@ def test_a_lost_connection_comes_back(browser, parlour):
         context.close()
 
 
+@pytest.mark.slow
 def test_an_example_stands_in_for_a_drawing(browser, address):
     """Would catch "Show me one" that shows nothing, or a drawing on top of it."""
     with page_of(browser, address) as page:

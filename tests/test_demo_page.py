@@ -3,7 +3,12 @@
 import base64
 import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +124,7 @@ def test_models_are_trained_once(folder, monkeypatch):
     monkeypatch.setattr(
         machines, "_trained", lambda digits, recipe, say: trained.append(recipe) or 1 / 0
     )
+    monkeypatch.setattr(machines, "load_digits", lambda: None)  # nor are they read
     kept = quick_models(folder)
     assert trained == []
     assert kept.facts["n_held_out"] == 1000
@@ -272,6 +278,37 @@ def test_long_messages_and_bytes_end_the_talk(client, models):
         with pytest.raises(ConnectionClosed):
             socket.recv(timeout=20)
     wait_until(lambda: client.parlour.n_visitors == 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C of another process is a matter of POSIX")
+def test_the_command_serves_until_it_is_interrupted(folder):
+    """Would catch a command that never says where the page is, takes other files than it keeps, or
+    ends with a traceback."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from demo_models import QUICK\n"
+        "from deepgen.demo import machines\n"
+        "machines.Recipe = lambda seed: QUICK\n"
+        "from deepgen.cli import main\n"
+        "sys.exit(main(['demo', '--web', '--port', '0', '--out', sys.argv[2]]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(__file__).parent), str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stderr.readline()
+        address = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
+        with connect(address.replace("http", "ws") + "/talk", open_timeout=20) as socket:
+            assert asked(socket, "look", strokes=SEVEN)["kind"] == "seen"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait(30)
+    assert process.returncode == 0, err
+    assert err == ""
+    assert str(folder) in out
 
 
 def test_too_many_visitors_are_told_so(client, monkeypatch):

@@ -216,11 +216,13 @@ def _kept(folder, recipe):
         names = (*FILES.values(), EXAMPLES)
         if any(_sha256(folder / name) != facts["sha256"][name] for name in names):
             return None
-        dbm, classifier = load(folder / FILES["dbm"]), load(folder / FILES["classifier"])
+        dbm, classifier = (load(folder / FILES[name]) for name in ("dbm", "classifier"))
         with np.load(folder / EXAMPLES, allow_pickle=False) as arrays:
             grey, y = arrays["grey"] / np.float32(255.0), arrays["y"]
     except (FileNotFoundError, ModelFileError, ValueError, KeyError, TypeError):
         return None
+    for model in (dbm, classifier):
+        model.set_params(n_threads=1)  # a thread for each visitor: results never depend on it
     examples = {int(digit): grey[y == digit] for digit in dbm.classes_}
     return PageModels(dbm, classifier, examples, facts)
 
