@@ -5,8 +5,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
+from deepgen.estimators.common.collectives import collective_of
 from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
-from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.belief_completion import impute_belief
 from deepgen.inference.belief_networks import downward_pass
