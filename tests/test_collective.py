@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi_jobs import BITS, COMMON, LABELS, digest, of_model
-from processes import on_threads
+from ranks import on_threads
 from sklearn.base import BaseEstimator
 
 import deepgen as dg

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from mpi_jobs import BITS, COMMON, REAL, of_model
-from processes import on_threads
+from ranks import on_threads
 from scipy import sparse
 
 import deepgen as dg

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from conftest import assert_same_bits, bars_and_stripes, exact_particles, random_model, twin
-from processes import trained
+from ranks import trained
 
 import deepgen as dg
 from deepgen.learning.gradients import (

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer, shown
 from deepgen.estimators.common.belief import BeliefEstimator
+from deepgen.estimators.common.collectives import refuse_processes
 from deepgen.estimators.common.documents import reads_documents
 from deepgen.estimators.common.fitting import Fitted, Problem, solve
 from deepgen.estimators.common.hyperparameters import (
@@ -19,7 +20,6 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.plain_settings import plain_setting, plain_settings
-from deepgen.estimators.common.processes import refuse_processes
 from deepgen.estimators.common.streams import (
     StreamEstimator,
     StreamProblem,

@@ -9,10 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
 from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.collectives import collective_of
 from deepgen.estimators.common.frames import completed_rows, framed_like
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.hyperparameters import check_common
-from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.validation import (
     by_pieces,
     naming_columns,

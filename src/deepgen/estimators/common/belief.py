@@ -4,8 +4,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_integer
 from deepgen.estimators.common import density
+from deepgen.estimators.common.collectives import collective_of
 from deepgen.estimators.common.documents import DeepDocuments, lengths_of_samples
-from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.row_chains import Below, RowChains, as_rows
 from deepgen.estimators.common.validation import by_pieces, rows_to_read, table_of
 from deepgen.inference.belief_completion import impute_belief

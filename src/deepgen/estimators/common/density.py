@@ -9,9 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, shown
 from deepgen.estimators.common.base import FeatureEstimator
+from deepgen.estimators.common.collectives import collective_of
 from deepgen.estimators.common.documents import lengths_in, lengths_of_samples, partition_of
 from deepgen.estimators.common.frames import completed_rows, framed_like
-from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.row_chains import RowChains, as_rows
 from deepgen.estimators.common.validation import (
     rows_to_read,

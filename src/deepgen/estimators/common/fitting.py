@@ -13,8 +13,8 @@ from typing import Any
 
 from deepgen.errors import ModelFileError
 from deepgen.estimators.common.base import ModelEstimator
+from deepgen.estimators.common.collectives import collective_of
 from deepgen.estimators.common.guards import alone, unchanged_on_error
-from deepgen.estimators.common.processes import collective_of
 from deepgen.estimators.common.resuming import (
     StoppedRun,
     checkpoint_path,

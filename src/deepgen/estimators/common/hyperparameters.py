@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepgen.checks import check_integer, is_integer, shown
-from deepgen.estimators.common.processes import collective_of
+from deepgen.estimators.common.collectives import collective_of
 from deepgen.estimators.common.validation import reads_tables, table_of
 from deepgen.layers.named import as_units, real_columns
 from deepgen.learning.optimizers import check_optimizer

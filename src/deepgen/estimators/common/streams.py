@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST, as_path, is_integer
 from deepgen.errors import ModelFileError
+from deepgen.estimators.common.collectives import refuse_processes
 from deepgen.estimators.common.fitting import FittingEstimator, Problem
 from deepgen.estimators.common.guards import alone, settled, unchanged_on_error
-from deepgen.estimators.common.processes import refuse_processes
 from deepgen.estimators.common.resuming import (
     FIRST_ROWS,
     checkpoint_path,

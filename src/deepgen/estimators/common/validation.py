@@ -20,7 +20,7 @@ from deepgen.checks import (
     shown,
     warn_at_users_line,
 )
-from deepgen.estimators.common.processes import collective_of
+from deepgen.estimators.common.collectives import collective_of
 from deepgen.estimators.common.tables import AUTO, Table, container_of
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.holes import holes_in
