@@ -33,8 +33,9 @@ RECURRENCES = ("window", "rnn", "rtrbm")
 # hundred steps can make them huge.
 MOST_NORM = 1.0
 # Standard deviations of the first weights: from frames to a recurrent network's state, from a
-# state to biases; and what a recurrent network multiplies its state by.
-INPUT_DEVIATION, BIAS_DEVIATION, RECURRENT_SCALE = 0.25, 0.001, 0.9
+# state to biases; what a recurrent network multiplies its state by; and how much larger the weights
+# of the machine start than those of one without a past (docs/decisions.md, "Time").
+INPUT_DEVIATION, BIAS_DEVIATION, RECURRENT_SCALE, WEIGHTS_SCALE = 0.25, 0.001, 0.9, 10.0
 HIDDEN_DEVIATION = 0.01  # of the weights from hidden means to hidden biases
 # Of the first autoregression of a window: rows' worth of zeros; and how many parts are held back in
 # turn, of so many frames that follow each other.
@@ -67,6 +68,7 @@ def starting_machine(layers, recurrence, moments, stream, *, n_state, sequences=
         if sequences is not None and machine.layers[0].precision is not None:
             machine, weights = _autoregression(machine, sequences, n_state)
         return ConditionalMachine(machine, Window(weights, np.zeros((n_state * visible, hidden))))
+    machine = _with_larger_weights(machine, mean)
     if recurrence == "rtrbm":
         return ConditionalMachine(machine, HiddenMeans(
             np.full(hidden, 0.5), rng.normal(0.0, BIAS_DEVIATION, (hidden, visible)),
@@ -81,6 +83,15 @@ def starting_machine(layers, recurrence, moments, stream, *, n_state, sequences=
         rng.normal(0.0, BIAS_DEVIATION, (n_state, visible)),
         rng.normal(0.0, BIAS_DEVIATION, (n_state, hidden)),
     ))  # fmt: skip
+
+
+def _with_larger_weights(machine, mean):
+    """Return a machine with `WEIGHTS_SCALE` times the weights, hidden fields of the mean kept."""
+    weights = machine.weights[0].astype(np.float64) * WEIGHTS_SCALE
+    hidden = machine.layers[1]
+    shift = (np.asarray(mean)[:, None] * (weights - machine.weights[0])).sum(axis=0)
+    layers = [machine.layers[0], hidden.replace(bias=hidden.bias - shift)]
+    return machine.replace(layers=layers, weights=[weights])
 
 
 def _autoregression(machine, sequences, order):
