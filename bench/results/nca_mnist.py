@@ -97,7 +97,7 @@ def n_draws(name, n_labels):
     if name == SMOOTH and n_labels not in SMOOTH_BY:
         return 0
     if n_labels == LABELS[-1]:
-        return {RANDOM: 0, LEARNED: 3}.get(name, 1)
+        return {RANDOM: 0, LEARNED: 5}.get(name, 1)
     return 2 if name == RANDOM and n_labels > LABELS[0] else 5
 
 
