@@ -16,15 +16,15 @@ NOTES = [
     "frames but the first of 50 test videos; three balls, 15 x 15 pixels, 128 frames, 300 videos "
     "to learn from, made by `datasets.bouncing_balls`. Grey values are means of binary pixels. "
     "Published errors are for 30 x 30 pixels and cannot be compared. "
-    "Ridge: linear autoregression of the last three frames. Settings of "
-    "all were chosen on 30 other videos. Prediction is by mean field from the last frame.",
+    "Ridge: linear autoregression of the last frames, penalty 10. Settings are those that a "
+    "prototype had, and were not tuned. Prediction is by mean field from the last frame.",
 ]
 PICTURED = "RNN-RBM, 150 hidden, 100 recurrent"
 MODELS = {
     "RNN-RBM, 150 hidden, 100 recurrent": {
         "recurrence": "rnn", "n_hidden": 150, "n_recurrent": 100, "n_epochs": 16,
     },
-    "RTRBM, 200 hidden": {"recurrence": "rtrbm", "n_hidden": 200, "n_epochs": 40},
+    "RTRBM, 200 hidden": {"recurrence": "rtrbm", "n_hidden": 200, "n_epochs": 20},
     "CRBM, 150 hidden, last 3 frames": {
         "recurrence": "window", "n_hidden": 150, "order": 3, "n_epochs": 16,
     },

@@ -39,9 +39,8 @@ MODELS = {
         "n_hidden": 150, "n_recurrent": 200, "augment": dg.Transpose(), "n_epochs": 250,
     },
     ("jsb", "RNN-RBM"): {
-        "n_hidden": 150, "n_recurrent": 100, "n_gibbs": 10, "dropout": 0.3, "n_epochs": 50,
-        "learning_rate": dg.Linear(0.005, 0.0),
-        "optimizer": dg.Adam(weight_decay=5e-4),
+        "n_hidden": 150, "n_recurrent": 100, "dropout": 0.6, "n_epochs": 60,
+        "optimizer": dg.Adam(weight_decay=1e-3),
     },
     ("nottingham", "RNN-RBM"): {
         "n_hidden": 150, "n_recurrent": 200, "n_epochs": 30, "batch_size": 4,
