@@ -308,3 +308,31 @@ def test_completions_are_the_exact_means_given_what_comes_later(kind):
     error = FIVE_SIGMA * 0.5 / np.sqrt(n / 2)
     np.testing.assert_allclose(means[1], p @ states / p.sum(), atol=error)
     np.testing.assert_array_equal(means[[0, 2]], sequences.frames[[0, 2]])
+
+
+def test_sequences_that_do_not_fit_are_refused():
+    """Would catch lengths that leave frames out, and states that begin no sequence."""
+    model, sequences = model_of("rnn"), sequences_of()
+    n = len(sequences.frames)
+    for lengths in ([n - 1], [n, 1], [n + 1, -1], [n - 0.5, 0.5], [[n]]):
+        with pytest.raises(ValueError, match=f"lengths must be .* the {n} frames"):
+            dg.Sequences(sequences.frames, lengths)
+    with pytest.raises(ValueError, match="frames must be a dense array"):
+        dg.Sequences(sequences.frames[0], [1])
+    with pytest.raises(ValueError, match="initial_state must have shape"):
+        frame_log_likelihoods(model, sequences, initial_state=np.zeros((1, model.n_state)))
+    with pytest.raises(ValueError, match="frames must be finite"):
+        frame_log_likelihoods(model, dg.Sequences(np.full((2, V), np.nan), [2]))
+    whole = frame_log_likelihoods(model, sequences).by_frame
+    doubles = dg.Sequences(sequences.frames.astype(np.float64), list(sequences.lengths))
+    np.testing.assert_array_equal(frame_log_likelihoods(model, doubles).by_frame, whole)
+
+
+def test_sequences_begin_at_the_states_that_they_have():
+    """Would catch initial states that learning reads and likelihoods pass over."""
+    model, sequences = model_of("rnn"), sequences_of()
+    states = np.full((sequences.n_sequences, model.n_state), 0.5, np.float32)
+    begun = dg.Sequences(sequences.frames, sequences.lengths, initial=states)
+    expected = frame_log_likelihoods(model, sequences, initial_state=states).by_frame
+    np.testing.assert_array_equal(frame_log_likelihoods(model, begun).by_frame, expected)
+    assert not np.array_equal(frame_log_likelihoods(model, sequences).by_frame, expected)

@@ -7,7 +7,7 @@ from deepgen.inference.sequences import advanced, drawn_frames, first_frames
 from deepgen.layers.passes import Site
 from deepgen.likelihood.bracket import resample
 from deepgen.likelihood.by_row import log_partitions_by_row
-from deepgen.models.conditional_machine import biases_of
+from deepgen.models.conditional_machine import biases_of, states_at
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import IMPUTE
 from deepgen.runtime.work import ANY_WORK
@@ -43,13 +43,14 @@ def completed(
         One draw of whole sequences; and means over the particles: of what they drew, and after the
         last whole frame of the means that they drew from. Known entries are as they were.
     """
+    begun = states_at(model, initial_state, sequences.n_sequences)
     draws = np.array(dense(sequences.frames), np.float32)
     means = draws.copy()
     for number in range(sequences.n_sequences):
         frames = slice(sequences.starts[number], sequences.starts[number + 1])
         if not missing[frames].any():
             continue
-        start = None if initial_state is None else initial_state[number]
+        start = None if begun is None else begun[number]
         draws[frames], means[frames] = _complete(
             model, draws[frames], missing[frames], stream.child(number), start,
             (n_particles, n_sweeps), work,
