@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,9 @@ def test_forms_of_sequences_are_one():
         ([BITS[0] * 2.0], None, "got 2"),
         ([np.full((3, 6), np.nan)], None, "got NaN in row 0, column 0"),
         (np.zeros((1, 1, 3, 6)), None, "dim"),
+        (np.zeros((0, 3, 6)), None, r"X must be a list of arrays.* got shape \(0, 3, 6\)"),
+        ([[0, 1], [1]], None, r"X must be a list of arrays.* rows of different lengths, \[2, 1\]"),
+        ([[[0, 1], [1]]], None, r"X\[0\] must be an array of numbers"),
         (STACKED[:, 0], None, "1D array"),
     ],
 )
@@ -170,9 +174,15 @@ def test_a_piece_cut_in_two_equals_the_whole(kind, fitted):
         np.testing.assert_array_equal(found, np.concatenate([part[5:] for part in whole]))
     ends = model.state_after(second, initial_state=state)
     np.testing.assert_array_equal(ends, model.state_after(BITS))
-    for bad in (state[:2], state[:, :1], np.full(state.shape, np.nan)):
+    wrong = (state[:2], state[:, :1], np.full(state.shape, np.nan), "state", state * 1j)
+    for bad in (*wrong, [[0.0], [1.0, 2.0], [3.0]]):
         with pytest.raises(ValueError, match="initial_state must"):
             model.transform(second, initial_state=bad)
+    with pytest.raises(ValueError, match="initial_state must"):
+        model.impute(second, initial_state=state[:2])
+    ahead = model.forecast(BITS, 3, random_state=0)
+    parts = model.forecast(second, 3, initial_state=state, random_state=0)
+    np.testing.assert_array_equal(ahead, parts)
 
 
 def cycle(n, length, rng):
@@ -225,9 +235,15 @@ def test_completions_ask_for_what_they_can_use(fitted):
     drawn = model.impute(BITS, mask, method="draw", random_state=0)
     assert set(np.unique(np.concatenate(drawn))) <= {0.0, 1.0}
     assert (drawn[0] == BITS[0]).all()
-    for missing in (mask[0], [m.astype(int) for m in mask]):
+    for missing in (mask[0], [m.astype(int) for m in mask], mask[::-1]):
         with pytest.raises(ValueError, match="missing must be bool"):
             model.impute(BITS, missing)
+    with pytest.raises(ValueError, match="missing must be bool"):
+        model.impute(BITS[0], mask[0].T)
+    with pytest.raises(ValueError, match=r"missing must be a list of arrays.* empty list"):
+        model.impute(BITS, [])
+    stacked = model.impute(STACKED, mask, lengths=LENGTHS, method="draw", random_state=0)
+    assert all((x == y).all() for x, y in zip(stacked, drawn, strict=True))
     with pytest.raises(ValueError, match="must hold states"):
         model.impute([x * 0.5 for x in BITS], mask)
     with pytest.raises(ValueError, match="method"):
@@ -367,3 +383,55 @@ def test_augmentations_by_a_function():
     assert (before == STACKED).all()
     assert len(set(seen)) == len(seen)
     assert model.model_.layers[0].bias.mean() > 0  # most bits are on when they are flipped
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda x: x[1:], r"augment must return .* \(12, 6\), got shape \(11, 6\)"),
+        (lambda x: None, "augment must return"),
+        (lambda x: x * 3.0, "what augment returns must have values"),
+        (lambda x: x * np.nan, "what augment returns must be finite"),
+    ],
+)
+def test_augmentations_that_are_refused(made, words):
+    """Would catch frames that are lost on the way, which would shift what is learned from."""
+    with pytest.raises(ValueError, match=words):
+        model_of(augment=lambda frames, generator: made(frames)).fit(BITS)
+
+
+def test_augmentations_by_other_callables():
+    """Would catch a callable object that is asked for a learning rate, and frames as floats."""
+
+    class Same:
+        def __call__(self, frames, generator):
+            return frames
+
+    fits = [
+        model_of(augment=augment).fit(BITS)
+        for augment in (Same(), partial(Same().__call__), lambda x, _: x.astype(float))
+    ]
+    for other in fits[1:]:
+        assert other.transform(BITS).tobytes() == fits[0].transform(BITS).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        (BITS[0][0], "shape"), (BITS[0][None], "shape"), (BITS[0][:0], "a frame at least"),
+        (BITS[0][:, :2], "6"), (BITS, "an array of numbers"), ("ab", "real numbers"),
+        (BITS[0] * 2.0, "values in"),
+    ],
+)  # fmt: skip
+def test_beginnings_that_are_refused(prefix, words, fitted):
+    """Would catch a beginning that is taken for something else, or named X in the message."""
+    with pytest.raises(ValueError, match=f"prefix must.*{words}"):
+        fitted["rnn"].sample(3, prefix=prefix)
+
+
+def test_grey_beginnings_stay_grey(fitted):
+    """Would catch values that are cut off where a piece is returned with its beginning."""
+    begun = BITS[0][:4] * np.float32(0.75)
+    (found,) = fitted["rnn"].sample(2, prefix=begun, random_state=0)
+    np.testing.assert_array_equal(found[:4], begun)
+    assert fitted["rnn"].sample(2, prefix=BITS[0].tolist(), random_state=0)[0].dtype == np.uint8

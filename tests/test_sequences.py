@@ -5,13 +5,14 @@ import pickle
 import numpy as np
 import pytest
 import reference
-from conftest import THREADS
+from conftest import FIVE_SIGMA, THREADS
 from sequence_models import KINDS, LENGTHS, V, arrays_of, model_of, sequences_of
 from stops import Stop
 
 import deepgen as dg
 from deepgen.inference.sequences import features, predictions, unfolded
 from deepgen.learning.sequences import SequenceTrainer, starting_machine
+from deepgen.likelihood.filtering import completed
 from deepgen.likelihood.sequences import frame_log_likelihoods
 from deepgen.models.conditional_machine import ConditionalParameters, biases_of
 from deepgen.rows.batch import Batch
@@ -286,3 +287,52 @@ def test_predictions_are_near_the_exact_means(kind):
         log_p = -dg.free_energy(model.machine, states, context=dg.Context(bias_rows=rows))
         p = np.exp(log_p - log_p.max())
         np.testing.assert_allclose(found[t], p @ states / p.sum(), atol=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_completions_are_the_exact_means_given_what_comes_later(kind):
+    """Would catch weights of later frames that reach draws, but not the means that stand for them.
+
+    The gap is a whole frame between two known ones: what it was is enumerated.
+    """
+    model, sequences = model_of(kind), sequences_of((3,))
+    missing = np.zeros(sequences.frames.shape, bool)
+    missing[1] = True
+    states = (np.arange(2**V)[:, None] >> np.arange(V) & 1).astype(np.uint8)
+    filled = [np.stack([sequences.frames[0], v, sequences.frames[2]]) for v in states]
+    log_p = frame_log_likelihoods(model, Sequences.joined(filled)).by_sequence()[0]
+    p = np.exp(log_p - log_p.max())
+    n = 2000
+    _, means = completed(model, sequences, missing, dg.Stream(2), n_particles=n, n_sweeps=40)
+    # particles are drawn anew where less than half of them count
+    error = FIVE_SIGMA * 0.5 / np.sqrt(n / 2)
+    np.testing.assert_allclose(means[1], p @ states / p.sum(), atol=error)
+    np.testing.assert_array_equal(means[[0, 2]], sequences.frames[[0, 2]])
+
+
+def test_sequences_that_do_not_fit_are_refused():
+    """Would catch lengths that leave frames out, and states that begin no sequence."""
+    model, sequences = model_of("rnn"), sequences_of()
+    n = len(sequences.frames)
+    for lengths in ([n - 1], [n, 1], [n + 1, -1], [n - 0.5, 0.5], [[n]]):
+        with pytest.raises(ValueError, match=f"lengths must be .* the {n} frames"):
+            dg.Sequences(sequences.frames, lengths)
+    with pytest.raises(ValueError, match="frames must be a dense array"):
+        dg.Sequences(sequences.frames[0], [1])
+    with pytest.raises(ValueError, match="initial_state must have shape"):
+        frame_log_likelihoods(model, sequences, initial_state=np.zeros((1, model.n_state)))
+    with pytest.raises(ValueError, match="frames must be finite"):
+        frame_log_likelihoods(model, dg.Sequences(np.full((2, V), np.nan), [2]))
+    whole = frame_log_likelihoods(model, sequences).by_frame
+    doubles = dg.Sequences(sequences.frames.astype(np.float64), list(sequences.lengths))
+    np.testing.assert_array_equal(frame_log_likelihoods(model, doubles).by_frame, whole)
+
+
+def test_sequences_begin_at_the_states_that_they_have():
+    """Would catch initial states that learning reads and likelihoods pass over."""
+    model, sequences = model_of("rnn"), sequences_of()
+    states = np.full((sequences.n_sequences, model.n_state), 0.5, np.float32)
+    begun = dg.Sequences(sequences.frames, sequences.lengths, initial=states)
+    expected = frame_log_likelihoods(model, sequences, initial_state=states).by_frame
+    np.testing.assert_array_equal(frame_log_likelihoods(model, begun).by_frame, expected)
+    assert not np.array_equal(frame_log_likelihoods(model, sequences).by_frame, expected)

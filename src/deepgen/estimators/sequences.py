@@ -1,10 +1,12 @@
 """Sequences: a machine for each frame, given those before it."""
 
+from dataclasses import is_dataclass
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from deepgen.checks import check_flag, check_integer, check_number, shown
+from deepgen.checks import check_flag, check_integer, check_number, real_array, shown
 from deepgen.estimators.common.base import FeatureEstimator
 from deepgen.estimators.common.fitting import Fitted, FittingEstimator, Problem
 from deepgen.estimators.common.guards import alone, unchanged_on_error
@@ -16,7 +18,7 @@ from deepgen.estimators.common.hyperparameters import (
 )
 from deepgen.estimators.common.networks import check_choice
 from deepgen.estimators.common.plain_settings import plain_setting, plain_settings
-from deepgen.estimators.common.sequences import as_sequences
+from deepgen.estimators.common.sequences import as_gaps, as_sequences
 from deepgen.estimators.common.validation import Survey, warn_of_grey_rows
 from deepgen.inference.sequences import (
     continued,
@@ -30,12 +32,13 @@ from deepgen.layers.passes import Site
 from deepgen.learning.optimizers import Adam, GradientOptimizer, check_optimizer
 from deepgen.learning.rules import CD
 from deepgen.learning.schedules import Constant, Linear, as_schedule
-from deepgen.learning.sequences import RECURRENCES, SequenceTrainer, starting_machine
+from deepgen.learning.sequences import SequenceTrainer, starting_machine
 from deepgen.learning.starts import first_hidden
 from deepgen.likelihood.filtering import completed
 from deepgen.likelihood.sequences import frame_log_likelihoods
 from deepgen.models import ConditionalMachine, Window
 from deepgen.models.conditional_machine import states_at
+from deepgen.models.recurrences import RECURRENCES
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.sequences import SequenceRows, Sequences
 from deepgen.rows.states import dense
@@ -192,8 +195,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
 
         The learning rate is constant, half of that which `fit` starts with. After `fit` learning
         goes on from the fitted model. Sequences that go on from earlier ones begin at their state:
-        ``initial_state=model.state_after(earlier)``. They are not cut into chunks. Callbacks are
-        not called.
+        ``initial_state=model.state_after(earlier)``. They are not cut into chunks, and not
+        augmented. Callbacks are not called.
 
         Parameters
         ----------
@@ -237,7 +240,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             check_integer(getattr(self, name), name)
         if self.chunk is not None:
             check_integer(self.chunk, "chunk")
-        check_choice(self.recurrence, "recurrence", RECURRENCES)
+        check_choice(self.recurrence, "recurrence", tuple(RECURRENCES))
         check_number(self.dropout, "dropout", 0.0, 1.0, closed=True)
         if self.dropout == 1.0:
             raise ValueError("dropout must be below 1, or the recurrence reads nothing, got 1")
@@ -352,8 +355,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             warn_of_grey_rows()
         found = frame_log_likelihoods(
             self.model_, sequences, n_chains=n_chains, n_betas=n_betas,
-            initial_state=states_at(self.model_, initial_state, sequences.n_sequences),
-            random_state=self._fitted.score_seed, n_threads=self.n_threads,
+            initial_state=initial_state, random_state=self._fitted.score_seed,
+            n_threads=self.n_threads,
         )  # fmt: skip
         self.likelihood_report_ = found.report()
         return found
@@ -373,8 +376,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         ndarray of shape (n_frames, n_hidden + n_state), float32
         """
         sequences = self._sequences(X, lengths)
-        begun = states_at(self.model_, initial_state, sequences.n_sequences)
-        return features(self.model_, sequences, begun, work=self._work())
+        return features(self.model_, sequences, initial_state, work=self._work())
 
     def predict(self, X, lengths=None, *, initial_state=None):
         """Return the mean of each frame given those before it, by mean field.
@@ -392,8 +394,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         ndarray of shape (n_frames, n_features), float32
         """
         sequences = self._sequences(X, lengths)
-        begun = states_at(self.model_, initial_state, sequences.n_sequences)
-        return predictions(self.model_, sequences, begun, work=self._work())
+        return predictions(self.model_, sequences, initial_state, work=self._work())
 
     def state_after(self, X, lengths=None, *, initial_state=None):
         """Return what sequences leave behind, for the frames that follow them.
@@ -410,12 +411,12 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             have the bits of the whole.
         """
         sequences = self._sequences(X, lengths)
-        begun = states_at(self.model_, initial_state, sequences.n_sequences)
-        return unfolded(self.model_, sequences, begun, work=self._work())[1]
+        return unfolded(self.model_, sequences, initial_state, work=self._work())[1]
 
     def forecast(
-        self, X, n_steps, *, lengths=None, n_samples=1, n_sweeps=25, random_state=None
-    ):
+        self, X, n_steps, *, lengths=None, n_samples=1, n_sweeps=25, initial_state=None,
+        random_state=None,
+    ):  # fmt: skip
         """Draw how sequences go on.
 
         Parameters
@@ -427,6 +428,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             Ways to go on, of each sequence.
         n_sweeps : int
             Gibbs sweeps of each frame, from the one before.
+        initial_state : array-like of shape (n_sequences, n_state) or None
+            From :meth:`state_after`, of the frames before. None: sequences begin.
         random_state : int, RandomState, Generator or None
 
         Returns
@@ -436,7 +439,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         for name, value in (("n_steps", n_steps), ("n_samples", n_samples), ("n_sweeps", n_sweeps)):
             check_integer(value, name)
         sequences = self._sequences(X, lengths)
-        last = unfolded(self.model_, sequences, work=self._work())[1]
+        last = unfolded(self.model_, sequences, initial_state, work=self._work())[1]
         newest = _as_states(self.model_.layers[0], sequences.frames[sequences.starts[1:] - 1])
         draws, _ = continued(
             self.model_, np.repeat(last, n_samples, axis=0), np.repeat(newest, n_samples, axis=0),
@@ -456,7 +459,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             Frames of each, without the prefix.
         n_sequences : int
         prefix : array-like of shape (n_frames, n_features) or None
-            How all of them begin; it is part of what is returned.
+            How all of them begin; it is part of what is returned, grey values as they are.
         n_sweeps : int
             Gibbs sweeps of each frame, from the one before.
         random_state : int, RandomState, Generator or None
@@ -470,11 +473,11 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         for name, value in (("n_steps", n_steps), ("n_sweeps", n_sweeps)):
             check_integer(value, name)
         if prefix is not None:
+            begun = _frames_of_prefix(self.model_.layers[0], prefix)
             ways = self.forecast(
-                [prefix], n_steps, n_samples=n_sequences, n_sweeps=n_sweeps,
+                [begun], n_steps, n_samples=n_sequences, n_sweeps=n_sweeps,
                 random_state=random_state,
             )[0]  # fmt: skip
-            begun = np.asarray(prefix).astype(ways.dtype)
             return [np.concatenate([begun, way]) for way in ways]
         stream = Stream.from_random_state(random_state)
         states = np.repeat(self.model_.recurrence.first_state()[None], n_sequences, axis=0)
@@ -486,7 +489,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
 
     def impute(
         self, X, missing=None, *, lengths=None, method="mean", n_particles=20, n_sweeps=25,
-        random_state=None,
+        initial_state=None, random_state=None,
     ):  # fmt: skip
         """Complete sequences; known entries come back untouched.
 
@@ -504,6 +507,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             Means of the missing entries over the particles, or one joint draw.
         n_particles, n_sweeps : int
             Particles of a sequence; and Gibbs sweeps of each in a frame.
+        initial_state : array-like of shape (n_sequences, n_state) or None
+            From :meth:`state_after`, of the frames before. None: sequences begin.
         random_state : int, RandomState, Generator or None
 
         Returns
@@ -517,14 +522,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         frames = dense(sequences.frames)
         gaps = np.isnan(frames) if frames.dtype.kind == "f" else np.zeros(frames.shape, bool)
         if missing is not None:
-            mask = np.concatenate(missing) if isinstance(missing, list | tuple) else missing
-            mask = np.asarray(mask)
-            if mask.dtype != np.bool_ or mask.size != frames.size:
-                raise ValueError(
-                    f"missing must be bool and of the form of X, {frames.shape} in all, got "
-                    f"{mask.dtype} of shape {mask.shape}"
-                )
-            gaps = gaps | mask.reshape(frames.shape)
+            gaps = gaps | as_gaps(missing, sequences)
         known = np.where(gaps, 0, frames)
         if not self.model_.layers[0].is_state(known):
             raise ValueError(
@@ -534,7 +532,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         draws, means = completed(
             self.model_, Sequences(np.ascontiguousarray(known), sequences.lengths), gaps,
             Stream.from_random_state(random_state), n_particles=n_particles, n_sweeps=n_sweeps,
-            work=self._work(),
+            initial_state=initial_state, work=self._work(),
         )  # fmt: skip
         return sequences.cut(means if method == "mean" else draws)
 
@@ -552,12 +550,12 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             raise ValueError(f"model must be a ConditionalMachine, got {shown(model)}")
         visible, hidden = model.layers
         recurrence = model.recurrence
-        kinds = {"Window": "window", "Recurrent": "rnn", "HiddenMeans": "rtrbm"}
+        kinds = {kind: name for name, kind in RECURRENCES.items()}
         sizes = {"n_recurrent": recurrence.n_state}
         if isinstance(recurrence, Window):
             sizes = {"order": recurrence.order}
         estimator = cls(
-            hidden.size, recurrence=kinds[type(recurrence).__name__],
+            hidden.size, recurrence=kinds[type(recurrence)],
             visible=type(visible)(**visible.options()), **sizes,
         )  # fmt: skip
         estimator.model_, estimator.history_, estimator.n_updates_ = model, [], 0
@@ -611,13 +609,14 @@ class SequencesProblem(Problem):
             updates = -(-n_rows // estimator.batch_size)
             n_epochs = min(max(USUAL_UPDATES // updates, 1), MOST_EPOCHS)
         augment = estimator.augment
-        name = getattr(augment, "__qualname__", None)  # of a function
+        if augment is not None and not is_dataclass(augment):
+            augment = getattr(augment, "__qualname__", type(augment).__qualname__)
         return plain_settings(
             estimator,
             {
                 "n_epochs": int(n_epochs), "n_samples": int(n_rows),
                 "learning_rate": _schedule_of(estimator), "visible": asked_units(estimator),
-                "augment": name if name is not None else plain_setting(augment),
+                "augment": plain_setting(augment),
             },
         )  # fmt: skip
 
@@ -625,6 +624,7 @@ class SequencesProblem(Problem):
         """Return the model that learning starts from."""
         estimator, rows = self.estimator, self.rows
         stream = Stream.from_random_state(seed)
+        visible = visible_units(estimator, estimator.n_features_in_)
         frames = rows.sequences.frames
         if rows.augment is not None:
             drawn = stream.child("presentations")
@@ -632,7 +632,7 @@ class SequencesProblem(Problem):
                 batch.states[0].frames for place in range(PRESENTATIONS)
                 for batch in rows.pieces(drawn.at(place))
             ])  # fmt: skip
-        visible = visible_units(estimator, estimator.n_features_in_)
+            frames = visible.states_of(frames, "what augment returns")
         asked = as_units("binary", "hidden")
         hidden = sized(asked, int(estimator.n_hidden), "hidden", f"n_hidden={estimator.n_hidden}")
         is_window = estimator.recurrence == "window"
@@ -665,6 +665,18 @@ def _moments(frames):
     mean = frames.mean(axis=0, dtype=np.float64)
     square = np.square(frames, dtype=np.float64).mean(axis=0)
     return len(frames), mean, np.maximum(square - mean**2, 0.0)
+
+
+def _frames_of_prefix(units, prefix):
+    """Return how sequences begin, checked; of the state type where all values are states."""
+    prefix = real_array(prefix, "prefix")
+    if prefix.ndim != 2 or not len(prefix):
+        raise ValueError(
+            f"prefix must have shape (n_frames, {units.size}) with a frame at least, got shape "
+            f"{prefix.shape}"
+        )
+    frames = units.states_of(prefix, "prefix")
+    return frames.astype(units.state_dtype) if units.is_state(frames) else frames
 
 
 def _as_states(units, frames):

@@ -5,7 +5,7 @@ import numpy as np
 from deepgen.inference.gibbs import sweep, update_layer
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
-from deepgen.models.conditional_machine import biases_of
+from deepgen.models.conditional_machine import biases_of, states_at
 from deepgen.rows.particles import unchecked_particles
 from deepgen.rows.sequences import Sequences
 from deepgen.runtime.stream import SAMPLE
@@ -22,7 +22,8 @@ def unfolded(model, sequences, initial_state=None, *, work=ANY_WORK):
     model : ConditionalMachine
     sequences : Sequences
     initial_state : ndarray of shape (n_sequences, n_state), float32, or None
-        What frames before these have left. None: sequences begin.
+        What frames before these have left. None: ``sequences.initial``; where that is None too,
+        sequences begin.
     work : Work
 
     Returns
@@ -32,9 +33,11 @@ def unfolded(model, sequences, initial_state=None, *, work=ANY_WORK):
         second part begins at what the first one leaves.
     """
     steps = sequences.steps
+    begun = sequences.initial if initial_state is None else initial_state
     states = model.recurrence.unfold(
-        model.parameters(), sequences.frames[steps.order], steps, initial_state, work=work
-    )
+        model.parameters(), sequences.frames[steps.order], steps,
+        states_at(model, begun, sequences.n_sequences), work=work,
+    )  # fmt: skip
     return steps.in_sequence(states.before), states.last
 
 

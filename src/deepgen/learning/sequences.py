@@ -28,7 +28,6 @@ from deepgen.runtime.blas import one_blas_thread
 from deepgen.runtime.stream import Stream
 from deepgen.runtime.threads import check_threads
 
-RECURRENCES = ("window", "rnn", "rtrbm")
 # Norm of all gradients together beyond which they are shortened: back-propagation through a
 # hundred steps can make them huge.
 MOST_NORM = 1.0

@@ -7,7 +7,7 @@ from deepgen.inference.sequences import advanced, drawn_frames, first_frames
 from deepgen.layers.passes import Site
 from deepgen.likelihood.bracket import resample
 from deepgen.likelihood.by_row import log_partitions_by_row
-from deepgen.models.conditional_machine import biases_of
+from deepgen.models.conditional_machine import biases_of, states_at
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import IMPUTE
 from deepgen.runtime.work import ANY_WORK
@@ -40,15 +40,17 @@ def completed(
     Returns
     -------
     tuple of ndarray of shape (n_frames, n_visible), float32
-        One draw of whole sequences; and means over the particles. Known entries are as they were.
+        One draw of whole sequences; and means over the particles: of what they drew, and after the
+        last whole frame of the means that they drew from. Known entries are as they were.
     """
+    begun = states_at(model, initial_state, sequences.n_sequences)
     draws = np.array(dense(sequences.frames), np.float32)
     means = draws.copy()
     for number in range(sequences.n_sequences):
         frames = slice(sequences.starts[number], sequences.starts[number + 1])
         if not missing[frames].any():
             continue
-        start = None if initial_state is None else initial_state[number]
+        start = None if begun is None else begun[number]
         draws[frames], means[frames] = _complete(
             model, draws[frames], missing[frames], stream.child(number), start,
             (n_particles, n_sweeps), work,
@@ -65,7 +67,7 @@ def _complete(model, frames, missing, stream, start, counts, work):
     newest = first_frames(model, n_particles, stream)
     shape = (n_particles, *frames.shape)
     paths, means = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    log_weights, apart = np.zeros(n_particles), False
+    log_weights, apart, n_weighed = np.zeros(n_particles), False, 0
     for t, (frame, gaps) in enumerate(zip(frames, missing, strict=True)):
         if gaps.any():
             held = np.repeat(~gaps[None], n_particles, axis=0)
@@ -80,6 +82,7 @@ def _complete(model, frames, missing, stream, start, counts, work):
             means[:, t] = frame
             if apart:
                 log_weights += _log_probability(model, states, newest, stream.child(t), work)
+                n_weighed = t
         paths[:, t] = newest
         states = advanced(model, states, newest, work=work)
         weights = np.exp(log_weights - log_weights.max())
@@ -93,6 +96,8 @@ def _complete(model, frames, missing, stream, start, counts, work):
     weights /= weights.sum()
     drawn = int(np.searchsorted(np.cumsum(weights), stream.generator("draw").random()))
     path = paths[min(drawn, n_particles - 1)]
+    # a weight knows what was drawn: means given the hidden units alone would pass over it
+    means[:, :n_weighed] = paths[:, :n_weighed]
     return path, np.tensordot(weights, means, axes=1)
 
 

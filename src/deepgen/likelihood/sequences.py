@@ -1,6 +1,6 @@
 """Likelihoods of sequences, frame by frame: each frame has a machine, and a log Z, of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,7 +83,8 @@ def frame_log_likelihoods(
     sequences : Sequences
         Of states: means in between have no likelihood.
     initial_state : ndarray of shape (n_sequences, n_state), float32, or None
-        What the frames before have left. None: sequences begin.
+        What the frames before have left. None: ``sequences.initial``; where that is None too,
+        sequences begin.
     n_chains, n_betas, reverse, random_state, n_threads
         See :func:`log_partitions_by_row`.
 
@@ -94,7 +95,8 @@ def frame_log_likelihoods(
     """
     check_conditional(model)
     check_instance(sequences, "sequences", Sequences, "Sequences of frames")
-    work = Work(n_threads=n_threads)
+    frames = model.layers[0].states_of(sequences.frames, "frames")
+    sequences, work = replace(sequences, frames=frames), Work(n_threads=n_threads)
     before = unfolded(model, sequences, initial_state, work=work)[0]
     context = biases_of(model.recurrence, before, work=work)
     partitions = log_partitions_by_row(

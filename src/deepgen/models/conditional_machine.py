@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepgen.checks import check_instance, has_role, shown
+from deepgen.checks import check_instance, float32_array, has_role, shown
 from deepgen.layers.context import Context
 from deepgen.models.boltzmann_machine import BoltzmannMachine, next_version
 from deepgen.models.linear_map import LinearMap
@@ -178,11 +178,11 @@ def states_at(model, states, n_sequences):
     Raises
     ------
     ValueError
-        If the shape is another, or a value is not finite.
+        If the shape is another, or a value is no finite number.
     """
     if states is None:
         return None
-    states = np.ascontiguousarray(states, np.float32)
+    states = float32_array(states, "initial_state")
     if states.shape != (n_sequences, model.n_state):
         raise ValueError(
             f"initial_state must have shape ({n_sequences}, {model.n_state}), a row for each "

@@ -375,4 +375,5 @@ class HiddenMeans(_Recursive):
         return {"layers[1].bias": bias, "hidden_weights": recurrent, "weights[0]": inputs}
 
 
+# By the name that users and files have for it
 RECURRENCES = {"window": Window, "rnn": Recurrent, "rtrbm": HiddenMeans}

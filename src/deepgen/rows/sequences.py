@@ -7,9 +7,10 @@ from itertools import islice, pairwise
 
 import numpy as np
 
-from deepgen.checks import check_integer
+from deepgen.checks import check_integer, real_array, shown
 from deepgen.rows.batch import Batch
 from deepgen.rows.sources import shuffled
+from deepgen.rows.states import as_states
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Sequences:
     Attributes
     ----------
     frames : ndarray of shape (n_frames, n_columns)
-        Bytes or floats, as kernels read them.
+        Bytes or floats, as kernels read them; others are converted.
     lengths : ndarray of shape (n_sequences,), int64
         Frames of each sequence, 1 or more; their sum is `n_frames`.
     run_in : ndarray of shape (n_sequences,), int64, or None
@@ -27,12 +28,27 @@ class Sequences:
         not learned from. None: of none.
     initial : ndarray of shape (n_sequences, n_state), float32, or None
         The states that frames before these have left. None: sequences begin.
+
+    Raises
+    ------
+    ValueError
+        If frames are no numbers in rows and columns, or lengths do not add up to them.
     """
 
     frames: np.ndarray
     lengths: np.ndarray
     run_in: np.ndarray | None = None
     initial: np.ndarray | None = None
+
+    def __post_init__(self):
+        frames = as_states(self.frames, "frames")
+        if not isinstance(frames, np.ndarray) or frames.ndim != 2:
+            raise ValueError(
+                "frames must be a dense array of shape (n_frames, n_columns), all sequences below "
+                f"each other, got {shown(self.frames)}; Sequences.joined takes a list"
+            )
+        object.__setattr__(self, "frames", frames)
+        object.__setattr__(self, "lengths", checked_lengths(self.lengths, len(frames)))
 
     @property
     def n_sequences(self):
@@ -192,7 +208,7 @@ class SequenceRows:
             frames = self.sequences.frames[start:stop]
             if self.augment is not None and stream is not None:
                 drawn = stream.child(f"augment {stream.position}").generator(int(number))
-                frames = self.augment(frames.copy(), drawn)
+                frames = _augmented(self.augment, frames, drawn)
             arrays.append(frames)
         run_in = np.array([learned - start for start, learned, _ in self._chunks[chosen]])
         return Batch((Sequences.joined(arrays, run_in),))
@@ -201,6 +217,17 @@ class SequenceRows:
         """Yield the batches of an epoch in the keyed random order of `stream`, without `skip`."""
         orders = islice(shuffled(self.n_rows, batch_size, stream), skip, None)
         return (self.batch(chosen, stream) for chosen in orders)
+
+
+def _augmented(augment, frames, generator):
+    """Return what an augmentation makes of a copy of frames; ValueError for another shape."""
+    made = as_states(augment(frames.copy(), generator), "what augment returns")
+    if not isinstance(made, np.ndarray) or made.shape != frames.shape:
+        raise ValueError(
+            "augment must return frames of the shape that it is given, a version of each frame, "
+            f"{frames.shape}, got shape {made.shape}"
+        )
+    return made
 
 
 @dataclass(frozen=True)
@@ -235,6 +262,24 @@ class Transpose:
             low = max(low, -int(notes[0]))
             high = min(high, frames.shape[1] - 1 - int(notes[-1]))
         return np.roll(frames, int(generator.integers(low, high + 1)), axis=1)
+
+
+def checked_lengths(lengths, n_frames):
+    """Return lengths of sequences as int64.
+
+    Raises
+    ------
+    ValueError
+        Unless they are whole numbers from 1 that add up to so many frames.
+    """
+    checked = real_array(lengths, "lengths")
+    whole = checked.ndim == 1 and (checked == np.floor(checked)).all()
+    if not whole or (checked < 1).any() or checked.sum() != n_frames:
+        raise ValueError(
+            f"lengths must be whole numbers from 1 that add up to the {n_frames} frames, got "
+            f"{shown(lengths)}"
+        )
+    return checked.astype(np.int64, copy=False)
 
 
 def _chunks(sequences, chunk, run_in):

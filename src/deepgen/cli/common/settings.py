@@ -18,7 +18,7 @@ from deepgen.cli.common.names import file_name, near
 from deepgen.cli.common.rows import PACKED
 from deepgen.cli.common.sequences import LENGTHS
 from deepgen.estimators.ratings import SIDES
-from deepgen.learning.sequences import RECURRENCES
+from deepgen.models.recurrences import RECURRENCES
 from deepgen.rows.counts import FORMS
 
 MODEL = "rbm"  # where --model is not given
@@ -309,7 +309,7 @@ HYPER_PARAMETERS = (
     Setting("conditional", bool, "let hidden units see that a rating is there, whatever its value "
             "(yes, with --rows users no)"),
     Setting("recurrence", str, "what gives the biases of a frame: a recurrent network, the last "
-            "frames, or the means of the hidden units (rnn)", RECURRENCES),
+            "frames, or the means of the hidden units (rnn)", tuple(RECURRENCES)),
     Setting("n_recurrent", int, "units of the recurrent network (100)"),
     Setting("order", int, "frames of a window (3)"),
     Setting("n_gibbs", int, "sweeps of contrastive divergence (5)"),

@@ -5,7 +5,7 @@ from scipy import sparse
 
 from deepgen.checks import real_array, shown
 from deepgen.estimators.common.validation import naming_columns, validated
-from deepgen.rows.sequences import Sequences
+from deepgen.rows.sequences import Sequences, checked_lengths
 
 FORMS = (
     "a list of arrays of shape (n_frames, n_features), one array with lengths=[...], or an array "
@@ -48,61 +48,91 @@ def as_sequences(estimator, X, lengths=None, *, units=None, reset=False, holes=F
             )
         X, lengths = _stacked(parts)
     frames = validated(estimator, X, reset=reset, ensure_all_finite=False)
-    lengths = _checked_lengths(lengths, len(frames))
+    lengths = checked_lengths([len(frames)] if lengths is None else lengths, len(frames))
     layer = estimator.model_.layers[0] if units is None else units(frames.shape[1])
     with naming_columns(estimator):
         states = layer.states_of(frames, "X", holes=holes)
     return Sequences(np.ascontiguousarray(states), lengths)
 
 
-def _parts(X):
+def as_gaps(missing, sequences):
+    """Return which entries of sequences are not known, as a user tells it.
+
+    Parameters
+    ----------
+    missing : bool array or list of them
+        In a form that the sequences could have had.
+    sequences : Sequences
+
+    Returns
+    -------
+    bool ndarray of shape (n_frames, n_features)
+
+    Raises
+    ------
+    ValueError
+        If it is not bool, or of another shape.
+    """
+    parts, lengths = _parts(missing, "missing"), sequences.lengths
+    mask = real_array(missing, "missing") if parts is None else None
+    if parts is not None:
+        mask, lengths = _stacked(parts, "missing")
+    same = np.array_equal(lengths, sequences.lengths) and mask.shape == sequences.frames.shape
+    if mask.dtype != np.bool_ or not same:
+        raise ValueError(
+            "missing must be bool and of the form of X, sequence by sequence, "
+            f"{sequences.frames.shape} in all, got {mask.dtype} of shape {mask.shape}"
+            + ("" if parts is None else f" with {shown(lengths)} frames by sequence")
+        )
+    return mask
+
+
+def _parts(X, name="X"):
     """Return the sequences of a list, or of three dimensions, as a list; None of two dimensions."""
     if isinstance(X, list | tuple):
         if not X:
-            raise ValueError(f"X must be {FORMS}; got an empty list, a sequence is needed")
+            raise ValueError(f"{name} must be {FORMS}; got an empty list, a sequence is needed")
+        shapes = [
+            part.shape if sparse.issparse(part) else real_array(part, f"{name}[{number}]").shape
+            for number, part in enumerate(X)
+        ]
+        n_dimensions = {len(shape) for shape in shapes}
+        if n_dimensions == {1} and len(set(shapes)) > 1:
+            raise ValueError(
+                f"{name} must be {FORMS}; got a list of rows of different lengths, "
+                f"{shown([shape[0] for shape in shapes])}"
+            )
         # rows of numbers in a list are one array, as everywhere in scikit-learn
-        n_dimensions = {2 if sparse.issparse(part) else np.asarray(part).ndim for part in X}
-        return list(X) if n_dimensions == {2} or (n_dimensions - {0, 1}) else None
+        return list(X) if n_dimensions - {0, 1} else None
     n_dimensions = getattr(X, "ndim", None)
     if n_dimensions == 1 and getattr(X, "dtype", None) == np.object_ and len(X):
         raise ValueError(
-            f"X must be {FORMS}; got an array of {len(X)} objects: pass list(X)"
+            f"{name} must be {FORMS}; got an array of {len(X)} objects: pass list({name})"
         )
+    if n_dimensions == 3 and not len(X):
+        raise ValueError(f"{name} must be {FORMS}; got shape {X.shape}, a sequence is needed")
     return list(X) if n_dimensions == 3 else None
 
 
-def _stacked(parts):
+def _stacked(parts, name="X"):
     """Return the arrays of a list below each other, and their lengths."""
     arrays = []
     for number, part in enumerate(parts):
-        name = f"X[{number}]"
+        own = f"{name}[{number}]"
         if sparse.issparse(part):
-            raise TypeError(f"{name} must be dense, got a sparse matrix; pass its toarray()")
-        array = real_array(part, name)
+            raise TypeError(f"{own} must be dense, got a sparse matrix; pass its toarray()")
+        array = real_array(part, own)
         if array.ndim != 2:
             raise ValueError(
-                f"{name} must have shape (n_frames, n_features), as X must be {FORMS}; got shape "
-                f"{array.shape}"
+                f"{own} must have shape (n_frames, n_features), as {name} must be {FORMS}; got "
+                f"shape {array.shape}"
             )
         if not len(array):
-            raise ValueError(f"{name} must have at least one frame, got none; leave it out")
+            raise ValueError(f"{own} must have at least one frame, got none; leave it out")
         if array.shape[1] != arrays[0].shape[1] if arrays else False:
             raise ValueError(
-                f"{name} must have {arrays[0].shape[1]} columns as X[0] has, got {array.shape[1]}"
+                f"{own} must have {arrays[0].shape[1]} columns as {name}[0] has, got "
+                f"{array.shape[1]}"
             )
         arrays.append(array)
     return np.concatenate(arrays), [len(array) for array in arrays]
-
-
-def _checked_lengths(lengths, n_frames):
-    """Return lengths as int64; ValueError unless they are lengths of so many frames."""
-    if lengths is None:
-        return np.array([n_frames], np.int64)
-    checked = real_array(lengths, "lengths")
-    whole = checked.ndim == 1 and len(checked) and (checked == np.floor(checked)).all()
-    if not whole or checked.min() < 1 or checked.sum() != n_frames:
-        raise ValueError(
-            f"lengths must be whole numbers from 1 that add up to the {n_frames} frames of X, got "
-            f"{shown(lengths)}"
-        )
-    return checked.astype(np.int64)

@@ -12,10 +12,8 @@ from deepgen.io.schemas.schema import (
     under,
     within,
 )
-from deepgen.models import ConditionalMachine, HiddenMeans, Recurrent, Window
-
-# By tag. A new recurrence is one row.
-RECURRENCES = {"window": Window, "rnn": Recurrent, "rtrbm": HiddenMeans}
+from deepgen.models import ConditionalMachine, Window
+from deepgen.models.recurrences import RECURRENCES
 
 
 class ConditionalMachineSchema(Schema):
