@@ -110,11 +110,11 @@ def picture(model, piece):
         "piece": piece, "predicted, chord by chord": model.predict(piece),
         f"drawn from frame {seen} on": drawn,
     }  # fmt: skip
-    keys = slice(20, 64)
+    keys = slice(15, 80)
     for axes, (label, roll) in zip(figure.subplots(3, sharex=True), told.items(), strict=True):
         axes.imshow(
             roll[:, keys].T, origin="lower", aspect="auto", cmap="Greys", vmin=0, vmax=1,
-            extent=(0, len(roll), 41, 85), interpolation="nearest",
+            extent=(0, len(roll), 36, 101), interpolation="nearest",
         )  # fmt: skip
         axes.set_title(label, fontsize=9)
         axes.set_ylabel("MIDI note")
