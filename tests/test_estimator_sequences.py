@@ -172,6 +172,11 @@ def test_a_piece_cut_in_two_equals_the_whole(kind, fitted):
         whole = np.split(getattr(model, method)(BITS), np.cumsum(LENGTHS)[:-1])
         found = getattr(model, method)(second, initial_state=state)
         np.testing.assert_array_equal(found, np.concatenate([part[5:] for part in whole]))
+    # mean field of a first frame does not start at the frame before
+    whole = np.split(model.predict(BITS), np.cumsum(LENGTHS)[:-1])
+    parts = np.split(model.predict(second, initial_state=state), np.cumsum(LENGTHS)[:-1] - [5, 10])
+    for all_of_it, part in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(part[1:], all_of_it[6:])
     ends = model.state_after(second, initial_state=state)
     np.testing.assert_array_equal(ends, model.state_after(BITS))
     wrong = (state[:2], state[:, :1], np.full(state.shape, np.nan), "state", state * 1j)

@@ -11,6 +11,7 @@ from stops import Stop
 
 import deepgen as dg
 from deepgen.inference.sequences import features, predictions, unfolded
+from deepgen.io.schemas.registry import schema_for
 from deepgen.learning.sequences import SequenceTrainer, starting_machine
 from deepgen.likelihood.filtering import completed
 from deepgen.likelihood.sequences import frame_log_likelihoods
@@ -336,3 +337,13 @@ def test_sequences_begin_at_the_states_that_they_have():
     expected = frame_log_likelihoods(model, sequences, initial_state=states).by_frame
     np.testing.assert_array_equal(frame_log_likelihoods(model, begun).by_frame, expected)
     assert not np.array_equal(frame_log_likelihoods(model, sequences).by_frame, expected)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "rtrbm"])
+def test_first_states_that_leave_float32_are_no_usable_file(kind):
+    """Would catch a damaged file whose biases are infinite from the first frame on."""
+    model = model_of(kind)
+    for size, usable in ((100.0, True), (3e38, False)):
+        initial = np.full(model.n_state, size)
+        one = model.replace(recurrence=model.recurrence.replace(initial=initial))
+        assert schema_for(one).is_usable(one) == usable
