@@ -287,6 +287,16 @@ def test_a_window_on_real_values_starts_at_a_linear_regression():
     np.testing.assert_allclose(predicted, linear, atol=0.1)
 
 
+def test_frames_that_run_away_say_so():
+    """Would catch infinite frames, and a message about biases that nobody has passed."""
+    growing = 1e-4 * np.outer(1.5 ** np.arange(30), [1.0, 1.0])
+    X = growing + RNG.normal(0.0, 0.01, growing.shape)
+    model = model_of("window", visible="gaussian", order=1).fit([X])
+    assert np.isfinite(model.forecast([X], 5, random_state=0)).all()
+    with pytest.raises(ValueError, match="drawn frames must stay .* fewer frames"):
+        model.forecast([X], 400, random_state=0)
+
+
 # ------------------------------------------------------------------------------- runs and files
 
 
