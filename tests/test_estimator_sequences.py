@@ -293,7 +293,7 @@ def test_frames_that_run_away_say_so():
     X = growing + RNG.normal(0.0, 0.01, growing.shape)
     model = model_of("window", visible="gaussian", order=1).fit([X])
     assert np.isfinite(model.forecast([X], 5, random_state=0)).all()
-    with pytest.raises(ValueError, match="drawn frames must stay .* fewer frames"):
+    with pytest.raises(ValueError, match=r"drawn frames must stay .* fewer frames"):
         model.forecast([X], 400, random_state=0)
 
 

@@ -105,11 +105,12 @@ def advanced(model, states, frames, *, work):
     ValueError
         If a value of a frame is beyond what units take: drawn frames have run away.
     """
-    if not np.abs(frames).max(initial=0) <= LARGEST_VALUE:
+    largest = np.abs(frames).max(initial=0)
+    if not largest <= LARGEST_VALUE:
         raise ValueError(
-            f"drawn frames must stay within +-{LARGEST_VALUE:g}, but each one is larger than the "
-            "one before, as the model has it; ask for fewer frames (n_steps), or learn from "
-            "sequences that do not grow, for example differences of them"
+            f"drawn frames must stay within +-{LARGEST_VALUE:g}, got {largest:g}: those of this "
+            "model grow without end; ask for fewer frames (n_steps), or learn from sequences that "
+            "do not grow, for example differences of them"
         )
     one_each = Sequences(frames, np.ones(len(frames), np.int64))
     return model.recurrence.unfold(
