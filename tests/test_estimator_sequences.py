@@ -172,6 +172,11 @@ def test_a_piece_cut_in_two_equals_the_whole(kind, fitted):
         whole = np.split(getattr(model, method)(BITS), np.cumsum(LENGTHS)[:-1])
         found = getattr(model, method)(second, initial_state=state)
         np.testing.assert_array_equal(found, np.concatenate([part[5:] for part in whole]))
+    # mean field of a first frame does not start at the frame before
+    whole = np.split(model.predict(BITS), np.cumsum(LENGTHS)[:-1])
+    parts = np.split(model.predict(second, initial_state=state), np.cumsum(LENGTHS)[:-1] - [5, 10])
+    for all_of_it, part in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(part[1:], all_of_it[6:])
     ends = model.state_after(second, initial_state=state)
     np.testing.assert_array_equal(ends, model.state_after(BITS))
     wrong = (state[:2], state[:, :1], np.full(state.shape, np.nan), "state", state * 1j)
@@ -280,6 +285,16 @@ def test_a_window_on_real_values_starts_at_a_linear_regression():
     past = np.column_stack([frames[:-1], np.ones(799)])
     linear = past @ np.linalg.lstsq(past, frames[1:], rcond=None)[0]
     np.testing.assert_allclose(predicted, linear, atol=0.1)
+
+
+def test_frames_that_run_away_say_so():
+    """Would catch infinite frames, and a message about biases that nobody has passed."""
+    growing = 1e-4 * np.outer(1.5 ** np.arange(30), [1.0, 1.0])
+    X = growing + RNG.normal(0.0, 0.01, growing.shape)
+    model = model_of("window", visible="gaussian", order=1).fit([X])
+    assert np.isfinite(model.forecast([X], 5, random_state=0)).all()
+    with pytest.raises(ValueError, match=r"drawn frames must stay .* fewer frames"):
+        model.forecast([X], 400, random_state=0)
 
 
 # ------------------------------------------------------------------------------- runs and files

@@ -242,8 +242,6 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             check_integer(self.chunk, "chunk")
         check_choice(self.recurrence, "recurrence", tuple(RECURRENCES))
         check_number(self.dropout, "dropout", 0.0, 1.0, closed=True)
-        if self.dropout == 1.0:
-            raise ValueError("dropout must be below 1, or the recurrence reads nothing, got 1")
         if self.augment is not None and not callable(self.augment):
             raise ValueError(
                 "augment must be None or a callable (frames, generator), such as dg.Transpose(), "
@@ -382,7 +380,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         """Return the mean of each frame given those before it, by mean field.
 
         Row t is about frame t, which it does not know: the prediction of a first frame knows
-        nothing but `initial_state`.
+        nothing but `initial_state`. Mean field starts at the frame before, there at the biases: of
+        a sequence that is cut in two, the first prediction of the second part may be another one.
 
         Parameters
         ----------

@@ -5,6 +5,7 @@ import numpy as np
 from deepgen.inference.gibbs import sweep, update_layer
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
+from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models.conditional_machine import biases_of, states_at
 from deepgen.rows.particles import unchecked_particles
 from deepgen.rows.sequences import Sequences
@@ -97,7 +98,20 @@ def predictions(model, sequences, initial_state=None, *, work=ANY_WORK):
 
 
 def advanced(model, states, frames, *, work):
-    """Return the states that frames, one for each row, leave behind."""
+    """Return the states that frames, one for each row, leave behind.
+
+    Raises
+    ------
+    ValueError
+        If a value of a frame is beyond what units take: drawn frames have run away.
+    """
+    largest = np.abs(frames).max(initial=0)
+    if not largest <= LARGEST_VALUE:
+        raise ValueError(
+            f"drawn frames must stay within +-{LARGEST_VALUE:g}, got {largest:g}: those of this "
+            "model grow without end; ask for fewer frames (n_steps), or learn from sequences that "
+            "do not grow, for example differences of them"
+        )
     one_each = Sequences(frames, np.ones(len(frames), np.int64))
     return model.recurrence.unfold(
         model.parameters(), frames, one_each.steps, states, work=work

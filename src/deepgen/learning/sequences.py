@@ -269,6 +269,9 @@ class SequenceTrainer(TrainingLoop):
         through_time = recurrence.backward(machine, read, steps, unfolded, by_before, work=work)
         if sequences.initial is not None:  # they do not begin at the learned state
             through_time.pop("initial", None)
+        if phases.gains is not None and "weights[0]" in through_time:
+            # as the rest of the gradient by them has it
+            through_time["weights[0]"] *= phases.gains[0][:, None]
         own = recurrence.arrays()
         for name, gradient in through_time.items():
             full = f"recurrence.{name}" if name in own else name

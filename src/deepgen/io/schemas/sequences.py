@@ -74,14 +74,14 @@ class ConditionalMachineSchema(Schema):
     def is_usable(self, model):
         if not MACHINE.is_usable(model.machine):
             return False
-        # states of networks are at most 1; those of a window are frames
-        visible = model.layers[0]
-        reach = 1.0
+        # states of networks are at most 1 but for the first one; those of a window are frames
+        visible, arrays = model.layers[0], model.recurrence.arrays()
+        reach = max(1.0, float(np.abs(arrays.get("initial", 0.0)).max()))
         if isinstance(model.recurrence, Window):
             reach = float(min(visible.largest_state, 1e12))
         most = np.finfo(np.float32).max
         return all(
             reach * sums.max() < most
-            for matrix in model.recurrence.arrays().values() if matrix.ndim == 2
+            for matrix in arrays.values() if matrix.ndim == 2
             for sums in absolute_sums(matrix)
         )  # fmt: skip
