@@ -1,4 +1,4 @@
-"""The processes that share the runs of an estimator: what its communicator stands for."""
+"""The processes that share the runs of an estimator, and whether they make the same call."""
 
 from deepgen.checks import has_role, shown
 from deepgen.runtime.collective import ALONE, Collective
@@ -29,3 +29,34 @@ def refuse_processes(estimator, method, remedy):
             f"communicator must be None for {method}, which learns in one process, got "
             f"{estimator.communicator!r}; {remedy}"
         )
+
+
+def require_same_call(collective, estimator, settings, survey):
+    """Raise ValueError, in all processes, where one of them fits something else than the first.
+
+    Callbacks are told by their types: those that talk to other processes, `Checkpoint` for one,
+    would wait in vain for a process that lacks them.
+
+    Parameters
+    ----------
+    collective : Collective
+    estimator : BaseEstimator
+    settings : dict
+        Plain data: what decides the bits of the run, but for the rows.
+    survey : Survey
+        Of the rows, which are told by their order and means.
+    """
+    callbacks = estimator.get_params(deep=False).get("callbacks") or ()
+    told = {
+        **settings, "X": [survey.order, survey.mean.tobytes()],
+        "callbacks": [type(callback).__qualname__ for callback in callbacks],
+    }  # fmt: skip
+    told = {name: repr(value) for name, value in told.items()}
+    calls = collective.gather(told)
+    for rank, call in enumerate(calls):
+        differing = sorted({*call, *calls[0]} - {n for n in call if call[n] == calls[0].get(n)})
+        if differing:
+            raise ValueError(
+                f"{', '.join(differing)} must be the same in all processes that share a run, got "
+                f"others in process {rank} than in process 0; make the same call in all of them"
+            )
