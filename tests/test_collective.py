@@ -161,6 +161,31 @@ def test_processes_that_fit_something_else_are_told(differs, name):
         on_threads(2, learn)
 
 
+HOLES = np.where(np.arange(12) < 3, np.nan, BITS)
+
+
+@pytest.mark.parametrize(("ask", "name"), [
+    (lambda model, rank: model.sample(10 + rank, n_sweeps=2), "n_samples"),
+    (lambda model, rank: model.sample(5, n_sweeps=2, sampler=dg.ParallelTempering(3 + rank)),
+     "sampler"),
+    (lambda model, rank: model.log_partition(n_chains=10 + rank), "n_chains"),
+    (lambda model, rank: model.impute(HOLES[10 * rank :][:10], n_sweeps=2), "X"),
+], ids=["samples", "sampler", "chains", "rows"])  # fmt: skip
+@pytest.mark.parametrize("estimator", [dg.RBM, dg.DBN], ids=["rbm", "dbn"])
+def test_processes_that_ask_something_else_are_told(estimator, ask, name):
+    """Would catch 15 samples where one process asked for 10 and one for 20, and gaps that are
+    filled from the rows of another process."""
+    settings = {**COMMON, "n_epochs": 1}
+    n_hidden = 7 if estimator is dg.RBM else (7, 12)
+
+    def ask_here(collective):
+        model = estimator(n_hidden, communicator=collective, **settings).fit(BITS)
+        ask(model, collective.rank)
+
+    with pytest.raises(ValueError, match=f"^{name} must be the same in all processes"):
+        on_threads(2, ask_here)
+
+
 def test_a_bad_value_of_one_process_stops_a_mixture_in_all():
     """Would catch processes that wait for one whose rows are refused."""
 

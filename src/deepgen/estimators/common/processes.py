@@ -1,7 +1,7 @@
 """The processes that share the runs of an estimator, and whether they make the same call."""
 
 from deepgen.checks import has_role, shown
-from deepgen.runtime.collective import ALONE, Collective
+from deepgen.runtime.collective import ALONE, Collective, require_same
 
 
 def collective_of(estimator):
@@ -51,12 +51,4 @@ def require_same_call(collective, estimator, settings, survey):
         **settings, "X": [survey.order, survey.mean.tobytes()],
         "callbacks": [type(callback).__qualname__ for callback in callbacks],
     }  # fmt: skip
-    told = {name: repr(value) for name, value in told.items()}
-    calls = collective.gather(told)
-    for rank, call in enumerate(calls):
-        differing = sorted({*call, *calls[0]} - {n for n in call if call[n] == calls[0].get(n)})
-        if differing:
-            raise ValueError(
-                f"{', '.join(differing)} must be the same in all processes that share a run, got "
-                f"others in process {rank} than in process 0; make the same call in all of them"
-            )
+    require_same(collective, told)
