@@ -143,6 +143,63 @@ def test_a_communicator_must_be_one(bad):
         dg.RBM(3, communicator=bad).fit(np.eye(3))
 
 
+@pytest.mark.parametrize(("differs", "name"), [
+    (lambda rank: dg.RBM(3, n_epochs=1, callbacks=[dg.ModelLadder()] if rank else None),
+     "callbacks"),
+    (lambda rank: dg.MixtureOfBernoullis(2 + rank), "n_components"),
+    (lambda rank: dg.MixtureOfBernoullis(2), "X"),
+], ids=["callbacks", "components", "rows"])  # fmt: skip
+def test_processes_that_fit_something_else_are_told(differs, name):
+    """Would catch a checkpoint that waits for a process without one, and a mixture of other sums:
+    of other rows it would be learned without a word."""
+
+    def learn(collective):
+        estimator = differs(collective.rank).set_params(communicator=collective, random_state=0)
+        return estimator.fit(BITS[collective.rank :][:30] if name == "X" else BITS)
+
+    with pytest.raises(ValueError, match=f"^{name} must be the same in all processes"):
+        on_threads(2, learn)
+
+
+HOLES = np.where(np.arange(12) < 3, np.nan, BITS)
+
+
+@pytest.mark.parametrize(("ask", "name"), [
+    (lambda model, rank: model.sample(10 + rank, n_sweeps=2), "n_samples"),
+    (lambda model, rank: model.sample(5, n_sweeps=2, sampler=dg.ParallelTempering(3 + rank)),
+     "sampler"),
+    (lambda model, rank: model.log_partition(n_chains=10 + rank), "n_chains"),
+    (lambda model, rank: model.impute(HOLES[10 * rank :][:10], n_sweeps=2), "X"),
+], ids=["samples", "sampler", "chains", "rows"])  # fmt: skip
+@pytest.mark.parametrize("estimator", [dg.RBM, dg.DBN], ids=["rbm", "dbn"])
+def test_processes_that_ask_something_else_are_told(estimator, ask, name):
+    """Would catch 15 samples where one process asked for 10 and one for 20, and gaps that are
+    filled from the rows of another process."""
+    settings = {**COMMON, "n_epochs": 1}
+    n_hidden = 7 if estimator is dg.RBM else (7, 12)
+
+    def ask_here(collective):
+        model = estimator(n_hidden, communicator=collective, **settings).fit(BITS)
+        ask(model, collective.rank)
+
+    with pytest.raises(ValueError, match=f"^{name} must be the same in all processes"):
+        on_threads(2, ask_here)
+
+
+def test_a_bad_value_of_one_process_stops_a_mixture_in_all():
+    """Would catch processes that wait for one whose rows are refused."""
+
+    def learn(collective):
+        rows = np.where(collective.rank, BITS.astype(float) - 1.0, BITS)
+        with pytest.raises(OtherProcessError if collective.rank == 0 else ValueError) as caught:
+            dg.MixtureOfBernoullis(2, random_state=0, communicator=collective).fit(rows)
+        return str(caught.value)
+
+    told = on_threads(2, learn)
+    assert told[0].startswith("process 1 of 2 failed to read its rows: RefusedValue: X must have")
+    assert told[1].startswith("X must have values in [0, 1]")
+
+
 def told(estimator):
     """What a fitted machine is, and how it got there."""
     lines = [{k: v for k, v in line.items() if k != "seconds"} for line in estimator.history_]
@@ -198,7 +255,7 @@ def test_the_seed_of_the_first_process_is_that_of_all():
 
 ALONE = [
     dg.ReplicatedSoftmax, dg.RatingsRBM, dg.DeepGaussianProcessRegressor,
-    dg.NeighbourhoodComponents, dg.HierarchicalGaussian, dg.Imputer,
+    dg.NeighbourhoodComponents, dg.HierarchicalGaussian, dg.TemporalRBM, dg.Imputer,
 ]  # fmt: skip
 
 

@@ -90,6 +90,38 @@ def test_row_groups_of_parquet_files_are_partitions(file, tmp_path):
     np.testing.assert_array_equal(found.compute(scheduler="sync"), dg.load(file).transform(X))
 
 
+def test_likelihoods_of_categories_are_mapped():
+    """Would catch a row of zeros, which is no state of softmax units, that is scored to learn of
+    what type the answer is."""
+    rows = np.eye(3, dtype=np.uint8)[np.arange(120) % 3].reshape(30, 12)
+    rbm = dg.RBM(4, visible=dg.Softmax(3), **COMMON).fit(rows)
+    found = map_rows(rbm, "score_samples", array.from_array(rows, chunks=(7, 12)))
+    np.testing.assert_array_equal(found.compute(scheduler="sync"), rbm.score_samples(rows))
+
+
+def test_a_users_estimator_stays_as_it_is(rows):
+    """Would catch a map that sets threads of the estimator it is given, and a seed of NumPy's that
+    is taken for none."""
+    rbm = dg.RBM(7, **{**COMMON, "n_threads": 2}).fit(X)
+    map_rows(rbm, "transform", rows).compute(scheduler="sync")
+    assert rbm.n_threads == 2
+    options = {"random_state": np.int64(3), "n_sweeps": 2}
+    found = map_rows(rbm, "sample", 5, options=options).compute(scheduler="sync")
+    np.testing.assert_array_equal(found, rbm.sample(5, **options))
+
+
+@pytest.mark.parametrize(("model", "method", "options", "message"), [
+    (5, "transform", None, "model must be the name of a file of `save`, or a fitted estimator"),
+    (None, "predict", None, "method must be one that RBM has, transform, .* got 'predict'"),
+    (None, "transform", [1], "options must be None or a dict"),
+    (None, "sample", {"random_state": 1, "first_row": 5}, "must not hold 'first_row'"),
+])  # fmt: skip
+def test_models_without_the_method_are_refused(rbm, rows, model, method, options, message):
+    """Would catch an AttributeError, and an option that is overwritten without a word."""
+    with pytest.raises((ValueError, TypeError), match=message):
+        map_rows(rbm if model is None else model, method, rows, options=options)
+
+
 @pytest.mark.parametrize(("method", "rows_of", "options", "message"), [
     ("fit", lambda rows: rows, None, "method must be one of transform"),
     ("transform", lambda rows: X, None, "rows must be a dask array"),

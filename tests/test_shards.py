@@ -200,6 +200,8 @@ def test_a_bad_file_stops_all(tmp_path, spoil):
     ("nowhere", FileNotFoundError, "must be a folder or a list of files"),
     (".", FileNotFoundError, "must have files of .npy"),
     (["rows.csv"], ValueError, "must have files of .npy.*got rows.csv"),
+    (5, TypeError, "source must be a sequence of names of files, or the name of a folder, got 5"),
+    ([5], TypeError, "source must be a str or a path-like object, got 5"),
 ])  # fmt: skip
 def test_no_files_are_refused(tmp_path, monkeypatch, source, error, message):
     """Would catch an empty run, or a kind of file that is read as another one."""

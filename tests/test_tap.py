@@ -130,3 +130,10 @@ def test_other_units_are_refused():
     model = random_model(("binary", "softmax", "binary"), 1, (4, 6, 3))
     with pytest.raises(ValueError, match=r"layers\[1\] must be binary units of one copy for TAP"):
         dg.tap(model, some_rows(4))
+
+
+def test_log_z_is_a_number():
+    """Catches a bracket of log Z that is subtracted after all the work."""
+    model, v = deep_model()
+    with pytest.raises(ValueError, match=r"log_partition must be a number in .*got LogPartition"):
+        dg.tap_log_likelihood(model, v, log_partition=dg.LogPartition(1.0, 1.0, 1.0))

@@ -541,6 +541,11 @@ def test_places_of_rungs_follow_distances():
         (lambda: dg.placed_rungs(two_modes(1.0), dg.Gibbs()), TypeError, "which have rungs"),
         (lambda: dg.mixing(two_modes(1.0), statistic=lambda p: p[0], n_sweeps=4), ValueError,
          "statistic must return 50 finite numbers"),
+        (lambda: dg.mixing(two_modes(1.0), statistic=3), TypeError, "None or a function from"),
+        (lambda: dg.mixing(two_modes(1.0), statistic=lambda p: ["a"] * 50), ValueError,
+         "values of statistic must hold real numbers"),
+        (lambda: dg.log_partition_by_ladder(two_modes(1.0), dg.ModelLadder()), TypeError,
+         r"such as sampler\(\) of a dg.ModelLadder"),
         (lambda: dg.log_partition_by_ladder(two_modes(1.0), dg.Gibbs()), TypeError,
          "ladder must be a dg.TrajectoryTempering"),
     ],
@@ -584,5 +589,8 @@ def test_samplers_are_told_by_their_numbers():
     assert "betas=(1.0, 0.5)" in repr(dg.TemperedTransitions(betas=(1.0, 0.5)))
     ladders = [dg.TrajectoryTempering([two_modes(t)]) for t in (1.0, 1.0, 2.0)]
     assert repr(ladders[0]) == repr(ladders[1]) != repr(ladders[2])
+    precise = [dg.Gaussian(2, log_precision=[p, 0.0]) for p in (0.0, 1.0)]
+    models = [dg.BoltzmannMachine([x, dg.Binary(1)], [np.ones((2, 1))]) for x in precise]
+    assert len({repr(dg.TrajectoryTempering([model])) for model in models}) == 2
     assert usual_temperatures(5)[1] == np.float32(np.sqrt(0.75))
     assert dg.CoupledTempering(4).rungs()[0] == NEXT_TO_MODEL < 1.0

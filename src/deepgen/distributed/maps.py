@@ -1,12 +1,14 @@
 """Answers of a fitted model for rows in partitions, through Dask: lazy, each with its own draws."""
 
+import copy
 import functools
 import os
 from pathlib import Path
 
 import numpy as np
 
-from deepgen.checks import check_integer, shown
+from deepgen.checks import check_instance, check_integer, is_integer, shown
+from deepgen.estimators.common.base import ModelEstimator
 from deepgen.estimators.loading import load
 
 # What can be asked row by row; and of these, what draws: pieces with the right `first_row` are the
@@ -15,6 +17,8 @@ METHODS = (
     "transform", "score_samples", "free_energy", "predict", "predict_proba", "impute", "sample"
 )  # fmt: skip
 DRAWN = ("impute", "sample")
+# One float64 number for each row, whatever the row.
+NUMBERS = ("score_samples", "free_energy")
 
 
 def map_rows(model, method, rows, *, options=None, chunk_rows=65_536, n_threads=1):
@@ -27,7 +31,8 @@ def map_rows(model, method, rows, *, options=None, chunk_rows=65_536, n_threads=
     Parameters
     ----------
     model : str, path-like or estimator
-        A file of `save` that all workers can read. A fitted estimator travels with the graph.
+        A file of `save` that all workers can read. A fitted estimator travels with the graph, as
+        a copy, without its communicator.
     method : str
         "transform", "score_samples", "free_energy", "predict", "predict_proba", "impute" or
         "sample".
@@ -37,7 +42,7 @@ def map_rows(model, method, rows, *, options=None, chunk_rows=65_536, n_threads=
         number of samples.
     options : dict or None
         Further arguments of the method, by name. "impute" and "sample" need ``"random_state"``, an
-        integer.
+        integer, and name rows themselves: there is no ``"first_row"``.
     chunk_rows : int, default 65,536
         Samples of a partition.
     n_threads : int, default 1
@@ -72,16 +77,21 @@ def map_rows(model, method, rows, *, options=None, chunk_rows=65_536, n_threads=
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {shown(method)}")
     check_integer(chunk_rows, "chunk_rows")
     check_integer(n_threads, "n_threads")
-    options = dict(options or {})
-    if method in DRAWN and not isinstance(options.get("random_state"), int):
+    options = {} if options is None else options
+    check_instance(options, "options", dict, "None or a dict of arguments by name")
+    if "first_row" in options:
+        raise ValueError(
+            "options must not hold 'first_row', which is the number of each piece's first row in "
+            f"the whole, got {shown(options['first_row'])}; leave it out"
+        )
+    if method in DRAWN and not is_integer(options.get("random_state")):
         raise ValueError(
             f"options must have an integer 'random_state' for {method}, so that all pieces draw "
             f"from one stream, got {shown(options.get('random_state'))}"
         )
-    call = functools.partial(
-        _answer, str(model) if isinstance(model, str | os.PathLike) else model, method, options,
-        n_threads,
-    )  # fmt: skip
+    model = str(model) if isinstance(model, str | os.PathLike) else _own(model, n_threads)
+    call = functools.partial(_answer, model, method, options, n_threads)
+    _require_method(_estimator_of(model, n_threads), method)
     if method == "sample":
         check_integer(rows, "rows")
         starts = range(0, rows, chunk_rows)
@@ -107,11 +117,11 @@ def map_rows(model, method, rows, *, options=None, chunk_rows=65_536, n_threads=
             "rows must know how many rows its chunks have, so that draws are named by row; call "
             "rows.compute_chunk_sizes() first"
         )
-    meta = call(np.zeros((1, rows.shape[1]), rows.dtype), 0)
+    meta = _of_nothing(call, rows)
     return array.map_blocks(
         _answer_block, rows, call=call, dtype=meta.dtype,
         chunks=(rows.chunks[0], *((size,) for size in meta.shape[1:])),
-        drop_axis=[] if meta.ndim == 2 else [1], meta=meta[:0],
+        drop_axis=[] if meta.ndim == 2 else [1], meta=meta,
     )  # fmt: skip
 
 
@@ -139,23 +149,56 @@ def _joined(array, pieces, meta):
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(path, changed):
+def _loaded(path, changed, n_threads):
     """Return the estimator of a file, read once a process for each of its versions."""
-    return load(path)
+    return load(path).set_params(n_threads=n_threads)
+
+
+def _own(model, n_threads):
+    """Return a copy of a user's estimator that answers in one process, on so many threads."""
+    check_instance(
+        model, "model", ModelEstimator, "the name of a file of `save`, or a fitted estimator"
+    )
+    own = copy.copy(model).set_params(n_threads=n_threads)
+    return own if own.communicator is None else own.set_params(communicator=None)
+
+
+def _estimator_of(model, n_threads):
+    """Return the estimator that a model of :func:`map_rows` is, or that its file holds."""
+    if isinstance(model, str):
+        return _loaded(model, os.stat(model).st_mtime_ns, n_threads)
+    return model
+
+
+def _require_method(estimator, method):
+    """Raise ValueError where an estimator has no such method."""
+    known = [name for name in METHODS if name in dir(estimator)]
+    if method not in known:
+        raise ValueError(
+            f"method must be one that {type(estimator).__name__} has, {', '.join(known)}, got "
+            f"{method!r}"
+        )
 
 
 def _answer(model, method, options, n_threads, rows, first_row):
     """Return what a method says of some rows, whose first one has this number in the whole."""
-    estimator = _loaded(model, os.stat(model).st_mtime_ns) if isinstance(model, str) else model
     options = {**options, "first_row": first_row} if method in DRAWN else options
-    if estimator.n_threads != n_threads:
-        estimator.set_params(n_threads=n_threads)
-    return np.asarray(getattr(estimator, method)(rows, **options))
+    return np.asarray(getattr(_estimator_of(model, n_threads), method)(rows, **options))
+
+
+def _of_nothing(call, rows):
+    """Return what a call gives for no row of this number of columns, after a check of that."""
+    zeros = np.zeros((1, rows.shape[1]), rows.dtype)
+    model, method, _, n_threads = call.args
+    if method in NUMBERS:  # a row of zeros is no state of softmax units, and log Z takes long
+        _estimator_of(model, n_threads).transform(zeros)
+        return np.zeros(0)
+    return call(zeros, 0)[:0]
 
 
 def _answer_block(block, call, block_info=None):
     if not len(block):  # Dask asks what comes out of nothing
-        return call(np.zeros((1, block.shape[1]), block.dtype), 0)[:0]
+        return _of_nothing(call, block)
     return call(block, int(block_info[0]["array-location"][0][0]))
 
 

@@ -9,10 +9,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import MOST_ROWS, check_flag, check_integer, check_number, shown
 from deepgen.estimators.common.base import FeatureEstimator
-from deepgen.estimators.common.collectives import collective_of
+from deepgen.estimators.common.collectives import collective_of, require_same_call
 from deepgen.estimators.common.frames import completed_rows, framed_like
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.hyperparameters import check_common
+from deepgen.estimators.common.plain_settings import plain_settings
 from deepgen.estimators.common.validation import (
     by_pieces,
     naming_columns,
@@ -35,6 +36,7 @@ from deepgen.models import BernoulliMixture
 from deepgen.rows.holes import filled, holes_in
 from deepgen.rows.sources import ArrayRows, is_iterable_of_batches
 from deepgen.rows.survey import checked_pieces
+from deepgen.runtime.collective import on_all
 from deepgen.runtime.interrupts import interrupt_between_steps
 from deepgen.runtime.progress import ProgressBar
 from deepgen.runtime.stream import Stream
@@ -154,12 +156,19 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
             If another thread is fitting this estimator.
         """
         self._check_settings()
-        with alone(self):
-            with unchanged_on_error(self), naming_columns(self):
+        collective = collective_of(self)
+
+        def measure():
+            with naming_columns(self):
                 rows = rows_to_learn(self, X, reset=True)
-                found = surveyed(rows, Binary(rows.n_columns), self.n_threads, holes=True)
-                n_rows, mean = found.n_rows, found.mean
-            self._learn(rows, n_rows, mean)
+                return rows, surveyed(rows, Binary(rows.n_columns), self.n_threads, holes=True)
+
+        with alone(self):
+            with unchanged_on_error(self):
+                rows, found = on_all(collective, measure, "to read its rows")
+                settings = plain_settings(self, {"n_samples": found.n_rows})
+                require_same_call(collective, self, settings, found)
+            self._learn(rows, found.n_rows, found.mean)
         return self
 
     def fit_predict(self, X, y=None):

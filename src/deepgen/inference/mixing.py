@@ -1,12 +1,13 @@
 """How well a sampler mixes, measured; and where the rungs of a ladder should be."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import erfcinv
 
-from deepgen.checks import check_instance, check_integer, shown
+from deepgen.checks import check_instance, check_integer, real_array, shown
 from deepgen.inference.gibbs import spread_particles
 from deepgen.inference.samplers import Gibbs, check_one_row_each, check_sampler
 from deepgen.inference.tempering import ParallelTempering
@@ -80,6 +81,8 @@ def mixing(
     ------
     ValueError
         If the statistic is not one finite number for each chain.
+    TypeError
+        If it is no function, or `model` is no BoltzmannMachine.
 
     Notes
     -----
@@ -95,6 +98,10 @@ def mixing(
     check_integer(n_sweeps, "n_sweeps", 4)
     check_threads(n_threads)
     statistic = _strongest_direction(model) if statistic is None else statistic
+    check_instance(
+        statistic, "statistic", Callable,
+        "None or a function from dg.Particles to one number for each row",
+    )  # fmt: skip
     stream, work = Stream.from_random_state(random_state), Work(n_threads=n_threads).reusing()
     site = Site(stream.child("mixing"), SAMPLE)
     chains = sampler.start(
@@ -107,7 +114,7 @@ def mixing(
         )
         particles = chains.at_model()
         check_one_row_each(particles, n_chains, sampler)
-        found = np.asarray(statistic(particles), np.float64)
+        found = real_array(statistic(particles), "values of statistic").astype(np.float64)
         if found.shape != (n_chains,) or not np.isfinite(found).all():
             raise ValueError(
                 f"statistic must return {n_chains} finite numbers, one for each row, got "

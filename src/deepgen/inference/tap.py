@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, xlog1py, xlogy
 
-from deepgen.checks import check_instance
+from deepgen.checks import check_instance, check_number
 from deepgen.inference.factorial import BOUND_FIXED_POINT, FactorialPosterior
 from deepgen.inference.mean_field import FixedPoint, field_from
 from deepgen.layers.passes import layer_log_weight
@@ -123,7 +123,13 @@ def tap_log_likelihood(model, X, *, log_partition, until=None, n_threads=None):
     ndarray of shape (n_samples,), float64
         Nats. Rows that fell back to mean field have their variational bound; :func:`tap` tells
         which.
+
+    Raises
+    ------
+    ValueError
+        As :func:`tap`, and if `log_partition` is no finite number.
     """
+    check_number(log_partition, "log_partition")
     return tap(model, X, until=until, n_threads=n_threads).log_weight - log_partition
 
 

@@ -159,6 +159,7 @@ class TrajectoryTempering:
         digest = 0
         for model in self.models:
             arrays = [layer.bias for layer in model.layers] + [w.ravel() for w in model.weights]
+            arrays += [x.precision for x in model.layers if x.precision is not None]
             digest = (31 * digest + row_digests(np.concatenate(arrays)[None])[0]) % 2**64
         return f"TrajectoryTempering({len(self.models)} models, {digest:016x})"
 

@@ -84,7 +84,10 @@ def _by_ladder(model, ladder, n_chains, n_sweeps, random_state, n_threads):
     """Return the estimate of :func:`log_partition_by_ladder`, and the chains at the model."""
     check_model(model)
     check_one_length(model)
-    check_instance(ladder, "ladder", TrajectoryTempering, "a dg.TrajectoryTempering")
+    check_instance(
+        ladder, "ladder", TrajectoryTempering,
+        "a dg.TrajectoryTempering, such as sampler() of a dg.ModelLadder",
+    )  # fmt: skip
     check_integer(n_chains, "n_chains", 2)
     check_integer(n_sweeps, "n_sweeps", 4)
     check_threads(n_threads)

@@ -75,6 +75,15 @@ def same_order(a, b):
     return abs(a["sum"] - b["sum"]) <= TOLERANCE * max(a["size"], b["size"])
 
 
+def digest_of(*arrays):
+    """Return a digest of all bytes of some arrays, by which processes compare what they have."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
 def row_digests(states):
     """Return a digest of 64 bits of each row: of the columns that are not zero, and their values.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from deepgen.checks import RefusedValue, check_integer, real_array, shown
+from deepgen.checks import RefusedValue, as_list, as_path, check_integer, real_array, shown
 from deepgen.rows.batch import Batch
 from deepgen.rows.packed_bits import PackedBits
 from deepgen.rows.sources import BLOCK, CHECK_ROWS, join
@@ -50,6 +50,8 @@ class Shards:
         If there is no such file, or no file of these kinds in the folder.
     ValueError
         If a name ends in something else.
+    TypeError
+        If `source` is neither a name nor a sequence of them.
 
     Examples
     --------
@@ -75,7 +77,8 @@ class Shards:
                 )
             self.paths = sorted(path for path in folder.iterdir() if path.suffix in KINDS)
         else:
-            self.paths = [Path(path) for path in source]
+            paths = as_list(source, "source", "names of files, or the name of a folder")
+            self.paths = [as_path(path, "source") for path in paths]
         if not self.paths:
             raise FileNotFoundError(
                 f"source must have files of {', '.join(KINDS)}, got none in {shown(str(source))}"

@@ -180,7 +180,26 @@ def on_all(collective, compute, what):
     return value
 
 
-def by_parts(collective, n_rows, compute):
+def require_same(collective, told):
+    """Raise ValueError, in all processes, where one of them tells something else than the first.
+
+    Parameters
+    ----------
+    collective : Collective
+    told : dict of str to plain data
+        By name: what all processes must have been given alike.
+    """
+    calls = collective.gather({name: repr(value) for name, value in told.items()})
+    for rank, call in enumerate(calls):
+        differing = sorted({*call, *calls[0]} - {n for n in call if call[n] == calls[0].get(n)})
+        if differing:
+            raise ValueError(
+                f"{', '.join(differing)} must be the same in all processes that share a run, got "
+                f"others in process {rank} than in process 0; make the same call in all of them"
+            )
+
+
+def by_parts(collective, n_rows, compute, told=None):
     """Compute arrays by row, each process those of its rows; return all rows in every process.
 
     Parameters
@@ -190,13 +209,23 @@ def by_parts(collective, n_rows, compute):
     compute : callable
         From a slice of row numbers to a list of arrays with a row for each. It must give a row the
         same values whichever others are computed with it.
+    told : callable or None
+        Without arguments; returns what users must have passed alike in all processes, see
+        :func:`require_same`. Called where there are several.
 
     Returns
     -------
     list of ndarray
+
+    Raises
+    ------
+    ValueError
+        If processes were not given the same.
     """
     if collective.size == 1:
         return compute(slice(0, n_rows))
+    if told is not None:
+        require_same(collective, told())
     own = part_of(n_rows, collective)
     pieces = collective.gather(compute(own))
     return [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)]

@@ -137,7 +137,10 @@ class BeliefEstimator(DeepDocuments, density.DensityEstimator):
                 )[0]  # fmt: skip
             return [states]
 
-        states = by_parts(collective, n_samples, drawn)[0]
+        def told():
+            return density.asked_samples(n_samples, n_sweeps, first_row, sampler, n_words=lengths)
+
+        states = by_parts(collective, n_samples, drawn, told)[0]
         return as_rows(states, network.visible, table_of(self))
 
     def chains(self, n_chains=1, *, random_state=None, first_row=0, sampler=None, n_words=None):
@@ -188,7 +191,10 @@ class BeliefEstimator(DeepDocuments, density.DensityEstimator):
                 random_state=seed, first_row=first_row + rows.start, n_threads=self.n_threads,
             )  # fmt: skip
 
-        return by_parts(collective, len(missing), completed)
+        def told():
+            return density.asked_rows(states, missing, n_chains, n_sweeps, first_row)
+
+        return by_parts(collective, len(missing), completed, told)
 
     @property
     def _n_features_out(self):

@@ -1,7 +1,7 @@
-"""The processes that share the runs of an estimator: what its communicator stands for."""
+"""The processes that share the runs of an estimator, and whether they make the same call."""
 
 from deepgen.checks import has_role, shown
-from deepgen.runtime.collective import ALONE, Collective
+from deepgen.runtime.collective import ALONE, Collective, require_same
 
 
 def collective_of(estimator):
@@ -29,3 +29,26 @@ def refuse_processes(estimator, method, remedy):
             f"communicator must be None for {method}, which learns in one process, got "
             f"{estimator.communicator!r}; {remedy}"
         )
+
+
+def require_same_call(collective, estimator, settings, survey):
+    """Raise ValueError, in all processes, where one of them fits something else than the first.
+
+    Callbacks are told by their types: those that talk to other processes, `Checkpoint` for one,
+    would wait in vain for a process that lacks them.
+
+    Parameters
+    ----------
+    collective : Collective
+    estimator : BaseEstimator
+    settings : dict
+        Plain data: what decides the bits of the run, but for the rows.
+    survey : Survey
+        Of the rows, which are told by their order and means.
+    """
+    callbacks = estimator.get_params(deep=False).get("callbacks") or ()
+    told = {
+        **settings, "X": [survey.order, survey.mean.tobytes()],
+        "callbacks": [type(callback).__qualname__ for callback in callbacks],
+    }  # fmt: skip
+    require_same(collective, told)

@@ -23,13 +23,16 @@ from deepgen.estimators.common.validation import (
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import start_particles
 from deepgen.inference.running import RunningChains
+from deepgen.inference.samplers import description_of
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.likelihood.bracket import Bracketing, shared_bracket
+from deepgen.rows.fingerprint import digest_of
 from deepgen.rows.particles import Particles
 from deepgen.rows.sources import ArrayRows
+from deepgen.rows.states import dense
 from deepgen.rows.survey import checked_pieces
-from deepgen.runtime.collective import by_parts
+from deepgen.runtime.collective import by_parts, require_same
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
 from deepgen.runtime.work import Work
 
@@ -52,13 +55,15 @@ def bracket_of(estimator, machine, n_chains, n_betas):
     wanted = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
     known, bracket = fitted.bracket or (None, None)
     if known != wanted:
+        collective = collective_of(estimator)
+        require_same(collective, {"n_chains": wanted[0], "n_betas": wanted[1]})
         with _lock:
             known, bracket = fitted.bracket or (None, None)
             if known != wanted:
                 bracket = shared_bracket(
                     machine, fitted.particles,
                     Bracketing(n_chains, n_betas, n_threads=estimator.n_threads),
-                    fitted.score_seed, collective_of(estimator),
+                    fitted.score_seed, collective,
                 )
                 fitted.bracket = (wanted, bracket)
     return bracket
@@ -89,6 +94,26 @@ def check_sampling(n_samples, n_sweeps, first_row):
     check_integer(n_samples, "n_samples", 0)
     check_integer(n_sweeps, "n_sweeps", 0)
     check_integer(first_row, "first_row", 0, MOST_ROWS)
+
+
+def asked_samples(n_samples, n_sweeps, first_row, sampler, **by_row):
+    """Return what is asked of :meth:`sample`, for the processes that share it to compare.
+
+    Arrays by row, or None, by the names that users know them by.
+    """
+    digests = {n: None if x is None else digest_of(x) for n, x in by_row.items()}
+    return {
+        "n_samples": int(n_samples), "n_sweeps": int(n_sweeps), "first_row": int(first_row),
+        "sampler": None if sampler is None else description_of(sampler), **digests,
+    }  # fmt: skip
+
+
+def asked_rows(states, missing, n_chains, n_sweeps, first_row):
+    """Return what is asked of :meth:`impute`, for the processes that share it to compare."""
+    return {
+        "X": digest_of(dense(states), missing), "n_chains": int(n_chains),
+        "n_sweeps": int(n_sweeps), "first_row": int(first_row),
+    }  # fmt: skip
 
 
 def check_quantity(quantity):
@@ -310,7 +335,10 @@ class MachineEstimator(DensityEstimator):
             chains = self._chains_of(rows, stream, first_row, sampler, lengths, labels)
             return chains.move(n_sweeps)[0].states[:1]
 
-        states = by_parts(collective, n_samples, drawn)[0]
+        def told():
+            return asked_samples(n_samples, n_sweeps, first_row, sampler, y=labels, n_words=lengths)
+
+        states = by_parts(collective, n_samples, drawn, told)[0]
         return as_rows(states, self.model_.layers[0], table_of(self))
 
     def chains(self, n_chains=1, *, random_state=None, first_row=0, sampler=None, n_words=None):
@@ -388,7 +416,10 @@ class MachineEstimator(DensityEstimator):
                 n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
             )  # fmt: skip
 
-        return by_parts(collective, len(missing), completed)
+        def told():
+            return asked_rows(states, missing, n_chains, n_sweeps, first_row)
+
+        return by_parts(collective, len(missing), completed, told)
 
 
 # One lock for all estimators: a lock of their own could not be pickled, and a bracket is rare.

@@ -13,7 +13,7 @@ from typing import Any
 
 from deepgen.errors import ModelFileError
 from deepgen.estimators.common.base import ModelEstimator
-from deepgen.estimators.common.collectives import collective_of
+from deepgen.estimators.common.collectives import collective_of, require_same_call
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.resuming import (
     StoppedRun,
@@ -288,7 +288,7 @@ def solve(estimator, make_problem, resume):
             seed = collective.broadcast(seed)
             problem.draw(seed)
             settings = problem.settings(survey.n_rows)
-            _require_same_call(collective, settings, survey)
+            require_same_call(collective, estimator, settings, survey)
             if stopped is not None:
                 problem.accept(stopped, settings)
                 require_same_run(stopped, settings, survey)
@@ -302,20 +302,6 @@ def solve(estimator, make_problem, resume):
         finally:
             problem.keep(run, frame["score_seed"])
     return estimator
-
-
-def _require_same_call(collective, settings, survey):
-    """Raise ValueError, in all processes, where one of them fits something else than the first."""
-    told = {**settings, "X": [survey.order, survey.mean.tobytes()]}
-    told = {name: repr(value) for name, value in told.items()}
-    calls = collective.gather(told)
-    for rank, call in enumerate(calls):
-        differing = sorted({*call, *calls[0]} - {n for n in call if call[n] == calls[0].get(n)})
-        if differing:
-            raise ValueError(
-                f"{', '.join(differing)} must be the same in all processes that share a run, got "
-                f"others in process {rank} than in process 0"
-            )
 
 
 def greedy_start(problem, beginning, layers, settings, *, made_of, tied=False):
