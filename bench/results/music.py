@@ -55,7 +55,7 @@ MODELS = {
         "learning_rate": dg.Linear(0.008, 0.0),
     },
 }  # fmt: skip
-N_BETAS = {"jsb": 1000, "nottingham": 600, "piano-midi": 600, "musedata": 400}
+N_BETAS = {"jsb": 3000, "nottingham": 1500, "piano-midi": 1000, "musedata": 600}
 
 
 def rows(store, quick):
