@@ -8,6 +8,7 @@ key; takes some seconds, nothing is downloaded or played. With
 ``deepgen.datasets.load_piano_rolls("jsb").train`` in their place it writes chorales.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import deepgen as dg
@@ -42,8 +43,12 @@ print(f"held out: {score:.2f} nats a frame, weights vary by {variance:.3f}")
 # A piece that begins as a held-out one, and goes on by itself.
 
 roll = model.sample(24, prefix=test[0][:4], random_state=1)[0]
-for frame in roll[:12]:
-    print("".join("#" if note else "." for note in frame))
+plt.figure(figsize=(6, 3), layout="constrained")
+plt.imshow(roll.T, cmap="Greys", origin="lower", extent=(0, len(roll), LOWEST, LOWEST + 36))
+plt.axvline(4, color="tab:red")  # what was given ends here
+plt.xlabel("frame")
+plt.ylabel("MIDI note")
+plt.show()
 
 # %%
 # A note sounds from the frame in which it begins to the one in which it ends: a message for both.

@@ -95,11 +95,12 @@ def test_train_is_the_estimator_of_the_library(model, folder, capsys):
 
 def test_every_parameter_has_a_setting():
     """Catches a new hyper-parameter of an estimator that the command line forgets."""
-    by_command = {"callbacks", "verbose", "label_units"}
+    by_command = {"callbacks", "verbose", "label_units", "communicator"}  # --mpi
     for name, kind in KINDS.items():
         settable = {s.parameter_of(kind) for s in HYPER_PARAMETERS if name in s.owners}
         assert set(kind.estimator().get_params(deep=False)) - by_command <= settable, name
-    assert set(RUNS) == set(KINDS) - {"ratings"}  # whose files are triples: test_cli_ratings.py
+    # whose files are triples or sequences: test_cli_ratings.py, test_cli_sequences.py
+    assert set(RUNS) == set(KINDS) - {"ratings", "temporal"}
 
 
 OTHER = {
@@ -117,6 +118,8 @@ OTHER = {
     "smoothing": 0.5, "binarize": True, "rows": "users", "scale": "1,2,4", "bins": 6,
     "conditional": True, "input_noise": 0.1, "noise_floor": 0.2, "fine_tune": False,
     "max_exact": 50, "inducing": 20, "temperature": 2.0, "reconstruction": 0.5,
+    "recurrence": "window", "n_recurrent": 7, "order": 4, "n_gibbs": 3, "chunk": 50,
+    "transpose": True,
 }  # fmt: skip
 BESIDE = {
     "sparsity_strength": {"sparsity": 0.1}, "learning_rate_end": {"learning_rate": 0.1},
@@ -134,6 +137,8 @@ def value_for(setting, kind):
         return kind.name == "replicated-softmax"  # which does not, where nobody says
     if setting == "hidden":
         return "rectified" if kind.is_network else "gaussian"
+    if setting == "visible" and kind.name == "temporal":
+        return "gaussian"
     return OTHER[setting]
 
 
