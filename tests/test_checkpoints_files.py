@@ -187,6 +187,7 @@ def test_forty_kills_while_saving_leave_whole_files_and_no_litter(tmp_path):
     forked = f"""
     import os, sys
     import numpy, deepgen
+    from deepgen.io import trees
     code = {script!r}
     for seed in range(40):
         child = os.fork()
@@ -195,7 +196,7 @@ def test_forty_kills_while_saving_leave_whole_files_and_no_litter(tmp_path):
             exec(code, {{}})
         _, status = os.waitpid(child, 0)
         assert os.WTERMSIG(status) == 9, status
-        values = set(deepgen.io.trees.load({str(path)!r})["x"].tolist())
+        values = set(trees.load({str(path)!r})["x"].tolist())
         assert len(values) == 1, values
         assert len(os.listdir(os.path.dirname({str(path)!r}))) <= 2
     print("whole")
