@@ -19,13 +19,14 @@ NOTES = [
     "pieces*, which weighs pieces alike; it is not known which of the two is published. log Z of "
     "each frame by annealing, 4 chains each way; the bracket is the gap between the directions "
     "and 3 standard errors (`TemporalRBM.score_sequences`). *Forward alone* is the estimate that "
-    "papers give: it errs upwards, by about an eighth of the variance of the log weights, "
-    "and more where this is large: of such a row no more than the bracket is claimed. "
+    "papers give: it errs upwards, the more so the larger the variance of the log weights is: of "
+    "such a row no more than the bracket is claimed. "
     "Train: the first 1,500 frames, the same estimate.",
     "",
     "With transposition all notes of a chorale move by -5 to 6 keys, drawn anew at each "
     "presentation; the published rows have none, as far as their paper says: such rows have seen "
-    "more. Keys are those of the files. Settings were chosen on validation pieces. "
+    "more. Keys are those of the files. Settings of the chorales (jsb) were chosen on their "
+    "validation pieces; those of the other sets are like them, and have not been tuned. "
     "Baselines: *frequencies* of keys; *copy*, each key by itself given its last state; "
     "*logistic*, each key by itself given all keys of the last frame. "
     "Published: Boulanger-Lewandowski et al. (2012), table 1, RNN-RBM. CPU seconds are "
@@ -33,7 +34,7 @@ NOTES = [
 ]
 PUBLISHED = {"jsb": -6.27, "nottingham": -2.39, "piano-midi": -7.09, "musedata": -6.01}
 USUAL = {"n_gibbs": 5, "random_state": 0, "n_threads": 1}
-# Settings by set and row, chosen on validation pieces.
+# Settings by set and row; see NOTES for what they were chosen on.
 MODELS = {
     ("jsb", "RNN-RBM, transposed"): {
         "n_hidden": 150, "n_recurrent": 200, "augment": dg.Transpose(), "n_epochs": 250,
