@@ -67,99 +67,96 @@ def parse():
 def main():
     """Run the comparison that the command line names."""
     arguments = parse()
-    if arguments.command == "network":
-        network.run(n_rounds=arguments.rounds, n_threads=arguments.threads)
-        return
-    if arguments.command == "serve":
-        seconds = arguments.seconds or (2.0 if arguments.quick else 8.0)
-        serve.run(n_rounds=arguments.rounds, seconds=seconds)
-        return
-    if arguments.command == "finetune":
-        finetune.run(
-            n_rows=arguments.rows or (2_000 if arguments.quick else 6_000),
-            n_rounds=arguments.rounds,
-            n_epochs=2 if arguments.quick else 3,
-            n_threads=arguments.threads,
-            peer_python=arguments.peer_python,
-        )
-        return
-    if arguments.command == "gibbs":
-        gibbs.run(
-            n_updates=20 if arguments.quick else 200,
-            n_sweeps=10 if arguments.quick else 100,
-            n_rounds=arguments.rounds,
-            n_threads=arguments.threads,
-            peer_python=arguments.peer_python,
-        )
-        return
-    if arguments.command == "ais":
-        ais.run(
-            n_betas=1_500 if arguments.quick else 14_500,
-            n_rounds=arguments.rounds,
-            n_threads=arguments.threads,
-            peer_python=arguments.peer_python,
-        )
-        return
-    if arguments.command == "dbm":
-        dbm.run(
-            n_steps=10 if arguments.quick else 50,
-            n_rounds=arguments.rounds,
-            n_threads=arguments.threads,
-            peer_python=arguments.peer_python,
-        )
-        return
-    if arguments.command == "temporal":
-        temporal.run(
-            n_rounds=arguments.rounds,
-            n_threads=arguments.threads,
-            n_epochs=2 if arguments.quick else 5,
-            peer_python=arguments.peer_python,
-        )
-        return
-    if arguments.command == "memmap":
-        n_rows = 10_000_000 if arguments.bits else 2_000_000
-        memmap.run(
-            n_rows=arguments.rows or (n_rows // 10 if arguments.quick else n_rows),
-            n_rounds=arguments.rounds,
-            n_threads=arguments.threads,
-            bits=arguments.bits,
-        )
-        return
-    if arguments.command == "maps":
-        n_rows = arguments.rows or (200_000 if arguments.quick else 2_000_000)
-        maps.run(n_rows=n_rows, n_workers=arguments.threads)
-        return
-    if arguments.command == "mpi":
-        if arguments.simulate:
-            mpi.simulate()
-        elif arguments.stream:
-            mpi.stream(n_rows=arguments.stream, minutes=arguments.minutes)
-        else:
-            mpi.run(
-                n_updates=20 if arguments.quick else 100,
-                n_rounds=arguments.rounds,
-                rules=[arguments.rule] if arguments.rule else ["cd", "pcd"],
-                peer_python=arguments.peer_python,
-            )
-        return
-    if arguments.command == "ratings":
-        if arguments.mapped:
-            ratings.run_mapped(
-                share=0.1 if arguments.quick else 1.0, n_threads=arguments.threads
-            )
-        else:
-            ratings.run(
-                n_rounds=1 if arguments.quick else arguments.rounds, n_threads=arguments.threads
-            )
-        return
+    RUNS[arguments.command](arguments)
+
+
+def _shared(arguments):
+    """Return what a comparison with other implementations takes, whatever it compares."""
+    return {
+        "n_rounds": arguments.rounds, "n_threads": arguments.threads,
+        "peer_python": arguments.peer_python,
+    }  # fmt: skip
+
+
+def _rbm(arguments):
+    quick = arguments.quick
     rbm.run(
-        n_rows=arguments.rows or (6_000 if arguments.quick else 60_000),
-        n_rounds=arguments.rounds,
-        n_epochs=3 if arguments.quick else 1,
-        n_calls=500 if arguments.quick else 2_000,
-        n_threads=arguments.threads,
-        peer_python=arguments.peer_python,
-    )
+        n_rows=arguments.rows or (6_000 if quick else 60_000), n_epochs=3 if quick else 1,
+        n_calls=500 if quick else 2_000, **_shared(arguments),
+    )  # fmt: skip
+
+
+def _gibbs(arguments):
+    n_updates, n_sweeps = (20, 10) if arguments.quick else (200, 100)
+    gibbs.run(n_updates=n_updates, n_sweeps=n_sweeps, **_shared(arguments))
+
+
+def _ais(arguments):
+    ais.run(n_betas=1_500 if arguments.quick else 14_500, **_shared(arguments))
+
+
+def _dbm(arguments):
+    dbm.run(n_steps=10 if arguments.quick else 50, **_shared(arguments))
+
+
+def _temporal(arguments):
+    temporal.run(n_epochs=2 if arguments.quick else 5, **_shared(arguments))
+
+
+def _finetune(arguments):
+    n_rows, n_epochs = (2_000, 2) if arguments.quick else (6_000, 3)
+    finetune.run(n_rows=arguments.rows or n_rows, n_epochs=n_epochs, **_shared(arguments))
+
+
+def _network(arguments):
+    network.run(n_rounds=arguments.rounds, n_threads=arguments.threads)
+
+
+def _serve(arguments):
+    seconds = arguments.seconds or (2.0 if arguments.quick else 8.0)
+    serve.run(n_rounds=arguments.rounds, seconds=seconds)
+
+
+def _memmap(arguments):
+    n_rows = 10_000_000 if arguments.bits else 2_000_000
+    memmap.run(
+        n_rows=arguments.rows or (n_rows // 10 if arguments.quick else n_rows),
+        n_rounds=arguments.rounds, n_threads=arguments.threads, bits=arguments.bits,
+    )  # fmt: skip
+
+
+def _maps(arguments):
+    n_rows = arguments.rows or (200_000 if arguments.quick else 2_000_000)
+    maps.run(n_rows=n_rows, n_workers=arguments.threads)
+
+
+def _mpi(arguments):
+    if arguments.simulate:
+        mpi.simulate()
+    elif arguments.stream:
+        mpi.stream(n_rows=arguments.stream, minutes=arguments.minutes)
+    else:
+        mpi.run(
+            n_updates=20 if arguments.quick else 100, n_rounds=arguments.rounds,
+            rules=[arguments.rule] if arguments.rule else ["cd", "pcd"],
+            peer_python=arguments.peer_python,
+        )  # fmt: skip
+
+
+def _ratings(arguments):
+    if arguments.mapped:
+        share = 0.1 if arguments.quick else 1.0
+        ratings.run_mapped(share=share, n_threads=arguments.threads)
+    else:
+        n_rounds = 1 if arguments.quick else arguments.rounds
+        ratings.run(n_rounds=n_rounds, n_threads=arguments.threads)
+
+
+RUNS = {
+    "rbm": _rbm, "gibbs": _gibbs, "ais": _ais, "dbm": _dbm, "temporal": _temporal,
+    "finetune": _finetune, "network": _network, "serve": _serve, "memmap": _memmap,
+    "maps": _maps, "mpi": _mpi, "ratings": _ratings,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def sweeps_of(model, row):
 
 @dataclass(frozen=True)
 class Completions:
-    """What may stand where a part of a picture is erased.
+    """Completions of a picture of which a part is erased: some chains, and the mean of all.
 
     Attributes
     ----------

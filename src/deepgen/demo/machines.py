@@ -53,7 +53,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PageModels:
-    """What the page asks.
+    """The fitted models that answer the page, held-out digits to show, and how they were made.
 
     Attributes
     ----------

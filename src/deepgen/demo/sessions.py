@@ -44,7 +44,7 @@ TOO_MANY, TRY_LATER = 1009, 1013  # codes with which a WebSocket is closed
 
 
 class Parlour:
-    """What all visitors share: the models, and the threads that compute.
+    """The room of all visitors of the page: they share its models and its pool of threads.
 
     Parameters
     ----------

@@ -181,13 +181,19 @@ def _require_method(estimator, method):
 
 
 def _answer(model, method, options, n_threads, rows, first_row):
-    """Return what a method says of some rows, whose first one has this number in the whole."""
+    """Return the answer of a method, such as ``transform``, for one piece of a larger array.
+
+    `first_row` is the number of the piece's first row in the whole array.
+    """
     options = {**options, "first_row": first_row} if method in DRAWN else options
     return np.asarray(getattr(_estimator_of(model, n_threads), method)(rows, **options))
 
 
 def _of_nothing(call, rows):
-    """Return what a call gives for no row of this number of columns, after a check of that."""
+    """Return the answer for an array without rows: Dask reads type and width of answers from it.
+
+    Refuses rows of another number of columns than the estimator has.
+    """
     zeros = np.zeros((1, rows.shape[1]), rows.dtype)
     model, method, _, n_threads = call.args
     if method in NUMBERS:  # a row of zeros is no state of softmax units, and log Z takes long

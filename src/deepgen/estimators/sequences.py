@@ -257,7 +257,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             )
 
     def _sequences(self, X, lengths, *, reset=False, holes=False):
-        """Return what a user passes as sequences, checked; see :func:`as_sequences`."""
+        """Return `X` as :class:`Sequences`, checked by the units of the model, or of a fit."""
         if not reset:
             check_is_fitted(self)
         units = (lambda n_columns: visible_units(self, n_columns)) if reset else None
@@ -396,7 +396,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         return predictions(self.model_, sequences, initial_state, work=self._work())
 
     def state_after(self, X, lengths=None, *, initial_state=None):
-        """Return what sequences leave behind, for the frames that follow them.
+        """Return the state after the last frame of each sequence, from which later frames go on.
 
         Parameters
         ----------

@@ -53,7 +53,10 @@ def _rungs(sampler):
 
 
 def _in_words(sampler, further=()):
-    """Return what tells a sampler from others of its type, the numbers of its base too."""
+    """Return the repr of a sampler: its settings, and a digest of the numbers of its base.
+
+    Checkpoints compare it, so two samplers that move chains differently must differ in it.
+    """
     words = [f"n_rungs={sampler.n_rungs}", *further]
     if sampler.betas is not None:
         words.append(f"betas={sampler.betas}")
@@ -248,7 +251,7 @@ def count_swaps(counts, pairs, swapped, place):
 
 
 def swap_report(counts):
-    """Return what a move tells about swaps: their rates, and round trips by chain."""
+    """Return diagnostics of swaps by name: the rate of each pair of rungs, round trips by chain."""
     offered = np.maximum(counts["offered"], 1)
     return {
         "swap_rate": counts["accepted"] / offered,

@@ -4,6 +4,7 @@ A recurrence is data, the arrays that make a state of each frame of those before
 a machine its biases for the next frame (docs/math.md, "Time").
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -185,24 +186,24 @@ class Window(_Arrays):
         return {}
 
 
-class _Recursive(_Arrays):
+class _Recursive(_Arrays, ABC):
     """A recurrence ``u_t = f(a + u_(t-1) A + v_t B)``; subclasses say what f, a, A and B are."""
 
+    @abstractmethod
     def _terms(self, machine):
         """Return (a, A, B), the arrays themselves."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _activate(self, field):
         """Turn fields into states, in place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _slope(self, after):
         """Return the derivative of f by its field, given its value."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _named(self, bias, recurrent, inputs):
         """Return gradients by a, A and B under the names of what these are."""
-        raise NotImplementedError
 
     def first_state(self):
         """Return the learned state before the first frame."""

@@ -97,9 +97,10 @@ def check_sampling(n_samples, n_sweeps, first_row):
 
 
 def asked_samples(n_samples, n_sweeps, first_row, sampler, **by_row):
-    """Return what is asked of :meth:`sample`, for the processes that share it to compare.
+    """Return the arguments of a call of :meth:`sample` as plain data, arrays as digests.
 
-    Arrays by row, or None, by the names that users know them by.
+    Processes that share the samples compare them: all must have made the same call. `by_row` are
+    arrays by row, or None, under the names that users know them by, such as ``y``.
     """
     digests = {n: None if x is None else digest_of(x) for n, x in by_row.items()}
     return {
@@ -109,7 +110,7 @@ def asked_samples(n_samples, n_sweeps, first_row, sampler, **by_row):
 
 
 def asked_rows(states, missing, n_chains, n_sweeps, first_row):
-    """Return what is asked of :meth:`impute`, for the processes that share it to compare."""
+    """Return the arguments of a call of :meth:`impute` as plain data; see `asked_samples`."""
     return {
         "X": digest_of(dense(states), missing), "n_chains": int(n_chains),
         "n_sweeps": int(n_sweeps), "first_row": int(first_row),

@@ -14,7 +14,7 @@ FORMS = (
 
 
 def as_sequences(estimator, X, lengths=None, *, units=None, reset=False, holes=False):
-    """Return what a user passes as sequences, checked.
+    """Return `X` as :class:`Sequences`: all frames below each other, and how many each one has.
 
     Parameters
     ----------
