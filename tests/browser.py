@@ -68,6 +68,11 @@ def until(condition, seconds=30):
         time.sleep(0.03)
 
 
+def until_answered(page):
+    """Wait until the page has the answer to its last question: what it shows changes no more."""
+    until(lambda: page.get_attribute("body", "data-asked") == "")
+
+
 def drag(page, selector, points):
     """Draw a line with the mouse through points (x, y) in [0, 1] of an element."""
     page.locator(selector).scroll_into_view_if_needed()

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import os
 import threading
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="needs a driver: pip install playwright")
 
 import numpy as np
-from browser import chromium, drag, page_of, path_of_chromium, until
+from browser import chromium, drag, page_of, path_of_chromium, until, until_answered
 from conftest import with_slow
 from demo_models import quick_models
 from served import served
@@ -92,7 +91,8 @@ def test_a_seven_is_seen_completed_and_dreamt_of(browser, address, screen):
     with page_of(browser, address, width=width, scheme=scheme, touch=touch) as page:
         until(lambda: page.get_attribute("#connection", "data-state") == "here")
         drag(page, "#drawing", SEVEN)
-        until(lambda: top_class(page) == "7")
+        until_answered(page)
+        assert top_class(page) == "7"
         assert "7" in page.text_content("#verdict")
         for selector in ("#seen", "#layer1", "#layer2", "#meant"):
             assert is_drawn(page, selector), selector
@@ -126,8 +126,8 @@ def test_the_page_sends_what_was_drawn(browser, address, parlour):
     with page_of(browser, address) as page:
         until(lambda: page.get_attribute("#connection", "data-state") == "here")
         drag(page, "#drawing", SEVEN)
-        until(lambda: top_class(page) == "7")
-        time.sleep(0.5)  # the answer to the last point
+        until_answered(page)
+        assert top_class(page) == "7"
         greys = page.evaluate(
             """() => {
                 const data = document.querySelector("#seen").getContext("2d")
@@ -157,7 +157,8 @@ def test_keys_alone_are_enough(browser, address):
             keys.press("ArrowDown")
             keys.press("ArrowLeft")
         keys.press(" ")
-        until(lambda: top_class(page) == "7")
+        until_answered(page)  # a late answer would show its last sweep
+        assert top_class(page) == "7"
         page.focus("#sweep")
         keys.press("Home")
         assert page.get_attribute("#sweep", "aria-valuetext").startswith("sweep 0 of")
@@ -203,7 +204,8 @@ def test_a_finger_draws_and_the_page_stays(browser, address):
                 place = [a + t * (b - a) for a, b in zip(one, other, strict=True)]
                 touch("touchMove", place)
         touch("touchEnd", None)
-        until(lambda: top_class(page) == "7")
+        until_answered(page)
+        assert top_class(page) == "7"
         assert page.evaluate("() => scrollY") == before
 
 

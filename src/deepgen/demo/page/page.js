@@ -87,6 +87,7 @@ function connect() {
     wait = 500;
     tellConnection("here", "Connected");
     for (const kind of Object.keys(asked)) delete asked[kind];
+    tellAsked();
     if (hasDrawing()) look();
     if (state.dream) state.dream.id = send("dream", { digit: state.dream.digit });
   });
@@ -119,13 +120,20 @@ function ask(kind, contentOf) {
   }
   const id = send(kind, contentOf());
   if (id !== null) asked[kind] = { id, next: null };
+  tellAsked();
 }
 
 function answered(kind, id) {
   const question = asked[kind];
   if (!question || question.id !== id) return;
   delete asked[kind];
+  tellAsked();
   if (question.next) ask(kind, question.next);
+}
+
+// What drives the page (a test) learns that what it sees is about to change.
+function tellAsked() {
+  document.body.dataset.asked = Object.keys(asked).join(" ");
 }
 
 function heard(answer) {
