@@ -53,10 +53,10 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
     n_components : int or None
         Components of one run of EM. None: chosen, for densities and completions. Then up to 30 runs
         from different starts are joined, their densities averaged, into one mixture of up to 500
-        components: on average ahead of each of them, on new rows too. Each has the fewest of 1, 3,
-        6, 12, 25, 50, 100, 250 and 500 components that are not behind the best by more than a
-        standard error, on rows that are held back; where a tenth of the rows have NaN, on known
-        values that are hidden as others are missing. One run of 500 from 10,000 rows up, of fewer
+        components: on average ahead of each of them, on new rows too. Each has that number of 3, 6,
+        12, 25, 50, 100, 250 and 500 components which is best on rows that are held back, or one
+        where none is ahead of it by a standard error; where a tenth of the rows have NaN, best on
+        known values that are hidden as others are missing. One run of 500 from 10,000 rows up, of fewer
         than 12, and for iterables. For groups of rows (`predict`) say how many: those of several
         runs overlap.
     max_iter : int, default 100

@@ -29,7 +29,7 @@ def number_of_runs(size, most=MOST_RUNS):
 
 
 def chosen_size(rows, visible, n_rows, learn, stream, *, n_threads=None):
-    """Return the fewest components not behind the best by more than a standard error.
+    """Return the best number of components; one where none is ahead of it by a standard error.
 
     By the log-likelihood of rows that are held back. Where a tenth of the rows or more have holes:
     by the log probability of single values, which are hidden in each row where another one has its
@@ -66,11 +66,10 @@ def chosen_size(rows, visible, n_rows, learn, stream, *, n_threads=None):
         best = max(scores, key=np.mean)
         if _standard_errors(best - scores[-1]) > HOPELESS:
             break
-    return next(
-        size
-        for size, each in zip(sizes, scores, strict=False)
-        if _standard_errors(best - each) <= 1.0
-    )
+    # Joined runs overfit little, so the best is taken; but a single component has nothing to learn.
+    if _standard_errors(best - scores[0]) <= 1.0:
+        return 1
+    return sizes[int(np.argmax([each.mean() for each in scores]))]
 
 
 def _parts(rows, visible, stream):
