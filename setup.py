@@ -1,6 +1,7 @@
 """Extensions and compiler flags; everything else stands in pyproject.toml.
 
-DEEPGEN_DEBUG=1 builds with bounds checks and the address and undefined-behaviour sanitizers.
+DEEPGEN_DEBUG=1 builds with bounds checks and the address and undefined-behaviour sanitizers,
+DEEPGEN_DEBUG=thread with bounds checks and the thread sanitizer.
 DEEPGEN_NO_OPENMP=1 builds serial code even where the compiler has OpenMP.
 """
 
@@ -15,7 +16,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("src/_kernels")
-DEBUG = os.environ.get("DEEPGEN_DEBUG") == "1"
+SANITIZERS = {"1": "address,undefined", "thread": "thread"}.get(os.environ.get("DEEPGEN_DEBUG"))
+DEBUG = SANITIZERS is not None
 
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else, which is
 # what makes every instruction set give the same bits. Never -ffast-math, never -march=native.
@@ -32,7 +34,7 @@ DEBUG_FLAGS = [
     "-O1", "-g", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
     "-Werror=switch",
     # CPython's -fwrapv would hide signed overflow from the sanitizer
-    "-fno-wrapv", "-fsanitize=address,undefined", "-fno-omit-frame-pointer",
+    "-fno-wrapv", f"-fsanitize={SANITIZERS}", "-fno-omit-frame-pointer",
 ]  # fmt: skip
 
 
@@ -116,7 +118,7 @@ engine = Extension(
     ),
     include_dirs=[str(KERNELS)],
     extra_compile_args=DEBUG_FLAGS if DEBUG else FLAGS,
-    extra_link_args=["-fsanitize=address,undefined"] if DEBUG else [],
+    extra_link_args=[f"-fsanitize={SANITIZERS}"] if DEBUG else [],
 )  # fmt: skip
 
 setup(

@@ -56,9 +56,9 @@ class MixtureOfBernoullis(FeatureEstimator, DensityMixin, BaseEstimator):
         components: on average ahead of each of them, on new rows too. Each has that number of 3, 6,
         12, 25, 50, 100, 250 and 500 components which is best on rows that are held back, or one
         where none is ahead of it by a standard error; where a tenth of the rows have NaN, best on
-        known values that are hidden as others are missing. One run of 500 from 10,000 rows up, of fewer
-        than 12, and for iterables. For groups of rows (`predict`) say how many: those of several
-        runs overlap.
+        known values that are hidden as others are missing. One run of 500 from 10,000 rows up, of
+        fewer than 12, and for iterables. For groups of rows (`predict`) say how many: those of
+        several runs overlap.
     max_iter : int, default 100
         Iterations of EM at most.
     tol : float, default 1e-3
