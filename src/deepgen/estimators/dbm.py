@@ -458,8 +458,17 @@ class _DBMProblem(MachineProblem):
         beginning.take_over(run)
         return run
 
+    @property
+    def evidence(self):
+        """What the rows say; columns that are noise by themselves may still tell the labels."""
+        found = super().evidence
+        return replace(found, is_noise=found.is_noise and self.targets is None)
+
     def _joint(self, start, moments, stream):
-        return self.trainer(self.first_model(moments, stream, start), self.schedule(), stream)
+        model = self.first_model(moments, stream, start)
+        if start is None:
+            model = self.joined_by_evidence(model)
+        return self.trainer(model, self.schedule(), stream)
 
     def first_model(self, moments, stream, start=None):
         """Return the model that joint training or a stream starts from."""

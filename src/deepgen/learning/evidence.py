@@ -14,6 +14,8 @@ from deepgen.rows.parts import first_number, joined
 from deepgen.rows.states import dense
 
 MOST_UPDATES, FEWEST_UPDATES = 5_000, 100
+# Of the weights that a run on noise starts from, what is left: usual ones cost more than nothing.
+SHARE_ON_NOISE = 0.01
 # Updates for each row and coin, and for each row and real-valued column.
 UPDATES_BY_COIN, UPDATES_BY_COLUMN = 300, 100
 # Beside real-valued columns the others learn at a quarter of their own rate, or half of it.
@@ -51,7 +53,7 @@ class Evidence:
         Rows that the eigenvalue was measured on.
     is_noise : bool
         Whether the columns look like independent coins or normal variables: a machine can then
-        learn nothing but what differs in other rows.
+        learn nothing but what differs in other rows, and ends as independent columns do.
     """
 
     n_rows: int
@@ -118,6 +120,24 @@ class Evidence:
         if self.is_noise:
             wanted = min(wanted, FEWEST_UPDATES + self.n_rows / 20)
         return int(min(max(wanted, FEWEST_UPDATES), MOST_UPDATES))
+
+    def start(self, model):
+        """Return what learning starts from in place of a usual first model: of noise hardly joined.
+
+        Parameters
+        ----------
+        model : BoltzmannMachine
+            See :func:`~deepgen.learning.starts.initial_model`.
+
+        Returns
+        -------
+        BoltzmannMachine
+            The same, or its weights times `SHARE_ON_NOISE`.
+        """
+        if not self.is_noise:
+            return model
+        weights = [np.float32(SHARE_ON_NOISE) * weights for weights in model.weights]
+        return model.replace(weights=weights)
 
     def n_epochs(self, batch_size):
         """Return the epochs of so many updates."""
