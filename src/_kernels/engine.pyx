@@ -330,6 +330,16 @@ def update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper, int n_threads):
     return dg_update_tasks(n_lower, n_upper, n_threads)
 
 
+def largest_byte(values):
+    """The largest of an array of bytes, C-contiguous; 0 where it is empty."""
+    cdef const uint8_t *bytes_to_read = bytes_of(values)
+    cdef Py_ssize_t n = values.size
+    cdef int largest
+    with nogil:
+        largest = dg_largest_byte(bytes_to_read, n)
+    return largest
+
+
 def to_bytes(values, float per_unit, out):
     """out = values by unit, to the nearest whole number: OUT, uint8 of the shape of values.
 

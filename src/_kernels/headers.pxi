@@ -134,6 +134,7 @@ cdef extern from "mean_field.h":
     size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
 
 cdef extern from "byte_sums.h":
+    int dg_largest_byte(const uint8_t *values, Py_ssize_t n) noexcept nogil
     int dg_to_bytes(const float *values, Py_ssize_t n, float per_unit, uint8_t *out) noexcept nogil
 
 cdef extern from "compress.h":
