@@ -27,13 +27,17 @@ class OwnPCD(dg.PCD):
     """PCD by calls one by one."""
 
 
+class OwnMeanFieldPCD(dg.MeanFieldPCD):
+    """MeanFieldPCD by calls one by one."""
+
+
 class OwnSGD(dg.SGD):
     """SGD by calls one by one."""
 
 
-def run_of(rule, optimizer=None, rows=ROWS, *, n_threads=1, n_copies=1, **fit):
-    """A run of 3 epochs of 9 batches, the last one short, of a machine of 9 and 40 units."""
-    model = random_model(("binary", "binary"), 3, (9, 40), 0.3, n_copies=n_copies)
+def run_of(rule, optimizer=None, rows=ROWS, *, sizes=(9, 40), n_threads=1, n_copies=1, **fit):
+    """A run of 3 epochs of 9 batches, the last one short, of a machine of 9 and more units."""
+    model = random_model(("binary",) * len(sizes), 3, sizes, 0.3, n_copies=n_copies)
     run = Trainer(model, rule, optimizer or dg.SGD(), dg.Linear(0.1, 0.0), stream=dg.Stream(2),
                   batch_size=10, n_threads=n_threads)  # fmt: skip
     run.fit(ArrayRows(rows), 3, **fit)
@@ -55,8 +59,8 @@ def assert_same_run(one, other):
     for offset, its in zip(states.offsets or (), others.offsets or (), strict=True):
         assert_same_bits(its, offset)
     if states.particles is not None:
-        for l in range(2):
-            assert_same_bits(others.particles[l], states.particles[l])
+        for its, particles in zip(others.particles.states, states.particles.states, strict=True):
+            assert_same_bits(its, particles)
 
 
 @pytest.fixture
@@ -96,6 +100,81 @@ def test_a_whole_update_has_the_bits_of_its_parts(name, form, backend, counted):
     assert sum(counted) == 27
     assert_same_run(whole, parts)
     assert_same_run(whole, run_of(planned(**rule), OwnSGD(**optimizer), rows))
+
+
+DEEP = {
+    "3 layers": ((9, 40, 33), {"n_particles": 13}, {"rates": (1.0, 0.25)}),
+    "4 layers": (
+        (9, 12, 40, 7),
+        {"n_particles": 5, "k": 2, "inference": dg.FixedPoint(9, 1e-2, 0.3), "offset_rate": 0.2},
+        {"momentum": 0.7, "averaging": 0.6},
+    ),
+    "not centred": ((9, 33, 20), {"n_particles": 4, "centring": False}, {}),
+    "2 layers": ((9, 40), {"n_particles": 4}, {"rates": (0.3,)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("form", ["bytes", "grey", "sparse"])
+def test_a_whole_update_of_a_deep_machine_has_the_bits_of_its_parts(name, form, backend, counted):
+    """Would catch layers that are drawn in another order, mean field that starts or stops
+    elsewhere, a bias that follows its two matrices in another order or at one rate, and an offset
+    of a higher layer that stays."""
+    sizes, rule, optimizer = DEEP[name]
+    rows = {"bytes": ROWS, "grey": GREY, "sparse": sparse.csr_array(GREY)}[form]
+    whole = run_of(dg.MeanFieldPCD(**rule), dg.SGD(**optimizer), rows, sizes=sizes)
+    assert sum(counted) == whole.n_updates == 27
+    if form == "bytes":
+        assert max(counted) > 1
+    parts = run_of(OwnMeanFieldPCD(**rule), dg.SGD(**optimizer), rows, sizes=sizes)
+    assert sum(counted) == 27
+    assert_same_run(whole, parts)
+
+
+def test_whole_updates_of_a_deep_machine_have_one_set_of_bits_for_any_threads(threaded):
+    """Would catch a sum or a sweep that crosses threads within the kernel's call."""
+    one = run_of(dg.MeanFieldPCD(n_particles=30), sizes=(9, 40, 33))
+    for n_threads in (2, 3, 7):
+        rule = dg.MeanFieldPCD(n_particles=30)
+        assert_same_run(one, run_of(rule, sizes=(9, 40, 33), n_threads=n_threads))
+
+
+def test_a_deep_run_that_diverges_in_a_call_goes_back_as_one_by_one():
+    """Would catch means that are no numbers and are read as bytes in one of the two ways."""
+    runs = []
+    for rule in (dg.MeanFieldPCD(n_particles=5), OwnMeanFieldPCD(n_particles=5)):
+        model = random_model(("binary",) * 3, 3, (9, 40, 33), 0.3)
+        run = Trainer(
+            model, rule, dg.SGD(momentum=0.9), lambda progress: 0.1 if progress < 0.2 else 1e30,
+            stream=dg.Stream(2), batch_size=10,
+        )  # fmt: skip
+        with pytest.raises(DivergedError) as raised:
+            run.fit(ArrayRows(ROWS), 3)
+        runs.append((run, str(raised.value)))
+    (whole, one), (parts, other) = runs
+    assert whole.n_updates == parts.n_updates > 1
+    assert one == other
+    assert_same_run(whole, parts)
+
+
+def test_rows_with_holes_of_a_deep_machine_go_one_by_one(counted):
+    """Would catch values that are not known and are read as states."""
+    holes, sizes = GREY.copy(), (9, 12, 10)
+    holes[:40:7, 3] = np.nan
+    run = run_of(dg.MeanFieldPCD(n_particles=5), rows=holes, sizes=sizes)
+    assert 0 < sum(counted) < run.n_updates
+    assert_same_run(run, run_of(OwnMeanFieldPCD(n_particles=5), rows=holes, sizes=sizes))
+
+
+def test_labels_beside_the_rows_of_a_deep_machine_go_one_by_one(counted):
+    """Would catch labels that are left out of mean field."""
+    model = random_model(("binary",) * 3, 3, (9, 12, 3), 0.3)
+    model = dg.BoltzmannMachine(model.layers, model.weights, observed=(0, 2))
+    run = Trainer(model, dg.MeanFieldPCD(n_particles=5), dg.SGD(), dg.Linear(0.1, 0.0),
+                  stream=dg.Stream(2), batch_size=10)  # fmt: skip
+    run.step(dg.Batch((ROWS[:10], np.eye(3, dtype=np.uint8)[np.arange(10) % 3])), 0.5)
+    assert run.n_updates == 1
+    assert not counted
 
 
 def test_tied_copies_are_whole_updates_too(counted):
@@ -175,7 +254,7 @@ def test_who_watches_updates_hears_of_each(counted):
     assert max(counted) == 1
 
 
-@pytest.mark.parametrize("rule", [dg.CD(), dg.PCD(n_particles=5)])
+@pytest.mark.parametrize("rule", [dg.CD(), dg.PCD(n_particles=5), dg.MeanFieldPCD(n_particles=5)])
 def test_a_pickled_run_goes_on_with_the_same_bits(rule):
     """Would catch a copy that moves the arrays of the run it was made of."""
     run = run_of(rule)
@@ -187,9 +266,13 @@ def test_a_pickled_run_goes_on_with_the_same_bits(rule):
     assert_same_run(run, other)
 
 
-def test_particles_that_somebody_keeps_stay(counted):
+@pytest.mark.parametrize(
+    ("rule", "sizes"),
+    [(dg.PCD(n_particles=5), (9, 40)), (dg.MeanFieldPCD(n_particles=5), (9, 12, 10))],
+)
+def test_particles_that_somebody_keeps_stay(rule, sizes, counted):
     """Would catch chains that move in arrays which a callback or an estimator has."""
-    run = run_of(dg.PCD(n_particles=5))
+    run = run_of(rule, sizes=sizes)
     kept = run.rule_state.particles
     before = [x.copy() for x in kept.states]
     run.fit(ArrayRows(ROWS), 5)

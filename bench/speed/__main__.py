@@ -11,10 +11,12 @@ from bench.speed import (
     machine,
     maps,
     memmap,
+    models,
     mpi,
     network,
     ratings,
     rbm,
+    readme,
     serve,
     temporal,
 )  # fmt: skip
@@ -39,6 +41,8 @@ def parse():
     commands.add_parser("gibbs", help=gibbs.__doc__, parents=[shared])
     commands.add_parser("ais", help=ais.__doc__, parents=[shared])
     commands.add_parser("dbm", help=dbm.__doc__, parents=[shared])
+    commands.add_parser("models", help=models.__doc__, parents=[shared])
+    commands.add_parser("readme", help=readme.__doc__, parents=[shared])
     command = commands.add_parser("memmap", help=memmap.__doc__, parents=[shared])
     command.add_argument(
         "--rows", type=int, help="rows of data (2,000,000, with --bits 10,000,000; quick: a tenth)"
@@ -99,6 +103,17 @@ def _dbm(arguments):
     dbm.run(n_steps=10 if arguments.quick else 50, **_shared(arguments))
 
 
+def _models(arguments):
+    n_rows, n_calls = (1_000, 50) if arguments.quick else (10_000, 500)
+    models.run(
+        n_rows=n_rows, n_calls=n_calls, n_rounds=arguments.rounds, n_threads=arguments.threads
+    )
+
+
+def _readme(arguments):
+    readme.run(quick=arguments.quick, **_shared(arguments))
+
+
 def _temporal(arguments):
     temporal.run(n_epochs=2 if arguments.quick else 5, **_shared(arguments))
 
@@ -155,7 +170,7 @@ def _ratings(arguments):
 RUNS = {
     "rbm": _rbm, "gibbs": _gibbs, "ais": _ais, "dbm": _dbm, "temporal": _temporal,
     "finetune": _finetune, "network": _network, "serve": _serve, "memmap": _memmap,
-    "maps": _maps, "mpi": _mpi, "ratings": _ratings,
+    "maps": _maps, "models": _models, "mpi": _mpi, "ratings": _ratings, "readme": _readme,
 }  # fmt: skip
 
 

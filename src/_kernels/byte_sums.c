@@ -178,6 +178,15 @@ void dg_sum_lines(const int32_t *index, const int32_t *length, ptrdiff_t n_rows,
 }
 
 DG_CLONES
+int dg_largest_byte(const uint8_t *values, ptrdiff_t n)
+{
+    uint8_t largest = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        largest = values[i] > largest ? values[i] : largest;
+    return largest;
+}
+
+DG_CLONES
 int dg_to_bytes(const float *values, ptrdiff_t n, float per_unit, uint8_t *out)
 {
     DG_FLUSH;

@@ -56,6 +56,9 @@ void dg_list_rows(const struct dg_fixed *fixed, const struct rows *x, ptrdiff_t 
 void dg_sum_lines(const int32_t *index, const int32_t *length, ptrdiff_t n_rows, ptrdiff_t width,
                   const uint16_t *tile, int32_t *acc);
 
+/* The largest of n bytes, 0 of none. */
+int dg_largest_byte(const uint8_t *values, ptrdiff_t n);
+
 /* out[i] = values[i] / unit to the nearest whole number; returns whether one is not from 0 to 255
  * units, or not a number. */
 int dg_to_bytes(const float *values, ptrdiff_t n, float per_unit, uint8_t *out);

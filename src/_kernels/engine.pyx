@@ -226,62 +226,75 @@ def update_from_sums(float[:, ::1] positive, float[:, ::1] negative, double per_
     return bool(overflow)
 
 
-cdef int point_to(float **to, arrays) except -1:
-    """to[i] = where the i-th of three arrays begins; NULL, all of them, for None."""
-    to[0] = to[1] = to[2] = NULL
-    if arrays is not None:
-        to[0], to[1], to[2] = (
-            floats_into(arrays[0]), floats_into(arrays[1]), floats_into(arrays[2])
-        )
+cdef int point_to(dg_step_arrays *to, arrays, int n_layers) except -1:
+    """Where arrays of all weights, and then of all biases, begin; None: all stay NULL."""
+    cdef int l
+    if arrays is None:
+        return 0
+    for l in range(n_layers - 1):
+        to.weights[l] = floats_into(arrays[l])
+    for l in range(n_layers):
+        to.bias[l] = floats_into(arrays[n_layers - 1 + l])
     return 0
 
 
 cdef class Updates:
-    """Whole updates of a machine of two layers, made by one call each or several by one.
+    """Whole updates of a machine, made by one call each or several by one.
 
-    `model` and `packed` point to weights and biases, which each update changes: INOUT. `sweep_keys`
-    and `data_key` are those of the random streams of the sweeps and of the first draw of CD, whose
-    `purposes` are by layer; `largest_mean` is that of upper units.
+    `model` and `packed`, the packed forms of all matrices, point to weights and biases, which each
+    update changes: INOUT. `largest_means` are those of each layer's units; `until` is (largest
+    number of sweeps, tolerance, damping) of mean field, or None with two layers. `sweep_keys` and
+    `data_key` are those of the random streams of the sweeps and of the first draw of CD, whose
+    `purposes` are by layer; `weight_rates` are by matrix.
     """
 
     cdef dg_run run
     cdef Chain model
-    cdef Packed packed
     cdef object owners  # of the arrays that the pointers point into: they must stay alive
     cdef uint64_t[::1] keys
 
-    def __cinit__(self, Chain model, Packed packed, weights, biases, double largest_mean,
+    def __cinit__(self, Chain model, packed, weights, biases, largest_means, until,
                   bint persistent, uint64_t data_key, uint64_t[::1] sweep_keys, purposes,
-                  double offset_rate, float momentum, float weight_decay, double weight_rate):
+                  double offset_rate, float momentum, float weight_decay, weight_rates):
         cdef dg_run *run = &self.run
-        self.model, self.packed, self.keys = model, packed, sweep_keys
-        self.owners = weights, biases
-        fill_repack(&run.repack, packed)
-        run.weights = floats_into(weights)
-        run.bias[0], run.bias[1] = floats_into(biases[0]), floats_into(biases[1])
-        run.mean_steps, run.mean_unit = 255.0 / largest_mean, largest_mean / 255.0
+        cdef int l, n_layers = model.n_layers
+        cdef double largest
+        self.model, self.keys = model, sweep_keys
+        self.owners = packed, weights, biases
+        for l in range(n_layers - 1):
+            fill_repack(&run.repack[l], packed[l])
+            run.weights[l] = floats_into(weights[l])
+            run.weight_rate[l] = weight_rates[l]
+        for l in range(n_layers):
+            run.bias[l] = floats_into(biases[l])
+            run.purpose[l] = purposes[l]
+            largest = largest_means[l]
+            run.mean_steps[l], run.mean_unit[l] = 255.0 / largest, largest / 255.0
+        if until is not None:
+            run.until.max_sweeps, run.until.tolerance, run.until.damping = until
+            run.until.in_steps = True
         run.persistent, run.n_sweeps = persistent, sweep_keys.shape[0]
         run.data_key, run.sweep_keys = data_key, &sweep_keys[0]
-        run.purpose[0], run.purpose[1] = purposes
-        run.offset_rate, run.momentum = offset_rate, momentum
-        run.weight_decay, run.weight_rate = weight_decay, weight_rate
+        run.offset_rate, run.momentum, run.weight_decay = offset_rate, momentum, weight_decay
 
     def make(self, states, const int64_t[::1] chosen, Py_ssize_t batch_size, int64_t first_row,
-             offsets, from_upper, particles, int64_t first_particle, velocity, average,
+             offsets, from_states, particles, int64_t first_particle, velocity, average,
              const double[::1] rates, const double[::1] averaging, uint64_t position, threads,
              Workspace workspace):
         """Make an update of each `batch_size` rows of `states` that `chosen` names, or, where it
         is None, one of all of them. Returns how many are made, and whether the last one left a
         parameter that is not finite; one whose chosen rows hold no states is not made.
 
-        offsets, a pair or None: the second INOUT. from_upper: states of the particles, which go to
-        `particles`, a pair: OUT; both None for CD. velocity, average: INOUT, for weights and both
-        biases, or None. rates, averaging: by update. `threads` are those of dg_update_threads.
+        offsets, by layer, or None: INOUT, but the first. from_states: states of the particles by
+        layer, which go to `particles`, arrays by layer: OUT; both None for CD. velocity, average:
+        INOUT, for all weights and then all biases, or None. rates, averaging: by update. `threads`
+        are those of dg_update_threads.
         """
         cdef dg_batches batches
         cdef dg_moving moving
         cdef dg_update_threads n
         cdef Py_ssize_t made = 0
+        cdef int l, n_layers = self.model.n_layers
         cdef dg_made why
         cdef char *scratch
         self.run.chain = self.model.ready()
@@ -291,16 +304,19 @@ cdef class Updates:
         if chosen is not None:
             batches.chosen, batches.n_chosen = &chosen[0], chosen.shape[0]
         batches.batch_size, batches.first_row = batch_size, first_row
-        point_to(moving.velocity, velocity)
-        point_to(moving.average, average)
-        if offsets is not None:
-            moving.offset_lower = floats_of(offsets[0])
-            moving.offset_upper = floats_into(offsets[1])
+        point_to(&moving.velocity, velocity, n_layers)
+        point_to(&moving.average, average, n_layers)
+        by_data, by_model, n.mean_field, n.sums, by_matrix = threads
+        for l in range(n_layers):
+            n.data[l], n.model[l] = by_data[l], by_model[l]
+            if l:
+                n.weights[l - 1] = by_matrix[l - 1]
+            if offsets is not None:
+                moving.offset[l] = floats_into(offsets[l])
+            if particles is not None:
+                moving.from_[l], moving.to[l] = bytes_of(from_states[l]), bytes_into(particles[l])
         if particles is not None:
-            moving.n_particles, moving.first_particle = len(from_upper), first_particle
-            moving.from_upper = bytes_of(from_upper)
-            moving.lower, moving.upper = bytes_into(particles[0]), bytes_into(particles[1])
-        n.up, n.down, n.again, n.sums, n.weights = threads
+            moving.n_particles, moving.first_particle = len(from_states[0]), first_particle
         scratch = workspace.reserve(dg_update_run_bytes(&self.run, &batches, moving.n_particles,
                                                         &n))
         with nogil:
@@ -312,6 +328,16 @@ cdef class Updates:
 def update_tasks(Py_ssize_t n_lower, Py_ssize_t n_upper, int n_threads):
     """Independent tasks of an update of this shape."""
     return dg_update_tasks(n_lower, n_upper, n_threads)
+
+
+def largest_byte(values):
+    """The largest of an array of bytes, C-contiguous; 0 where it is empty."""
+    cdef const uint8_t *bytes_to_read = bytes_of(values)
+    cdef Py_ssize_t n = values.size
+    cdef int largest
+    with nogil:
+        largest = dg_largest_byte(bytes_to_read, n)
+    return largest
 
 
 def to_bytes(values, float per_unit, out):

@@ -148,5 +148,5 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
     _tile_release(); /* a thread that holds tiles is slower to switch */
 }
 
-const struct dg_fixed dg_fixed_amx = {DG_QUADS, 0.0f, 0, DG_QUADS, 0.0f, pack, dg_word_places, product};
+const struct dg_fixed dg_fixed_amx = {DG_QUADS, 0.0f, 0, DG_QUADS, 0.0f, pack, NULL, dg_word_places, product};
 #endif

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#define DG_TURN_LANES 4
 #include "fixed_pack.h"
 
 #define LANES 8
@@ -17,6 +18,11 @@ static void pack(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t 
 {
     (void)plane;
     dg_pack_pairs(lines, stride, inverse, words);
+}
+
+static void turn(const uint32_t *from, uint32_t *to)
+{
+    dg_turn_pairs(from, to);
 }
 
 static inline __m256i load(const void *p)
@@ -162,5 +168,5 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
 }
 
 const struct dg_fixed dg_fixed_avx2 = {
-    DG_PAIRS, 0.45f, 1, DG_PAIRS, 0.45f, pack, dg_word_places, product};
+    DG_PAIRS, 0.45f, 1, DG_PAIRS, 0.45f, pack, turn, dg_word_places, product};
 #endif

@@ -11,6 +11,11 @@ static void pack(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t 
     dg_pack_pairs(lines, stride, inverse, words);
 }
 
+static void turn(const uint32_t *from, uint32_t *to)
+{
+    dg_turn_pairs(from, to);
+}
+
 /* acc[c] += what the two states of a word send to column c. */
 static inline void add_word(int32_t *acc, uint32_t states, const uint32_t *numbers)
 {
@@ -36,4 +41,4 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
 }
 
 const struct dg_fixed dg_fixed_generic = {
-    DG_PAIRS, 0.70f, 0, DG_PAIRS, 0.70f, pack, dg_word_places, product};
+    DG_PAIRS, 0.70f, 0, DG_PAIRS, 0.70f, pack, turn, dg_word_places, product};

@@ -165,7 +165,8 @@ static void pack_down(const struct dg_packed *packed, const struct layer *lower,
     }
 }
 
-/* Tasks: blocks of lower units for the order `up`, then tiles of lower units for `down`. */
+/* Tasks: blocks of lower units in both orders; or, where units do not lie in whole tiles, blocks of
+ * them for the order `up`, then tiles of them for `down`. */
 void dg_pack(struct dg_packed *packed, const struct layer *lower, const struct layer *upper,
              const float *weights, int n_threads)
 {
@@ -175,10 +176,13 @@ void dg_pack(struct dg_packed *packed, const struct layer *lower, const struct l
     packed->up = (uint32_t *)(((uintptr_t)packed->memory + 63) / 64 * 64);
     packed->down = packed->up + dg_n_tiles(upper) * dg_tile_words(packed->layout, lower->size);
     ptrdiff_t n_up = padded_inputs(packed->layout, lower->size) / DG_BLOCK;
+    const int by_pieces = dg_backend()->fixed->turn && dg_packs_by_pieces(lower, upper);
     DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(dynamic, 1))
-    for (ptrdiff_t task = 0; task < n_up + dg_n_tiles(lower); task++) {
+    for (ptrdiff_t task = 0; task < n_up + (by_pieces ? 0 : dg_n_tiles(lower)); task++) {
         DG_FLUSH;
-        if (task < n_up)
+        if (by_pieces)
+            dg_pack_piece(packed, lower, upper, weights, task * DG_BLOCK, 0, upper->size);
+        else if (task < n_up)
             pack_up(packed, lower, upper, weights, task * DG_BLOCK, 0, dg_n_tiles(upper));
         else
             pack_down(packed, lower, upper, weights, task - n_up, 0,
@@ -190,9 +194,16 @@ void dg_pack_piece(const struct dg_packed *packed, const struct layer *lower,
                    const struct layer *upper, const float *weights, ptrdiff_t row,
                    ptrdiff_t first, ptrdiff_t n_columns)
 {
+    const struct dg_fixed *fixed = dg_backend()->fixed;
     ptrdiff_t end = first + dg_round_up(n_columns, DG_TILE);
     pack_up(packed, lower, upper, weights, row, first / DG_TILE, end / DG_TILE);
-    pack_down(packed, lower, upper, weights, row / DG_TILE, first, end);
+    if (!fixed->turn) {
+        pack_down(packed, lower, upper, weights, row / DG_TILE, first, end);
+        return;
+    }
+    for (ptrdiff_t k = first; k < end; k += DG_BLOCK)
+        fixed->turn(words_at(packed->up, packed->layout, lower->size, k / DG_TILE, row),
+                    words_at(packed->down, packed->layout, upper->size, row / DG_TILE, k));
 }
 
 /* --- inputs -------------------------------------------------------------------------------- */

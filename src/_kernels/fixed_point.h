@@ -75,6 +75,9 @@ struct dg_fixed {
      * low plane of QUADS lies `plane` words behind */
     void (*pack)(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t plane,
                  uint32_t *words);
+    /* `to`, the words of a whole block (DG_BLOCK inputs by DG_TILE columns) in the other order, from
+     * those in one; NULL: both are packed from the weights */
+    void (*turn)(const uint32_t *from, uint32_t *to);
     /* index: places of the words that have a bit of the mask, ascending; returns how many. n_words is
      * any number; nothing is written beyond index[n_words - 1] */
     ptrdiff_t (*places)(const uint32_t *words, ptrdiff_t n_words, uint32_t mask, int32_t *index);

@@ -26,6 +26,7 @@
 
 #include <string.h>
 
+#define DG_TURN_LANES 8
 #include "fixed_pack.h"
 
 #define LANES 16
@@ -39,6 +40,11 @@ static void pack(const float *lines, ptrdiff_t stride, float inverse, ptrdiff_t 
 {
     (void)plane;
     dg_pack_pairs(lines, stride, inverse, words);
+}
+
+static void turn(const uint32_t *from, uint32_t *to)
+{
+    dg_turn_pairs(from, to);
 }
 
 /* Sums keep the type of their lanes: as __m512i GCC 12 copies each of them at each step. */
@@ -290,5 +296,5 @@ static void product(const struct dg_inputs *inputs, ptrdiff_t first, ptrdiff_t n
 }
 
 const struct dg_fixed dg_fixed_vnni = {
-    DG_PAIRS, 0.45f, 1, DG_SIGNED_QUADS, 0.70f, pack, places, product};
+    DG_PAIRS, 0.45f, 1, DG_SIGNED_QUADS, 0.70f, pack, turn, places, product};
 #endif

@@ -134,6 +134,7 @@ cdef extern from "mean_field.h":
     size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
 
 cdef extern from "byte_sums.h":
+    int dg_largest_byte(const uint8_t *values, Py_ssize_t n) noexcept nogil
     int dg_to_bytes(const float *values, Py_ssize_t n, float per_unit, uint8_t *out) noexcept nogil
 
 cdef extern from "compress.h":
@@ -170,42 +171,44 @@ cdef extern from "phases.h":
 cdef extern from "updates.h":
     struct dg_run:
         const chain *chain
-        dg_repack repack
-        float *weights
+        dg_repack *repack
+        float **weights
         float **bias
-        float mean_steps
-        float mean_unit
+        float *mean_steps
+        float *mean_unit
+        dg_fixed_point until
         int persistent
         int n_sweeps
         uint64_t data_key
         const uint64_t *sweep_keys
         uint32_t *purpose
         double offset_rate
+        double *weight_rate
         float momentum
         float weight_decay
-        double weight_rate
     struct dg_batches:
         rows states
         const int64_t *chosen
         Py_ssize_t n_chosen
         Py_ssize_t batch_size
         int64_t first_row
+    struct dg_step_arrays:
+        float **weights
+        float **bias
     struct dg_moving:
-        float **velocity
-        float **average
-        const float *offset_lower
-        float *offset_upper
+        dg_step_arrays velocity
+        dg_step_arrays average
+        float **offset
         Py_ssize_t n_particles
         int64_t first_particle
-        const uint8_t *from_upper
-        uint8_t *lower
-        uint8_t *upper
+        const uint8_t **from_ "from"
+        uint8_t **to
     struct dg_update_threads:
-        int up
-        int down
-        int again
+        int *data
+        int *model
+        int mean_field
         int sums
-        int weights
+        int *weights
     enum dg_made:
         DG_MADE
         DG_NOT_FINITE

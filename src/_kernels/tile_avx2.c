@@ -36,6 +36,13 @@ static inline void transpose8(const float *from, ptrdiff_t stride, float *to)
 #define STORE _mm256_storeu_ps
 #define SET1 _mm256_set1_ps
 #define FMA _mm256_fmadd_ps
+#define MUL _mm256_mul_ps
+#define SUB _mm256_sub_ps
+#define BITS __m256i
+#define NO_BITS _mm256_setzero_si256()
+#define MOST_BITS(most, v) \
+    _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7FFFFFFF)))
+#define STORE_BITS(p, most) _mm256_storeu_si256((__m256i *)(p), most)
 #define MICRO_ROWS 5
 #define MICRO_VECS 2
 #define TRANSPOSE transpose8

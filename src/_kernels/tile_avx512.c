@@ -45,6 +45,13 @@ static inline void transpose16(const float *from, ptrdiff_t stride, float *to)
 #define STORE _mm512_storeu_ps
 #define SET1 _mm512_set1_ps
 #define FMA _mm512_fmadd_ps
+#define MUL _mm512_mul_ps
+#define SUB _mm512_sub_ps
+#define BITS __m512i
+#define NO_BITS _mm512_setzero_si512()
+#define MOST_BITS(most, v) \
+    _mm512_max_epi32(most, _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7FFFFFFF)))
+#define STORE_BITS(p, most) _mm512_storeu_si512(p, most)
 #define MICRO_ROWS 12
 #define MICRO_VECS 2
 #define TRANSPOSE transpose16

@@ -1,6 +1,9 @@
 /* The tile operations, stated once over a few vector macros that the including file defines:
  *
  *   VEC          a vector of LANES floats       LOAD(p) STORE(p, v) SET1(x) FMA(a, b, c)
+ *                MUL(a, b) SUB(a, b)
+ *   BITS         LANES 32-bit integers          NO_BITS: zeros; MOST_BITS(most, v): the larger of
+ *                most and the bits of |v|; STORE_BITS(p, most)
  *   MICRO_ROWS   rows of the dense micro kernel MICRO_VECS  vectors of a row of it
  *   TRANSPOSE    (from, stride, to): a LANES x LANES block, rows of `to` DG_TILE apart
  *   FIXED        the products of whole-number states (fixed_point.h)
@@ -266,39 +269,6 @@ static void tile_finish(const struct layer *layer, const struct context *context
     }
 }
 
-/* What the biases follow `width` neighbouring weights of one lower unit by, from their steps and
- * both offsets, mu of the lower unit and lam of the upper ones:
- *
- *     by_upper[j] += step[j] mu                 returns sum_j step[j] lam[j]
- *
- * by_upper (width,): INOUT. The sum runs in lanes, lane j % DG_FOLLOW_LANES, joined by halves. */
-static float follow_row(const float *restrict step, float mu, const float *restrict lam,
-                        ptrdiff_t width, float *restrict by_upper)
-{
-    float lanes[DG_FOLLOW_LANES];
-    VEC sums[DG_FOLLOW_LANES / LANES];
-    ptrdiff_t j = 0;
-    for (int v = 0; v < DG_FOLLOW_LANES / LANES; v++)
-        sums[v] = SET1(0.0f);
-    for (; j + DG_FOLLOW_LANES <= width; j += DG_FOLLOW_LANES)
-        for (int v = 0; v < DG_FOLLOW_LANES / LANES; v++) {
-            const ptrdiff_t at = j + v * LANES;
-            VEC steps = LOAD(step + at);
-            STORE(by_upper + at, FMA(steps, SET1(mu), LOAD(by_upper + at)));
-            sums[v] = FMA(steps, LOAD(lam + at), sums[v]);
-        }
-    for (int v = 0; v < DG_FOLLOW_LANES / LANES; v++)
-        STORE(lanes + v * LANES, sums[v]);
-    for (ptrdiff_t lane = 0; j + lane < width; lane++) {
-        by_upper[j + lane] = DG_FMA(step[j + lane], mu, by_upper[j + lane]);
-        lanes[lane] = DG_FMA(step[j + lane], lam[j + lane], lanes[lane]);
-    }
-    for (int half = DG_FOLLOW_LANES / 2; half; half /= 2)
-        for (int lane = 0; lane < half; lane++)
-            lanes[lane] += lanes[lane + half];
-    return lanes[0];
-}
-
 /* Gradient and step of `width` <= DG_TILE neighbouring weights of one lower unit, `row`:
  *
  *     step = (scale_positive positive - scale_negative negative
@@ -360,36 +330,133 @@ DG_INLINE void step_tile(const struct dg_update *update, ptrdiff_t row, ptrdiff_
     }
 }
 
-/* step_tile along a row of the matrix, `width` weights. Returns the largest magnitude of a new
- * weight, or one that is not finite; 0 where the gradient alone is made. */
+/* Sums that biases follow by, along a row (docs/kernels.md, "Follow sums"): from the steps of `width`
+ * neighbouring weights of one lower unit and both offsets, mu of the lower unit and lam of the upper
+ * ones,
+ *
+ *     by_upper[j] += step[j] mu           lanes[j % DG_FOLLOW_LANES] += step[j] lam[j]
+ *
+ * by_upper (width,), lanes: INOUT. */
+static void follow_tile(const float *step, float mu, const float *lam, ptrdiff_t width,
+                        float *by_upper, float lanes[DG_FOLLOW_LANES])
+{
+    for (ptrdiff_t j = 0; j < width; j++) {
+        by_upper[j] = DG_FMA(step[j], mu, by_upper[j]);
+        lanes[j % DG_FOLLOW_LANES] = DG_FMA(step[j], lam[j], lanes[j % DG_FOLLOW_LANES]);
+    }
+}
+
+/* The sum of the lanes, by halves. */
+static float sum_of_lanes(float lanes[DG_FOLLOW_LANES])
+{
+    for (int half = DG_FOLLOW_LANES / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++)
+            lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+/* Steps of whole groups of DG_FOLLOW_LANES weights of one row, and what biases follow them by:
+ * step_tile and follow_tile without gains and without a gradient, in registers. Returns how many of
+ * the `width` weights are done.
+ *
+ * `centred` and `keeps` (a velocity or an average) are constants of the caller. most: OUT, the bits
+ * of the largest magnitudes. */
+DG_INLINE ptrdiff_t step_groups(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
+                                ptrdiff_t width, const float *positive, const float *negative,
+                                float *weights, float *velocity, float *average, float *by_upper,
+                                float lanes[DG_FOLLOW_LANES], int32_t most[DG_FOLLOW_LANES],
+                                const int centred, const int keeps)
+{
+    enum { VECTORS = DG_FOLLOW_LANES / LANES };
+    const float of_row[2] = {centred ? update->offset_lower[row] : 0.0f,
+                             centred ? update->difference_lower[row] : 0.0f};
+    const float *lam = centred ? update->offset_upper + first : NULL;
+    const float *dy = centred ? update->difference_upper + first : NULL;
+    const VEC mu = SET1(of_row[0]), less_mu = SET1(-of_row[0]), less_dx = SET1(-of_row[1]);
+    const VEC of_positive = SET1(update->scale_positive);
+    const VEC of_negative = SET1(update->scale_negative);
+    const VEC rate = SET1(update->learning_rate), less_decay = SET1(-update->weight_decay);
+    const VEC momentum = SET1(update->momentum), averaging = SET1(update->averaging);
+    VEC sums[VECTORS];
+    BITS largest[VECTORS];
+    ptrdiff_t j = 0;
+    for (int v = 0; v < VECTORS; v++) {
+        sums[v] = SET1(0.0f);
+        largest[v] = NO_BITS;
+    }
+    for (; j + DG_FOLLOW_LANES <= width; j += DG_FOLLOW_LANES)
+        for (int v = 0; v < VECTORS; v++) {
+            const ptrdiff_t at = j + v * LANES;
+            VEC step = SUB(MUL(LOAD(positive + at), of_positive),
+                           MUL(LOAD(negative + at), of_negative));
+            VEC weight = LOAD(weights + at);
+            if (centred) {
+                const VEC upper = LOAD(lam + at);
+                step = FMA(less_dx, upper, FMA(less_mu, LOAD(dy + at), step));
+                STORE(by_upper + at, FMA(step, mu, LOAD(by_upper + at)));
+                sums[v] = FMA(step, upper, sums[v]);
+            }
+            step = FMA(less_decay, weight, step);
+            if (keeps && velocity) {
+                step = FMA(momentum, LOAD(velocity + at), step);
+                STORE(velocity + at, step);
+            }
+            weight = FMA(rate, step, weight);
+            STORE(weights + at, weight);
+            if (keeps && average) {
+                const VEC old = LOAD(average + at);
+                STORE(average + at, FMA(averaging, SUB(weight, old), old));
+            }
+            largest[v] = MOST_BITS(largest[v], weight);
+        }
+    for (int v = 0; v < VECTORS; v++) {
+        STORE(lanes + v * LANES, sums[v]);
+        STORE_BITS(most + v * LANES, largest[v]);
+    }
+    return j;
+}
+
+/* Step or gradient along a row of the matrix, `width` weights. Returns the largest magnitude of a
+ * new weight, or one that is not finite; 0 where the gradient alone is made. */
 static float tile_update_row(const struct dg_update *update, ptrdiff_t row, ptrdiff_t first,
                            ptrdiff_t width, const float *positive, const float *negative,
                            float *gradient, float *weights, float *velocity, float *average,
                            float *by_lower, float *by_upper)
 {
+    float lanes[DG_FOLLOW_LANES] = {0.0f}, follow[DG_TILE];
     int32_t most[DG_TILE] = {0}, largest = 0;
-    float follow[DG_FOLLOW_BLOCK];
     ptrdiff_t j = 0;
-#define STEP(j, n, gradient, velocity, average) \
-    step_tile(update, row, first + (j), n, positive + (j), negative + (j), \
-              gradient ? gradient + (j) : NULL, weights ? weights + (j) : NULL, \
-              velocity ? velocity + (j) : NULL, average ? average + (j) : NULL, \
-              by_lower ? follow + (j) : NULL, most)
-    if (!gradient && !velocity && !average) { /* the usual one, free of the others' pointers */
-        float *const none = NULL;
-        for (; j + DG_TILE <= width; j += DG_TILE)
-            STEP(j, DG_TILE, none, none, none);
+    if (!gradient && !update->gain_lower) {
+        const int centred = update->offset_lower && by_lower, keeps = velocity || average;
+#define GROUPS(centred, keeps) \
+        step_groups(update, row, first, width, positive, negative, weights, velocity, average, \
+                    by_upper, lanes, most, centred, keeps)
+        if (centred)
+            j = keeps ? GROUPS(1, 1) : GROUPS(1, 0);
+        else if (!update->offset_lower)
+            j = keeps ? GROUPS(0, 1) : GROUPS(0, 0);
+#undef GROUPS
     }
-    for (; j + DG_TILE <= width; j += DG_TILE)
-        STEP(j, DG_TILE, gradient, velocity, average);
-    if (j < width)
-        STEP(j, width - j, gradient, velocity, average);
+    for (ptrdiff_t n; j < width; j += n) {
+        n = dg_min(DG_TILE, width - j);
+#define STEP(n) \
+        step_tile(update, row, first + j, n, positive + j, negative + j, \
+                  gradient ? gradient + j : NULL, weights ? weights + j : NULL, \
+                  velocity ? velocity + j : NULL, average ? average + j : NULL, \
+                  by_lower ? follow : NULL, most)
+        if (n == DG_TILE)
+            STEP(DG_TILE);
+        else
+            STEP(n);
 #undef STEP
+        if (by_lower)
+            follow_tile(follow, update->offset_lower[row], update->offset_upper + first + j, n,
+                        by_upper + j, lanes);
+    }
     for (j = 0; j < DG_TILE; j++)
         largest = most[j] > largest ? most[j] : largest;
     if (by_lower)
-        *by_lower = follow_row(follow, update->offset_lower[row], update->offset_upper + first,
-                               width, by_upper);
+        *by_lower = sum_of_lanes(lanes);
     return dg_from_bits(largest);
 }
 

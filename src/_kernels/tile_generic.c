@@ -35,6 +35,39 @@ static inline dg_vec8 dg_fma8(dg_vec8 a, dg_vec8 b, dg_vec8 c)
     return c;
 }
 
+static inline dg_vec8 dg_mul8(dg_vec8 a, dg_vec8 b)
+{
+    for (int i = 0; i < 8; i++)
+        a.lane[i] = a.lane[i] * b.lane[i];
+    return a;
+}
+
+static inline dg_vec8 dg_sub8(dg_vec8 a, dg_vec8 b)
+{
+    for (int i = 0; i < 8; i++)
+        a.lane[i] = a.lane[i] - b.lane[i];
+    return a;
+}
+
+typedef struct {
+    int32_t lane[8];
+} dg_bits8;
+
+static inline dg_bits8 dg_most8(dg_bits8 most, dg_vec8 v)
+{
+    for (int i = 0; i < 8; i++) {
+        int32_t bits = dg_bits(v.lane[i]) & 0x7FFFFFFF;
+        most.lane[i] = bits > most.lane[i] ? bits : most.lane[i];
+    }
+    return most;
+}
+
+static inline void dg_store_bits8(int32_t *p, dg_bits8 most)
+{
+    for (int i = 0; i < 8; i++)
+        p[i] = most.lane[i];
+}
+
 static inline void dg_transpose8(const float *from, ptrdiff_t stride, float *to)
 {
     for (int i = 0; i < 8; i++)
@@ -48,6 +81,12 @@ static inline void dg_transpose8(const float *from, ptrdiff_t stride, float *to)
 #define STORE dg_store8
 #define SET1 dg_set8
 #define FMA dg_fma8
+#define MUL dg_mul8
+#define SUB dg_sub8
+#define BITS dg_bits8
+#define NO_BITS ((dg_bits8){{0}})
+#define MOST_BITS dg_most8
+#define STORE_BITS dg_store_bits8
 #define MICRO_ROWS 2
 #define MICRO_VECS 2
 #define TRANSPOSE dg_transpose8

@@ -1,4 +1,4 @@
-/* Whole updates of a machine of two layers: both phases, the step, the biases, several in a call.
+/* Whole updates of a machine: both phases, the step, the biases, several in a call.
  *
  * The kernels are those that Python calls one by one for other runs, and what stands between them
  * is what NumPy does there, in the same arithmetic: so the bits are the same
@@ -7,21 +7,25 @@
 #define DEEPGEN_UPDATES_H
 
 #include "conditional.h"
+#include "mean_field.h"
 #include "phases.h"
 
-/* What stays the same in a run. Both layers have states in bytes, the weights a packed form. */
+/* What stays the same in a run. All layers have states in bytes, all weights a packed form. */
 struct dg_run {
     const struct chain *chain;
-    struct dg_repack repack;
-    float *weights, *bias[2];  /* INOUT */
-    float mean_steps, mean_unit; /* of upper means as bytes: steps of a mean of 1, and one step */
-    int persistent;            /* PCD: the negative phase goes on from particles; CD: from the rows */
+    struct dg_repack repack[DG_MAX_LAYERS];  /* by matrix, as all that has to do with weights */
+    float *weights[DG_MAX_LAYERS], *bias[DG_MAX_LAYERS]; /* INOUT */
+    float mean_steps[DG_MAX_LAYERS], mean_unit[DG_MAX_LAYERS]; /* of means of layers above the
+                                * first as bytes: steps of a mean of 1, and one step */
+    struct dg_fixed_point until; /* of the positive phase, where there are three layers or more */
+    int persistent;            /* the negative phase goes on from particles; else (CD, two layers)
+                                * it begins at the rows */
     int n_sweeps;
     uint64_t data_key;         /* CD: of the first draw given the data */
     const uint64_t *sweep_keys; /* (n_sweeps,) */
-    uint32_t purpose[2];       /* of draws of either layer */
-    double offset_rate;        /* of the upper offset */
-    double weight_rate;        /* factor on the rate of the weights, and of what biases follow */
+    uint32_t purpose[DG_MAX_LAYERS]; /* of draws, by layer */
+    double offset_rate;        /* of the offsets above the first layer's */
+    double weight_rate[DG_MAX_LAYERS]; /* factor on the rate of weights, and of what biases follow */
     float momentum, weight_decay;
 };
 
@@ -34,20 +38,25 @@ struct dg_batches {
     int64_t first_row;         /* of the draws of CD */
 };
 
-/* What moves beside the parameters; NULL where a run has no such thing. */
-struct dg_moving {
-    float *velocity[3], *average[3]; /* INOUT: of the weights, the lower and the upper bias */
-    const float *offset_lower;
-    float *offset_upper;             /* INOUT */
-    ptrdiff_t n_particles;
-    int64_t first_particle;          /* of the draws of PCD */
-    const uint8_t *from_upper;       /* upper states where the particles are */
-    uint8_t *lower, *upper;          /* OUT: where they go; not the same arrays */
+/* The arrays that a step moves, or keeps beside them; NULL where a run has no such thing. */
+struct dg_step_arrays {
+    float *weights[DG_MAX_LAYERS], *bias[DG_MAX_LAYERS];
 };
 
-/* Threads by kind of work. */
+/* What moves beside the parameters; NULL where a run has no such thing. */
+struct dg_moving {
+    struct dg_step_arrays velocity, average; /* INOUT */
+    float *offset[DG_MAX_LAYERS];    /* INOUT, but for the first layer's, which stays */
+    ptrdiff_t n_particles;
+    int64_t first_particle;          /* of the draws of particles */
+    const uint8_t *from[DG_MAX_LAYERS]; /* states of the particles: those of odd layers are read */
+    uint8_t *to[DG_MAX_LAYERS];      /* OUT: where all of them go; not the same arrays */
+};
+
+/* Threads by kind of work: passes of the rows and of the negative phase over each layer, sweeps of
+ * mean field, sums over rows, visits of each matrix. */
 struct dg_update_threads {
-    int up, down, again, sums, weights; /* `again`: means of the negative phase */
+    int data[DG_MAX_LAYERS], model[DG_MAX_LAYERS], mean_field, sums, weights[DG_MAX_LAYERS];
 };
 
 enum dg_made { DG_MADE = 0, DG_NOT_FINITE = 1, DG_NO_STATE = 2 };

@@ -82,21 +82,21 @@ STREAM_DECAY, STREAM_WINDOW = 20.0, 1000.0
 
 
 class StepPlan(NamedTuple):
-    """Steps as a kernel makes them that makes whole updates of a machine of two layers.
+    """Steps as a kernel makes them that makes whole updates of a machine.
 
     Attributes
     ----------
     momentum, weight_decay : float
         As those of :class:`SGD`.
-    weight_rate : float
-        Factor on the learning rate of the weights.
+    rates : tuple of float or None
+        Factors on the learning rate of each weight matrix; None: 1 for all.
     averaging : float
         Share of the updates that are averaged; see :func:`tail_weight`.
     """
 
     momentum: float
     weight_decay: float
-    weight_rate: float
+    rates: tuple | None
     averaging: float
 
 
@@ -105,7 +105,7 @@ class PlannedOptimizer(Protocol):
     """An optimizer whose steps a kernel may make."""
 
     def plan(self):
-        """Return the :class:`StepPlan` of a machine of two layers; None: no kernel makes them."""
+        """Return the :class:`StepPlan` of a machine; None: no kernel makes its steps."""
 
 
 def no_average():
@@ -185,8 +185,7 @@ class SGD:
         """Return these steps as a kernel makes them; None of a derived class, which may not."""
         if type(self) is not SGD:
             return None
-        (factor,) = self.rates or (1.0,)
-        return StepPlan(self.momentum, self.weight_decay, factor, self.averaging)
+        return StepPlan(self.momentum, self.weight_decay, self.rates, self.averaging)
 
     def step(self, parameters, statistics, state, rate, progress, *, work=ANY_WORK):
         """Change the parameters in place.

@@ -64,22 +64,26 @@ class Rule(Protocol):
 
 
 class DrawPlan(NamedTuple):
-    """Phases as a kernel makes them that makes whole updates of a machine of two layers.
+    """Phases as a kernel makes them that makes whole updates of a machine.
 
     Attributes
     ----------
     persistent : bool
-        Whether the negative phase goes on from particles; else it begins at the rows.
+        Whether the negative phase goes on from particles; else it begins at the rows, which have
+        two layers then.
     n_sweeps : int
     kind : int
         Of the draws; see :mod:`deepgen.runtime.stream`.
     offset_rate : float
+    inference : FixedPoint or None
+        How far mean field goes in the positive phase. With two layers it is one pass, and None.
     """
 
     persistent: bool
     n_sweeps: int
     kind: int
     offset_rate: float
+    inference: FixedPoint | None = None
 
 
 @runtime_checkable
@@ -87,7 +91,7 @@ class PlannedRule(Protocol):
     """A rule whose phases a kernel may make."""
 
     def plan(self, state):
-        """Return the :class:`DrawPlan` for a machine of two layers; None: no kernel makes them.
+        """Return the :class:`DrawPlan` of a run; None: no kernel makes its phases.
 
         Parameters
         ----------
@@ -314,6 +318,13 @@ class _Persistent(ABC):
         context = with_trials(model.layers, positive)
         return finished_phases(self, model, batch, state, positive, negative, context, work)
 
+    def _plan_of(self, cls, state, inference):
+        """Return the phases of a rule of just this class as a kernel makes them, or None."""
+        plain = type(self) is cls and type(self.sampler) is Gibbs
+        if not plain or state.activity is not None or state.chains.beta is not None:
+            return None
+        return DrawPlan(True, self.k, PARTICLES, self.offset_rate, inference)
+
     def _check_model(self, model):
         """Raise ValueError where the rule cannot learn a model."""
 
@@ -378,10 +389,7 @@ class PCD(_Persistent):
 
     def plan(self, state):
         """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
-        plain = type(self) is PCD and type(self.sampler) is Gibbs
-        if not plain or state.activity is not None or state.chains.beta is not None:
-            return None
-        return DrawPlan(True, self.k, PARTICLES, self.offset_rate)
+        return self._plan_of(PCD, state, None)
 
     def _posterior(self, model, batch, state, stream, work):
         v = _completed(model, batch, state, stream, self.hole_sweeps, None, work)
@@ -427,6 +435,10 @@ class MeanFieldPCD(_Persistent):
         check_instance(
             self.inference, "inference", FixedPoint, "dg.FixedPoint(max_sweeps, tol)"
         )
+
+    def plan(self, state):
+        """Return the phases as a kernel makes them, or None; see :class:`PlannedRule`."""
+        return self._plan_of(MeanFieldPCD, state, self.inference)
 
     def _posterior(self, model, batch, state, stream, work):
         observed = batch.states

@@ -1,16 +1,17 @@
 """Whole updates by one call of a kernel, several of them where rows are bytes of an array.
 
-Rule, sums and optimizer say what an update is; for a machine of two layers of bytes, CD or PCD and
-plain steps, a kernel does all of it, in the same arithmetic, so that the bits are those of the
-calls one by one (docs/kernels.md, "Whole updates"). What it leaves out, calls one by one do:
-contexts, weights by row, holes, parts of batches, sparsity targets, other units and optimizers.
+Rule, sums and optimizer say what an update is; for a machine of layers of bytes, CD, PCD or
+MeanFieldPCD and plain steps, a kernel does all of it, in the same arithmetic, so that the bits are
+those of the calls one by one (docs/kernels.md, "Whole updates"). What it leaves out, calls one by
+one do: contexts, weights by row, holes, labels, parts of batches, sparsity targets, other units and
+optimizers.
 """
 
 import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.checks import has_role
-from deepgen.layers.passes import pass_work
+from deepgen.layers.passes import TILE_ROWS, pass_work
 from deepgen.learning.optimizers import PlannedOptimizer, tail_weight
 from deepgen.learning.rules import PlannedRule
 from deepgen.rows.holes import holes_in
@@ -23,7 +24,6 @@ from deepgen.runtime.threads import effective_threads
 CALL_SECONDS = 0.005
 # An update takes about this much for itself, and so much for each multiply-add.
 UPDATE_SECONDS, MULTIPLY_ADD_SECONDS = 20e-6, 2e-11
-NAMES = ("weights[0]", "layers[0].bias", "layers[1].bias")
 
 
 def whole_updates(rule, parameters, rule_state, optimizer, stream):
@@ -38,7 +38,7 @@ def whole_updates(rule, parameters, rule_state, optimizer, stream):
     stream : Stream
         Of the run.
     """
-    if parameters.n_layers != 2 or parameters.means_in_bytes[1] is None:
+    if None in parameters.packed or None in parameters.means_in_bytes[1:]:
         return None
     if not has_role(rule, PlannedRule) or not has_role(optimizer, PlannedOptimizer):
         return None
@@ -57,7 +57,7 @@ class WholeUpdates:
     Parameters
     ----------
     parameters : Parameters
-        Of two layers whose states are bytes, packed.
+        Of layers whose states are bytes, all matrices packed.
     rule_state : RuleState
         Particles and offsets move.
     draws : DrawPlan
@@ -69,21 +69,30 @@ class WholeUpdates:
     def __init__(self, parameters, rule_state, draws, steps, stream):
         self._parameters, self._state = parameters, rule_state
         self._draws, self._steps = draws, steps
+        n_layers, until = parameters.n_layers, draws.inference
         keys = [stream.child(sweep).key for sweep in range(draws.n_sweeps)]
         self._kernel = engine.Updates(
-            parameters.chain, parameters.packed[0], parameters.weights[0], parameters.biases,
-            parameters.means_in_bytes[1], draws.persistent, stream.child("data").key,
-            np.array(keys, np.uint64), [purpose(draws.kind, l) for l in range(2)],
-            draws.offset_rate, steps.momentum, steps.weight_decay, steps.weight_rate,
+            parameters.chain, parameters.packed, parameters.weights, parameters.biases,
+            [units.largest_state for units in parameters.layers],
+            None if n_layers == 2 else (until.max_sweeps, until.tol, until.damping),
+            draws.persistent, stream.child("data").key, np.array(keys, np.uint64),
+            [purpose(draws.kind, l) for l in range(n_layers)], draws.offset_rate, steps.momentum,
+            steps.weight_decay, steps.rates or (1.0,) * (n_layers - 1),
         )  # fmt: skip
         self._threads = {}  # by what they depend on
+        self._names = [f"weights[{l}]" for l in range(n_layers - 1)]
+        self._names += [f"layers[{l}].bias" for l in range(n_layers)]
 
     def at_once(self, batch_size):
         """Return how many updates of so many rows a call should make: some 5 ms of them."""
-        rows = batch_size * (1 if self._draws.persistent else 2)
+        parameters, draws = self._parameters, self._draws
+        rows = batch_size * (1 if draws.persistent else 2)
         rows += len(self._state.particles or ()) * 2
-        rows *= self._draws.n_sweeps + 1
-        one = UPDATE_SECONDS + MULTIPLY_ADD_SECONDS * rows * self._parameters.weights[0].size
+        rows *= draws.n_sweeps + 1
+        if parameters.n_layers > 2:
+            rows += 2 * batch_size * draws.inference.max_sweeps
+        size = sum(weights.size for weights in parameters.weights)
+        one = UPDATE_SECONDS + MULTIPLY_ADD_SECONDS * rows * size
         return max(int(CALL_SECONDS / one), 1)
 
     def count(self, updates, optimizer_state):
@@ -149,15 +158,16 @@ class WholeUpdates:
             states, chosen = states.whole, np.concatenate(parts) if len(parts) > 1 else parts[0]
         offsets = state.offsets
         if offsets is not None:
-            offsets = [offsets[0], offsets[1].copy()]
+            offsets = [offset.copy() for offset in offsets]
         at = to = None
         if state.chains is not None:
             at = state.chains.particles
             to = [np.empty_like(x) for x in at.states]
         made, overflow = self._kernel.make(
             kernel_states(states), chosen, size, first.first_row, offsets,
-            None if at is None else at[1], to, 0 if at is None else state.chains.first_row,
-            _arrays(optimizer_state["velocity"]), _arrays(tail["arrays"] if any(weights) else None),
+            None if at is None else at.states, to, 0 if at is None else state.chains.first_row,
+            self._arrays(optimizer_state["velocity"]),
+            self._arrays(tail["arrays"] if any(weights) else None),
             np.array(rates), np.array(weights, np.float64), updates[0].site.position,
             self._threads_for(size, 0 if at is None else len(at), work.n_threads),
             work.workspace or engine.Workspace(),
@@ -175,19 +185,25 @@ class WholeUpdates:
         """Return the threads of each kind of work, as calls one by one would choose them."""
         asked = n_rows, n_particles, n_threads
         if asked not in self._threads:
-            chain, size = self._parameters.chain, self._parameters.weights[0].size
+            chain, weights = self._parameters.chain, self._parameters.weights
+            layers = range(self._parameters.n_layers)
             n_chains = n_particles if self._draws.persistent else n_rows
             widest = max(layer.size for layer in self._parameters.layers)
-            work = (
-                pass_work(chain, 1, n_rows), pass_work(chain, 0, n_chains),
-                pass_work(chain, 1, n_chains),
-                8 * widest * max(n_rows, n_chains),
-                (n_rows + n_chains + 4) * size,
-            )  # fmt: skip
-            self._threads = {asked: [effective_threads(n_threads, count) for count in work]}
+            a_sweep = sum(chain.multiply_adds(l) for l in layers[1:]) * min(n_rows, TILE_ROWS)
+
+            def threads(work):
+                return effective_threads(n_threads, work)
+
+            self._threads = {asked: (
+                [threads(pass_work(chain, l, n_rows)) for l in layers],
+                [threads(pass_work(chain, l, n_chains)) for l in layers],
+                threads(a_sweep), threads(8 * widest * max(n_rows, n_chains)),
+                [threads((n_rows + n_chains + 4) * matrix.size) for matrix in weights],
+            )}  # fmt: skip
         return self._threads[asked]
 
-
-def _arrays(by_name):
-    """Return the arrays of weights and biases in the kernel's order, or None."""
-    return None if by_name is None else [by_name[name] for name in NAMES]
+    def _arrays(self, by_name):
+        """Return the arrays of all weights, then of all biases; or None."""
+        if by_name is None:
+            return None
+        return [by_name[name] for name in self._names]
