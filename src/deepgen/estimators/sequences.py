@@ -73,6 +73,10 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
     dropout : float, default 0.0
         Share of the columns that are left out, frame by frame, of what the recurrence reads:
         against learning few sequences by heart.
+    recurrence_decay : float, default 0.0
+        Half of it times the sum of squares of the recurrence's matrices is added to the loss of a
+        frame, real columns in units of their noise. The decay of the machine's own weights is that
+        of `optimizer`.
     augment : callable or None
         ``augment(frames, generator)`` returns another version of frames, drawn anew each time they
         are presented; ``dg.Transpose()`` moves the notes of piano rolls to other keys.
@@ -128,8 +132,9 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
 
     def __init__(
         self, n_hidden=150, *, recurrence="rnn", n_recurrent=100, order=3, visible="binary",
-        n_gibbs=5, dropout=0.0, augment=None, chunk=200, learning_rate=None, optimizer=None,
-        batch_size=8, n_epochs=None, random_state=None, n_threads=None, callbacks=None, verbose=0,
+        n_gibbs=5, dropout=0.0, recurrence_decay=0.0, augment=None, chunk=200,
+        learning_rate=None, optimizer=None, batch_size=8, n_epochs=None, random_state=None,
+        n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.recurrence = recurrence
@@ -138,6 +143,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         self.visible = visible
         self.n_gibbs = n_gibbs
         self.dropout = dropout
+        self.recurrence_decay = recurrence_decay
         self.augment = augment
         self.chunk = chunk
         self.learning_rate = learning_rate
@@ -234,6 +240,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             check_integer(self.chunk, "chunk")
         check_choice(self.recurrence, "recurrence", tuple(RECURRENCES))
         check_number(self.dropout, "dropout", 0.0, 1.0, closed=True)
+        check_number(self.recurrence_decay, "recurrence_decay", 0.0, closed=True)
         if self.augment is not None and not callable(self.augment):
             raise ValueError(
                 "augment must be None or a callable (frames, generator), such as dg.Transpose(), "
@@ -477,8 +484,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         """Complete sequences; known entries come back untouched.
 
         Particles go forward in time: a gap is drawn given the past and what is known of its frame.
-        Whole frames that come later weigh the particles by how probable they make them; a frame
-        with a gap does not. So what comes later counts as far as whole frames say it.
+        What is known of later frames weighs the particles by how probable they make it, exactly
+        where hidden units or gaps are few, else by an annealed chain for each particle.
 
         Parameters
         ----------

@@ -43,6 +43,9 @@ class Recurrence(Protocol):
         From the state to the biases of the visible units.
     hidden_weights : ndarray of shape (n_state, n_hidden), float32
         From the state to the biases of the hidden units.
+    frame_axes : dict of {str: tuple of bool}
+        Of each matrix, whether its rows are columns of a frame, or of several, and whether its
+        columns are.
     """
 
     def arrays(self):
@@ -140,6 +143,7 @@ class Window(_Arrays):
     """
 
     _names: ClassVar[dict] = {"visible_weights": 2, "hidden_weights": 2}
+    frame_axes: ClassVar[dict] = {"visible_weights": (True, True), "hidden_weights": (True, False)}
 
     def __init__(self, visible_weights, hidden_weights):
         self._keep({"visible_weights": visible_weights, "hidden_weights": hidden_weights})
@@ -292,6 +296,10 @@ class Recurrent(_Recursive):
         "initial": 1, "bias": 1, "recurrent_weights": 2, "input_weights": 2,
         "visible_weights": 2, "hidden_weights": 2,
     }  # fmt: skip
+    frame_axes: ClassVar[dict] = {
+        "recurrent_weights": (False, False), "input_weights": (True, False),
+        "visible_weights": (False, True), "hidden_weights": (False, False),
+    }  # fmt: skip
 
     def __init__(
         self, initial, bias, recurrent_weights, input_weights, visible_weights, hidden_weights
@@ -342,6 +350,9 @@ class HiddenMeans(_Recursive):
 
     _low, _steepness = 0.0, 1.0
     _names: ClassVar[dict] = {"initial": 1, "visible_weights": 2, "hidden_weights": 2}
+    frame_axes: ClassVar[dict] = {
+        "visible_weights": (False, True), "hidden_weights": (False, False)
+    }
 
     def __init__(self, initial, visible_weights, hidden_weights):
         self._keep({

@@ -12,7 +12,7 @@ from deepgen.layers.named import as_units
 from deepgen.learning.optimizers import Adam
 from deepgen.learning.rules import CD
 from deepgen.learning.schedules import Linear, as_schedule
-from deepgen.learning.sequences import SequenceTrainer, starting_machine
+from deepgen.learning.sequences import Restraint, SequenceTrainer, starting_machine
 from deepgen.learning.starts import first_hidden
 from deepgen.rows.fingerprint import RowOrder
 from deepgen.runtime.stream import Stream
@@ -124,7 +124,8 @@ def trainer_of(estimator, model, stream, schedule):
     optimizer = Adam(weight_decay=0.0) if estimator.optimizer is None else estimator.optimizer
     return SequenceTrainer(
         model, CD(estimator.n_gibbs, centring=False), optimizer, schedule, stream=stream,
-        batch_size=estimator.batch_size, dropout=estimator.dropout, n_threads=estimator.n_threads,
+        batch_size=estimator.batch_size, n_threads=estimator.n_threads,
+        restraint=Restraint(estimator.dropout, estimator.recurrence_decay),
     )  # fmt: skip
 
 
