@@ -156,7 +156,8 @@ def test_sparse_sequences_are_refused():
     ("setting", "value"),
     [
         ("n_hidden", 0), ("n_recurrent", 2.5), ("order", "3"), ("n_gibbs", 0), ("chunk", 0),
-        ("recurrence", "lstm"), ("recurrence", None), ("dropout", 1.0), ("dropout", -0.1), ("recurrence_decay", -0.1), ("recurrence_decay", "0.1"),
+        ("recurrence", "lstm"), ("recurrence", None), ("dropout", 1.0), ("dropout", -0.1),
+        ("recurrence_decay", -0.1), ("recurrence_decay", "0.1"),
         ("augment", "transpose"), ("augment", dg.Transpose), ("learning_rate", "fast"),
         ("optimizer", dg.LBFGS()), ("optimizer", dg.Adam), ("batch_size", 0), ("n_epochs", 0),
         ("callbacks", [3]), ("random_state", -1), ("n_threads", 0), ("visible", dg.Softmax(3)),
