@@ -1044,6 +1044,30 @@ def sequence_free_energies(kind, arrays, sequence, frames):
     return -(visible * frames).sum(axis=1) - softplus(field).sum(axis=1)
 
 
+def log_probability_of_known(weights, biases, frame, gaps, precision=None):
+    """log p(v_k) of the known entries of a frame, missing ones and hidden units summed out.
+
+    Hidden units are 0 or 1 and enumerated; biases are those of both layers with their bias rows;
+    without a precision visible units are 0 or 1, else Gaussian.
+    """
+    n_hidden = weights.shape[1]
+    h = (np.arange(2**n_hidden)[:, None] >> np.arange(n_hidden) & 1).astype(np.float64)
+    field = biases[0] + h @ weights.T
+
+    def summed_out(columns):
+        of_columns = field[:, columns]
+        if precision is None:
+            return softplus(of_columns).sum(axis=1)
+        p = precision[columns]
+        return 0.5 * (of_columns**2 / p + np.log(2 * np.pi / p)).sum(axis=1)
+
+    own = field[:, ~gaps] @ frame[~gaps]
+    if precision is not None:
+        own = own - 0.5 * precision[~gaps] @ frame[~gaps] ** 2
+    whole = np.logaddexp.reduce(h @ biases[1] + summed_out(np.ones(len(gaps), bool)))
+    return np.logaddexp.reduce(h @ biases[1] + own + summed_out(gaps)) - whole
+
+
 def sequence_objective(kind, arrays, sequences, negatives, learned):
     """Mean of F(v+) - F(v-) over the frames that are learned: what CD makes small."""
     n_frames = sum(int(mask.sum()) for mask in learned)

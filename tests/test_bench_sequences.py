@@ -5,6 +5,8 @@ import pytest
 import reference
 from scipy.stats import multivariate_normal
 
+import deepgen as dg
+
 baselines = pytest.importorskip(
     "bench.results.sequence_baselines", reason="bench/ is not beside the tests"
 )
@@ -62,9 +64,29 @@ def test_densities_of_ridge_are_normal_densities():
     model = baselines.Ridge(X, 1)
     left = np.concatenate(X) - model.predict(X)
     diagonal = np.diag(np.diag(model.covariance))
-    for full, covariance in ((False, diagonal), (True, 0.9 * model.covariance + 0.1 * diagonal)):
+    for share, covariance in ((1.0, diagonal), (0.1, 0.9 * model.covariance + 0.1 * diagonal)):
         expected = multivariate_normal.logpdf(left, np.zeros(3), covariance)
-        np.testing.assert_allclose(model.log_densities(X, full=full), expected, rtol=1e-9)
+        np.testing.assert_allclose(model.log_densities(X, share), expected, rtol=1e-9)
+
+
+def test_decorrelated_frames_leave_independent_noise(monkeypatch):
+    """Catches a matrix on the wrong side, and a density that lacks its determinant."""
+    rng = np.random.default_rng(6)
+    mix = rng.normal(size=(3, 3))
+    X = [np.cumsum(rng.normal(size=(400, 3)), axis=0) * 0.1 + rng.normal(size=(400, 3)) @ mix]
+    monkeypatch.setattr(mocap, "SHRINKAGE", 0.0)
+    matrix = mocap.decorrelation(X)
+    covariance = baselines.Ridge(X, mocap.ORDER, 10.0).covariance
+    np.testing.assert_allclose(matrix.T @ covariance @ matrix, np.eye(3), atol=1e-8)
+    model = dg.TemporalRBM(
+        1, recurrence="window", visible="gaussian", n_epochs=1, learning_rate=1e-9, random_state=0
+    )
+    found = [
+        mocap.measured(model.fit([x @ a for x in X]), X, True, a) for a in (np.eye(3), matrix)
+    ]
+    # both start at linear regressions; only the decorrelated one has the noise of this process
+    assert found[1]["error"] == pytest.approx(found[0]["error"], rel=0.02)
+    assert found[1]["density"] > found[0]["density"] + 0.1
 
 
 def test_walks_have_differences_in_place_of_places():

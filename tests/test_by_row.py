@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import reference
 from conftest import FIVE_SIGMA, THREADS
+from scipy import sparse
 from sequence_models import KINDS, V, model_of, sequences_of
 
 import deepgen as dg
@@ -165,6 +166,50 @@ def test_a_report_says_how_far_it_can_be_believed():
     assert width[0] > 2 * width[1]
     assert reports[0]["forward"] > reports[0]["value"] > reports[0]["lower"]
     assert reports[1]["n_frames"] == 50
+
+
+def test_rows_of_documents_ratings_and_sequences_report_in_the_same_words():
+    """Would catch a likelihood whose spread nobody can ask for, and a score that is not the lower
+    end of what is reported."""
+    rng = np.random.default_rng(9)
+    counts = rng.poisson(0.6, (60, 8))
+    topics = dg.ReplicatedSoftmax(3, n_epochs=2, random_state=0).fit(counts)
+    topics.log_partition(counts, n_chains=20, n_betas=50)
+    by_document, score = topics.score_samples(counts), topics.score(counts)
+    report = topics.likelihood_report_
+    assert by_document.mean() == pytest.approx(report["value"])
+    assert score == pytest.approx(report["lower"])
+    ratings = sparse.csr_array(np.where(rng.random((20, 9)) < 0.5, rng.integers(1, 4, (20, 9)), 0))
+    machine = dg.RatingsRBM(3, rows="users", n_epochs=2, random_state=0).fit(ratings)
+    by_user = machine.score_samples(ratings)
+    assert by_user.mean() == pytest.approx(machine.likelihood_report_["value"])
+    model = dg.TemporalRBM(3, n_recurrent=2, n_epochs=1, random_state=0)
+    model.fit([(counts > 0).astype(np.uint8)]).score([(counts > 0).astype(np.uint8)])
+    own = {"n_frames", "mean_of_sequences"}
+    for other in (topics, machine):
+        keys = set(other.likelihood_report_)
+        assert keys - {"n_rows"} == set(model.likelihood_report_) - own
+
+
+def test_likelihoods_of_documents_have_the_ends_of_their_lengths():
+    """Would catch a variance or an end of another length, and directions that are swapped."""
+    rng = np.random.default_rng(10)
+    model = machine_of(dg.Multinomial(30, bias=rng.normal(0, 1, 30)), 30, 0.6, rng)
+    lengths = np.array([0, 3, 11, 40, 11])
+    curve = dg.log_partition_by_length(model, lengths, n_chains=20, n_betas=30, random_state=0)
+    rows = curve.by_row(lengths)
+    for found, expected in zip(
+        (rows.value, *rows.ends), (curve.value, curve.lower, curve.upper), strict=True
+    ):
+        np.testing.assert_allclose(found, expected(lengths))
+    assert rows.method in ("bracket", "open bracket")
+    assert rows.variance[0] == 0.0
+    assert rows.variance[2] == rows.variance[4] > 0.0
+    assert (rows.forward[2:] < rows.reverse[2:]).all()  # that of three words is exact
+    # brackets that rows share add as they are: twice a length has twice its error
+    value, lower, upper = rows.sums([0, 2, 5])
+    assert value[1] == pytest.approx(rows.value[2:].sum())
+    assert upper[1] - lower[1] == pytest.approx((rows.ends[1] - rows.ends[0])[2:].sum())
 
 
 # ------------------------------------------------------------------------ bases by row, in kernels

@@ -111,7 +111,7 @@ OTHER = {
     "features": "means", "transposed": True, "pretrain_epochs": 4, "pretrain_batch_size": 6,
     "l2": 0.1, "l1": 0.1, "loss": "squared_error", "masking": 0.3, "tied": False,
     "code": "logistic", "code_noise": 0.5, "inputs": "shares", "activation": "rectified",
-    "dropout": 0.3, "input_dropout": 0.25,
+    "dropout": 0.3, "input_dropout": 0.25, "recurrence_decay": 0.4,
     "top_epochs": 1, "class_weight": "balanced", "early_stopping": 4,
     "validation_fraction": 0.3, "smoothness": 0.5,
     "smoothness_weight": 2.0, "n_components": 4, "max_iter": 5, "tol": 0.5, "n_init": 2,

@@ -39,6 +39,7 @@ def test_train_is_the_estimator_of_the_library(lengths, folder, capsys):
 @pytest.mark.parametrize(
     "flags", [["--recurrence", "window", "--order", 2], ["--recurrence", "rtrbm"],
               ["--transpose", "--dropout", "0.1", "--n-gibbs", 2, "--chunk", 7],
+              ["--recurrence-decay", "0.5"],
               ["--visible", "gaussian", "--optimizer", "sgd", "--learning-rate", "0.01"]],
 )  # fmt: skip
 def test_settings_reach_the_estimator(flags, folder, capsys):

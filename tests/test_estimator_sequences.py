@@ -23,6 +23,17 @@ REALS = [x + RNG.normal(0.0, 0.2, x.shape) for x in BITS]
 STACKED = np.concatenate(BITS)
 
 
+NAMED = [pd.DataFrame(x, columns=list("abcdef")) for x in BITS]
+
+
+def padded_to(length):
+    """The sequences in three dimensions, with frames of NaN behind the shorter ones."""
+    cube = np.full((len(BITS), length, 6), np.nan)
+    for padded, frames in zip(cube, BITS, strict=True):
+        padded[: len(frames)] = frames
+    return cube
+
+
 def model_of(recurrence="rnn", **settings):
     """A small estimator."""
     usual = {"n_recurrent": 5, "order": 2, "n_epochs": 3, "random_state": 0, "n_threads": 1}
@@ -78,6 +89,9 @@ def test_forms_of_sequences_are_one():
         ([[0, 1], [1]], None, r"X must be a list of arrays.* rows of different lengths, \[2, 1\]"),
         ([[[0, 1], [1]]], None, r"X\[0\] must be an array of numbers"),
         (STACKED[:, 0], None, "1D array"),
+        ([BITS[0], BITS[1] * 2.0], None, r"X\[1\] must .* got 2\.0 in row 2, column 4"),
+        (padded_to(20), None, r"X\[0\] must end with a frame, got NaN alone in its last 8 frames"),
+        ([NAMED[0], NAMED[1][list("fedcba")]], None, r"X\[1\] must have the columns of X\[0\]"),
     ],
 )
 def test_sequences_that_are_refused(X, lengths, words):
@@ -86,6 +100,49 @@ def test_sequences_that_are_refused(X, lengths, words):
     with pytest.raises(ValueError, match=words):
         model.fit(X, lengths=lengths)
     assert not hasattr(model, "model_")
+
+
+@pytest.mark.parametrize("X", [None, 3, "chords", {"a": BITS[0]}, (x for x in BITS)])
+def test_what_is_no_list_of_sequences_is_told_the_forms(X):
+    """Would catch a message about matrices where a list of arrays was meant."""
+    with pytest.raises(TypeError, match="X must be a list of arrays of shape"):
+        model_of().fit(X)
+
+
+def test_columns_of_listed_data_frames_have_names():
+    """Would catch columns in another order than in `fit`, which would be read without a word."""
+    model = model_of().fit(NAMED)
+    assert model.feature_names_in_.tolist() == list("abcdef")
+    turned = [frame[list("fedcba")] for frame in NAMED]
+    with pytest.raises(ValueError, match="same order"):
+        model.predict(turned)
+    with pytest.raises(ValueError, match="same order"):
+        model.predict(turned[0])
+    np.testing.assert_array_equal(model.predict(NAMED), model_of().fit(BITS).predict(BITS))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("visible", ["binary", "gaussian"])
+def test_sequences_shorter_than_what_the_past_could_hold(kind, visible):
+    """Would catch a window that needs `order` frames, and a start that divides by none."""
+    data = REALS if visible == "gaussian" else BITS
+    X = [x[:n] + 0.0 for x, n in zip(data, (1, 2, 1), strict=True)]
+    model = model_of(kind, order=3, visible=visible).fit(X)
+    assert np.isfinite(model.score(X))
+    assert np.isfinite(model.predict([X[0]])).all()
+    assert model.forecast([X[0]], 2, random_state=0).shape == (1, 1, 2, 6)
+    for n_steps in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="n_steps must be a positive integer"):
+            model.forecast(X, n_steps)
+
+
+def test_types_of_sequences_may_differ():
+    """Would catch a list that takes the type of its first array: halves would be cut off."""
+    model = model_of().fit(BITS)
+    mixed = [BITS[0], BITS[1].astype(np.float32), BITS[2].tolist()]
+    np.testing.assert_array_equal(model.predict(mixed), model.predict(BITS))
+    grey = [BITS[0], BITS[1] * np.float16(0.5)]
+    np.testing.assert_array_equal(model.predict(grey), model.predict([x * 1.0 for x in grey]))
 
 
 def test_sparse_sequences_are_refused():
@@ -100,6 +157,7 @@ def test_sparse_sequences_are_refused():
     [
         ("n_hidden", 0), ("n_recurrent", 2.5), ("order", "3"), ("n_gibbs", 0), ("chunk", 0),
         ("recurrence", "lstm"), ("recurrence", None), ("dropout", 1.0), ("dropout", -0.1),
+        ("recurrence_decay", -0.1), ("recurrence_decay", "0.1"),
         ("augment", "transpose"), ("augment", dg.Transpose), ("learning_rate", "fast"),
         ("optimizer", dg.LBFGS()), ("optimizer", dg.Adam), ("batch_size", 0), ("n_epochs", 0),
         ("callbacks", [3]), ("random_state", -1), ("n_threads", 0), ("visible", dg.Softmax(3)),

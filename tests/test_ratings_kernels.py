@@ -423,17 +423,30 @@ def test_likelihoods_of_rows_are_those_of_enumeration():
             v, _, weights = twin.log_weights(columns)
             by_v = np.logaddexp.reduce(weights, axis=1)
             exact[r] = by_v[(v == values).all(axis=1)][0] - np.logaddexp.reduce(by_v)
-    values, errors = rating_log_likelihood(machine, rows)
-    np.testing.assert_allclose(values, exact, atol=1e-5)
-    assert not errors.any()
+    found = rating_log_likelihood(machine, rows)
+    np.testing.assert_allclose(found.by_row, exact, atol=1e-5)
+    np.testing.assert_array_equal(found.lower, found.upper)
+    assert found.partitions.method == "exact"
+    assert not found.partitions.variance.any()
 
 
 def test_annealed_likelihoods_hold_the_exact_ones(monkeypatch):
-    """Would catch an interval of log Z that belongs to another row."""
+    """Would catch an interval of log Z that belongs to another row, and too few temperatures that
+    nobody hears of."""
     machine, rows = machine_of((4, 3, 5), size=1.0), rows_of(6, 4, 3)
-    exact, _ = rating_log_likelihood(machine, rows)
+    exact = rating_log_likelihood(machine, rows).by_row
     monkeypatch.setattr("deepgen.likelihood.ratings.EXACT_BITS", 0)
-    values, errors = rating_log_likelihood(machine, rows, n_betas=300, random_state=0)
-    assert (np.abs(values - exact) <= 5.0 / 3.0 * errors + 1e-5).all()
-    alone, _ = rating_log_likelihood(machine, rows.of_rows([4]), n_betas=300, random_state=0)
-    assert alone[0] == values[4]
+    found = rating_log_likelihood(machine, rows, n_betas=300, random_state=0)
+    away = 0.5 * (found.upper - found.lower)
+    assert (np.abs(found.by_row - exact) <= 5.0 / 3.0 * away + 1e-5).all()
+    there = rows.lengths > 0
+    assert (found.partitions.variance[there] > 0.0).all()
+    assert (found.by_row[~there] == 0.0).all()
+    alone = rating_log_likelihood(machine, rows.of_rows([4]), n_betas=300, random_state=0)
+    assert alone.by_row[0] == found.by_row[4]
+    few = rating_log_likelihood(machine, rows, n_betas=3, random_state=0)
+    report, of_few = found.report(), few.report()
+    assert report["method"] == "annealed"
+    assert report["lower"] < report["value"] < report["upper"]
+    assert of_few["mean_variance"] > 10 * report["mean_variance"]
+    assert of_few["upper"] - of_few["lower"] > 3 * (report["upper"] - report["lower"])

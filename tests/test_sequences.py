@@ -12,8 +12,8 @@ from stops import Stop
 import deepgen as dg
 from deepgen.inference.sequences import features, predictions, unfolded
 from deepgen.io.schemas.registry import schema_for
-from deepgen.learning.sequences import SequenceTrainer, starting_machine
-from deepgen.likelihood.filtering import completed
+from deepgen.learning.sequences import Restraint, SequenceTrainer, starting_machine
+from deepgen.likelihood.filtering import completed, log_probabilities_of_known
 from deepgen.likelihood.sequences import frame_log_likelihoods
 from deepgen.models.conditional_machine import ConditionalParameters, biases_of
 from deepgen.rows.batch import Batch
@@ -195,6 +195,41 @@ def test_gradients_of_an_update_are_those_of_the_twin(kind, run_in, gaussian):
         np.testing.assert_allclose(mine, slope, atol=3e-6 * largest, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_decay_of_a_recurrence_knows_the_units_of_columns(kind):
+    """Would catch a matrix that does not decay, and a decay that depends on in which unit a column
+    is measured: with noise of deviation s in column i, the loss has ``d / 2 (s_i A_ij s_j)^2``."""
+    rng = np.random.default_rng(3)
+    deviation = np.exp(rng.normal(size=V))
+    visible = dg.Gaussian(log_precision=-2.0 * np.log(deviation))
+    frames = rng.normal(size=(6, V)).astype(np.float32)
+    sequences, site, work = Sequences.joined([frames]), dg.Stream(9), Work(n_threads=1)
+    model = model_of(kind, visible=visible)
+    found = [
+        run_of(model, restraint=Restraint(decay=decay))._gradients(sequences, site, work)
+        for decay in (0.0, 0.5)
+    ]
+    ones = np.ones(1)
+    axes = {
+        "window": {"visible_weights": (np.tile(deviation, 2), deviation),
+                   "hidden_weights": (np.tile(deviation, 2), ones)},
+        "rnn": {"recurrent_weights": (ones, ones), "input_weights": (deviation, ones),
+                "visible_weights": (ones, deviation), "hidden_weights": (ones, ones)},
+        "rtrbm": {"visible_weights": (ones, deviation), "hidden_weights": (ones, ones)},
+    }[kind]  # fmt: skip
+    for name, gradient in found[0].items():
+        change = found[1][name] - gradient
+        expected = np.zeros(change.shape)
+        short = name.removeprefix("recurrence.")
+        if short in axes:
+            rows, columns = (each**2 for each in axes[short])
+            expected = 0.5 * rows[:, None] * columns * getattr(model.recurrence, short)
+        # gradients are of what becomes small
+        np.testing.assert_allclose(change, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+    with pytest.raises(ValueError, match="decay"):
+        Restraint(decay=-1.0)
+
+
 # ------------------------------------------------------------------------------------- learning
 
 
@@ -245,7 +280,8 @@ def test_a_stopped_run_goes_on_with_the_same_bits(kind):
             if trainer.n_updates == 5:
                 raise Stop
 
-    whole, first, second = (run_of(model_of(kind), dropout=0.2) for _ in range(3))
+    restraint = Restraint(0.2, 0.01)
+    whole, first, second = (run_of(model_of(kind), restraint=restraint) for _ in range(3))
     whole.fit(rows, 3)
     with pytest.raises(Stop):
         first.fit(rows, 3, callbacks=[StopAt()])
@@ -322,6 +358,95 @@ def test_completions_are_the_exact_means_given_what_comes_later(kind):
     error = FIVE_SIGMA * 0.5 / np.sqrt(n / 2)
     np.testing.assert_allclose(means[1], p @ states / p.sum(), atol=error)
     np.testing.assert_array_equal(means[[0, 2]], sequences.frames[[0, 2]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_with_gaps_say_what_was_missing_before(kind):
+    """Would catch frames with gaps that do not weigh, or that weigh by their drawn entries too.
+
+    A whole frame is missing, and four columns of the next one: both are enumerated together.
+    """
+    model, sequences = model_of(kind, seed=7, scale=1.0), sequences_of((3,))
+    missing = np.zeros(sequences.frames.shape, bool)
+    missing[1], missing[2, [0, 2, 3, 5]] = True, True
+    n_gaps = int(missing.sum())
+    states = (np.arange(2**n_gaps)[:, None] >> np.arange(n_gaps) & 1).astype(np.uint8)
+    filled = np.repeat(sequences.frames[None], len(states), axis=0)
+    filled[:, missing] = states
+    log_p = frame_log_likelihoods(model, Sequences.joined(list(filled))).by_sequence()[0]
+    p = np.exp(log_p - log_p.max())
+    n = 4000
+    _, means = completed(model, sequences, missing, dg.Stream(2), n_particles=n, n_sweeps=40)
+    error = FIVE_SIGMA * 0.5 / np.sqrt(n / 2)
+    expected = p @ states / p.sum()
+    np.testing.assert_allclose(means[missing], expected, atol=error)
+    np.testing.assert_array_equal(means[~missing], sequences.frames[~missing])
+    # the case tells: where nothing is known of the last frame the first gap has other means
+    blind = missing.copy()
+    blind[2] = True
+    _, others = completed(model, sequences, blind, dg.Stream(2), n_particles=n, n_sweeps=40)
+    assert np.abs(others[1] - expected[:V]).max() > 3 * error
+
+
+def test_probabilities_of_what_is_known_are_exact():
+    """Would catch a known column that hidden units do not see, and a precision or a bias row that
+    the probability of the known columns leaves out."""
+    rng = np.random.default_rng(0)
+    gaussian = dg.Gaussian(bias=rng.normal(size=V), log_precision=rng.normal(0, 0.4, V))
+    for visible in (dg.Binary(bias=rng.normal(size=V)), gaussian):
+        model = model_of("rnn", visible=visible, n_hidden=4)
+        frame = rng.normal(size=V) if visible is gaussian else rng.integers(0, 2, V)
+        states = rng.normal(size=(3, model.n_state)).astype(np.float32)
+        rows = biases_of(model.recurrence, states).bias_rows
+        weights = model.machine.weights[0].astype(float)
+        precision = visible.precision.astype(float) if visible is gaussian else None
+        for gaps in (np.arange(V) % 3 == 0, np.arange(V) == 2, np.zeros(V, bool)):
+            found = log_probabilities_of_known(model, states, frame, gaps, dg.Stream(0))
+            for r in range(3):
+                biases = [model.layers[l].bias + rows[l][r].astype(float) for l in (0, 1)]
+                expected = reference.log_probability_of_known(
+                    weights, biases, frame, gaps, precision
+                )
+                assert found[r] == pytest.approx(expected, abs=2e-5)
+
+
+def test_annealed_probabilities_of_what_is_known_compare_states():
+    """Would catch chains of another machine, where enumeration takes too long: differences between
+    states are those of the exact values, but for the spread of the weights of one chain each."""
+    rng = np.random.default_rng(1)
+    visible = dg.Binary(bias=rng.normal(size=30))
+    model = model_of("rnn", visible=visible, n_hidden=12)
+    frame, gaps = rng.integers(0, 2, 30), np.arange(30) % 2 == 0
+    states = np.repeat(rng.normal(size=(2, model.n_state)).astype(np.float32), 200, axis=0)
+    exact = log_probabilities_of_known(model, states[[0, 200]], frame, gaps, dg.Stream(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deepgen.likelihood.by_row.is_cheap_by_row", lambda *_: False)
+        found = log_probabilities_of_known(model, states, frame, gaps, dg.Stream(0))
+    assert found.std() > 0.0
+    weights = np.exp(found.reshape(2, 200) - exact[:, None])
+    error = FIVE_SIGMA * weights.std(axis=1) / np.sqrt(200)
+    assert abs(weights[0].mean() - weights[1].mean()) < error.sum()
+
+
+def test_layers_of_some_columns():
+    """Would catch columns that lose their parameters or options, and groups that are cut."""
+    rng = np.random.default_rng(2)
+    gaussian = dg.Gaussian(log_precision=rng.normal(size=4), learn_precision=False)
+    some = gaussian.of_columns([1, 3])
+    np.testing.assert_array_equal(some.log_precision, gaussian.log_precision[[1, 3]])
+    assert not some.learn_precision
+    assert dg.Binary(3, n_copies=2).of_columns([0]).n_copies == 2
+    groups = dg.Softmax(3, bias=np.arange(6.0))
+    np.testing.assert_array_equal(groups.of_columns([3, 4, 5]).bias, [3.0, 4.0, 5.0])
+    with pytest.raises(ValueError, match="whole groups"):
+        groups.of_columns([1, 2, 3])
+    with pytest.raises(ValueError, match="do not share draws"):
+        dg.Multinomial(3).of_columns([0])
+    mixed = dg.Mixed([dg.Binary(2), gaussian, groups])
+    part = mixed.of_columns([1, 3, 5])
+    assert [type(units) for units in part.parts] == [dg.Binary, dg.Gaussian]
+    np.testing.assert_array_equal(part.log_precision[1:], gaussian.log_precision[[1, 3]])
+    assert type(mixed.of_columns([0, 1])) is dg.Binary
 
 
 def test_sequences_that_do_not_fit_are_refused():

@@ -93,6 +93,11 @@ class Logistic:
         return (now * log_expit(field) + (1 - now) * log_expit(-field)).sum(axis=1)
 
 
+def shrunk(covariance, share):
+    """Return a covariance with a share of it replaced by its diagonal; 1: the diagonal alone."""
+    return (1.0 - share) * covariance + share * np.diag(np.diag(covariance))
+
+
 class Ridge:
     """Linear autoregression of real values with normal noise.
 
@@ -119,15 +124,10 @@ class Ridge:
         _, past = past_of(sequences, self.order)
         return np.column_stack([past, np.ones(len(past))]) @ self.weights
 
-    def log_densities(self, sequences, *, full):
-        """Return log p by frame in nats, with noise of a diagonal or a full covariance.
-
-        The full one is shrunk by a tenth to the diagonal: columns are nearly dependent.
-        """
+    def log_densities(self, sequences, shrinkage=1.0):
+        """Return log p by frame in nats, with normal noise; see :func:`shrunk`."""
         left = np.concatenate(sequences) - self.predict(sequences)
-        diagonal = np.diag(np.diag(self.covariance))
-        covariance = 0.9 * self.covariance + 0.1 * diagonal if full else diagonal
-        factor = np.linalg.cholesky(covariance)
+        factor = np.linalg.cholesky(shrunk(self.covariance, shrinkage))
         z = np.linalg.solve(factor, left.T)
         constant = 0.5 * left.shape[1] * np.log(2 * np.pi) + np.log(np.diag(factor)).sum()
         return -0.5 * (z**2).sum(axis=0) - constant

@@ -30,7 +30,7 @@ from deepgen.learning.optimizers import SGD
 from deepgen.learning.rule_states import Sparsity
 from deepgen.learning.rules import CD, PCD, as_rule
 from deepgen.learning.schedules import Constant, as_schedule
-from deepgen.likelihood import free_energy
+from deepgen.likelihood import RowLikelihoods, free_energy
 from deepgen.models import BoltzmannMachine
 from deepgen.rows.states import row_totals
 from deepgen.runtime.stream import IMPUTE, SAMPLE, Stream
@@ -82,6 +82,10 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
     n_features_in_ : int
         Words of the vocabulary.
     n_updates_, n_epochs_ : int
+    likelihood_report_ : dict
+        How the last likelihood was estimated: ``method``, ``value``, ``lower`` and ``upper`` (nats
+        a row), ``forward`` (optimistic), ``mean_variance`` (of log weights; above 0.1, raise
+        `n_betas`), ``n_rows``.
 
     Examples
     --------
@@ -383,6 +387,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         """Return log p(v) of the words of each document in their order, given how many they are.
 
         In nats, with log Z at the brackets' values; 0 of a document without words.
+        `likelihood_report_` tells how far that can be believed.
 
         Parameters
         ----------
@@ -392,16 +397,16 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         -------
         ndarray of shape (n_documents,), float64
         """
-        return self._log_likelihoods(X)[0]
+        return self._log_likelihoods(X)[0].by_row
 
     def _log_likelihoods(self, X):
-        """Return log p(v) at the values of log Z, at the upper ends, and lengths, by document."""
+        """Return the likelihoods of documents, :class:`RowLikelihoods`, and their lengths."""
         X = rows_to_read(self, X)
         lengths = lengths_in(X, self.model_.layers[0])
         partition, energies = partition_of(self, self.model_, lengths), self._free_energy(X)
-        return (
-            -energies - partition.value(lengths), -energies - partition.upper(lengths), lengths
-        )  # fmt: skip
+        found = RowLikelihoods(energies, partition.by_row(lengths))
+        self.likelihood_report_ = found.report()
+        return found, lengths
 
     def score(self, X, y=None):
         """Return the mean of `score_samples` with log Z at the upper ends of its brackets.
@@ -416,7 +421,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         float
             Nats a document.
         """
-        return float(np.mean(self._log_likelihoods(X)[1]))
+        return float(np.mean(self._log_likelihoods(X)[0].lower))
 
     def perplexity(self, X, *, per="document"):
         """Return the perplexity of documents: how many equally likely words it would be as hard as.
@@ -436,8 +441,8 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         float
         """
         check_per(per)
-        _, lower, lengths = self._log_likelihoods(X)
-        return perplexity_of(lower, lengths, per)
+        found, lengths = self._log_likelihoods(X)
+        return perplexity_of(found.lower, lengths, per)
 
     # --- files --------------------------------------------------------------------------------
 

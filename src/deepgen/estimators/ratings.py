@@ -110,6 +110,10 @@ class RatingsRBM(Recommender, FittingEstimator, BaseEstimator):
     n_features_in_ : int
         Number of items.
     n_updates_, n_epochs_ : int
+    likelihood_report_ : dict
+        How the last likelihood was estimated: ``method``, ``value``, ``lower`` and ``upper`` (nats
+        a row), ``forward`` (optimistic), ``mean_variance`` (of log weights; above 0.1, raise
+        `n_betas`), ``n_rows``.
 
     Examples
     --------

@@ -1,25 +1,26 @@
 """Sequences: a machine for each frame, given those before it."""
 
-from dataclasses import is_dataclass
-
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from deepgen.checks import check_flag, check_integer, check_number, real_array, shown
 from deepgen.estimators.common.base import FeatureEstimator
-from deepgen.estimators.common.fitting import Fitted, FittingEstimator, Problem
+from deepgen.estimators.common.conditional_machines import (
+    SequencesProblem,
+    schedule_of,
+    trainer_of,
+)
+from deepgen.estimators.common.fitting import Fitted, FittingEstimator
 from deepgen.estimators.common.guards import alone, unchanged_on_error
 from deepgen.estimators.common.hyperparameters import (
     asked_units,
     check_machine_settings,
-    sized,
     visible_units,
 )
 from deepgen.estimators.common.networks import check_choice
-from deepgen.estimators.common.plain_settings import plain_setting, plain_settings
 from deepgen.estimators.common.sequences import as_gaps, as_sequences
-from deepgen.estimators.common.validation import Survey, warn_of_grey_rows
+from deepgen.estimators.common.validation import warn_of_grey_rows
 from deepgen.inference.sequences import (
     continued,
     features,
@@ -27,30 +28,21 @@ from deepgen.inference.sequences import (
     predictions,
     unfolded,
 )
-from deepgen.layers.named import as_units
 from deepgen.layers.passes import Site
-from deepgen.learning.optimizers import Adam, GradientOptimizer, check_optimizer
-from deepgen.learning.rules import CD
-from deepgen.learning.schedules import Constant, Linear, as_schedule
-from deepgen.learning.sequences import SequenceTrainer, starting_machine
-from deepgen.learning.starts import first_hidden
+from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
+from deepgen.learning.schedules import Constant, as_schedule
 from deepgen.likelihood.filtering import completed
 from deepgen.likelihood.sequences import frame_log_likelihoods
 from deepgen.models import ConditionalMachine, Window
 from deepgen.models.conditional_machine import states_at
 from deepgen.models.recurrences import RECURRENCES
-from deepgen.rows.fingerprint import RowOrder
 from deepgen.rows.sequences import SequenceRows, Sequences
 from deepgen.rows.states import dense
 from deepgen.runtime.stream import SAMPLE, Stream, child_seed, seed_of
 from deepgen.runtime.work import Work
 
 RUN_IN = 32  # frames before a chunk that only bring its state to where it should be
-# Where the learning rate of Adam starts, by whether values are bounded; it falls to zero.
-USUAL_RATES = {True: 0.01, False: 0.003}
-USUAL_UPDATES, MOST_EPOCHS = 5000, 200
 STREAM_SHARE = 0.5  # of the rate that `fit` starts with, in `partial_fit`
-PRESENTATIONS = 8  # of augmented frames, whose means the first biases are fitted to
 
 
 class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
@@ -81,6 +73,10 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
     dropout : float, default 0.0
         Share of the columns that are left out, frame by frame, of what the recurrence reads:
         against learning few sequences by heart.
+    recurrence_decay : float, default 0.0
+        Half of it times the sum of squares of the recurrence's matrices is added to the loss of a
+        frame, real columns in units of their noise. The decay of the machine's own weights is that
+        of `optimizer`.
     augment : callable or None
         ``augment(frames, generator)`` returns another version of frames, drawn anew each time they
         are presented; ``dg.Transpose()`` moves the notes of piano rolls to other keys.
@@ -136,8 +132,9 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
 
     def __init__(
         self, n_hidden=150, *, recurrence="rnn", n_recurrent=100, order=3, visible="binary",
-        n_gibbs=5, dropout=0.0, augment=None, chunk=200, learning_rate=None, optimizer=None,
-        batch_size=8, n_epochs=None, random_state=None, n_threads=None, callbacks=None, verbose=0,
+        n_gibbs=5, dropout=0.0, recurrence_decay=0.0, augment=None, chunk=200,
+        learning_rate=None, optimizer=None, batch_size=8, n_epochs=None, random_state=None,
+        n_threads=None, callbacks=None, verbose=0,
     ):  # fmt: skip
         self.n_hidden = n_hidden
         self.recurrence = recurrence
@@ -146,6 +143,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         self.visible = visible
         self.n_gibbs = n_gibbs
         self.dropout = dropout
+        self.recurrence_decay = recurrence_decay
         self.augment = augment
         self.chunk = chunk
         self.learning_rate = learning_rate
@@ -224,8 +222,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             run = self._fitted.stream
             if run is None:
                 stream = Stream.from_random_state(seed).child("stream")
-                run = self._trainer(self.model_, stream, Constant(
-                    STREAM_SHARE * as_schedule(_schedule_of(self))(0.0)
+                run = trainer_of(self, self.model_, stream, Constant(
+                    STREAM_SHARE * as_schedule(schedule_of(self))(0.0)
                 ))  # fmt: skip
                 run.go_on(self.n_updates_, [])
             for start in range(0, sequences.n_sequences, self.batch_size):
@@ -242,6 +240,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             check_integer(self.chunk, "chunk")
         check_choice(self.recurrence, "recurrence", tuple(RECURRENCES))
         check_number(self.dropout, "dropout", 0.0, 1.0, closed=True)
+        check_number(self.recurrence_decay, "recurrence_decay", 0.0, closed=True)
         if self.augment is not None and not callable(self.augment):
             raise ValueError(
                 "augment must be None or a callable (frames, generator), such as dg.Transpose(), "
@@ -272,14 +271,6 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
 
     def _problem(self, rows, y):
         return SequencesProblem(self, rows)
-
-    def _trainer(self, model, stream, schedule):
-        """Return the run of a model that these settings ask for."""
-        optimizer = Adam(weight_decay=0.0) if self.optimizer is None else self.optimizer
-        return SequenceTrainer(
-            model, CD(self.n_gibbs, centring=False), optimizer, schedule, stream=stream,
-            batch_size=self.batch_size, dropout=self.dropout, n_threads=self.n_threads,
-        )  # fmt: skip
 
     def _work(self):
         return Work(n_threads=self.n_threads)
@@ -493,8 +484,8 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         """Complete sequences; known entries come back untouched.
 
         Particles go forward in time: a gap is drawn given the past and what is known of its frame.
-        Whole frames that come later weigh the particles by how probable they make them; a frame
-        with a gap does not. So what comes later counts as far as whole frames say it.
+        What is known of later frames weighs the particles by how probable they make it, exactly
+        where hidden units or gaps are few, else by an annealed chain for each particle.
 
         Parameters
         ----------
@@ -571,99 +562,6 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
         tags.input_tags.sparse = False
         tags.input_tags.three_d_array = True
         return tags
-
-
-class SequencesProblem(Problem):
-    """The training of a conditional machine.
-
-    Parameters
-    ----------
-    estimator : TemporalRBM
-    rows : SequenceRows
-    """
-
-    @property
-    def units(self):
-        """None: values were checked when sequences were read."""
-        return
-
-    def surveyed(self):
-        """Measure the frames, and tell them, in this order and cut like this, from others."""
-        frames, lengths = self.rows.sequences.frames, self.rows.sequences.lengths
-        order = RowOrder(self.estimator.n_threads)
-        order.add(np.column_stack([lengths, np.arange(len(lengths)) % 7]).astype(np.float32))
-        told = order.tree()
-        order = RowOrder(self.estimator.n_threads)
-        for first in range(0, len(frames), 8192):
-            order.add(frames[first : first + 8192])
-        own = order.tree()
-        tree = {"sum": own["sum"] + told["sum"], "size": float(np.hypot(own["size"], told["size"]))}
-        return Survey(self.rows.n_rows, *_moments(frames)[1:], tree)
-
-    def settings(self, n_rows):
-        """Return the settings that decide the bits of a run, as plain data."""
-        estimator = self.estimator
-        n_epochs = estimator.n_epochs
-        if n_epochs is None:
-            updates = -(-n_rows // estimator.batch_size)
-            n_epochs = min(max(USUAL_UPDATES // updates, 1), MOST_EPOCHS)
-        augment = estimator.augment
-        if augment is not None and not is_dataclass(augment):
-            augment = getattr(augment, "__qualname__", type(augment).__qualname__)
-        return plain_settings(
-            estimator,
-            {
-                "n_epochs": int(n_epochs), "n_samples": int(n_rows),
-                "learning_rate": _schedule_of(estimator), "visible": asked_units(estimator),
-                "augment": plain_setting(augment),
-            },
-        )  # fmt: skip
-
-    def start(self, seed):
-        """Return the model that learning starts from."""
-        estimator, rows = self.estimator, self.rows
-        stream = Stream.from_random_state(seed)
-        visible = visible_units(estimator, estimator.n_features_in_)
-        frames = rows.sequences.frames
-        if rows.augment is not None:
-            drawn = stream.child("presentations")
-            frames = np.concatenate([
-                batch.states[0].frames for place in range(PRESENTATIONS)
-                for batch in rows.pieces(drawn.at(place))
-            ])  # fmt: skip
-            frames = visible.states_of(frames, "what augment returns")
-        asked = as_units("binary", "hidden")
-        hidden = sized(asked, int(estimator.n_hidden), "hidden", f"n_hidden={estimator.n_hidden}")
-        is_window = estimator.recurrence == "window"
-        return starting_machine(
-            (visible, first_hidden(hidden)), estimator.recurrence, _moments(frames), stream,
-            n_state=int(estimator.order if is_window else estimator.n_recurrent),
-            sequences=rows.sequences if rows.augment is None else None,
-        )  # fmt: skip
-
-    def run(self, beginning):
-        """Return the run."""
-        stream = Stream.from_random_state(beginning.seed)
-        run = self.estimator._trainer(
-            self.start(beginning.seed), stream, as_schedule(_schedule_of(self.estimator))
-        )
-        run.frame = beginning.frame
-        beginning.take_over(run)
-        return run
-
-
-def _schedule_of(estimator):
-    """Return the learning rate of a run: the estimator's, or the usual one."""
-    if estimator.learning_rate is not None:
-        return estimator.learning_rate
-    return Linear(USUAL_RATES[bool(asked_units(estimator).is_bounded)], 0.0)
-
-
-def _moments(frames):
-    """Return the number of frames, and mean and variance of their columns in float64."""
-    mean = frames.mean(axis=0, dtype=np.float64)
-    square = np.square(frames, dtype=np.float64).mean(axis=0)
-    return len(frames), mean, np.maximum(square - mean**2, 0.0)
 
 
 def _frames_of_prefix(units, prefix):

@@ -163,6 +163,15 @@ class Mixed(Units):
             raise ValueError(f"{self!r} has {self.size} columns, but {size} are needed")
         return self
 
+    def of_columns(self, columns):
+        """Return the layer of some of the columns: a part, where those are of one part alone."""
+        columns, parts = np.asarray(columns, np.int64), []
+        for place, part in self.placed_parts:
+            own = columns[(columns >= place.start) & (columns < place.stop)] - place.start
+            if len(own):
+                parts.append(part.of_columns(own))
+        return parts[0] if len(parts) == 1 else Mixed(parts)
+
     def with_learned_scale(self, learned):
         """Return the layer whose parts have scales that training changes, or leaves."""
         return Mixed([part.with_learned_scale(learned) for part in self.parts])

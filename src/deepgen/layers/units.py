@@ -366,6 +366,29 @@ class Units(ABC):
             raise ValueError(f"{self!r} has {self.size} units, but {size} are needed")
         return self if self.size is not None else type(self)(size=size, **self.options())
 
+    def of_columns(self, columns):
+        """Return the layer of some of the columns: units of one type do not know each other.
+
+        Parameters
+        ----------
+        columns : array-like of int
+            Ascending; one at least.
+
+        Raises
+        ------
+        ValueError
+            If they are not whole groups, or the columns share a number of draws.
+        """
+        columns = np.asarray(columns, np.int64)
+        groups = columns // self.group
+        whole = np.bincount(groups)[groups] == self.group
+        if self.takes_trials or not whole.all():
+            raise ValueError(
+                f"columns must be whole groups, of units that do not share draws, got {columns} "
+                f"of {self!r}"
+            )
+        return self.replace(**{name: x[columns] for name, x in self.parameters().items()})
+
     def with_learned_scale(self, learned):
         """Return these units with a scale of their own that training changes, or leaves.
 

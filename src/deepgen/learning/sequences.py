@@ -1,5 +1,7 @@
 """Runs of conditional machines: how a model starts, and an update through time."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from deepgen.checks import check_instance, check_integer, check_number, shown
@@ -7,7 +9,7 @@ from deepgen.learning.gradients import named_gradients, row_differences
 from deepgen.learning.loop import TrainingLoop
 from deepgen.learning.optimizers import GradientOptimizer, check_optimizer
 from deepgen.learning.rules import CD
-from deepgen.learning.schedules import as_schedule
+from deepgen.learning.schedules import as_schedule, check_rate
 from deepgen.learning.starts import initial_model
 from deepgen.models import (
     ConditionalMachine,
@@ -36,9 +38,11 @@ MOST_NORM = 1.0
 # of the machine start than those of one without a past (docs/decisions.md, "Time").
 INPUT_DEVIATION, BIAS_DEVIATION, RECURRENT_SCALE, WEIGHTS_SCALE = 0.25, 0.001, 0.9, 10.0
 HIDDEN_DEVIATION = 0.01  # of the weights from hidden means to hidden biases
-# Of the first autoregression of a window: rows' worth of zeros; and how many parts are held back in
-# turn, of so many frames that follow each other.
-RIDGES, FOLDS, HELD_TOGETHER = (0.1, 1.0, 10.0, 100.0, 1000.0), 5, 20
+# Of the first autoregression of a window: rows' worth of zeros, in units of the noise; how many
+# parts are held back in turn, of so many frames that follow each other; and the least noise, as a
+# share of a column's deviation.
+RIDGES, FOLDS, HELD_TOGETHER = (1.0, 10.0, 100.0, 1000.0, 10000.0), 5, 20
+LEAST_NOISE = 0.03
 
 
 def starting_machine(layers, recurrence, moments, stream, *, n_state, sequences=None):
@@ -97,8 +101,8 @@ def _autoregression(machine, sequences, order):
     """Return the machine and visible weights of a ridge regression on the frames before.
 
     With past frames u: ``v_t = u K + m + noise``, weights ``K p`` and bias ``m p`` with precisions
-    p (docs/math.md, "Time"). The penalty is that of the least error of frames held back, a fifth at
-    a time.
+    p (docs/math.md, "Time"). The past counts in units of each column's noise: what stands far out
+    of it is shrunk least, and combinations of columns that hardly vary are shrunk most.
     """
     frames = dense(sequences.frames).astype(np.float64)
     n_columns = frames.shape[1]
@@ -109,27 +113,12 @@ def _autoregression(machine, sequences, order):
     steps = sequences.steps
     before = window.unfold(None, sequences.frames[steps.order], steps).before
     past = steps.in_sequence(before).astype(np.float64)
-    scale = np.sqrt(np.maximum(past.var(axis=0), 1e-12))
-    past = np.column_stack([past / scale, np.ones(len(past))])
-    # each part has pieces from everywhere: what a sequence alone does is known to the others
-    part = np.arange(len(past)) // HELD_TOGETHER % FOLDS
-    parts = [np.flatnonzero(part == number) for number in range(int(part.max()) + 1)]
+    deviation = np.sqrt(np.maximum(frames.var(axis=0), 1e-12))
     with one_blas_thread():
-        products = [(past[rows].T @ past[rows], past[rows].T @ frames[rows]) for rows in parts]
-        whole = [sum(each) for each in zip(*products, strict=True)]
-
-        def error(penalty):
-            """Return the squared error of all frames, by regressions that they are held back of."""
-            return sum(
-                np.square(
-                    frames[rows] - past[rows] @ _ridge(*map(np.subtract, whole, own), penalty)
-                ).sum()
-                for rows, own in zip(parts, products, strict=True)
-            )
-
-        coefficients = _ridge(*whole, min(RIDGES, key=error))
-        left = frames - past @ coefficients
-    coefficients[:-1] /= scale[:, None]
+        # the noise is what a first regression leaves, whose past is in units of the deviations
+        _, left = _regression(past, frames, np.tile(deviation, order))
+        noise = np.maximum(left.std(axis=0), LEAST_NOISE * deviation)
+        coefficients, left = _regression(past, frames, np.tile(noise, order))
     visible = machine.layers[0]
     if visible.learn_precision:
         visible = visible.fitted_to(coefficients[-1], left.var(axis=0), len(frames))
@@ -141,11 +130,97 @@ def _autoregression(machine, sequences, order):
     return machine, coefficients[:-1] * precision
 
 
+def _regression(past, frames, unit):
+    """Return coefficients of a ridge regression on the past and a constant, and what it leaves.
+
+    The penalty is that of the least error of frames held back, a fifth at a time.
+
+    Parameters
+    ----------
+    past : ndarray of shape (n_frames, n_state), float64
+    frames : ndarray of shape (n_frames, n_columns), float64
+    unit : ndarray of shape (n_state,)
+        The past is divided by it.
+
+    Returns
+    -------
+    tuple of ndarray of shape (n_state + 1, n_columns) and (n_frames, n_columns)
+    """
+    past = np.column_stack([past / unit, np.ones(len(past))])
+    # each part has pieces from everywhere: what a sequence alone does is known to the others
+    part = np.arange(len(past)) // HELD_TOGETHER % FOLDS
+    parts = [np.flatnonzero(part == number) for number in range(int(part.max()) + 1)]
+    products = [(past[rows].T @ past[rows], past[rows].T @ frames[rows]) for rows in parts]
+    whole = [sum(each) for each in zip(*products, strict=True)]
+
+    def error(penalty):
+        """Return the squared error of all frames, by regressions that they are held back of."""
+        return sum(
+            np.square(
+                frames[rows] - past[rows] @ _ridge(*map(np.subtract, whole, own), penalty)
+            ).sum()
+            for rows, own in zip(parts, products, strict=True)
+        )
+
+    coefficients = _ridge(*whole, min(RIDGES, key=error))
+    left = frames - past @ coefficients
+    coefficients[:-1] /= unit[:, None]
+    return coefficients, left
+
+
 def _ridge(square, product, penalty):
     """Return ``(X^T X + penalty)^-1 X^T Y``; the last column of X, of ones, is not penalized."""
     diagonal = np.full(len(square), penalty)
     diagonal[-1] = 1e-9
     return np.linalg.solve(square + np.diag(diagonal), product)
+
+
+@dataclass(frozen=True)
+class Restraint:
+    """What keeps a recurrence from learning sequences by heart.
+
+    Parameters
+    ----------
+    dropout : float, default 0.0
+        Share of the columns that are left out, frame by frame, of what the recurrence reads.
+    decay : float, default 0.0
+        Half of it times the sum of squares of the recurrence's matrices is added to the loss of a
+        frame. Real columns count in units of the noise that they start with, so that it does not
+        matter in which unit they are measured.
+    """
+
+    dropout: float = 0.0
+    decay: float = 0.0
+
+    def __post_init__(self):
+        check_number(self.dropout, "dropout", 0.0, 1.0, closed=True)
+        check_rate(self.decay, "decay")
+
+    def decays(self, parameters):
+        """Return what the recurrence's matrices are multiplied by in the gradient, by name.
+
+        Parameters
+        ----------
+        parameters : ConditionalParameters
+
+        Returns
+        -------
+        dict of {str: float or ndarray, float32}
+            That broadcasts to each matrix; empty without a decay.
+        """
+        if not self.decay:
+            return {}
+        recurrence, visible = parameters.recurrence, parameters.layers[0]
+        variance = np.ones(visible.size)
+        if visible.precision is not None:
+            variance = 1.0 / visible.precision.astype(np.float64)
+        decays = {}
+        for name, (by_row, by_column) in recurrence.frame_axes.items():
+            n_rows = len(recurrence.arrays()[name])
+            rows = np.tile(variance, n_rows // visible.size) if by_row else np.ones(n_rows)
+            columns = variance if by_column else np.ones(1)
+            decays[name] = (self.decay * np.outer(rows, columns)).astype(np.float32)
+        return decays
 
 
 class SequenceTrainer(TrainingLoop):
@@ -167,8 +242,7 @@ class SequenceTrainer(TrainingLoop):
     stream : Stream
     batch_size : int
         Sequences of an update.
-    dropout : float, default 0.0
-        Share of the columns that are left out, frame by frame, of what the recurrence reads.
+    restraint : Restraint
     n_threads : int or None
 
     Attributes
@@ -178,8 +252,8 @@ class SequenceTrainer(TrainingLoop):
     """
 
     def __init__(
-        self, model, rule, optimizer, schedule, *, stream, batch_size=8, dropout=0.0,
-        n_threads=None,
+        self, model, rule, optimizer, schedule, *, stream, batch_size=8,
+        restraint=Restraint(), n_threads=None,
     ):  # fmt: skip
         check_conditional(model)
         check_instance(stream, "stream", Stream, "a dg.Stream, which random numbers come from")
@@ -190,14 +264,15 @@ class SequenceTrainer(TrainingLoop):
             )
         check_optimizer(optimizer, GradientOptimizer)
         check_integer(batch_size, "batch_size")
-        check_number(dropout, "dropout", 0.0, 1.0, closed=True)
+        check_instance(restraint, "restraint", Restraint, "a Restraint")
         check_threads(n_threads)
-        self.rule, self.dropout = rule, dropout
+        self.rule, self.restraint = rule, restraint
         self._rule_state = rule.start(model.machine, stream.child("rule"))
         super().__init__(
             ConditionalParameters(model), optimizer, as_schedule(schedule), stream=stream,
             batch_size=batch_size, n_threads=n_threads,
         )  # fmt: skip
+        self._decays = restraint.decays(self.parameters)
 
     def model(self):
         """Return the model that this run stands for: averaged where averaging has begun."""
@@ -247,8 +322,9 @@ class SequenceTrainer(TrainingLoop):
         steps, learned = sequences.steps, sequences.learned()
         frames = sequences.frames[steps.order]
         read = frames
-        if self.dropout:
-            mask = Dropout(site.child("dropout"), inputs=self.dropout).mask(0, frames.shape)
+        if self.restraint.dropout:
+            dropout = Dropout(site.child("dropout"), inputs=self.restraint.dropout)
+            mask = dropout.mask(0, frames.shape)
             read = frames * mask
         unfolded = recurrence.unfold(machine, read, steps, sequences.initial, work=work)
         chosen = slice(None) if learned is None else np.flatnonzero(learned[steps.order])
@@ -276,6 +352,8 @@ class SequenceTrainer(TrainingLoop):
         for name, gradient in through_time.items():
             full = f"recurrence.{name}" if name in own else name
             gradients[full] = gradients[full] + gradient if full in gradients else gradient
+        for name, decay in self._decays.items():
+            gradients[f"recurrence.{name}"] -= decay * own[name]
         return {name: np.negative(gradient) for name, gradient in gradients.items()}
 
 

@@ -4,7 +4,7 @@ from deepgen.inference.free_energy import free_energy
 from deepgen.likelihood.annealing import ais, base_rates, default_betas, reverse_ais
 from deepgen.likelihood.bounds import importance_weighted_bound, variational_bound
 from deepgen.likelihood.bracket import log_partition_bracket
-from deepgen.likelihood.by_row import RowPartitions, log_partitions_by_row
+from deepgen.likelihood.by_row import RowLikelihoods, RowPartitions, log_partitions_by_row
 from deepgen.likelihood.exact import (
     LogPartition,
     exact_log_likelihood,
@@ -23,6 +23,7 @@ __all__ = [
     "FrameLikelihoods",
     "LengthPartition",
     "LogPartition",
+    "RowLikelihoods",
     "RowPartitions",
     "Trajectory",
     "ais",

@@ -1,4 +1,8 @@
-"""Log Z of a machine for rows that have biases of their own, all of them in one call."""
+"""Log Z by row, and likelihoods that are made of it, with how far they can be believed.
+
+Rows whose biases differ anneal in one call; those of ratings, of documents and of sequences report
+in the same words.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -41,7 +45,10 @@ class RowPartitions:
         Of the log weights of a row, the larger one of both directions. Where its mean over rows is
         above 0.1, the forward estimate is too optimistic to be believed: raise `n_betas`.
     method : str
-        "exact" or "annealed".
+        "exact" or "annealed"; of brackets that rows share "bracket" or "open bracket".
+    shared : tuple of two ndarray of shape (n_rows,), float64, or None
+        Lower and upper ends, where rows share brackets, such as documents of one length. None:
+        each row has chains of its own.
     """
 
     value: np.ndarray
@@ -50,12 +57,38 @@ class RowPartitions:
     error: np.ndarray
     variance: np.ndarray
     method: str
+    shared: tuple | None = None
+
+    @classmethod
+    def joined(cls, parts):
+        """Return the rows of several of them, which have chains of their own, as one."""
+        names = ("value", "forward", "reverse", "error", "variance")
+        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+        is_exact = all(part.method == "exact" for part in parts)
+        return cls(*columns, "exact" if is_exact else "annealed")
+
+    @classmethod
+    def known(cls, value):
+        """Return exact values, float64 of shape (n_rows,)."""
+        zeros = np.zeros(len(value))
+        return cls(value, value, value, zeros, zeros, "exact")
+
+    @property
+    def ends(self):
+        """Lower and upper end by row: half the gap between directions and 3 standard errors."""
+        if self.shared is not None:
+            return self.shared
+        away = ERRORS * self.error
+        if np.isfinite(self.reverse).all():
+            away = away + 0.5 * np.abs(self.reverse - self.forward)
+        return self.value - away, self.value + away
 
     def sums(self, starts):
         """Return (value, lower, upper) of the sum over each run of rows.
 
-        Rows are independent: their standard errors add in squares. The gap between directions,
-        which is no noise, adds as it is. An end is half the gap and 3 standard errors away.
+        Rows with chains of their own are independent: their standard errors add in squares. The
+        gap between directions, which is no noise, adds as it is, and so do brackets that rows
+        share. An end is half the gap and 3 standard errors away.
 
         Parameters
         ----------
@@ -72,10 +105,80 @@ class RowPartitions:
             return np.diff(np.concatenate([[0.0], np.cumsum(x)])[starts])
 
         value = total(self.value)
+        if self.shared is not None:
+            return value, *(total(end) for end in self.shared)
         away = ERRORS * np.sqrt(np.maximum(total(self.error**2), 0.0))
         if np.isfinite(self.reverse).all() and np.isfinite(self.forward).all():
             away = away + 0.5 * np.abs(total(self.reverse - self.forward))
         return value, value - away, value + away
+
+
+@dataclass(frozen=True)
+class RowLikelihoods:
+    """Estimates of log p of rows, each with a log Z of its own, in nats.
+
+    Attributes
+    ----------
+    free_energy : ndarray of shape (n_rows,), float64
+        Of each row under its own machine: ``log p = -free_energy - log Z``.
+    partitions : RowPartitions
+        log Z by row.
+    """
+
+    free_energy: np.ndarray
+    partitions: RowPartitions
+
+    @property
+    def by_row(self):
+        """log p of each row, float64, at ``partitions.value``."""
+        return -self.free_energy - self.partitions.value
+
+    @property
+    def optimistic(self):
+        """log p of each row by forward annealing alone, which makes a model look better."""
+        return -self.free_energy - self.partitions.forward
+
+    @property
+    def lower(self):
+        """Lower end of log p of each row: that of the upper end of its log Z."""
+        return -self.free_energy - self.partitions.ends[1]
+
+    @property
+    def upper(self):
+        """Upper end of log p of each row."""
+        return -self.free_energy - self.partitions.ends[0]
+
+    def sums(self, starts):
+        """Return (value, lower, upper) of log p of each run of rows.
+
+        Parameters
+        ----------
+        starts : array-like of shape (n_runs + 1,), int
+            First row of each run, and after the last one the number of rows.
+        """
+        value, lower, upper = self.partitions.sums(starts)
+        energy = np.diff(np.concatenate([[0.0], np.cumsum(self.free_energy)])[starts])
+        return -energy - value, -energy - upper, -energy - lower
+
+    def mean(self):
+        """Return (value, lower, upper) of the mean log p of a row."""
+        n_rows = len(self.free_energy)
+        ends = self.sums(np.array([0, n_rows]))
+        return tuple(float(end[0]) / max(n_rows, 1) for end in ends)
+
+    def report(self):
+        """Return how the estimate was made and how far it can be believed, as plain data.
+
+        Nats are means of rows. ``mean_variance`` is that of the log weights of a row.
+        """
+        value, lower, upper = self.mean()
+        partitions = self.partitions
+        return {
+            "method": partitions.method, "n_rows": len(self.free_energy),
+            "value": value, "lower": lower, "upper": upper,
+            "forward": float(np.mean(self.optimistic)),
+            "mean_variance": float(np.mean(partitions.variance)),
+        }  # fmt: skip
 
 
 def log_partitions_by_row(
@@ -129,8 +232,7 @@ def log_partitions_by_row(
     context.check(model.layers, n_rows)
     if exact or (exact is None and is_cheap_by_row(model, n_rows)):
         value = exact_log_partitions(model, context.bias_rows, n_threads=n_threads)
-        zeros = np.zeros(n_rows)
-        return RowPartitions(value, value, value, zeros, zeros, "exact")
+        return RowPartitions.known(value)
     stream = random_state
     if not isinstance(random_state, Stream):
         stream = Stream.from_random_state(random_state)

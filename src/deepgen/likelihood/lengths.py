@@ -4,13 +4,14 @@ A model of documents is a machine for each length (``model.of_length``). Their l
 curve, of which a few lengths are bracketed; docs/math.md, "Documents".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deepgen.checks import check_integer, real_array, shown
 from deepgen.likelihood.annealing import as_betas
-from deepgen.likelihood.bracket import log_partition_bracket
+from deepgen.likelihood.bracket import ERRORS, log_partition_bracket
+from deepgen.likelihood.by_row import RowPartitions
 from deepgen.likelihood.exact import LogPartition
 from deepgen.models import check_model
 from deepgen.runtime.stream import child_seed
@@ -57,6 +58,35 @@ class LengthPartition:
         value, _, above = self._read(lengths)
         return value + above
 
+    def by_row(self, lengths):
+        """Return log Z of rows of these lengths as :class:`RowPartitions`.
+
+        Values of each direction alone are read off curves as `value` is; the variance of the log
+        weights is the larger one of the two lengths around that were bracketed. Ends are shared:
+        rows of like lengths have their error in common.
+        """
+        lengths = check_lengths(lengths)
+        value, below, above = self._read(lengths)
+        forward, reverse = (
+            self._replaced([each(b) for b in self.brackets])._read(lengths)[0]
+            for each in (
+                lambda b: b if b.forward is None else b.forward,
+                lambda b: b if b.reverse is None else b.reverse,
+            )
+        )
+        spread = np.array([_variance(b) for b in self.brackets])
+        after = np.minimum(np.searchsorted(self.lengths, lengths), len(spread) - 1)
+        variance = np.where(lengths, np.maximum(spread[after], spread[np.maximum(after - 1, 0)]), 0)
+        methods = {b.method for b in self.brackets}
+        method = next(m for m in ("open bracket", "bracket", "exact") if m in methods)
+        return RowPartitions(
+            value, forward, reverse, (below + above) / (2.0 * ERRORS), variance, method,
+            (value - below, value + above),
+        )  # fmt: skip
+
+    def _replaced(self, brackets):
+        return replace(self, brackets=tuple(brackets))
+
     def _read(self, lengths):
         """Return values, and how far the ends of the brackets are below and above them."""
         lengths = check_lengths(lengths)
@@ -80,6 +110,12 @@ class LengthPartition:
         below = np.where(words, below, start - self.empty.lower)
         above = np.where(words, above, self.empty.upper - start)
         return base + words * curve.cubic(at), below, above
+
+
+def _variance(bracket):
+    """Return the variance of the log weights of a bracket, the larger one of both directions."""
+    weights = [b.log_weights for b in (bracket.forward, bracket.reverse) if b is not None]
+    return max((w.var(ddof=1) for w in weights if len(w) > 1), default=0.0)
 
 
 class _Curve:

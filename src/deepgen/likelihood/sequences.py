@@ -7,7 +7,7 @@ import numpy as np
 from deepgen.checks import check_instance
 from deepgen.inference.free_energy import free_energy
 from deepgen.inference.sequences import unfolded
-from deepgen.likelihood.by_row import RowPartitions, log_partitions_by_row
+from deepgen.likelihood.by_row import RowLikelihoods, log_partitions_by_row
 from deepgen.models import check_conditional
 from deepgen.models.conditional_machine import biases_of
 from deepgen.rows.sequences import Sequences
@@ -15,8 +15,8 @@ from deepgen.runtime.work import Work
 
 
 @dataclass(frozen=True)
-class FrameLikelihoods:
-    """Estimates of log p(v_t | the frames before) by frame, in nats.
+class FrameLikelihoods(RowLikelihoods):
+    """Estimates of log p(v_t | the frames before) by frame, in nats: rows are frames.
 
     Attributes
     ----------
@@ -28,47 +28,23 @@ class FrameLikelihoods:
         First frame of each sequence.
     """
 
-    free_energy: np.ndarray
-    partitions: RowPartitions
     starts: np.ndarray
 
     @property
     def by_frame(self):
         """log p of each frame, float64, at ``partitions.value``."""
-        return -self.free_energy - self.partitions.value
-
-    @property
-    def optimistic(self):
-        """log p of each frame by forward annealing alone, which makes a model look better."""
-        return -self.free_energy - self.partitions.forward
+        return self.by_row
 
     def by_sequence(self):
         """Return (value, lower, upper) of log p of each sequence, float64 (n_sequences,)."""
-        return self._bracket(self.starts)
-
-    def mean(self):
-        """Return (value, lower, upper) of the mean log p of a frame."""
-        n_frames = len(self.free_energy)
-        ends = self._bracket(np.array([0, n_frames]))
-        return tuple(float(end[0]) / max(n_frames, 1) for end in ends)
-
-    def _bracket(self, starts):
-        value, lower, upper = self.partitions.sums(starts)
-        energy = np.diff(np.concatenate([[0.0], np.cumsum(self.free_energy)])[starts])
-        return -energy - value, -energy - upper, -energy - lower
+        return self.sums(self.starts)
 
     def report(self):
         """Return how the estimate was made and how far it can be believed, as plain data."""
-        value, lower, upper = self.mean()
+        report = super().report()
+        report["n_frames"] = report.pop("n_rows")
         by_sequence = self.by_sequence()[0] / np.diff(self.starts)
-        partitions = self.partitions
-        return {
-            "method": partitions.method, "n_frames": len(self.free_energy),
-            "value": value, "lower": lower, "upper": upper,
-            "forward": float(np.mean(self.optimistic)),
-            "mean_of_sequences": float(by_sequence.mean()),
-            "mean_variance": float(np.mean(partitions.variance)),
-        }  # fmt: skip
+        return {**report, "mean_of_sequences": float(by_sequence.mean())}
 
 
 def frame_log_likelihoods(

@@ -1,4 +1,4 @@
-"""Products of rows with a matrix, on the kernels: a chain of two linear layers."""
+"""Products of rows with a matrix, on the kernels: a chain of a linear layer and one above it."""
 
 import numpy as np
 
@@ -9,27 +9,32 @@ from deepgen.runtime.work import ANY_WORK
 
 
 class LinearMap:
-    """The map ``x W + b`` of rows, and back by ``W^T``, on the kernels.
+    """The map ``f(x W + b)`` of rows, and back by ``W^T``, on the kernels.
 
-    It points into its arrays: where these change, it changes.
+    It points into its arrays: where these change, it changes. Its bits are those of the kernels,
+    the same on every machine; NumPy's functions have others from processor to processor.
 
     Parameters
     ----------
     weights : ndarray of shape (n_lower, n_upper), float32, C-contiguous
     bias : ndarray of shape (n_upper,), float32, or None
         None: zero.
+    activation : {"linear", "logistic", "softmax", "rectified"}
+        f, on the way up.
     """
 
-    def __init__(self, weights, bias=None):
-        linear = ACTIVATIONS["linear"]
+    def __init__(self, weights, bias=None, activation="linear"):
         self._sizes = weights.shape
         zeros = [np.zeros(size, np.float32) for size in weights.shape]
         upper = zeros[1] if bias is None else bias
-        layers = [(linear, 1, 1, zeros[0], None), (linear, 1, 1, upper, None)]
+        layers = [
+            (ACTIVATIONS["linear"], 1, 1, zeros[0], None),
+            (ACTIVATIONS[activation], 1, 1, upper, None),
+        ]
         self._chain = engine.Chain(layers, [weights])
 
     def up(self, x, *, rows=None, out=None, work=ANY_WORK):
-        """Return ``x W + b + rows``.
+        """Return ``f(x W + b + rows)``.
 
         Parameters
         ----------

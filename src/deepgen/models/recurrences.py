@@ -43,6 +43,9 @@ class Recurrence(Protocol):
         From the state to the biases of the visible units.
     hidden_weights : ndarray of shape (n_state, n_hidden), float32
         From the state to the biases of the hidden units.
+    frame_axes : dict of {str: tuple of bool}
+        Of each matrix, whether its rows are columns of a frame, or of several, and whether its
+        columns are.
     """
 
     def arrays(self):
@@ -140,6 +143,7 @@ class Window(_Arrays):
     """
 
     _names: ClassVar[dict] = {"visible_weights": 2, "hidden_weights": 2}
+    frame_axes: ClassVar[dict] = {"visible_weights": (True, True), "hidden_weights": (True, False)}
 
     def __init__(self, visible_weights, hidden_weights):
         self._keep({"visible_weights": visible_weights, "hidden_weights": hidden_weights})
@@ -187,15 +191,18 @@ class Window(_Arrays):
 
 
 class _Recursive(_Arrays, ABC):
-    """A recurrence ``u_t = f(a + u_(t-1) A + v_t B)``; subclasses say what f, a, A and B are."""
+    """A recurrence ``u_t = f(a + u_(t-1) A + v_t B)``; subclasses say what f, a, A and B are.
+
+    ``f(x) = low + (1 - low) logistic(steepness x)``, by the logistic function of the kernels:
+    NumPy's hyperbolic tangent has other bits on another processor.
+    """
+
+    _low: ClassVar[float]
+    _steepness: ClassVar[float]
 
     @abstractmethod
     def _terms(self, machine):
         """Return (a, A, B), the arrays themselves."""
-
-    @abstractmethod
-    def _activate(self, field):
-        """Turn fields into states, in place."""
 
     @abstractmethod
     def _slope(self, after):
@@ -213,16 +220,21 @@ class _Recursive(_Arrays, ABC):
         """Return the states of frames in the order of time; see :class:`Recurrence`."""
         work = work.reusing()
         bias, recurrent, inputs = self._terms(machine)
+        low, steepness = np.float32(self._low), np.float32(self._steepness)
         # what does not depend on the past, for all frames in one pass
         field = LinearMap(inputs, bias).up(frames, work=work)
-        step_on, after = LinearMap(recurrent), np.empty((len(frames), self.n_state), np.float32)
+        field *= steepness
+        step_on = LinearMap(steepness * recurrent, activation="logistic")
+        after = np.empty((len(frames), self.n_state), np.float32)
         before = np.empty_like(after)
         rows = steps.rows(0)
         before[rows] = self.initial if initial is None else initial[steps.ranks]
         for t in range(steps.n_steps):
             rows = steps.rows(t)
             step_on.up(before[rows], rows=field[rows], out=after[rows], work=work)
-            self._activate(after[rows])
+            if low:
+                after[rows] *= 1.0 - low
+                after[rows] += low
             if t + 1 < steps.n_steps:
                 before[steps.rows(t + 1)] = after[steps.followed(t)]
         return Unfolded(before, after, after[steps.ends])
@@ -279,9 +291,14 @@ class Recurrent(_Recursive):
     hidden_weights : array-like of shape (n_state, n_hidden)
     """
 
+    _low, _steepness = -1.0, 2.0  # tanh(x) = 2 logistic(2 x) - 1
     _names: ClassVar[dict] = {
         "initial": 1, "bias": 1, "recurrent_weights": 2, "input_weights": 2,
         "visible_weights": 2, "hidden_weights": 2,
+    }  # fmt: skip
+    frame_axes: ClassVar[dict] = {
+        "recurrent_weights": (False, False), "input_weights": (True, False),
+        "visible_weights": (False, True), "hidden_weights": (False, False),
     }  # fmt: skip
 
     def __init__(
@@ -310,9 +327,6 @@ class Recurrent(_Recursive):
     def _terms(self, machine):
         return self.bias, self.recurrent_weights, self.input_weights
 
-    def _activate(self, field):
-        np.tanh(field, out=field)
-
     def _slope(self, after):
         return 1.0 - after * after
 
@@ -334,7 +348,11 @@ class HiddenMeans(_Recursive):
     hidden_weights : array-like of shape (n_hidden, n_hidden)
     """
 
+    _low, _steepness = 0.0, 1.0
     _names: ClassVar[dict] = {"initial": 1, "visible_weights": 2, "hidden_weights": 2}
+    frame_axes: ClassVar[dict] = {
+        "visible_weights": (False, True), "hidden_weights": (False, False)
+    }
 
     def __init__(self, initial, visible_weights, hidden_weights):
         self._keep({
@@ -361,13 +379,6 @@ class HiddenMeans(_Recursive):
 
     def _terms(self, machine):
         return machine.biases[1], self.hidden_weights, machine.weights[0]
-
-    def _activate(self, field):
-        # 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, which does not overflow
-        np.multiply(field, np.float32(0.5), out=field)
-        np.tanh(field, out=field)
-        np.multiply(field, np.float32(0.5), out=field)
-        np.add(field, np.float32(0.5), out=field)
 
     def _slope(self, after):
         return after * (1.0 - after)

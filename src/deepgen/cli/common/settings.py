@@ -280,6 +280,7 @@ HYPER_PARAMETERS = (
             "deep-autoencoder of counts: rectified)", ("logistic", "rectified")),
     Setting("dropout", float, "share of the hidden units left out of an update, of temporal of "
             "the columns that the recurrence reads (0)"),
+    Setting("recurrence_decay", float, "decay of the recurrence's matrices (0)"),
     Setting("input_dropout", float, "share of the inputs left out of an update (0; "
             "gaussian-process 0.2, neighbours 0.3)"),
     Setting("input_noise", float, "deviation of normal noise in the inputs of an update (0)"),

@@ -40,6 +40,19 @@ def framed_like(X, values):
     return values
 
 
+def named_like(X, values):
+    """Return an array as a frame with the names of X, whose rows are others.
+
+    Parameters
+    ----------
+    X : data frame
+    values : ndarray of shape (n_rows, n_columns)
+    """
+    if isinstance(X, _IndexedFrame):
+        return type(X)(values, columns=X.columns)
+    return type(X)({name: values[:, j] for j, name in enumerate(X.columns)})
+
+
 def completed_rows(X, values, missing, completed):
     """Return completed rows in the form of X; entries that are there are untouched.
 

@@ -279,15 +279,16 @@ class Recommender:
     def score_samples(self, X, *, n_chains=100, n_betas=1000, random_state=None):
         """Return log p(ratings | what is rated) of rows, in nats.
 
-        Exact up to 12 hidden units, else by annealed importance sampling, row by row: ask about a
-        sample of rows. A machine that was trained to predict has no high likelihoods.
+        Exact up to 12 hidden units, else log Z is annealed in both directions, row by row, and
+        their middle is taken: ask about a sample of rows. `likelihood_report_` tells how far that
+        can be believed. A machine that was trained to predict has no high likelihoods.
 
         Parameters
         ----------
         X : Ratings or sparse matrix
             As for :meth:`transform`.
         n_chains, n_betas : int
-            See :func:`deepgen.ais`.
+            Chains of a row and direction, and temperatures.
         random_state : int, RandomState, Generator or None
 
         Returns
@@ -295,11 +296,14 @@ class Recommender:
         ndarray of shape (n_users,) or (n_items,), float64
         """
         check_is_fitted(self)
+        check_integer(n_chains, "n_chains", 2)
         rows = self._known.rows_like_known(X, "score_samples")
-        return rating_log_likelihood(
+        found = rating_log_likelihood(
             self.model_, rows, n_chains=n_chains, n_betas=n_betas, random_state=random_state,
             n_threads=self.n_threads,
-        )[0]  # fmt: skip
+        )  # fmt: skip
+        self.likelihood_report_ = found.report()
+        return found.by_row
 
     def _work(self):
         return Work(n_threads=self.n_threads)

@@ -3,8 +3,13 @@
 import numpy as np
 from scipy import sparse
 
-from deepgen.checks import real_array, shown
-from deepgen.estimators.common.validation import naming_columns, validated
+from deepgen.checks import RefusedValue, real_array, shown
+from deepgen.estimators.common.frames import Frame, named_like
+from deepgen.estimators.common.validation import (
+    is_iterable_of_batches,
+    naming_columns,
+    validated,
+)
 from deepgen.rows.sequences import Sequences, checked_lengths
 
 FORMS = (
@@ -33,12 +38,15 @@ def as_sequences(estimator, X, lengths=None, *, units=None, reset=False, holes=F
     Raises
     ------
     ValueError, TypeError
-        If X has another form, or a value is none of the units'.
+        If X has another form, data frames of a list have other columns than the first one, or a
+        value is none of the units'.
     """
     if sparse.issparse(X):
         raise TypeError(
             "X must be dense for sequences, got a sparse matrix; pass X.toarray(), with lengths"
         )
+    if X is None or np.isscalar(X) or is_iterable_of_batches(X):
+        raise TypeError(f"X must be {FORMS}; got {shown(X)}")
     parts = _parts(X)
     if parts is not None:
         if lengths is not None:
@@ -47,12 +55,57 @@ def as_sequences(estimator, X, lengths=None, *, units=None, reset=False, holes=F
                 f"{shown(lengths)}"
             )
         X, lengths = _stacked(parts)
+        if not holes:
+            _refuse_padding(X, lengths)
+        if all(isinstance(part, Frame) for part in parts):
+            _require_same_names(parts)
+            X = named_like(parts[0], X)
     frames = validated(estimator, X, reset=reset, ensure_all_finite=False)
     lengths = checked_lengths([len(frames)] if lengths is None else lengths, len(frames))
     layer = estimator.model_.layers[0] if units is None else units(frames.shape[1])
-    with naming_columns(estimator):
-        states = layer.states_of(frames, "X", holes=holes)
+    try:
+        with naming_columns(estimator):
+            states = layer.states_of(frames, "X", holes=holes)
+    except RefusedValue as error:
+        raise (error if parts is None else _in_its_part(error, lengths)) from None
     return Sequences(np.ascontiguousarray(states), lengths)
+
+
+def _in_its_part(error, lengths):
+    """Return an error about a value of stacked frames as one about the array that it came in."""
+    starts = np.cumsum(lengths) - lengths
+    number = int(np.searchsorted(starts, error.row, side="right")) - 1
+    return RefusedValue(
+        f"X[{number}]", error.expected, error.value, error.row - int(starts[number]),
+        error.column, error.remedy, error.column_name,
+    )  # fmt: skip
+
+
+def _refuse_padding(frames, lengths):
+    """Raise ValueError where a sequence ends with frames of NaN: others have made it as long."""
+    if frames.dtype.kind != "f":
+        return
+    unknown = np.isnan(frames).all(axis=1)
+    for number, end in enumerate(np.cumsum(lengths)):
+        own = unknown[end - lengths[number] : end]
+        if own[-1] and not own.all():
+            raise ValueError(
+                f"X[{number}] must end with a frame, got NaN alone in its last "
+                f"{int(np.argmin(own[::-1]))} frames; "
+                "leave padding out, by a list of sequences of their own lengths: "
+                "[x[~np.isnan(x).all(axis=1)] for x in X]"
+            )
+
+
+def _require_same_names(frames):
+    """Raise ValueError unless all data frames of a list have the columns of the first one."""
+    names = list(frames[0].columns)
+    for number, frame in enumerate(frames):
+        if list(frame.columns) != names:
+            raise ValueError(
+                f"X[{number}] must have the columns of X[0] in their order, {shown(names)}, got "
+                f"{shown(list(frame.columns))}"
+            )
 
 
 def as_gaps(missing, sequences):
