@@ -64,6 +64,10 @@ MODELS = {
         **LONGER, "n_recurrent": 100, "n_epochs": 15, "dropout": 0.1,
         "optimizer": dg.Adam(weight_decay=5e-4),
     },
+    ("musedata", "RNN-RBM, transposed"): {
+        **LONGER, "n_recurrent": 100, "n_epochs": 15, "augment": dg.Transpose(),
+        "optimizer": dg.Adam(weight_decay=5e-4),
+    },
     ("musedata", "RNN-RBM"): {
         **LONGER, "n_recurrent": 100, "n_epochs": 7, "dropout": 0.05,
         "optimizer": dg.Adam(weight_decay=5e-4),
