@@ -166,3 +166,39 @@ def test_what_lies_outside_a_bracket_is_counted():
     assert brackets.missed_by({**ends, "exact": 2.00001}) == 0.0
     assert brackets.missed_by({**ends, "exact": 2.5}) == 0.5
     assert brackets.missed_by({**ends, "exact": 0.75}) == 0.25
+
+
+def test_an_estimate_in_parts_is_that_of_all_pieces(runs, monkeypatch):
+    """Catches a part that is left out or counted twice, frames that go to another piece, and an
+    estimate that begins anew after a stop. The model is small: log Z is exact, parts add exactly.
+    """
+    music = pytest.importorskip("bench.results.music")
+    rng = np.random.default_rng(0)
+    pieces = [(rng.random((n, 6)) < 0.4).astype(np.uint8) for n in (12, 7, 20, 3, 9)]
+    model = dg.TemporalRBM(5, n_recurrent=4, n_epochs=3, random_state=0).fit(pieces)
+    monkeypatch.setattr(music, "FRAMES_AT_ONCE", 15)
+    annealing = music.Annealing(4, 20)
+    found = music.estimated(runs, "piece", model, pieces, annealing)
+    by_frame = model.score_samples(pieces)
+    assert found["n_frames"] == len(by_frame)
+    assert found["value"] == pytest.approx(by_frame.mean(), abs=1e-5)
+    by_piece = np.split(by_frame, np.cumsum([len(x) for x in pieces])[:-1])
+    means = [part.mean() for part in by_piece]
+    assert found["mean_of_sequences"] == pytest.approx(np.mean(means), abs=1e-5)
+    assert len(list(runs.folder.glob("piece-*.npz"))) > 1
+    assert music.estimated(runs, "piece", None, pieces, annealing) == found
+
+
+def test_logistic_regressions_over_distinct_pasts_are_those_over_frames():
+    """Catches pasts that are counted once where several frames have them: at the weights found
+    the gradient of the plain loss, summed over frames, is zero."""
+    baselines = pytest.importorskip("bench.results.sequence_baselines")
+    rng = np.random.default_rng(0)
+    train = [(rng.random((n, 3)) < 0.4).astype(np.uint8) for n in (40, 25, 60)]
+    model = baselines.Logistic(train, order=2, decay=2.0, n_iterations=500)
+    now, past = baselines.past_of(train, 2)
+    past = np.column_stack([past, np.ones(len(past))])
+    means = 1.0 / (1.0 + np.exp(-past @ model.weights))
+    slope = past.T @ (means - now) + 2.0 * np.vstack([model.weights[:-1], np.zeros(3)])
+    np.testing.assert_allclose(slope, 0.0, atol=0.01)  # of sums over 125 frames
+    assert len(np.unique(past, axis=0)) < len(past)

@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import deepgen as dg
 from bench.results import report
+from bench.results.clocks import ProcessorSeconds
 from bench.results.stacks import chosen, fewer, grey_mnist, stack_of
 from bench.results.store import Store
 
@@ -164,15 +165,3 @@ def of_nearest(train, y_train, test, y_test):
     """Return the error of five nearest rows, weighted by distance, in per cent."""
     model = KNeighborsClassifier(5, weights="distance").fit(train, y_train)
     return float(100.0 * (model.predict(test) != y_test).mean())
-
-
-class ProcessorSeconds:
-    """A callback that adds the processor seconds of each epoch, which other work does not move."""
-
-    def __init__(self):
-        self._last = time.process_time()
-
-    def __call__(self, report):
-        """Add this epoch's seconds."""
-        now = time.process_time()
-        report.entry["processor_seconds"], self._last = now - self._last, now

@@ -55,6 +55,9 @@ class Copies:
 class Logistic:
     """Logistic regressions of each key on all keys of the last frames.
 
+    Frames with the same past share a field: what is summed over frames is summed over pasts that
+    differ, which are few.
+
     Parameters
     ----------
     train : list of ndarray
@@ -67,6 +70,13 @@ class Logistic:
         from scipy.optimize import minimize
 
         now, past = past_of(train, order)
+        bits, which, counts = np.unique(
+            np.packbits(past.astype(bool), axis=1), axis=0, return_inverse=True, return_counts=True
+        )
+        down = np.zeros((len(bits), now.shape[1]))
+        np.add.at(down, which.ravel(), now)
+        counts = counts[:, None].astype(np.float64)
+        past = np.unpackbits(bits, axis=1)[:, : past.shape[1]].astype(np.float64)
         past = np.column_stack([past, np.ones(len(past))])
         self.order, shape = order, (past.shape[1], now.shape[1])
         penalty = np.full((shape[0], 1), decay)
@@ -75,12 +85,13 @@ class Logistic:
         def loss(flat):
             weights = flat.reshape(shape)
             field = past @ weights
-            value = -(now * log_expit(field) + (1 - now) * log_expit(-field)).sum()
-            slope = past.T @ (expit(field) - now) + penalty * weights
+            # log(1 + exp(field)) where a key is up, less the field where it is down
+            value = -(counts * log_expit(-field)).sum() - (down * field).sum()
+            slope = past.T @ (counts * expit(field) - down) + penalty * weights
             return value + 0.5 * (penalty * weights**2).sum(), slope.ravel()
 
         start = np.zeros(shape)
-        start[-1] = np.log((now.sum(axis=0) + 1.0) / (len(now) - now.sum(axis=0) + 1.0))
+        start[-1] = np.log((down.sum(axis=0) + 1.0) / (len(now) - down.sum(axis=0) + 1.0))
         done = minimize(
             loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": n_iterations}
         )
