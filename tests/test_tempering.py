@@ -16,7 +16,7 @@ import deepgen as dg
 from deepgen.inference.mixing import distances, effective_draws, even_places
 from deepgen.inference.temperatures import Temperatures, row_dots, usual_temperatures
 from deepgen.inference.tempering import NEXT_TO_MODEL
-from deepgen.inference.trajectories import interpolated, log_weight
+from deepgen.inference.trajectories import drawn_by_weight, interpolated, log_weight, row_distance
 from deepgen.layers.passes import Site
 from deepgen.likelihood.ladder import joined
 from deepgen.models import Parameters
@@ -78,6 +78,19 @@ def way_to(tightness):
     """A ladder of models along which both modes have the same mass."""
     shares = np.linspace(0.0, 1.0, 9)[:-1] ** 2
     return dg.TrajectoryTempering([two_modes(tightness, share) for share in shares])
+
+
+def modes_of_mass(masses, tightness, share=1.0, n=60):
+    """A broad mode and tight ones, each with its own hidden unit, mass and field."""
+    columns, biases = [], []
+    for number, (mass, own) in enumerate(zip(masses, tightness, strict=True)):
+        field = share * own * np.where(np.arange(n) % (number + 2), 1.0, -1.0)
+        columns.append(field)
+        biases.append(
+            n * np.log(2.0) - np.logaddexp(0.0, field).sum() + np.log(mass / (1.0 - sum(masses)))
+        )
+    layers = [dg.Binary(bias=np.zeros(n)), dg.Binary(bias=biases)]
+    return dg.BoltzmannMachine(layers, [np.stack(columns, axis=1)])
 
 
 def scaled(model, share):
@@ -211,6 +224,7 @@ def test_every_model_of_a_ladder_keeps_its_own_distribution():
     ]
     chains = sampler.start(model, dg.Particles([x[::3] for x in states]), site)
     chains.particles = dg.Particles(states)
+    chains.further["has_climbed"][:] = 1  # the rungs are where they should be
     sampler.move(model, chains, site, n_sweeps=6)
     for rung, own in enumerate(rungs):
         assert_rung(*twin(own), [x[rung::3] for x in chains.particles.states])
@@ -356,9 +370,9 @@ def test_a_ladder_of_models_finds_a_tight_mode_beside_a_broad_one():
     model = two_modes(8.0)
     value = dg.exact_log_partition(model).value
     assert tight_share(model, dg.ParallelTempering(10), 300)[75:].mean() < 0.1
-    found = tight_share(model, way_to(8.0), 1_200)
-    assert 0.45 < found[300:].mean() < 0.55
-    estimate = dg.log_partition_by_ladder(model, way_to(8.0), n_sweeps=1_000, random_state=0)
+    found = tight_share(model, dg.placed_rungs(model, way_to(8.0), random_state=0), 1_000)
+    assert 0.45 < found[250:].mean() < 0.55
+    estimate = dg.log_partition_by_ladder(model, way_to(8.0), random_state=0)
     assert estimate.method == "ladder"
     assert abs(estimate.value - value) < 0.05
     assert estimate.lower <= value <= estimate.upper
@@ -366,6 +380,75 @@ def test_a_ladder_of_models_finds_a_tight_mode_beside_a_broad_one():
     assert silent.upper < value - 0.5  # annealing: sure of itself, and half of Z is missing
     bracket = dg.ladder_bracket(model, way_to(8.0), n_betas=300, random_state=0)
     assert bracket.lower <= value <= bracket.upper
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "tightness"),
+    [
+        pytest.param((0.2,), (0.2,), (8.0,), marks=pytest.mark.slow),
+        pytest.param((0.5,), (0.2,), (8.0,), marks=pytest.mark.slow),
+        pytest.param((0.5,), (0.8,), (8.0,), marks=pytest.mark.slow),
+        ((0.3, 0.3), (0.3, 0.3), (8.0, 4.0)),
+    ],
+)
+def test_a_ladder_finds_modes_of_any_mass(first, last, tightness):
+    """Catches rungs that are placed, or begun, for modes of one mass, or for a single tight one:
+    masses that stay or change along the ladder, and three modes; log Z within .05."""
+    shares = np.linspace(0.0, 1.0, 9)
+    masses = [np.array(first) + s * (np.array(last) - first) for s in shares]
+    models = [
+        modes_of_mass(mass, tightness, s**2) for mass, s in zip(masses, shares, strict=True)
+    ]
+    found = dg.log_partition_by_ladder(
+        models[-1], dg.TrajectoryTempering(models[:-1]), random_state=0
+    )
+    value = dg.exact_log_partition(models[-1]).value
+    assert found.method == "ladder"
+    assert abs(found.value - value) < 0.05
+    assert found.lower <= value <= found.upper
+
+
+def test_rungs_begin_at_rows_that_climb():
+    """Catches rungs that begin where the first particles are, all in one mode; a way up on which
+    a mode that grows tight is lost, as without weights of the rows; and rows of the model that
+    move before the first sweep."""
+    model, n = two_modes(8.0), 2_000
+    ladder = dg.placed_rungs(model, way_to(8.0), random_state=0)
+    coins = (np.random.default_rng(0).random((n, 60)) < 0.5).astype(np.uint8)
+    particles, site = dg.Particles([coins, np.zeros((n, 1))]), Site(dg.Stream(0), SAMPLE)
+    chains = ladder.start(model, particles, site)
+    ladder.climb(model, chains, site)
+    np.testing.assert_array_equal(chains.particles[0][:: ladder.n_rungs], coins)
+    shares = chains.particles[1].reshape(n, -1).mean(axis=0)
+    assert abs(shares[-1] - 0.5) < FIVE_SIGMA * np.sqrt(0.25 / n)
+    assert shares[0] == 0.0
+    assert shares[1] > 0.2  # sweeps alone leave .01 there
+
+
+def test_rows_are_drawn_by_their_weights():
+    """Catches draws that forget the greatest weight, or name a row beyond the last one."""
+    rng = np.random.default_rng(0)
+    weights, uniform = rng.normal(0, 2, (3, 7)), rng.random((3, 50))
+    found = drawn_by_weight(weights, uniform)
+    for row in range(3):
+        expected = reference.drawn_by_weight(weights[row], uniform[row])
+        np.testing.assert_array_equal(found[row], expected)
+    far = drawn_by_weight(np.array([[-1e4, 1e4, -np.inf]]), np.array([[1e-12, 0.5, 1.0]]))
+    np.testing.assert_array_equal(far, [[1, 1, 1]])
+
+
+def test_the_distance_of_models_is_that_of_a_mode_of_small_mass():
+    """Catches a distance by which nine of ten rows, in a broad mode, outvote those of a tight
+    one, whose swaps are refused; with the twin's numbers."""
+    rng = np.random.default_rng(0)
+    ratios = np.zeros((12, 200))
+    ratios[:, :14] = rng.normal(0, 2.0, (12, 14))
+    found = row_distance(ratios)
+    assert found == pytest.approx(reference.row_distance(ratios))
+    assert found > 1.3 > 2.0 * ratios.std()
+    apart = np.repeat(rng.normal(0, 3.0, (1, 200)), 12, axis=0)  # rows differ, none moves
+    assert row_distance(apart) == pytest.approx(reference.row_distance(apart))
+    assert row_distance(apart) > 2.0
 
 
 # ------------------------------------------------------------------------- log Z by the ladder
