@@ -286,7 +286,7 @@ def test_samplers_that_hold_nothing_complete_nothing(digits, fitted_digits):
 
     with pytest.raises(ValueError, match="sampler must be one that can hold observed entries"):
         fitted_digits.complete(digits[0][:1], sampler=Free())
-    with pytest.raises(ValueError, match="sampler must be dg.Gibbs"):
+    with pytest.raises(ValueError, match=r"sampler must be dg.Gibbs\(\)"):
         fitted_digits.complete(digits[0][:1], sampler="gibbs")
 
 
@@ -316,5 +316,5 @@ def test_likelihoods_hear_a_ladder_of_models():
     assert rbm.score(rows) == pytest.approx(-rbm.free_energy(rows).mean() - heard.upper)
     small = dg.RBM.from_model(dg.BoltzmannMachine([dg.Binary(3), dg.Binary(2)], [np.eye(3, 2)]))
     assert small.log_partition(ladder=ladder).method == "exact"
-    with pytest.raises(ValueError, match="ladder must be None or a dg.TrajectoryTempering"):
+    with pytest.raises(ValueError, match=r"ladder must be None or a dg\.Traj"):
         rbm.log_partition(ladder=dg.ModelLadder())

@@ -16,7 +16,13 @@ import deepgen as dg
 from deepgen.inference.mixing import distances, effective_draws, even_places
 from deepgen.inference.temperatures import Temperatures, row_dots, usual_temperatures
 from deepgen.inference.tempering import NEXT_TO_MODEL
-from deepgen.inference.trajectories import drawn_by_weight, interpolated, log_weight, row_distance
+from deepgen.inference.trajectories import (
+    drawn_by_weight,
+    interpolated,
+    log_ratio,
+    log_weight,
+    row_distance,
+)
 from deepgen.layers.passes import Site
 from deepgen.likelihood.ladder import joined
 from deepgen.models import Parameters
@@ -175,6 +181,30 @@ def test_weights_of_a_model_are_minus_its_free_energy():
     states = [random_states(u, 20, np.random.default_rng(0)) for u in model.layers]
     found = log_weight(model, states)
     np.testing.assert_allclose(found, -dg.free_energy(model, states[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [*KINDS, (("multinomial", "binary"), (5, 3))],
+                         ids=lambda case: "-".join(case[0]))  # fmt: skip
+@pytest.mark.parametrize("holds", [False, True])
+def test_log_ratios_are_differences_of_log_weights(case, holds):
+    """Catches even layers whose precisions, lengths of documents, or temperatures of rows are
+    forgotten where only the difference of two models is computed, and odd layers with held entries
+    that are summed out."""
+    rng = np.random.default_rng(0)
+    one, other = (random_model(case[0], seed, case[1]) for seed in (2, 3))
+    if one.layers[0].precision is not None:
+        log_precision = rng.normal(size=case[1][0])
+        other = other.replace(
+            layers=[other.layers[0].replace(log_precision=log_precision), *other.layers[1:]]
+        )
+    states = [random_states(u, 9, rng) for u in one.layers]
+    held = {1: rng.random((9, case[1][1])) < 0.5} if holds else {}
+    context = dg.Context(beta=rng.random(9).astype(np.float32), held=held)
+    for around in (context, dg.Context(held=held)):
+        expected = log_weight(one, states, context=around)
+        expected -= log_weight(other, states, context=around)
+        found = log_ratio(one, other, states, context=around)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("n_columns", [3, 700])
@@ -487,7 +517,8 @@ def test_a_broken_ladder_says_so():
 
 
 def test_a_bracket_opens_where_a_ladder_contradicts_it():
-    """Catches a contradiction that is averaged away, or believed without a word."""
+    """Catches a contradiction that is averaged away, or believed without a word; and the value of
+    an open bracket that is preferred to a ladder that holds."""
     bracket = dg.LogPartition(3.0, 2.5, 3.5, method="bracket")
     ladder = dg.LogPartition(4.0, 3.8, 4.2, method="ladder", reason="5 rungs")
     heard = joined(bracket, ladder)
@@ -496,6 +527,10 @@ def test_a_bracket_opens_where_a_ladder_contradicts_it():
     assert "a mode is missing from one of them" in heard.reason
     agreed = joined(bracket, dg.LogPartition(3.2, 3.1, 3.3, method="ladder"))
     assert (agreed.lower, agreed.upper, agreed.method) == (2.5, 3.5, "bracket")
+    unsure = dg.LogPartition(3.0, 2.5, 12.0, method="open bracket")
+    found = joined(unsure, ladder)
+    assert (found.value, found.lower, found.upper, found.method) == (4.0, 2.5, 12.0, "open bracket")
+    assert found.reason.startswith("annealing contradicts itself; the value is that of the ladder")
     sure = dg.LogPartition(3.0, 3.0, 3.0)
     assert joined(sure, ladder) is sure
 

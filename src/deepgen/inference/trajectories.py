@@ -13,7 +13,7 @@ from deepgen.checks import as_list
 from deepgen.inference.gibbs import start_particles, sweep, sweep_in_place
 from deepgen.inference.mean_field import field_from
 from deepgen.inference.samplers import Chains, MoveInfo
-from deepgen.inference.temperatures import means_at_model
+from deepgen.inference.temperatures import means_at_model, row_dots
 from deepgen.inference.tempering import (
     WARM_UP,
     accepted_swaps,
@@ -107,6 +107,44 @@ def log_weight(model, states, *, context=None, site=None, work=ANY_WORK):
         if draws is not None:
             states[l] = draws
     return total
+
+
+def log_ratio(new, old, states, *, context=None, work=ANY_WORK):
+    """Return ``log p*_new - log p*_old`` by row, the odd layers summed out.
+
+    The difference of :func:`log_weight` for both, but that even layers are gone through once: with
+    states x it is ``x . (b_new - b_old) - x^2 . (p_new - p_old) / 2``, biases b and precisions p.
+
+    Parameters
+    ----------
+    new, old : BoltzmannMachine
+        Of one form.
+    states, context, work
+        See :func:`log_weight`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), float64
+    """
+    context = with_trials(new.layers, states, _NO_CONTEXT if context is None else context)
+    if any(context.holds(l) for l in range(1, new.n_layers, 2)):
+        options = {"context": context, "work": work}
+        return log_weight(new, states, **options) - log_weight(old, states, **options)
+    slope = np.zeros(states[0].shape[0])
+    for l in range(0, new.n_layers, 2):
+        x, one, other = dense(states[l]), new.layers[l], old.layers[l]
+        dots = row_dots(x, one.bias - other.bias)
+        slope += dots if l not in context.bias_scale else context.bias_scale[l] * dots
+        if one.precision is not None:
+            slope -= 0.5 * row_dots(x * x, one.precision - other.precision)
+    total = slope if context.beta is None else context.beta * slope
+    below = np.zeros(len(total))
+    for l in range(1, new.n_layers, 2):
+        around = context.of_layer(l)
+        for model, sums in ((new, total), (old, below)):
+            outputs = Outputs(log_normalizer=sums)
+            conditional_pass(model.chain, l, states, outputs, around, work=work)
+    return total - below
 
 
 def _interaction(model, l, states, context, work):
@@ -283,11 +321,8 @@ class Climbers:
 
     def log_ratios(self, model, seen=None):
         """Return ``log p*`` of a model less that of their own, (n_sweeps, n_rows), float64."""
-        ratios = [
-            log_weight(model, x, work=self.work) - log_weight(self.model, x, work=self.work)
-            for x in (self.seen if seen is None else seen)
-        ]
-        return np.array(ratios)
+        seen = self.seen if seen is None else seen
+        return np.array([log_ratio(model, self.model, x, work=self.work) for x in seen])
 
     def go_on(self, model, farthest):
         """Go on to a model, if it is no farther away than that; tell whether it was done.
@@ -447,8 +482,7 @@ class _Rungs:
 
     def _redrawn(self, old, new, climbers, context, site):
         """Return climbers drawn by their weights, those of each chain apart."""
-        gain = log_weight(new, climbers, context=context, work=self.work)
-        gain -= log_weight(old, climbers, context=context, work=self.work)
+        gain = log_ratio(new, old, climbers, context=context, work=self.work)
         uniform = site.stream.child("choose").uniform(
             len(gain), 1, site.kind, first_row=site.first_row
         )
@@ -463,11 +497,10 @@ class _Rungs:
     def ratios(self, rung):
         """Return log ratios of a rung and the next one; see :meth:`TrajectoryTempering.steps`."""
         both = [x[rung : rung + 2].reshape(2 * self.n_chains, -1) for x in self.states]
-        upper, lower = (
-            log_weight(model, both, context=self._of_pair, work=self.work)
-            for model in self.models[rung : rung + 2]
+        ratio = log_ratio(
+            *self.models[rung : rung + 2], both, context=self._of_pair, work=self.work
         )
-        return np.split(upper - lower, 2)
+        return ratio[: self.n_chains], ratio[self.n_chains :]
 
     def swap(self, ratios, counts, site):
         """Offer each pair of this turn a swap; `counts` are changed."""

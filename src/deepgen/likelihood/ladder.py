@@ -200,6 +200,9 @@ def ladder_bracket(
 def joined(bracket, ladder):
     """Return a bracket that has heard a ladder: as it is where they meet, else around both.
 
+    An open bracket that holds a whole ladder keeps its ends, which hold what the ladder may not
+    know, and has the ladder's value: its own is that of estimates which contradict each other.
+
     Parameters
     ----------
     bracket, ladder : LogPartition
@@ -212,7 +215,17 @@ def joined(bracket, ladder):
         return bracket
     if ladder.method == "open ladder":
         return replace(bracket, reason=f"the ladder of models is broken: {ladder.reason}")
-    if bracket.lower <= ladder.upper and ladder.lower <= bracket.upper:
+    meet = bracket.lower <= ladder.upper and ladder.lower <= bracket.upper
+    if meet and bracket.method == "open bracket":
+        reason = (
+            f"annealing contradicts itself; the value is that of the ladder of models, "
+            f"[{ladder.lower:.3f}, {ladder.upper:.3f}]: {ladder.reason}"
+        )
+        return replace(
+            bracket, value=ladder.value, lower=min(bracket.lower, ladder.lower),
+            upper=max(bracket.upper, ladder.upper), reason=reason,
+        )  # fmt: skip
+    if meet:
         return replace(bracket, reason=f"the ladder of models agrees: {ladder.reason}")
     reason = (
         f"annealing gives {bracket.value:.3f} [{bracket.lower:.3f}, {bracket.upper:.3f}], the "
