@@ -4,6 +4,8 @@ That each leaves the model's distribution as it is, draws alike in pieces and on
 and holds entries, are the contracts of ``test_gibbs.py`` and ``test_samplers.py``.
 """
 
+from pathlib import Path
+
 import exact
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from deepgen.inference.trajectories import (
     log_weight,
     row_distance,
 )
+from deepgen.io import model_files
 from deepgen.layers.passes import Site
 from deepgen.likelihood.ladder import joined
 from deepgen.models import Parameters
@@ -566,6 +569,47 @@ def test_a_fit_keeps_its_ladder():
     assert abs(found.value - value) < FIVE_SIGMA * error + 1e-4
     with pytest.raises(TypeError, match="ModelLadder needs a run of a Boltzmann machine"):
         dg.Autoencoder(2, n_epochs=1, callbacks=[dg.ModelLadder()]).fit(np.eye(20, 6))
+
+
+@pytest.mark.parametrize("case", KINDS, ids=lambda case: "-".join(case[0]))
+def test_a_file_of_a_ladder_gives_its_models(tmp_path, case):
+    """Catches models that change their order or their precisions in a file, and one that an
+    estimator is made of."""
+    model, path = random_model(case[0], 5, case[1]), tmp_path / "ladder.safetensors"
+    first = dg.independent(model)
+    ladder = dg.TrajectoryTempering([first, interpolated(first, model, 0.5), model])
+    dg.save_ladder(ladder, path)
+    found = dg.load_ladder(path)
+    assert repr(found) == repr(ladder)
+    assert [m.layers[-1].form for m in found.models] == [model.layers[-1].form] * 3
+    with pytest.raises(dg.ModelFileError, match=r"a ladder of models.*dg.load_ladder"):
+        dg.load(path)
+
+
+def test_what_is_no_file_of_a_ladder_is_refused(tmp_path):
+    """Catches a model that is taken for a ladder, and numbers that could not be loaded again."""
+    path, model = tmp_path / "m.safetensors", two_modes(1.0)
+    dg.RBM.from_model(model).save(path)
+    with pytest.raises(dg.ModelFileError, match=r"no ladder of models; read it with dg.load"):
+        dg.load_ladder(path)
+    with pytest.raises(TypeError, match=r"ladder must be a dg.TrajectoryTempering"):
+        dg.save_ladder(dg.ModelLadder(), path)
+    huge = model.replace(weights=[np.full((60, 1), 3e38)])
+    with pytest.raises(ValueError, match=r"parameters so large that fields overflow"):
+        dg.save_ladder(dg.TrajectoryTempering([huge]), path)
+    config, tensors = model_files.describe(dg.TrajectoryTempering([model]))
+    for number in (0, -1, True, 1_001, 2):
+        header = {"format_version": 2, **config, "n_models": number, "extra": {}}
+        model_files.write(path, header, tensors)
+        with pytest.raises(dg.ModelFileError, match=r"n_models is not valid|missing or unknown"):
+            dg.load_ladder(path)
+
+
+def test_the_file_of_a_ladder_of_version_2_loads():
+    """Catches a change of the format: files of every version load in later ones."""
+    ladder = dg.load_ladder(Path(__file__).parent / "data" / "ladder_v2.safetensors")
+    assert [m.weights[0][1, 2] for m in ladder.models] == [0.0, 0.25, 0.5]
+    np.testing.assert_array_equal(ladder.models[2].layers[0].bias, [0.5, -0.25, 1.0, 2.0])
 
 
 def test_a_ladder_goes_on_from_a_checkpoint(tmp_path):
