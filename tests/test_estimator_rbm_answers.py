@@ -264,11 +264,11 @@ def test_completions_know_which_mode_is_the_probable_one():
     rbm = dg.RBM.from_model(dg.BoltzmannMachine(layers, [weights]))
     rows = np.full((1, 21), np.nan, np.float32)
     rows[:, 20] = 1.0
-    options = {"n_chains": 200, "n_sweeps": 60, "random_state": 0}
+    options = {"n_chains": 100, "n_sweeps": 30, "random_state": 0}
     stuck = rbm.complete(rows, **options).means[0, 1]
     found = rbm.complete(rows, sampler=dg.ParallelTempering(6), **options)
     assert stuck < 0.65
-    assert abs(found.means[0, 1] - 0.8) < 5.0 * np.sqrt(0.16 / 200)
+    assert abs(found.means[0, 1] - 0.8) < 5.0 * np.sqrt(0.16 / 100)
     assert found.means[0, 20] == 1.0
 
 

@@ -210,6 +210,18 @@ def test_log_ratios_are_differences_of_log_weights(case, holds):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
 
 
+def test_log_ratios_follow_a_model_that_learns():
+    """Catches biases of the start of a run, where rungs swap with a model that has moved on."""
+    one, other = (random_model(("gaussian", "binary"), seed, (4, 3)) for seed in (2, 3))
+    states = [random_states(u, 9, np.random.default_rng(0)) for u in one.layers]
+    learning = Parameters(one)
+    learning.biases[0] += 1.0
+    found = log_ratio(learning, other, states)
+    expected = log_weight(learning, states) - log_weight(other, states)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+    assert np.abs(found - log_ratio(one, other, states)).max() > 0.1
+
+
 @pytest.mark.parametrize("n_columns", [3, 700])
 def test_dots_of_rows_do_not_depend_on_their_place(n_columns):
     """Catches sums whose rounding depends on how rows are cut: pieces would take other swaps."""

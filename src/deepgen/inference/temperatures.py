@@ -174,10 +174,7 @@ class Temperatures:
 
     def _own(self, l):
         """Return bias (with bias rows, where there are some) and precision of a layer."""
-        if isinstance(self.model, Parameters):
-            bias, precision = self.model.biases[l], self.model.precisions[l]
-        else:
-            bias, precision = self.model.layers[l].bias, self.model.layers[l].precision
+        bias, precision = bias_and_precision(self.model, l)
         if l in self.context.bias_scale:
             bias = self.context.bias_scale[l][:, None] * bias
         if l in self.context.bias_rows:
@@ -283,6 +280,19 @@ class Temperatures:
         """Draw odd layers, then even ones, in place."""
         self.draw_odd(states, self.fields(states), beta, site)
         self.draw_even(states, beta, site)
+
+
+def bias_and_precision(model, l):
+    """Return these vectors of a layer as they are now, the second one None where it has none.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    l : int
+    """
+    if isinstance(model, Parameters):
+        return model.biases[l], model.precisions[l]
+    return model.layers[l].bias, model.layers[l].precision
 
 
 def row_dots(x, y):

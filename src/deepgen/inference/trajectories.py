@@ -13,7 +13,7 @@ from deepgen.checks import as_list
 from deepgen.inference.gibbs import start_particles, sweep, sweep_in_place
 from deepgen.inference.mean_field import field_from
 from deepgen.inference.samplers import Chains, MoveInfo
-from deepgen.inference.temperatures import means_at_model, row_dots
+from deepgen.inference.temperatures import bias_and_precision, means_at_model, row_dots
 from deepgen.inference.tempering import (
     WARM_UP,
     accepted_swaps,
@@ -117,7 +117,7 @@ def log_ratio(new, old, states, *, context=None, work=ANY_WORK):
 
     Parameters
     ----------
-    new, old : BoltzmannMachine
+    new, old : BoltzmannMachine or Parameters
         Of one form.
     states, context, work
         See :func:`log_weight`.
@@ -132,11 +132,14 @@ def log_ratio(new, old, states, *, context=None, work=ANY_WORK):
         return log_weight(new, states, **options) - log_weight(old, states, **options)
     slope = np.zeros(states[0].shape[0])
     for l in range(0, new.n_layers, 2):
-        x, one, other = dense(states[l]), new.layers[l], old.layers[l]
-        dots = row_dots(x, one.bias - other.bias)
+        x = dense(states[l])
+        (bias, precision), (from_bias, from_precision) = (
+            bias_and_precision(model, l) for model in (new, old)
+        )
+        dots = row_dots(x, bias - from_bias)
         slope += dots if l not in context.bias_scale else context.bias_scale[l] * dots
-        if one.precision is not None:
-            slope -= 0.5 * row_dots(x * x, one.precision - other.precision)
+        if precision is not None:
+            slope -= 0.5 * row_dots(x * x, precision - from_precision)
     total = slope if context.beta is None else context.beta * slope
     below = np.zeros(len(total))
     for l in range(1, new.n_layers, 2):
