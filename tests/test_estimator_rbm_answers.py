@@ -255,8 +255,8 @@ def test_complete_tells_all_that_impute_does(digits, fitted_digits):
 
 
 def test_completions_know_which_mode_is_the_probable_one():
-    """Would catch a sampler that is not handed on: Gibbs chains stay in the mode where they began,
-    as often in the one of mass .2 as in that of .8."""
+    """Would catch a sampler that is not handed on: Gibbs chains all begin in the mode of mass .2,
+    where the biases put them, and stay there."""
     field = 4.0 * np.where(np.arange(20) % 2, 1.0, -1.0)
     weights = np.append(field, 0.0)[:, None]
     # the modes are mirror images, so the hidden bias is the log odds of their masses
@@ -264,11 +264,13 @@ def test_completions_know_which_mode_is_the_probable_one():
     rbm = dg.RBM.from_model(dg.BoltzmannMachine(layers, [weights]))
     rows = np.full((1, 21), np.nan, np.float32)
     rows[:, 20] = 1.0
-    options = {"n_chains": 100, "n_sweeps": 30, "random_state": 0}
+    options = {"n_chains": 100, "n_sweeps": 60, "random_state": 0}
     stuck = rbm.complete(rows, **options).means[0, 1]
     found = rbm.complete(rows, sampler=dg.ParallelTempering(6), **options)
-    assert stuck < 0.65
-    assert abs(found.means[0, 1] - 0.8) < 5.0 * np.sqrt(0.16 / 100)
+    low, high = 1.0 / (1.0 + np.exp(2.0)), 1.0 / (1.0 + np.exp(-2.0))  # means in the two modes
+    assert abs(stuck - low) < 0.01
+    error = (high - low) * np.sqrt(0.16 / 100)
+    assert abs(found.means[0, 1] - (0.8 * high + 0.2 * low)) < 5.0 * error
     assert found.means[0, 20] == 1.0
 
 

@@ -476,9 +476,9 @@ class MachineEstimator(DensityEstimator):
     ):  # fmt: skip
         """Complete rows by chains of any sampler; return means, draws and deviations at once.
 
-        Chains are stuck where observed entries leave several completions that lie far apart, and
-        each row's mean is then that of the modes where its chains began: as many of each as there
-        are chains, not as they are probable. A sampler that moves between them knows.
+        Where observed entries leave several completions that lie far apart, Gibbs chains stay with
+        that where they began, however probable the others are. A sampler that moves between them
+        has each as often as it is probable.
 
         Parameters
         ----------
