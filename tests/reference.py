@@ -654,6 +654,26 @@ def bridge(forward, reverse):
     return ratio
 
 
+def row_distance(ratios):
+    """Distance of two models by log ratios (n_sweeps, n_rows), the farthest rows left out."""
+    ratios = float64(ratios)
+    everywhere = np.sqrt(np.mean((ratios - np.mean(ratios)) ** 2))
+    along = sorted(
+        np.sqrt(np.sum((row - np.mean(row)) ** 2) / (len(row) - 1)) for row in ratios.T
+    )
+    place = 0.97 * (len(along) - 1)
+    below, share = int(place), place - int(place)
+    above = along[min(below + 1, len(along) - 1)]
+    return max(everywhere, (1.0 - share) * along[below] + share * above)
+
+
+def drawn_by_weight(log_weights, uniform):
+    """Numbers of rows drawn in proportion to e^log_weights, one for each uniform number."""
+    p = np.exp(float64(log_weights))
+    edges = np.cumsum(p / p.sum())
+    return [next(i for i, edge in enumerate(edges) if u <= edge) for u in uniform]
+
+
 def finite_difference(function, x, step=1e-3):
     """(f(x-2s) - 8 f(x-s) + 8 f(x+s) - f(x+2s)) / (12 s) by each entry of x, f a number."""
     x = float64(x)

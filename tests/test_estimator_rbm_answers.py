@@ -234,3 +234,89 @@ def test_features_follow_the_formula(fitted_digits, digits):
     assert fitted_digits.transform(digits[1]) == pytest.approx(1 / (1 + np.exp(-field)), abs=1e-5)
     assert not model.weights[0].flags.writeable
     assert not model.layers[0].bias.flags.writeable
+
+
+# ----------------------------------------------------------------- samplers and ladders of models
+
+
+def test_complete_tells_all_that_impute_does(digits, fitted_digits):
+    """Would catch results of other chains than those of `impute`, or swapped means and draws."""
+    rows = np.array(digits[0][:5], np.float32)
+    rows[:, 30:] = np.nan
+    options = {"n_chains": 3, "n_sweeps": 4, "random_state": 5}
+    found = fitted_digits.complete(rows, **options)
+    means, deviations = fitted_digits.impute(rows, return_std=True, **options)
+    assert np.array_equal(found.means, means)
+    assert np.array_equal(found.deviations, deviations)
+    assert np.array_equal(found.draws, fitted_digits.impute(rows, method="draw", **options))
+    other = fitted_digits.complete(rows, sampler=dg.ParallelTempering(3), **options)
+    assert np.array_equal(other.means[:, :30], rows[:, :30])
+    assert not np.array_equal(other.means, means)
+
+
+def test_completions_know_which_mode_is_the_probable_one():
+    """Would catch a sampler that is not handed on: Gibbs chains all begin in the mode of mass .2,
+    where the biases put them, and stay there."""
+    field = 4.0 * np.where(np.arange(20) % 2, 1.0, -1.0)
+    weights = np.append(field, 0.0)[:, None]
+    # the modes are mirror images, so the hidden bias is the log odds of their masses
+    layers = [dg.Binary(bias=-0.5 * weights[:, 0]), dg.Binary(bias=[np.log(4.0)])]
+    rbm = dg.RBM.from_model(dg.BoltzmannMachine(layers, [weights]))
+    rows = np.full((1, 21), np.nan, np.float32)
+    rows[:, 20] = 1.0
+    options = {"n_chains": 100, "n_sweeps": 60, "random_state": 0}
+    stuck = rbm.complete(rows, **options).means[0, 1]
+    found = rbm.complete(rows, sampler=dg.ParallelTempering(6), **options)
+    low, high = 1.0 / (1.0 + np.exp(2.0)), 1.0 / (1.0 + np.exp(-2.0))  # means in the two modes
+    assert abs(stuck - low) < 0.01
+    error = (high - low) * np.sqrt(0.16 / 100)
+    assert abs(found.means[0, 1] - (0.8 * high + 0.2 * low)) < 5.0 * error
+    assert found.means[0, 20] == 1.0
+
+
+def test_samplers_that_hold_nothing_complete_nothing(digits, fitted_digits):
+    """Would catch observed entries that a sampler moves, in silence."""
+
+    class Free:
+        takes_context = False
+
+        def start(self, model, particles, site):
+            raise AssertionError
+
+        def move(self, model, chains, site, **options):
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="sampler must be one that can hold observed entries"):
+        fitted_digits.complete(digits[0][:1], sampler=Free())
+    with pytest.raises(ValueError, match=r"sampler must be dg.Gibbs\(\)"):
+        fitted_digits.complete(digits[0][:1], sampler="gibbs")
+
+
+def modes(share=1.0, n_idle=40):
+    """A machine of a broad and a tight mode of one mass, and idle units: too many to enumerate."""
+    field = share * 8.0 * np.where(np.arange(60) % 2, 1.0, -1.0)
+    bias = 60 * np.log(2.0) - np.logaddexp(0.0, field).sum()
+    weights = np.zeros((60, 1 + n_idle))
+    weights[:, 0] = field
+    hidden = dg.Binary(bias=np.append(bias, np.zeros(n_idle)))
+    return dg.BoltzmannMachine([dg.Binary(bias=np.zeros(60)), hidden], [weights])
+
+
+def test_likelihoods_hear_a_ladder_of_models():
+    """Would catch a ladder that is asked and not believed, and a bracket of another question that
+    is taken for its answer: annealing misses half of Z here, and says nothing."""
+    ladder = dg.TrajectoryTempering([modes(s) for s in np.linspace(0.0, 1.0, 9)[:-1] ** 2])
+    rbm = dg.RBM.from_model(modes())
+    value = (60 + 40 + 1) * np.log(2.0)  # of each mode 2^60, of the idle units 2^40
+    alone = rbm.log_partition(n_chains=40, n_betas=300)
+    heard = rbm.log_partition(n_chains=40, n_betas=300, ladder=ladder)
+    assert alone.reason == ""
+    assert "ladder of models" in heard.reason
+    assert heard.lower <= value <= heard.upper
+    assert rbm.log_partition(n_chains=40, n_betas=300, ladder=ladder) is heard
+    rows = np.zeros((2, 60), np.uint8)
+    assert rbm.score(rows) == pytest.approx(-rbm.free_energy(rows).mean() - heard.upper)
+    small = dg.RBM.from_model(dg.BoltzmannMachine([dg.Binary(3), dg.Binary(2)], [np.eye(3, 2)]))
+    assert small.log_partition(ladder=ladder).method == "exact"
+    with pytest.raises(ValueError, match=r"ladder must be None or a dg\.Traj"):
+        rbm.log_partition(ladder=dg.ModelLadder())

@@ -4,6 +4,8 @@ That each leaves the model's distribution as it is, draws alike in pieces and on
 and holds entries, are the contracts of ``test_gibbs.py`` and ``test_samplers.py``.
 """
 
+from pathlib import Path
+
 import exact
 import numpy as np
 import pytest
@@ -16,7 +18,14 @@ import deepgen as dg
 from deepgen.inference.mixing import distances, effective_draws, even_places
 from deepgen.inference.temperatures import Temperatures, row_dots, usual_temperatures
 from deepgen.inference.tempering import NEXT_TO_MODEL
-from deepgen.inference.trajectories import interpolated, log_weight
+from deepgen.inference.trajectories import (
+    drawn_by_weight,
+    interpolated,
+    log_ratio,
+    log_weight,
+    row_distance,
+)
+from deepgen.io import model_files
 from deepgen.layers.passes import Site
 from deepgen.likelihood.ladder import joined
 from deepgen.models import Parameters
@@ -78,6 +87,19 @@ def way_to(tightness):
     """A ladder of models along which both modes have the same mass."""
     shares = np.linspace(0.0, 1.0, 9)[:-1] ** 2
     return dg.TrajectoryTempering([two_modes(tightness, share) for share in shares])
+
+
+def modes_of_mass(masses, tightness, share=1.0, n=60):
+    """A broad mode and tight ones, each with its own hidden unit, mass and field."""
+    columns, biases = [], []
+    for number, (mass, own) in enumerate(zip(masses, tightness, strict=True)):
+        field = share * own * np.where(np.arange(n) % (number + 2), 1.0, -1.0)
+        columns.append(field)
+        biases.append(
+            n * np.log(2.0) - np.logaddexp(0.0, field).sum() + np.log(mass / (1.0 - sum(masses)))
+        )
+    layers = [dg.Binary(bias=np.zeros(n)), dg.Binary(bias=biases)]
+    return dg.BoltzmannMachine(layers, [np.stack(columns, axis=1)])
 
 
 def scaled(model, share):
@@ -164,6 +186,42 @@ def test_weights_of_a_model_are_minus_its_free_energy():
     np.testing.assert_allclose(found, -dg.free_energy(model, states[0]), atol=1e-5)
 
 
+@pytest.mark.parametrize("case", [*KINDS, (("multinomial", "binary"), (5, 3))],
+                         ids=lambda case: "-".join(case[0]))  # fmt: skip
+@pytest.mark.parametrize("holds", [False, True])
+def test_log_ratios_are_differences_of_log_weights(case, holds):
+    """Catches even layers whose precisions, lengths of documents, or temperatures of rows are
+    forgotten where only the difference of two models is computed, and odd layers with held entries
+    that are summed out."""
+    rng = np.random.default_rng(0)
+    one, other = (random_model(case[0], seed, case[1]) for seed in (2, 3))
+    if one.layers[0].precision is not None:
+        log_precision = rng.normal(size=case[1][0])
+        other = other.replace(
+            layers=[other.layers[0].replace(log_precision=log_precision), *other.layers[1:]]
+        )
+    states = [random_states(u, 9, rng) for u in one.layers]
+    held = {1: rng.random((9, case[1][1])) < 0.5} if holds else {}
+    context = dg.Context(beta=rng.random(9).astype(np.float32), held=held)
+    for around in (context, dg.Context(held=held)):
+        expected = log_weight(one, states, context=around)
+        expected -= log_weight(other, states, context=around)
+        found = log_ratio(one, other, states, context=around)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+
+
+def test_log_ratios_follow_a_model_that_learns():
+    """Catches biases of the start of a run, where rungs swap with a model that has moved on."""
+    one, other = (random_model(("gaussian", "binary"), seed, (4, 3)) for seed in (2, 3))
+    states = [random_states(u, 9, np.random.default_rng(0)) for u in one.layers]
+    learning = Parameters(one)
+    learning.biases[0] += 1.0
+    found = log_ratio(learning, other, states)
+    expected = log_weight(learning, states) - log_weight(other, states)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+    assert np.abs(found - log_ratio(one, other, states)).max() > 0.1
+
+
 @pytest.mark.parametrize("n_columns", [3, 700])
 def test_dots_of_rows_do_not_depend_on_their_place(n_columns):
     """Catches sums whose rounding depends on how rows are cut: pieces would take other swaps."""
@@ -211,6 +269,7 @@ def test_every_model_of_a_ladder_keeps_its_own_distribution():
     ]
     chains = sampler.start(model, dg.Particles([x[::3] for x in states]), site)
     chains.particles = dg.Particles(states)
+    chains.further["has_climbed"][:] = 1  # the rungs are where they should be
     sampler.move(model, chains, site, n_sweeps=6)
     for rung, own in enumerate(rungs):
         assert_rung(*twin(own), [x[rung::3] for x in chains.particles.states])
@@ -356,9 +415,9 @@ def test_a_ladder_of_models_finds_a_tight_mode_beside_a_broad_one():
     model = two_modes(8.0)
     value = dg.exact_log_partition(model).value
     assert tight_share(model, dg.ParallelTempering(10), 300)[75:].mean() < 0.1
-    found = tight_share(model, way_to(8.0), 1_200)
-    assert 0.45 < found[300:].mean() < 0.55
-    estimate = dg.log_partition_by_ladder(model, way_to(8.0), n_sweeps=1_000, random_state=0)
+    found = tight_share(model, dg.placed_rungs(model, way_to(8.0), random_state=0), 1_000)
+    assert 0.45 < found[250:].mean() < 0.55
+    estimate = dg.log_partition_by_ladder(model, way_to(8.0), random_state=0)
     assert estimate.method == "ladder"
     assert abs(estimate.value - value) < 0.05
     assert estimate.lower <= value <= estimate.upper
@@ -366,6 +425,75 @@ def test_a_ladder_of_models_finds_a_tight_mode_beside_a_broad_one():
     assert silent.upper < value - 0.5  # annealing: sure of itself, and half of Z is missing
     bracket = dg.ladder_bracket(model, way_to(8.0), n_betas=300, random_state=0)
     assert bracket.lower <= value <= bracket.upper
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "tightness"),
+    [
+        pytest.param((0.2,), (0.2,), (8.0,), marks=pytest.mark.slow),
+        pytest.param((0.5,), (0.2,), (8.0,), marks=pytest.mark.slow),
+        pytest.param((0.5,), (0.8,), (8.0,), marks=pytest.mark.slow),
+        ((0.3, 0.3), (0.3, 0.3), (8.0, 4.0)),
+    ],
+)
+def test_a_ladder_finds_modes_of_any_mass(first, last, tightness):
+    """Catches rungs that are placed, or begun, for modes of one mass, or for a single tight one:
+    masses that stay or change along the ladder, and three modes; log Z within .05."""
+    shares = np.linspace(0.0, 1.0, 9)
+    masses = [np.array(first) + s * (np.array(last) - first) for s in shares]
+    models = [
+        modes_of_mass(mass, tightness, s**2) for mass, s in zip(masses, shares, strict=True)
+    ]
+    found = dg.log_partition_by_ladder(
+        models[-1], dg.TrajectoryTempering(models[:-1]), random_state=0
+    )
+    value = dg.exact_log_partition(models[-1]).value
+    assert found.method == "ladder"
+    assert abs(found.value - value) < 0.05
+    assert found.lower <= value <= found.upper
+
+
+def test_rungs_begin_at_rows_that_climb():
+    """Catches rungs that begin where the first particles are, all in one mode; a way up on which
+    a mode that grows tight is lost, as without weights of the rows; and rows of the model that
+    move before the first sweep."""
+    model, n = two_modes(8.0), 2_000
+    ladder = dg.placed_rungs(model, way_to(8.0), random_state=0)
+    coins = (np.random.default_rng(0).random((n, 60)) < 0.5).astype(np.uint8)
+    particles, site = dg.Particles([coins, np.zeros((n, 1))]), Site(dg.Stream(0), SAMPLE)
+    chains = ladder.start(model, particles, site)
+    ladder.climb(model, chains, site)
+    np.testing.assert_array_equal(chains.particles[0][:: ladder.n_rungs], coins)
+    shares = chains.particles[1].reshape(n, -1).mean(axis=0)
+    assert abs(shares[-1] - 0.5) < FIVE_SIGMA * np.sqrt(0.25 / n)
+    assert shares[0] == 0.0
+    assert shares[1] > 0.2  # sweeps alone leave .01 there
+
+
+def test_rows_are_drawn_by_their_weights():
+    """Catches draws that forget the greatest weight, or name a row beyond the last one."""
+    rng = np.random.default_rng(0)
+    weights, uniform = rng.normal(0, 2, (3, 7)), rng.random((3, 50))
+    found = drawn_by_weight(weights, uniform)
+    for row in range(3):
+        expected = reference.drawn_by_weight(weights[row], uniform[row])
+        np.testing.assert_array_equal(found[row], expected)
+    far = drawn_by_weight(np.array([[-1e4, 1e4, -np.inf]]), np.array([[1e-12, 0.5, 1.0]]))
+    np.testing.assert_array_equal(far, [[1, 1, 1]])
+
+
+def test_the_distance_of_models_is_that_of_a_mode_of_small_mass():
+    """Catches a distance by which nine of ten rows, in a broad mode, outvote those of a tight
+    one, whose swaps are refused; with the twin's numbers."""
+    rng = np.random.default_rng(0)
+    ratios = np.zeros((12, 200))
+    ratios[:, :14] = rng.normal(0, 2.0, (12, 14))
+    found = row_distance(ratios)
+    assert found == pytest.approx(reference.row_distance(ratios))
+    assert found > 1.3 > 2.0 * ratios.std()
+    apart = np.repeat(rng.normal(0, 3.0, (1, 200)), 12, axis=0)  # rows differ, none moves
+    assert row_distance(apart) == pytest.approx(reference.row_distance(apart))
+    assert row_distance(apart) > 2.0
 
 
 # ------------------------------------------------------------------------- log Z by the ladder
@@ -404,7 +532,8 @@ def test_a_broken_ladder_says_so():
 
 
 def test_a_bracket_opens_where_a_ladder_contradicts_it():
-    """Catches a contradiction that is averaged away, or believed without a word."""
+    """Catches a contradiction that is averaged away, or believed without a word; and the value of
+    an open bracket that is preferred to a ladder that holds."""
     bracket = dg.LogPartition(3.0, 2.5, 3.5, method="bracket")
     ladder = dg.LogPartition(4.0, 3.8, 4.2, method="ladder", reason="5 rungs")
     heard = joined(bracket, ladder)
@@ -413,6 +542,10 @@ def test_a_bracket_opens_where_a_ladder_contradicts_it():
     assert "a mode is missing from one of them" in heard.reason
     agreed = joined(bracket, dg.LogPartition(3.2, 3.1, 3.3, method="ladder"))
     assert (agreed.lower, agreed.upper, agreed.method) == (2.5, 3.5, "bracket")
+    unsure = dg.LogPartition(3.0, 2.5, 12.0, method="open bracket")
+    found = joined(unsure, ladder)
+    assert (found.value, found.lower, found.upper, found.method) == (4.0, 2.5, 12.0, "open bracket")
+    assert found.reason.startswith("annealing contradicts itself; the value is that of the ladder")
     sure = dg.LogPartition(3.0, 3.0, 3.0)
     assert joined(sure, ladder) is sure
 
@@ -448,6 +581,47 @@ def test_a_fit_keeps_its_ladder():
     assert abs(found.value - value) < FIVE_SIGMA * error + 1e-4
     with pytest.raises(TypeError, match="ModelLadder needs a run of a Boltzmann machine"):
         dg.Autoencoder(2, n_epochs=1, callbacks=[dg.ModelLadder()]).fit(np.eye(20, 6))
+
+
+@pytest.mark.parametrize("case", KINDS, ids=lambda case: "-".join(case[0]))
+def test_a_file_of_a_ladder_gives_its_models(tmp_path, case):
+    """Catches models that change their order or their precisions in a file, and one that an
+    estimator is made of."""
+    model, path = random_model(case[0], 5, case[1]), tmp_path / "ladder.safetensors"
+    first = dg.independent(model)
+    ladder = dg.TrajectoryTempering([first, interpolated(first, model, 0.5), model])
+    dg.save_ladder(ladder, path)
+    found = dg.load_ladder(path)
+    assert repr(found) == repr(ladder)
+    assert [m.layers[-1].form for m in found.models] == [model.layers[-1].form] * 3
+    with pytest.raises(dg.ModelFileError, match=r"a ladder of models.*dg.load_ladder"):
+        dg.load(path)
+
+
+def test_what_is_no_file_of_a_ladder_is_refused(tmp_path):
+    """Catches a model that is taken for a ladder, and numbers that could not be loaded again."""
+    path, model = tmp_path / "m.safetensors", two_modes(1.0)
+    dg.RBM.from_model(model).save(path)
+    with pytest.raises(dg.ModelFileError, match=r"no ladder of models; read it with dg.load"):
+        dg.load_ladder(path)
+    with pytest.raises(TypeError, match=r"ladder must be a dg.TrajectoryTempering"):
+        dg.save_ladder(dg.ModelLadder(), path)
+    huge = model.replace(weights=[np.full((60, 1), 3e38)])
+    with pytest.raises(ValueError, match=r"parameters so large that fields overflow"):
+        dg.save_ladder(dg.TrajectoryTempering([huge]), path)
+    config, tensors = model_files.describe(dg.TrajectoryTempering([model]))
+    for number in (0, -1, True, 1_001, 2):
+        header = {"format_version": 2, **config, "n_models": number, "extra": {}}
+        model_files.write(path, header, tensors)
+        with pytest.raises(dg.ModelFileError, match=r"n_models is not valid|missing or unknown"):
+            dg.load_ladder(path)
+
+
+def test_the_file_of_a_ladder_of_version_2_loads():
+    """Catches a change of the format: files of every version load in later ones."""
+    ladder = dg.load_ladder(Path(__file__).parent / "data" / "ladder_v2.safetensors")
+    assert [m.weights[0][1, 2] for m in ladder.models] == [0.0, 0.25, 0.5]
+    np.testing.assert_array_equal(ladder.models[2].layers[0].bias, [0.5, -0.25, 1.0, 2.0])
 
 
 def test_a_ladder_goes_on_from_a_checkpoint(tmp_path):

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from deepgen.inference.tap import TAP, tap, tap_log_likelihood
     from deepgen.inference.tempering import CoupledTempering, ParallelTempering, TemperedTransitions
     from deepgen.inference.trajectories import TrajectoryTempering, independent
+    from deepgen.io.ladders import load_ladder, save_ladder
     from deepgen.layers.binary import Binary
     from deepgen.layers.context import Context
     from deepgen.layers.gaussian import Gaussian
@@ -252,6 +253,7 @@ _LATER = {
     "independent": "deepgen.inference.trajectories",
     "ladder_bracket": "deepgen.likelihood",
     "load": "deepgen.estimators.loading",
+    "load_ladder": "deepgen.io.ladders",
     "log_partition_bracket": "deepgen.likelihood",
     "log_partition_by_ladder": "deepgen.likelihood",
     "log_partition_by_length": "deepgen.likelihood",
@@ -264,6 +266,7 @@ _LATER = {
     "pseudo_log_likelihood": "deepgen.likelihood",
     "retrieval": "deepgen.retrieval",
     "reverse_ais": "deepgen.likelihood",
+    "save_ladder": "deepgen.io.ladders",
     "set_num_threads": "deepgen.runtime.threads",
     "set_precision": "deepgen.runtime.precision",
     "show_config": "deepgen.runtime.config",
@@ -400,6 +403,7 @@ __all__ = [
     "independent",
     "ladder_bracket",
     "load",
+    "load_ladder",
     "log_partition_bracket",
     "log_partition_by_ladder",
     "log_partition_by_length",
@@ -412,6 +416,7 @@ __all__ = [
     "pseudo_log_likelihood",
     "retrieval",
     "reverse_ais",
+    "save_ladder",
     "set_num_threads",
     "set_precision",
     "show_config",

@@ -18,6 +18,7 @@ from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
 from deepgen.estimators.sequences import TemporalRBM
 from deepgen.estimators.supervised import DeepClassifier, DeepRegressor
+from deepgen.inference.trajectories import TrajectoryTempering
 from deepgen.io import model_files
 from deepgen.io.classes import classes_of_plain
 from deepgen.io.schemas.registry import schema_for
@@ -105,6 +106,10 @@ def load(path):
         raise model_files.ModelFileError(
             f"{path}: parameters so large that fields overflow, or that samples lie beyond "
             f"+-{LARGEST_VALUE:g}; no training makes such a model"
+        )
+    if isinstance(model, TrajectoryTempering):
+        raise model_files.ModelFileError(
+            f"{path}: a ladder of models, no estimator; read it with dg.load_ladder"
         )
     saved = _saved_by(model, extra.get("estimator"))
     if saved is None:

@@ -235,21 +235,41 @@ def sweep(model, particles, n_sweeps, site, *, free=None, context=_NO_CONTEXT, n
     -------
     Particles
     """
-    n_rows, layers = len(particles), range(model.n_layers)
     context = with_trials(model.layers, particles.states, context)
     states = [
         np.array(dense(x), layer.state_dtype, order="C")
         for layer, x in zip(model.layers, particles.states, strict=True)
     ]
-    contexts = [context.of_layer(l) for l in layers]
-    free = [True] * model.n_layers if free is None else free
-    chain = model.chain
-    multiply_adds = sum(chain.multiply_adds(l) for l in layers if free[l])
-    workspace, governor = engine.Workspace(), Governor(n_threads)
+    contexts = [context.of_layer(l) for l in range(model.n_layers)]
+    sweep_in_place(
+        model.chain, states, contexts, n_sweeps, site, free=free, work=Work(n_threads=n_threads)
+    )
+    return Particles(states)
+
+
+def sweep_in_place(chain, states, contexts, n_sweeps, site, *, free=None, work=ANY_WORK):
+    """Run sweeps in place, for a caller who moves the same rows again and again.
+
+    Parameters
+    ----------
+    chain : Chain
+        Of the model.
+    states : list of ndarray of shape (n_rows, n_units)
+        By layer, of its state type; changed.
+    contexts : list of LayerContext
+        By layer.
+    n_sweeps, site, free
+        See :func:`sweep`.
+    work : Work
+    """
+    n_rows = states[0].shape[0]
+    free = [True] * chain.n_layers if free is None else free
+    multiply_adds = sum(chain.multiply_adds(l) for l in range(chain.n_layers) if free[l])
+    workspace, governor = work.workspace or engine.Workspace(), Governor(work.n_threads)
     for rows in row_pieces(n_rows, multiply_adds):
-        count = rows.stop - rows.start
-        some = [x[rows] for x in states]
-        around = [c.of_rows(rows) for c in contexts]
+        count, some, around = rows.stop - rows.start, states, contexts
+        if count < n_rows:
+            some, around = [x[rows] for x in states], [c.of_rows(rows) for c in contexts]
         at_once = max(1, CALL_WORK // max(multiply_adds * count, 1))
         for done in range(0, n_sweeps, at_once):
             here = site._replace(
@@ -261,7 +281,6 @@ def sweep(model, particles, n_sweeps, site, *, free=None, context=_NO_CONTEXT, n
             )
             governor.done()
             check_time(n_here * count)
-    return Particles(states)
 
 
 def check_particles(model, particles):

@@ -324,25 +324,42 @@ def _reads_steps(model, first, stop):
     return isinstance(model, Parameters) and None not in model.packed[first : stop - 1]
 
 
-def field_from(model, sender, receiver, x, work=ANY_WORK, out=None):
+def field_from(model, sender, receiver, x, work=ANY_WORK):
     """Return the field that states x of a layer add to a neighbour's: x W, or downwards x W^T.
 
-    float32 of shape (n_rows, n_units of the receiver); written into `out`, where that is given.
+    float32 of shape (n_rows, n_units of the receiver).
     """
-    size = model.layers[receiver].size
-    linear = (_LINEAR, 1, 1, np.zeros(size, np.float32), None)
-    units = model.layers[sender].kernel_layer()
+    out = np.empty((x.shape[0], model.layers[receiver].size), np.float32)
+    send(sending_chain(model, sender, receiver), sender < receiver, x, out, work)
+    return out
+
+
+def sending_chain(model, sender, receiver, bias=None):
+    """Return a layer and a linear neighbour as the kernels read them; see :func:`send`.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    sender, receiver : int
+        Numbers of layers beside each other.
+    bias : ndarray of shape (n_units,), float32, or None
+        Of the receiver. None: zero.
+    """
+    bias = np.zeros(model.layers[receiver].size, np.float32) if bias is None else bias
+    linear, units = (_LINEAR, 1, 1, bias, None), model.layers[sender].kernel_layer()
     lower = min(sender, receiver)
     weights, packed = model.kernel_weights(slice(lower, lower + 1))
     if model.layers[receiver].group > 1:
         packed = [None]  # in tiles of whole groups, which a linear layer does not have
     pair = [units, linear] if receiver > sender else [linear, units]
-    out = np.empty((x.shape[0], size), np.float32) if out is None else out
+    return engine.Chain(pair, weights, packed)
+
+
+def send(chain, upwards, x, out, work=ANY_WORK):
+    """Write the field of the linear layer of :func:`sending_chain`, given states of the other."""
     conditional_pass(
-        engine.Chain(pair, weights, packed), receiver - lower,
-        [x, None] if receiver > sender else [None, x], Outputs(out), work=work,
-    )  # fmt: skip
-    return out
+        chain, int(upwards), [x, None] if upwards else [None, x], Outputs(out), work=work
+    )
 
 
 def _stretch(model, states, context, first, stop, work):

@@ -11,7 +11,13 @@ from deepgen.checks import check_instance, check_integer, real_array, shown
 from deepgen.inference.gibbs import spread_particles
 from deepgen.inference.samplers import Gibbs, check_one_row_each, check_sampler
 from deepgen.inference.tempering import ParallelTempering
-from deepgen.inference.trajectories import TrajectoryTempering, independent, interpolated
+from deepgen.inference.trajectories import (
+    MOST_RUNGS,
+    Climbers,
+    TrajectoryTempering,
+    filled_ladder,
+    grounded,
+)
 from deepgen.layers.passes import Site
 from deepgen.models import check_model
 from deepgen.runtime.stream import SAMPLE, Stream
@@ -22,7 +28,7 @@ from deepgen.runtime.work import Work
 BURN_IN = 0.25
 # Rungs are placed for this rate of swaps; rates of LOWEST to HIGHEST are as good.
 TARGET, LOWEST, HIGHEST = 0.35, 0.2, 0.5
-MOST_ROUNDS, MOST_RUNGS = 8, 200
+MOST_ROUNDS = 8
 # Rates nearer to 0 or 1 than this cannot be told from them by so few swaps.
 FINEST_RATE = 1e-3
 
@@ -153,7 +159,7 @@ def _strongest_direction(model):
 
 
 def placed_rungs(
-    model, sampler, *, n_chains=50, n_sweeps=100, random_state=None, n_threads=None
+    model, sampler, *, n_chains=None, n_sweeps=None, random_state=None, n_threads=None
 ):
     """Return a sampler whose rungs lie where neighbours swap: at rates of .2 to .5, or more.
 
@@ -164,9 +170,11 @@ def placed_rungs(
         Whose rungs are the first guess. Temperatures are moved, added and taken away. To a
         trajectory rungs are only added, on the straight lines between its models; a model without
         weights is put before them.
-    n_chains : int, default 50
-    n_sweeps : int, default 100
-        Of each round of measurement, of which there are at most eight.
+    n_chains : int or None
+        None: 50. Of a trajectory: rows that go up its models; 200.
+    n_sweeps : int or None
+        None: 100, of each round of measurement, of which there are at most eight. Of a trajectory:
+        at each model; 12.
     random_state : int, RandomState, Generator or None
     n_threads : int or None
 
@@ -184,8 +192,9 @@ def placed_rungs(
     -----
     Where log ratios are near normal, a rate r of swaps is ``erfc(d / 2)`` of the distance d of two
     rungs, and distances add along the ladder: d^2 is the symmetric divergence. So rates tell
-    distances, and temperatures are put at equal ones. Models of a trajectory stay: rates are those
-    of most chains, and a ladder that is fine enough for a broad mode may be torn for a tight one.
+    distances, and temperatures are put at equal ones. Rates are those of most chains, and a ladder
+    of models that is fine enough for a broad mode may be torn for a tight one: its distances are
+    those of the rows to which neighbours differ most (docs/math.md, "Tempering").
 
     References
     ----------
@@ -197,24 +206,32 @@ def placed_rungs(
         sampler, "sampler", (ParallelTempering, TrajectoryTempering),
         "a dg.ParallelTempering or dg.TrajectoryTempering, which have rungs",
     )  # fmt: skip
+    along_models = isinstance(sampler, TrajectoryTempering)
+    n_chains = (200 if along_models else 50) if n_chains is None else n_chains
+    n_sweeps = (12 if along_models else 100) if n_sweeps is None else n_sweeps
     check_integer(n_chains, "n_chains", 2)
     check_integer(n_sweeps, "n_sweeps", 4)
-    if isinstance(sampler, TrajectoryTempering) and any(w.any() for w in sampler.models[0].weights):
-        sampler = TrajectoryTempering((independent(sampler.models[0]), *sampler.models))
+    check_threads(n_threads)
     stream = Stream.from_random_state(random_state)
+    if along_models:
+        ladder = grounded(sampler)
+        ladder.ladder(model)
+        work = Work(n_threads=n_threads).reusing()
+        climbers = Climbers(ladder.models[0], n_chains, n_sweeps, stream, work)
+        return filled_ladder(ladder, model, distances(np.array([LOWEST]))[0], climbers)
     for number in range(MOST_ROUNDS):
         report = mixing(
             model, sampler, n_chains=n_chains, n_sweeps=n_sweeps,
             random_state=stream.child(number).key, n_threads=n_threads,
         )  # fmt: skip
         rates = report.diagnostics["swap_rate"]
-        keeps = isinstance(sampler, TrajectoryTempering)
-        if rates.min() >= LOWEST and (keeps or rates.max() <= HIGHEST or len(rates) == 1):
+        if rates.min() >= LOWEST and (rates.max() <= HIGHEST or len(rates) == 1):
             break
-        places = filled_places(rates) if keeps else even_places(rates)
+        places = even_places(rates)
         if len(places) == sampler.n_rungs and np.abs(places - np.arange(len(places))).max() < 0.05:
             break
-        sampler = _with_rungs(model, sampler, places)
+        betas = np.interp(places, np.arange(sampler.n_rungs), sampler.rungs().astype(np.float64))
+        sampler = replace(sampler, betas=tuple(betas.tolist()))
     return sampler
 
 
@@ -239,34 +256,3 @@ def even_places(rates):
     n_rungs = 1 + math.ceil(along[-1] / distances(np.array([TARGET]))[0])
     n_rungs = min(max(n_rungs, 2), MOST_RUNGS)
     return np.interp(np.linspace(0.0, along[-1], n_rungs), along, np.arange(len(along)))
-
-
-def filled_places(rates):
-    """Return the places of all rungs, and of further ones between neighbours that hardly swap.
-
-    Parameters
-    ----------
-    rates : ndarray of shape (n_rungs - 1,)
-
-    Returns
-    -------
-    ndarray
-        See :func:`even_places`.
-    """
-    steps = np.ceil(distances(rates) / distances(np.array([TARGET])))
-    steps = np.where(rates < LOWEST, steps, 1).astype(np.int64)
-    parts = [pair + np.arange(n) / n for pair, n in enumerate(steps)]
-    return np.concatenate([*parts, [float(len(rates))]])[:MOST_RUNGS]
-
-
-def _with_rungs(model, sampler, places):
-    """Return a sampler with rungs between those that it has, by their places."""
-    if isinstance(sampler, ParallelTempering):
-        betas = sampler.rungs().astype(np.float64)
-        found = np.interp(places, np.arange(len(betas)), betas)
-        return replace(sampler, betas=tuple(found.tolist()))
-    ladder, models = sampler.ladder(model), []
-    for place in places[:0:-1]:
-        rung = min(int(place), len(ladder) - 2)
-        models.append(interpolated(ladder[rung], ladder[rung + 1], place - rung))
-    return TrajectoryTempering(tuple(models))

@@ -13,7 +13,7 @@ import numpy as np
 
 from deepgen.checks import check_instance, shown
 from deepgen.inference.gibbs import spread_particles, sweep, update_layer
-from deepgen.inference.mean_field import field_from
+from deepgen.inference.mean_field import field_from, send, sending_chain
 from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import LayerContext, Outputs, Site, conditional_pass
 from deepgen.layers.units import Units, lone_chain
@@ -130,6 +130,7 @@ class Temperatures:
     work: Work
     _scratch: dict = field(default_factory=dict)
     _lone: dict = field(default_factory=dict)
+    _senders: dict = field(default_factory=dict)
 
     @classmethod
     def around(cls, model, chains, context, work):
@@ -173,10 +174,7 @@ class Temperatures:
 
     def _own(self, l):
         """Return bias (with bias rows, where there are some) and precision of a layer."""
-        if isinstance(self.model, Parameters):
-            bias, precision = self.model.biases[l], self.model.precisions[l]
-        else:
-            bias, precision = self.model.layers[l].bias, self.model.layers[l].precision
+        bias, precision = bias_and_precision(self.model, l)
         if l in self.context.bias_scale:
             bias = self.context.bias_scale[l][:, None] * bias
         if l in self.context.bias_rows:
@@ -196,12 +194,18 @@ class Temperatures:
             In memory that the next call uses again: fresh pages cost as much as a small product.
         """
         for l in range(1, self.model.n_layers, 2):
-            shape = (len(states[0]), self.model.layers[l].size)
-            total = self._scratch.setdefault(l, np.empty(shape, np.float32))
-            field_from(self.model, l - 1, l, states[l - 1], self.work, total)
+            bias = self._own(l)[0]
+            if l not in self._scratch:
+                self._scratch[l] = np.empty((len(states[0]), bias.shape[-1]), np.float32)
+                self._senders[l] = sending_chain(
+                    self.model, l - 1, l, bias if bias.ndim == 1 else None
+                )
+            total = self._scratch[l]
+            send(self._senders[l], True, states[l - 1], total, self.work)
+            if bias.ndim > 1:
+                total += bias
             if l + 1 < self.model.n_layers:
                 total += field_from(self.model, l + 1, l, states[l + 1], self.work)
-            total += self._own(l)[0]
         return self._scratch
 
     def gain(self, states, fields, old, new):
@@ -276,6 +280,19 @@ class Temperatures:
         """Draw odd layers, then even ones, in place."""
         self.draw_odd(states, self.fields(states), beta, site)
         self.draw_even(states, beta, site)
+
+
+def bias_and_precision(model, l):
+    """Return these vectors of a layer as they are now, the second one None where it has none.
+
+    Parameters
+    ----------
+    model : BoltzmannMachine or Parameters
+    l : int
+    """
+    if isinstance(model, Parameters):
+        return model.biases[l], model.precisions[l]
+    return model.layers[l].bias, model.layers[l].precision
 
 
 def row_dots(x, y):

@@ -147,7 +147,10 @@ class ParallelTempering:
         path = Temperatures.around(
             model, chains, repeated_context(context, len(betas)), work
         )
-        states, beta = own_states(model, chains.particles), chains.beta
+        states, beta = own_states(model, chains.particles), chains.beta.copy()
+        # rows by rung of each chain: temperatures wander over the rows, not states
+        place = np.argsort(-beta.reshape(-1, len(betas)), axis=1, kind="stable")
+        place += np.arange(len(place))[:, None] * len(betas)
         counts = {name: x.copy() for name, x in chains.further.items()}
         if not counts["turn"][0]:
             for number in range(WARM_UP):
@@ -156,7 +159,7 @@ class ParallelTempering:
             here = site.of_sweep(number)
             rows = here._replace(first_row=here.first_row * len(betas))
             fields = path.fields(states)
-            beta = self._swapped(path, states, fields, beta, here, counts)
+            self._swap(path, (states, fields), (beta, place), here, counts)
             path.draw_odd(states, fields, beta, rows)
             path.draw_even(states, beta, rows)
         chains.particles, chains.beta, chains.further = unchecked_particles(states), beta, counts
@@ -165,27 +168,21 @@ class ParallelTempering:
             found = means_at_model(model, chains.at_model(), context, work)
         return MoveInfo(found, diagnostics=swap_report(counts))
 
-    def _swapped(self, path, states, fields, beta, site, counts):
-        """Return the temperatures by row after an offer to each pair of this turn."""
-        betas = self.rungs()
-        # rows by rung of each chain: temperatures wander over the rows, not states
-        place = np.argsort(-beta.reshape(-1, len(betas)), axis=1, kind="stable")
-        place += np.arange(len(place))[:, None] * len(betas)
-        pairs = np.arange(counts["turn"][0] % 2, len(betas) - 1, 2)
+    def _swap(self, path, at, ladder, site, counts):
+        """Offer each pair of this turn a swap; beta and places by rung, `ladder`, are changed."""
+        beta, place = ladder
+        n_rungs = place.shape[1]
+        pairs = np.arange(counts["turn"][0] % 2, n_rungs - 1, 2)
         one, other = place[:, pairs], place[:, pairs + 1]
         offer = beta.copy()
         offer[one], offer[other] = beta[other], beta[one]
-        gain = path.gain(states, fields, beta, offer)
-        swapped = accepted_swaps(gain[one] + gain[other], pairs, len(betas), site)
-        beta = beta.copy()
-        beta[one[swapped]], beta[other[swapped]] = (
-            offer[one[swapped]], offer[other[swapped]],
-        )  # fmt: skip
-        place[:, pairs], place[:, pairs + 1] = (
-            np.where(swapped, other, one), np.where(swapped, one, other),
-        )  # fmt: skip
+        gain = path.gain(*at, beta, offer)
+        swapped = accepted_swaps(gain[one] + gain[other], pairs, n_rungs, site)
+        taken, given = one[swapped], other[swapped]
+        beta[taken], beta[given] = offer[taken], offer[given]
+        chain, pair = np.nonzero(swapped)
+        place[chain, pairs[pair]], place[chain, pairs[pair] + 1] = given, taken
         count_swaps(counts, pairs, swapped, place)
-        return beta
 
 
 def swap_counts(n_chains, n_rungs):

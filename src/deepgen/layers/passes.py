@@ -275,10 +275,12 @@ def layer_log_weight(chain, layer, x, context=None, *, n_threads=None):
     """Return the log weight of states of one layer alone, float64 of shape (n_rows,)."""
     out = np.zeros(x.shape[0])
     for piece in row_pieces(x.shape[0], 32 * x.shape[1]):
-        multiply_adds = 8 * (piece.stop - piece.start) * x.shape[1]
+        count, around = piece.stop - piece.start, context
+        if context is not None and count < x.shape[0]:
+            around = context.of_rows(piece)
         engine.layer_log_weight(
-            chain, layer, _rows(x, piece), context and context.of_rows(piece), out[piece],
-            effective_threads(n_threads, multiply_adds),
+            chain, layer, _rows(x, piece), around, out[piece],
+            effective_threads(n_threads, 8 * count * x.shape[1]),
         )  # fmt: skip
     return out
 

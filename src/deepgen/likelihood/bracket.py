@@ -85,7 +85,7 @@ def log_partition_bracket(
     at most 6.6 nats beyond its estimate by Markov's inequality: they are finite always.
 
     A mode that no start finds stays unknown: this is statistics, not proof. Of 500 small machines
-    of eight kinds 499 had their exact log Z inside (docs/results.md).
+    of nine kinds 499 had their exact log Z inside (docs/results.md).
 
     References
     ----------

@@ -8,7 +8,7 @@ import numpy as np
 from deepgen.checks import check_instance, check_integer
 from deepgen.inference.gibbs import spread_particles, start_particles
 from deepgen.inference.mixing import placed_rungs
-from deepgen.inference.trajectories import TrajectoryTempering, independent
+from deepgen.inference.trajectories import TrajectoryTempering
 from deepgen.layers.passes import Site
 from deepgen.likelihood.bracket import ERRORS, log_partition_bracket
 from deepgen.likelihood.bridge import bridge, influences
@@ -27,14 +27,9 @@ BURN_IN, ARRIVED = 0.25, 0.5
 FEWEST_SWAPS = 0.1
 # Share of the chains that may be without a round trip; more of them are stuck in a mode.
 MOST_STUCK = 0.05
-
-
-def grounded(ladder):
-    """Return a ladder whose first model has no weights, so that its log Z is known."""
-    first = ladder.models[0]
-    if all(not w.any() for w in first.weights):
-        return ladder
-    return TrajectoryTempering((independent(first), *ladder.models))
+# Every fifth chain is a scout: it begins far over the model at all rungs, and does not count for
+# log Z. Where a mode has no way to the lowest rung, scouts that began in it make no round trip.
+SCOUT = 5
 
 
 def log_partition_by_ladder(
@@ -42,10 +37,10 @@ def log_partition_by_ladder(
 ):
     """Estimate log Z from chains that swap along a ladder of models.
 
-    Neighbours that hardly swap first get rungs between them (:func:`deepgen.placed_rungs`). Of each
-    pair of neighbours then the ratio of the two Z by the bridge between samples of both (Bennett
-    1976); the first model of the ladder is independent units. Where a narrow mode stands beside a
-    broad one, this sees both, and annealing does not (docs/math.md, "Tempering").
+    Neighbours that are far apart first get rungs between them (:func:`deepgen.placed_rungs`). Of
+    each pair of neighbours then the ratio of the two Z by the bridge between samples of both
+    (Bennett 1976); the first model of the ladder is independent units. Where a narrow mode stands
+    beside a broad one, this sees both, and annealing does not (docs/math.md, "Tempering").
 
     Parameters
     ----------
@@ -53,6 +48,7 @@ def log_partition_by_ladder(
     ladder : TrajectoryTempering
         Without weights in its first model, or such a model is put before it.
     n_chains : int, default 100
+        Every fifth one tells whether a mode has no way to the other rungs, and does not count.
     n_sweeps : int, default 400
         The first half is left out.
     random_state : int, RandomState, Generator or None
@@ -89,18 +85,24 @@ def _by_ladder(model, ladder, n_chains, n_sweeps, random_state, n_threads):
         "a dg.TrajectoryTempering, such as sampler() of a dg.ModelLadder",
     )  # fmt: skip
     check_integer(n_chains, "n_chains", 2)
-    check_integer(n_sweeps, "n_sweeps", 4)
+    check_integer(n_sweeps, "n_sweeps", 8)
     check_threads(n_threads)
     stream = Stream.from_random_state(random_state)
     ladder = placed_rungs(
-        model, grounded(ladder), random_state=stream.child("place").key, n_threads=n_threads
+        model, ladder, random_state=stream.child("place").key, n_threads=n_threads
     )
-    first = ladder.models[0]
+    first, work = ladder.models[0], Work(n_threads=n_threads).reusing()
     log_base = sum(float(layer.log_normalizer(layer.bias[None])[0]) for layer in first.layers)
-    site = Site(stream.child("ladder"), SAMPLE)
-    chains = ladder.start(model, _far_apart(model, first, n_chains, stream), site)
-    steps = ladder.steps(model, chains, site, n_sweeps=n_sweeps, work=Work(n_threads=n_threads))
-    every = list(steps)
+    site, is_scout = Site(stream.child("ladder"), SAMPLE), np.arange(n_chains) % SCOUT == SCOUT - 1
+    chains = ladder.start(
+        model, start_particles(first, n_chains, stream.child("start")), site
+    )
+    ladder.climb(model, chains, site, work=work)
+    _send_scouts(model, chains, is_scout, stream.child("spread"))
+    every = [
+        [(pair, upper[~is_scout], lower[~is_scout]) for pair, upper, lower in ratios]
+        for ratios in ladder.steps(model, chains, site, n_sweeps=n_sweeps, work=work)
+    ]
     early, late = (
         every[int(first * n_sweeps) : int(stop * n_sweeps)]
         for first, stop in ((BURN_IN, ARRIVED), (ARRIVED, 1.0))
@@ -110,7 +112,8 @@ def _by_ladder(model, ladder, n_chains, n_sweeps, random_state, n_threads):
     counts = chains.further
     rates = counts["accepted"] / np.maximum(counts["offered"], 1)
     trips = counts["round_trips"]
-    is_open = is_open or rates.min() < FEWEST_SWAPS or (trips == 0).mean() > MOST_STUCK
+    stuck = [(trips[some] == 0).mean() for some in (~is_scout, is_scout) if some.any()]
+    is_open = is_open or rates.min() < FEWEST_SWAPS or max(stuck) > MOST_STUCK
     reach = math.inf if is_open else ERRORS * error
     lower, upper = min(value - reach, before), max(value + reach, before)
     reason = (
@@ -126,10 +129,14 @@ def _by_ladder(model, ladder, n_chains, n_sweeps, random_state, n_threads):
 
 def _along(ladder, kept, log_base):
     """Return log Z by the ratios of some sweeps, its standard error, and whether rungs are torn."""
-    value, moved, is_torn = log_base, np.zeros(len(kept[0][0][0])), False
-    for pair in range(ladder.n_rungs - 1):
-        forward = np.array([ratios[pair][1] for ratios in kept])
-        reverse = -np.array([ratios[pair][0] for ratios in kept])
+    by_pair = [[] for _ in range(ladder.n_rungs - 1)]
+    for ratios in kept:
+        for pair, upper, lower in ratios:
+            by_pair[pair].append((upper, lower))
+    value, moved, is_torn = log_base, np.zeros(len(by_pair[0][0][0])), False
+    for found in by_pair:
+        forward = np.array([lower for _, lower in found])
+        reverse = -np.array([upper for upper, _ in found])
         ratio, _ = bridge(forward.ravel(), reverse.ravel())
         ours, theirs, slope = influences(forward, reverse, ratio)
         value += ratio
@@ -140,19 +147,15 @@ def _along(ladder, kept, log_base):
     return value, math.sqrt(float((moved**2).sum())), is_torn
 
 
-def _far_apart(model, first, n_chains, stream):
-    """Return first states: of the independent units, every second one from far over the model.
-
-    Where a mode has no way to the other rungs, the chains that began in it make no round trip.
-    """
-    alone = start_particles(first, n_chains, stream.child("start"))
-    spread = spread_particles(model, n_chains, stream.child("spread"))
-    states = []
-    for x, y in zip(alone.states, spread.states, strict=True):
-        mixed = x.copy()
-        mixed[1::2] = y[1::2]
-        states.append(mixed)
-    return unchecked_particles(states)
+def _send_scouts(model, chains, is_scout, stream):
+    """Let all rows of some chains begin at states that lie far from each other; chains change."""
+    n_rungs = len(chains) // len(is_scout)
+    rows = np.flatnonzero(np.repeat(is_scout, n_rungs))
+    spread = spread_particles(model, is_scout.sum(), stream)
+    states = [np.array(x) for x in chains.particles.states]
+    for x, far in zip(states, spread.states, strict=True):
+        x[rows] = np.repeat(far, n_rungs, axis=0)
+    chains.particles = unchecked_particles(states)
 
 
 def ladder_bracket(
@@ -197,6 +200,9 @@ def ladder_bracket(
 def joined(bracket, ladder):
     """Return a bracket that has heard a ladder: as it is where they meet, else around both.
 
+    An open bracket that holds a whole ladder keeps its ends, which hold what the ladder may not
+    know, and has the ladder's value: its own is that of estimates which contradict each other.
+
     Parameters
     ----------
     bracket, ladder : LogPartition
@@ -209,7 +215,17 @@ def joined(bracket, ladder):
         return bracket
     if ladder.method == "open ladder":
         return replace(bracket, reason=f"the ladder of models is broken: {ladder.reason}")
-    if bracket.lower <= ladder.upper and ladder.lower <= bracket.upper:
+    meet = bracket.lower <= ladder.upper and ladder.lower <= bracket.upper
+    if meet and bracket.method == "open bracket":
+        reason = (
+            f"annealing contradicts itself; the value is that of the ladder of models, "
+            f"[{ladder.lower:.3f}, {ladder.upper:.3f}]: {ladder.reason}"
+        )
+        return replace(
+            bracket, value=ladder.value, lower=min(bracket.lower, ladder.lower),
+            upper=max(bracket.upper, ladder.upper), reason=reason,
+        )  # fmt: skip
+    if meet:
         return replace(bracket, reason=f"the ladder of models agrees: {ladder.reason}")
     reason = (
         f"annealing gives {bracket.value:.3f} [{bracket.lower:.3f}, {bracket.upper:.3f}], the "

@@ -3,6 +3,8 @@
 import os
 import threading
 from abc import abstractmethod
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -23,10 +25,12 @@ from deepgen.estimators.common.validation import (
 from deepgen.inference.completion import impute
 from deepgen.inference.gibbs import start_particles
 from deepgen.inference.running import RunningChains
-from deepgen.inference.samplers import description_of
+from deepgen.inference.samplers import check_sampler, description_of
+from deepgen.inference.trajectories import TrajectoryTempering
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.likelihood.bracket import Bracketing, shared_bracket
+from deepgen.likelihood.ladder import joined, log_partition_by_ladder
 from deepgen.rows.fingerprint import digest_of
 from deepgen.rows.particles import Particles
 from deepgen.rows.sources import ArrayRows
@@ -40,23 +44,29 @@ from deepgen.runtime.work import Work
 QUANTITIES = ("mean", "field")
 
 
-def bracket_of(estimator, machine, n_chains, n_betas):
+def bracket_of(estimator, machine, n_chains, n_betas, ladder=None):
     """Return the bracket of a machine's log Z, computed once for a fitted model and these numbers.
 
     Parameters
     ----------
     estimator : BaseEstimator
-        Its ``_fitted`` keeps the bracket beside `n_chains` and `n_betas`; each fit makes it anew.
+        Its ``_fitted`` keeps the bracket beside what it was asked for with; each fit makes it anew.
     machine : BoltzmannMachine
     n_chains, n_betas
         See :func:`deepgen.log_partition_bracket`.
+    ladder : TrajectoryTempering or None
+        The bracket hears it too (:func:`deepgen.likelihood.ladder.joined`).
     """
     fitted = estimator._fitted
-    wanted = (n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()))
+    wanted = (
+        n_chains, n_betas if n_betas is None else tuple(np.ravel(n_betas).tolist()),
+        None if ladder is None else description_of(ladder),
+    )  # fmt: skip
     known, bracket = fitted.bracket or (None, None)
     if known != wanted:
         collective = collective_of(estimator)
-        require_same(collective, {"n_chains": wanted[0], "n_betas": wanted[1]})
+        asked = dict(zip(("n_chains", "n_betas", "ladder"), wanted, strict=True))
+        require_same(collective, asked)
         with _lock:
             known, bracket = fitted.bracket or (None, None)
             if known != wanted:
@@ -65,6 +75,12 @@ def bracket_of(estimator, machine, n_chains, n_betas):
                     Bracketing(n_chains, n_betas, n_threads=estimator.n_threads),
                     fitted.score_seed, collective,
                 )
+                if ladder is not None and bracket.method != "exact":
+                    # each process computes the same: the chains of a ladder are few
+                    bracket = joined(bracket, log_partition_by_ladder(
+                        machine, ladder, n_chains=n_chains, random_state=fitted.score_seed,
+                        n_threads=estimator.n_threads,
+                    ))  # fmt: skip
                 fitted.bracket = (wanted, bracket)
     return bracket
 
@@ -109,11 +125,12 @@ def asked_samples(n_samples, n_sweeps, first_row, sampler, **by_row):
     }  # fmt: skip
 
 
-def asked_rows(states, missing, n_chains, n_sweeps, first_row):
+def asked_rows(states, missing, n_chains, n_sweeps, first_row, sampler=None):
     """Return the arguments of a call of :meth:`impute` as plain data; see `asked_samples`."""
     return {
         "X": digest_of(dense(states), missing), "n_chains": int(n_chains),
         "n_sweeps": int(n_sweeps), "first_row": int(first_row),
+        "sampler": None if sampler is None else description_of(sampler),
     }  # fmt: skip
 
 
@@ -136,6 +153,28 @@ def first_states(estimator, machine, n_samples, stream, first_row, lengths=None)
     return Particles([x[chosen] for x in particles.states])
 
 
+@dataclass(frozen=True)
+class Completion:
+    """Rows whose missing entries are filled in, in every way that chains tell.
+
+    Each is an array, or a data frame for a data frame, of shape (n_samples, n_features), see
+    :meth:`deepgen.RBM.impute`; observed entries are untouched, their deviation is 0.
+
+    Attributes
+    ----------
+    means : array or data frame
+        Means over chains of the missing entries' conditional means.
+    draws : array or data frame
+        One joint draw of the missing entries of each row.
+    deviations : array or data frame
+        Standard deviations of the missing entries.
+    """
+
+    means: object
+    draws: object
+    deviations: object
+
+
 class DensityEstimator(FeatureEstimator):
     """Mix-in: scores with log Z in a bracket, and completions.
 
@@ -151,7 +190,7 @@ class DensityEstimator(FeatureEstimator):
     def _beside_model(self):
         return {"score_seed": self._fitted.score_seed}
 
-    def log_partition(self, X=None, *, n_chains=100, n_betas=3000):
+    def log_partition(self, X=None, *, n_chains=100, n_betas=3000, ladder=None):
         """Return a bracket of log Z: exact where that is cheap, else forward and reverse AIS.
 
         Of a belief network it is that of the top machine. Likelihoods use the bracket of the last
@@ -168,6 +207,11 @@ class DensityEstimator(FeatureEstimator):
             The width falls with the square root.
         n_betas : int, array-like or None, default 3000
             Inverse temperatures; None is the schedule of record, 14,501 of them.
+        ladder : TrajectoryTempering or None
+            Models that a fit has passed through, of ``dg.ModelLadder().sampler()``: a second
+            opinion, which sees tight modes beside broad ones. Where it contradicts annealing the
+            bracket opens, and its `reason` says so (:func:`deepgen.ladder_bracket`). Not of
+            documents whose log Z depends on their lengths.
 
         Returns
         -------
@@ -185,9 +229,14 @@ class DensityEstimator(FeatureEstimator):
                 if by_length
                 else f"X must be None where log Z is one number, got {shown(X)}"
             )
+        if ladder is not None and (by_length or not isinstance(ladder, TrajectoryTempering)):
+            expected = "None where log Z depends on lengths" if by_length else (
+                "None or a dg.TrajectoryTempering, such as sampler() of a dg.ModelLadder"
+            )  # fmt: skip
+            raise ValueError(f"ladder must be {expected}, got {shown(ladder)}")
         if by_length:
             return partition_of(self, self._machine, X, n_chains, n_betas)
-        return bracket_of(self, self._machine, n_chains, n_betas)
+        return bracket_of(self, self._machine, n_chains, n_betas, ladder)
 
     def _log_z(self, X):
         """Return log Z and the upper end of its bracket; of documents one of each by row."""
@@ -225,8 +274,8 @@ class DensityEstimator(FeatureEstimator):
 
         By Gibbs chains with the observed entries held; in a belief network a sweep offers hidden
         layers and accepts them by their weights
-        (:func:`deepgen.inference.belief_completion.impute_belief`). With another sampler:
-        :func:`deepgen.inference.completion.impute`.
+        (:func:`deepgen.inference.belief_completion.impute_belief`). With another sampler, in a
+        machine: ``complete``.
 
         Parameters
         ----------
@@ -251,33 +300,48 @@ class DensityEstimator(FeatureEstimator):
             probable one, and the mean itself of real columns. The deviation of a category is then
             the probability that it is another one.
         """
+        if method not in ("mean", "draw"):
+            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
+        check_flag(return_std, "return_std")
+        chains = {
+            "n_chains": n_chains, "n_sweeps": n_sweeps, "random_state": random_state,
+            "first_row": first_row,
+        }  # fmt: skip
+        form, draws, means, deviations = self._completed(X, missing, chains)
+        completed = form(draws if method == "draw" else means)
+        return (completed, deviations) if return_std else completed
+
+    def _completed(self, X, missing, chains):
+        """Return a function that gives states the form of X, then draws, means and deviations.
+
+        Draws and means are states of the visible layer, deviations have the form of X already.
+
+        Parameters
+        ----------
+        X, missing
+            See :meth:`impute`.
+        chains : dict
+            The other arguments of ``_complete``, by name.
+        """
         check_is_fitted(self)
         if self.model_.visible.takes_trials:
             raise ValueError(
                 f"impute needs columns that can be missing, and this {type(self).__name__} is one "
                 "of documents; ReplicatedSoftmax.impute tells which words they lack"
             )
-        if method not in ("mean", "draw"):
-            raise ValueError(f"method must be 'mean' or 'draw', got {shown(method)}")
-        check_flag(return_std, "return_std")
-        check_integer(n_chains, "n_chains")
-        check_integer(n_sweeps, "n_sweeps", 0)
-        check_integer(first_row, "first_row", 0, MOST_ROWS)
-        chains = {
-            "n_chains": n_chains, "n_sweeps": n_sweeps, "random_state": random_state,
-            "first_row": first_row,
-        }  # fmt: skip
+        check_integer(chains["n_chains"], "n_chains")
+        check_integer(chains["n_sweeps"], "n_sweeps", 0)
+        check_integer(chains["first_row"], "first_row", 0, MOST_ROWS)
         table = table_of(self)
         if table is not None:
             missing, states, gaps = table_with_gaps(self, X, missing)
-            draws, means, deviation = self._complete(states, gaps, **chains)
-            completed = table.completed(X, missing, draws if method == "draw" else means)
-            deviation = table.deviations(missing, means, deviation)
-            return (completed, deviation) if return_std else completed
+            draws, means, deviations = self._complete(states, gaps, **chains)
+            deviations = table.deviations(missing, means, deviations)
+            return partial(table.completed, X, missing), draws, means, deviations
         values, states, missing = rows_with_gaps(self, X, missing, self.model_.visible)
-        draws, means, deviation = self._complete(states, missing, **chains)
-        completed = completed_rows(X, values, missing, draws if method == "draw" else means)
-        return (completed, framed_like(X, deviation)) if return_std else completed
+        draws, means, deviations = self._complete(states, missing, **chains)
+        form = partial(completed_rows, X, values, missing)
+        return form, draws, means, framed_like(X, deviations)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -406,7 +470,60 @@ class MachineEstimator(DensityEstimator):
             context=context, work=Work(n_threads=self.n_threads),
         )  # fmt: skip
 
-    def _complete(self, states, missing, *, n_chains, n_sweeps, random_state, first_row):
+    def complete(
+        self, X, missing=None, *, sampler=None, n_chains=20, n_sweeps=100, random_state=None,
+        first_row=0,
+    ):  # fmt: skip
+        """Complete rows by chains of any sampler; return means, draws and deviations at once.
+
+        Where observed entries leave several completions that lie far apart, Gibbs chains stay with
+        that where they began, however probable the others are. A sampler that moves between them
+        has each as often as it is probable.
+
+        Parameters
+        ----------
+        X, missing
+            See :meth:`impute`, which is this with Gibbs sampling and one of the results.
+        sampler : Sampler or None
+            One that can hold entries, such as :class:`deepgen.ParallelTempering`. None:
+            :class:`deepgen.Gibbs`.
+        n_chains, n_sweeps : int
+            Chains a row, and sweeps of each.
+        random_state : int, RandomState, Generator or None
+        first_row : int, default 0
+
+        Returns
+        -------
+        Completion
+
+        Raises
+        ------
+        ValueError
+            If `sampler` is none, or cannot hold entries; and as :meth:`impute`.
+
+        Examples
+        --------
+        >>> import numpy as np, deepgen as dg
+        >>> X = dg.datasets.sample_bars_and_stripes(200, 3, random_state=0)
+        >>> rbm = dg.RBM(8, n_epochs=2, random_state=0).fit(X)
+        >>> holes = X[:2].astype(np.float32)
+        >>> holes[:, :4] = np.nan
+        >>> found = rbm.complete(holes, sampler=dg.ParallelTempering(5), random_state=0)
+        >>> found.means.shape, found.deviations[:, 4:].sum().item()
+        ((2, 9), 0.0)
+        """
+        if sampler is not None:
+            check_sampler(sampler, for_context=True)
+        chains = {
+            "sampler": sampler, "n_chains": n_chains, "n_sweeps": n_sweeps,
+            "random_state": random_state, "first_row": first_row,
+        }  # fmt: skip
+        form, draws, means, deviations = self._completed(X, missing, chains)
+        return Completion(form(means), form(draws), deviations)
+
+    def _complete(
+        self, states, missing, *, n_chains, n_sweeps, random_state, first_row, sampler=None
+    ):
         collective = collective_of(self)
         stream = collective.broadcast(Stream.from_random_state(random_state))
 
@@ -414,11 +531,11 @@ class MachineEstimator(DensityEstimator):
             return impute(
                 self.model_, states[rows], missing[rows],
                 Site(stream, IMPUTE, first_row + rows.start), n_chains=n_chains,
-                n_sweeps=n_sweeps, work=Work(n_threads=self.n_threads),
+                n_sweeps=n_sweeps, sampler=sampler, work=Work(n_threads=self.n_threads),
             )  # fmt: skip
 
         def told():
-            return asked_rows(states, missing, n_chains, n_sweeps, first_row)
+            return asked_rows(states, missing, n_chains, n_sweeps, first_row, sampler)
 
         return by_parts(collective, len(missing), completed, told)
 

@@ -6,6 +6,7 @@ the entries of its schema. Header, checksum and bytes of the file are those of `
 
 from deepgen.io.schemas.belief_networks import BeliefNetworkSchema
 from deepgen.io.schemas.hierarchies import ClassHierarchySchema
+from deepgen.io.schemas.ladders import LadderSchema
 from deepgen.io.schemas.machines import MACHINE
 from deepgen.io.schemas.mixtures import MixtureSchema
 from deepgen.io.schemas.neighbours import NeighbourNetworkSchema
@@ -20,7 +21,7 @@ SCHEMAS = {
     for schema in (
         MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
         RatingMachineSchema(), ProcessNetworkSchema(), NeighbourNetworkSchema(),
-        ClassHierarchySchema(), ConditionalMachineSchema(),
+        ClassHierarchySchema(), ConditionalMachineSchema(), LadderSchema(),
     )
 }  # fmt: skip
 
