@@ -2,6 +2,7 @@
 #ifndef DEEPGEN_FIXED_PACK_H
 #define DEEPGEN_FIXED_PACK_H
 
+#include "compilers.h"
 #include "elementwise.h"
 #include "fixed_point.h"
 
@@ -61,8 +62,8 @@ typedef uint64_t dg_turned __attribute__((vector_size(8 * DG_TURN_LANES)));
     for (int r = 0; r < DG_TURN_LANES; r++) \
         if (!(r & (apart))) { \
             dg_turned a = rows[r], b = rows[r + (apart)]; \
-            rows[r] = __builtin_shufflevector(a, b, DG_LANES lower); \
-            rows[r + (apart)] = __builtin_shufflevector(a, b, DG_LANES upper); \
+            rows[r] = DG_SHUFFLE(a, b, DG_LANES lower); \
+            rows[r + (apart)] = DG_SHUFFLE(a, b, DG_LANES upper); \
         }
 
 DG_INLINE void dg_turn_pairs(const uint32_t *from, uint32_t *to)

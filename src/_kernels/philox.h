@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "compilers.h"
+
 struct dg_stream {
     uint64_t key;
     uint64_t step;      /* update and sweep, or epoch and sweep */
@@ -101,8 +103,8 @@ static inline __attribute__((always_inline)) void dg_words_of_rows(
     }
     for (int part = 0; part < n_parts; part++) {
         dg_wide even = (c0[part] & low) | c1[part] << 32, odd = (c2[part] & low) | c3[part] << 32;
-        dg_wide words[2] = {__builtin_shufflevector(even, odd, DG_LOWER_PAIRS),
-                            __builtin_shufflevector(even, odd, DG_UPPER_PAIRS)};
+        dg_wide words[2] = {DG_SHUFFLE(even, odd, DG_LOWER_PAIRS),
+                            DG_SHUFFLE(even, odd, DG_UPPER_PAIRS)};
         __builtin_memcpy(out[part / DG_WIDE_PARTS] + part % DG_WIDE_PARTS * 4 * DG_WIDE_LANES, words,
                          sizeof words);
     }
