@@ -7,8 +7,10 @@
 #include <stdlib.h> /* defines __GLIBC__ where it applies */
 
 /* Plain loops outside the tile kernels, compiled for several instruction sets; without
- * contraction they give the same bits from each. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
+ * contraction they give the same bits from each. The choice between them is made before the thread
+ * sanitizer is there, which would look at it. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__) && \
+    !defined(__SANITIZE_THREAD__)
 #define DG_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define DG_CLONES
