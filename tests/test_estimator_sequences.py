@@ -345,6 +345,35 @@ def test_a_window_on_real_values_starts_at_a_linear_regression():
     np.testing.assert_allclose(predicted, linear, atol=0.1)
 
 
+@pytest.mark.parametrize("constant", [0.0, 1.0, 100.0])
+def test_a_column_that_never_varies_does_not_stop_a_window(constant):
+    """Would catch a past in units of next to no noise, which is a second constant: its regression
+    had no solution."""
+    rng = np.random.default_rng(0)
+    frames = np.zeros((400, 3))
+    for t in range(1, 400):
+        frames[t] = 0.8 * frames[t - 1] + rng.normal(0.0, 0.3, 3)
+    frames = np.column_stack([frames, np.full(400, constant)])
+    model = dg.TemporalRBM(
+        4, recurrence="window", order=3, visible="gaussian", n_epochs=2, random_state=0
+    ).fit(frames)
+    errors = (model.predict(frames) - frames)[3:]
+    assert np.square(errors[:, :3]).mean() < 0.13
+    assert np.abs(errors[:, 3]).max() < 0.05 * max(constant, 1.0)
+
+
+def test_a_report_is_of_the_model_that_there_is():
+    """Would catch how the likelihoods of a former model were estimated, after another fit."""
+    X = (RNG.random((30, 4)) < 0.4).astype(np.uint8)
+    model = dg.TemporalRBM(3, n_recurrent=3, n_epochs=1, random_state=0).fit(X)
+    with pytest.raises(AttributeError, match="call score or score_samples first"):
+        model.likelihood_report_  # noqa: B018
+    model.score(X)
+    assert model.likelihood_report_["n_frames"] == 30
+    with pytest.raises(AttributeError, match="likelihood_report_"):
+        model.fit(X).likelihood_report_  # noqa: B018
+
+
 def test_frames_that_run_away_say_so():
     """Would catch infinite frames, and a message about biases that nobody has passed."""
     growing = 1e-4 * np.outer(1.5 ** np.arange(30), [1.0, 1.0])

@@ -609,6 +609,8 @@ def test_what_is_no_file_of_a_ladder_is_refused(tmp_path):
     huge = model.replace(weights=[np.full((60, 1), 3e38)])
     with pytest.raises(ValueError, match=r"parameters so large that fields overflow"):
         dg.save_ladder(dg.TrajectoryTempering([huge]), path)
+    with pytest.raises(ValueError, match=r"at most 1,000 models, got 1,001; keep every other"):
+        dg.save_ladder(dg.TrajectoryTempering([model] * 1_001), path)
     config, tensors = model_files.describe(dg.TrajectoryTempering([model]))
     for number in (0, -1, True, 1_001, 2):
         header = {"format_version": 2, **config, "n_models": number, "extra": {}}

@@ -64,7 +64,7 @@ def test_what_a_reader_must_not_do_is_found(read, words, fuzz, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "name", ["models", "checkpoints", "arrays", "tables", "ratings", "settings"]
+    "name", ["models", "ladders", "checkpoints", "arrays", "tables", "ratings", "settings"]
 )
 def test_files_change_and_new_lines_are_kept(name, fuzz, tmp_path, monkeypatch):
     """Catches mutants that are all refused at the first line, or a corpus that never grows."""

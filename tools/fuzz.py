@@ -127,6 +127,12 @@ def ask(recommender):
             raise AssertionError(f"{rating} is not on the scale")
 
 
+def read_ladder(path):
+    """Load a ladder of models and go along it."""
+    ladder = dg.load_ladder(path)
+    dg.log_partition_by_ladder(ladder.models[-1], ladder, n_chains=4, n_sweeps=8, random_state=0)
+
+
 def read_checkpoint(path):
     """Go on from a checkpoint: of a stream, of a stack's stream, of a fit, of ratings."""
     for make in (
@@ -198,6 +204,17 @@ def whole_models(folder):
         dg.RatingsRBM(4, rows="users", bins=3, **few).fit(sparse.csr_array(X * np.arange(1.0, 7))),
     )):  # fmt: skip
         estimator.save(folder / f"{number}.safetensors")
+
+
+def whole_ladders(folder):
+    """Write ladders of models."""
+    X = rows()
+    for number, visible in enumerate((None, "gaussian")):
+        steps = dg.ModelLadder(4)
+        few = {"n_epochs": 3, "random_state": 0, "callbacks": [steps]}
+        machine = dg.RBM(4, visible=visible, **few) if visible else dg.DBM((4, 3), **few)
+        machine.fit(X)
+        dg.save_ladder(steps.sampler(), folder / f"{number}.safetensors")
 
 
 def whole_checkpoints(folder):
@@ -370,6 +387,7 @@ def change_archive(data, others, rng):
 
 TARGETS = {
     "models": (whole_models, (change_bytes, change_signed, change_signed), read_model),
+    "ladders": (whole_ladders, (change_bytes, change_signed, change_signed), read_ladder),
     "checkpoints": (whole_checkpoints, (change_bytes, *[change_signed] * 3), read_checkpoint),
     "arrays": (whole_arrays, (change_bytes, change_archive, change_archive), read_array),
     "tables": (whole_tables, (change_bytes,), read_array),

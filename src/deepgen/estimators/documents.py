@@ -18,6 +18,7 @@ from deepgen.estimators.common.documents import (
 from deepgen.estimators.common.fitting import Fitted
 from deepgen.estimators.common.hyperparameters import check_machine_settings
 from deepgen.estimators.common.machines import MachineProblem
+from deepgen.estimators.common.reports import ReportingEstimator
 from deepgen.estimators.common.streams import StreamEstimator
 from deepgen.estimators.common.validation import by_pieces, features, rows_to_read
 from deepgen.inference.documents import missing_words
@@ -41,7 +42,7 @@ RATE, AVERAGING, EPOCHS = 0.1, 0.3, 20
 FEWEST_UPDATES = 1_000
 
 
-class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
+class ReplicatedSoftmax(StreamEstimator, ReportingEstimator, FeatureEstimator, BaseEstimator):
     """Replicated softmax: topics of documents from their counts of words.
 
     An RBM whose visible units are the words of a document, as many as it has, with shared weights
@@ -405,7 +406,7 @@ class ReplicatedSoftmax(StreamEstimator, FeatureEstimator, BaseEstimator):
         lengths = lengths_in(X, self.model_.layers[0])
         partition, energies = partition_of(self, self.model_, lengths), self._free_energy(X)
         found = RowLikelihoods(energies, partition.by_row(lengths))
-        self.likelihood_report_ = found.report()
+        self._fitted.report = found.report()
         return found, lengths
 
     def score(self, X, y=None):

@@ -19,6 +19,7 @@ from deepgen.estimators.common.hyperparameters import (
     visible_units,
 )
 from deepgen.estimators.common.networks import check_choice
+from deepgen.estimators.common.reports import ReportingEstimator
 from deepgen.estimators.common.sequences import as_gaps, as_sequences
 from deepgen.estimators.common.validation import warn_of_grey_rows
 from deepgen.inference.sequences import (
@@ -45,7 +46,7 @@ RUN_IN = 32  # frames before a chunk that only bring its state to where it shoul
 STREAM_SHARE = 0.5  # of the rate that `fit` starts with, in `partial_fit`
 
 
-class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
+class TemporalRBM(FittingEstimator, ReportingEstimator, FeatureEstimator, BaseEstimator):
     """Sequences: a restricted Boltzmann machine whose biases come from the frames before.
 
     ``p(v_1, ..., v_T) = prod_t p(v_t | past)``. A frame may be many columns that depend on each
@@ -347,7 +348,7 @@ class TemporalRBM(FittingEstimator, FeatureEstimator, BaseEstimator):
             initial_state=initial_state, random_state=self._fitted.score_seed,
             n_threads=self.n_threads,
         )  # fmt: skip
-        self.likelihood_report_ = found.report()
+        self._fitted.report = found.report()
         return found
 
     # --- using --------------------------------------------------------------------------------

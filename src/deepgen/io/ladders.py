@@ -4,6 +4,7 @@ from deepgen.checks import check_instance
 from deepgen.errors import ModelFileError
 from deepgen.inference.trajectories import TrajectoryTempering
 from deepgen.io import model_files
+from deepgen.io.schemas.ladders import MOST_MODELS
 from deepgen.io.schemas.registry import schema_for
 
 
@@ -34,6 +35,11 @@ def save_ladder(ladder, path):
         ladder, "ladder", TrajectoryTempering,
         "a dg.TrajectoryTempering, such as sampler() of a dg.ModelLadder",
     )  # fmt: skip
+    if len(ladder.models) > MOST_MODELS:
+        raise ValueError(
+            f"ladder must have at most {MOST_MODELS:,} models, got {len(ladder.models):,}; keep "
+            "every other one, or those of dg.placed_rungs"
+        )
     if not schema_for(ladder).is_usable(ladder):
         raise ValueError(
             "ladder has a model with parameters so large that fields overflow, and could not be "

@@ -40,9 +40,9 @@ INPUT_DEVIATION, BIAS_DEVIATION, RECURRENT_SCALE, WEIGHTS_SCALE = 0.25, 0.001, 0
 HIDDEN_DEVIATION = 0.01  # of the weights from hidden means to hidden biases
 # Of the first autoregression of a window: rows' worth of zeros, in units of the noise; how many
 # parts are held back in turn, of so many frames that follow each other; and the least noise, as a
-# share of a column's deviation.
+# share of a column's deviation; and its least variance, as a share of its mean square.
 RIDGES, FOLDS, HELD_TOGETHER = (1.0, 10.0, 100.0, 1000.0, 10000.0), 5, 20
-LEAST_NOISE = 0.03
+LEAST_NOISE, LEAST_VARIANCE = 0.03, 1e-6
 
 
 def starting_machine(layers, recurrence, moments, stream, *, n_state, sequences=None):
@@ -113,7 +113,9 @@ def _autoregression(machine, sequences, order):
     steps = sequences.steps
     before = window.unfold(None, sequences.frames[steps.order], steps).before
     past = steps.in_sequence(before).astype(np.float64)
-    deviation = np.sqrt(np.maximum(frames.var(axis=0), 1e-12))
+    # a column that never varies has a share of its size: in smaller units it would be the constant
+    least = LEAST_VARIANCE * (1e-6 + np.square(frames).mean(axis=0))
+    deviation = np.sqrt(np.maximum(frames.var(axis=0), least))
     with one_blas_thread():
         # the noise is what a first regression leaves, whose past is in units of the deviations
         _, left = _regression(past, frames, np.tile(deviation, order))

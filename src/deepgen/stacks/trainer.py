@@ -193,10 +193,7 @@ class StackTrainer:
             survey(data, visible, n_threads=self.n_threads) if l else self._first_moments()
         )  # fmt: skip
         stream = Stream.from_random_state(child_seed(self.seed, l))
-        usual = first_machine(visible, hidden, moments, stream)
-        if settings.n_epochs is None:
-            usual = self.evidence().start(usual)
-        model = usual
+        model = usual = first_machine(visible, hidden, moments, stream)
         if l + 1 < len(self.settings):  # refuses units that no file has, before any work
             registry.describe(model)
         turned = l > 0 and settings.transposed

@@ -234,6 +234,8 @@ class DensityEstimator(FeatureEstimator):
                 "None or a dg.TrajectoryTempering, such as sampler() of a dg.ModelLadder"
             )  # fmt: skip
             raise ValueError(f"ladder must be {expected}, got {shown(ladder)}")
+        if ladder is not None:
+            check_integer(n_chains, "n_chains", 2)
         if by_length:
             return partition_of(self, self._machine, X, n_chains, n_betas)
         return bracket_of(self, self._machine, n_chains, n_betas, ladder)

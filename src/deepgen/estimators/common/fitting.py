@@ -52,6 +52,8 @@ class Fitted:
         Offsets of centring by layer, for a stream that goes on after `fit`.
     bracket : tuple or None
         The last bracket of log Z, and the numbers that it was asked for with.
+    report : dict or None
+        How the last likelihoods were estimated; see :class:`ReportingEstimator`.
     stream : Trainer, StackStream or None
         The run of `partial_fit`.
     refined_from : str or None
@@ -64,6 +66,7 @@ class Fitted:
     particles: Particles | None = None
     offsets: list | None = None
     bracket: tuple | None = None
+    report: dict | None = None
     stream: Any = None
     refined_from: str | None = None
     prepared: tuple | None = None

@@ -107,8 +107,12 @@ class MachineProblem(StreamProblem):
         return plain_settings(estimator, {**resolved, **counts})
 
     def usual_epochs(self, n_rows):
-        """Return how many epochs a run has where nobody says: as many as the rows call for."""
-        return self.evidence.n_epochs(self.estimator.batch_size)
+        """Return how many epochs a run has where nobody says: as many as the rows call for.
+
+        Of noise one: the first biases fit it, with half a count that more updates would unlearn.
+        """
+        evidence = self.evidence
+        return 1 if evidence.is_noise else evidence.n_epochs(self.estimator.batch_size)
 
     def stream_settings(self):
         """Return the settings that decide the bits of a stream, as plain data."""

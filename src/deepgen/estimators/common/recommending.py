@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 from deepgen.checks import check_integer
 from deepgen.estimators.common.networks import check_choice
 from deepgen.estimators.common.ratings import ndcg_of_users, patterned
+from deepgen.estimators.common.reports import ReportingEstimator
 from deepgen.inference.ratings import (
     best_columns,
     expected_ratings,
@@ -21,7 +22,7 @@ RANKS = ("mean", "top")
 ROWS_AT_ONCE = 256
 
 
-class Recommender:
+class Recommender(ReportingEstimator):
     """Mix-in: questions to `model_`, a machine of ratings, about users and items.
 
     A class with it sets ``_known``, the :class:`KnownSides` of its model, and has the setting
@@ -302,7 +303,7 @@ class Recommender:
             self.model_, rows, n_chains=n_chains, n_betas=n_betas, random_state=random_state,
             n_threads=self.n_threads,
         )  # fmt: skip
-        self.likelihood_report_ = found.report()
+        self._fitted.report = found.report()
         return found.by_row
 
     def _work(self):
