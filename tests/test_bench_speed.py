@@ -6,6 +6,7 @@ import pytest
 from conftest import assert_mean, assert_within_errors, bars_and_stripes, twin, with_slow
 
 import deepgen as dg
+from deepgen import estimators
 from deepgen.runtime.precision import rounded
 
 ais = pytest.importorskip("bench.speed.ais", reason="bench/ is not beside the tests")
@@ -170,4 +171,4 @@ def test_every_estimator_has_a_row():
     """Catches an estimator whose speed nobody measures."""
     elsewhere = {"Imputer", "RatingsRBM", "TemporalRBM"}  # none of its own; `ratings`; `temporal`
     named = {name.replace(",", "").split()[0] for name in models.MODELS}
-    assert named | elsewhere == set(dg.estimators.__all__)
+    assert named | elsewhere == set(estimators.__all__)

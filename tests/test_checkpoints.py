@@ -22,6 +22,7 @@ from stops import At, Stop, fail, press_ctrl_c
 from threadpoolctl import threadpool_info
 
 import deepgen as dg
+from deepgen.rows.sources import ArrayRows
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -117,7 +118,7 @@ def test_runs_on_other_forms_of_rows_go_on(form, tmp_path):
 def test_rows_before_the_place_are_not_read_again(tmp_path):
     """Catches a resume that computes, or reads from disk, what is behind it."""
     X = rows_for({})
-    rows = dg.rows.sources.ArrayRows(X)
+    rows = ArrayRows(X)
     stream = dg.Stream(1)
     whole = list(rows_of(rows.batches(20, stream)))
     for skip in range(9):

@@ -13,6 +13,7 @@ from stopped_runs import bits, rbm_for, rows_for, run_python
 from stops import At
 
 import deepgen as dg
+from deepgen.io import trees
 from deepgen.learning.whole_updates import WholeUpdates
 from deepgen.runtime import interrupts
 
@@ -69,7 +70,7 @@ def test_a_handler_that_raises_leaves_a_checkpoint_of_whole_updates(
         with pytest.raises(Told):
             rbm_for({}, [dg.Checkpoint(path)]).fit(rows_for({}))
     assert signal.getsignal(number) is tell
-    assert dg.io.trees.load(path)["trainer"]["place"]["n_updates"] == 9
+    assert trees.load(path)["trainer"]["place"]["n_updates"] == 9
     assert bits(rbm_for({}).fit(rows_for({}), resume=path)) == bits(whole)
 
 
@@ -120,7 +121,7 @@ def test_the_default_action_comes_after_the_checkpoint(kind, tmp_path):
     run = run_python(DEFAULT, kind, tmp_path / "run")
     assert run.returncode == -signal.SIGTERM, run.stderr
     assert "went on" not in run.stdout
-    place = dg.io.trees.load(tmp_path / "run")["trainer"]["place"]
+    place = trees.load(tmp_path / "run")["trainer"]["place"]
     assert not place["finished"]
     assert place["n_updates"] > 0
 
@@ -165,21 +166,39 @@ def test_runs_within_a_run_and_in_other_threads_leave_signals_alone(handled):
     assert found == [tell]
 
 
+def run_told_to_end(folder, arguments):
+    """The ended process of a command, to which SIGTERM comes half a second after learning began.
+
+    A process that is sent one on its way there, on a busy machine, ends as any other does.
+    """
+    X = np.random.default_rng(0).integers(0, 2, (2_000, 30), np.uint8)
+    np.save(folder / "X.npy", X)
+    script = f"""if True:
+        import os, signal, sys, threading, time
+        from deepgen.cli import main
+
+        def end():
+            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                time.sleep(0.01)
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=end, daemon=True).start()
+        sys.exit(main({arguments!r}))
+    """
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=folder, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+TRAIN = ["train", "--data", "X.npy", "--out", "m", "--n-epochs", "1000000", "--n-hidden", "4"]
+
+
 @pytest.mark.slow
 def test_the_command_line_writes_its_model_when_it_is_told_to_end(tmp_path):
     """Catches `deepgen train` without a checkpoint that loses all it has learned on SIGTERM."""
-    np.save(tmp_path / "X.npy", np.random.default_rng(0).integers(0, 2, (2_000, 30), np.uint8))
-    script = """if True:
-        import os, signal, sys, threading
-        from deepgen.cli import main
-        threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        sys.exit(main(["train", "--data", "X.npy", "--out", "m", "--n-epochs", "1000000",
-                       "--n-hidden", "4"]))
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
+    run = run_told_to_end(tmp_path, TRAIN)
     assert run.returncode == 128 + signal.SIGTERM, run.stderr
     assert "terminated; the model of" in run.stderr
     assert dg.load(tmp_path / "m").model_.layers[1].size == 4
@@ -188,18 +207,6 @@ def test_the_command_line_writes_its_model_when_it_is_told_to_end(tmp_path):
 @pytest.mark.slow
 def test_the_command_line_keeps_a_checkpoint_when_it_is_told_to_end(tmp_path):
     """Catches `deepgen train --checkpoint` that loses the run of a job that is pre-empted."""
-    X = np.random.default_rng(0).integers(0, 2, (2_000, 30)).astype(np.uint8)
-    np.save(tmp_path / "X.npy", X)
-    script = """if True:
-        import os, signal, sys, threading
-        from deepgen.cli import main
-        threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGTERM)).start()
-        main(["train", "--data", "X.npy", "--out", "m", "--n-epochs", "1000000", "--checkpoint",
-              "c", "--n-hidden", "4"])
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), "2"], cwd=tmp_path, capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
+    run = run_told_to_end(tmp_path, [*TRAIN, "--checkpoint", "c"])
     assert run.returncode == -signal.SIGTERM, run.stderr
-    assert not dg.io.trees.load(tmp_path / "c")["trainer"]["place"]["finished"]
+    assert not trees.load(tmp_path / "c")["trainer"]["place"]["finished"]
