@@ -460,14 +460,17 @@ class _DBMProblem(MachineProblem):
 
     @property
     def evidence(self):
-        """What the rows say; columns that are noise by themselves may still tell the labels."""
+        """The :class:`Evidence` of the rows; with label units they never count as noise.
+
+        Columns that are independent of each other may still tell the labels.
+        """
         found = super().evidence
         return replace(found, is_noise=found.is_noise and self.targets is None)
 
     def _joint(self, start, moments, stream):
         model = self.first_model(moments, stream, start)
         if start is None:
-            model = self.joined_by_evidence(model)
+            model = self.started_by_evidence(model)
         return self.trainer(model, self.schedule(), stream)
 
     def first_model(self, moments, stream, start=None):

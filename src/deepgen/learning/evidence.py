@@ -14,7 +14,7 @@ from deepgen.rows.parts import first_number, joined
 from deepgen.rows.states import dense
 
 MOST_UPDATES, FEWEST_UPDATES = 5_000, 100
-# Of the weights that a run on noise starts from, what is left: usual ones cost more than nothing.
+# A run on noise starts from weights of this share of the usual size, whose own noise costs nats.
 SHARE_ON_NOISE = 0.01
 # Updates for each row and coin, and for each row and real-valued column.
 UPDATES_BY_COIN, UPDATES_BY_COLUMN = 300, 100
@@ -122,17 +122,17 @@ class Evidence:
         return int(min(max(wanted, FEWEST_UPDATES), MOST_UPDATES))
 
     def start(self, model):
-        """Return what learning starts from in place of a usual first model: of noise hardly joined.
+        """Return the first model for these rows: the usual one, with next to no weights for noise.
 
         Parameters
         ----------
         model : BoltzmannMachine
-            See :func:`~deepgen.learning.starts.initial_model`.
+            The usual one, of :func:`~deepgen.learning.starts.initial_model`.
 
         Returns
         -------
         BoltzmannMachine
-            The same, or its weights times `SHARE_ON_NOISE`.
+            The same; of noise with its weights times `SHARE_ON_NOISE`.
         """
         if not self.is_noise:
             return model

@@ -179,7 +179,7 @@ def _ridge(square, product, penalty):
 
 @dataclass(frozen=True)
 class Restraint:
-    """What keeps a recurrence from learning sequences by heart.
+    """Dropout and weight decay of a recurrence, which keep it from learning sequences by heart.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class Restraint:
         check_rate(self.decay, "decay")
 
     def decays(self, parameters):
-        """Return what the recurrence's matrices are multiplied by in the gradient, by name.
+        """Return the factor of each matrix in its own gradient: `decay`, by the columns' noise.
 
         Parameters
         ----------

@@ -133,8 +133,11 @@ class MachineProblem(StreamProblem):
         n_rows, mean, variance = moments
         return initial_model(*self.layers, mean, variance, n_rows, stream)
 
-    def joined_by_evidence(self, model):
-        """Return a first model, hardly joined where the rows are noise; as it is for set epochs."""
+    def started_by_evidence(self, model):
+        """Return a first model as the rows want it (:meth:`Evidence.start`).
+
+        As it is where the user says how many epochs: then the rows are not measured.
+        """
         if self.estimator.n_epochs is not None or self.units.takes_trials:
             return model
         return self.evidence.start(model)
@@ -153,7 +156,7 @@ class MachineProblem(StreamProblem):
     def run(self, beginning):
         """Return the run of `fit`."""
         stream = Stream.from_random_state(beginning.seed)
-        model = self.joined_by_evidence(self.first_model(beginning.survey.moments, stream))
+        model = self.started_by_evidence(self.first_model(beginning.survey.moments, stream))
         run = self.trainer(model, self.schedule(), stream)
         run.frame = beginning.frame
         beginning.take_over(run)
