@@ -121,6 +121,7 @@ RUNS = {
     "dbm": lambda: _dbm(),
     "dbm without greedy start": lambda: _dbm(pretrained=None),
     "dbm settings": lambda: _dbm(GREY, pretrained=GREEDY, binarize=True),
+    "dbm tap": lambda: _dbm(rule=dg.TAPPCD(), learning_rate=2.0),
     "dbm labels": lambda: _dbm(y=FEW_LABELS, label_units=True, unlabelled=-1),
     "dbm from model": lambda: dg.DBM((6, 4), pretrained=_machine(), **COMMON).fit(BITS),
     "dbm stream": lambda: _streamed(dg.DBM((7, 5), **COMMON)),

@@ -553,13 +553,14 @@ def mean_field_bound(layers, weights, means, free):
 # ------------------------------------------------------------------------ beyond mean field
 
 
-def tap(layers, weights, v, n_sweeps=1000):
+def tap(layers, weights, v, n_sweeps=1000, start=None):
     """(means by layer, log p*(v)) of binary hidden layers, by the TAP equations:
 
     m <- logistic(b + W m' + (1/2 - m) W^2 m' (1 - m')), odd layers, then even ones; of the layer
     of v, which is known, W v alone.
     """
     means = [v, *[np.full((len(v), layer.size), 0.5) for layer in layers[1:]]]
+    means = means if start is None else [v, *start[1:]]
     order = [*range(1, len(layers), 2), *range(2, len(layers), 2)]
     for _ in range(n_sweeps):
         for l in order:

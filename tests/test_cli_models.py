@@ -104,6 +104,7 @@ def test_every_parameter_has_a_setting():
 
 
 OTHER = {
+    "inference": "tap",
     "n_hidden": 7, "visible": "softmax:3", "rule": "cd", "k": 4, "n_particles": 9,
     "centring": False, "sparsity": 0.2, "sparsity_strength": 0.3, "learning_rate": 0.3,
     "learning_rate_end": 0.2, "momentum": 0.5, "weight_decay": 0.1, "averaging": 0.3,

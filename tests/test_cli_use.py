@@ -11,6 +11,7 @@ from cli_runs import call, fails, working_folder
 
 import deepgen as dg
 from deepgen.cli import main
+from deepgen.cli.common.building import estimator_for
 from deepgen.cli.common.rows import read_rows
 
 
@@ -245,6 +246,34 @@ def test_features_are_those_of_the_library(model, folder, capsys):
         assert np.array_equal(read_rows(name).astype(np.float32), wanted)
     out = call(capsys, "transform", model, "packed.npy", "--packed-columns", "9")[1]
     assert np.array_equal(np.loadtxt(out.splitlines(), delimiter=",", dtype=np.float32), wanted)
+
+
+def test_a_dbm_learns_and_is_scored_by_tap(folder, capsys, serial):
+    """Catches an estimate that is printed as a bound or under its name, and a word that is not
+    heard in learning."""
+    X = (np.random.default_rng(0).random((60, 9)) < 0.4).astype(np.uint8)
+    np.save("binary.npy", X)
+    np.save("y.npy", X[:, 0])
+    argv = ["train", "--model", "dbm", "--data", "binary.npy", "--out", "dbm.st", "--n-hidden", "5",
+            "4", "--n-epochs", "1", "--inference", "tap"]  # fmt: skip
+    assert call(capsys, *argv)[0] == 0
+    argv = ["score", "dbm.st", "binary.npy", "--inference", "tap"]
+    found = json.loads(call(capsys, *argv, "--json")[1])
+    dbm = dg.load("dbm.st")
+    assert found["tap_estimate"]["value"] == dbm.score_samples(X, inference="tap").mean()
+    assert found["tap_estimate"]["is_bound"] is False
+    assert "log_likelihood" not in found
+    out = call(capsys, *argv)[1]
+    assert "TAP estimate" in out
+    assert "no bound" in out
+    asked = estimator_for({"model": "dbm", "inference": "tap", "k": 2})
+    assert asked.rule == dg.TAPPCD(2)
+    dg.RBM(4, n_epochs=1, random_state=0).fit(X).save("r.st")
+    line = fails(capsys, 2, "score", "r.st", "binary.npy", "--inference", "tap")
+    assert "inference is for the likelihood of a dbm without label units" in line
+    line = fails(capsys, 2, "train", "--model", "dbm", "--data", "binary.npy", "--labels", "y.npy",
+                 "--inference", "tap", "--out", "x.st")  # fmt: skip
+    assert "inference must be mean_field for a dbm that learns labels, got tap" in line
 
 
 def test_fields_where_there_are_some(model, folder, capsys):

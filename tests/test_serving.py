@@ -505,6 +505,18 @@ def test_the_body_counts_before_the_address(client):
         assert_same_bits(found, own.transform(np.array(ONE), quantity=quantity))
 
 
+def test_a_deep_machine_is_asked_how_it_infers(estimators):
+    """Would catch an inference that is not heard, and one that a machine with labels takes."""
+    own = estimators["dbm"]
+    with served(own) as client:
+        answer = client.post("/v1/score", json={"rows": ONE, "inference": "tap"})
+        found = np.array(answer.json()["values"])
+    assert_same_bits(found, own.score_samples(np.array(ONE), inference="tap"))
+    with served(estimators["labels"]) as client:
+        answer = client.post("/v1/score", json={"rows": ONE, "inference": "tap"})
+    assert answer.status_code == 422
+
+
 def test_bodies_are_counted_as_they_arrive(client):
     """Would catch a limit that believes Content-Length, or that reads all before it looks."""
     sent = []

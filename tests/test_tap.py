@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 import reference
 from conftest import random_model, twin
+from stops import At, Stop, fail
 
 import deepgen as dg
+from deepgen.inference.mean_field import infer
+from deepgen.inference.tap import tap_after_mean_field
+from deepgen.models import Parameters
 
 pytestmark = pytest.mark.usefixtures("serial")
 
@@ -120,9 +124,97 @@ def test_a_dbm_answers_by_tap():
     np.testing.assert_array_equal(dbm.transform(X, inference="tap"), expected[-1])
     value = dbm.log_partition().value
     estimate = dg.tap_log_likelihood(dbm.model_, X, log_partition=value)
-    np.testing.assert_allclose(dbm.estimate(X), estimate)
-    with pytest.raises(ValueError, match="inference must be 'mean_field' or 'tap', got 'bp'"):
-        dbm.transform(X, inference="bp")
+    np.testing.assert_allclose(dbm.score_samples(X, inference="tap"), estimate)
+    assert (dbm.score_samples(X) != estimate).all()
+    for answer in (dbm.transform, dbm.score_samples, dbm.score):
+        with pytest.raises(ValueError, match="inference must be 'mean_field' or 'tap', got 'bp'"):
+            answer(X, inference="bp")
+
+
+def test_a_score_by_tap_is_at_the_upper_end_of_log_z():
+    """Catches a score that prefers a model because annealing failed on it."""
+    X = dg.datasets.sample_bars_and_stripes(50, 3, random_state=0)
+    dbm = dg.DBM((6, 4), n_epochs=2, random_state=0).fit(X)
+    bracket = dg.LogPartition(lower=5.0, value=6.0, upper=8.0)
+    dbm._fitted.bracket = (None, bracket)
+    found = dbm.score_samples(X, inference="tap").mean()
+    assert dbm.score(X, inference="tap") == pytest.approx(found - 2.0)
+    assert dbm.score(X) == pytest.approx(dbm.score_samples(X).mean() - 2.0)
+
+
+@pytest.mark.parametrize("sizes", [(8, 6, 5), (6, 5, 4, 3), (6, 4)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_sweeps_of_learning_are_those_of_the_twin(sizes, packed):
+    """Catches a sweep in another order, weights of the rows among the squares, variances in steps
+    of another unit, and starting means that are changed in place."""
+    model, v = deep_model(sizes)
+    layers, weights = twin(model)
+    parameters = Parameters(model, packed=packed)
+    start = infer(parameters, v, dg.FixedPoint(3, 1e-3))
+    kept = [x.copy() for x in start]
+    found = tap_after_mean_field(parameters, start, 2, 1e-3)
+    known = [x.astype(np.float64) for x in start]
+    means, _ = reference.tap(layers, weights, v.astype(np.float64), 2, start=known)
+    # means and variances are read to half a step, and the weights of a unit add up to a few units
+    allowed = 5.0 * 0.5 / 255 if packed else ROUNDING
+    for x, y, before in zip(found[1:], means[1:], kept[1:], strict=True):
+        np.testing.assert_allclose(x, y, atol=allowed)
+    for x, before in zip(start, kept, strict=True):
+        np.testing.assert_array_equal(x, before)
+
+
+def test_rows_whose_sweeps_go_apart_learn_by_mean_field():
+    """Catches an update by the means of a sweep that goes round in circles; a row that hides it."""
+    model, v = deep_model(scale=6.0)
+    parameters = Parameters(model)
+    start = infer(parameters, v, dg.FixedPoint(3, 1e-3))
+    found = tap_after_mean_field(parameters, start, 4, 1e-3)
+    kept = [(x == y).all(axis=1) for x, y in zip(found[1:], start[1:], strict=True)]
+    assert (kept[0] == kept[1]).all()
+    assert kept[0].any()
+    assert not kept[0].all()
+    for row in (kept[0].argmax(), kept[0].argmin()):
+        alone = tap_after_mean_field(parameters, [x[row : row + 1] for x in start], 4, 1e-3)
+        np.testing.assert_array_equal(alone[2], found[2][row : row + 1])
+
+
+def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path):
+    """Catches a rule that keeps something between its updates, or is not told apart."""
+    X = dg.datasets.sample_bars_and_stripes(60, 3, random_state=0)
+    path, settings = tmp_path / "run", {"n_epochs": 4, "batch_size": 20, "random_state": 0}
+    start, _ = deep_model((9, 6, 4), scale=1.0)  # of weights that move means by steps
+
+    def machine(rule, **more):
+        return dg.DBM((6, 4), rule=rule, pretrained=start, **settings, **more)
+
+    whole = machine(dg.TAPPCD()).fit(X)
+    callbacks = [dg.Checkpoint(path, minutes=None), At(fail, epoch=2)]
+    with pytest.raises(Stop):
+        machine(dg.TAPPCD(), callbacks=callbacks).fit(X)
+    resumed = machine(dg.TAPPCD()).fit(X, resume=path)
+    for x, y in zip(whole.model_.weights, resumed.model_.weights, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert (whole.model_.weights[1] != machine(dg.MeanFieldPCD()).fit(X).model_.weights[1]).any()
+    for other in (dg.MeanFieldPCD(), dg.TAPPCD(tap_sweeps=3)):
+        with pytest.raises(ValueError, match="rule"):
+            machine(other).fit(X, resume=path)
+
+
+def test_rows_with_holes_and_labels_are_not_learned():
+    """Catches a hole that is taken for a value, and a formula for bits applied to labels."""
+    X = dg.datasets.sample_bars_and_stripes(60, 3, random_state=0)
+    holes = X.astype(np.float32)
+    holes[3, 2] = np.nan
+    dbm = dg.DBM((6, 4), rule=dg.TAPPCD(), n_epochs=1)
+    with pytest.raises(ValueError, match="NaN in row 3, column 2"):
+        dbm.fit(holes)
+    with pytest.raises(ValueError, match=r"layers\[3\] must be binary .* use dg.MeanFieldPCD"):
+        dbm.set_params(label_units=True).fit(X, X[:, 0])
+    labelled = dg.DBM((6, 4), label_units=True, n_epochs=1, random_state=0).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="for TAP.* use inference='mean_field'"):
+        labelled.score_samples(X, inference="tap")
+    with pytest.raises(ValueError, match="tap_sweeps must be a positive integer, got 0"):
+        dg.TAPPCD(tap_sweeps=0)
 
 
 def test_other_units_are_refused():

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from deepgen.learning.optimizers import SGD, Adam
     from deepgen.learning.ratings import MaskedPrediction
     from deepgen.learning.rule_states import Sparsity
-    from deepgen.learning.rules import CD, PCD, MeanFieldPCD
+    from deepgen.learning.rules import CD, PCD, TAPPCD, MeanFieldPCD
     from deepgen.learning.schedules import Constant, Linear
     from deepgen.likelihood import (
         FrameLikelihoods,
@@ -224,6 +224,7 @@ _LATER = {
     "SquaredExponential": "deepgen.models",
     "Stream": "deepgen.runtime.stream",
     "TAP": "deepgen.inference.tap",
+    "TAPPCD": "deepgen.learning.rules",
     "TemperedTransitions": "deepgen.inference.tempering",
     "TemporalRBM": "deepgen.estimators",
     "TimeLimit": "deepgen.runtime.time_limit",
@@ -290,6 +291,7 @@ __all__ = [
     "RBM",
     "SGD",
     "TAP",
+    "TAPPCD",
     "Adam",
     "Autoencoder",
     "Batch",

@@ -31,6 +31,7 @@ from deepgen.cli.common.rows import check_apart, refused
 from deepgen.cli.common.sequences import add_lengths, lengths_for
 from deepgen.cli.common.triples import read_ratings
 from deepgen.estimators import DBM, DBN, HierarchicalGaussian, MixtureOfBernoullis
+from deepgen.estimators.common.deep_boltzmann import INFERENCES, has_label_units
 from deepgen.estimators.common.validation import by_pieces, table_of
 from deepgen.likelihood import LogPartition
 from deepgen.likelihood.annealing import as_betas
@@ -73,6 +74,11 @@ def add_to(commands, about):
         help=f"AIS temperatures ({N_BETAS}; temporal 300; replicated-softmax {DOCUMENT_BETAS}, of "
         "each of some lengths); more of both make the bracket narrower",
     )  # fmt: skip
+    parser.add_argument(
+        "--inference", choices=INFERENCES,
+        help="of a dbm without labels: mean_field for an estimate that is low on average, tap for "
+        "the TAP estimate, which is no bound (mean_field)",
+    )  # fmt: skip
     add_lengths(parser)
     add_threads(parser)
     return parser
@@ -89,6 +95,13 @@ def run(arguments):
         )
         who = f"{arguments.model} holds {in_words(model)}, and {why}"
         refuse_chains(arguments, {"n_chains": "--n-chains", "n_betas": "--n-betas"}, who)
+    if arguments.inference is not None and not (
+        measure is _likelihood and isinstance(model, DBM) and not has_label_units(model)
+    ):
+        raise UsageError(
+            "inference is for the likelihood of a dbm without label units, and "
+            f"{arguments.model} holds {in_words(model)}; leave --inference out"
+        )
     check_apart({"MODEL": arguments.model, "DATA": arguments.data, "labels": arguments.labels}, {})
     if measure is _ratings:
         model = load_ratings(arguments.model, "score").set_params(n_threads=arguments.n_threads)
@@ -162,10 +175,13 @@ def _likelihood(model, rows, arguments):
         log_z = model.log_partition(
             n_chains=arguments.n_chains or N_CHAINS, n_betas=arguments.n_betas or N_BETAS
         )
-    found, is_bound = mean_with_error(model.score_samples(rows)), isinstance(model, DBM | DBN)
-    mean = found["value"]
+    asked, by_tap = {}, arguments.inference == "tap"
+    if arguments.inference is not None:
+        asked = {"inference": arguments.inference}
+    found = mean_with_error(model.score_samples(rows, **asked))
+    mean, is_bound = found["value"], isinstance(model, DBM | DBN) and not by_tap
     return {
-        "log_likelihood": {
+        "tap_estimate" if by_tap else "log_likelihood": {
             "lower": mean + float(log_z.value - log_z.upper),
             "value": mean,
             "upper": math.inf if is_bound else mean + float(log_z.value - log_z.lower),
@@ -300,6 +316,15 @@ def _tell_likelihood(result):
     ]
 
 
+def _tell_tap(result):
+    mean = result["tap_estimate"]
+    return [
+        ("TAP estimate", f"{mean['value']:.4f} nats a row, no bound"),
+        ("log Z", f"{mean['lower']:.4f} to {mean['upper']:.4f} by its ends ({result['method']})"),
+        ("rows differ by", f"{mean['standard_error']:.4f} (standard error of their mean)"),
+    ]
+
+
 def _tell_sequences(result):
     mean = result["frame_log_likelihood"]
     return [
@@ -372,6 +397,7 @@ _TOLD = (
     ("frame_log_likelihood", _tell_sequences),
     ("perplexity", _tell_documents),
     ("log_likelihood", _tell_likelihood),
+    ("tap_estimate", _tell_tap),
     ("accuracy", _tell_accuracy),
     ("r_squared", _tell_r_squared),
     ("squared_error", _tell_squared_error),

@@ -315,7 +315,7 @@ def _stretches(unknown):
             first = None
 
 
-def _reads_steps(model, first, stop):
+def reads_steps(model, first, stop):
     """Tell whether layers read each other's means in steps of 1 / 255.
 
     While a model learns, beside fixed-point weights: no loss of half a nat was found
@@ -373,7 +373,7 @@ def _stretch(model, states, context, first, stop, work):
         context.of_layer(l)._replace(bias_rows=bias_rows.get(l))
         for l in range(first, stop)
     ]
-    return _Stretch(first, stop, contexts, _reads_steps(model, first, stop))
+    return _Stretch(first, stop, contexts, reads_steps(model, first, stop))
 
 
 def _first_means(model, states, start, stretch, work):

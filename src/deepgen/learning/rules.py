@@ -20,6 +20,7 @@ from deepgen.checks import (
 from deepgen.inference.gibbs import start_particles, update_layer
 from deepgen.inference.mean_field import FixedPoint, infer
 from deepgen.inference.samplers import Gibbs, Sampler, check_sampler, description_of
+from deepgen.inference.tap import check_layers_of_tap, tap_after_mean_field
 from deepgen.layers.context import Context, with_trials
 from deepgen.layers.passes import Site
 from deepgen.learning.rule_states import Sparsity, finished_phases, first_state
@@ -444,6 +445,54 @@ class MeanFieldPCD(_Persistent):
         observed = batch.states
         batch = observed[0] if len(observed) == 1 or observed[1] is None else observed
         return infer(model, batch, self.inference, work=work)
+
+
+@dataclass(frozen=True, repr=False)
+class TAPPCD(MeanFieldPCD):
+    """:class:`MeanFieldPCD` with the means of the TAP equations in the positive phase.
+
+    Mean field's sweeps first, then a few of TAP, which start near their end. Rows whose changes
+    grow in these keep the means of mean field. Statistics are products of means, as with mean
+    field: the gradient of TAP's estimate of log p(v) also has the correlation that a weight brings
+    about, ``W m (1 - m) m' (1 - m')``, which is left out. No gain over mean field has been measured
+    with it or without (docs/decisions.md).
+
+    Parameters
+    ----------
+    k, n_particles, centring, sparsity, offset_rate, sampler
+        See :class:`MeanFieldPCD`.
+    inference : FixedPoint
+        How far mean field goes for each batch, before TAP. Default: 3 sweeps at most.
+    tap_sweeps : int, default 2
+        Sweeps of TAP after these; each is two to three times the work of one of mean field.
+
+    Raises
+    ------
+    ValueError
+        In a run: if a hidden layer is none of binary units of one copy, such as one of labels; or
+        if a row has NaN.
+
+    References
+    ----------
+    The equations: see :func:`tap`.
+    """
+
+    tap_sweeps: int = field(default=2, kw_only=True)
+
+    takes_holes: ClassVar[bool] = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_integer(self.tap_sweeps, "tap_sweeps")
+
+    def _check_model(self, model):
+        check_layers_of_tap(model, "dg.MeanFieldPCD()")
+
+    def _posterior(self, model, batch, state, stream, work):
+        means = super()._posterior(model, batch, state, stream, work)
+        return tap_after_mean_field(
+            model, means, self.tap_sweeps, self.inference.tol, work=work
+        )
 
 
 def as_rule(value):

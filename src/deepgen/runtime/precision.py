@@ -77,7 +77,7 @@ def pack(lower, upper, weights):
     """
     if precision() == "float32" or not _takes(lower, upper):
         return None
-    return _packed(lower, upper, weights)
+    return packed_form(lower, upper, weights)
 
 
 def pack_exactly(lower, upper, weights):
@@ -86,7 +86,7 @@ def pack_exactly(lower, upper, weights):
         return None
     if engine.round_weights(weights.copy(), _threads(weights)):
         return None
-    return _packed(lower, upper, weights)
+    return packed_form(lower, upper, weights)
 
 
 def rounded(lower, upper, weights):
@@ -101,8 +101,11 @@ def rounded(lower, upper, weights):
     return weights
 
 
-def _packed(lower, upper, weights):
-    """Return the kernels' packed form of a matrix between two layers of units."""
+def packed_form(lower, upper, weights):
+    """Return the kernels' packed form of a matrix, whatever the setting is.
+
+    For what a run makes of its weights: it keeps the arithmetic that it began with.
+    """
     layers = lower.kernel_layer(), upper.kernel_layer()
     return engine.Packed(*layers, weights, _threads(weights))
 

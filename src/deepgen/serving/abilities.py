@@ -17,7 +17,11 @@ from deepgen.estimators import (
     NeighbourhoodComponents,
     RatingsRBM,
 )
-from deepgen.estimators.common.deep_boltzmann import DeepBoltzmannEstimator, has_label_units
+from deepgen.estimators.common.deep_boltzmann import (
+    INFERENCES,
+    DeepBoltzmannEstimator,
+    has_label_units,
+)
 from deepgen.estimators.common.validation import table_of
 from deepgen.serving.bodies import plain_array
 from deepgen.serving.refusals import wrong
@@ -205,6 +209,10 @@ class Endpoint:
 _SEED = Field("seed", "random_state", "Same seed and same rows: same bytes.", default=0)
 _STD = Field("std", "return_std", "Also give the deviation of each value.", "flag")
 _SWEEPS = Field("n_sweeps", "n_sweeps", "Sweeps of each chain.")
+_INFERENCE = Field(
+    "inference", "inference", "How a deep machine infers its hidden layers; log p by TAP is no "
+    "bound.", "choice", choices=INFERENCES,
+)
 _WORDS = Field("n_words", "n_words", "Of documents: how many words.", low=1, high=MOST_WORDS)
 
 ENDPOINTS = {
@@ -213,7 +221,7 @@ ENDPOINTS = {
         Endpoint(
             "transform", "Features of rows.", Transforms, "transform", "features, a row each",
             (Field("quantity", "quantity", "Means of hidden units, or the fields behind them.",
-                   "choice", choices=("mean", "field")),),
+                   "choice", choices=("mean", "field")), _INFERENCE),
         ),
         Endpoint(
             "free_energy", "Free energy of rows, in nats: low for likely rows.", HasFreeEnergy,
@@ -221,7 +229,7 @@ ENDPOINTS = {
         ),
         Endpoint(
             "score", "log p of each row, in nats.", ScoresRows, "score_samples",
-            "a number for each row",
+            "a number for each row", (_INFERENCE,),
         ),
         Endpoint(
             "impute", "Rows with their missing values (null, NaN) completed.", Imputes, "impute",

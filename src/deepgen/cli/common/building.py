@@ -17,13 +17,14 @@ from deepgen.layers.softmax import Softmax
 from deepgen.learning.minimizers import LBFGS, ConjugateGradient
 from deepgen.learning.optimizers import SGD, Adam
 from deepgen.learning.rule_states import Sparsity
-from deepgen.learning.rules import CD, PCD, MeanFieldPCD
+from deepgen.learning.rules import CD, PCD, TAPPCD, MeanFieldPCD
 from deepgen.learning.schedules import Linear
 from deepgen.networks.smoothness import VirtualAdversarial
 from deepgen.rows.sequences import Transpose
 from deepgen.stacks.settings import Pretraining
 
 RULES = {"pcd": PCD, "cd": CD}
+DEEP_RULES = {"mean_field": MeanFieldPCD, "tap": TAPPCD}  # by how hidden layers are inferred
 STEPS = {"sgd": SGD, "adam": Adam}
 LINE_SEARCHES = {"conjugate-gradient": ConjugateGradient, "lbfgs": LBFGS}
 
@@ -197,7 +198,12 @@ def _rule(given, request):
             options["sparsity"] = Sparsity(given["sparsity"], given.get("sparsity_strength", 0.1))
     if _is_of_documents(request):
         return replace(documents.RULES[name], **options)
-    return (MeanFieldPCD if request.kind.name == "dbm" else RULES[name])(**options)
+    if request.kind.name == "dbm":
+        inference = given.get("inference", "mean_field")
+        if inference == "tap" and "labels" in request.settings:
+            raise UsageError("inference must be mean_field for a dbm that learns labels, got tap")
+        return DEEP_RULES[inference](**options)
+    return RULES[name](**options)
 
 
 def _rule_of_ratings(given):

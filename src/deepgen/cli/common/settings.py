@@ -17,6 +17,7 @@ from deepgen.cli.common.kinds import KINDS
 from deepgen.cli.common.names import file_name, near
 from deepgen.cli.common.rows import PACKED
 from deepgen.cli.common.sequences import LENGTHS
+from deepgen.estimators.common.deep_boltzmann import INFERENCES
 from deepgen.estimators.ratings import SIDES
 from deepgen.models.recurrences import RECURRENCES
 from deepgen.rows.counts import FORMS
@@ -246,6 +247,8 @@ HYPER_PARAMETERS = (
             part_of="rule", models=RULED),
     Setting("centring", bool, "centre the gradient (yes; no with cd of a replicated-softmax)",
             part_of="rule", models=RULED),
+    Setting("inference", str, "of the hidden layers in learning: tap goes on after mean field "
+            "(mean_field)", INFERENCES, part_of="rule", models=("dbm",)),
     Setting("sparsity", float, "target for the mean of hidden units (none)", part_of="rule",
             models=RULED),
     Setting("sparsity_strength", float, "its weight in the gradient (0.1)", part_of="rule",

@@ -12,9 +12,19 @@ from deepgen.estimators.common.validation import by_pieces, rows_to_read
 from deepgen.inference.factorial import BOUND_FIXED_POINT
 from deepgen.inference.gibbs import layer_field
 from deepgen.inference.mean_field import infer
-from deepgen.inference.tap import tap, tap_log_likelihood
+from deepgen.inference.tap import check_layers_of_tap, tap, tap_log_likelihood
 from deepgen.likelihood import importance_weighted_bound, variational_bound
 from deepgen.runtime.work import Work
+
+# How hidden layers are inferred, by the name that users know it by.
+INFERENCES = ("mean_field", "tap")
+
+
+def check_inference(inference):
+    """Raise ValueError unless `inference` is the name of one."""
+    if not isinstance(inference, str) or inference not in INFERENCES:
+        expected = " or ".join(repr(known) for known in INFERENCES)
+        raise ValueError(f"inference must be {expected}, got {shown(inference)}")
 
 
 def has_label_units(estimator):
@@ -97,8 +107,7 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
     def _way_of(self, inference):
         """Return the function from rows to means of all layers, by the name of the inference."""
         check_is_fitted(self)
-        if inference not in ("mean_field", "tap"):
-            raise ValueError(f"inference must be 'mean_field' or 'tap', got {shown(inference)}")
+        check_inference(inference)
         if inference == "mean_field":
             return self._means
         return lambda v: tap(self.model_, v, n_threads=self.n_threads).means
@@ -176,7 +185,7 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         y = [y] * n_rows if np.ndim(y) == 0 else y
         return one_hot(*split_labels(y, n_rows, self.unlabelled), self.classes_)
 
-    def score_samples(self, X, *, n_draws=100):
+    def score_samples(self, X, *, n_draws=100, inference="mean_field"):
         """Estimate log p(v) by row in nats, low on average, with log Z at the bracket's value.
 
         With importance weights of draws from the mean-field posterior
@@ -188,7 +197,11 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         X : array-like or sparse matrix of shape (n_samples, n_features)
             States. Grey values give no log-likelihood and a warning: binarize them.
         n_draws : int, default 100
-            Draws of the hidden layers for each row; equal rows have equal draws.
+            Draws of the hidden layers for each row; equal rows have equal draws. TAP has none.
+        inference : {"mean_field", "tap"}, default "mean_field"
+            ``"tap"``: the TAP estimate instead (:func:`deepgen.tap_log_likelihood`), which is
+            fast and near, and neither a bound nor low on average: weights of 3 and more between
+            hidden layers can put it nats too high. Of binary hidden layers, without label units.
 
         Returns
         -------
@@ -196,24 +209,34 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         """
         check_is_fitted(self)
         check_integer(n_draws, "n_draws")
-        return self._bounded(
+        check_inference(inference)
+        if inference == "tap":
+            check_layers_of_tap(self.model_, "inference='mean_field'")
+            return self._with_log_z(tap_log_likelihood, X)
+        return self._with_log_z(
             importance_weighted_bound, X, n_draws=n_draws, random_state=self._fitted.score_seed
         )
 
-    def estimate(self, X):
-        """Estimate log p(v) by row by the TAP free energy: fast and near, and no bound.
+    def score(self, X, y=None, *, inference="mean_field"):
+        """Return the mean of :meth:`score_samples` with log Z at the upper end of its bracket.
+
+        A search by `score` never prefers a model because annealing failed on it. With
+        ``inference="tap"`` it could prefer one because TAP did.
 
         Parameters
         ----------
-        X
-            See :meth:`score_samples`.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+        inference : {"mean_field", "tap"}, default "mean_field"
+            See :meth:`score_samples`. A search takes it as
+            ``scoring=lambda dbm, X, y=None: dbm.score(X, inference="tap")``.
 
         Returns
         -------
-        ndarray of shape (n_samples,), float64
-            Nats, with log Z at the bracket's value. See :func:`deepgen.tap_log_likelihood`.
+        float
+            Nats a row.
         """
-        return self._bounded(tap_log_likelihood, X)
+        return self._mean_at_upper_end(self.score_samples(X, inference=inference), X)
 
     def bound(self, X):
         """Return the variational lower bound of log p(v) by row, with log Z as above.
@@ -228,9 +251,9 @@ class DeepBoltzmannEstimator(DeepDocuments, density.MachineEstimator):
         ndarray of shape (n_samples,), float64
             See :func:`deepgen.variational_bound`.
         """
-        return self._bounded(variational_bound, X)
+        return self._with_log_z(variational_bound, X)
 
-    def _bounded(self, function, X, **settings):
+    def _with_log_z(self, function, X, **settings):
         X = rows_to_read(self, X)
         density.check_whole_rows(X, self.model_.visible)  # before the work that log Z is
         return function(

@@ -265,7 +265,11 @@ class DensityEstimator(FeatureEstimator):
         float
             Nats a row.
         """
-        at_value, (value, upper) = self.score_samples(X), self._log_z(X)
+        return self._mean_at_upper_end(self.score_samples(X), X)
+
+    def _mean_at_upper_end(self, at_value, X):
+        """Return the mean of log p(v) by row, from log Z at its value to its upper end."""
+        value, upper = self._log_z(X)
         return float(np.mean(at_value) - np.mean(upper - value))
 
     def impute(
