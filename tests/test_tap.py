@@ -157,7 +157,7 @@ def test_sweeps_of_learning_are_those_of_the_twin(sizes, packed):
     means, _ = reference.tap(layers, weights, v.astype(np.float64), 2, start=known)
     # means and variances are read to half a step, and the weights of a unit add up to a few units
     allowed = 5.0 * 0.5 / 255 if packed else ROUNDING
-    for x, y, before in zip(found[1:], means[1:], kept[1:], strict=True):
+    for x, y in zip(found[1:], means[1:], strict=True):
         np.testing.assert_allclose(x, y, atol=allowed)
     for x, before in zip(start, kept, strict=True):
         np.testing.assert_array_equal(x, before)
@@ -211,7 +211,7 @@ def test_rows_with_holes_and_labels_are_not_learned():
     with pytest.raises(ValueError, match=r"layers\[3\] must be binary .* use dg.MeanFieldPCD"):
         dbm.set_params(label_units=True).fit(X, X[:, 0])
     labelled = dg.DBM((6, 4), label_units=True, n_epochs=1, random_state=0).fit(X, X[:, 0])
-    with pytest.raises(ValueError, match="for TAP.* use inference='mean_field'"):
+    with pytest.raises(ValueError, match=r"for TAP.* use inference='mean_field'"):
         labelled.score_samples(X, inference="tap")
     with pytest.raises(ValueError, match="tap_sweeps must be a positive integer, got 0"):
         dg.TAPPCD(tap_sweeps=0)
