@@ -454,8 +454,8 @@ class TAPPCD(MeanFieldPCD):
     Mean field's sweeps first, then a few of TAP, which start near their end. Rows whose changes
     grow in these keep the means of mean field. Statistics are products of means, as with mean
     field: the gradient of TAP's estimate of log p(v) also has the correlation that a weight brings
-    about, ``W m (1 - m) m' (1 - m')``, which is left out. No gain over mean field has been measured
-    with it or without (docs/decisions.md).
+    about, ``W m (1 - m) m' (1 - m')``, which is left out. Bounds came out tighter than by mean
+    field, likelihoods level (docs/decisions.md).
 
     Parameters
     ----------
