@@ -202,8 +202,8 @@ def log_partitions_by_row(
     n_chains : int
         Of each row and direction.
     n_betas : int
-        Inverse temperatures, evenly from 0 to 1. The weights alone are tempered: at 0 all units
-        are independent, with the biases of their row.
+        Inverse temperatures, evenly from 0 to 1. At 0 all units are independent, with about the
+        means that the machine gives them in that row.
     reverse : bool
         Whether to anneal back too, from the ends of the forward chains.
     exact : bool or None
@@ -218,7 +218,8 @@ def log_partitions_by_row(
     Notes
     -----
     A mean over few chains errs low in log Z by about ``var(log w) / (2 n_chains)``: too few
-    temperatures make a model look better than it is. :attr:`RowPartitions.variance` tells.
+    temperatures make a model look better than it is. :attr:`RowPartitions.variance` tells. The
+    means of the start are those of chains of their own, a tenth of the work at the most.
 
     References
     ----------
