@@ -160,6 +160,18 @@ def test_the_base_has_the_means_of_each_row(kind):
     assert (own[1] == machine.layers[1].bias + context.bias_rows[1]).all()
 
 
+@pytest.mark.parametrize("n_copies", [1, 3])
+def test_units_that_are_always_on_have_a_base(n_copies):
+    """Would catch means that rounding brings beyond the largest state: their field is no number."""
+    bias = np.linspace(5.0, 60.0, 200)
+    machine = machine_of(dg.Binary(bias=bias, n_copies=n_copies), 3, 0.1, np.random.default_rng(14))
+    context = rows_of(machine, 40, np.random.default_rng(14))
+    for n_chains in (1, 7, 24, 33, 40):
+        base = base_rows(machine, context, n_chains, dg.Stream(0), 1)
+        assert np.isfinite(base[0]).all()
+        assert base[0].max() == 80.0
+
+
 def test_estimates_by_frame_are_as_near_as_promised():
     """Would catch a base or a schedule that anneals worse: 12 hidden units, 300 x 20.
 

@@ -84,8 +84,8 @@ class Annealing(NamedTuple):
 
 
 ANNEALING = {
-    "jsb": Annealing(2, 3000), "nottingham": Annealing(2, 1500), "piano-midi": Annealing(2, 250),
-    "musedata": Annealing(2, 250),
+    "jsb": Annealing(2, 2000), "nottingham": Annealing(2, 1000), "piano-midi": Annealing(2, 200),
+    "musedata": Annealing(2, 200),
 }  # fmt: skip
 FRAMES_AT_ONCE = 4000
 BY_ROW = ("value", "forward", "reverse", "error", "variance")

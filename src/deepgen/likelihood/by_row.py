@@ -293,8 +293,8 @@ def base_rows(model, context, n_chains, stream, n_threads):
     base = {}
     for l, units in enumerate(model.layers):
         mean = np.concatenate([means[l] for means in pieces])
-        share = n_chains / (n_chains + OWN_CHAINS)
-        base[l] = units.field_of(share * mean + (1.0 - share) * units.mean(own[l]))
+        total = n_chains * mean + OWN_CHAINS * units.mean(own[l])  # sums first: 1 stays 1
+        base[l] = units.field_of(total / (n_chains + OWN_CHAINS))
     return base
 
 
