@@ -54,8 +54,9 @@ MODELS = {
         "optimizer": dg.Adam(weight_decay=1e-3),
     },
     ("nottingham", "RNN-RBM"): {
-        **LONGER, "n_recurrent": 200, "batch_size": 4, "dropout": 0.1, "n_epochs": 30,
-        "learning_rate": dg.Linear(0.006, 0.0), "optimizer": dg.Adam(weight_decay=3e-4),
+        **LONGER, "n_recurrent": 200, "batch_size": 4, "dropout": 0.1, "n_epochs": 120,
+        "learning_rate": dg.Linear(0.008, 0.0), "optimizer": dg.Adam(weight_decay=1e-4),
+        "recurrence_decay": 1e-4,
     },
     ("piano-midi", "RNN-RBM, transposed"): {
         **LONGER, "n_recurrent": 100, "n_epochs": 60, "augment": dg.Transpose(),
