@@ -29,10 +29,9 @@ NOTES = [
     "",
     "With transposition all notes of a piece move by -5 to 6 keys, drawn anew at each "
     "presentation; the published rows have none, as far as their paper says: such rows have seen "
-    "more. Keys are those of the files. Settings were chosen on validation "
-    "pieces, those of Nottingham and Piano-midi by a few short runs (docs/decisions.md, "
-    "\"Time\"); those of MuseData are like the ones of Piano-midi. Nottingham with transposition "
-    "has not been run. "
+    "more. Keys are those of the files. Settings were chosen on validation pieces by a few runs "
+    "(docs/decisions.md, \"Time\"); those of MuseData without transposition are like the ones of "
+    "Piano-midi. Nottingham with transposition has not been run. "
     "Baselines: *frequencies* of keys; *copy*, each key by itself given its last state; "
     "*logistic*, each key by itself given all keys of the last frame; *LSTM*, each key by itself "
     "given all frames before, trained by others: Bai, Kolter & Koltun (2018), table 1. "
