@@ -85,7 +85,7 @@ class Annealing(NamedTuple):
 
 ANNEALING = {
     "jsb": Annealing(2, 2000), "nottingham": Annealing(2, 1000), "piano-midi": Annealing(2, 200),
-    "musedata": Annealing(2, 200),
+    "musedata": Annealing(2, 120),
 }  # fmt: skip
 FRAMES_AT_ONCE = 4000
 BY_ROW = ("value", "forward", "reverse", "error", "variance")
