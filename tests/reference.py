@@ -636,6 +636,12 @@ def annealed_log_weight(layers, weights, base, states, beta, kept=0):
     return total
 
 
+def base_mean(layer, bias_row, chain_mean, n_chains, own_chains=4.0):
+    """(n m + 4 m_own) / (n + 4): n chains of a row at mean m, m_own at the row's own bias."""
+    own = mean(layer, (layer.bias + bias_row)[None])[0]
+    return (n_chains * float64(chain_mean) + own_chains * own) / (n_chains + own_chains)
+
+
 def base_log_partition(base):
     """log Z of independent layers: sum of log_normalizer(bias), log p*_0 summed over v."""
     return float(sum(log_normalizer(layer, layer.bias[None, :])[0] for layer in base))

@@ -80,7 +80,7 @@ class Context:
         ``(1 - beta) * base + beta * model``. None, or None for a layer: the uniform one.
     base_rows : dict of int to ndarray of shape (n_rows, n_units)
         The bias of that layer at beta = 0, row by row, in place of that of `base`: rows whose
-        biases differ are annealed from their own.
+        biases differ are annealed from bases of their own.
     """
 
     bias_rows: dict = field(default_factory=dict)

@@ -140,7 +140,8 @@ class SGD:
     momentum : float, default 0.0
         ``velocity = momentum * velocity + gradient``; the rate multiplies the velocity.
     weight_decay : float, default 1e-4
-        Of weights only.
+        Of the weights between layers alone. Biases have none, and the recurrence of sequences has
+        its own, ``TemporalRBM(recurrence_decay=...)``.
     averaging : float, default 0.2
         Share of the updates, at the end, whose parameters are averaged; 0 for none. In a stream,
         which has no end, any share means the newest twentieth, at most about 1,000 updates.
@@ -281,7 +282,8 @@ class Adam:
     beta1, beta2, epsilon : float
         As in the paper, section 2.
     weight_decay : float, default 1e-4
-        Of weights only, added to the gradient.
+        Of the weights between layers alone, added to the gradient. Biases have none, and the
+        recurrence of sequences has its own, ``TemporalRBM(recurrence_decay=...)``.
     averaging : float, default 0.2
         See :class:`SGD`.
     """

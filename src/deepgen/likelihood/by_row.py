@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepgen.checks import check_instance, check_integer, shown
-from deepgen.inference.gibbs import sweep
+from deepgen.inference.gibbs import sweep, update_layer
 from deepgen.layers.context import Context
 from deepgen.layers.passes import Site
 from deepgen.likelihood.annealing import anneal, scratch
@@ -20,10 +20,16 @@ from deepgen.models import check_model
 from deepgen.rows.particles import Particles
 from deepgen.runtime.stream import ANNEAL, REVERSE, SAMPLE, Stream
 from deepgen.runtime.threads import check_threads
+from deepgen.runtime.work import Work
 
 # Chains that anneal together: their biases stay in the caches, and Ctrl-C is heard between pieces.
 CHAINS_AT_ONCE = 2048
 FRESHEN = 10  # sweeps at the model between annealing forwards and back
+# The base of a row is estimated by chains of it, one for so many of annealing's steps, so that they
+# cost a tenth of it, and no more than so many (docs/decisions.md, "Time").
+STEPS_OF_A_CHAIN, MOST_CHAINS = 100, 64
+SETTLE, AVERAGED = 15, 5  # their sweeps: those before means count, and those whose means do
+OWN_CHAINS = 4.0  # chains' worth of units with the biases of the row, as if there were no weights
 
 
 @dataclass(frozen=True)
@@ -196,8 +202,8 @@ def log_partitions_by_row(
     n_chains : int
         Of each row and direction.
     n_betas : int
-        Inverse temperatures, evenly from 0 to 1. The weights alone are tempered: at 0 all units
-        are independent, with the biases of their row.
+        Inverse temperatures, evenly from 0 to 1. At 0 all units are independent, with about the
+        means that the machine gives them in that row.
     reverse : bool
         Whether to anneal back too, from the ends of the forward chains.
     exact : bool or None
@@ -212,7 +218,8 @@ def log_partitions_by_row(
     Notes
     -----
     A mean over few chains errs low in log Z by about ``var(log w) / (2 n_chains)``: too few
-    temperatures make a model look better than it is. :attr:`RowPartitions.variance` tells.
+    temperatures make a model look better than it is. :attr:`RowPartitions.variance` tells. The
+    means of the start are those of chains of their own, a tenth of the work at the most.
 
     References
     ----------
@@ -236,6 +243,11 @@ def log_partitions_by_row(
     stream = random_state
     if not isinstance(random_state, Stream):
         stream = Stream.from_random_state(random_state)
+    n_steps = n_chains * n_betas * (2 if reverse else 1)
+    context = replace(context, base_rows=base_rows(
+        model, context, min(n_steps // STEPS_OF_A_CHAIN, MOST_CHAINS), stream.child("base"),
+        n_threads,
+    ))  # fmt: skip
     betas, work = np.linspace(0.0, 1.0, n_betas), scratch(n_threads)
     size = max(CHAINS_AT_ONCE // n_chains, 1)
     pieces = []
@@ -247,6 +259,74 @@ def log_partitions_by_row(
     return RowPartitions(*joined, "annealed")
 
 
+def base_rows(model, context, n_chains, stream, n_threads):
+    """Return the biases of the independent units that each row is annealed from.
+
+    Log weights vary the less the nearer the units are to the row's machine, so they have about the
+    means that it gives its units: those over some sweeps of `n_chains` chains of the row, and, as
+    `OWN_CHAINS` chains more, the means at the row's own biases. No chain of annealing is among
+    them: its weights have no bias, whatever the base is (docs/math.md, "Log Z by row").
+
+    Parameters
+    ----------
+    model : BoltzmannMachine
+    context : Context
+        Bias rows of both layers.
+    n_chains : int
+        Of each row. 0: the biases of the rows.
+    stream : Stream
+    n_threads : int or None
+
+    Returns
+    -------
+    dict of int to ndarray of shape (n_rows, n_units), float32
+        By layer.
+    """
+    own = {l: units.bias + context.bias_rows[l] for l, units in enumerate(model.layers)}
+    if n_chains == 0:
+        return own
+    n_rows, size = len(own[0]), max(CHAINS_AT_ONCE // n_chains, 1)
+    pieces = []
+    for first in range(0, n_rows, size):
+        some = context.of_rows(slice(first, min(first + size, n_rows)))
+        pieces.append(_means(model, some, n_chains, stream, first * n_chains, n_threads))
+    base = {}
+    for l, units in enumerate(model.layers):
+        mean = np.concatenate([means[l] for means in pieces])
+        total = n_chains * mean + OWN_CHAINS * units.mean(own[l])  # sums first: 1 stays 1
+        base[l] = units.field_of(total / (n_chains + OWN_CHAINS))
+    return base
+
+
+def _means(model, context, n_chains, stream, first_chain, n_threads):
+    """Return means of units over chains of each row, (n_rows, n_units) by layer, float64."""
+    n_rows, work = len(context.bias_rows[0]), Work(n_threads=n_threads)
+    chains = context.of_rows(np.repeat(np.arange(n_rows), n_chains))
+    own = {l: units.bias + chains.bias_rows[l] for l, units in enumerate(model.layers)}
+    particles = Particles(_independent(model, own, stream.child("start"), first_chain))
+    site = Site(stream.child("settle"), SAMPLE, first_chain)
+    states = sweep(model, particles, SETTLE, site, context=chains, n_threads=n_threads).states
+    totals = [np.zeros((n_rows, units.size)) for units in model.layers]
+    site = Site(stream.child("means"), SAMPLE, first_chain)
+    for number in range(AVERAGED):
+        here = site.of_sweep(number)
+        for l in (1, 0):
+            mean, states[l] = update_layer(
+                model, l, states, context=chains, mean=True, site=here, work=work
+            )
+            of_rows = mean.reshape(n_rows, n_chains, -1)
+            totals[l] += of_rows.sum(axis=1, dtype=np.float64)
+    return [total / (AVERAGED * n_chains) for total in totals]
+
+
+def _independent(model, biases, stream, first_row):
+    """Return draws of independent units with biases by row, a list by layer."""
+    return [
+        units.sample(biases[l], stream.child(l), first_row=first_row)
+        for l, units in enumerate(model.layers)
+    ]
+
+
 def _has_more(context):
     """Tell whether a context has anything beside bias rows."""
     by_layer = (context.held, context.bias_scale, context.trials, context.pattern)
@@ -255,13 +335,12 @@ def _has_more(context):
 
 def _weights(model, context, n_chains, betas, stream, first_chain, reverse, work):
     """Return log Z at beta = 0 by row, and log weights of both directions, (n_rows, n_chains)."""
-    n_rows = len(context.bias_rows[0])
-    at_zero, log_base = _independent(model, context)
-    chains = at_zero.of_rows(np.repeat(np.arange(n_rows), n_chains))
-    states = []
-    for l, units in enumerate(model.layers):
-        start = stream.child("start").child(l)
-        states.append(units.sample(chains.base_rows[l], start, first_row=first_chain))
+    n_rows, base = len(context.bias_rows[0]), context.base_rows
+    log_base = sum(
+        units.log_normalizer(base[l]).astype(np.float64) for l, units in enumerate(model.layers)
+    )
+    chains = context.of_rows(np.repeat(np.arange(n_rows), n_chains))
+    states = _independent(model, chains.base_rows, stream.child("start"), first_chain)
     site = Site(stream.child("forward"), ANNEAL, first_chain)
     forward, states = anneal(model, model.layers, states, betas, site, work, context=chains)
     forward = forward.reshape(n_rows, n_chains)
@@ -279,15 +358,6 @@ def _weights(model, context, n_chains, betas, stream, first_chain, reverse, work
         model, model.layers, moved.states, betas[::-1], site, work, context=chains
     )
     return log_base, forward, back.reshape(n_rows, n_chains)
-
-
-def _independent(model, context):
-    """Return a context whose rows are annealed from their own biases, and log Z of those."""
-    base, log_base = {}, 0.0
-    for l, units in enumerate(model.layers):
-        base[l] = units.bias + context.bias_rows[l]
-        log_base = log_base + units.log_normalizer(base[l]).astype(np.float64)
-    return replace(context, base_rows=base), log_base
 
 
 def _estimates(log_base, forward, back):
