@@ -18,7 +18,7 @@ from deepgen.models.conditional_machine import (
     ConditionalParameters,
     check_conditional,
 )
-from deepgen.models.mixture import BernoulliMixture
+from deepgen.models.mixture import BernoulliMixture, ProductMixture, mixture_of
 from deepgen.models.neighbour_network import NeighbourNetwork
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
@@ -31,6 +31,8 @@ __all__ = [
     "BeliefLayer",
     "BeliefNetwork",
     "BernoulliMixture",
+    "ProductMixture",
+    "mixture_of",
     "BoltzmannMachine",
     "ClassHierarchy",
     "ClassRows",

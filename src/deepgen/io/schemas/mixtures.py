@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from deepgen.io.schemas.machines import build_units, check_units, describe_units, shapes_of_units
 from deepgen.io.schemas.schema import MAX_UNITS, Schema, absolute_sums, is_count, require
-from deepgen.models import BernoulliMixture
+from deepgen.layers.units import LARGEST_VALUE
+from deepgen.models import BernoulliMixture, ProductMixture
 
 
 class MixtureSchema(Schema):
@@ -29,4 +31,49 @@ class MixtureSchema(Schema):
 
     def is_usable(self, model):
         reach = np.abs(model.constants) + absolute_sums(model.logits)[1]
+        return bool(reach.max() < np.finfo(np.float32).max)
+
+
+class ProductMixtureSchema(Schema):
+    """Mixtures of products: the units of their columns, and the number of components."""
+
+    model_class = ProductMixture
+    format_version = 2
+    entries = frozenset({"columns", "n_components"})
+
+    def describe(self, model):
+        entry, tensors = describe_units(model.visible, "columns")
+        for name in ("log_weights", "fields", "origin"):
+            tensors[name] = vars(model)[name]
+        return {"columns": entry, "n_components": model.n_components}, tensors
+
+    def check(self, config):
+        columns = config["columns"]
+        require(isinstance(columns, dict), "columns is not an object")
+        require(is_count(columns.get("size"), MAX_UNITS), "columns has no valid size")
+        check_units(columns)
+        require(is_count(config["n_components"], MAX_UNITS), "n_components is not valid")
+
+    def shapes(self, config):
+        n_features, n_components = config["columns"]["size"], config["n_components"]
+        shapes = shapes_of_units(config["columns"], "columns")
+        return {
+            **shapes, "log_weights": (n_components,), "fields": (n_features, n_components),
+            "origin": (n_features,),
+        }  # fmt: skip
+
+    def build(self, config, tensors):
+        visible = build_units(config["columns"], "columns", tensors)
+        arrays = {name: tensors[name] for name in ("log_weights", "fields", "origin")}
+        return ProductMixture(visible, **arrays)
+
+    def is_usable(self, model):
+        fields, reach = np.abs(model.fields).astype(np.float64), np.abs(model.constants)
+        for columns, part in model.visible.placed_parts:
+            most = min(part.largest_state, LARGEST_VALUE)
+            reach = reach + most * fields[columns].sum(axis=0)
+            if not part.is_bounded:  # draws are rows: six deviations
+                means = np.abs(model.means[:, columns])
+                if not (means + 6.0 * np.sqrt(part.variance(means))).max() < LARGEST_VALUE:
+                    return False
         return bool(reach.max() < np.finfo(np.float32).max)
