@@ -3,7 +3,14 @@
 import numpy as np
 
 from deepgen.io.schemas.machines import build_units, check_units, describe_units, shapes_of_units
-from deepgen.io.schemas.schema import MAX_UNITS, Schema, absolute_sums, is_count, require
+from deepgen.io.schemas.schema import (
+    MAX_UNITS,
+    Schema,
+    absolute_sums,
+    check_list_of_layers,
+    is_count,
+    require,
+)
 from deepgen.layers.units import LARGEST_VALUE
 from deepgen.models import BernoulliMixture, ProductMixture
 
@@ -39,31 +46,29 @@ class ProductMixtureSchema(Schema):
 
     model_class = ProductMixture
     format_version = 2
-    entries = frozenset({"columns", "n_components"})
+    entries = frozenset({"layers", "n_components"})
 
     def describe(self, model):
-        entry, tensors = describe_units(model.visible, "columns")
+        entry, tensors = describe_units(model.visible, "layers.0")
         for name in ("log_weights", "fields", "origin"):
             tensors[name] = vars(model)[name]
-        return {"columns": entry, "n_components": model.n_components}, tensors
+        return {"layers": [entry], "n_components": model.n_components}, tensors
 
     def check(self, config):
-        columns = config["columns"]
-        require(isinstance(columns, dict), "columns is not an object")
-        require(is_count(columns.get("size"), MAX_UNITS), "columns has no valid size")
-        check_units(columns)
+        check_list_of_layers(config["layers"], 1)
+        require(len(config["layers"]) == 1, "layers must be one layer of columns")
+        check_units(config["layers"][0])
         require(is_count(config["n_components"], MAX_UNITS), "n_components is not valid")
 
     def shapes(self, config):
-        n_features, n_components = config["columns"]["size"], config["n_components"]
-        shapes = shapes_of_units(config["columns"], "columns")
+        layer, n_components = config["layers"][0], config["n_components"]
         return {
-            **shapes, "log_weights": (n_components,), "fields": (n_features, n_components),
-            "origin": (n_features,),
+            **shapes_of_units(layer, "layers.0"), "log_weights": (n_components,),
+            "fields": (layer["size"], n_components), "origin": (layer["size"],),
         }  # fmt: skip
 
     def build(self, config, tensors):
-        visible = build_units(config["columns"], "columns", tensors)
+        visible = build_units(config["layers"][0], "layers.0", tensors)
         arrays = {name: tensors[name] for name in ("log_weights", "fields", "origin")}
         return ProductMixture(visible, **arrays)
 
