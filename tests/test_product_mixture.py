@@ -185,7 +185,7 @@ def test_the_m_step_of_the_twin_is_a_maximum(layer):
             other[number] = (kind, first, means, moved)
             assert expected_log_posterior(r, (weights, other), x, prior, 1.3) < best
     for share in (1e-3, -1e-3):
-        moved = weights + (share, -share)
+        moved = weights + np.array([share, -share])
         assert expected_log_posterior(r, (moved, blocks), x, prior, 1.3) < best
 
 
@@ -416,7 +416,7 @@ def test_samples_have_the_moments_of_the_model(layer):
 
 
 def test_a_table_comes_back():
-    """Catches a frame that becomes numbers, a known cell that changes, and an index that is lost."""
+    """Catches a frame that becomes numbers, a known cell that changes, and a lost index."""
     frame, _ = planted(200)
     frame.index = frame.index + 1_000
     holes = frame.mask(np.random.default_rng(3).random(frame.shape) < 0.2)
@@ -509,7 +509,7 @@ def softmax_model(**changes):
         (lambda: softmax_model(visible=dg.Binary(3, n_copies=2)), ValueError, "visible must be"),
         (lambda: softmax_model(visible=dg.Softmax(3)), ValueError, "that have a size"),
         (lambda: softmax_model(fields=np.zeros((2, 1))), ValueError, r"shape \(3, 1\)"),
-        (lambda: softmax_model(fields=np.full((3, 1), np.inf)), ValueError, "fields must be finite"),
+        (lambda: softmax_model(fields=np.full((3, 1), np.inf)), ValueError, "must be finite"),
         (lambda: softmax_model(log_weights=[1.0]), ValueError, "sum to one"),
         (lambda: softmax_model(origin=np.ones(3)), ValueError, "origin must be 0"),
         (

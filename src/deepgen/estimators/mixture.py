@@ -119,8 +119,8 @@ class MixtureOfProducts(FeatureEstimator, DensityMixin, BaseEstimator):
 
     References
     ----------
-    Dempster, Laird & Rubin (1977); Lazarsfeld & Henry (1968), "Latent structure analysis"; McLachlan
-    & Peel (2000), sections 2 and 5.
+    Dempster, Laird & Rubin (1977); Lazarsfeld & Henry (1968), "Latent structure analysis";
+    McLachlan & Peel (2000), sections 2 and 5.
 
     Examples
     --------
@@ -294,8 +294,8 @@ class MixtureOfProducts(FeatureEstimator, DensityMixin, BaseEstimator):
         visible = asked_units(self)
         if not visible.can_mix:
             raise ValueError(
-                "visible must be binary, softmax, Gaussian or mixed units, without tied copies, got "
-                f"{visible!r}; of documents use dg.ReplicatedSoftmax"
+                "visible must be binary, softmax, Gaussian or mixed units, without tied copies, "
+                f"got {visible!r}; of documents use dg.ReplicatedSoftmax"
             )
         if reads_tables(self) and self.communicator is not None:
             raise ValueError(

@@ -77,8 +77,8 @@ def _parts(rows, visible, stream):
     Returns
     -------
     list of tuple of (kept, moments, held, hidden)
-        Rows to learn, their number, means and variances by column, the states that are scored, and a mask of the single
-        values that are; None: rows by their likelihood.
+        Rows to learn, their number, means and variances by column, the states that are scored, and
+        a mask of the single values that are; None: rows by their likelihood.
     """
     holes = visible.unknown_in(rows.X) if isinstance(rows.X, np.ndarray) else None
     if holes is not None and holes.any(axis=1).mean() >= SHARE_WITH_HOLES:

@@ -31,8 +31,6 @@ __all__ = [
     "BeliefLayer",
     "BeliefNetwork",
     "BernoulliMixture",
-    "ProductMixture",
-    "mixture_of",
     "BoltzmannMachine",
     "ClassHierarchy",
     "ClassRows",
@@ -46,6 +44,7 @@ __all__ = [
     "Parameters",
     "PosteriorNetwork",
     "ProcessNetwork",
+    "ProductMixture",
     "RatingMachine",
     "RatingParameters",
     "Recurrent",
@@ -57,5 +56,6 @@ __all__ = [
     "check_model",
     "check_one_length",
     "conditional_model",
+    "mixture_of",
     "n_hidden_layers",
 ]

@@ -94,10 +94,10 @@ class ProductMixture:
                 f"{name} must have shape ({self.visible.size}, {n_components}), one column for "
                 f"each component, got {self.fields.shape}"
             )
-        for name, array in (("log_weights", self.log_weights), (name, self.fields)):
+        for which, array in (("log_weights", self.log_weights), (name, self.fields)):
             if not np.isfinite(array).all():
                 raise ValueError(
-                    f"{name} must be finite, but contains NaN, inf or values beyond float32"
+                    f"{which} must be finite, but contains NaN, inf or values beyond float32"
                 )
             array.flags.writeable = False
 

@@ -215,7 +215,8 @@ HYPER_PARAMETERS = (
             several=True, otherwise="a mixture has n_components"),
     Setting("visible", str, "binary, gaussian, multinomial (counts), softmax:K of K columns, or "
             "auto: of an rbm, dbn, dbm or product-mixture by the columns of a table of texts and "
-            "numbers (binary; of a product-mixture auto); of a model that learns from labels for its pretraining", metavar="UNITS"),
+            "numbers (binary; of a product-mixture auto); "
+            "of a model that learns from labels for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0; "
             "replicated-softmax 0.1, constant; ratings 0.02, with --rule cd 0.005; temporal 0.01, "
