@@ -189,6 +189,17 @@ def test_the_m_step_of_the_twin_is_a_maximum(layer):
         assert expected_log_posterior(r, (moved, blocks), x, prior, 1.3) < best
 
 
+def test_statistics_go_through_one_array_and_back():
+    """Catches sums of squares that processes do not share, and a view that is a copy."""
+    model = model_of("mixed", *random_blocks("mixed", 4))
+    found = em.expectation(model, ArrayRows(random_rows("mixed", 30)))
+    again = em.Statistics.zeros(model)
+    again.take(found.flat())
+    for name in ("counts", "sums", "unknown", "squares", "log_likelihood", "n_rows"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    assert found.squares[[11, 12]].min() > 0.0
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_log_posterior_never_falls(layer):
     """Catches a prior that is not the one of the M-step, and a variance that collapses."""
