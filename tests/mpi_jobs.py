@@ -42,8 +42,8 @@ def of_model(model):
     """A digest of a machine, a network or a stack of machines."""
     if isinstance(model, list | tuple):
         return [of_model(machine) for machine in model]
-    if isinstance(model, dg.BernoulliMixture):
-        return digest(model.log_weights, model.logits)
+    if isinstance(model, dg.ProductMixture):
+        return digest(model.log_weights, model.fields, *model.visible.parameters().values())
     if isinstance(model, dg.Network):
         return digest(*(layer.bias for layer in model.layers),
                       *(layer.weights for layer in model.layers if layer.weights is not None))
@@ -129,6 +129,9 @@ def reals(comm):
     mixtures = {
         "mixture": dg.MixtureOfBernoullis(3, random_state=0, communicator=comm, max_iter=4),
         "mixture with holes": dg.MixtureOfBernoullis(2, random_state=0, communicator=comm),
+        "real mixture with holes": dg.MixtureOfProducts(
+            2, visible="gaussian", random_state=0, communicator=comm
+        ),
     }
     many = np.tile(BITS, (40, 1))  # several chunks of rows
     for name, mixture in mixtures.items():

@@ -725,6 +725,86 @@ def em_step(log_weights, logits, x, prior_mean, strength):
     p = (float64(x).T @ r + strength * prior_mean[:, None]) / (counts + strength)
     return np.log(weights), np.log(p) - np.log1p(-p)
 
+
+
+def product_log_joint(weights, blocks, x):
+    """log w_k + the log probability of what is known of x in component k: (rows, k).
+
+    A block is (kind, first column, means (k, columns), variance (columns) or None); of the columns
+    of a softmax block all are known or none. NaN: not known.
+    """
+    joint = np.log(float64(weights)) + np.zeros((len(x), 1))
+    for kind, first, means, variance in blocks:
+        for k, mean in enumerate(float64(means)):
+            for j, m in enumerate(mean):
+                for row, value in enumerate(float64(x)[:, first + j]):
+                    if np.isnan(value):
+                        continue
+                    if kind == "gaussian":
+                        v = variance[j]
+                        joint[row, k] -= 0.5 * (np.log(2 * np.pi * v) + (value - m) ** 2 / v)
+                    elif kind == "softmax":
+                        joint[row, k] += value * np.log(m)
+                    else:
+                        joint[row, k] += value * np.log(m) + (1.0 - value) * np.log1p(-m)
+    return joint
+
+
+def product_log_posterior(weights, blocks, x, prior, strength):
+    """sum over rows of log p(x) + the log prior, up to a constant; `prior` are blocks of one mean.
+
+    strength * log p(mean of the prior | k) of each component, and of a Gaussian column instead
+    -strength / (2 v) sum_k (mean_k - mean)^2 - strength / 2 (log v + prior variance / v).
+    """
+    total = log_sum_exp(product_log_joint(weights, blocks, x)).sum()
+    total += strength * np.log(float64(weights)).sum()
+    for (kind, _, means, v), (_, _, mean, spread) in zip(blocks, prior, strict=True):
+        means, mean = float64(means), float64(mean)
+        if kind == "gaussian":
+            total -= 0.5 * strength * (((means - mean) ** 2) / v).sum()
+            total -= 0.5 * strength * (np.log(v) + spread / v).sum()
+        elif kind == "softmax":
+            total += strength * (mean * np.log(means)).sum()
+        else:
+            total += strength * (mean * np.log(means) + (1 - mean) * np.log1p(-means)).sum()
+    return total
+
+
+def product_em_step(weights, blocks, x, prior, strength):
+    """Weights and blocks after an E-step and an M-step."""
+    joint = product_log_joint(weights, blocks, x)
+    r = np.exp(joint - log_sum_exp(joint)[:, None])
+    n_components = len(weights)
+    after = []
+    for (kind, first, means, variance), (_, _, mean, spread) in zip(blocks, prior, strict=True):
+        means, columns = np.zeros(np.shape(means)), float64(x)[:, first : first + len(means[0])]
+        variance = None if variance is None else np.zeros(len(variance))
+        for j, values in enumerate(columns.T):
+            known = ~np.isnan(values)
+            values, shares = values[known], r[known]
+            means[:, j] = values @ shares + strength * mean[j]
+            means[:, j] /= shares.sum(axis=0) + strength
+            if kind == "gaussian":
+                square = (shares * (values[:, None] - means[:, j]) ** 2).sum()
+                square += strength * ((means[:, j] - mean[j]) ** 2).sum() + strength * spread[j]
+                variance[j] = square / (shares.sum() + strength)
+        after.append((kind, first, means, variance))
+    weights = (r.sum(axis=0) + strength) / (len(x) + strength * n_components)
+    return weights, after
+
+
+def product_completion(weights, blocks, x):
+    """Means and deviations of all columns given what is known of x: (rows, columns) each."""
+    joint = product_log_joint(weights, blocks, x)
+    r = np.exp(joint - log_sum_exp(joint)[:, None])
+    means = np.hstack([r @ float64(means) for _, _, means, _ in blocks])
+    second = [
+        r @ (float64(means) if variance is None else float64(means) ** 2 + variance)
+        for _, _, means, variance in blocks
+    ]  # fmt: skip
+    return means, np.sqrt(np.maximum(np.hstack(second) - means**2, 0.0))
+
+
 # --------------------------------------------------------------------------------- networks
 
 

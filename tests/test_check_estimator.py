@@ -99,6 +99,9 @@ ESTIMATORS = {
     "dbm": dg.DBM((4, 3), visible="gaussian", n_epochs=2, random_state=0),
     "binary dbm": UnitIntervalDBM((4, 3), n_epochs=2, random_state=0),
     "mixture": UnitIntervalMixtureOfBernoullis(4, max_iter=3, random_state=0),
+    "real mixture": dg.MixtureOfProducts(
+        4, visible="gaussian", max_iter=3, random_state=0
+    ),
     "autoencoder": dg.Autoencoder(4, visible="gaussian", n_epochs=2, random_state=0),
     "binary autoencoder": UnitIntervalAutoencoder(4, n_epochs=2, random_state=0),
     "deep autoencoder": dg.DeepAutoencoder(

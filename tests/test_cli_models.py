@@ -32,6 +32,10 @@ RUNS = {
         ["--n-components", 3, "--max-iter", 4],
         lambda: dg.MixtureOfBernoullis(3, max_iter=4, random_state=0),
     ),
+    "product-mixture": (
+        ["--n-components", 3, "--max-iter", 4, "--visible", "gaussian"],
+        lambda: dg.MixtureOfProducts(3, visible="gaussian", max_iter=4, random_state=0),
+    ),
     "autoencoder": (["--n-hidden", 3, *SHORT], lambda: dg.Autoencoder(3, **EPOCHS)),
     "deep-autoencoder": (
         ["--n-hidden", 5, 3, "--pretrain-epochs", 1, *SHORT],
@@ -221,6 +225,7 @@ WORKS = {
     "dbm": {"score", "sample", "transform", "impute", "predict", "predict --proba"},
     "replicated-softmax": {"score", "sample", "transform", "impute", "topics"},
     "mixture": {"score", "sample", "transform", "impute", "predict", "predict --proba"},
+    "product-mixture": {"score", "sample", "transform", "impute", "predict", "predict --proba"},
     "autoencoder": {"score", "transform"},
     "deep-autoencoder": {"score", "transform"},
     "classifier": {"score --labels", "predict", "predict --proba"},
@@ -238,11 +243,13 @@ COMMANDS = {
     "predict --std": ["predict", "m", "valid.npy", "--std", "--out", "o.npy"],
     "topics": ["topics", "m", "--n", 3],
 }
+WITHOUT_CHAINS = {
+    "sample": ["sample", "m", "--n", 3, "--out", "o.npy"],
+    "impute": ["impute", "m", "gaps.npy", "--out", "o.npy"],
+}
 OTHERWISE = {  # without chains; of documents, which lack words
-    "mixture": {
-        "sample": ["sample", "m", "--n", 3, "--out", "o.npy"],
-        "impute": ["impute", "m", "gaps.npy", "--out", "o.npy"],
-    },
+    "mixture": WITHOUT_CHAINS,
+    "product-mixture": WITHOUT_CHAINS,
     "replicated-softmax": {
         "impute": ["impute", "m", "valid.npy", "--words", 2, "--sweeps", 2, "--out", "o.npy"],
     },

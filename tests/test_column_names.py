@@ -27,6 +27,7 @@ MODELS = {
     "dbm": lambda: dg.DBM((4, 3), **RUN),
     "labels": lambda: dg.DBM((4, 3), label_units=True, **RUN),
     "mixture": lambda: dg.MixtureOfBernoullis(2, random_state=0),
+    "products": lambda: dg.MixtureOfProducts(2, visible="binary", random_state=0),
     "autoencoder": lambda: dg.Autoencoder(3, **RUN),
     "deep autoencoder": lambda: dg.DeepAutoencoder((4, 2), **RUN),
     "classifier": lambda: dg.DeepClassifier((4,), **RUN),

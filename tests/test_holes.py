@@ -593,7 +593,7 @@ def test_an_imputer_refuses_by_name():
         dg.Imputer(dg.RBM).fit(holes)
     with pytest.raises(ValueError, match=r"method must be 'mean' or 'draw', got 'mode'"):
         dg.Imputer(method="mode").fit(holes)
-    remedy = r"row 2, column 0; .* standardize them .*visible='gaussian'"
+    remedy = r"row 2, column 0; .* scale others .*MixtureOfProducts"
     with pytest.raises(ValueError, match=remedy):
         dg.Imputer().fit(np.where(np.arange(360).reshape(30, 12) == 24, 7.0, holes))
     with pytest.raises(TypeError, match=r"sparse matrix, whose zeros are values; pass X.toarray"):

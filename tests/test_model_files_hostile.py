@@ -41,6 +41,10 @@ def whole_files():
     yield whole_file(model, {"estimator": "ReplicatedSoftmax", "score_seed": 1})
     mixture = dg.BernoulliMixture.from_means([0.25] * 4, RNG.random((4, 6)))
     yield whole_file(mixture, {"estimator": "MixtureOfBernoullis"})
+    columns = dg.Mixed([dg.Softmax(3, 3), dg.Gaussian(2), dg.Binary(1)])
+    fields, origin = RNG.normal(size=(6, 2)), [0.0, 0.0, 0.0, 7.0, 8.0, 0.0]
+    mixture = dg.ProductMixture(columns, np.log([0.25, 0.75]), fields, origin)
+    yield whole_file(mixture, {"estimator": "MixtureOfProducts"})
     up = dg.NetworkLayer("rectified", RNG.normal(size=4), RNG.normal(size=(6, 4)))
     tied = dg.NetworkLayer("logistic", RNG.normal(size=6), tied_to=0)
     yield whole_file(dg.Network([up, tied]), {"estimator": "Autoencoder"})

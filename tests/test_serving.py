@@ -45,11 +45,12 @@ MADE = {
     "classifier": lambda: dg.DeepClassifier((9,), **RUN).fit(X, NAMES),
     "regressor": lambda: dg.DeepRegressor((9,), **RUN).fit(X, REAL[:, :2]),
     "table": lambda: dg.RBM(6, visible="auto", **RUN).fit(TABLE),
+    "real mixture": lambda: dg.MixtureOfProducts(3, visible="gaussian", random_state=0).fit(REAL),
     "process": lambda: dg.DeepGaussianProcessRegressor((9,), **RUN).fit(X, REAL[:, 0]),
     "neighbours": lambda: dg.NeighbourhoodComponents((9,), 3, **RUN).fit(X, NAMES),
     "hierarchy": lambda: dg.HierarchicalGaussian(4, random_state=0).fit(REAL, NAMES),
 }
-ROWS = {"gaussian": REAL, "documents": WORDS, "hierarchy": REAL}
+ROWS = {"gaussian": REAL, "real mixture": REAL, "documents": WORDS, "hierarchy": REAL}
 ANSWERS = {
     "rbm": {"transform", "free_energy", "score", "impute", "sample"},
     "gaussian": {"transform", "free_energy", "score", "impute", "sample"},
@@ -63,6 +64,7 @@ ANSWERS = {
     "classifier": {"predict"},
     "regressor": {"predict"},
     "table": {"transform", "free_energy", "score", "impute", "sample"},
+    "real mixture": {"transform", "score", "impute", "sample", "predict"},
     "process": {"predict"},
     "neighbours": {"transform", "predict"},
     "hierarchy": {"transform", "score", "predict"},
@@ -143,7 +145,7 @@ def test_completions_are_the_estimator_s_own(estimators, name):
 def test_samples_are_the_estimator_s_own(estimators, name):
     """Would catch another seed, another number of sweeps, and labels that are not heard."""
     own = estimators[name]
-    sweeps = {} if name == "mixture" else {"n_sweeps": 9}
+    sweeps = {} if "mixture" in name else {"n_sweeps": 9}
     more = {"y": ["cat", "owl", "cat"]} if name == "labels" else {}
     more |= {"n_words": 7} if name == "documents" else {}
     with served(copy.deepcopy(own)) as client:

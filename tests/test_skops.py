@@ -26,6 +26,7 @@ ESTIMATORS = {
     "dbm": dg.DBM((4, 3), **RUN),
     "labels": dg.DBM((4, 3), label_units=True, **RUN),
     "mixture": dg.MixtureOfBernoullis(2, random_state=0),
+    "table mixture": dg.MixtureOfProducts(2, random_state=0),
     "autoencoder": dg.Autoencoder(3, **RUN),
     "deep autoencoder": dg.DeepAutoencoder((4, 2), pretrained=dg.Pretraining(1), **RUN),
     "classifier": dg.DeepClassifier((4,), **RUN),

@@ -29,7 +29,8 @@ NOTES = [
     "columns, removed together.",
     "RBM: PCD, in the order of the tables 256, 64, 64 and 32 hidden units, 5,000, 15,000, 15,000 "
     "and 1,000 updates, decay 0.0002, 0.001, 0.0001 and 0.001, means over 100 chains of 100 "
-    "sweeps; *nothing set*: but for the kind of columns. Mixture of Bernoullis: nothing set. "
+    "sweeps; *nothing set*: but for the kind of columns. Mixture of Bernoullis: nothing set; of "
+    "products, where there are categories: nothing set but their number. "
     "KNNImputer: 20, 20, 50 and 20 neighbours. IterativeImputer: as it comes (Bayesian ridge "
     "regression). Settings of the RBM and of KNNImputer were chosen from about ten of each with "
     "the cells removed by seed 100, a fifth of which other seeds remove too; the mixture chooses "
@@ -133,14 +134,16 @@ def methods(table, group):
         estimator = dg.RBM(visible=visible, random_state=seed)
         return estimator.fit(X).impute(X, random_state=seed)
 
-    def mixture(X, seed):
-        return dg.MixtureOfBernoullis(random_state=seed).fit(X).impute(X)
+    def mixture(X, seed, visible="binary"):
+        return dg.MixtureOfProducts(visible=visible, random_state=seed).fit(X).impute(X)
 
+    of_products = {"mixture of products": lambda seed: lambda X: mixture(X, seed, visible)}
     return {
         "column means": lambda seed: SimpleImputer().fit_transform,
         "KNNImputer": lambda seed: KNNImputer(n_neighbors=n_neighbors).fit_transform,
         "IterativeImputer": lambda seed: IterativeImputer(random_state=seed).fit_transform,
         "mixture of Bernoullis": lambda seed: lambda X: mixture(X, seed),
+        **(of_products if group > 1 else {}),
         "RBM, nothing set": lambda seed: lambda X: rbm_alone(X, seed),
         "RBM": lambda seed: lambda X: rbm(X, seed),
     }

@@ -4,9 +4,10 @@ import numpy as np
 
 from deepgen.cli.common.arguments import add_out, add_rows, add_threads, check_numbers, check_out
 from deepgen.cli.common.errors import CommandError
+from deepgen.cli.common.frames import read_data
 from deepgen.cli.common.models import in_words, load_able, on_threads
 from deepgen.cli.common.output import about_array, tell_array
-from deepgen.cli.common.rows import read_rows, refused, write_rows
+from deepgen.cli.common.rows import refused, write_rows
 from deepgen.estimators import DeepGaussianProcessRegressor
 from deepgen.io.classes import json_classes
 
@@ -18,13 +19,13 @@ def add_to(commands, about):
         help=about,
         description="Write a line for each row: its most probable class (classifier, neighbours, "
         "dbm with label units), its targets (regressor, gaussian-process), its most probable "
-        "component (mixture).",
+        "component (mixtures).",
     )
     add_rows(parser)
     parser.add_argument(
         "--proba", action="store_true",
         help="write the probability of each class instead, a column each, in the order of "
-        "deepgen info, or of each component (mixture)",
+        "deepgen info, or of each component (mixtures)",
     )  # fmt: skip
     parser.add_argument(
         "--std", action="store_true",
@@ -51,7 +52,7 @@ def run(arguments):
             "predicts; leave --std out"
         )
     on_threads(model, arguments.n_threads)
-    rows = read_rows(arguments.data, arguments.packed_columns)
+    rows = read_data(model, arguments.data, arguments.packed_columns)
     try:
         if arguments.std:
             predicted = np.column_stack(model.predict(rows, return_std=True))

@@ -30,7 +30,7 @@ from deepgen.cli.common.output import print_fields
 from deepgen.cli.common.rows import check_apart, refused
 from deepgen.cli.common.sequences import add_lengths, lengths_for
 from deepgen.cli.common.triples import read_ratings
-from deepgen.estimators import DBM, DBN, HierarchicalGaussian, MixtureOfBernoullis
+from deepgen.estimators import DBM, DBN, HierarchicalGaussian, MixtureOfProducts
 from deepgen.estimators.common.deep_boltzmann import INFERENCES, has_label_units
 from deepgen.estimators.common.validation import by_pieces, table_of
 from deepgen.likelihood import LogPartition
@@ -140,7 +140,7 @@ def _measure_for(model, arguments):
     # densities of a hierarchy of classes are those of coordinates: one file's alone compare
     density = hasattr(model, "score_samples") and not isinstance(model, HierarchicalGaussian)
     # a mixture predicts components, which no label is compared with
-    predicts = hasattr(model, "predict") and not isinstance(model, MixtureOfBernoullis)
+    predicts = hasattr(model, "predict") and not isinstance(model, MixtureOfProducts)
     if arguments.labels is not None:
         if not predicts:
             raise CommandError(
@@ -166,7 +166,7 @@ def _likelihood(model, rows, arguments):
     visible, table = model.model_.visible, table_of(model)
     states = rows if table is None else table.read(rows)[0]
     pieces = checked_pieces(
-        ArrayRows(states), visible, holes=isinstance(model, MixtureOfBernoullis)
+        ArrayRows(states), visible, holes=isinstance(model, MixtureOfProducts)
     )
     if not all(visible.is_state(filled(x, holes_in(x))) for x in pieces):
         raise ValueError("it has values between states, which have no likelihood; binarize it")

@@ -30,7 +30,7 @@ from deepgen.cli.common.triples import read_ratings
 from deepgen.cli.common.watching import monitors_for
 from deepgen.distributed import mpi
 from deepgen.errors import DivergedError, ModelFileError
-from deepgen.estimators import MixtureOfBernoullis
+from deepgen.estimators import MixtureOfProducts
 from deepgen.estimators.common.validation import reads_tables
 from deepgen.io.atomic import write_atomically
 from deepgen.io.checkpoints import OtherRunError
@@ -276,7 +276,7 @@ def _fit(kind, estimator, data, beside, resume):
 
 def _length(estimator):
     """Return the number of updates, of all layers, or of iterations; and the word for it."""
-    if isinstance(estimator, MixtureOfBernoullis):
+    if isinstance(estimator, MixtureOfProducts):
         return estimator.n_iter_, "iterations"
     return int(np.sum(estimator.n_updates_)), "updates"
 

@@ -19,7 +19,7 @@ def add_to(commands, about):
         "transform",
         help=about,
         description="Write the features of rows: mean activities of the uppermost hidden layer "
-        "(rbm, dbn, dbm), topics (replicated-softmax), probabilities of the components (mixture), "
+        "(rbm, dbn, dbm), topics (replicated-softmax), probabilities of the components (mixtures), "
         "codes (autoencoders), hidden means and states of frames (temporal).",
     )
     add_rows(parser)

@@ -7,7 +7,7 @@ from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
 from deepgen.estimators.hierarchical import HierarchicalGaussian
 from deepgen.estimators.imputer import Imputer
-from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.mixture import MixtureOfBernoullis, MixtureOfProducts
 from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
@@ -26,6 +26,7 @@ __all__ = [
     "HierarchicalGaussian",
     "Imputer",
     "MixtureOfBernoullis",
+    "MixtureOfProducts",
     "NeighbourhoodComponents",
     "RatingsRBM",
     "ReplicatedSoftmax",

@@ -31,11 +31,12 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     estimator : object or None
-        What learns, with `fit` and `impute`: :class:`RBM`, :class:`DBM`, :class:`DBN` or
-        :class:`MixtureOfBernoullis`; a copy of it is fitted. None: a mixture
-        whose size is chosen by known values that are hidden (``MixtureOfBernoullis()``).
+        What learns, with `fit` and `impute`: :class:`RBM`, :class:`DBM`, :class:`DBN`,
+        :class:`MixtureOfProducts` or :class:`MixtureOfBernoullis`; a copy of it is fitted. None: a
+        mixture whose size is chosen by known values that are hidden (``MixtureOfBernoullis()``).
         It is for columns of zeros and ones, or values between, and takes seconds; an RBM is often
-        better. For real columns standardize them first (``StandardScaler`` lets NaN pass) and give
+        better. ``dg.MixtureOfProducts()`` takes tables of categories and numbers as they are. Or
+        standardize real columns (``StandardScaler`` lets NaN pass) and give
         ``dg.RBM(visible="gaussian")``; for categories one-hot columns and
         ``dg.RBM(visible=dg.Softmax(k))``.
     method : {"mean", "draw"}, default "mean"
@@ -141,8 +142,8 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 _REMEDY = (
-    "the default estimator takes columns of zeros and ones: scale others to [0, 1], or standardize "
-    "them and give dg.Imputer(dg.RBM(visible='gaussian'))"
+    "the default estimator takes columns of zeros and ones: scale others to [0, 1], or give "
+    "dg.Imputer(dg.MixtureOfProducts()), which takes tables as they are"
 )
 
 

@@ -12,7 +12,7 @@ from deepgen.estimators.dbn import DBN
 from deepgen.estimators.documents import ReplicatedSoftmax
 from deepgen.estimators.gaussian_process import DeepGaussianProcessRegressor
 from deepgen.estimators.hierarchical import HierarchicalGaussian
-from deepgen.estimators.mixture import MixtureOfBernoullis
+from deepgen.estimators.mixture import MixtureOfBernoullis, MixtureOfProducts
 from deepgen.estimators.neighbours import NeighbourhoodComponents
 from deepgen.estimators.ratings import RatingsRBM
 from deepgen.estimators.rbm import RBM
@@ -33,6 +33,7 @@ from deepgen.models import (
     Network,
     PosteriorNetwork,
     ProcessNetwork,
+    ProductMixture,
     RatingMachine,
 )
 from deepgen.rows.identifiers import Identifiers
@@ -66,6 +67,7 @@ ESTIMATORS = {
         Saved(DBM, (BoltzmannMachine,), ("classes",)),
         Saved(DBN, (BeliefNetwork,)),
         Saved(MixtureOfBernoullis, (BernoulliMixture,)),
+        Saved(MixtureOfProducts, (ProductMixture,)),
         Saved(Autoencoder, (Network,)),
         Saved(DeepAutoencoder, (Network,)),
         Saved(DeepClassifier, (Network, PosteriorNetwork), ("classes",)),
@@ -88,8 +90,8 @@ def load(path):
 
     Returns
     -------
-    RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, Autoencoder, DeepAutoencoder,
-    DeepClassifier, DeepRegressor, DeepGaussianProcessRegressor,
+    RBM, ReplicatedSoftmax, DBN, DBM, MixtureOfBernoullis, MixtureOfProducts, Autoencoder,
+    DeepAutoencoder, DeepClassifier, DeepRegressor, DeepGaussianProcessRegressor,
     NeighbourhoodComponents, HierarchicalGaussian, RatingsRBM or TemporalRBM
         It knows the names of the columns that it was fitted on, and refuses a data frame with
         others, or in another order.
@@ -158,6 +160,7 @@ def _saved_by(model, name):
         return ESTIMATORS["RBM" if model.n_layers == 2 else "DBM"]
     usual = {
         BeliefNetwork: "DBN", BernoulliMixture: "MixtureOfBernoullis",
+        ProductMixture: "MixtureOfProducts",
         ProcessNetwork: "DeepGaussianProcessRegressor",
         NeighbourNetwork: "NeighbourhoodComponents", ClassHierarchy: "HierarchicalGaussian",
         ConditionalMachine: "TemporalRBM",

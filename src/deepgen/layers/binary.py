@@ -7,7 +7,13 @@ import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import check_integer
-from deepgen.layers.units import Alternatives, Units, check_range
+from deepgen.layers.units import LEAST, Alternatives, Units, check_range
+
+
+def softplus(x):
+    """Return log(1 + exp(x)) in float64."""
+    x = np.asarray(x, np.float64)
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
 class Binary(Units):
@@ -88,6 +94,32 @@ class Binary(Units):
         """Return the layer whose bias is the log odds of the data, smoothed by half a count."""
         p = (np.asarray(mean) * n_rows / self.n_copies + 0.5) / (n_rows + 1.0)
         return self.replace(bias=np.log(p / (1.0 - p)))
+
+    @property
+    def can_mix(self):
+        """Whether a unit is 0 or 1: that of one copy."""
+        return self.n_copies == 1
+
+    def column_log_normalizers(self, field):
+        """Return log(1 + exp(field)) by copy."""
+        return self.n_copies * softplus(field)
+
+    def inner_mean(self, mean, n_rows):
+        """Return the mean smoothed by half a count."""
+        return (np.asarray(mean, np.float64) * n_rows + 0.5) / (n_rows + 1.0)
+
+    def components(self, found, mean, strength):
+        """Return these units and log odds: the modes of Beta densities."""
+        on = np.maximum(found.sums, 0.0) + strength * mean[:, None]
+        # sums and counts were rounded apart, so their difference may be a little below zero
+        off = np.maximum(found.known - found.sums, 0.0)
+        off += strength * (1.0 - mean)[:, None]
+        return self, np.log(on) - np.log(off)
+
+    def value_scores(self, x, mean, deviation):
+        """Return log p of zeros and ones."""
+        p = np.clip(np.asarray(mean, np.float64), LEAST, 1.0 - LEAST)
+        return x * np.log(p) + (1.0 - x) * np.log1p(-p)
 
     @property
     def limits(self):

@@ -36,7 +36,7 @@ class Gaussian(Units):
     n_states = largest_state = math.inf
     usual_rate = 0.05
     activation = "linear"
-    can_tie = True
+    can_tie = can_mix = True
 
     def __init__(self, size=None, *, bias=None, log_precision=None, learn_precision=True):
         if size is None and bias is None and log_precision is not None:
@@ -117,6 +117,52 @@ class Gaussian(Units):
             variance = np.where(varies, variance, 1e-4 * scale if scale > 0 else 1.0)
         log_precision = -np.log(variance)
         return self.replace(log_precision=log_precision, bias=mean * np.exp(log_precision))
+
+    def column_log_normalizers(self, field):
+        """Return ``field^2 / (2 precision) + log(2 pi / precision) / 2``."""
+        precision = self.precision.astype(np.float64)
+        square = np.asarray(field, np.float64) ** 2 / precision
+        return 0.5 * (square + np.log(2.0 * np.pi / precision))
+
+    def inner_mean(self, mean, n_rows):
+        """Return the mean: every number is an inner one."""
+        return np.asarray(mean, np.float64)
+
+    def components(self, found, mean, strength):
+        """Return units with the variance of all components, where it is learned, and fields."""
+        known = found.known + strength
+        means = (found.sums + strength * mean[:, None]) / known
+        units = self
+        if self.learn_precision:
+            # sum_k sum_r r_k (x - mean_k)^2
+            square = found.squares + (means * (found.known * means - 2.0 * found.sums)).sum(axis=1)
+            square = np.maximum(square, 0.0)
+            square += strength * ((means - mean[:, None]) ** 2).sum(axis=1)
+            square += strength / self.precision.astype(np.float64)
+            variance = square / (found.known.sum(axis=1) + strength)
+            units = self.replace(log_precision=-np.log(variance))
+        return units, means * units.precision.astype(np.float64)[:, None]
+
+    def scale_log_prior(self, units, n_components, mean, strength):
+        """Return what makes the pseudo-rows a prior of means around `mean` and of the variance."""
+        log_precision = units.log_precision.astype(np.float64)
+        precision = units.precision.astype(np.float64)
+        of_rows = 0.5 * (np.log(2.0 * np.pi) - log_precision - precision * mean**2)
+        of_scale = 0.5 * (log_precision - precision / self.precision.astype(np.float64))
+        return strength * float((n_components * of_rows + of_scale).sum())
+
+    def pooled(self, layers):
+        """Return the layer with the mean of the variances of layers of this form."""
+        if not self.learn_precision:
+            return self
+        variance = np.mean([1.0 / units.precision.astype(np.float64) for units in layers], axis=0)
+        return self.replace(log_precision=-np.log(variance))
+
+    def value_scores(self, x, mean, deviation):
+        """Return the log density of the normal distribution of that mean and deviation."""
+        deviation = np.asarray(deviation, np.float64)
+        away = (np.asarray(x, np.float64) - mean) / deviation
+        return -0.5 * (away**2 + np.log(2.0 * np.pi)) - np.log(deviation)
 
     def check(self, states, name="X"):
         """Raise RefusedValue where a value is not finite or beyond 1e12."""

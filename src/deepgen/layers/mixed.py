@@ -139,6 +139,11 @@ class Mixed(Units):
         return any(part.can_be_missing for part in self.parts)
 
     @property
+    def can_mix(self):
+        """Whether all parts can be columns of a mixture."""
+        return all(part.can_mix for part in self.parts)
+
+    @property
     def learn_precision(self):
         """Whether training changes that of any part; see `learned_precisions`."""
         return any(part.learn_precision for part in self.parts)
@@ -204,6 +209,47 @@ class Mixed(Units):
         mean, variance = np.asarray(mean), np.asarray(variance)
         return Mixed([
             part.fitted_to(mean[columns], variance[columns], n_rows)
+            for columns, part in self.placed_parts
+        ])  # fmt: skip
+
+    def column_log_normalizers(self, field):
+        """Return those of the parts."""
+        return np.hstack([
+            part.column_log_normalizers(np.asarray(field)[:, columns])
+            for columns, part in self.placed_parts
+        ])  # fmt: skip
+
+    def inner_mean(self, mean, n_rows):
+        """Return that of each column by its own type."""
+        return np.concatenate([
+            part.inner_mean(mean[columns], n_rows) for columns, part in self.placed_parts
+        ])  # fmt: skip
+
+    def components(self, found, mean, strength):
+        """Return the layer of the parts' units, and the fields of all of them."""
+        parts, fields = zip(*[
+            part.components(found.of_columns(columns), mean[columns], strength)
+            for columns, part in self.placed_parts
+        ], strict=True)  # fmt: skip
+        return Mixed(parts), np.vstack(fields)
+
+    def scale_log_prior(self, units, n_components, mean, strength):
+        """Return the sum of those of the parts."""
+        placed = zip(self.placed_parts, units.parts, strict=True)
+        return sum(
+            part.scale_log_prior(other, n_components, mean[columns], strength)
+            for (columns, part), other in placed
+        )
+
+    def pooled(self, layers):
+        """Return the layer of the parts, each pooled over layers of this form."""
+        by_part = zip(*[units.parts for units in layers], strict=True)
+        return Mixed([part.pooled(own) for part, own in zip(self.parts, by_part, strict=True)])
+
+    def value_scores(self, x, mean, deviation):
+        """Return those of each column by its own type."""
+        return np.hstack([
+            part.value_scores(x[:, columns], mean[:, columns], deviation[:, columns])
             for columns, part in self.placed_parts
         ])  # fmt: skip
 

@@ -5,7 +5,7 @@ import scipy
 
 from deepgen._kernels import engine
 from deepgen.checks import RefusedValue, check_integer, first_place
-from deepgen.layers.units import Alternatives, Units, check_range
+from deepgen.layers.units import LEAST, Alternatives, Units, check_range
 from deepgen.rows.states import dense
 
 
@@ -28,6 +28,7 @@ class Softmax(Units):
     usual_rate = 0.2
     activation = "softmax"
     can_be_missing = True
+    can_mix = True
     limits = 0, 1
 
     def __init__(self, n_categories, size=None, *, bias=None):
@@ -71,10 +72,30 @@ class Softmax(Units):
 
     def fitted_to(self, mean, variance, n_rows):
         """Return the layer whose bias is the log frequency, smoothed by one count a group."""
-        p = np.asarray(mean) * n_rows + 1.0 / self.group
-        p = p.reshape(-1, self.group)
-        p = p / p.sum(axis=1, keepdims=True)
-        return self.replace(bias=np.log(p).reshape(-1))
+        return self.replace(bias=np.log(self.inner_mean(mean, n_rows)))
+
+    def column_log_normalizers(self, field):
+        """Return the log of the sum of exponentials of each group, in its first column."""
+        groups = np.asarray(field, np.float64).reshape(-1, self.group)
+        out = np.zeros(groups.shape)
+        out[:, 0] = scipy.special.logsumexp(groups, axis=1)
+        return out.reshape(np.shape(field))
+
+    def inner_mean(self, mean, n_rows):
+        """Return frequencies smoothed by one count a group; they sum to one by group."""
+        p = (np.asarray(mean, np.float64) * n_rows + 1.0 / self.group).reshape(-1, self.group)
+        return (p / p.sum(axis=1, keepdims=True)).reshape(-1)
+
+    def components(self, found, mean, strength):
+        """Return these units and log probabilities: the modes of Dirichlet densities."""
+        counts = np.maximum(found.sums, 0.0) + strength * mean[:, None]
+        groups = counts.reshape(-1, self.group, counts.shape[1])
+        fields = np.log(groups) - np.log(groups.sum(axis=1, keepdims=True))
+        return self, fields.reshape(counts.shape)
+
+    def value_scores(self, x, mean, deviation):
+        """Return log p of the category, in its column."""
+        return x * np.log(np.maximum(np.asarray(mean, np.float64), LEAST))
 
     def check(self, states, name="X"):
         """Raise ValueError unless each group is a distribution, a one-hot state or all zero."""

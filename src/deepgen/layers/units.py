@@ -43,6 +43,10 @@ LARGEST_VALUE = 1e12
 ROUNDING = 4 * 2.0**-23
 
 
+# No probability of a value that is to be judged is taken to be smaller.
+LEAST = 1e-6
+
+
 def as_vector(value, size, name):
     """Return parameters of `size` units (None: of as many as there are), finite and read-only."""
     value = np.array(float32_array(value, name), ndmin=1)
@@ -143,6 +147,28 @@ class Alternatives(NamedTuple):
     log_measure: np.ndarray
 
 
+class ComponentSums(NamedTuple):
+    """Sums over rows by column and component of a mixture: what the M-step reads.
+
+    Attributes
+    ----------
+    known : ndarray of shape (size, n_components), float64
+        Of responsibilities, over the rows in which the column is known.
+    sums : ndarray of shape (size, n_components), float64
+        Of these times the values.
+    squares : ndarray of shape (size,), float64
+        Of squared values, over the rows in which they are known.
+    """
+
+    known: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+
+    def of_columns(self, columns):
+        """Return the sums of a slice of the columns."""
+        return ComponentSums(*(array[columns] for array in self))
+
+
 def both_in_words(one, other):
     """Return "both Gaussian" of two layers of one type, "Gaussian and Poisson" of two."""
     names = [type(units).__name__ for units in (one, other)]
@@ -237,6 +263,10 @@ class Units(ABC):
         the precisions, or how many draws a row has.
     usual_trials : int
         Draws of a row whose number nobody tells, of units that take trials; 1 of all others.
+    can_mix : bool
+        Whether the layer can be the columns of a mixture. It then answers
+        :meth:`column_log_normalizers`, :meth:`inner_mean`, :meth:`components` and
+        :meth:`value_scores`.
     limits : tuple of (float, float) or None
         Smallest and largest value of rows, where :meth:`check` forgives rounding beyond them and
         :meth:`clipped` takes it back. None: nothing is forgiven.
@@ -250,7 +280,7 @@ class Units(ABC):
     is_bernoulli = False
     hidden_bias = None
     can_tie = False
-    can_be_missing = takes_trials = False
+    can_be_missing = takes_trials = can_mix = False
     limits = None
     usual_trials = 1
 
@@ -558,6 +588,77 @@ class Units(ABC):
         """Return minus the derivative of the energy by each own parameter, averaged over rows."""
         return {"bias": dense(self.states_of(x, "x")).astype(np.float64).mean(axis=0)}
 
+    # --- the columns of a mixture, of types that can be (`can_mix`) -----------------------------
+
+    def column_log_normalizers(self, field):
+        """Return the terms of :meth:`log_normalizer` by column, in float64.
+
+        Parameters
+        ----------
+        field : array-like of shape (n_rows, size)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, size), float64
+            That of a group in its first column, with zeros in the others.
+        """
+        raise self._no_mixture()
+
+    def inner_mean(self, mean, n_rows):
+        """Return means of the data as means that fields can have, smoothed by `n_rows` rows."""
+        raise self._no_mixture()
+
+    def components(self, found, mean, strength):
+        """Return units and fields of all components of largest posterior density: the M-step.
+
+        This layer is the one that fits independent columns (:meth:`fitted_to`).
+
+        Parameters
+        ----------
+        found : ComponentSums
+        mean : ndarray of shape (size,)
+            Of the pseudo-rows of the prior; see :meth:`inner_mean`.
+        strength : float
+            How many of them each component has.
+
+        Returns
+        -------
+        tuple of (Units, ndarray of shape (size, n_components), float64)
+        """
+        raise self._no_mixture()
+
+    def scale_log_prior(self, units, n_components, mean, strength):
+        """Return what the prior adds to the log density of its pseudo-rows; 0 without a scale.
+
+        Parameters
+        ----------
+        units : Units
+            Those of a mixture; this layer is as in :meth:`components`, as are the others.
+        """
+        return 0.0
+
+    def pooled(self, layers):
+        """Return this layer with one scale for several layers of its form."""
+        return self
+
+    def value_scores(self, x, mean, deviation):
+        """Return the log probability of values given their predicted means and deviations.
+
+        Parameters
+        ----------
+        x, mean, deviation : ndarray of shape (n_rows, size)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, size), float64
+        """
+        raise self._no_mixture()
+
+    def _no_mixture(self):
+        return ValueError(f"{self!r} cannot be the columns of a mixture")
+
+    # --- what each type answers ---------------------------------------------------------------
+
     @abstractmethod
     def variance(self, mean):
         """Return the variance of each unit given its field, from its mean.
@@ -597,6 +698,14 @@ class Units(ABC):
 
     def missing(self, states):
         """Return a bool mask of entries that say "missing", or None where there are none."""
+
+    def unknown_in(self, states):
+        """Return a bool mask of entries that are NaN or said to be missing, None without any."""
+        holes = holes_in(states)
+        absent = self.missing(states) if self.can_be_missing else None
+        if holes is None or absent is None:
+            return absent if holes is None else holes
+        return holes | absent
 
     def trials_of(self, states):
         """Return how many draws each row has, of units that take trials (`takes_trials`)."""

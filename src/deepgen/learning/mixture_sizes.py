@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepgen.inference.mixtures import impute_mixture, log_likelihood
-from deepgen.rows.holes import filled, holes_in
+from deepgen.rows.holes import filled
 from deepgen.rows.sources import ArrayRows, select
 from deepgen.rows.survey import survey
 from deepgen.runtime.stream import SHUFFLE
@@ -19,8 +19,6 @@ FOLDS, ROWS_OF_ONE_FOLD = 6, 1_000
 TURNS, SHARE_WITH_HOLES = 3, 0.1
 # Standard errors behind the best from which on larger numbers are not tried.
 HOPELESS = 3.0
-# No probability of a value that is held back is taken to be smaller.
-LEAST = 1e-6
 
 
 def number_of_runs(size, most=MOST_RUNS):
@@ -42,7 +40,8 @@ def chosen_size(rows, visible, n_rows, learn, stream, *, n_threads=None):
     visible : Units
     n_rows : int
     learn : callable
-        ``learn(rows, mean, size, stream)`` returns a mixture of `size` components a run.
+        ``learn(rows, moments, size, stream)`` returns a mixture of `size` components a run, given
+        the rows' number, means and variances.
     stream : Stream
     n_threads : int or None
 
@@ -59,8 +58,8 @@ def chosen_size(rows, visible, n_rows, learn, stream, *, n_threads=None):
     for size in sizes:
         scores.append(
             np.concatenate([
-                _scores(learn(kept, mean, size, stream), held, hidden, n_threads)
-                for kept, mean, held, hidden in parts
+                _scores(learn(kept, moments, size, stream), held, hidden, n_threads)
+                for kept, moments, held, hidden in parts
             ])
         )  # fmt: skip
         best = max(scores, key=np.mean)
@@ -77,11 +76,11 @@ def _parts(rows, visible, stream):
 
     Returns
     -------
-    list of tuple of (kept, mean, held, hidden)
-        Rows to learn and their column means, the states that are scored, and a mask of the single
-        values that are; None: rows by their likelihood.
+    list of tuple of (kept, moments, held, hidden)
+        Rows to learn, their number, means and variances by column, the states that are scored, and
+        a mask of the single values that are; None: rows by their likelihood.
     """
-    holes = holes_in(rows.X)
+    holes = visible.unknown_in(rows.X) if isinstance(rows.X, np.ndarray) else None
     if holes is not None and holes.any(axis=1).mean() >= SHARE_WITH_HOLES:
         parts = _parts_with_holes(visible, visible.states_of(rows.X, holes=True), holes, stream)
         if sum(hidden.any(axis=1).sum() for *_, hidden in parts) >= 2 * FOLDS:
@@ -91,7 +90,7 @@ def _parts(rows, visible, stream):
     for fold in folds if rows.n_rows < ROWS_OF_ONE_FOLD else folds[:1]:
         kept = ArrayRows(select(rows.X, np.setdiff1d(order, fold)))
         held = visible.states_of(select(rows.X, np.sort(fold)), holes=True)
-        parts.append((kept, survey(kept, visible, holes=True)[1], held, None))
+        parts.append((kept, survey(kept, visible, holes=True), held, None))
     return parts
 
 
@@ -103,7 +102,7 @@ def _parts_with_holes(visible, states, holes, stream):
     for number in range(TURNS):
         now = hidden & (turn == number)[:, None]
         kept = ArrayRows(np.where(now, np.float32(np.nan), states))
-        parts.append((kept, survey(kept, visible, holes=True)[1], states, now))
+        parts.append((kept, survey(kept, visible, holes=True), states, now))
     return parts
 
 
@@ -114,9 +113,12 @@ def _scores(model, held, hidden, n_threads):
     chosen = hidden.any(axis=1)
     held, hidden = held[chosen], hidden[chosen]
     missing = hidden | np.isnan(held)
-    _, p, _ = impute_mixture(model, filled(held, missing), missing, n_threads=n_threads)
-    p, x = np.clip(p.astype(np.float64), LEAST, 1.0 - LEAST), filled(held, ~hidden)
-    return np.where(hidden, x * np.log(p) + (1.0 - x) * np.log1p(-p), 0.0).sum(axis=1)
+    _, means, deviations = impute_mixture(
+        model, filled(held, missing), missing, n_threads=n_threads
+    )
+    deviations = np.where(hidden, deviations, 1.0)
+    scores = model.visible.value_scores(filled(held, ~hidden), means, deviations)
+    return np.where(hidden, scores, 0.0).sum(axis=1)
 
 
 def _standard_errors(away):

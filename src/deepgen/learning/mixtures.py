@@ -1,4 +1,4 @@
-"""Expectation maximization for mixtures (docs/math.md, "Mixture of Bernoullis")."""
+"""Expectation maximization for mixtures (docs/math.md, "Mixtures of products")."""
 
 import logging
 import time
@@ -9,10 +9,12 @@ from itertools import islice, pairwise
 import numpy as np
 
 from deepgen._kernels import engine
-from deepgen.inference.mixtures import posterior
+from deepgen.inference.mixtures import known_rows, posterior
+from deepgen.layers.binary import Binary
 from deepgen.layers.passes import Outputs
-from deepgen.models import BernoulliMixture
-from deepgen.rows.holes import filled, holes_in
+from deepgen.layers.units import ComponentSums, Units
+from deepgen.models import ProductMixture, mixture_of
+from deepgen.rows.holes import filled
 from deepgen.rows.sources import refuse_rows
 from deepgen.rows.states import dense
 from deepgen.rows.sums import products
@@ -47,9 +49,11 @@ class Statistics:
     ----------
     counts : ndarray of shape (n_components,), float64
     sums : ndarray of shape (n_features, n_components), float64
-        Of the known values of each column.
+        Of the known values of each column, from the model's origin on.
     unknown : ndarray of shape (n_features, n_components), float64
         Of the rows that have a hole in that column.
+    squares : ndarray of shape (n_features,), float64
+        Of known values in columns that have a scale, over all components.
     log_likelihood : float
         Sum over rows, under the model that gave the responsibilities.
     n_rows : int
@@ -58,6 +62,7 @@ class Statistics:
     counts: np.ndarray
     sums: np.ndarray
     unknown: np.ndarray
+    squares: np.ndarray
     log_likelihood: float = 0.0
     n_rows: int = 0
 
@@ -65,19 +70,29 @@ class Statistics:
     def zeros(cls, model):
         """Return sums over no row, of the shapes of a model."""
         shape = (model.n_features, model.n_components)
-        return cls(np.zeros(model.n_components), np.zeros(shape), np.zeros(shape))
+        counts, squares = np.zeros(model.n_components), np.zeros(model.n_features)
+        return cls(counts, np.zeros(shape), np.zeros(shape), squares)
+
+    @property
+    def _arrays(self):
+        return self.counts, self.sums, self.unknown, self.squares
 
     def flat(self):
         """Return all sums as one array, float64."""
         ends = [self.log_likelihood, self.n_rows]
-        return np.concatenate([self.counts, self.sums.ravel(), self.unknown.ravel(), ends])
+        return np.concatenate([*(array.ravel() for array in self._arrays), ends])
 
     def take(self, flat):
         """Become the sums that :meth:`flat` returned."""
-        n, m = self.counts.size, self.sums.size
-        self.counts[:] = flat[:n]
-        self.sums.ravel()[:], self.unknown.ravel()[:] = flat[n : n + m], flat[n + m : n + 2 * m]
+        first = 0
+        for array in self._arrays:
+            array.ravel()[:] = flat[first : first + array.size]
+            first += array.size
         self.log_likelihood, self.n_rows = float(flat[-2]), round(float(flat[-1]))
+
+    def of_columns(self):
+        """Return what the columns read of the sums."""
+        return ComponentSums(self.counts - self.unknown, self.sums, self.squares)
 
 
 @dataclass(frozen=True)
@@ -87,39 +102,84 @@ class Prior:
     Attributes
     ----------
     mean : ndarray of shape (n_features,), float64
-        Strictly between 0 and 1.
+        One that fields can have: probabilities are strictly between 0 and 1.
     strength : float
         Positive.
+    columns : Units or None
+        The units that fit independent columns; None: binary ones. Precisions are those of the
+        columns as a whole, which count as `strength` pseudo-rows too.
+    origin : ndarray of shape (n_features,), float32, or None
+        Of the mixtures; see :class:`deepgen.ProductMixture`.
     """
 
     mean: np.ndarray
     strength: float
+    columns: Units | None = None
+    origin: np.ndarray | None = None
 
     @classmethod
     def of_columns(cls, mean, n_rows, strength):
-        """Return the prior for data with these column means, smoothed by half a count."""
-        return cls((np.asarray(mean, np.float64) * n_rows + 0.5) / (n_rows + 1.0), float(strength))
+        """Return the prior for binary data with these column means, smoothed by half a count."""
+        return cls(Binary(len(mean)).inner_mean(mean, n_rows), float(strength))
+
+    @classmethod
+    def of_units(cls, visible, moments, strength):
+        """Return the prior for data of some units.
+
+        Parameters
+        ----------
+        visible : Units
+            With a size.
+        moments : tuple of (n_rows, mean, variance)
+            As :func:`deepgen.rows.survey.survey` measures them.
+        strength : float
+        """
+        n_rows, mean, variance = moments
+        columns = visible.fitted_to(mean, variance, n_rows)
+        origin = np.zeros(columns.size, np.float32)
+        for place, part in columns.placed_parts:
+            if part.precision is not None:
+                origin[place] = mean[place]
+        return cls(visible.inner_mean(mean, n_rows), float(strength), columns, origin)
+
+    @property
+    def units(self):
+        """The units of the columns, binary where nobody says so."""
+        return Binary(len(self.mean)) if self.columns is None else self.columns
+
+    @property
+    def from_origin(self):
+        """The mean of the pseudo-rows as mixtures read it."""
+        return self.mean if self.origin is None else self.mean - self.origin.astype(np.float64)
 
     def log_density(self, model):
         """Return the log prior density of a model's parameters, up to a constant."""
-        joint = model.constants + self.mean @ model.logits.astype(np.float64)
-        return self.strength * float(joint.sum())
+        mean = self.from_origin
+        joint = model.constants + mean @ model.fields.astype(np.float64)
+        of_scale = self.units.scale_log_prior(
+            model.visible, model.n_components, mean, self.strength
+        )
+        return self.strength * float(joint.sum()) + of_scale
 
 
 def starting_mixture(rows, n_rows, n_components, prior, stream):
     """Return equal components around rows drawn without replacement (again, where too few)."""
     repeats = -(-n_components // n_rows)
     order = [stream.permutation(n_rows, START, row=row) for row in range(repeats)]
-    chosen = np.concatenate(order)[:n_components]
+    chosen, units = np.concatenate(order)[:n_components], prior.units
     means, first = np.empty((n_components, len(prior.mean))), 0
     for states in (batch.states[0] for batch in rows.in_order(CHUNK)):
         inside = np.flatnonzero((chosen >= first) & (chosen < first + states.shape[0]))
         if len(inside):
             some = dense(states)[chosen[inside] - first]
-            means[inside] = np.clip(filled(some, holes_in(some), prior.mean), 0.0, 1.0)
+            some = filled(some, units.unknown_in(some), prior.mean)
+            means[inside] = units.clipped(some)
         first += states.shape[0]
     means = (means + START_SMOOTHING * prior.mean) / (1.0 + START_SMOOTHING)
-    return BernoulliMixture.from_means(np.full(n_components, 1.0 / n_components), means)
+    if prior.origin is not None:
+        means -= prior.origin
+    log_weights = np.full(n_components, -np.log(n_components))
+    return mixture_of(units, log_weights, units.field_of(means).T, prior.origin)
 
 
 def expectation(
@@ -129,7 +189,7 @@ def expectation(
 
     Parameters
     ----------
-    model : BernoulliMixture
+    model : ProductMixture
     rows : ArrayRows or IterableRows
     n_rows : int or None
         Their number, where processes share them and the rows do not know it.
@@ -171,13 +231,16 @@ def _add(statistics, model, pieces, *, workspace, governor, check):
         states = model.visible.clipped(batch.states[0])
         if check is not None:
             check()
-        n_rows, work, holes = states.shape[0], Work(workspace, governor.next()), holes_in(states)
+        n_rows, work = states.shape[0], Work(workspace, governor.next())
+        known = known_rows(model, states)
         means, log_p = responsibilities[:n_rows], np.zeros(n_rows)
-        posterior(model, states, Outputs(mean=means, log_normalizer=log_p), work=work)
+        posterior(model, known, Outputs(mean=means, log_normalizer=log_p), work=work)
         np.multiply(means, means >= NEGLIGIBLE, out=means)
-        sums = products(filled(states, holes), means, work=work)
-        if holes is not None:
-            statistics.unknown += products(holes.view(np.uint8), means, work=work)
+        sums = products(known.states, means, work=work)
+        if known.unknown is not None:
+            statistics.unknown += products(known.unknown.view(np.uint8), means, work=work)
+        if model.has_scales:
+            statistics.squares += np.square(known.states, dtype=np.float64).sum(axis=0)
         governor.done()
         statistics.counts += means.sum(axis=0, dtype=np.float64)
         statistics.sums += sums
@@ -195,15 +258,12 @@ def maximization(statistics, prior):
 
     Returns
     -------
-    BernoulliMixture
+    ProductMixture
     """
     counts, strength = statistics.counts, prior.strength
     weights = (counts + strength) / (counts.sum() + strength * len(counts))
-    on = np.maximum(statistics.sums, 0.0) + strength * prior.mean[:, None]
-    # sums and counts were rounded apart, so their difference may be a little below zero
-    off = np.maximum(counts - statistics.unknown - statistics.sums, 0.0)
-    off += strength * (1.0 - prior.mean)[:, None]
-    return BernoulliMixture(np.log(weights), np.log(on) - np.log(off))
+    units, fields = prior.units.components(statistics.of_columns(), prior.from_origin, strength)
+    return mixture_of(units, np.log(weights), fields, prior.origin)
 
 
 @dataclass
@@ -212,7 +272,7 @@ class Run:
 
     Attributes
     ----------
-    model : BernoulliMixture
+    model : ProductMixture
     converged : bool
     history : list of dict
         One entry an iteration: log likelihood and log posterior density at its start, nats a
@@ -221,7 +281,7 @@ class Run:
         The processes that share it; see :func:`expectation`.
     """
 
-    model: BernoulliMixture
+    model: ProductMixture
     converged: bool = False
     history: list = field(default_factory=list)
     collective: object = ALONE
@@ -236,7 +296,8 @@ def joined(runs):
     """Return the average of the densities of some runs, as one run: components of all of them.
 
     ``p(x) = mean over runs of p_r(x)``, weights divided by the number of runs. Its log is on
-    average at least the average of theirs (Jensen), on rows that none of them has seen too.
+    average at least the average of theirs (Jensen), on rows that none of them has seen too. Real
+    columns then have one variance for all runs, the mean of theirs, and means as they were.
 
     Parameters
     ----------
@@ -249,9 +310,16 @@ def joined(runs):
     """
     if len(runs) == 1:
         return runs[0]
-    log_weights = np.concatenate([run.model.log_weights for run in runs]) - np.log(len(runs))
+    models = [run.model for run in runs]
+    log_weights = np.concatenate([model.log_weights for model in models]) - np.log(len(runs))
+    visible = models[0].visible.pooled([model.visible for model in models])
+    fields = [
+        model.fields if not model.has_scales
+        else model.fields * (visible.precision / model.visible.precision)[:, None]
+        for model in models
+    ]  # fmt: skip
     return Run(
-        BernoulliMixture(log_weights, np.hstack([run.model.logits for run in runs])),
+        mixture_of(visible, log_weights, np.hstack(fields), models[0].origin),
         all(run.converged for run in runs),
         [entry for run in runs for entry in run.history],
     )

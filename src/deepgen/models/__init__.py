@@ -18,7 +18,7 @@ from deepgen.models.conditional_machine import (
     ConditionalParameters,
     check_conditional,
 )
-from deepgen.models.mixture import BernoulliMixture
+from deepgen.models.mixture import BernoulliMixture, ProductMixture, mixture_of
 from deepgen.models.neighbour_network import NeighbourNetwork
 from deepgen.models.network import Network, NetworkLayer, NetworkParameters
 from deepgen.models.parameters import Parameters
@@ -44,6 +44,7 @@ __all__ = [
     "Parameters",
     "PosteriorNetwork",
     "ProcessNetwork",
+    "ProductMixture",
     "RatingMachine",
     "RatingParameters",
     "Recurrent",
@@ -55,5 +56,6 @@ __all__ = [
     "check_model",
     "check_one_length",
     "conditional_model",
+    "mixture_of",
     "n_hidden_layers",
 ]

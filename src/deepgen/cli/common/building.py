@@ -8,7 +8,7 @@ from deepgen.cli.common.errors import CommandError, UsageError
 from deepgen.cli.common.kinds import KINDS, Kind, names_of
 from deepgen.cli.common.models import in_words
 from deepgen.cli.common.settings import HYPER_PARAMETERS, MODEL, check_together
-from deepgen.estimators import DBM, DBN, RBM, ReplicatedSoftmax, documents
+from deepgen.estimators import DBM, DBN, RBM, MixtureOfProducts, ReplicatedSoftmax, documents
 from deepgen.estimators.common.tables import AUTO
 from deepgen.estimators.dbm_settings import UPPER_RATE
 from deepgen.estimators.loading import load
@@ -147,10 +147,10 @@ def _visible(given, request):
             "needs pretrain_epochs"
         )
     if given["visible"] == AUTO:
-        if not issubclass(request.kind.estimator, RBM | DBN | DBM):
+        if not issubclass(request.kind.estimator, RBM | DBN | DBM | MixtureOfProducts):
             raise UsageError(
-                f"visible must not be auto for the model {request.kind.name}: rbm, dbn and dbm "
-                "read the types of columns off a table"
+                f"visible must not be auto for the model {request.kind.name}: rbm, dbn, dbm and "
+                "product-mixture read the types of columns off a table"
             )
         return AUTO
     return _units(given["visible"], "visible")

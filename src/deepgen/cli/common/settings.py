@@ -164,12 +164,13 @@ class _Several(argparse.Action):
 
 
 ALL = tuple(KINDS)
-NOT_MIXTURE = tuple(name for name in ALL if name != "mixture")
+MIXTURES = ("mixture", "product-mixture")
+NOT_MIXTURE = tuple(name for name in ALL if name not in MIXTURES)
 OF_ROWS = tuple(name for name in ALL if name != "ratings")
 LABELLED = ("dbm", *(name for name, kind in KINDS.items() if kind.learns))
 SUPERVISED = ("classifier", "regressor")
 # What is watched of held-out rows, where something is.
-UNWATCHED = ("mixture", "dbm", "ratings", "temporal", "gaussian-process", "neighbours")
+UNWATCHED = (*MIXTURES, "dbm", "ratings", "temporal", "gaussian-process", "neighbours")
 OF_SEQUENCES = tuple(name for name, kind in KINDS.items() if kind.reads_sequences)
 PACKABLE = tuple(name for name in OF_ROWS if name not in OF_SEQUENCES)
 NETWORKS = tuple(name for name, kind in KINDS.items() if kind.is_network)
@@ -214,7 +215,8 @@ HYPER_PARAMETERS = (
             "deep-autoencoder 1000 500 250 30, ratings 100, temporal 150, others 500 500)",
             several=True, otherwise="a mixture has n_components"),
     Setting("visible", str, "binary, gaussian, multinomial (counts), softmax:K of K columns, or "
-            "auto: of an rbm, dbn or dbm by the columns of a table of texts and numbers (binary); "
+            "auto: of an rbm, dbn, dbm or product-mixture by the columns of a table of texts and "
+            "numbers (binary; of a product-mixture auto); "
             "of a model that learns from labels for its pretraining", metavar="UNITS"),
     Setting("learning_rate", float, "constant, or the start of --learning-rate-end (rbm and dbn "
             "0.2, or 0.05 with Gaussian units; dbm half of it; networks 0.002; all fall to 0; "

@@ -8,7 +8,7 @@ from deepgen.io.schemas.belief_networks import BeliefNetworkSchema
 from deepgen.io.schemas.hierarchies import ClassHierarchySchema
 from deepgen.io.schemas.ladders import LadderSchema
 from deepgen.io.schemas.machines import MACHINE
-from deepgen.io.schemas.mixtures import MixtureSchema
+from deepgen.io.schemas.mixtures import MixtureSchema, ProductMixtureSchema
 from deepgen.io.schemas.neighbours import NeighbourNetworkSchema
 from deepgen.io.schemas.networks import NetworkSchema, PosteriorNetworkSchema
 from deepgen.io.schemas.processes import ProcessNetworkSchema
@@ -21,7 +21,7 @@ SCHEMAS = {
     for schema in (
         MACHINE, BeliefNetworkSchema(), MixtureSchema(), NetworkSchema(), PosteriorNetworkSchema(),
         RatingMachineSchema(), ProcessNetworkSchema(), NeighbourNetworkSchema(),
-        ClassHierarchySchema(), ConditionalMachineSchema(), LadderSchema(),
+        ClassHierarchySchema(), ConditionalMachineSchema(), LadderSchema(), ProductMixtureSchema(),
     )
 }  # fmt: skip
 
