@@ -24,6 +24,6 @@ void dg_mean_field(const struct chain *chain, struct rows *means, const struct c
                    const struct dg_fixed_point *until, int32_t *sweeps, float *change,
                    ptrdiff_t n_rows, void *scratch, int n_threads);
 
-size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads);
+size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int in_steps, int n_threads);
 
 #endif
