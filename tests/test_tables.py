@@ -313,8 +313,10 @@ def test_tables_that_cannot_be_learned_are_refused_before_any_work():
     """Would catch a name or a date as a category, and an estimator that is half changed."""
     rbm = MODELS["rbm"]()
     keys = FRAME.assign(odor=[f"key {number}" for number in range(len(FRAME))])
+    commas = FRAME.assign(odor=[f"{number},5" for number in range(len(FRAME))])
     for X, words in (
-        (keys, "200 categories in 200 rows of column 'odor'"),
+        (keys, "200 categories in 200 rows of column 'odor'.*leave it out"),
+        (commas, "look like numbers, such as '0,5'.*decimal points"),
         (FRAME.assign(gill=pd.Timestamp("2020-01-01")), "datetime64.* in column 'gill'"),
         (FRAME.assign(odor=None), "none in column 'odor'"),
         (FRAME[["veil"]], "more than one category"),

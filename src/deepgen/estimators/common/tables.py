@@ -29,6 +29,8 @@ HELD = ("binary", "categorical", "real")
 # More categories than this, and more than half of the rows: names or keys, of which nothing can be
 # learned.
 MANY_CATEGORIES = 100
+# Decimal commas and blanks or points between thousands, which are read as texts.
+_NUMBER_AS_TEXT = re.compile(r"[+-]?\d[\d., ']*")
 _WHOLE = re.compile(r"[Uu]?[Ii]nt(8|16|32|64)")
 _BOOLS = ("bool", "boolean", "Boolean")
 # Types that columns come back in, by (container, whether it is categorical); others become the
@@ -209,9 +211,15 @@ def _column_of(cells, name, container):
     else:
         categories = [_plain(value, name) for value in cells.categories]
     if len(categories) > max(MANY_CATEGORIES, len(cells.values) // 2):
+        remedy = "leave it out, or join rare ones"
+        if all(_NUMBER_AS_TEXT.fullmatch(str(value)) for value in categories):
+            remedy = (
+                f"they are texts that look like numbers, such as {categories[0]!r}: make them "
+                "numbers first, with decimal points"
+            )
         raise ValueError(
             f"X has {len(categories):,} categories in {len(cells.values):,} rows of column "
-            f"{name!r}, too many to learn of; leave it out, or join rare ones"
+            f"{name!r}, too many to learn of; {remedy}"
         )
     dtype = _type_of(container, "categorical", cells.dtype)
     return Column("categorical", tuple(categories), dtype)
