@@ -216,8 +216,8 @@ static void pad_columns(const float *weights, ptrdiff_t stride, ptrdiff_t n_inpu
     }
 }
 
-/* `columns` columns of layer l from `first` on, as a tile: a line for each unit of the layer below, or
- * above. Units of l are rows of the matrix above it: a tile of its transpose. */
+/* `columns` columns of layer l from `first` on, as a tile: a line for each unit of the layer below,
+ * or above. Units of l are rows of the matrix above it: a tile of its transpose. */
 static void copy_tile(const struct chain *chain, int l, int side, ptrdiff_t first,
                       ptrdiff_t columns, float *out)
 {

@@ -83,7 +83,8 @@ static void make_tile(struct tile *tile, struct dg_arena *arena, const struct ch
     arena->used += dg_conditional_bytes(chain, (ptrdiff_t)rows, n_threads);
 }
 
-size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int in_steps, int n_threads)
+size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int in_steps,
+                           int n_threads)
 {
     struct tile tile;
     struct dg_arena arena = {NULL, 0};

@@ -355,7 +355,7 @@ static float sum_of_lanes(float lanes[DG_FOLLOW_LANES])
     return lanes[0];
 }
 
-/* Weights that are asked for so many ahead come from the outer cache while others take their step. */
+/* Weights that are asked for so many ahead come from the outer cache while others take a step. */
 #define STEP_AHEAD 512
 
 /* Steps of whole groups of DG_FOLLOW_LANES weights of one row, and what biases follow them by:
