@@ -326,6 +326,22 @@ def test_rows_do_not_depend_on_each_other(condition, n_rows, threaded, monkeypat
     assert_same_result(other, whole)
 
 
+@pytest.mark.parametrize("group", [2, 3, 31, 33, 64, 70])
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_sweep_has_the_bits_of_a_pass(group, last):
+    """Catches tiles of weights, which a call makes once for all sweeps, that a pass reads at
+    another place: groups narrower and wider than a tile, and last tiles that are not full."""
+    rng = np.random.default_rng(group)
+    softmax = dg.Softmax(group, bias=rng.normal(size=3 * group))
+    layers = [dg.Binary(bias=rng.normal(size=45)), softmax][:: 1 if last else -1]
+    sizes = [units.size for units in layers]
+    model = dg.BoltzmannMachine(layers, [rng.normal(size=sizes)])
+    means = [rng.random((21, size)).astype(np.float32) for size in sizes]
+    until, contexts = dg.FixedPoint(max_sweeps=3, tol=0.0), [passes.LayerContext()] * 2
+    passes.fixed_point(model.chain, means, contexts, until, first_parity=1 - last)
+    assert_same_bits(means[last], update_layer(model, last, means, mean=True)[0])
+
+
 @pytest.mark.parametrize("kinds", MODELS)
 def test_same_bits_for_every_back_end(kinds, restored_backend):
     """Catches a loop that rounds otherwise where vectors are wider."""

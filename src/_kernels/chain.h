@@ -51,6 +51,9 @@ struct chain {
     struct layer layers[DG_MAX_LAYERS];
     const float *weights[DG_MAX_LAYERS];
     const struct dg_packed *packed[DG_MAX_LAYERS]; /* beside weights[l]; NULL: floats alone */
+    /* The floats between layer l and the one below (0) or above (1) it, as the passes over l read
+     * them: dg_fill_tiles(); NULL: each pass makes its own. */
+    const float *tiles[2][DG_MAX_LAYERS];
 };
 
 /* States of one layer, a row for each sample: bytes, floats, or compressed sparse rows. */

@@ -216,6 +216,54 @@ static void pad_columns(const float *weights, ptrdiff_t stride, ptrdiff_t n_inpu
     }
 }
 
+/* `columns` columns of layer l from `first` on, as a tile: a line for each unit of the layer below,
+ * or above. Units of l are rows of the matrix above it: a tile of its transpose. */
+static void copy_tile(const struct chain *chain, int l, int side, ptrdiff_t first,
+                      ptrdiff_t columns, float *out)
+{
+    if (side) {
+        ptrdiff_t n_inputs = chain->layers[l + 1].size;
+        dg_backend()->transpose(chain->weights[l], n_inputs, first, columns, n_inputs, out);
+    } else {
+        pad_columns(chain->weights[l - 1] + first, chain->layers[l].size,
+                    chain->layers[l - 1].size, columns, out);
+    }
+}
+
+/* Blocks of a layer of one kind, and how many tiles each of them is. */
+static ptrdiff_t tiles_of(const struct layer *layer, ptrdiff_t *a_block)
+{
+    ptrdiff_t block = dg_block_width(layer);
+    *a_block = (block + DG_TILE - 1) / DG_TILE;
+    return (layer->size + block - 1) / block;
+}
+
+size_t dg_tiles_floats(const struct chain *chain, int l, int side)
+{
+    const struct layer *layer = &chain->layers[l];
+    int from = side ? l + 1 : l - 1;
+    ptrdiff_t a_block;
+    if (from < 0 || from >= chain->n_layers || layer->n_parts)
+        return 0;
+    ptrdiff_t n_blocks = tiles_of(layer, &a_block);
+    return (size_t)(n_blocks * a_block * DG_TILE * chain->layers[from].size);
+}
+
+void dg_fill_tiles(const struct chain *chain, int l, int side, float *out, int n_threads)
+{
+    const struct layer *layer = &chain->layers[l];
+    const ptrdiff_t n_inputs = chain->layers[side ? l + 1 : l - 1].size;
+    ptrdiff_t a_block, block = dg_block_width(layer), n_blocks = tiles_of(layer, &a_block);
+    DG_OMP(omp parallel for num_threads(n_threads) if (n_threads > 1))
+    for (ptrdiff_t tile = 0; tile < n_blocks * a_block; tile++) {
+        ptrdiff_t first = tile / a_block * block, at = tile % a_block * DG_TILE;
+        ptrdiff_t width = dg_min(block, layer->size - first);
+        if (at < width)
+            copy_tile(chain, l, side, first + at, dg_min(DG_TILE, width - at),
+                      out + tile * n_inputs * DG_TILE);
+    }
+}
+
 /* What one neighbour sends in a panel: its rows as floats, as words of whole numbers, or some as
  * the one and some as the other; neither, where there is no such neighbour. */
 struct side {
@@ -309,9 +357,9 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
         ptrdiff_t columns = dg_min(DG_TILE, width - sub);
         for (int side = 0; side < 2; side++) {
             int from = side ? l + 1 : l - 1;
+            const ptrdiff_t tile = block * (stride / DG_TILE) + sub / DG_TILE;
             if (sides[side].has_whole) {
                 const struct dg_packed *w = chain->packed[side ? l : l - 1];
-                ptrdiff_t tile = block * (stride / DG_TILE) + sub / DG_TILE;
                 ptrdiff_t words = dg_tile_words(w->layout, chain->layers[from].size);
                 add_whole(backend, &sides[side], offset, n_rows,
                           (side ? w->down : w->up) + tile * words, sums, field + sub, stride);
@@ -320,15 +368,13 @@ static void run_task(const struct dg_backend *backend, const struct chain *chain
                 continue;
             ptrdiff_t n_inputs = chain->layers[from].size, b_stride = DG_TILE;
             const float *b = packed;
-            if (side) { /* units of this layer are rows of the matrix above: its transpose */
-                backend->transpose(chain->weights[l], n_inputs, first + sub, columns, n_inputs,
-                                   packed);
-            } else if (columns == DG_TILE) {
+            if (chain->tiles[side][l]) {
+                b = chain->tiles[side][l] + tile * n_inputs * DG_TILE;
+            } else if (!side && columns == DG_TILE) {
                 b = chain->weights[l - 1] + first + sub; /* whole tiles are read where they are */
                 b_stride = layer->size;
             } else {
-                pad_columns(chain->weights[l - 1] + first + sub, layer->size, n_inputs, columns,
-                            packed);
+                copy_tile(chain, l, side, first + sub, columns, packed);
             }
             backend->product(&sides[side].floats, offset, n_rows, n_inputs, b, b_stride,
                              field + sub, stride);

@@ -23,6 +23,13 @@ ptrdiff_t dg_conditional_tasks(const struct chain *chain, int l, ptrdiff_t n_row
 /* Scratch that a pass over any layer of the chain needs. */
 size_t dg_conditional_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads);
 
+/* What passes over layer l read of the matrix between it and the layer below (side 0) or above (1),
+ * for calls that pass over l again and again: all tiles of DG_TILE columns of l, each a line for
+ * each unit of the neighbour. out: OUT, dg_tiles_floats() floats, which are 0 where tiles are of no
+ * use: there is no such neighbour, or l is a mixed layer. */
+size_t dg_tiles_floats(const struct chain *chain, int l, int side);
+void dg_fill_tiles(const struct chain *chain, int l, int side, float *out, int n_threads);
+
 /* Gibbs sweeps, states: INOUT. In each sweep every free layer is drawn once given its neighbours:
  * the odd layers, which are independent given the even ones, then the even ones. `free_layers[l]`
  * is 0 for a clamped layer. The stream's step counts sweeps, its purpose gets the layer. */

@@ -122,7 +122,7 @@ def mean_field(Chain model, means, contexts, int32_t[::1] sweeps, float[::1] cha
     fill_states(all_means, means, model.n_layers)
     for l in range(model.n_layers):
         fill_context(&ctx[l], contexts[l])
-    scratch = workspace.reserve(dg_mean_field_bytes(c, n_rows, n_threads))
+    scratch = workspace.reserve(dg_mean_field_bytes(c, n_rows, in_steps, n_threads))
     if n_rows:
         with nogil:
             dg_mean_field(c, all_means, ctx, &until, &sweeps[0], &change[0], n_rows,

@@ -131,7 +131,8 @@ cdef extern from "mean_field.h":
     void dg_mean_field(const chain *c, rows *means, const context *contexts,
                        const dg_fixed_point *until, int32_t *sweeps, float *change,
                        Py_ssize_t n_rows, void *scratch, int n_threads) noexcept nogil
-    size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int n_threads) noexcept nogil
+    size_t dg_mean_field_bytes(const chain *c, Py_ssize_t n_rows, int in_steps,
+                               int n_threads) noexcept nogil
 
 cdef extern from "byte_sums.h":
     int dg_largest_byte(const uint8_t *values, Py_ssize_t n) noexcept nogil

@@ -1,5 +1,6 @@
 /* Mean-field sweeps over tiles of rows (docs/kernels.md, "Mean field").
  *
+ *     tiles    weights that are read as floats are put into the order that passes read, once
  *     fill     TILE rows of means, bias rows and held entries are copied from the call to the tile
  *     sweep    fresh = E[x_l | means of the neighbours];  mean = fresh + damping (mean - fresh),
  *              for the layers of one parity and then of the other
@@ -12,6 +13,7 @@
 
 #include "byte_sums.h"
 #include "conditional.h"
+#include "elementwise.h"
 #include "parallel.h"
 
 /* Rows that share a read of the weights. */
@@ -30,6 +32,7 @@ struct tile {
     uint8_t *steps[DG_MAX_LAYERS]; /* the means as bytes; NULL: neighbours read the floats */
     struct rows states[DG_MAX_LAYERS]; /* what neighbours read: the means, or their steps */
     struct context contexts[DG_MAX_LAYERS];
+    struct chain chain; /* that of the call, with tiles of its weights */
     void *scratch;
 };
 
@@ -69,15 +72,23 @@ static void make_tile(struct tile *tile, struct dg_arena *arena, const struct ch
         }
     }
     tile->fresh = dg_take(arena, rows * widest * sizeof(float));
+    tile->chain = *chain;
+    for (int l = 0; l < chain->n_layers && !in_steps; l++)
+        for (int side = 0; side < 2; side++) {
+            size_t size = dg_tiles_floats(chain, l, side);
+            if (size)
+                tile->chain.tiles[side][l] = dg_take(arena, size * sizeof(float));
+        }
     tile->scratch = arena->next ? arena->next + arena->used : NULL;
     arena->used += dg_conditional_bytes(chain, (ptrdiff_t)rows, n_threads);
 }
 
-size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads)
+size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int in_steps,
+                           int n_threads)
 {
     struct tile tile;
     struct dg_arena arena = {NULL, 0};
-    make_tile(&tile, &arena, chain, NULL, 1, n_rows, n_threads);
+    make_tile(&tile, &arena, chain, NULL, in_steps, n_rows, n_threads);
     return arena.used + 64;
 }
 
@@ -119,21 +130,23 @@ static void fill(struct tile *tile, const struct chain *chain, const struct rows
 DG_CLONES
 static float move_row(float *mean, const float *fresh, ptrdiff_t size, float damping)
 {
-    float most = 0.0f;
+    const int32_t infinity = 0x7F800000; /* bits of magnitudes compare as magnitudes do */
+    int32_t most = 0;
     for (ptrdiff_t j = 0; j < size; j++) {
         float away = mean[j] - fresh[j];
-        float by = fabsf(away);
+        int32_t by = dg_bits(away) & 0x7FFFFFFF;
+        by = by > infinity ? 0 : by; /* what is not a number has not moved */
         most = by > most ? by : most;
         mean[j] = fresh[j] + damping * away; /* a held entry, which is not away, keeps its bits */
     }
-    return most;
+    return dg_from_bits(most);
 }
 
 /* One Gauss-Seidel sweep of the rows that are left: layers of `first_parity`, then of the other.
  * Layers of one parity are no neighbours, so each reads the newest means around it. */
-static void sweep(struct tile *tile, const struct chain *chain, int first_parity, float damping,
-                  int n_threads)
+static void sweep(struct tile *tile, int first_parity, float damping, int n_threads)
 {
+    const struct chain *chain = &tile->chain;
     const struct dg_stream no_stream = {0};
     ptrdiff_t n = tile->n_active;
     for (ptrdiff_t r = 0; r < n; r++)
@@ -205,11 +218,15 @@ void dg_mean_field(const struct chain *chain, struct rows *means, const struct c
     struct tile tile;
     struct dg_arena arena = {(char *)(((uintptr_t)scratch + 63) / 64 * 64), 0};
     make_tile(&tile, &arena, chain, contexts, until->in_steps, n_rows, n_threads);
+    for (int l = 0; l < chain->n_layers && !until->in_steps; l++)
+        for (int side = 0; side < 2; side++)
+            if (tile.chain.tiles[side][l])
+                dg_fill_tiles(chain, l, side, (float *)tile.chain.tiles[side][l], n_threads);
     for (ptrdiff_t first = 0; first < n_rows; first += TILE) {
         fill(&tile, chain, means, contexts, first, dg_min(TILE, n_rows - first));
         for (ptrdiff_t done = 1; tile.n_active; done++) {
             /* the start is no estimate of the layers that the first sweep computes anew */
-            sweep(&tile, chain, until->first_parity, done == 1 ? 0.0f : until->damping, n_threads);
+            sweep(&tile, until->first_parity, done == 1 ? 0.0f : until->damping, n_threads);
             let_go(&tile, chain, means, sweeps, change, (int32_t)done,
                    done == until->max_sweeps, until->tolerance);
         }

@@ -19,11 +19,12 @@ struct dg_fixed_point {
  * stay; only bias rows and held entries of a context are read. sweeps, change: OUT, (n_rows,), how
  * many sweeps a row took and the largest change of its last one, before damping. A row that has
  * arrived is swept no more, so nothing about it depends on the rows beside it.
- * Scratch: dg_mean_field_bytes(). */
+ * Scratch: dg_mean_field_bytes(), without in_steps also for the weights in the order of passes. */
 void dg_mean_field(const struct chain *chain, struct rows *means, const struct context *contexts,
                    const struct dg_fixed_point *until, int32_t *sweeps, float *change,
                    ptrdiff_t n_rows, void *scratch, int n_threads);
 
-size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int n_threads);
+size_t dg_mean_field_bytes(const struct chain *chain, ptrdiff_t n_rows, int in_steps,
+                           int n_threads);
 
 #endif

@@ -355,6 +355,9 @@ static float sum_of_lanes(float lanes[DG_FOLLOW_LANES])
     return lanes[0];
 }
 
+/* Weights that are asked for so many ahead come from the outer cache while others take a step. */
+#define STEP_AHEAD 512
+
 /* Steps of whole groups of DG_FOLLOW_LANES weights of one row, and what biases follow them by:
  * step_tile and follow_tile without gains and without a gradient, in registers. Returns how many of
  * the `width` weights are done.
@@ -390,6 +393,11 @@ DG_INLINE ptrdiff_t step_groups(const struct dg_update *update, ptrdiff_t row, p
             VEC step = SUB(MUL(LOAD(positive + at), of_positive),
                            MUL(LOAD(negative + at), of_negative));
             VEC weight = LOAD(weights + at);
+            __builtin_prefetch(weights + at + STEP_AHEAD, 1, 3);
+            if (keeps && average)
+                __builtin_prefetch(average + at + STEP_AHEAD, 1, 3);
+            if (keeps && velocity)
+                __builtin_prefetch(velocity + at + STEP_AHEAD, 1, 3);
             if (centred) {
                 const VEC upper = LOAD(lam + at);
                 step = FMA(less_dx, upper, FMA(less_mu, LOAD(dy + at), step));

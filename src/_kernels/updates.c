@@ -104,7 +104,7 @@ static void take_buffers(struct update_buffers *b, struct dg_arena *arena,
         b->zeros = dg_take(arena, (size_t)layers[1].size * sizeof(float));
         b->n_sweeps = dg_take(arena, rows[0] * sizeof(int32_t));
         b->change = dg_take(arena, rows[0] * sizeof(float));
-        most = most_of(most, dg_mean_field_bytes(&hidden, n, threads->mean_field));
+        most = most_of(most, dg_mean_field_bytes(&hidden, n, 1, threads->mean_field));
     }
     b->scratch = dg_take(arena, most);
 }

@@ -177,7 +177,7 @@ static void infer(void)
     int32_t *sweeps = room(sizeof *sweeps * N_ROWS);
     float *change = room(sizeof *change * N_ROWS);
     dg_mean_field(&chain, means, none, &until, sweeps, change, N_ROWS,
-                  room(dg_mean_field_bytes(&chain, N_ROWS, 1)), 1);
+                  room(dg_mean_field_bytes(&chain, N_ROWS, 0, 1)), 1);
     uint64_t h = hash(sweeps, sizeof *sweeps * N_ROWS, SEED);
     for (int l = 0; l < 3; l++)
         h = hash(means[l].data, sizeof(float) * N_ROWS * sizes[l], h);
