@@ -1,10 +1,8 @@
-"""Samplers of several temperatures or models: what a ladder keeps, finds and tells.
+"""Samplers of several temperatures: what their rungs keep, how they mix, what is refused.
 
 That each leaves the model's distribution as it is, draws alike in pieces and on several threads,
 and holds entries, are the contracts of ``test_gibbs.py`` and ``test_samplers.py``.
 """
-
-from pathlib import Path
 
 import exact
 import numpy as np
@@ -12,33 +10,19 @@ import pytest
 import reference
 from conftest import FIVE_SIGMA, random_model, random_states, twin
 from scipy import stats
-from stops import At, Stop, fail
+from tempered_models import KINDS, two_modes
 
 import deepgen as dg
 from deepgen.inference.mixing import distances, effective_draws, even_places
 from deepgen.inference.temperatures import Temperatures, row_dots, usual_temperatures
 from deepgen.inference.tempering import NEXT_TO_MODEL
-from deepgen.inference.trajectories import (
-    drawn_by_weight,
-    interpolated,
-    log_ratio,
-    log_weight,
-    row_distance,
-)
-from deepgen.io import model_files
+from deepgen.inference.trajectories import interpolated, log_ratio, log_weight
 from deepgen.layers.passes import Site
-from deepgen.likelihood.ladder import joined
 from deepgen.models import Parameters
 from deepgen.runtime.stream import SAMPLE
 from deepgen.runtime.work import Work
 
 pytestmark = pytest.mark.usefixtures("serial")
-
-KINDS = [
-    (("binary", "binary"), (5, 4)),
-    (("softmax", "binary", "copies"), (6, 3, 2)),
-    (("gaussian", "binary", "softmax"), (3, 4, 6)),
-]
 
 
 def at_rungs(layers, weights, base, betas, n_chains, seed):
@@ -73,60 +57,6 @@ def assert_rung(layers, weights, states):
     expected = np.append(expected[~rare], expected[rare].sum())
     found = stats.chisquare(counts, expected)
     assert found.pvalue > 1e-6, found
-
-
-def two_modes(tightness, share=1.0, n=60):
-    """A broad mode (no field, hidden unit off) and a tight one of the same mass."""
-    field = share * tightness * np.where(np.arange(n) % 2, 1.0, -1.0)
-    bias = n * np.log(2.0) - np.logaddexp(0.0, field).sum()
-    layers = [dg.Binary(bias=np.zeros(n)), dg.Binary(bias=[bias])]
-    return dg.BoltzmannMachine(layers, [field[:, None]])
-
-
-def way_to(tightness):
-    """A ladder of models along which both modes have the same mass."""
-    shares = np.linspace(0.0, 1.0, 9)[:-1] ** 2
-    return dg.TrajectoryTempering([two_modes(tightness, share) for share in shares])
-
-
-def modes_of_mass(masses, tightness, share=1.0, n=60):
-    """A broad mode and tight ones, each with its own hidden unit, mass and field."""
-    columns, biases = [], []
-    for number, (mass, own) in enumerate(zip(masses, tightness, strict=True)):
-        field = share * own * np.where(np.arange(n) % (number + 2), 1.0, -1.0)
-        columns.append(field)
-        biases.append(
-            n * np.log(2.0) - np.logaddexp(0.0, field).sum() + np.log(mass / (1.0 - sum(masses)))
-        )
-    layers = [dg.Binary(bias=np.zeros(n)), dg.Binary(bias=biases)]
-    return dg.BoltzmannMachine(layers, [np.stack(columns, axis=1)])
-
-
-def scaled(model, share):
-    """A model with a share of all weights and biases."""
-    layers = [layer.replace(bias=share * layer.bias) for layer in model.layers]
-    return model.replace(layers=layers, weights=[share * w for w in model.weights])
-
-
-def ladder_to(model):
-    """A ladder of one rung, without weights."""
-    return dg.TrajectoryTempering([dg.independent(model)])
-
-
-def tight_share(model, sampler, n_sweeps):
-    """Share of 50 chains, all begun in the broad mode, that are in the tight one; by sweep."""
-    rng, site = np.random.default_rng(0), Site(dg.Stream(0), SAMPLE)
-    particles = dg.Particles(
-        [(rng.random((50, 60)) < 0.5).astype(np.uint8), np.zeros((50, 1), np.uint8)]
-    )
-    chains, found = sampler.start(model, particles, site), []
-    for number in range(n_sweeps):
-        sampler.move(
-            model, chains, site.of_sweep(number), n_sweeps=1, means=False, context=None,
-            work=Work(),
-        )  # fmt: skip
-        found.append(chains.at_model()[1].mean())
-    return np.array(found)
 
 
 # ---------------------------------------------------------------------------------- log ratios
@@ -378,267 +308,6 @@ def test_a_run_of_a_ladder_goes_on_from_its_tree():
         for chains in (one, other):
             sampler.move(model, chains, site.of_sweep(3), n_sweeps=3)
         np.testing.assert_equal(other.tree(), one.tree())
-
-
-# --------------------------------------------------------------------------------------- modes
-
-
-def test_temperature_frees_chains_from_a_mode_of_its_width():
-    """Catches a ladder whose rungs do not know each other: chains begun in one of two modes of
-    one width must come to both in equal shares, where Gibbs chains never leave."""
-    field = 4.0 * np.where(np.arange(40) % 2, 1.0, -1.0)
-    layers = [dg.Binary(bias=-field / 2), dg.Binary(1)]
-    model = dg.BoltzmannMachine(layers, [field[:, None]])
-
-    def share(sampler):
-        particles = dg.Particles([(np.tile(field < 0, (50, 1))), np.zeros((50, 1), np.uint8)])
-        site = Site(dg.Stream(0), SAMPLE)
-        chains = sampler.start(model, particles, site)
-        found = []
-        for number in range(80):
-            sampler.move(model, chains, site.of_sweep(10 * number), n_sweeps=10, means=False,
-                         context=None, work=Work())  # fmt: skip
-            found.append(chains.at_model()[1].mean())
-        return np.mean(found[40:])
-
-    assert share(dg.Gibbs()) == 0.0
-    for sampler in (
-        dg.ParallelTempering(6), dg.TemperedTransitions(12), dg.CoupledTempering(6),
-        dg.TrajectoryTempering([scaled(model, s) for s in np.linspace(0, 1, 7)[:-1]]),
-    ):  # fmt: skip
-        assert abs(share(sampler) - 0.5) < 0.1, sampler
-
-
-def test_a_ladder_of_models_finds_a_tight_mode_beside_a_broad_one():
-    """Catches what temperature cannot do: its chains miss the tight mode without a warning, and
-    those along a training must find it. Mass within .45 to .55, log Z within .05."""
-    model = two_modes(8.0)
-    value = dg.exact_log_partition(model).value
-    assert tight_share(model, dg.ParallelTempering(10), 300)[75:].mean() < 0.1
-    found = tight_share(model, dg.placed_rungs(model, way_to(8.0), random_state=0), 1_000)
-    assert 0.45 < found[250:].mean() < 0.55
-    estimate = dg.log_partition_by_ladder(model, way_to(8.0), random_state=0)
-    assert estimate.method == "ladder"
-    assert abs(estimate.value - value) < 0.05
-    assert estimate.lower <= value <= estimate.upper
-    silent = dg.ais(model, n_betas=1000, random_state=0)
-    assert silent.upper < value - 0.5  # annealing: sure of itself, and half of Z is missing
-    bracket = dg.ladder_bracket(model, way_to(8.0), n_betas=300, random_state=0)
-    assert bracket.lower <= value <= bracket.upper
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "tightness"),
-    [
-        pytest.param((0.2,), (0.2,), (8.0,), marks=pytest.mark.slow),
-        pytest.param((0.5,), (0.2,), (8.0,), marks=pytest.mark.slow),
-        pytest.param((0.5,), (0.8,), (8.0,), marks=pytest.mark.slow),
-        ((0.3, 0.3), (0.3, 0.3), (8.0, 4.0)),
-    ],
-)
-def test_a_ladder_finds_modes_of_any_mass(first, last, tightness):
-    """Catches rungs that are placed, or begun, for modes of one mass, or for a single tight one:
-    masses that stay or change along the ladder, and three modes; log Z within .05."""
-    shares = np.linspace(0.0, 1.0, 9)
-    masses = [np.array(first) + s * (np.array(last) - first) for s in shares]
-    models = [
-        modes_of_mass(mass, tightness, s**2) for mass, s in zip(masses, shares, strict=True)
-    ]
-    found = dg.log_partition_by_ladder(
-        models[-1], dg.TrajectoryTempering(models[:-1]), random_state=0
-    )
-    value = dg.exact_log_partition(models[-1]).value
-    assert found.method == "ladder"
-    assert abs(found.value - value) < 0.05
-    assert found.lower <= value <= found.upper
-
-
-def test_rungs_begin_at_rows_that_climb():
-    """Catches rungs that begin where the first particles are, all in one mode; a way up on which
-    a mode that grows tight is lost, as without weights of the rows; and rows of the model that
-    move before the first sweep."""
-    model, n = two_modes(8.0), 2_000
-    ladder = dg.placed_rungs(model, way_to(8.0), random_state=0)
-    coins = (np.random.default_rng(0).random((n, 60)) < 0.5).astype(np.uint8)
-    particles, site = dg.Particles([coins, np.zeros((n, 1))]), Site(dg.Stream(0), SAMPLE)
-    chains = ladder.start(model, particles, site)
-    ladder.climb(model, chains, site)
-    np.testing.assert_array_equal(chains.particles[0][:: ladder.n_rungs], coins)
-    shares = chains.particles[1].reshape(n, -1).mean(axis=0)
-    assert abs(shares[-1] - 0.5) < FIVE_SIGMA * np.sqrt(0.25 / n)
-    assert shares[0] == 0.0
-    assert shares[1] > 0.2  # sweeps alone leave .01 there
-
-
-def test_rows_are_drawn_by_their_weights():
-    """Catches draws that forget the greatest weight, or name a row beyond the last one."""
-    rng = np.random.default_rng(0)
-    weights, uniform = rng.normal(0, 2, (3, 7)), rng.random((3, 50))
-    found = drawn_by_weight(weights, uniform)
-    for row in range(3):
-        expected = reference.drawn_by_weight(weights[row], uniform[row])
-        np.testing.assert_array_equal(found[row], expected)
-    far = drawn_by_weight(np.array([[-1e4, 1e4, -np.inf]]), np.array([[1e-12, 0.5, 1.0]]))
-    np.testing.assert_array_equal(far, [[1, 1, 1]])
-
-
-def test_the_distance_of_models_is_that_of_a_mode_of_small_mass():
-    """Catches a distance by which nine of ten rows, in a broad mode, outvote those of a tight
-    one, whose swaps are refused; with the twin's numbers."""
-    rng = np.random.default_rng(0)
-    ratios = np.zeros((12, 200))
-    ratios[:, :14] = rng.normal(0, 2.0, (12, 14))
-    found = row_distance(ratios)
-    assert found == pytest.approx(reference.row_distance(ratios))
-    assert found > 1.3 > 2.0 * ratios.std()
-    apart = np.repeat(rng.normal(0, 3.0, (1, 200)), 12, axis=0)  # rows differ, none moves
-    assert row_distance(apart) == pytest.approx(reference.row_distance(apart))
-    assert row_distance(apart) > 2.0
-
-
-# ------------------------------------------------------------------------- log Z by the ladder
-
-
-@pytest.mark.parametrize("case", KINDS, ids=lambda case: "-".join(case[0]))
-def test_log_partition_by_a_ladder_is_the_exact_one(case):
-    """Catches ratios of neighbours with the wrong sign, and a base without its own log Z."""
-    model = random_model(case[0], 5, case[1])
-    first = dg.independent(model)
-    ladder = dg.TrajectoryTempering([interpolated(first, model, s) for s in (0.3, 0.7)])
-    found = dg.log_partition_by_ladder(model, ladder, random_state=0)
-    layers, weights = twin(model)
-    value = exact.enumerate_states(layers, weights).log_partition
-    error = (found.upper - found.lower) / 6.0
-    assert abs(found.value - value) < FIVE_SIGMA * error + 1e-4
-    assert error < 0.02
-    assert found.reason.startswith("4 rungs, smallest rate of swaps")
-
-
-def test_a_broken_ladder_says_so():
-    """Catches an interval that is narrow where the models do not overlap, all of them or in one
-    mode: chains that began in the tight mode cannot leave it, and the others never see it."""
-    model = two_modes(30.0)
-    options = {"random_state": 0}
-    torn = dg.log_partition_by_ladder(model, ladder_to(model), n_sweeps=40, **options)
-    assert torn.method == "open ladder"
-    model = dg.BoltzmannMachine([dg.Binary(200), dg.Binary(bias=[50.0])], [np.full((200, 1), 9.0)])
-    found = dg.log_partition_by_ladder(model, ladder_to(model), n_sweeps=40, **options)
-    assert found.method == "open ladder"
-    assert (found.lower, found.upper) == (-np.inf, np.inf)
-    bracket = dg.LogPartition(3.0, 2.5, 3.5, method="bracket")
-    heard = joined(bracket, found)
-    assert (heard.lower, heard.upper, heard.method) == (2.5, 3.5, "bracket")
-    assert heard.reason.startswith("the ladder of models is broken")
-
-
-def test_a_bracket_opens_where_a_ladder_contradicts_it():
-    """Catches a contradiction that is averaged away, or believed without a word; and the value of
-    an open bracket that is preferred to a ladder that holds."""
-    bracket = dg.LogPartition(3.0, 2.5, 3.5, method="bracket")
-    ladder = dg.LogPartition(4.0, 3.8, 4.2, method="ladder", reason="5 rungs")
-    heard = joined(bracket, ladder)
-    assert (heard.lower, heard.upper, heard.method) == (2.5, 4.2, "open bracket")
-    assert "annealing gives 3.000" in heard.reason
-    assert "a mode is missing from one of them" in heard.reason
-    agreed = joined(bracket, dg.LogPartition(3.2, 3.1, 3.3, method="ladder"))
-    assert (agreed.lower, agreed.upper, agreed.method) == (2.5, 3.5, "bracket")
-    unsure = dg.LogPartition(3.0, 2.5, 12.0, method="open bracket")
-    found = joined(unsure, ladder)
-    assert (found.value, found.lower, found.upper, found.method) == (4.0, 2.5, 12.0, "open bracket")
-    assert found.reason.startswith("annealing contradicts itself; the value is that of the ladder")
-    sure = dg.LogPartition(3.0, 3.0, 3.0)
-    assert joined(sure, ladder) is sure
-
-
-def fitted(ladder, **settings):
-    """An RBM of bars and stripes whose run a ladder has followed."""
-    X = dg.datasets.sample_bars_and_stripes(300, 3, random_state=0)
-    return learner(ladder).fit(X, **settings)
-
-
-def learner(*callbacks):
-    """An RBM that learns quickly, in 120 updates of 20 rows."""
-    return dg.RBM(
-        8, n_epochs=8, batch_size=20, learning_rate=dg.Linear(1.0, 0.0), random_state=0,
-        callbacks=callbacks, n_threads=1,
-    )  # fmt: skip
-
-
-def test_a_fit_keeps_its_ladder():
-    """Catches rungs of the end alone, a first rung with weights, models that change with the
-    run; and an estimate of log Z by them that is not the exact one."""
-    ladder = dg.ModelLadder(5)
-    with pytest.raises(ValueError, match="a ladder needs the models of a run, got none yet"):
-        ladder.sampler()
-    model = fitted(ladder).model_
-    assert 5 <= len(ladder.models) <= 10
-    size = [np.abs(m.weights[0]).mean() for m in ladder.models]
-    assert size[0] == 0.0
-    assert size[1] < 0.5 * size[-1]
-    found = dg.log_partition_by_ladder(model, ladder.sampler(), random_state=0)
-    error = (found.upper - found.lower) / 6.0
-    value = dg.exact_log_partition(model).value
-    assert abs(found.value - value) < FIVE_SIGMA * error + 1e-4
-    with pytest.raises(TypeError, match="ModelLadder needs a run of a Boltzmann machine"):
-        dg.Autoencoder(2, n_epochs=1, callbacks=[dg.ModelLadder()]).fit(np.eye(20, 6))
-
-
-@pytest.mark.parametrize("case", KINDS, ids=lambda case: "-".join(case[0]))
-def test_a_file_of_a_ladder_gives_its_models(tmp_path, case):
-    """Catches models that change their order or their precisions in a file, and one that an
-    estimator is made of."""
-    model, path = random_model(case[0], 5, case[1]), tmp_path / "ladder.safetensors"
-    first = dg.independent(model)
-    ladder = dg.TrajectoryTempering([first, interpolated(first, model, 0.5), model])
-    dg.save_ladder(ladder, path)
-    found = dg.load_ladder(path)
-    assert repr(found) == repr(ladder)
-    assert [m.layers[-1].form for m in found.models] == [model.layers[-1].form] * 3
-    with pytest.raises(dg.ModelFileError, match=r"a ladder of models.*dg.load_ladder"):
-        dg.load(path)
-
-
-def test_what_is_no_file_of_a_ladder_is_refused(tmp_path):
-    """Catches a model that is taken for a ladder, and numbers that could not be loaded again."""
-    path, model = tmp_path / "m.safetensors", two_modes(1.0)
-    dg.RBM.from_model(model).save(path)
-    with pytest.raises(dg.ModelFileError, match=r"no ladder of models; read it with dg.load"):
-        dg.load_ladder(path)
-    with pytest.raises(TypeError, match=r"ladder must be a dg.TrajectoryTempering"):
-        dg.save_ladder(dg.ModelLadder(), path)
-    huge = model.replace(weights=[np.full((60, 1), 3e38)])
-    with pytest.raises(ValueError, match=r"parameters so large that fields overflow"):
-        dg.save_ladder(dg.TrajectoryTempering([huge]), path)
-    with pytest.raises(ValueError, match=r"at most 1,000 models, got 1,001; keep every other"):
-        dg.save_ladder(dg.TrajectoryTempering([model] * 1_001), path)
-    config, tensors = model_files.describe(dg.TrajectoryTempering([model]))
-    for number in (0, -1, True, 1_001, 2):
-        header = {"format_version": 2, **config, "n_models": number, "extra": {}}
-        model_files.write(path, header, tensors)
-        with pytest.raises(dg.ModelFileError, match=r"n_models is not valid|missing or unknown"):
-            dg.load_ladder(path)
-
-
-def test_the_file_of_a_ladder_of_version_2_loads():
-    """Catches a change of the format: files of every version load in later ones."""
-    ladder = dg.load_ladder(Path(__file__).parent / "data" / "ladder_v2.safetensors")
-    assert [m.weights[0][1, 2] for m in ladder.models] == [0.0, 0.25, 0.5]
-    np.testing.assert_array_equal(ladder.models[2].layers[0].bias, [0.5, -0.25, 1.0, 2.0])
-
-
-def test_a_ladder_goes_on_from_a_checkpoint(tmp_path):
-    """Catches a resumed run whose ladder begins in its middle."""
-    whole = dg.ModelLadder(4)
-    fitted(whole)
-    part, path = dg.ModelLadder(4), tmp_path / "run"
-    X = dg.datasets.sample_bars_and_stripes(300, 3, random_state=0)
-    with pytest.raises(Stop):
-        learner(part, dg.Checkpoint(path, minutes=None), At(fail, update=50)).fit(X)
-    again = dg.ModelLadder(4)
-    fitted(again, resume=path)
-    assert len(again.models) == len(whole.models)
-    for one, other in zip(again.models, whole.models, strict=True):
-        np.testing.assert_array_equal(one.weights[0], other.weights[0])
 
 
 # -------------------------------------------------------------------------------------- mixing
