@@ -446,6 +446,22 @@ def test_a_table_comes_back():
     assert filled.notna().all(axis=None)
 
 
+def test_a_table_without_a_missing_category_is_completed():
+    """Catches masks that lie column by column, which the kernels cannot read."""
+    frame, _ = planted(60)
+    fitted = dg.MixtureOfProducts(2, random_state=0).fit(frame)
+    assert fitted.impute(frame).equals(frame)
+    holes = frame.astype({"year": float})
+    holes.loc[3, "year"] = np.nan
+    mask = np.asfortranarray(holes.isna())
+    completed = fitted.impute(holes)
+    assert completed.notna().all(axis=None)
+    assert fitted.impute(holes, missing=mask).equals(completed)
+    real = frame[["year"]]
+    fitted = dg.MixtureOfProducts(2, random_state=0).fit(real)
+    assert fitted.impute(real.assign(year=np.nan)).notna().all(axis=None)
+
+
 def test_a_saved_mixture_has_the_same_bits(tmp_path):
     """Catches a file without the origin, the precisions or the categories."""
     frame, _ = planted(120)
