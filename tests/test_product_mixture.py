@@ -326,6 +326,22 @@ def test_a_column_that_never_varies_is_learned():
     np.testing.assert_allclose(fitted.impute(hole)[:, 1], 7.0, rtol=1e-4)
 
 
+def test_a_column_that_never_varies_has_a_width_of_its_own():
+    """Catches one whose draws are as far from it as other columns, in other units, vary."""
+    x = np.random.default_rng(8).normal(size=(200, 3))
+    x[:, 1] = 3.5
+    deviations = []
+    for unit in (1e-6, 1.0, 1e8):
+        fitted = dg.MixtureOfProducts(2, visible="gaussian", random_state=0).fit(x * [1, 1, unit])
+        drawn = fitted.sample(500, random_state=0)[:, 1]
+        np.testing.assert_allclose(drawn, 3.5, rtol=0.1)
+        deviations.append(drawn.std())
+    np.testing.assert_allclose(deviations, deviations[0], rtol=1e-3)
+    times = 1.7e9 + np.where(np.arange(400) < 200, 0.0, 4096.0)
+    fitted = dg.MixtureOfProducts(2, visible="gaussian", random_state=0).fit(times[:, None])
+    assert (1.0 / fitted.model_.visible.precision < 4096.0**2).all()  # it varies, if a little
+
+
 def test_few_rows_and_a_little_smoothing_do_not_collapse():
     """Catches a variance that goes to zero where each row has a component of its own."""
     x = np.random.default_rng(1).normal(size=(20, 2))
