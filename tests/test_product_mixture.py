@@ -537,6 +537,12 @@ def test_sparse_categories_are_read():
     np.testing.assert_allclose(totals, 1.0, atol=1e-5)
 
 
+def test_means_are_measured_from_the_origin_that_is_kept():
+    """Catches an origin that is taken off in float64 and put back in float32."""
+    model = dg.ProductMixture.from_means(dg.Gaussian(1), [1.0], [[1e8 + 1.0]], [1e8 + 3.0])
+    assert float(model.origin[0]) + float(model.fields[0, 0]) == 1e8 + 1.0
+
+
 def softmax_model(**changes):
     arguments = {
         "visible": dg.Softmax(3, 3), "log_weights": [0.0], "fields": np.zeros((3, 1)), **changes
@@ -555,6 +561,14 @@ def softmax_model(**changes):
         (lambda: softmax_model(fields=np.full((3, 1), np.inf)), ValueError, "must be finite"),
         (lambda: softmax_model(log_weights=[1.0]), ValueError, "sum to one"),
         (lambda: softmax_model(origin=np.ones(3)), ValueError, "origin must be 0"),
+        (
+            lambda: dg.ProductMixture.from_means(dg.Gaussian(2), [1.0], [[1.0, np.nan]]),
+            ValueError, "matrix of numbers",
+        ),
+        (
+            lambda: dg.ProductMixture.from_means(dg.Gaussian(2), [1.0], [[1.0, 2.0]], np.ones(3)),
+            ValueError, "origin must have shape",
+        ),
         (
             lambda: dg.MixtureOfProducts(visible=dg.Multinomial()).fit(np.ones((9, 2))),
             ValueError, "without tied copies",
