@@ -326,6 +326,22 @@ def test_a_column_that_never_varies_is_learned():
     np.testing.assert_allclose(fitted.impute(hole)[:, 1], 7.0, rtol=1e-4)
 
 
+def test_a_column_that_never_varies_has_a_width_of_its_own():
+    """Catches one whose draws are as far from it as other columns, in other units, vary."""
+    x = np.random.default_rng(8).normal(size=(200, 3))
+    x[:, 1] = 3.5
+    deviations = []
+    for unit in (1e-6, 1.0, 1e8):
+        fitted = dg.MixtureOfProducts(2, visible="gaussian", random_state=0).fit(x * [1, 1, unit])
+        drawn = fitted.sample(500, random_state=0)[:, 1]
+        np.testing.assert_allclose(drawn, 3.5, rtol=0.1)
+        deviations.append(drawn.std())
+    np.testing.assert_allclose(deviations, deviations[0], rtol=1e-3)
+    times = 1.7e9 + np.where(np.arange(400) < 200, 0.0, 4096.0)
+    fitted = dg.MixtureOfProducts(2, visible="gaussian", random_state=0).fit(times[:, None])
+    assert (1.0 / fitted.model_.visible.precision < 4096.0**2).all()  # it varies, if a little
+
+
 def test_few_rows_and_a_little_smoothing_do_not_collapse():
     """Catches a variance that goes to zero where each row has a component of its own."""
     x = np.random.default_rng(1).normal(size=(20, 2))
@@ -446,6 +462,22 @@ def test_a_table_comes_back():
     assert filled.notna().all(axis=None)
 
 
+def test_a_table_without_a_missing_category_is_completed():
+    """Catches masks that lie column by column, which the kernels cannot read."""
+    frame, _ = planted(60)
+    fitted = dg.MixtureOfProducts(2, random_state=0).fit(frame)
+    assert fitted.impute(frame).equals(frame)
+    holes = frame.astype({"year": float})
+    holes.loc[3, "year"] = np.nan
+    mask = np.asfortranarray(holes.isna())
+    completed = fitted.impute(holes)
+    assert completed.notna().all(axis=None)
+    assert fitted.impute(holes, missing=mask).equals(completed)
+    real = frame[["year"]]
+    fitted = dg.MixtureOfProducts(2, random_state=0).fit(real)
+    assert fitted.impute(real.assign(year=np.nan)).notna().all(axis=None)
+
+
 def test_a_saved_mixture_has_the_same_bits(tmp_path):
     """Catches a file without the origin, the precisions or the categories."""
     frame, _ = planted(120)
@@ -505,6 +537,12 @@ def test_sparse_categories_are_read():
     np.testing.assert_allclose(totals, 1.0, atol=1e-5)
 
 
+def test_means_are_measured_from_the_origin_that_is_kept():
+    """Catches an origin that is taken off in float64 and put back in float32."""
+    model = dg.ProductMixture.from_means(dg.Gaussian(1), [1.0], [[1e8 + 1.0]], [1e8 + 3.0])
+    assert float(model.origin[0]) + float(model.fields[0, 0]) == 1e8 + 1.0
+
+
 def softmax_model(**changes):
     arguments = {
         "visible": dg.Softmax(3, 3), "log_weights": [0.0], "fields": np.zeros((3, 1)), **changes
@@ -523,6 +561,14 @@ def softmax_model(**changes):
         (lambda: softmax_model(fields=np.full((3, 1), np.inf)), ValueError, "must be finite"),
         (lambda: softmax_model(log_weights=[1.0]), ValueError, "sum to one"),
         (lambda: softmax_model(origin=np.ones(3)), ValueError, "origin must be 0"),
+        (
+            lambda: dg.ProductMixture.from_means(dg.Gaussian(2), [1.0], [[1.0, np.nan]]),
+            ValueError, "matrix of numbers",
+        ),
+        (
+            lambda: dg.ProductMixture.from_means(dg.Gaussian(2), [1.0], [[1.0, 2.0]], np.ones(3)),
+            ValueError, "origin must have shape",
+        ),
         (
             lambda: dg.MixtureOfProducts(visible=dg.Multinomial()).fit(np.ones((9, 2))),
             ValueError, "without tied copies",

@@ -37,6 +37,9 @@ CHUNK = 1024
 NEGLIGIBLE = 1e-8
 # Pseudo-rows of column means that soften the row that a component starts from.
 START_SMOOTHING = 2.0
+# A real column never varies where its deviation is less than a step of float32. Its variance is
+# then this share of the square of its value; of smaller squares none: precisions end somewhere.
+STILL, STILL_SHARE, LEAST_SQUARE = 2.0**-46, 1e-4, 1e-12
 
 logger = logging.getLogger("deepgen")
 
@@ -135,7 +138,7 @@ class Prior:
         strength : float
         """
         n_rows, mean, variance = moments
-        columns = visible.fitted_to(mean, variance, n_rows)
+        columns = visible.fitted_to(mean, _spread(mean, variance), n_rows)
         origin = np.zeros(columns.size, np.float32)
         for place, part in columns.placed_parts:
             if part.precision is not None:
@@ -160,6 +163,16 @@ class Prior:
             model.visible, model.n_components, mean, self.strength
         )
         return self.strength * float(joint.sum()) + of_scale
+
+
+def _spread(mean, variance):
+    """Return variances of columns; of one that never varies, that of a hundredth of its value.
+
+    Units would give it one by the variances of the others, which are measured in other units.
+    """
+    square = np.square(np.asarray(mean, np.float64))
+    still = (variance <= STILL * square) & (square > LEAST_SQUARE)
+    return np.where(still, STILL_SHARE * square, variance)
 
 
 def starting_mixture(rows, n_rows, n_components, prior, stream):

@@ -339,9 +339,13 @@ def _fields(visible, means, origin):
     means = real_array(means, "means").astype(np.float64)
     low, high = (-np.inf, np.inf) if visible.limits is None else visible.limits
     if means.ndim != 2 or not ((means >= low) & (means <= high)).all():
+        values = "of numbers" if visible.limits is None else "of probabilities"
+        outside = "NaN" if visible.limits is None else "values outside [0, 1]"
         raise ValueError(
-            "means must be a matrix of probabilities, (n_components, n_features), got shape "
-            f"{means.shape} or values outside [0, 1]"
+            f"means must be a matrix {values}, (n_components, n_features), got shape "
+            f"{means.shape} or {outside}"
         )
     visible.check_width(means, "means")
-    return visible.field_of(means if origin is None else means - origin).T
+    if origin is not None:
+        means = means - as_vector(origin, visible.size, "origin")
+    return visible.field_of(means).T

@@ -192,8 +192,8 @@ def _read_cells(path, head):
 
 def _no_number(path, cell, row, column, head):
     remedy = (
-        "write categories as numbers, or train with --visible auto, and leave a cell empty where a "
-        "value is missing"
+        "write categories as numbers, or train with --visible auto (rbm, dbn, dbm) or --model "
+        "product-mixture, and leave a cell empty where a value is missing"
     )
     if re.fullmatch(r"\s*[-+]?\d*,\d+\s*", cell):
         remedy = "write decimals with a point"

@@ -488,7 +488,7 @@ def table_with_gaps(estimator, X, missing):
                 f"shape {missing.shape}"
             )
         missing = missing | empty
-    gaps = table.gaps(missing)
+    gaps = np.ascontiguousarray(table.gaps(missing))  # cells are read column by column
     states = estimator.model_.visible.states_of(np.where(gaps, np.float32(0.0), states))
     return missing, states, gaps
 
