@@ -301,6 +301,18 @@ def test_planted_groups_of_a_table_are_found():
     assert_within_errors(means[:, columns], p, errors, 0.0)
 
 
+def test_two_groups_of_one_real_column_are_found():
+    """Would catch components that start so near the mean that EM stops before they part: one
+    normal distribution has -3.83 nats here, the groups themselves -3.53."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2200, 2))
+    X[:, 0] += 5.0 * rng.integers(0, 2, len(X))
+    with_nothing_set = dg.MixtureOfProducts(visible="gaussian", random_state=0).fit(X[:200])
+    two = dg.MixtureOfProducts(2, visible="gaussian", n_init=5, random_state=0).fit(X[:200])
+    assert with_nothing_set.score(X[200:]) > -3.65
+    assert two.score(X[200:]) > -3.6
+
+
 def test_units_and_origins_of_real_columns_do_not_matter():
     """Catches a variance whose floor is a number, and digits lost far from zero."""
     x = random_rows("gaussian", 150, seed=8).astype(np.float64)

@@ -134,16 +134,19 @@ def methods(table, group):
         estimator = dg.RBM(visible=visible, random_state=seed)
         return estimator.fit(X).impute(X, random_state=seed)
 
-    def mixture(X, seed, visible="binary"):
+    def mixture(X, seed):
+        return dg.MixtureOfBernoullis(random_state=seed).fit(X).impute(X)
+
+    def of_products(X, seed):
         return dg.MixtureOfProducts(visible=visible, random_state=seed).fit(X).impute(X)
 
-    of_products = {"mixture of products": lambda seed: lambda X: mixture(X, seed, visible)}
+    for_categories = {"mixture of products": lambda seed: lambda X: of_products(X, seed)}
     return {
         "column means": lambda seed: SimpleImputer().fit_transform,
         "KNNImputer": lambda seed: KNNImputer(n_neighbors=n_neighbors).fit_transform,
         "IterativeImputer": lambda seed: IterativeImputer(random_state=seed).fit_transform,
         "mixture of Bernoullis": lambda seed: lambda X: mixture(X, seed),
-        **(of_products if group > 1 else {}),
+        **(for_categories if group > 1 else {}),
         "RBM, nothing set": lambda seed: lambda X: rbm_alone(X, seed),
         "RBM": lambda seed: lambda X: rbm(X, seed),
     }

@@ -133,6 +133,12 @@ def _mixture(mark):
     return dg.MixtureOfBernoullis(50, max_iter=10, random_state=0)
 
 
+def _product_mixture(mark):
+    import deepgen as dg
+
+    return dg.MixtureOfProducts(50, visible=dg.Gaussian(784), max_iter=10, random_state=0)
+
+
 def _hierarchy(mark):
     import deepgen as dg
 
@@ -165,5 +171,6 @@ MODELS = {
     ),
     "HierarchicalGaussian, 20 components": (_hierarchy, "predict"),
     "MixtureOfBernoullis, 50 parts": (_mixture, "predict_proba"),
+    "MixtureOfProducts, 50 parts, Gaussian columns": (_product_mixture, "predict_proba"),
 }  # fmt: skip
 STREAMS = ("RBM 64-32, PCD", "RBM 784-500, PCD", "RBM 784-500, CD", "DBM 784-500-500")

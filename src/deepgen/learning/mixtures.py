@@ -35,7 +35,8 @@ from deepgen.runtime.work import Work
 CHUNK = 1024
 # Responsibilities below this are dropped: less than the rounding of one near 1, and most of them.
 NEGLIGIBLE = 1e-8
-# Pseudo-rows of column means that soften the row that a component starts from.
+# Pseudo-rows of column means that soften the row that a component starts from. Real columns start
+# at the row: near the mean, all components look alike, and EM would stop before they part.
 START_SMOOTHING = 2.0
 # A real column never varies where its deviation is less than a step of float32. Its variance is
 # then this share of the square of its value; of smaller squares none: precisions end somewhere.
@@ -188,7 +189,10 @@ def starting_mixture(rows, n_rows, n_components, prior, stream):
             some = filled(some, units.unknown_in(some), prior.mean)
             means[inside] = units.clipped(some)
         first += states.shape[0]
-    means = (means + START_SMOOTHING * prior.mean) / (1.0 + START_SMOOTHING)
+    softened = (means + START_SMOOTHING * prior.mean) / (1.0 + START_SMOOTHING)
+    for place, part in units.placed_parts:
+        if part.precision is None:
+            means[:, place] = softened[:, place]
     if prior.origin is not None:
         means -= prior.origin
     log_weights = np.full(n_components, -np.log(n_components))
