@@ -287,7 +287,7 @@ def test_an_iteration_of_em_is_that_of_the_twin():
     start = dg.BernoulliMixture.from_means(
         [0.5, 0.3, 0.2], np.random.default_rng(1).uniform(0.2, 0.8, (3, 12))
     )
-    run, prior = Run(start), Prior(np.full(12, 0.4), 0.5)
+    run, prior = Run(start), Prior(np.full(12, 0.4), 0.5, dg.Binary(12))
     list(run_em(run, ArrayRows(holes), prior, max_iter=1, tol=0.0))
     joint = twin_log_joint(start, holes)
     shares = np.exp(joint - reference.log_sum_exp(joint)[:, None])

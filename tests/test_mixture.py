@@ -113,13 +113,19 @@ def test_grey_values_are_a_lower_bound_over_their_bits():
 # ---------------------------------------------------------------------------------- the M-step
 
 
+def prior_of(x, strength):
+    """The prior for rows of zeros and ones."""
+    moments = len(x), x.mean(axis=0), x.var(axis=0)
+    return em.Prior.of_rows(dg.Binary(x.shape[1]), moments, strength)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("form", ["bytes", "floats", "csr"])
 def test_one_iteration_equals_the_twin(size, form, backend, monkeypatch):
     """Catches sums that lose a piece of rows, or a prior on the wrong side of a fraction."""
     monkeypatch.setattr(em, "CHUNK", 16)
     model, x = random_mixture(*size, seed=4), random_rows(53, size[0], seed=5)
-    prior = em.Prior.of_columns(x.mean(axis=0), len(x), 0.7)
+    prior = prior_of(x, 0.7)
     found = em.expectation(model, ArrayRows(in_form(x, form)))
     r = reference.responsibilities(*parameters(model), x)
     np.testing.assert_allclose(found.counts, r.sum(axis=0), rtol=1e-5, atol=1e-5)
@@ -180,7 +186,7 @@ def test_a_component_without_rows_stays_finite():
     means[:2, 0] = 1.0 - 1e-6
     means[2] = 1.0 - 1e-6  # far from every row
     model = dg.BernoulliMixture.from_means([0.5, 0.5 - 1e-9, 1e-9], means)
-    prior = em.Prior.of_columns(x.mean(axis=0), len(x), 0.5)
+    prior = prior_of(x, 0.5)
     found = em.expectation(model, ArrayRows(x))
     assert found.counts[2] == 0.0
     model = em.maximization(found, prior)
@@ -195,7 +201,7 @@ def test_a_component_without_rows_stays_finite():
 def test_the_log_posterior_never_falls():
     """Catches an E-step and an M-step of different models; the prior is part of what rises."""
     x = random_rows(300, 20, seed=10)
-    prior = em.Prior.of_columns(x.mean(axis=0), len(x), 1.0)
+    prior = prior_of(x, 1.0)
     start = em.starting_mixture(ArrayRows(x), len(x), 7, prior, Stream(0))
     run, exact = em.Run(start), []
     point = parameters(start)
@@ -243,7 +249,7 @@ def test_the_best_of_several_starts_is_kept():
     """Catches restarts that keep the last run, or all from one start."""
     x, _, _ = planted(300, seed=1)
     rows, ends = ArrayRows(x), []
-    prior = em.Prior.of_columns(x.mean(axis=0), len(x), 1.0)
+    prior = prior_of(x, 1.0)
     for number in range(5):
         stream = Stream.from_random_state(7).child(number)
         run = em.Run(em.starting_mixture(rows, len(x), 4, prior, stream))
@@ -307,7 +313,7 @@ def test_hidden_values_choose_the_size_where_rows_have_holes():
 def test_an_interrupted_run_keeps_its_last_whole_iteration():
     """Catches a model of half an iteration after Ctrl-C."""
     x = random_rows(50, 6)
-    prior = em.Prior.of_columns(x.mean(axis=0), len(x), 1.0)
+    prior = prior_of(x, 1.0)
     start = em.starting_mixture(ArrayRows(x), len(x), 3, prior, Stream(0))
     whole, run, calls = em.Run(start), em.Run(start), []
 

@@ -95,10 +95,10 @@ def random_rows(layer, n_rows, seed=0, far=0.0, holes=0.2):
 
 def prior_of(layer, visible, x, strength):
     """The library's prior, and the twin's blocks of it."""
-    prior = em.Prior.of_units(visible, survey(ArrayRows(x), visible, holes=True), strength)
+    prior = em.Prior.of_rows(visible, survey(ArrayRows(x), visible, holes=True), strength)
     blocks, first = [], 0
     for (kind, n, _), (columns, part) in zip(
-        LAYERS[layer], prior.columns.placed_parts, strict=True
+        LAYERS[layer], prior.units.placed_parts, strict=True
     ):
         variance = None if part.precision is None else 1.0 / part.precision.astype(np.float64)
         blocks.append((kind, first, prior.mean[columns], variance))

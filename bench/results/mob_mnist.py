@@ -129,7 +129,7 @@ def fitted(digits, n_components, seed, *, smoothing, max_iter, laplace=False, gr
             n_components, max_iter=max_iter, smoothing=smoothing, random_state=seed
         ).fit(X)
         return mixture, mixture.n_iter_
-    bits, prior = ArrayRows(X), Prior(np.full(X.shape[1], 0.5), 2.0)
+    bits, prior = ArrayRows(X), Prior(np.full(X.shape[1], 0.5), 2.0, dg.Binary(X.shape[1]))
     start = starting_mixture(bits, len(X), n_components, prior, Stream.from_random_state(seed))
     run = Run(start)
     n_iter = sum(1 for _ in run_em(run, bits, prior, max_iter=max_iter, tol=1e-3))
@@ -152,7 +152,8 @@ def row(label, published, smoothing, runs):
 def time_iterations(X, n_components=500):
     """Return seconds of three iterations of EM, deepgen and NumPy in turn."""
     bits, floats = ArrayRows(X), X.astype(np.float32)
-    prior = Prior.of_columns(X.mean(axis=0), len(X), 1.0)
+    moments = len(X), X.mean(axis=0), X.var(axis=0)
+    prior = Prior.of_rows(dg.Binary(X.shape[1]), moments, 1.0)
     model = starting_mixture(bits, len(X), n_components, prior, Stream.from_random_state(0))
     for _ in range(2):  # the first responsibilities are unlike all others
         model = maximization(expectation(model, bits), prior)

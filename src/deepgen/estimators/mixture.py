@@ -266,7 +266,7 @@ class MixtureOfProducts(FeatureEstimator, DensityMixin, BaseEstimator):
         They are smoothed by half a count, and a row of them more would hardly smooth.
         """
         alone = self.n_components is None and n_components == 1
-        return Prior.of_units(visible, moments, 1e6 * moments[0] if alone else self.smoothing)
+        return Prior.of_rows(visible, moments, 1e6 * moments[0] if alone else self.smoothing)
 
     def _improve(self, run, rows, n_rows, prior, check):
         steps = run_em(
@@ -550,48 +550,18 @@ class MixtureOfBernoullis(MixtureOfProducts):
 
     Parameters
     ----------
-    n_components : int or None
-        Components of one run of EM. None: chosen, for densities and completions. Then up to 30 runs
-        from different starts are joined, their densities averaged, into one mixture of up to 500
-        components: on average ahead of each of them, on new rows too. Each has that number of 3, 6,
-        12, 25, 50, 100, 250 and 500 components which is best on rows that are held back, or one
-        where none is ahead of it by a standard error; where a tenth of the rows have NaN, best on
-        known values that are hidden as others are missing. One run of 500 from 10,000 rows up, of
-        fewer than 12, and for iterables. For groups of rows (`predict`) say how many: those of
-        several runs overlap.
-    max_iter : int, default 100
-        Iterations of EM at most.
-    tol : float, default 1e-3
-        Stop when the log posterior rises by less, in nats a row and iteration.
-    n_init : int, default 1
-        Different starts of a run; the one with the largest log posterior is kept.
+    n_components, max_iter, tol, n_init, random_state, n_threads, verbose, communicator
+        See :class:`MixtureOfProducts`.
     smoothing : float, default 1.0
-        Pseudo-rows that each component gets, all equal to the column means: a Dirichlet prior
-        of the weights and Beta priors of the probabilities. Positive; the estimate is the
-        mode of the posterior.
-    random_state : int, RandomState, Generator or None
-        The same seed gives the same bits for any number of threads.
-    n_threads : int or None
-        None: ``OMP_NUM_THREADS``, else all cores that this process may use.
-    verbose : int, default 0
-        1 shows a progress bar for each run.
-    communicator : communicator or None
-        See :class:`RBM`; at most 24 processes.
+        Pseudo-rows that each component gets, all equal to the column means: a Dirichlet prior of
+        the weights and Beta priors of the probabilities. Positive.
 
     Attributes
     ----------
     model_ : BernoulliMixture
         ``model_.weights`` (n_components,); ``model_.means`` (n_components, n_features).
-    history_ : list of dict
-        One entry an iteration of the kept runs, one after the other: log likelihood and log
-        posterior density (up to a constant) at its start, nats a row; seconds.
-    n_iter_ : int
-        Iterations of the kept runs.
-    converged_ : bool
-        Whether all of them did.
-    n_components_ : int
-        Of all runs together.
-    n_features_in_ : int
+    history_, n_iter_, converged_, n_components_, n_features_in_
+        See :class:`MixtureOfProducts`.
 
     Notes
     -----

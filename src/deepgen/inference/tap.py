@@ -248,7 +248,7 @@ def _swept(model, squares, means, outside, keep, work):
     """
     means, hidden, in_steps = list(means), model.part(1, model.n_layers), squares.in_steps
     moved = np.zeros(len(outside), np.float32)
-    told = [None, *(_Told.of(m, in_steps) for m in means[1:])]
+    told = [None, *(_Moments.of(m, in_steps) for m in means[1:])]
     for l in [*range(1, model.n_layers, 2), *range(2, model.n_layers, 2)]:
         around = (0.5 - means[l]) * _reaction(squares, told, l, work)
         if l == 1:
@@ -261,12 +261,12 @@ def _swept(model, squares, means, outside, keep, work):
         change = fresh - means[l]
         moved = np.maximum(moved, np.abs(change).max(axis=1, initial=0.0))
         means[l] = fresh if keep is None else fresh - keep * change
-        told[l] = _Told.of(means[l], in_steps)
+        told[l] = _Moments.of(means[l], in_steps)
     return means, moved
 
 
-class _Told(NamedTuple):
-    """What a layer tells its neighbours: means ``m`` and variances ``m (1 - m)`` of its units."""
+class _Moments(NamedTuple):
+    """Means ``m`` and variances ``m (1 - m)`` of a layer, as its neighbours read them."""
 
     mean: np.ndarray | ByteMeans
     variance: np.ndarray | ByteMeans

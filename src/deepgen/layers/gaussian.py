@@ -144,7 +144,11 @@ class Gaussian(Units):
         return units, means * units.precision.astype(np.float64)[:, None]
 
     def scale_log_prior(self, units, n_components, mean, strength):
-        """Return what makes the pseudo-rows a prior of means around `mean` and of the variance."""
+        """Return the part of the log prior density that the pseudo-rows do not have.
+
+        Their own density counts each component's precision in full; the means are normal around
+        `mean`, and the variance has `strength` pseudo-rows of this layer's variance once.
+        """
         log_precision = units.log_precision.astype(np.float64)
         precision = units.precision.astype(np.float64)
         of_rows = 0.5 * (np.log(2.0 * np.pi) - log_precision - precision * mean**2)

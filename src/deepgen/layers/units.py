@@ -628,7 +628,9 @@ class Units(ABC):
         raise self._no_mixture()
 
     def scale_log_prior(self, units, n_components, mean, strength):
-        """Return what the prior adds to the log density of its pseudo-rows; 0 without a scale.
+        """Return log prior density minus the log density of the pseudo-rows, up to a constant.
+
+        Without a scale the pseudo-rows are all of the prior: 0.
 
         Parameters
         ----------

@@ -321,7 +321,7 @@ class Trainer(TrainingLoop):
         return sums
 
     def _largest_sum(self, batch):
-        """Return what no sum over the rows of a phase exceeds where all of them are whole."""
+        """Return the largest sum over the rows of a phase that whole numbers can come to."""
         n_rows = max(batch.n_whole, self._n_chains or 0)
         lowest = int(self.parameters.layers[0].largest_state) * MOST_STEPS
         return n_rows * (lowest if self.parameters.n_layers == 2 else max(lowest, MOST_STEPS**2))

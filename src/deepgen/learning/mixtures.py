@@ -10,7 +10,6 @@ import numpy as np
 
 from deepgen._kernels import engine
 from deepgen.inference.mixtures import known_rows, posterior
-from deepgen.layers.binary import Binary
 from deepgen.layers.passes import Outputs
 from deepgen.layers.units import ComponentSums, Units
 from deepgen.models import ProductMixture, mixture_of
@@ -95,7 +94,7 @@ class Statistics:
         self.log_likelihood, self.n_rows = float(flat[-2]), round(float(flat[-1]))
 
     def of_columns(self):
-        """Return what the columns read of the sums."""
+        """Return the sums that units make the components' fields of, in the M-step."""
         return ComponentSums(self.counts - self.unknown, self.sums, self.squares)
 
 
@@ -109,26 +108,17 @@ class Prior:
         One that fields can have: probabilities are strictly between 0 and 1.
     strength : float
         Positive.
-    columns : Units or None
-        The units that fit independent columns; None: binary ones. Precisions are those of the
-        columns as a whole, which count as `strength` pseudo-rows too.
-    origin : ndarray of shape (n_features,), float32, or None
-        Of the mixtures; see :class:`deepgen.ProductMixture`.
+    units : Units
+        Those that fit independent columns. Their precisions count as `strength` pseudo-rows too.
     """
 
     mean: np.ndarray
     strength: float
-    columns: Units | None = None
-    origin: np.ndarray | None = None
+    units: Units
 
     @classmethod
-    def of_columns(cls, mean, n_rows, strength):
-        """Return the prior for binary data with these column means, smoothed by half a count."""
-        return cls(Binary(len(mean)).inner_mean(mean, n_rows), float(strength))
-
-    @classmethod
-    def of_units(cls, visible, moments, strength):
-        """Return the prior for data of some units.
+    def of_rows(cls, visible, moments, strength):
+        """Return the prior for rows whose columns are some units.
 
         Parameters
         ----------
@@ -139,26 +129,21 @@ class Prior:
         strength : float
         """
         n_rows, mean, variance = moments
-        columns = visible.fitted_to(mean, _spread(mean, variance), n_rows)
-        origin = np.zeros(columns.size, np.float32)
-        for place, part in columns.placed_parts:
+        units = visible.fitted_to(mean, _spread(mean, variance), n_rows)
+        return cls(visible.inner_mean(mean, n_rows), float(strength), units)
+
+    @property
+    def origin(self):
+        """Where mixtures measure real columns from: their means, and 0 of others; float32."""
+        origin = np.zeros(len(self.mean), np.float32)
+        for place, part in self.units.placed_parts:
             if part.precision is not None:
-                origin[place] = mean[place]
-        return cls(visible.inner_mean(mean, n_rows), float(strength), columns, origin)
-
-    @property
-    def units(self):
-        """The units of the columns, binary where nobody says so."""
-        return Binary(len(self.mean)) if self.columns is None else self.columns
-
-    @property
-    def from_origin(self):
-        """The mean of the pseudo-rows as mixtures read it."""
-        return self.mean if self.origin is None else self.mean - self.origin.astype(np.float64)
+                origin[place] = self.mean[place]
+        return origin
 
     def log_density(self, model):
         """Return the log prior density of a model's parameters, up to a constant."""
-        mean = self.from_origin
+        mean = self.mean - model.origin.astype(np.float64)
         joint = model.constants + mean @ model.fields.astype(np.float64)
         of_scale = self.units.scale_log_prior(
             model.visible, model.n_components, mean, self.strength
@@ -193,10 +178,8 @@ def starting_mixture(rows, n_rows, n_components, prior, stream):
     for place, part in units.placed_parts:
         if part.precision is None:
             means[:, place] = softened[:, place]
-    if prior.origin is not None:
-        means -= prior.origin
-    log_weights = np.full(n_components, -np.log(n_components))
-    return mixture_of(units, log_weights, units.field_of(means).T, prior.origin)
+    origin, log_weights = prior.origin, np.full(n_components, -np.log(n_components))
+    return mixture_of(units, log_weights, units.field_of(means - origin).T, origin)
 
 
 def expectation(
@@ -279,8 +262,10 @@ def maximization(statistics, prior):
     """
     counts, strength = statistics.counts, prior.strength
     weights = (counts + strength) / (counts.sum() + strength * len(counts))
-    units, fields = prior.units.components(statistics.of_columns(), prior.from_origin, strength)
-    return mixture_of(units, np.log(weights), fields, prior.origin)
+    origin = prior.origin
+    mean = prior.mean - origin.astype(np.float64)
+    units, fields = prior.units.components(statistics.of_columns(), mean, strength)
+    return mixture_of(units, np.log(weights), fields, origin)
 
 
 @dataclass

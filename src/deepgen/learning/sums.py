@@ -285,7 +285,7 @@ def in_steps(x, units, side):
 
 
 def _unit_of(x):
-    """Return what a step stands for, as kernels read it."""
+    """Return the value of one step of states: 1 / 255 of means as bytes, 1 of others."""
     return float(np.float32(x.unit)) if isinstance(x, ByteMeans) else 1.0
 
 

@@ -146,7 +146,7 @@ def parity_of_states(model, summed_out=None):
 
 
 def _changes(model, base, parity, context):
-    """Return what biases and precisions change by from beta = 0 to 1, of the layers of a parity.
+    """Return by how much biases and precisions grow from beta = 0 to 1, of the layers of a parity.
 
     Parameters
     ----------

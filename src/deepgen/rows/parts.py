@@ -64,7 +64,7 @@ def first_number(rows):
 
 
 def joined(rows, value):
-    """Return what all processes have found in the rows that each has, a list by process.
+    """Gather one value from each process, such as a count of its rows: a list by process.
 
     A list of one where every process reads all rows.
     """
