@@ -513,7 +513,7 @@ class CoupledTempering:
         return SETTLING * self.n_rungs if self.n_settling is None else self.n_settling
 
     def _step(self, number):
-        """Return by how much a visit lowers the log weight of a rung: 1 first, less after many sweeps."""
+        """Return by how much a visit lowers the log weight of a rung, less after many sweeps."""
         return min(1.0, 5.0 * self.n_rungs / (number + 1))
 
     def _settle(self, model, chains, further, site, context, work):

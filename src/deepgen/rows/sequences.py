@@ -220,7 +220,7 @@ class SequenceRows:
 
 
 def _augmented(augment, frames, generator):
-    """Return the augmented frames, checked: ValueError where their shape is not that of `frames`."""
+    """Return augmented frames; ValueError where their shape is not that of `frames`."""
     made = as_states(augment(frames.copy(), generator), "what augment returns")
     if not isinstance(made, np.ndarray) or made.shape != frames.shape:
         raise ValueError(
