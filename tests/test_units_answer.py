@@ -52,7 +52,6 @@ NAMED_IN = {
     "models/network.py": "the kernels' numbers of activations",
     "io/schemas/machines.py": "how each type stands in a file",
     "estimators/documents.py": "documents are counts, their topics are on or off",
-    "learning/mixtures.py": "pseudo-rows are of binary columns where nobody says of which",
     "estimators/common/labels.py": "makes label units",
     "estimators/common/tables.py": "makes the units of columns",
     "estimators/dbm_settings.py": "makes hidden layers",
